@@ -1,0 +1,332 @@
+//! Key files: SPKI and PKCS#8 in PEM, with the registered object identifiers.
+//!
+//! Every private key is stored as its seed. The key id is the SHA-256 of the SPKI.
+//!
+//! # Source
+//!
+//! RFC 5280 (SPKI), RFC 5958 (PKCS#8), RFC 7468 (PEM), RFC 9881 (ML-DSA), RFC 9935 (ML-KEM), RFC 8410 (Ed25519),
+//! draft-ietf-lamps-pq-composite-kem-14, draft-ietf-lamps-pq-composite-sigs-19.
+
+mod pem;
+mod pkcs8;
+mod spki;
+
+use std::{fmt, str::FromStr};
+
+use ::spki::ObjectIdentifier;
+use aws_lc_rs::digest::{Context, SHA256};
+
+#[cfg(feature = "hazmat")]
+pub use pkcs8::fips_seed;
+
+use crate::{
+    Error, SecretBytes,
+    kem::{KemPrivateKey, KemPublicKey},
+    signature::{HTTP_SUITE_NAME, HttpSigningKey, HttpVerifyingKey, SigningKey, VerifyingKey},
+    suite::{KemSuite, SignatureSuite},
+};
+
+/// Longest key file that is read, in bytes.
+pub const KEY_FILE_BYTES_MAX: usize = 64 * 1024;
+
+/// Why a key file was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodingError {
+    /// The file is longer than any key.
+    #[error("key file of {actual} bytes exceeds the limit of {KEY_FILE_BYTES_MAX}")]
+    TooLong {
+        /// Bytes given.
+        actual: usize,
+    },
+    /// The text holds no PEM block, or something else beside its blocks.
+    #[error("not a PEM key file")]
+    NotPem,
+    /// A block's label is not the one expected.
+    #[error("PEM block is labelled `{found}`, expected `{expected}`")]
+    Label {
+        /// Label in the file.
+        found: String,
+        /// Label needed.
+        expected: &'static str,
+    },
+    /// The blocks do not make one key.
+    #[error("{blocks} PEM blocks do not make one key")]
+    Blocks {
+        /// Blocks found.
+        blocks: usize,
+    },
+    /// The bytes are not the DER structure of a key.
+    #[error("not valid DER for {what}")]
+    Der {
+        /// The structure that was being read.
+        what: &'static str,
+    },
+    /// The key is of an algorithm Casemate does not use.
+    #[error("algorithm {oid} is not supported")]
+    UnknownAlgorithm {
+        /// Object identifier in the file.
+        oid: ObjectIdentifier,
+    },
+    /// The key file carries an expanded private key without its seed.
+    #[error("private key is in expanded form without its seed")]
+    ExpandedOnly,
+    /// Seed and expanded key are both there and do not belong together.
+    #[error("the expanded private key does not match its seed")]
+    SeedMismatch,
+    /// The parts of the file are well formed, the key is not.
+    #[error(transparent)]
+    Key(#[from] Error),
+}
+
+/// Names a key: SHA-256 of its SPKI, or of both SPKIs of an HTTP signing pair.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; Self::BYTES]);
+
+impl KeyId {
+    /// Bytes of a key id.
+    pub const BYTES: usize = 32;
+
+    /// Wraps the bytes of a key id that was stored or sent.
+    pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The whole id, as it is stored and sent.
+    pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
+    /// All 64 hex digits.
+    pub fn to_hex(&self) -> String {
+        hex::encode(self.0)
+    }
+
+    fn of(spkis: &[&[u8]]) -> Self {
+        let mut hash = Context::new(&SHA256);
+        spkis.iter().for_each(|spki| hash.update(spki));
+        let mut id = [0; Self::BYTES];
+        id.copy_from_slice(hash.finish().as_ref());
+        Self(id)
+    }
+}
+
+/// Shows the first 16 hex digits.
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .take(8)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// Reads all 64 hex digits.
+impl FromStr for KeyId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut id = [0; Self::BYTES];
+        hex::decode_to_slice(text, &mut id).map_err(|_| Error::Length {
+            what: "key id in hex",
+            actual: text.len(),
+            expected: 64,
+        })?;
+        Ok(Self(id))
+    }
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyKind {
+    /// Receives encapsulated secrets.
+    Kem,
+    /// Signs artifacts, rosters and documents.
+    Sign,
+    /// Signs HTTP messages.
+    Http,
+}
+
+impl KeyKind {
+    /// Name in listings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kem => "kem",
+            Self::Sign => "sign",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// A public key of any kind.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PublicKey {
+    /// Receives encapsulated secrets.
+    Kem(KemPublicKey),
+    /// Checks signatures over artifacts, rosters and documents.
+    Sign(VerifyingKey),
+    /// Checks signatures over HTTP messages.
+    Http(HttpVerifyingKey),
+}
+
+impl PublicKey {
+    /// What the key is for.
+    pub const fn kind(&self) -> KeyKind {
+        match self {
+            Self::Kem(_) => KeyKind::Kem,
+            Self::Sign(_) => KeyKind::Sign,
+            Self::Http(_) => KeyKind::Http,
+        }
+    }
+
+    /// Name of the suite.
+    pub fn suite_name(&self) -> &'static str {
+        match self {
+            Self::Kem(key) => key.suite().name,
+            Self::Sign(key) => key.suite().name,
+            Self::Http(_) => HTTP_SUITE_NAME,
+        }
+    }
+
+    /// Reads one PEM block, or the two of an HTTP signing pair (Ed25519, then ML-DSA-65).
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError`], naming what is wrong.
+    pub fn from_pem(text: &[u8]) -> Result<Self, EncodingError> {
+        let blocks = pem::decode(text, pem::PUBLIC_LABEL)?;
+        match blocks.as_slice() {
+            [one] => spki::read(one.expose()),
+            [ed25519, mldsa65] => spki::read_http(ed25519.expose(), mldsa65.expose()),
+            _ => Err(EncodingError::Blocks {
+                blocks: blocks.len(),
+            }),
+        }
+    }
+
+    /// Writes PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError::Der`] if the key cannot be encoded, which no valid key causes.
+    pub fn to_pem(&self) -> Result<String, EncodingError> {
+        self.spkis()?
+            .iter()
+            .map(|der| pem::encode(pem::PUBLIC_LABEL, der))
+            .collect()
+    }
+
+    /// The key's id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::to_pem`].
+    pub fn id(&self) -> Result<KeyId, EncodingError> {
+        let spkis = self.spkis()?;
+        Ok(KeyId::of(
+            &spkis.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+        ))
+    }
+
+    fn spkis(&self) -> Result<Vec<Vec<u8>>, EncodingError> {
+        match self {
+            Self::Kem(key) => Ok(vec![spki::write(key.suite().oid, key.as_bytes())?]),
+            Self::Sign(key) => Ok(vec![spki::write(key.suite().oid, key.as_bytes())?]),
+            Self::Http(key) => Ok(vec![
+                spki::write(spki::ED25519, key.ed25519())?,
+                spki::write(spki::ML_DSA_65, key.mldsa65())?,
+            ]),
+        }
+    }
+}
+
+/// A private key of any kind.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PrivateKey {
+    /// Recovers encapsulated secrets.
+    Kem(KemPrivateKey),
+    /// Signs artifacts, rosters and documents.
+    Sign(SigningKey),
+    /// Signs HTTP messages.
+    Http(HttpSigningKey),
+}
+
+impl PrivateKey {
+    /// Makes a new key of the suite with this name.
+    ///
+    /// # Errors
+    ///
+    /// `None` if no suite has the name; [`Error::Randomness`] if the system's generator fails.
+    pub fn generate(suite: &str) -> Result<Option<Self>, Error> {
+        if let Some(suite) = KemSuite::by_name(suite) {
+            return Ok(Some(Self::Kem(KemPrivateKey::generate(suite)?)));
+        }
+        if let Some(suite) = SignatureSuite::by_name(suite) {
+            return Ok(Some(Self::Sign(SigningKey::generate(suite)?)));
+        }
+        if suite == HTTP_SUITE_NAME {
+            return Ok(Some(Self::Http(HttpSigningKey::generate()?)));
+        }
+        Ok(None)
+    }
+
+    /// Reads PKCS#8 in PEM: one block, or the two of an HTTP signing pair.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError`], naming what is wrong. Keys in expanded form without a seed are refused.
+    pub fn from_pem(text: &[u8]) -> Result<Self, EncodingError> {
+        let blocks = pem::decode(text, pem::PRIVATE_LABEL)?;
+        match blocks.as_slice() {
+            [one] => pkcs8::read(one.expose()),
+            [ed25519, mldsa65] => pkcs8::read_http(ed25519.expose(), mldsa65.expose()),
+            _ => Err(EncodingError::Blocks {
+                blocks: blocks.len(),
+            }),
+        }
+    }
+
+    /// Writes PKCS#8 in PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError::Der`] if the key cannot be encoded, which no valid key causes.
+    pub fn to_pem(&self) -> Result<SecretBytes, EncodingError> {
+        let mut text = zeroize::Zeroizing::new(Vec::with_capacity(2048));
+        for der in pkcs8::write(self)? {
+            let block = zeroize::Zeroizing::new(pem::encode(pem::PRIVATE_LABEL, der.expose())?);
+            text.extend_from_slice(block.as_bytes());
+        }
+        Ok(text.into())
+    }
+
+    /// A copy of the public half.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError::Key`] if it cannot be parsed again, which no valid key causes.
+    pub fn public_key(&self) -> Result<PublicKey, EncodingError> {
+        Ok(match self {
+            Self::Kem(key) => {
+                PublicKey::Kem(KemPublicKey::new(key.suite(), key.public_key().as_bytes())?)
+            }
+            Self::Sign(key) => PublicKey::Sign(VerifyingKey::new(
+                key.suite(),
+                key.verifying_key().as_bytes(),
+            )?),
+            Self::Http(key) => {
+                let public = key.verifying_key();
+                PublicKey::Http(HttpVerifyingKey::new(public.ed25519(), public.mldsa65())?)
+            }
+        })
+    }
+}

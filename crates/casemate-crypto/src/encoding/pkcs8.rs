@@ -1,0 +1,285 @@
+//! PKCS#8 private keys (RFC 5958), always by seed.
+
+use casemate_awslc::{MlDsa, MlDsaSigningKey, MlKem, MlKemDecapsulationKey};
+use der::{
+    Decode, Encode, Tag, TagNumber, Tagged,
+    asn1::{AnyRef, OctetStringRef},
+};
+use pkcs8::PrivateKeyInfoRef;
+use sec1::{EcParameters, EcPrivateKey};
+use spki::{AlgorithmIdentifierRef, ObjectIdentifier};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::{EncodingError, PrivateKey, spki as spki_ids};
+use crate::{
+    Error, SecretBytes,
+    kem::{Curve, KemPrivateKey},
+    signature::{HttpSigningKey, SigningKey},
+    suite::{KemConstruction, KemSuite, SignatureConstruction, SignatureSuite, TradSignature},
+};
+
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+
+const MALFORMED: EncodingError = EncodingError::Der { what: "PKCS#8" };
+const MALFORMED_CHOICE: EncodingError = EncodingError::Der {
+    what: "ML-KEM or ML-DSA private key",
+};
+const MALFORMED_EC: EncodingError = EncodingError::Der {
+    what: "ECPrivateKey",
+};
+
+fn parse(der: &[u8]) -> Result<(ObjectIdentifier, &[u8]), EncodingError> {
+    let info = PrivateKeyInfoRef::from_der(der).map_err(|_| MALFORMED)?;
+    if info.algorithm.parameters.is_some() {
+        return Err(MALFORMED);
+    }
+    Ok((info.algorithm.oid, info.private_key.as_bytes()))
+}
+
+pub(super) fn read(der: &[u8]) -> Result<PrivateKey, EncodingError> {
+    let (oid, key) = parse(der)?;
+    if let Some(suite) = KemSuite::by_oid(oid) {
+        return read_kem(suite, key).map(PrivateKey::Kem);
+    }
+    if let Some(suite) = SignatureSuite::by_oid(oid) {
+        return read_sign(suite, key).map(PrivateKey::Sign);
+    }
+    Err(EncodingError::UnknownAlgorithm { oid })
+}
+
+fn read_kem(suite: &'static KemSuite, key: &[u8]) -> Result<KemPrivateKey, EncodingError> {
+    match suite.construction {
+        KemConstruction::Pure(set) => {
+            let seed = read_ml_kem(set, key)?;
+            Ok(KemPrivateKey::from_components(suite, seed.expose(), None)?)
+        }
+        KemConstruction::Hybrid { trad, .. } => {
+            let (seed, trad_key) = key
+                .split_at_checked(MlKem::SEED_BYTES)
+                .ok_or(Error::InvalidPrivateKey { suite: suite.name })?;
+            let scalar = match trad {
+                Curve::X25519 => SecretBytes::new(trad_key.to_vec()),
+                Curve::P256 => read_ec_private_key(P256, trad_key)?,
+                Curve::P384 => read_ec_private_key(P384, trad_key)?,
+            };
+            Ok(KemPrivateKey::from_components(
+                suite,
+                seed,
+                Some(scalar.expose()),
+            )?)
+        }
+    }
+}
+
+fn read_sign(suite: &'static SignatureSuite, key: &[u8]) -> Result<SigningKey, EncodingError> {
+    match suite.construction {
+        SignatureConstruction::Pure(set) => {
+            let seed = read_ml_dsa(set, key)?;
+            Ok(SigningKey::from_components(suite, seed.expose(), None)?)
+        }
+        SignatureConstruction::Composite { trad, .. } => {
+            let (seed, trad_key) = key
+                .split_at_checked(MlDsa::SEED_BYTES)
+                .ok_or(Error::InvalidPrivateKey { suite: suite.name })?;
+            let secret = match trad {
+                TradSignature::Ed25519 => SecretBytes::new(trad_key.to_vec()),
+                TradSignature::EcdsaP384 => read_ec_private_key(P384, trad_key)?,
+            };
+            Ok(SigningKey::from_components(
+                suite,
+                seed,
+                Some(secret.expose()),
+            )?)
+        }
+    }
+}
+
+pub(super) fn read_http(ed25519: &[u8], mldsa65: &[u8]) -> Result<PrivateKey, EncodingError> {
+    let (oid, wrapped) = parse(ed25519)?;
+    if oid != spki_ids::ED25519 {
+        return Err(EncodingError::UnknownAlgorithm { oid });
+    }
+    // RFC 8410, section 7: the seed is wrapped in an OCTET STRING of its own.
+    let seed = <&OctetStringRef>::from_der(wrapped).map_err(|_| MALFORMED)?;
+    let (oid, choice) = parse(mldsa65)?;
+    if oid != spki_ids::ML_DSA_65 {
+        return Err(EncodingError::UnknownAlgorithm { oid });
+    }
+    let mldsa65_seed = read_ml_dsa(MlDsa::MlDsa65, choice)?;
+    Ok(PrivateKey::Http(HttpSigningKey::from_seeds(
+        seed.as_bytes(),
+        mldsa65_seed.expose(),
+    )?))
+}
+
+/// Reads the seed out of the `CHOICE { seed, expandedKey, both }` of RFC 9881 and RFC 9935.
+///
+/// With both present the expanded key must be the one that the seed gives.
+fn read_choice<const N: usize>(
+    choice: &[u8],
+    expand: impl FnOnce(&[u8; N]) -> Result<Zeroizing<Vec<u8>>, casemate_awslc::Error>,
+) -> Result<SecretBytes, EncodingError> {
+    let any = AnyRef::from_der(choice).map_err(|_| MALFORMED_CHOICE)?;
+    let (seed, expanded) = match any.tag() {
+        Tag::ContextSpecific {
+            constructed: false,
+            number,
+        } if number == TagNumber(0) => (any.value(), None),
+        Tag::OctetString => return Err(EncodingError::ExpandedOnly),
+        Tag::Sequence => {
+            let both = any.sequence(|reader| -> der::Result<_> {
+                let seed = <&OctetStringRef>::decode(reader)?;
+                let expanded = <&OctetStringRef>::decode(reader)?;
+                Ok((seed.as_bytes(), Some(expanded.as_bytes())))
+            });
+            both.map_err(|_| MALFORMED_CHOICE)?
+        }
+        _ => return Err(MALFORMED_CHOICE),
+    };
+    let seed: &[u8; N] = seed.try_into().map_err(|_| MALFORMED_CHOICE)?;
+    if let Some(expanded) = expanded {
+        let from_seed = expand(seed).map_err(Error::from)?;
+        if !bool::from(from_seed.as_slice().ct_eq(expanded)) {
+            return Err(EncodingError::SeedMismatch);
+        }
+    }
+    Ok(SecretBytes::new(seed.to_vec()))
+}
+
+fn read_ml_kem(set: MlKem, choice: &[u8]) -> Result<SecretBytes, EncodingError> {
+    read_choice(choice, |seed| {
+        MlKemDecapsulationKey::from_seed(set, seed)?.expanded()
+    })
+}
+
+fn read_ml_dsa(set: MlDsa, choice: &[u8]) -> Result<SecretBytes, EncodingError> {
+    read_choice(choice, |seed| {
+        MlDsaSigningKey::from_seed(set, seed)?.expanded()
+    })
+}
+
+/// Reads the seed of a FIPS 203 or FIPS 204 key of any parameter set, for the vectors of RFC 9881 and RFC 9935.
+///
+/// # Errors
+///
+/// As [`PrivateKey::from_pem`].
+#[cfg(feature = "hazmat")]
+pub fn fips_seed(pem: &[u8]) -> Result<SecretBytes, EncodingError> {
+    let blocks = super::pem::decode(pem, super::pem::PRIVATE_LABEL)?;
+    let [block] = blocks.as_slice() else {
+        return Err(EncodingError::Blocks {
+            blocks: blocks.len(),
+        });
+    };
+    let (oid, choice) = parse(block.expose())?;
+    match oid.to_string().strip_prefix("2.16.840.1.101.3.4.") {
+        Some("4.1") => read_ml_kem(MlKem::MlKem512, choice),
+        Some("4.2") => read_ml_kem(MlKem::MlKem768, choice),
+        Some("4.3") => read_ml_kem(MlKem::MlKem1024, choice),
+        Some("3.17") => read_ml_dsa(MlDsa::MlDsa44, choice),
+        Some("3.18") => read_ml_dsa(MlDsa::MlDsa65, choice),
+        Some("3.19") => read_ml_dsa(MlDsa::MlDsa87, choice),
+        _ => Err(EncodingError::UnknownAlgorithm { oid }),
+    }
+}
+
+/// Reads `ECPrivateKey` (RFC 5915) with `namedCurve` and, as the LAMPS drafts demand, without `publicKey`.
+fn read_ec_private_key(curve: ObjectIdentifier, der: &[u8]) -> Result<SecretBytes, EncodingError> {
+    let key = EcPrivateKey::from_der(der).map_err(|_| MALFORMED_EC)?;
+    if key.parameters != Some(EcParameters::NamedCurve(curve)) || key.public_key.is_some() {
+        return Err(MALFORMED_EC);
+    }
+    Ok(SecretBytes::new(key.private_key.to_vec()))
+}
+
+fn write_ec_private_key(
+    curve: ObjectIdentifier,
+    scalar: &SecretBytes,
+) -> Result<SecretBytes, EncodingError> {
+    let key = EcPrivateKey {
+        private_key: scalar.expose(),
+        parameters: Some(EcParameters::NamedCurve(curve)),
+        public_key: None,
+    };
+    key.to_der().map(SecretBytes::new).map_err(|_| MALFORMED_EC)
+}
+
+fn write_seed_choice(seed: &[u8]) -> Result<SecretBytes, EncodingError> {
+    let tag = Tag::ContextSpecific {
+        constructed: false,
+        number: TagNumber(0),
+    };
+    let choice = AnyRef::new(tag, seed).map_err(|_| MALFORMED_CHOICE)?;
+    choice
+        .to_der()
+        .map(SecretBytes::new)
+        .map_err(|_| MALFORMED_CHOICE)
+}
+
+fn write_info(oid: ObjectIdentifier, key: &[u8]) -> Result<SecretBytes, EncodingError> {
+    let private_key = OctetStringRef::new(key).map_err(|_| MALFORMED)?;
+    let algorithm = AlgorithmIdentifierRef {
+        oid,
+        parameters: None,
+    };
+    let info = PrivateKeyInfoRef::new(algorithm, private_key);
+    info.to_der().map(SecretBytes::new).map_err(|_| MALFORMED)
+}
+
+/// The PKCS#8 structures of a key: one, or two for an HTTP signing pair.
+pub(super) fn write(key: &PrivateKey) -> Result<Vec<SecretBytes>, EncodingError> {
+    match key {
+        PrivateKey::Kem(key) => {
+            let bytes = match (key.suite().construction, key.scalar()) {
+                (KemConstruction::Hybrid { trad, .. }, Some(scalar)) => concat(
+                    key.pq_seed().expose(),
+                    trad_kem_bytes(trad, scalar)?.expose(),
+                ),
+                _ => write_seed_choice(key.pq_seed().expose())?,
+            };
+            Ok(vec![write_info(key.suite().oid, bytes.expose())?])
+        }
+        PrivateKey::Sign(key) => {
+            let bytes = match (key.suite().construction, key.trad_secret()) {
+                (SignatureConstruction::Composite { trad, .. }, Some(secret)) => {
+                    concat(key.seed().expose(), trad_sign_bytes(trad, secret)?.expose())
+                }
+                _ => write_seed_choice(key.seed().expose())?,
+            };
+            Ok(vec![write_info(key.suite().oid, bytes.expose())?])
+        }
+        PrivateKey::Http(key) => {
+            let seed = OctetStringRef::new(key.ed25519_seed()).map_err(|_| MALFORMED)?;
+            let ed25519 = SecretBytes::new(seed.to_der().map_err(|_| MALFORMED)?);
+            let mldsa65 = write_seed_choice(key.mldsa65_seed().expose())?;
+            Ok(vec![
+                write_info(spki_ids::ED25519, ed25519.expose())?,
+                write_info(spki_ids::ML_DSA_65, mldsa65.expose())?,
+            ])
+        }
+    }
+}
+
+fn trad_kem_bytes(curve: Curve, scalar: &SecretBytes) -> Result<SecretBytes, EncodingError> {
+    match curve {
+        Curve::X25519 => Ok(SecretBytes::new(scalar.expose().to_vec())),
+        Curve::P256 => write_ec_private_key(P256, scalar),
+        Curve::P384 => write_ec_private_key(P384, scalar),
+    }
+}
+
+fn trad_sign_bytes(
+    algorithm: TradSignature,
+    secret: &SecretBytes,
+) -> Result<SecretBytes, EncodingError> {
+    match algorithm {
+        TradSignature::Ed25519 => Ok(SecretBytes::new(secret.expose().to_vec())),
+        TradSignature::EcdsaP384 => write_ec_private_key(P384, secret),
+    }
+}
+
+fn concat(first: &[u8], second: &[u8]) -> SecretBytes {
+    SecretBytes::new([first, second].concat())
+}

@@ -1,0 +1,27 @@
+//! Hybrid classical and post-quantum cryptography from published constructions.
+//!
+//! | task | type |
+//! |---|---|
+//! | encrypt to a public key | [`hpke::HpkeSuite`] over a [`kem::KemPublicKey`] |
+//! | sign and verify | [`signature::SigningKey`], [`signature::VerifyingKey`] |
+//! | sign HTTP messages | [`signature::HttpSigningKey`] |
+//! | read and write key files | [`encoding::PublicKey`], [`encoding::PrivateKey`] |
+//! | decide what may be used | [`policy::Policy`] over the tables of [`suite`] |
+//!
+//! No primitive is implemented here: they come from AWS-LC through `aws-lc-rs` and `casemate-awslc`. Hybrids hold if either
+//! half holds; composite signatures need both halves to verify. Private keys are seeds.
+
+pub mod encoding;
+mod error;
+pub mod hpke;
+pub mod kem;
+pub mod policy;
+mod purpose;
+pub mod random;
+mod secret;
+pub mod signature;
+pub mod suite;
+
+pub use error::Error;
+pub use purpose::Purpose;
+pub use secret::{Secret, SecretBytes};

@@ -1,0 +1,296 @@
+//! Policy profiles: which rows of the registry may protect data.
+//!
+//! A profile is a TOML file; five are built in (`policies/`). The first suite of a list is what a new key gets.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::suite::{KemSuite, SignatureSuite};
+
+/// Longest policy file that is read, in bytes.
+pub const POLICY_BYTES_MAX: usize = 64 * 1024;
+
+const BUILT_IN: [&str; 5] = [
+    include_str!("../policies/hybrid.toml"),
+    include_str!("../policies/cnsa2.toml"),
+    include_str!("../policies/bsi.toml"),
+    include_str!("../policies/anssi.toml"),
+    include_str!("../policies/experimental.toml"),
+];
+
+/// Why a policy was refused, or refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The file is no TOML of the expected shape.
+    #[error("not a policy file: {reason}")]
+    Malformed {
+        /// What the TOML reader says.
+        reason: String,
+    },
+    /// The file is too long.
+    #[error("policy file of {actual} bytes exceeds the limit of {POLICY_BYTES_MAX}")]
+    TooLong {
+        /// Bytes given.
+        actual: usize,
+    },
+    /// A list names a suite that is not in the registry.
+    #[error("policy names the unknown suite `{name}`")]
+    UnknownSuite {
+        /// Name in the file.
+        name: String,
+    },
+    /// A list is empty, so nothing could ever be done under this policy.
+    #[error("policy allows no {list}")]
+    Empty {
+        /// Which list.
+        list: &'static str,
+    },
+    /// No built-in profile has this name.
+    #[error("no policy profile is named `{name}`")]
+    UnknownProfile {
+        /// Name asked for.
+        name: String,
+    },
+    /// The suite of a key or an artifact is not allowed.
+    #[error("policy `{policy}` does not allow the suite {suite}")]
+    NotAllowed {
+        /// The policy's name.
+        policy: String,
+        /// The suite's name.
+        suite: &'static str,
+    },
+}
+
+/// Hash over the segments of an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum HashChoice {
+    /// BLAKE3, 32 bytes.
+    Blake3,
+    /// SHA-384, 48 bytes.
+    Sha384,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    name: String,
+    description: String,
+    kem: Vec<String>,
+    signature: Vec<String>,
+    tls: Vec<String>,
+    hash: HashChoice,
+}
+
+/// Which suites may be used.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    name: String,
+    description: String,
+    kem: Vec<&'static KemSuite>,
+    signature: Vec<&'static SignatureSuite>,
+    tls: Vec<String>,
+    hash: HashChoice,
+}
+
+impl Policy {
+    /// Reads a policy file.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`], naming what is wrong. Unknown fields and unknown suites are refused.
+    pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
+        if text.len() > POLICY_BYTES_MAX {
+            return Err(PolicyError::TooLong { actual: text.len() });
+        }
+        let wire: Wire = toml::from_str(text).map_err(|error| PolicyError::Malformed {
+            reason: error.message().to_owned(),
+        })?;
+        let kem = find_all(wire.kem, "KEM suite", KemSuite::by_name)?;
+        let signature = find_all(wire.signature, "signature suite", SignatureSuite::by_name)?;
+        if wire.tls.is_empty() {
+            return Err(PolicyError::Empty { list: "TLS group" });
+        }
+        let Wire {
+            name,
+            description,
+            tls,
+            hash,
+            ..
+        } = wire;
+        Ok(Self {
+            name,
+            description,
+            kem,
+            signature,
+            tls,
+            hash,
+        })
+    }
+
+    /// Finds a built-in profile.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::UnknownProfile`].
+    pub fn by_name(name: &str) -> Result<Self, PolicyError> {
+        Self::built_in()?
+            .into_iter()
+            .find(|policy| policy.name == name)
+            .ok_or_else(|| PolicyError::UnknownProfile {
+                name: name.to_owned(),
+            })
+    }
+
+    /// Every built-in profile, the default first.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`] if a built-in file is malformed, which a test rules out.
+    pub fn built_in() -> Result<Vec<Self>, PolicyError> {
+        BUILT_IN.into_iter().map(Self::from_toml).collect()
+    }
+
+    /// The policy's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One line about it.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// KEM suites, the preferred first.
+    pub fn kem_suites(&self) -> &[&'static KemSuite] {
+        &self.kem
+    }
+
+    /// Signature suites, the preferred first.
+    pub fn signature_suites(&self) -> &[&'static SignatureSuite] {
+        &self.signature
+    }
+
+    /// TLS groups by their IANA names, the preferred first.
+    pub fn tls_groups(&self) -> &[String] {
+        &self.tls
+    }
+
+    /// Hash for new artifacts.
+    pub fn hash(&self) -> HashChoice {
+        self.hash
+    }
+
+    /// Checks a KEM suite.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::NotAllowed`].
+    pub fn check_kem(&self, suite: &'static KemSuite) -> Result<(), PolicyError> {
+        self.check(self.kem.contains(&suite), suite.name)
+    }
+
+    /// Checks a signature suite.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::NotAllowed`].
+    pub fn check_signature(&self, suite: &'static SignatureSuite) -> Result<(), PolicyError> {
+        self.check(self.signature.contains(&suite), suite.name)
+    }
+
+    fn check(&self, allowed: bool, suite: &'static str) -> Result<(), PolicyError> {
+        if allowed {
+            return Ok(());
+        }
+        Err(PolicyError::NotAllowed {
+            policy: self.name.clone(),
+            suite,
+        })
+    }
+}
+
+impl FromStr for Policy {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        Self::from_toml(text)
+    }
+}
+
+fn find_all<T>(
+    names: Vec<String>,
+    list: &'static str,
+    find: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, PolicyError> {
+    if names.is_empty() {
+        return Err(PolicyError::Empty { list });
+    }
+    names
+        .into_iter()
+        .map(|name| find(&name).ok_or(PolicyError::UnknownSuite { name }))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_profile_is_read_and_the_first_is_hybrid() {
+        let names: Vec<_> = Policy::built_in()
+            .unwrap()
+            .iter()
+            .map(|policy| policy.name.clone())
+            .collect();
+        assert_eq!(names, ["hybrid", "cnsa2", "bsi", "anssi", "experimental"]);
+    }
+
+    #[test]
+    fn the_hybrid_profile_refuses_pure_suites_and_cnsa2_refuses_hybrids() {
+        let hybrid = Policy::by_name("hybrid").unwrap();
+        assert_eq!(hybrid.check_kem(&crate::suite::MLKEM1024_P384), Ok(()));
+        assert_eq!(
+            hybrid
+                .check_kem(&crate::suite::MLKEM1024)
+                .unwrap_err()
+                .to_string(),
+            "policy `hybrid` does not allow the suite mlkem1024"
+        );
+        let cnsa2 = Policy::by_name("cnsa2").unwrap();
+        assert_eq!(cnsa2.check_signature(&crate::suite::MLDSA87), Ok(()));
+        let refused = cnsa2
+            .check_signature(&crate::suite::MLDSA87_P384)
+            .unwrap_err();
+        assert!(matches!(
+            refused,
+            PolicyError::NotAllowed {
+                suite: "mldsa87-p384",
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn unknown_fields_and_suites_and_empty_lists_are_refused() {
+        let good = BUILT_IN[0];
+        let unknown = Policy::from_toml(&good.replace("mlkem768-p256", "kyber768")).unwrap_err();
+        assert_eq!(
+            unknown.to_string(),
+            "policy names the unknown suite `kyber768`"
+        );
+        let extra = Policy::from_toml(&format!("allow_classical = true\n{good}")).unwrap_err();
+        assert!(matches!(extra, PolicyError::Malformed { .. }));
+        let empty = good.replace(
+            r#"["X25519MLKEM768", "SecP384r1MLKEM1024", "SecP256r1MLKEM768"]"#,
+            "[]",
+        );
+        assert_eq!(
+            Policy::from_toml(&empty).unwrap_err(),
+            PolicyError::Empty { list: "TLS group" }
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! Every label that keeps one use of a key apart from another.
+//!
+//! A purpose is the HPKE `info` prefix, the composite signature context or the HKDF info of one use. Nothing in Casemate derives,
+//! encrypts or signs under a label that is not in this table.
+
+/// What a key is used for, as the ASCII string that enters the computation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose(&'static str);
+
+impl Purpose {
+    /// HPKE `info` prefix: wraps the key of a sealed artifact to a recipient.
+    pub const ARTIFACT_KEY: Self = Self("casemate/v1/artifact-key");
+    /// Composite signature context: the publisher's signature over a sealed artifact.
+    pub const ARTIFACT: Self = Self("casemate/v1/artifact");
+    /// HKDF info: the FLOE key of an artifact's body.
+    pub const ARTIFACT_BODY: Self = Self("casemate/v1/artifact-body");
+    /// HKDF info: the key of an artifact's private metadata.
+    pub const ARTIFACT_PRIVATE: Self = Self("casemate/v1/artifact-private");
+    /// Hash domain: one ciphertext segment of an artifact.
+    pub const ARTIFACT_SEGMENT: Self = Self("casemate/v1/artifact-segment");
+    /// Hash domain: the list of segment hashes of an artifact.
+    pub const ARTIFACT_ROOT: Self = Self("casemate/v1/artifact-root");
+    /// RFC 9421 tag of a signed request.
+    pub const REQUEST: Self = Self("casemate/v1/request");
+    /// RFC 9421 tag of a signed response.
+    pub const RESPONSE: Self = Self("casemate/v1/response");
+    /// HPKE exporter context that ties a signed request to its encryption.
+    pub const CHANNEL: Self = Self("casemate/v1/channel");
+    /// Signature domain of a gateway's key document.
+    pub const KEY_DOCUMENT: Self = Self("casemate/v1/key-document");
+    /// HKDF info: the key that encrypts records of a key store.
+    pub const STORE_RECORD: Self = Self("casemate/v1/store-record");
+    /// HKDF info: the key that authenticates the set of records of a key store.
+    pub const STORE_INDEX: Self = Self("casemate/v1/store-index");
+    /// HKDF info: the value that commits to a key store's root key.
+    pub const STORE_COMMITMENT: Self = Self("casemate/v1/store-commitment");
+
+    /// The label's bytes.
+    pub const fn as_bytes(self) -> &'static [u8] {
+        self.0.as_bytes()
+    }
+
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// `purpose || 0x00 || suffix`, the form of every HPKE `info`.
+    pub fn with(self, suffix: &[u8]) -> Vec<u8> {
+        [self.as_bytes(), &[0], suffix].concat()
+    }
+}

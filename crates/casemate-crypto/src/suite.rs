@@ -1,0 +1,290 @@
+//! The suite registry: every algorithm choice is a row of a table.
+//!
+//! Names are what a user types. The identity on the wire is the HPKE triple of a KEM suite, and the object identifier of a
+//! signature suite. Nothing is negotiated: a key belongs to one suite.
+
+use casemate_awslc::{MlDsa, MlKem};
+use spki::ObjectIdentifier;
+
+use crate::kem::Curve;
+
+/// How a KEM suite makes its shared secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KemConstruction {
+    /// `SHA3-256(ssM || ssT || ctT || ekT || label)` over ML-KEM and a Diffie-Hellman group
+    /// (draft-irtf-cfrg-concrete-hybrid-kems, draft-ietf-lamps-pq-composite-kem).
+    Hybrid {
+        /// Post-quantum half.
+        pq: MlKem,
+        /// Classical half.
+        trad: Curve,
+        /// Domain separator of the combiner.
+        label: &'static [u8],
+    },
+    /// ML-KEM alone.
+    Pure(MlKem),
+}
+
+/// HPKE identifiers (RFC 9180, section 7; draft-ietf-hpke-pq).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HpkeTriple {
+    /// KEM identifier.
+    pub kem: u16,
+    /// KDF identifier.
+    pub kdf: u16,
+    /// AEAD identifier.
+    pub aead: u16,
+}
+
+/// A row of the KEM registry.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KemSuite {
+    /// What the user types.
+    pub name: &'static str,
+    /// How the secret is made.
+    pub construction: KemConstruction,
+    /// Triple used where a suite stands for itself, as in a sealed artifact.
+    pub hpke: HpkeTriple,
+    /// PKIX algorithm identifier.
+    pub oid: ObjectIdentifier,
+    /// NIST security category of the post-quantum half.
+    pub level: u8,
+    /// Bytes of an encapsulation key.
+    pub public_key_bytes: usize,
+    /// Bytes of an encapsulated secret (HPKE `enc`).
+    pub ciphertext_bytes: usize,
+    /// Bytes of the private key in HPKE's serialisation, a seed.
+    pub seed_bytes: usize,
+    /// Bytes of randomness that one encapsulation consumes.
+    pub randomness_bytes: usize,
+}
+
+/// The classical half of a composite signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TradSignature {
+    /// Ed25519 (RFC 8032).
+    Ed25519,
+    /// ECDSA over P-384 with SHA-384, DER signatures.
+    EcdsaP384,
+}
+
+/// How a signature suite signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SignatureConstruction {
+    /// Both halves over one labelled message (draft-ietf-lamps-pq-composite-sigs).
+    Composite {
+        /// Post-quantum half.
+        pq: MlDsa,
+        /// Classical half.
+        trad: TradSignature,
+        /// Label of the composite, also the ML-DSA context.
+        label: &'static [u8],
+    },
+    /// ML-DSA alone, the purpose as its context.
+    Pure(MlDsa),
+}
+
+/// A row of the signature registry.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SignatureSuite {
+    /// What the user types.
+    pub name: &'static str,
+    /// How it signs.
+    pub construction: SignatureConstruction,
+    /// PKIX algorithm identifier, also the identity on the wire.
+    pub oid: ObjectIdentifier,
+    /// NIST security category of the post-quantum half.
+    pub level: u8,
+    /// Bytes of a public key.
+    pub public_key_bytes: usize,
+    /// Most bytes of a signature; an ECDSA half varies by a few.
+    pub signature_bytes_max: usize,
+}
+
+/// Default at rest: artifacts and wrapped keys.
+pub static MLKEM1024_P384: KemSuite = KemSuite {
+    name: "mlkem1024-p384",
+    construction: KemConstruction::Hybrid {
+        pq: MlKem::MlKem1024,
+        trad: Curve::P384,
+        label: b"MLKEM1024-P384",
+    },
+    hpke: HpkeTriple {
+        kem: 0x0051,
+        kdf: 0x0002,
+        aead: 0x0002,
+    },
+    oid: ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.6.63"),
+    level: 5,
+    public_key_bytes: 1665,
+    ciphertext_bytes: 1665,
+    seed_bytes: 32,
+    randomness_bytes: 80,
+};
+
+/// Default in motion; the same KEM as X-Wing.
+pub static MLKEM768_X25519: KemSuite = KemSuite {
+    name: "mlkem768-x25519",
+    construction: KemConstruction::Hybrid {
+        pq: MlKem::MlKem768,
+        trad: Curve::X25519,
+        label: b"\\.//^\\",
+    },
+    hpke: HpkeTriple {
+        kem: 0x647a,
+        kdf: 0x0001,
+        aead: 0x0002,
+    },
+    oid: ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.6.58"),
+    level: 3,
+    public_key_bytes: 1216,
+    ciphertext_bytes: 1120,
+    seed_bytes: 32,
+    randomness_bytes: 64,
+};
+
+/// For houses and hardware that want NIST curves.
+pub static MLKEM768_P256: KemSuite = KemSuite {
+    name: "mlkem768-p256",
+    construction: KemConstruction::Hybrid {
+        pq: MlKem::MlKem768,
+        trad: Curve::P256,
+        label: b"MLKEM768-P256",
+    },
+    hpke: HpkeTriple {
+        kem: 0x0050,
+        kdf: 0x0001,
+        aead: 0x0002,
+    },
+    oid: ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.6.59"),
+    level: 3,
+    public_key_bytes: 1249,
+    ciphertext_bytes: 1153,
+    seed_bytes: 32,
+    randomness_bytes: 160,
+};
+
+/// CNSA 2.0: no classical half.
+pub static MLKEM1024: KemSuite = KemSuite {
+    name: "mlkem1024",
+    construction: KemConstruction::Pure(MlKem::MlKem1024),
+    hpke: HpkeTriple {
+        kem: 0x0042,
+        kdf: 0x0002,
+        aead: 0x0002,
+    },
+    oid: ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.4.3"),
+    level: 5,
+    public_key_bytes: 1568,
+    ciphertext_bytes: 1568,
+    seed_bytes: 64,
+    randomness_bytes: 32,
+};
+
+/// Every KEM suite, defaults first.
+pub static KEM_SUITES: [&KemSuite; 4] = [
+    &MLKEM1024_P384,
+    &MLKEM768_X25519,
+    &MLKEM768_P256,
+    &MLKEM1024,
+];
+
+/// Default for artifacts, rosters and roots.
+pub static MLDSA87_P384: SignatureSuite = SignatureSuite {
+    name: "mldsa87-p384",
+    construction: SignatureConstruction::Composite {
+        pq: MlDsa::MlDsa87,
+        trad: TradSignature::EcdsaP384,
+        label: b"COMPSIG-MLDSA87-ECDSA-P384-SHA512",
+    },
+    oid: ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.6.49"),
+    level: 5,
+    public_key_bytes: 2689,
+    signature_bytes_max: 4731,
+};
+
+/// Smaller and faster, for what is signed often.
+pub static MLDSA65_ED25519: SignatureSuite = SignatureSuite {
+    name: "mldsa65-ed25519",
+    construction: SignatureConstruction::Composite {
+        pq: MlDsa::MlDsa65,
+        trad: TradSignature::Ed25519,
+        label: b"COMPSIG-MLDSA65-Ed25519-SHA512",
+    },
+    oid: ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.6.48"),
+    level: 3,
+    public_key_bytes: 1984,
+    signature_bytes_max: 3373,
+};
+
+/// For houses and hardware that want NIST curves.
+pub static MLDSA65_P384: SignatureSuite = SignatureSuite {
+    name: "mldsa65-p384",
+    construction: SignatureConstruction::Composite {
+        pq: MlDsa::MlDsa65,
+        trad: TradSignature::EcdsaP384,
+        label: b"COMPSIG-MLDSA65-ECDSA-P384-SHA512",
+    },
+    oid: ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.6.46"),
+    level: 3,
+    public_key_bytes: 2049,
+    signature_bytes_max: 3413,
+};
+
+/// CNSA 2.0: no classical half.
+pub static MLDSA87: SignatureSuite = SignatureSuite {
+    name: "mldsa87",
+    construction: SignatureConstruction::Pure(MlDsa::MlDsa87),
+    oid: ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19"),
+    level: 5,
+    public_key_bytes: 2592,
+    signature_bytes_max: 4627,
+};
+
+/// Every signature suite, defaults first.
+pub static SIGNATURE_SUITES: [&SignatureSuite; 4] =
+    [&MLDSA87_P384, &MLDSA65_ED25519, &MLDSA65_P384, &MLDSA87];
+
+impl KemSuite {
+    /// Finds a suite by the name a user types.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        KEM_SUITES.into_iter().find(|suite| suite.name == name)
+    }
+
+    /// Finds a suite by its PKIX algorithm identifier.
+    pub fn by_oid(oid: ObjectIdentifier) -> Option<&'static Self> {
+        KEM_SUITES.into_iter().find(|suite| suite.oid == oid)
+    }
+
+    /// Finds a suite by the triple that stands for it on the wire.
+    pub fn by_hpke(triple: HpkeTriple) -> Option<&'static Self> {
+        KEM_SUITES.into_iter().find(|suite| suite.hpke == triple)
+    }
+
+    /// Whether a classical half stands beside the post-quantum one.
+    pub const fn is_hybrid(&self) -> bool {
+        matches!(self.construction, KemConstruction::Hybrid { .. })
+    }
+}
+
+impl SignatureSuite {
+    /// Finds a suite by the name a user types.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        SIGNATURE_SUITES
+            .into_iter()
+            .find(|suite| suite.name == name)
+    }
+
+    /// Finds a suite by its PKIX algorithm identifier.
+    pub fn by_oid(oid: ObjectIdentifier) -> Option<&'static Self> {
+        SIGNATURE_SUITES.into_iter().find(|suite| suite.oid == oid)
+    }
+
+    /// Whether a classical half stands beside the post-quantum one.
+    pub const fn is_hybrid(&self) -> bool {
+        matches!(self.construction, SignatureConstruction::Composite { .. })
+    }
+}
