@@ -230,10 +230,11 @@ impl PublicKey {
     ///
     /// As [`Self::to_pem`].
     pub fn id(&self) -> Result<KeyId, EncodingError> {
-        let spkis = self.spkis()?;
-        Ok(KeyId::of(
-            &spkis.iter().map(Vec::as_slice).collect::<Vec<_>>(),
-        ))
+        Ok(match self {
+            Self::Kem(key) => key.id()?,
+            Self::Sign(key) => key.id()?,
+            Self::Http(key) => key.id()?,
+        })
     }
 
     fn spkis(&self) -> Result<Vec<Vec<u8>>, EncodingError> {
@@ -329,4 +330,45 @@ impl PrivateKey {
             }
         })
     }
+}
+
+impl KemPublicKey {
+    /// The key's id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidPublicKey`] if the key cannot be encoded, which no valid key causes.
+    pub fn id(&self) -> Result<KeyId, Error> {
+        id_of(self.suite().oid, self.suite().name, self.as_bytes())
+    }
+}
+
+impl VerifyingKey {
+    /// The key's id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidPublicKey`] if the key cannot be encoded, which no valid key causes.
+    pub fn id(&self) -> Result<KeyId, Error> {
+        id_of(self.suite().oid, self.suite().name, self.as_bytes())
+    }
+}
+
+impl HttpVerifyingKey {
+    /// The pair's id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidPublicKey`] if a key cannot be encoded, which no valid key causes.
+    pub fn id(&self) -> Result<KeyId, Error> {
+        let invalid = |_| Error::InvalidPublicKey { suite: HTTP_SUITE_NAME };
+        let ed25519 = spki::write(spki::ED25519, self.ed25519()).map_err(invalid)?;
+        let mldsa65 = spki::write(spki::ML_DSA_65, self.mldsa65()).map_err(invalid)?;
+        Ok(KeyId::of(&[&ed25519, &mldsa65]))
+    }
+}
+
+fn id_of(oid: ObjectIdentifier, suite: &'static str, key: &[u8]) -> Result<KeyId, Error> {
+    let spki = spki::write(oid, key).map_err(|_| Error::InvalidPublicKey { suite })?;
+    Ok(KeyId::of(&[&spki]))
 }

@@ -1,0 +1,196 @@
+//! Local files: outputs that appear whole or not at all, and locks against concurrent rewraps.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+
+/// Who may read a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Access {
+    /// The owner only: for plaintext and keys.
+    Owner,
+    /// What the process's umask allows: for ciphertext and public keys.
+    Umask,
+}
+
+impl Access {
+    fn mode(self) -> Mode {
+        match self {
+            Self::Owner => Mode::RUSR | Mode::WUSR,
+            Self::Umask => Mode::from_raw_mode(0o666),
+        }
+    }
+}
+
+/// What to do if the destination is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Existing {
+    /// Leave it and fail with [`io::ErrorKind::AlreadyExists`].
+    Keep,
+    /// Replace it in one step.
+    Replace,
+}
+
+/// A file without a name until [`AtomicFile::commit`].
+///
+/// On file systems that have nameless files a process that is killed leaves nothing behind. Elsewhere the file has a hidden
+/// temporary name, which is removed unless the process is killed.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: File,
+    destination: PathBuf,
+    /// Present where the file system has no nameless files.
+    temporary: Option<PathBuf>,
+}
+
+impl AtomicFile {
+    /// Starts a file that will appear at `destination`, in whose directory it is made.
+    ///
+    /// # Errors
+    ///
+    /// The system's error; [`io::ErrorKind::AlreadyExists`] at once if `existing` says to keep what is there.
+    pub fn create(destination: &Path, access: Access, existing: Existing) -> io::Result<Self> {
+        if existing == Existing::Keep && fs::symlink_metadata(destination).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let directory = directory_of(destination);
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let nameless = rustix::fs::openat(CWD, directory, flags, access.mode());
+        let destination = destination.to_owned();
+        match nameless {
+            Ok(fd) => Ok(Self {
+                file: fd.into(),
+                destination,
+                temporary: None,
+            }),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR) => {
+                let temporary = temporary_name(&destination)?;
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+                let fd = rustix::fs::openat(CWD, &temporary, flags, access.mode())?;
+                Ok(Self {
+                    file: fd.into(),
+                    destination,
+                    temporary: Some(temporary),
+                })
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The open file.
+    pub const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Flushes the file to stable storage and gives it its name.
+    ///
+    /// # Errors
+    ///
+    /// The system's error; the destination is then as it was.
+    pub fn commit(mut self, existing: Existing) -> io::Result<()> {
+        self.file.sync_all()?;
+        if existing == Existing::Keep {
+            self.link(&self.destination)?;
+            self.discard_temporary();
+        } else {
+            let from = match self.temporary.take() {
+                Some(temporary) => temporary,
+                None => {
+                    let temporary = temporary_name(&self.destination)?;
+                    self.link(&temporary)?;
+                    temporary
+                }
+            };
+            if let Err(error) = fs::rename(&from, &self.destination) {
+                self.temporary = Some(from);
+                return Err(error);
+            }
+        }
+        File::open(directory_of(&self.destination))?.sync_all()
+    }
+
+    fn link(&self, name: &Path) -> io::Result<()> {
+        match &self.temporary {
+            Some(temporary) => fs::hard_link(temporary, name),
+            None => {
+                use std::os::fd::AsRawFd;
+                let fd = format!("/proc/self/fd/{}", self.file.as_fd().as_raw_fd());
+                Ok(rustix::fs::linkat(
+                    CWD,
+                    fd,
+                    CWD,
+                    name,
+                    AtFlags::SYMLINK_FOLLOW,
+                )?)
+            }
+        }
+    }
+
+    fn discard_temporary(&mut self) {
+        if let Some(temporary) = self.temporary.take() {
+            // Nothing can be done about a temporary name that stays; the content is not affected.
+            _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        self.discard_temporary();
+    }
+}
+
+/// Writes a small file that appears whole or not at all.
+///
+/// # Errors
+///
+/// As [`AtomicFile::create`] and [`AtomicFile::commit`].
+pub fn write(path: &Path, bytes: &[u8], access: Access, existing: Existing) -> io::Result<()> {
+    let file = AtomicFile::create(path, access, existing)?;
+    crate::WriteAt::write_all_at(file.file(), bytes, 0)?;
+    file.commit(existing)
+}
+
+/// Opens an artifact for reading and keeps rewraps out until it is closed.
+///
+/// # Errors
+///
+/// The system's error.
+pub fn open_shared(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    file.lock_shared()?;
+    Ok(file)
+}
+
+/// Opens an artifact for a rewrap and keeps readers and other rewraps out until it is closed.
+///
+/// # Errors
+///
+/// The system's error.
+pub fn open_exclusive(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).write(true).open(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+fn temporary_name(destination: &Path) -> io::Result<PathBuf> {
+    let random: [u8; 8] = casemate_crypto::random::bytes().map_err(io::Error::other)?;
+    let mut name = OsString::from(".");
+    name.push(destination.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+    name.push(format!(".{:016x}.part", u64::from_be_bytes(random)));
+    Ok(directory_of(destination).join(name))
+}

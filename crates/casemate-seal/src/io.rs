@@ -1,0 +1,129 @@
+//! Reading and writing at an offset.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Mutex};
+
+/// A source of bytes that can be read at any offset, from several threads at once.
+pub trait ReadAt: Sync {
+    /// Fills `out` from `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::UnexpectedEof`] if the source ends before, or the source's own error.
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// The source's own error.
+    fn byte_len(&self) -> io::Result<u64>;
+}
+
+/// A sink of bytes that can be written at any offset, from several threads at once.
+pub trait WriteAt: Sync {
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// The sink's own error.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+}
+
+/// A file that is changed in place and must survive a crash at any instant.
+pub trait Durable: ReadAt + WriteAt {
+    /// Returns once everything written is on stable storage.
+    ///
+    /// # Errors
+    ///
+    /// The system's error; what was written may then be lost.
+    fn flush_to_storage(&self) -> io::Result<()>;
+
+    /// Cuts or extends to `len` bytes, at once or not at all.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    fn set_byte_len(&self, len: u64) -> io::Result<()>;
+}
+
+impl Durable for File {
+    fn flush_to_storage(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn set_byte_len(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+}
+
+impl ReadAt for File {
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, out, offset)
+    }
+
+    fn byte_len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+impl WriteAt for File {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, offset)
+    }
+}
+
+impl ReadAt for [u8] {
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        let found = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.get(start..start.checked_add(out.len())?))
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(found);
+        Ok(())
+    }
+
+    fn byte_len(&self) -> io::Result<u64> {
+        u64::try_from(self.len()).map_err(io::Error::other)
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        self.as_slice().read_exact_at(out, offset)
+    }
+
+    fn byte_len(&self) -> io::Result<u64> {
+        self.as_slice().byte_len()
+    }
+}
+
+/// Grows as needed; for small artifacts in memory and for tests.
+impl WriteAt for Mutex<Vec<u8>> {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut buffer = self
+            .lock()
+            .map_err(|_| io::Error::other("a writer panicked"))?;
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let end = start
+            .checked_add(bytes.len())
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        if buffer.len() < end {
+            buffer.resize(end, 0);
+        }
+        buffer
+            .get_mut(start..end)
+            .ok_or(io::ErrorKind::InvalidInput)?
+            .copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_exact_at(out, offset)
+    }
+
+    fn byte_len(&self) -> io::Result<u64> {
+        (**self).byte_len()
+    }
+}

@@ -1,0 +1,37 @@
+//! Sealed artifacts: any content encrypted to hybrid public keys, signed by its publisher, readable at random.
+//!
+//! The format is `spec/sealed-artifact.md`, version 1. This crate does no network, reads no clock and no environment; bytes
+//! come and go through [`ReadAt`] and [`WriteAt`], and [`file`] is the one module that touches the local file system.
+//!
+//! | task | entry |
+//! |---|---|
+//! | seal | [`seal`] with [`SealOptions`] |
+//! | look at an artifact, check its signature | [`Artifact::read`], [`Artifact::verify_signature`], [`Artifact::verify_segments`] |
+//! | open | [`Artifact::open`], then [`Opened::copy_to`] or [`Opened::read_all`] |
+//! | change recipients | [`rewrap()`] |
+
+mod body;
+mod error;
+pub mod file;
+mod footer;
+mod hash;
+mod io;
+mod layout;
+pub mod limits;
+mod parallel;
+mod reader;
+mod rewrap;
+mod wire;
+mod writer;
+
+pub use error::{Malformed, OpenError, RewrapError, SealError};
+pub use hash::HashAlgorithm;
+pub use io::{Durable, ReadAt, WriteAt};
+pub use layout::SegmentSize;
+pub use reader::{Artifact, Opened, Origin};
+pub use rewrap::{Rewrapped, rewrap};
+pub use wire::{ArtifactId, Header, Private, RecipientRecord, SignatureRecord};
+pub use writer::{SealOptions, Sealed, seal};
+
+/// Called with the number of content bytes just finished; may be called from several threads.
+pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);

@@ -1,0 +1,30 @@
+//! Every limit of the format (`spec/sealed-artifact.md`, section 3).
+
+/// Smallest segment, in bytes of content.
+pub const SEGMENT_BYTES_MIN: u32 = 64 * 1024;
+/// Largest segment, in bytes of content.
+pub const SEGMENT_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// Segment size where none is asked for, in bytes of content.
+pub const SEGMENT_BYTES_DEFAULT: u32 = 1024 * 1024;
+/// Most segments of an artifact.
+pub const SEGMENTS_MAX: u64 = 1 << 23;
+/// Longest tail, in bytes.
+pub const TAIL_BYTES_MAX: u32 = (1 << 28) + (1 << 27);
+/// Longest encoded header, in bytes.
+pub const HEADER_BYTES_MAX: usize = 1024;
+/// Longest content type, in bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+/// Most recipients.
+pub const RECIPIENTS_MAX: usize = 1024;
+/// Longest private part, in bytes.
+pub const PRIVATE_BYTES_MAX: usize = 1 << 20;
+/// Longest name in the private part, in bytes.
+pub const NAME_BYTES_MAX: usize = 4096;
+/// Longest signature, in bytes.
+pub const SIGNATURE_BYTES_MAX: usize = 8192;
+/// Bytes of the footer.
+pub const FOOTER_BYTES: u64 = 32;
+/// Largest gap between body and tail, in bytes.
+pub const GAP_BYTES_MAX: u64 = 2 * (TAIL_BYTES_MAX as u64 + FOOTER_BYTES);
+/// Most footers looked at when the last one is torn.
+pub const FOOTER_CANDIDATES_MAX: usize = 32;

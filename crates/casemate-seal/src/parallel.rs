@@ -1,0 +1,81 @@
+//! Work on independent segments, one thread per core, one buffer per thread.
+
+use std::{
+    num::NonZero,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+/// Runs `job` for every index below `count`. `init` makes each thread's own state.
+///
+/// After the first error no new index is started, and that error is returned.
+pub(crate) fn for_each<S, E: Send>(
+    count: u64,
+    init: impl Fn() -> S + Sync,
+    job: impl Fn(&mut S, u64) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = usize::try_from(count).unwrap_or(usize::MAX).min(cores);
+    let next = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    let failed = Mutex::new(None);
+    let work = || {
+        let mut state = init();
+        while !stop.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return;
+            }
+            if let Err(error) = job(&mut state, index) {
+                stop.store(true, Ordering::Relaxed);
+                if let Ok(mut first) = failed.lock() {
+                    first.get_or_insert(error);
+                }
+            }
+        }
+    };
+    if workers <= 1 {
+        work();
+    } else {
+        thread::scope(|scope| (0..workers).for_each(|_| _ = scope.spawn(work)));
+    }
+    failed.into_inner().ok().flatten().map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_is_done_once() {
+        let done: Vec<_> = (0..1000).map(|_| AtomicU64::new(0)).collect();
+        for_each(
+            1000,
+            || (),
+            |(), index| {
+                done[usize::try_from(index).unwrap()].fetch_add(1, Ordering::Relaxed);
+                Ok::<_, ()>(())
+            },
+        )
+        .unwrap();
+        assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn an_error_stops_the_work_and_is_returned() {
+        let started = AtomicU64::new(0);
+        let refused = for_each(
+            1_000_000,
+            || (),
+            |(), index| {
+                started.fetch_add(1, Ordering::Relaxed);
+                if index == 3 { Err("third") } else { Ok(()) }
+            },
+        );
+        assert_eq!(refused, Err("third"));
+        assert!(started.load(Ordering::Relaxed) < 1_000_000);
+    }
+}

@@ -1,0 +1,381 @@
+//! Reading, verifying and opening.
+
+use std::{fmt, sync::Mutex};
+
+use casemate_crypto::{
+    Purpose, Secret, hpke::HpkeSuite, kem::KemPrivateKey, signature::VerifyingKey,
+};
+use fast_floe::{Header as FloeHeader, low_level::SharedDecryptionContext};
+use zeroize::Zeroizing;
+
+use crate::{
+    Progress, ReadAt, WriteAt, body,
+    error::{Malformed, OpenError},
+    footer,
+    layout::FLOE_HEADER_BYTES,
+    limits::GAP_BYTES_MAX,
+    parallel,
+    wire::{Header, Private, RecipientRecord, SignatureRecord, Tail, open_private},
+    writer::private_aad,
+};
+
+/// Whom the caller trusts to have published an artifact.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Origin<'a> {
+    /// Only this key; an unsigned artifact is refused.
+    SignedBy(&'a VerifyingKey),
+    /// Anyone. The content is what some sealer wrote, and nothing says who.
+    Unchecked,
+}
+
+/// An artifact whose structure was read; nothing secret is known yet.
+pub struct Artifact<R> {
+    source: R,
+    header: Header,
+    tail: Tail,
+    floe_header: FloeHeader,
+    root: Vec<u8>,
+    end: u64,
+    gap: u64,
+    trailing: u64,
+}
+
+impl<R: ReadAt> Artifact<R> {
+    /// Reads footer, tail and FLOE header, and checks every rule that needs no key.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], naming the rule.
+    pub fn read(source: R) -> Result<Self, OpenError> {
+        let found = footer::find(&source)?;
+        let tail = Tail::decode(&found.bytes)?;
+        let header = Header::decode(&tail.header)?;
+        let body_len = header.body_len();
+        let gap = found
+            .offset
+            .checked_sub(body_len)
+            .ok_or(Malformed::Overlap)?;
+        if gap > GAP_BYTES_MAX {
+            return Err(Malformed::Gap(gap).into());
+        }
+        let expected = header.segments().saturating_mul(header.hash.bytes() as u64);
+        if tail.hashes.len() as u64 != expected {
+            let actual = tail.hashes.len();
+            return Err(Malformed::HashCount { actual, expected }.into());
+        }
+        let mut floe_header = [0; FLOE_HEADER_BYTES as usize];
+        source
+            .read_exact_at(&mut floe_header, 0)
+            .map_err(OpenError::io("reading the body's header"))?;
+        let floe_header =
+            FloeHeader::try_from(floe_header.as_slice()).map_err(|_| Malformed::BodyParameters)?;
+        if floe_header.unverified_parameters().ok() != header.layout.parameters() {
+            return Err(Malformed::BodyParameters.into());
+        }
+        let root = header
+            .hash
+            .root(floe_header.as_bytes(), header.segments(), &tail.hashes);
+        let len = source
+            .byte_len()
+            .map_err(OpenError::io("reading the artifact's length"))?;
+        let trailing = len.saturating_sub(found.end);
+        Ok(Self {
+            source,
+            header,
+            tail,
+            floe_header,
+            root,
+            end: found.end,
+            gap,
+            trailing,
+        })
+    }
+
+    /// What was fixed when the artifact was sealed.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Who can open it.
+    pub fn recipients(&self) -> &[RecipientRecord] {
+        &self.tail.recipients
+    }
+
+    /// The publisher's signature, not yet verified.
+    pub const fn signature(&self) -> Option<&SignatureRecord> {
+        self.tail.signature.as_ref()
+    }
+
+    /// The root of the segment hashes: a name of this exact ciphertext.
+    pub fn root(&self) -> &[u8] {
+        &self.root
+    }
+
+    /// Length of body, tail and footer, in bytes.
+    pub const fn artifact_len(&self) -> u64 {
+        self.end
+    }
+
+    /// Bytes that an unfinished rewrap left before the tail or after the footer; the next rewrap removes them.
+    pub const fn leftover_len(&self) -> u64 {
+        self.gap.saturating_add(self.trailing)
+    }
+
+    /// Checks the publisher's signature over header and hashes.
+    ///
+    /// The segments are not read: each is checked against its hash when it is opened, all of them by [`Self::verify_segments`].
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Unsigned`], [`OpenError::OtherSigner`] or [`OpenError::BadSignature`].
+    pub fn verify_signature(&self, key: &VerifyingKey) -> Result<(), OpenError> {
+        let record = self.tail.signature.as_ref().ok_or(OpenError::Unsigned)?;
+        let expected = key.id().map_err(|_| OpenError::BadSignature)?;
+        if record.key != expected {
+            return Err(OpenError::OtherSigner {
+                found: record.key,
+                expected,
+            });
+        }
+        if record.suite != key.suite() {
+            return Err(OpenError::BadSignature);
+        }
+        let message = [self.header.digest().as_slice(), &self.root].concat();
+        key.verify(Purpose::ARTIFACT, &message, &record.signature)
+            .map_err(|_| OpenError::BadSignature)
+    }
+
+    /// Reads every segment and checks it against its hash, without any key.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::SegmentHash`] with the first damaged segment that was seen.
+    pub fn verify_segments(&self, progress: Progress<'_>) -> Result<(), OpenError> {
+        parallel::for_each(self.header.segments(), Vec::new, |buffer, index| {
+            let content_len = self.load_segment(index, buffer)?;
+            progress(content_len);
+            Ok(())
+        })
+    }
+
+    /// Recovers the artifact key and checks everything that is bound to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::verify_signature`] for [`Origin::SignedBy`]; [`OpenError::NotARecipient`]; [`OpenError::Rejected`] for
+    /// every failure that depends on a secret.
+    pub fn open(
+        &self,
+        key: &KemPrivateKey,
+        origin: Origin<'_>,
+    ) -> Result<Opened<'_, R>, OpenError> {
+        if let Origin::SignedBy(signer) = origin {
+            self.verify_signature(signer)?;
+        }
+        let artifact_key = self.artifact_key(key)?;
+        let context = body::resume(&artifact_key, &self.header, &self.floe_header)?;
+        let aad = private_aad(&self.header, &self.root, &self.tail.recipients);
+        let content_len = self.header.content_len();
+        let private = open_private(&self.tail.private, content_len, &artifact_key, &aad)?;
+        Ok(Opened {
+            artifact: self,
+            artifact_key,
+            context,
+            private,
+        })
+    }
+
+    fn artifact_key(&self, key: &KemPrivateKey) -> Result<Secret<32>, OpenError> {
+        let id = key.public_key().id().map_err(|_| OpenError::Rejected)?;
+        let record = self.tail.recipients.iter().find(|record| record.key == id);
+        let record = record.ok_or(OpenError::NotARecipient { key: id })?;
+        let info = Purpose::ARTIFACT_KEY.with(&self.header.digest());
+        let opened = HpkeSuite::of(record.suite)
+            .and_then(|suite| suite.open(&record.enc, key, &info, b"", &record.ct))
+            .map_err(OpenError::secret)?;
+        let opened = Zeroizing::new(opened);
+        Secret::copy_from("artifact key", &opened).map_err(OpenError::secret)
+    }
+
+    /// Reads segment `index` into `buffer`, checks its hash, and returns its content length.
+    fn load_segment(&self, index: u64, buffer: &mut Vec<u8>) -> Result<u64, OpenError> {
+        let layout = &self.header.layout;
+        let damaged = OpenError::SegmentHash { segment: index };
+        let Some(segment) = layout.floe_segment(index) else {
+            return Err(damaged);
+        };
+        buffer.resize(segment.ciphertext_length(), 0);
+        self.source
+            .read_exact_at(buffer, layout.body_offset(index))
+            .map_err(OpenError::io("reading a segment"))?;
+        let hash_len = self.header.hash.bytes();
+        let at = usize::try_from(index)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(hash_len);
+        let expected = self
+            .tail
+            .hashes
+            .get(at..)
+            .and_then(|rest| rest.get(..hash_len));
+        if expected != Some(self.header.hash.segment(buffer).as_slice()) {
+            return Err(damaged);
+        }
+        Ok(segment.plaintext_length() as u64)
+    }
+
+    pub(crate) const fn tail(&self) -> &Tail {
+        &self.tail
+    }
+}
+
+impl<R> fmt::Debug for Artifact<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Artifact")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An artifact whose key is known; segments are checked and decrypted as they are asked for.
+pub struct Opened<'a, R> {
+    artifact: &'a Artifact<R>,
+    artifact_key: Secret<32>,
+    context: SharedDecryptionContext,
+    private: Private,
+}
+
+impl<R: ReadAt> Opened<'_, R> {
+    /// What only recipients may read beside the content.
+    pub const fn private(&self) -> &Private {
+        &self.private
+    }
+
+    /// Length of the content, in bytes.
+    pub const fn content_len(&self) -> u64 {
+        self.artifact.header.content_len()
+    }
+
+    pub(crate) const fn artifact_key(&self) -> &Secret<32> {
+        &self.artifact_key
+    }
+
+    /// Checks and decrypts every segment, and hands it to `job` with its content offset.
+    fn for_each_segment(
+        &self,
+        progress: Progress<'_>,
+        job: impl Fn(u64, &[u8]) -> Result<(), OpenError> + Sync,
+    ) -> Result<(), OpenError> {
+        let layout = &self.artifact.header.layout;
+        parallel::for_each(
+            layout.segments(),
+            || (self.context.fork(), Zeroizing::new(Vec::new())),
+            |(floe, buffer), index| {
+                self.artifact.load_segment(index, buffer)?;
+                let segment = layout.floe_segment(index).ok_or(OpenError::Rejected)?;
+                let content = floe
+                    .decrypt_segment_in_place_raw(buffer, segment)
+                    .map_err(|_| OpenError::Rejected)?;
+                job(layout.content_offset(index), content)?;
+                progress(content.len() as u64);
+                Ok(())
+            },
+        )
+    }
+
+    /// Writes the whole content to `sink`, each segment only after its hash and tag were checked.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::SegmentHash`], [`OpenError::Rejected`] or [`OpenError::Io`]. Segments written until then are genuine, the
+    /// content is not complete.
+    pub fn copy_to(&self, sink: &impl WriteAt, progress: Progress<'_>) -> Result<(), OpenError> {
+        self.for_each_segment(progress, |offset, content| {
+            sink.write_all_at(content, offset)
+                .map_err(OpenError::io("writing the content"))
+        })
+    }
+
+    /// Decrypts the whole content into memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::copy_to`], and [`OpenError::Limit`] if the content is longer than `limit` bytes.
+    pub fn read_all(
+        &self,
+        limit: u64,
+        progress: Progress<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let actual = self.content_len();
+        let len = usize::try_from(actual).ok().filter(|_| actual <= limit);
+        let len = len.ok_or(OpenError::Limit {
+            what: "content length",
+            actual,
+            limit,
+        })?;
+        let segment_len = self.artifact.header.segment_size().bytes() as usize;
+        let mut content = Zeroizing::new(vec![0; len]);
+        let slots: Vec<_> = content.chunks_mut(segment_len).map(Mutex::new).collect();
+        self.for_each_segment(progress, |offset, plaintext| {
+            let slot = usize::try_from(offset)
+                .ok()
+                .and_then(|at| slots.get(at / segment_len));
+            match slot.map(Mutex::lock) {
+                Some(Ok(mut slot)) => slot.copy_from_slice(plaintext),
+                // Empty content has one segment and no slot.
+                _ if plaintext.is_empty() => {}
+                _ => return Err(OpenError::Rejected),
+            }
+            Ok(())
+        })?;
+        drop(slots);
+        Ok(content)
+    }
+
+    /// Decrypts `out.len()` bytes of content from `offset`, touching only the segments that hold them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::copy_to`], and [`OpenError::Limit`] if the range ends after the content.
+    pub fn read_at(&self, out: &mut [u8], offset: u64) -> Result<(), OpenError> {
+        let limit = self.content_len();
+        let end = offset.saturating_add(out.len() as u64);
+        if end > limit {
+            return Err(OpenError::Limit {
+                what: "end of the range",
+                actual: end,
+                limit,
+            });
+        }
+        let layout = &self.artifact.header.layout;
+        let segment_len = u64::from(layout.segment_size().bytes());
+        let (mut floe, mut buffer) = (self.context.fork(), Zeroizing::new(Vec::new()));
+        let mut rest = out;
+        let mut at = offset;
+        while !rest.is_empty() {
+            let index = at.checked_div(segment_len).ok_or(OpenError::Rejected)?;
+            self.artifact.load_segment(index, &mut buffer)?;
+            let segment = layout.floe_segment(index).ok_or(OpenError::Rejected)?;
+            let content = floe
+                .decrypt_segment_in_place_raw(&mut buffer, segment)
+                .map_err(|_| OpenError::Rejected)?;
+            let skip = usize::try_from(at.saturating_sub(layout.content_offset(index)));
+            let found = skip
+                .ok()
+                .and_then(|skip| content.get(skip..))
+                .ok_or(OpenError::Rejected)?;
+            let take = found.len().min(rest.len());
+            let (to, after) = rest.split_at_mut(take);
+            to.copy_from_slice(found.get(..take).ok_or(OpenError::Rejected)?);
+            rest = after;
+            at = at.saturating_add(take as u64);
+        }
+        Ok(())
+    }
+}
+
+impl<R> fmt::Debug for Opened<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opened(..)")
+    }
+}

@@ -1,0 +1,89 @@
+//! Changing recipients in place (`spec/sealed-artifact.md`, section 8).
+//!
+//! The new tail is first written after everything that is there, so that the old one stays valid until the new one is on stable
+//! storage; then it is moved down and the file cut. Whatever instant the machine stops at, the last valid footer leads to a whole tail.
+
+use casemate_crypto::kem::{KemPrivateKey, KemPublicKey};
+
+use crate::{
+    Artifact, Durable, Origin,
+    error::{RewrapError, SealError},
+    limits::FOOTER_BYTES,
+    wire::Tail,
+    writer,
+};
+
+/// What a rewrap did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// Recipients before.
+    pub before: usize,
+    /// Recipients now.
+    pub after: usize,
+    /// Bytes that an earlier unfinished rewrap had left and this one removed.
+    pub leftover_removed: u64,
+    /// Length of the artifact now, in bytes.
+    pub artifact_len: u64,
+}
+
+/// Replaces the recipients of the artifact in `file`; `key` must be one of the present ones.
+///
+/// The content, the header, the hashes and the publisher's signature stay byte for byte.
+///
+/// # Errors
+///
+/// [`RewrapError`]. After [`RewrapError::Open`] nothing was written; after an I/O error the artifact has its old or its new recipients.
+pub fn rewrap<F: Durable>(
+    file: &F,
+    key: &KemPrivateKey,
+    origin: Origin<'_>,
+    recipients: &[&KemPublicKey],
+) -> Result<Rewrapped, RewrapError> {
+    let artifact = Artifact::read(file)?;
+    let opened = artifact.open(key, origin)?;
+    let (header, old) = (artifact.header(), artifact.tail());
+    let (records, private) = writer::wrap(
+        opened.artifact_key(),
+        header,
+        artifact.root(),
+        recipients,
+        opened.private(),
+    )?;
+    let after = records.len();
+    let tail = Tail {
+        header: old.header.clone(),
+        recipients: records,
+        private,
+        hashes: old.hashes.clone(),
+        signature: old.signature.clone(),
+    }
+    .encode();
+    let artifact_len = replace_tail(file, &tail, header.body_len())?;
+    Ok(Rewrapped {
+        before: old.recipients.len(),
+        after,
+        leftover_removed: artifact.leftover_len(),
+        artifact_len,
+    })
+}
+
+fn replace_tail<F: Durable>(file: &F, tail: &[u8], body_len: u64) -> Result<u64, SealError> {
+    let len = file
+        .byte_len()
+        .map_err(SealError::io("reading the artifact's length"))?;
+    let whole = FOOTER_BYTES.saturating_add(tail.len() as u64);
+    let aside = len.max(body_len.saturating_add(whole));
+    let flush = || {
+        file.flush_to_storage()
+            .map_err(SealError::io("flushing the artifact"))
+    };
+
+    writer::write_tail(file, tail, aside)?;
+    flush()?;
+    let end = writer::write_tail(file, tail, body_len)?;
+    flush()?;
+    file.set_byte_len(end)
+        .map_err(SealError::io("cutting off the old recipients"))?;
+    flush()?;
+    Ok(end)
+}

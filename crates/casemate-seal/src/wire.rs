@@ -1,0 +1,214 @@
+//! The tail's CBOR (`spec/sealed-artifact.md`, section 5).
+//!
+//! Determinism is checked by encoding what was decoded and comparing: shortest integers, key order, definite lengths and
+//! trailing bytes are all covered by that one comparison.
+
+mod header;
+mod private;
+mod recipients;
+
+use casemate_crypto::{encoding::KeyId, suite::SignatureSuite};
+use minicbor::{Decoder, Encoder, data::Type};
+
+pub use header::{ArtifactId, Header};
+pub use private::Private;
+pub(crate) use private::{open_private, seal_private};
+pub use recipients::RecipientRecord;
+pub(crate) use recipients::encode_recipients;
+
+use crate::{
+    error::{Malformed, OpenError},
+    limits::{HEADER_BYTES_MAX, PRIVATE_BYTES_MAX, SIGNATURE_BYTES_MAX},
+};
+
+/// Encoding into a vector cannot fail.
+pub(crate) type CborResult = Result<(), minicbor::encode::Error<core::convert::Infallible>>;
+
+/// Runs `build` on a fresh encoder.
+pub(crate) fn encode(build: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> CborResult) -> Vec<u8> {
+    let mut out = Vec::new();
+    let encoded = build(&mut Encoder::new(&mut out));
+    debug_assert!(encoded.is_ok(), "writing into a vector cannot fail");
+    out
+}
+
+/// Maps any decoding error to the structure that was being read.
+pub(crate) fn cbor(what: &'static str) -> impl FnOnce(minicbor::decode::Error) -> OpenError {
+    move |_| OpenError::Malformed(Malformed::Cbor(what))
+}
+
+/// Reads a map header that must announce exactly `len` entries.
+pub(crate) fn expect_map(
+    decoder: &mut Decoder<'_>,
+    len: u64,
+    what: &'static str,
+) -> Result<(), OpenError> {
+    let found = decoder.map().map_err(cbor(what))?;
+    if found == Some(len) {
+        Ok(())
+    } else {
+        Err(Malformed::Cbor(what).into())
+    }
+}
+
+/// Reads an array header that must announce exactly `len` elements.
+pub(crate) fn expect_array(
+    decoder: &mut Decoder<'_>,
+    len: u64,
+    what: &'static str,
+) -> Result<(), OpenError> {
+    let found = decoder.array().map_err(cbor(what))?;
+    if found == Some(len) {
+        Ok(())
+    } else {
+        Err(Malformed::Cbor(what).into())
+    }
+}
+
+/// Reads a map key that must be `key`.
+pub(crate) fn expect_key(
+    decoder: &mut Decoder<'_>,
+    key: u64,
+    what: &'static str,
+) -> Result<(), OpenError> {
+    let found = decoder.u64().map_err(cbor(what))?;
+    if found == key {
+        Ok(())
+    } else {
+        Err(Malformed::Cbor(what).into())
+    }
+}
+
+/// Checks that `encoded` is what re-encoding gives.
+pub(crate) fn expect_deterministic(
+    encoded: &[u8],
+    again: &[u8],
+    what: &'static str,
+) -> Result<(), OpenError> {
+    if encoded == again {
+        Ok(())
+    } else {
+        Err(Malformed::NotDeterministic(what).into())
+    }
+}
+
+pub(crate) fn check_limit(
+    what: &'static str,
+    actual: usize,
+    limit: usize,
+) -> Result<(), OpenError> {
+    if actual <= limit {
+        return Ok(());
+    }
+    Err(OpenError::Limit {
+        what,
+        actual: actual as u64,
+        limit: limit as u64,
+    })
+}
+
+/// Reads 32 bytes of key id.
+pub(crate) fn key_id(decoder: &mut Decoder<'_>, what: &'static str) -> Result<KeyId, OpenError> {
+    let bytes = decoder.bytes().map_err(cbor(what))?;
+    let id = bytes.try_into().map_err(|_| Malformed::FieldLength {
+        field: "key id",
+        actual: bytes.len(),
+        expected: KeyId::BYTES,
+    })?;
+    Ok(KeyId::from_bytes(id))
+}
+
+/// The publisher's signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureRecord {
+    /// Suite that signed.
+    pub suite: &'static SignatureSuite,
+    /// Key that signed.
+    pub key: KeyId,
+    /// The signature's bytes; never an identity, because composites are not strongly unforgeable.
+    pub signature: Vec<u8>,
+}
+
+/// The whole tail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tail {
+    pub(crate) header: Vec<u8>,
+    pub(crate) recipients: Vec<RecipientRecord>,
+    pub(crate) private: Vec<u8>,
+    pub(crate) hashes: Vec<u8>,
+    pub(crate) signature: Option<SignatureRecord>,
+}
+
+const TAIL: &str = "tail";
+const SIGNATURE: &str = "signature";
+
+impl Tail {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode(|e| {
+            e.map(5)?.u8(0)?.bytes(&self.header)?.u8(1)?;
+            recipients::write(&self.recipients, e)?;
+            e.u8(2)?
+                .bytes(&self.private)?
+                .u8(3)?
+                .bytes(&self.hashes)?
+                .u8(4)?;
+            match &self.signature {
+                None => e.null()?,
+                Some(record) => e
+                    .array(3)?
+                    .str(&record.suite.oid.to_string())?
+                    .bytes(record.key.as_bytes())?
+                    .bytes(&record.signature)?,
+            };
+            Ok(())
+        })
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, OpenError> {
+        let mut decoder = Decoder::new(bytes);
+        let d = &mut decoder;
+        expect_map(d, 5, TAIL)?;
+        expect_key(d, 0, TAIL)?;
+        let header = d.bytes().map_err(cbor(TAIL))?;
+        check_limit("header", header.len(), HEADER_BYTES_MAX)?;
+        expect_key(d, 1, TAIL)?;
+        let recipients = recipients::read(d)?;
+        expect_key(d, 2, TAIL)?;
+        let private = d.bytes().map_err(cbor(TAIL))?;
+        check_limit("private part", private.len(), PRIVATE_BYTES_MAX)?;
+        expect_key(d, 3, TAIL)?;
+        let hashes = d.bytes().map_err(cbor(TAIL))?;
+        expect_key(d, 4, TAIL)?;
+        let signature = read_signature(d)?;
+        let tail = Self {
+            header: header.to_vec(),
+            recipients,
+            private: private.to_vec(),
+            hashes: hashes.to_vec(),
+            signature,
+        };
+        expect_deterministic(bytes, &tail.encode(), TAIL)?;
+        Ok(tail)
+    }
+}
+
+fn read_signature(d: &mut Decoder<'_>) -> Result<Option<SignatureRecord>, OpenError> {
+    if d.datatype().map_err(cbor(SIGNATURE))? == Type::Null {
+        d.null().map_err(cbor(SIGNATURE))?;
+        return Ok(None);
+    }
+    expect_array(d, 3, SIGNATURE)?;
+    let oid = d.str().map_err(cbor(SIGNATURE))?;
+    let suite = casemate_crypto::suite::SIGNATURE_SUITES
+        .into_iter()
+        .find(|suite| suite.oid.to_string() == oid)
+        .ok_or_else(|| OpenError::UnknownSuite(oid.chars().take(64).collect()))?;
+    let key = key_id(d, SIGNATURE)?;
+    let signature = d.bytes().map_err(cbor(SIGNATURE))?;
+    check_limit(SIGNATURE, signature.len(), SIGNATURE_BYTES_MAX)?;
+    Ok(Some(SignatureRecord {
+        suite,
+        key,
+        signature: signature.to_vec(),
+    }))
+}

@@ -1,0 +1,168 @@
+//! The immutable header (`spec/sealed-artifact.md`, section 5.1).
+
+use std::fmt;
+
+use minicbor::Decoder;
+
+use super::{cbor, check_limit, encode, expect_deterministic, expect_key};
+use crate::{
+    HashAlgorithm, SegmentSize,
+    error::{Malformed, OpenError},
+    hash::sha384,
+    layout::Layout,
+    limits::{CONTENT_TYPE_BYTES_MAX, SEGMENTS_MAX},
+};
+
+const HEADER: &str = "header";
+const VERSION: u64 = 1;
+
+/// Names one sealing; random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ArtifactId([u8; Self::BYTES]);
+
+impl ArtifactId {
+    /// Bytes of an artifact id.
+    pub const BYTES: usize = 16;
+
+    /// Draws a new id.
+    ///
+    /// # Errors
+    ///
+    /// [`casemate_crypto::Error::Randomness`].
+    pub fn random() -> Result<Self, casemate_crypto::Error> {
+        casemate_crypto::random::bytes().map(Self)
+    }
+
+    /// The id's bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+}
+
+/// Shows 32 hex digits.
+impl fmt::Display for ArtifactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What is fixed when an artifact is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub(crate) id: ArtifactId,
+    pub(crate) hash: HashAlgorithm,
+    pub(crate) layout: Layout,
+    pub(crate) created: u64,
+    pub(crate) content_type: String,
+}
+
+impl Header {
+    /// The artifact's id.
+    pub const fn id(&self) -> ArtifactId {
+        self.id
+    }
+
+    /// Hash over the segments.
+    pub const fn hash(&self) -> HashAlgorithm {
+        self.hash
+    }
+
+    /// Content bytes in a segment.
+    pub const fn segment_size(&self) -> SegmentSize {
+        self.layout.segment_size()
+    }
+
+    /// Number of segments, at least one.
+    pub const fn segments(&self) -> u64 {
+        self.layout.segments()
+    }
+
+    /// Length of the content, in bytes.
+    pub const fn content_len(&self) -> u64 {
+        self.layout.content_len()
+    }
+
+    /// Length of the body, in bytes.
+    pub fn body_len(&self) -> u64 {
+        self.layout.body_len()
+    }
+
+    /// When it was sealed, in seconds since 1970 UTC, as the sealer claims.
+    pub const fn created(&self) -> u64 {
+        self.created
+    }
+
+    /// Media type of the content.
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode(|e| {
+            e.map(7)?.u8(0)?.u64(VERSION)?;
+            e.u8(1)?.bytes(self.id.as_bytes())?;
+            e.u8(2)?.u32(self.layout.segment_size().bytes())?;
+            e.u8(3)?.u8(self.hash.id())?;
+            e.u8(4)?.u64(self.layout.body_len())?;
+            e.u8(5)?.u64(self.created)?;
+            e.u8(6)?.str(&self.content_type)?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, OpenError> {
+        let mut decoder = Decoder::new(bytes);
+        let d = &mut decoder;
+        let entries = d.map().map_err(cbor(HEADER))?;
+        expect_key(d, 0, HEADER)?;
+        let version = d.u64().map_err(cbor(HEADER))?;
+        if version != VERSION {
+            return Err(OpenError::Version { found: version });
+        }
+        if entries != Some(7) {
+            return Err(Malformed::Cbor(HEADER).into());
+        }
+        expect_key(d, 1, HEADER)?;
+        let id = d.bytes().map_err(cbor(HEADER))?;
+        let id = ArtifactId(id.try_into().map_err(|_| Malformed::FieldLength {
+            field: "artifact id",
+            actual: id.len(),
+            expected: ArtifactId::BYTES,
+        })?);
+        expect_key(d, 2, HEADER)?;
+        let segment = SegmentSize::new(d.u64().map_err(cbor(HEADER))?)?;
+        expect_key(d, 3, HEADER)?;
+        let hash = d.u64().map_err(cbor(HEADER))?;
+        let hash = HashAlgorithm::by_id(hash)
+            .ok_or_else(|| OpenError::UnknownSuite(format!("hash {hash}")))?;
+        expect_key(d, 4, HEADER)?;
+        let layout = Layout::of_body(segment, d.u64().map_err(cbor(HEADER))?)?;
+        if layout.segments() > SEGMENTS_MAX {
+            let (actual, limit) = (layout.segments(), SEGMENTS_MAX);
+            return Err(OpenError::Limit {
+                what: "number of segments",
+                actual,
+                limit,
+            });
+        }
+        expect_key(d, 5, HEADER)?;
+        let created = d.u64().map_err(cbor(HEADER))?;
+        expect_key(d, 6, HEADER)?;
+        let content_type = d.str().map_err(cbor(HEADER))?;
+        check_limit("content type", content_type.len(), CONTENT_TYPE_BYTES_MAX)?;
+        let header = Self {
+            id,
+            hash,
+            layout,
+            created,
+            content_type: content_type.to_owned(),
+        };
+        expect_deterministic(bytes, &header.encode(), HEADER)?;
+        Ok(header)
+    }
+
+    /// `SHA-384(header)`, to which everything else is bound.
+    pub(crate) fn digest(&self) -> [u8; 48] {
+        sha384(&self.encode())
+    }
+}

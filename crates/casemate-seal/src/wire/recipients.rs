@@ -1,0 +1,110 @@
+//! Recipients (`spec/sealed-artifact.md`, section 5.2).
+
+use casemate_crypto::{
+    encoding::KeyId,
+    hpke::TAG_BYTES,
+    suite::{HpkeTriple, KemSuite},
+};
+use minicbor::{Decoder, Encoder};
+
+use super::{CborResult, cbor, encode, expect_array, key_id};
+use crate::{
+    error::{Malformed, OpenError},
+    limits::RECIPIENTS_MAX,
+};
+
+const RECIPIENTS: &str = "recipients";
+/// Bytes of the encrypted artifact key.
+pub(crate) const WRAPPED_KEY_BYTES: usize = 32 + TAG_BYTES;
+
+/// The artifact key, encrypted to one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipientRecord {
+    /// Suite of the recipient's key.
+    pub suite: &'static KemSuite,
+    /// The recipient's key.
+    pub key: KeyId,
+    pub(crate) enc: Vec<u8>,
+    pub(crate) ct: Vec<u8>,
+}
+
+pub(super) fn write(recipients: &[RecipientRecord], e: &mut Encoder<&mut Vec<u8>>) -> CborResult {
+    e.array(recipients.len() as u64)?;
+    for record in recipients {
+        let HpkeTriple { kem, kdf, aead } = record.suite.hpke;
+        e.array(6)?.u16(kem)?.u16(kdf)?.u16(aead)?;
+        e.bytes(record.key.as_bytes())?
+            .bytes(&record.enc)?
+            .bytes(&record.ct)?;
+    }
+    Ok(())
+}
+
+/// The encoding whose hash the private part is bound to.
+pub(crate) fn encode_recipients(recipients: &[RecipientRecord]) -> Vec<u8> {
+    encode(|e| write(recipients, e))
+}
+
+pub(super) fn read(d: &mut Decoder<'_>) -> Result<Vec<RecipientRecord>, OpenError> {
+    let count = d
+        .array()
+        .map_err(cbor(RECIPIENTS))?
+        .ok_or(Malformed::Cbor(RECIPIENTS))?;
+    if count == 0 {
+        return Err(Malformed::Cbor(RECIPIENTS).into());
+    }
+    if count > RECIPIENTS_MAX as u64 {
+        let limit = RECIPIENTS_MAX as u64;
+        return Err(OpenError::Limit {
+            what: "number of recipients",
+            actual: count,
+            limit,
+        });
+    }
+    let mut records = Vec::<RecipientRecord>::new();
+    for _ in 0..count {
+        let record = read_one(d)?;
+        if records.iter().any(|other| other.key == record.key) {
+            return Err(Malformed::DuplicateRecipient(record.key).into());
+        }
+        records.push(record);
+    }
+    Ok(records)
+}
+
+fn read_one(d: &mut Decoder<'_>) -> Result<RecipientRecord, OpenError> {
+    expect_array(d, 6, RECIPIENTS)?;
+    let mut id = || d.u16().map_err(cbor(RECIPIENTS));
+    let triple = HpkeTriple {
+        kem: id()?,
+        kdf: id()?,
+        aead: id()?,
+    };
+    let suite = KemSuite::by_hpke(triple).ok_or_else(|| {
+        let HpkeTriple { kem, kdf, aead } = triple;
+        OpenError::UnknownSuite(format!("HPKE {kem:04x},{kdf:04x},{aead:04x}"))
+    })?;
+    let key = key_id(d, RECIPIENTS)?;
+    let enc = d.bytes().map_err(cbor(RECIPIENTS))?.to_vec();
+    expect_len("encapsulated key", &enc, suite.ciphertext_bytes)?;
+    let ct = d.bytes().map_err(cbor(RECIPIENTS))?.to_vec();
+    expect_len("wrapped artifact key", &ct, WRAPPED_KEY_BYTES)?;
+    Ok(RecipientRecord {
+        suite,
+        key,
+        enc,
+        ct,
+    })
+}
+
+fn expect_len(field: &'static str, bytes: &[u8], expected: usize) -> Result<(), OpenError> {
+    if bytes.len() == expected {
+        return Ok(());
+    }
+    Err(Malformed::FieldLength {
+        field,
+        actual: bytes.len(),
+        expected,
+    }
+    .into())
+}

@@ -1,0 +1,252 @@
+//! Sealing.
+
+use std::{io, sync::Mutex};
+
+use casemate_crypto::{
+    Purpose, Secret, encoding::KeyId, hpke::HpkeSuite, kem::KemPublicKey, signature::SigningKey,
+};
+use fast_floe::low_level::SEGMENT_PAYLOAD_OFFSET;
+use zeroize::Zeroizing;
+
+use crate::{
+    HashAlgorithm, Progress, ReadAt, SegmentSize, WriteAt, body,
+    error::SealError,
+    footer,
+    hash::sha384,
+    layout::Layout,
+    limits::{CONTENT_TYPE_BYTES_MAX, RECIPIENTS_MAX, SEGMENTS_MAX},
+    parallel,
+    wire::{
+        ArtifactId, Header, Private, RecipientRecord, SignatureRecord, Tail, encode_recipients,
+        seal_private,
+    },
+};
+
+/// How to seal.
+#[derive(Debug)]
+pub struct SealOptions<'a> {
+    /// Who may open; at least one.
+    pub recipients: &'a [&'a KemPublicKey],
+    /// Who signs. Without a signer nobody can tell who sealed the artifact.
+    pub signer: Option<&'a SigningKey>,
+    /// Content bytes in a segment.
+    pub segment_size: SegmentSize,
+    /// Hash over the segments.
+    pub hash: HashAlgorithm,
+    /// The time, in seconds since 1970 UTC.
+    pub created: u64,
+    /// Media type of the content; readable without a key.
+    pub content_type: &'a str,
+    /// What only recipients may read.
+    pub private: &'a Private,
+}
+
+/// What was sealed.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The new artifact's id.
+    pub id: ArtifactId,
+    /// Length of the content, in bytes.
+    pub content_len: u64,
+    /// Length of the whole artifact, in bytes.
+    pub artifact_len: u64,
+}
+
+/// Encrypts all of `source` into `sink`, which must be empty.
+///
+/// Memory is one segment per core, whatever the length. Nothing of the artifact is usable before this returns.
+///
+/// # Errors
+///
+/// [`SealError`]; what was written to `sink` until then is no artifact.
+pub fn seal(
+    source: &impl ReadAt,
+    sink: &impl WriteAt,
+    options: &SealOptions<'_>,
+    progress: Progress<'_>,
+) -> Result<Sealed, SealError> {
+    let header = new_header(source, options)?;
+    let artifact_key = Secret::random()?;
+    let (context, floe_header) = body::start(&artifact_key, &header)?;
+    sink.write_all_at(floe_header.as_bytes(), 0)
+        .map_err(SealError::io("writing the artifact"))?;
+
+    let layout = &header.layout;
+    let hash_len = options.hash.bytes();
+    let segments = usize::try_from(layout.segments()).unwrap_or(usize::MAX);
+    let hashes = Mutex::new(vec![0; segments.saturating_mul(hash_len)]);
+    parallel::for_each(
+        layout.segments(),
+        || (context.fork(), Zeroizing::new(Vec::new())),
+        |(floe, buffer), index| {
+            let segment = layout
+                .floe_segment(index)
+                .ok_or(casemate_crypto::Error::Internal)?;
+            let content_len = segment.plaintext_length();
+            buffer.resize(segment.ciphertext_length(), 0);
+            let content = buffer
+                .get_mut(SEGMENT_PAYLOAD_OFFSET..)
+                .and_then(|payload| payload.get_mut(..content_len))
+                .ok_or(casemate_crypto::Error::Internal)?;
+            source
+                .read_exact_at(content, layout.content_offset(index))
+                .map_err(SealError::io("reading the content"))?;
+            floe.encrypt_segment_in_place_raw(buffer, segment)
+                .map_err(|_| casemate_crypto::Error::Internal)?;
+            let hash = options.hash.segment(buffer);
+            let mut hashes = hashes
+                .lock()
+                .map_err(|_| casemate_crypto::Error::Internal)?;
+            let at = usize::try_from(index)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(hash_len);
+            hashes
+                .get_mut(at..)
+                .and_then(|rest| rest.get_mut(..hash_len))
+                .ok_or(casemate_crypto::Error::Internal)?
+                .copy_from_slice(&hash);
+            drop(hashes);
+            sink.write_all_at(buffer, layout.body_offset(index))
+                .map_err(SealError::io("writing the artifact"))?;
+            progress(content_len as u64);
+            Ok::<_, SealError>(())
+        },
+    )?;
+    refuse_changed_source(source, layout.content_len())?;
+
+    let hashes = hashes
+        .into_inner()
+        .map_err(|_| casemate_crypto::Error::Internal)?;
+    let root = options
+        .hash
+        .root(floe_header.as_bytes(), layout.segments(), &hashes);
+    let digest = header.digest();
+    let signature = options
+        .signer
+        .map(|key| sign(key, &digest, &root))
+        .transpose()?;
+    let (recipients, private) = wrap(
+        &artifact_key,
+        &header,
+        &root,
+        options.recipients,
+        options.private,
+    )?;
+    let tail = Tail {
+        header: header.encode(),
+        recipients,
+        private,
+        hashes,
+        signature,
+    }
+    .encode();
+    let artifact_len = write_tail(sink, &tail, layout.body_len())?;
+    Ok(Sealed {
+        id: header.id,
+        content_len: layout.content_len(),
+        artifact_len,
+    })
+}
+
+fn new_header(source: &impl ReadAt, options: &SealOptions<'_>) -> Result<Header, SealError> {
+    let actual = options.content_type.len();
+    if actual > CONTENT_TYPE_BYTES_MAX {
+        let (field, limit) = ("content type", CONTENT_TYPE_BYTES_MAX);
+        return Err(SealError::FieldTooLong {
+            field,
+            actual,
+            limit,
+        });
+    }
+    let bytes = source
+        .byte_len()
+        .map_err(SealError::io("reading the content's length"))?;
+    let layout = Layout::of_content(options.segment_size, bytes)
+        .filter(|layout| layout.segments() <= SEGMENTS_MAX)
+        .ok_or(SealError::TooLong { bytes })?;
+    Ok(Header {
+        id: ArtifactId::random()?,
+        hash: options.hash,
+        layout,
+        created: options.created,
+        content_type: options.content_type.to_owned(),
+    })
+}
+
+/// A file that grew while it was read would be sealed cut short.
+fn refuse_changed_source(source: &impl ReadAt, expected: u64) -> Result<(), SealError> {
+    let what = "reading the content";
+    let now = source.byte_len().map_err(SealError::io(what))?;
+    if now == expected {
+        return Ok(());
+    }
+    Err(SealError::Io {
+        what,
+        source: io::Error::other("its length changed while it was sealed"),
+    })
+}
+
+fn sign(key: &SigningKey, digest: &[u8], root: &[u8]) -> Result<SignatureRecord, SealError> {
+    let signature = key.sign(Purpose::ARTIFACT, &[digest, root].concat())?;
+    let id = key.verifying_key().id()?;
+    Ok(SignatureRecord {
+        suite: key.suite(),
+        key: id,
+        signature,
+    })
+}
+
+/// Additional data of the private part.
+pub(crate) fn private_aad(header: &Header, root: &[u8], recipients: &[RecipientRecord]) -> Vec<u8> {
+    let recipients = sha384(&encode_recipients(recipients));
+    [header.digest().as_slice(), root, &recipients].concat()
+}
+
+/// Makes the parts of the tail that depend on the recipients.
+pub(crate) fn wrap(
+    artifact_key: &Secret<32>,
+    header: &Header,
+    root: &[u8],
+    recipients: &[&KemPublicKey],
+    private: &Private,
+) -> Result<(Vec<RecipientRecord>, Vec<u8>), SealError> {
+    if recipients.is_empty() {
+        return Err(SealError::NoRecipient);
+    }
+    if recipients.len() > RECIPIENTS_MAX {
+        return Err(SealError::TooManyRecipients {
+            actual: recipients.len(),
+        });
+    }
+    let info = Purpose::ARTIFACT_KEY.with(&header.digest());
+    let mut records = Vec::<RecipientRecord>::with_capacity(recipients.len());
+    for recipient in recipients {
+        let suite = recipient.suite();
+        let key: KeyId = recipient.id()?;
+        if records.iter().any(|record| record.key == key) {
+            return Err(SealError::DuplicateRecipient(key));
+        }
+        let (enc, ct) = HpkeSuite::of(suite)?.seal(recipient, &info, b"", artifact_key.expose())?;
+        records.push(RecipientRecord {
+            suite,
+            key,
+            enc,
+            ct,
+        });
+    }
+    let aad = private_aad(header, root, &records);
+    let sealed = seal_private(private, header.content_len(), artifact_key, &aad)?;
+    Ok((records, sealed))
+}
+
+/// Writes tail and footer at `offset` and returns where the artifact ends.
+pub(crate) fn write_tail(sink: &impl WriteAt, tail: &[u8], offset: u64) -> Result<u64, SealError> {
+    let too_long = SealError::TooLong {
+        bytes: tail.len() as u64,
+    };
+    let footer = footer::encode(offset, tail).ok_or(too_long)?;
+    let whole = [tail, &footer].concat();
+    sink.write_all_at(&whole, offset)
+        .map_err(SealError::io("writing the tail"))?;
+    Ok(offset.saturating_add(whole.len() as u64))
+}

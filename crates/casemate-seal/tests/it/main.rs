@@ -1,0 +1,6 @@
+//! Tests of the public API.
+
+mod crash;
+mod hostile;
+mod roundtrip;
+mod support;
