@@ -1,0 +1,80 @@
+//! Errors of the key store.
+
+use casemate_crypto::encoding::EncodingError;
+
+use crate::engine::{EngineError, RecordId};
+
+/// Why the key store refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no store yet.
+    #[error("there is no key store here")]
+    Missing,
+    /// A store is there already.
+    #[error("a key store exists here already")]
+    Exists,
+    /// A later version.
+    #[error("key store version {0} is not supported, this program reads version 1")]
+    Version(u64),
+    /// The header breaks a rule.
+    #[error("the key store's header is damaged: {0}")]
+    Header(&'static str),
+    /// No slot opens with the passphrase.
+    #[error("wrong passphrase, or the key store was changed")]
+    WrongPassphrase,
+    /// A new passphrase is too short.
+    #[error("passphrase of {actual} bytes is shorter than {least}")]
+    PassphraseTooShort {
+        /// Bytes given.
+        actual: usize,
+        /// Bytes needed.
+        least: usize,
+    },
+    /// The index was changed by somebody without the root key.
+    #[error(
+        "the key store's index is damaged: records may have been added, removed or rolled back"
+    )]
+    Index,
+    /// A record is not the one that was stored.
+    #[error("record {0} is damaged: it was changed or rolled back")]
+    DamagedRecord(RecordId),
+    /// A record is gone.
+    #[error("record {0} is missing from the key store")]
+    MissingRecord(RecordId),
+    /// Somebody added a record.
+    #[error("record {0} is not in the key store's index")]
+    ForeignRecord(RecordId),
+    /// No key has this name or id.
+    #[error("no key is named `{0}`")]
+    UnknownKey(String),
+    /// The name is taken.
+    #[error("a key named `{0}` exists already")]
+    NameTaken(String),
+    /// The key is there already.
+    #[error("the key store holds this key already, as `{0}`")]
+    KeyTaken(String),
+    /// The name is not allowed.
+    #[error(
+        "`{0}` is no key name: use 1 to 64 of a-z, 0-9, `.`, `_`, `-`, beginning with a letter or digit, not a key id"
+    )]
+    BadName(String),
+    /// No suite has this name.
+    #[error("no suite is named `{0}`")]
+    UnknownSuite(String),
+    /// The key is somebody else's; only its public half is here.
+    #[error("`{0}` is a public key; its private half is not in this store")]
+    NoPrivateKey(String),
+    /// The store is full.
+    #[error("the key store holds {0} records, the most it can")]
+    Full(usize),
+    /// A key file is malformed.
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
+    /// Cryptography failed for a reason that is not the store's.
+    #[error(transparent)]
+    Crypto(#[from] casemate_crypto::Error),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}

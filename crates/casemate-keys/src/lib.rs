@@ -1,0 +1,21 @@
+//! Private keys at rest (`spec/key-store.md`, version 1).
+//!
+//! [`KeyStore`] holds the rules: records are encrypted under keys derived from the root key, bound to their identity, and listed in an
+//! authenticated index. An [`Engine`] only keeps bytes; [`SqliteEngine`] is the embedded one. Time is an argument.
+
+mod engine;
+mod error;
+mod header;
+mod index;
+mod name;
+mod record;
+mod root;
+mod sqlite;
+mod store;
+
+pub use engine::{Change, Engine, EngineError, MemoryEngine, RecordId, Role, Snapshot};
+pub use error::StoreError;
+pub use header::PassphraseCost;
+pub use name::KeyName;
+pub use sqlite::SqliteEngine;
+pub use store::{KeyEntry, KeyStore, Listing};

@@ -1,0 +1,85 @@
+//! One sealed record (`spec/key-store.md`, section 3).
+
+use casemate_crypto::{
+    SecretBytes,
+    encoding::{PrivateKey, PublicKey},
+    random,
+};
+use minicbor::Decoder;
+use zeroize::Zeroizing;
+
+use crate::{
+    KeyName, StoreError,
+    engine::{RecordId, Role},
+    header::encode,
+    root::RootKey,
+};
+
+const NONCE_BYTES: usize = 12;
+
+/// What a record holds.
+pub(crate) struct Record {
+    pub(crate) name: KeyName,
+    pub(crate) created: u64,
+    pub(crate) pem: SecretBytes,
+}
+
+impl Record {
+    pub(crate) fn seal(
+        &self,
+        root: &RootKey,
+        id: RecordId,
+        generation: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let plaintext = Zeroizing::new(encode(|e| {
+            e.map(3)?.u8(0)?.str(self.name.as_str())?;
+            e.u8(1)?
+                .u64(self.created)?
+                .u8(2)?
+                .bytes(self.pem.expose())?;
+            Ok(())
+        }));
+        let (key, aad) = root.record(id, generation)?;
+        let nonce = random::bytes::<NONCE_BYTES>()?;
+        Ok([nonce.as_slice(), &key.seal(&nonce, &aad, &plaintext)?].concat())
+    }
+
+    pub(crate) fn open(
+        sealed: &[u8],
+        root: &RootKey,
+        id: RecordId,
+        generation: u64,
+    ) -> Result<Self, StoreError> {
+        let damaged = || StoreError::DamagedRecord(id);
+        let (key, aad) = root.record(id, generation)?;
+        let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES).ok_or_else(damaged)?;
+        let plaintext = key.open(nonce, &aad, ciphertext).map_err(|_| damaged())?;
+        let plaintext = Zeroizing::new(plaintext);
+        Self::decode(&plaintext).ok_or_else(damaged)
+    }
+
+    fn decode(plaintext: &[u8]) -> Option<Self> {
+        let mut d = Decoder::new(plaintext);
+        (d.map().ok()? == Some(3)).then_some(())?;
+        (d.u8().ok()? == 0).then_some(())?;
+        let name = d.str().ok()?.parse().ok()?;
+        (d.u8().ok()? == 1).then_some(())?;
+        let created = d.u64().ok()?;
+        (d.u8().ok()? == 2).then_some(())?;
+        let pem = SecretBytes::new(d.bytes().ok()?.to_vec());
+        (d.position() == plaintext.len()).then_some(Self { name, created, pem })
+    }
+
+    /// The public key, which must be the one the record is filed under.
+    pub(crate) fn public_key(&self, id: RecordId) -> Result<PublicKey, StoreError> {
+        let key = match id.role {
+            Role::Private => PrivateKey::from_pem(self.pem.expose())?.public_key()?,
+            Role::Public => PublicKey::from_pem(self.pem.expose())?,
+        };
+        if key.id()? == id.key {
+            Ok(key)
+        } else {
+            Err(StoreError::DamagedRecord(id))
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The root key and what is derived from it.
+
+use aws_lc_rs::hmac;
+use casemate_crypto::{
+    Error as CryptoError, Purpose, Secret, SecretBytes,
+    hpke::{Aead, AeadKey, Kdf},
+};
+
+use crate::engine::RecordId;
+
+pub(crate) const STORE_ID_BYTES: usize = 16;
+pub(crate) const TAG_BYTES: usize = 48;
+
+/// Encrypts every record, through derived keys; never leaves memory unwrapped.
+pub(crate) struct RootKey {
+    secret: Secret<32>,
+    store_id: [u8; STORE_ID_BYTES],
+}
+
+impl RootKey {
+    pub(crate) const fn new(secret: Secret<32>, store_id: [u8; STORE_ID_BYTES]) -> Self {
+        Self { secret, store_id }
+    }
+
+    pub(crate) const fn secret(&self) -> &Secret<32> {
+        &self.secret
+    }
+
+    fn derive(&self, info: &[u8], len: usize) -> Result<SecretBytes, CryptoError> {
+        let kdf = Kdf::HkdfSha384;
+        kdf.expand(
+            &kdf.extract(&self.store_id, &[self.secret.expose()])?,
+            &[info],
+            len,
+        )
+    }
+
+    /// Public value that only this root key gives, so that a wrong one is noticed before it is used.
+    pub(crate) fn commitment(&self) -> Result<Vec<u8>, CryptoError> {
+        Ok(self
+            .derive(Purpose::STORE_COMMITMENT.as_bytes(), 32)?
+            .expose()
+            .to_vec())
+    }
+
+    /// The key and additional data of one record in one generation.
+    pub(crate) fn record(
+        &self,
+        id: RecordId,
+        generation: u64,
+    ) -> Result<(AeadKey, Vec<u8>), CryptoError> {
+        let identity = [id.to_bytes().as_slice(), &generation.to_be_bytes()].concat();
+        let key = self.derive(&Purpose::STORE_RECORD.with(&identity), 32)?;
+        let aad = Purpose::STORE_RECORD.with(&[self.store_id.as_slice(), &identity].concat());
+        Ok((AeadKey::new(Aead::Aes256Gcm, key.expose())?, aad))
+    }
+
+    fn index_mac(&self, encoded: &[u8]) -> Result<(hmac::Key, Vec<u8>), CryptoError> {
+        let key = self.derive(Purpose::STORE_INDEX.as_bytes(), TAG_BYTES)?;
+        let message = [self.store_id.as_slice(), encoded].concat();
+        Ok((hmac::Key::new(hmac::HMAC_SHA384, key.expose()), message))
+    }
+
+    pub(crate) fn tag(&self, encoded: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let (key, message) = self.index_mac(encoded)?;
+        Ok(hmac::sign(&key, &message).as_ref().to_vec())
+    }
+
+    /// Checks in constant time.
+    pub(crate) fn tag_matches(&self, encoded: &[u8], tag: &[u8]) -> Result<bool, CryptoError> {
+        let (key, message) = self.index_mac(encoded)?;
+        Ok(hmac::verify(&key, &message, tag).is_ok())
+    }
+}

@@ -1,0 +1,116 @@
+//! The embedded engine: one SQLite database.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::Duration,
+};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::engine::{Change, Engine, EngineError, Snapshot};
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS records (id BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT;
+";
+/// How long one process waits for another's change.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A key store in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteEngine {
+    connection: Connection,
+}
+
+impl From<rusqlite::Error> for EngineError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Storage(Box::new(error))
+    }
+}
+
+impl SqliteEngine {
+    /// Opens the database at `path`, and makes it, readable by its owner only, if `create` is set.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Storage`].
+    pub fn open(path: &Path, create: bool) -> Result<Self, EngineError> {
+        let storage = |error: std::io::Error| EngineError::Storage(Box::new(error));
+        if !create {
+            fs::metadata(path).map_err(storage)?;
+        }
+        let connection = Connection::open(path)?;
+        if create {
+            fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(storage)?;
+        }
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self { connection })
+    }
+}
+
+fn meta(connection: &Connection, key: &str) -> Result<Option<Vec<u8>>, rusqlite::Error> {
+    connection
+        .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+            row.get(0)
+        })
+        .optional()
+}
+
+fn generation(connection: &Connection) -> Result<u64, rusqlite::Error> {
+    let bytes = meta(connection, "generation")?;
+    let bytes = bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    Ok(bytes.map_or(0, u64::from_be_bytes))
+}
+
+impl Engine for SqliteEngine {
+    fn load(&self) -> Result<Option<Snapshot>, EngineError> {
+        let read = self.connection.unchecked_transaction()?;
+        let Some(header) = meta(&read, "header")? else {
+            return Ok(None);
+        };
+        let index = meta(&read, "index")?.unwrap_or_default();
+        let generation = generation(&read)?;
+        let mut rows = read.prepare("SELECT id, value FROM records")?;
+        let records = rows
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, rusqlite::Error>>()?;
+        Ok(Some(Snapshot {
+            header,
+            index,
+            records,
+            generation,
+        }))
+    }
+
+    fn commit(&mut self, expected: u64, change: &Change) -> Result<(), EngineError> {
+        let write = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if generation(&write)? != expected {
+            return Err(EngineError::Conflict);
+        }
+        let next = expected.saturating_add(1).to_be_bytes();
+        let set = "INSERT INTO meta (key, value) VALUES (?1, ?2)
+                   ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        if let Some(header) = &change.header {
+            write.execute(set, params!["header", header])?;
+        }
+        write.execute(set, params!["index", change.index])?;
+        write.execute(set, params!["generation", next.as_slice()])?;
+        for id in &change.delete {
+            write.execute("DELETE FROM records WHERE id = ?1", [id])?;
+        }
+        for (id, value) in &change.put {
+            write.execute(
+                "INSERT OR REPLACE INTO records (id, value) VALUES (?1, ?2)",
+                [id, value],
+            )?;
+        }
+        Ok(write.commit()?)
+    }
+}

@@ -1,0 +1,162 @@
+//! Keys go in and come back, over both engines.
+
+use casemate_crypto::{SecretBytes, encoding::PrivateKey};
+use casemate_keys::{
+    Engine, EngineError, KeyStore, MemoryEngine, PassphraseCost, Role, SqliteEngine, StoreError,
+};
+
+pub(crate) const CHEAP: PassphraseCost = PassphraseCost {
+    memory_kib: 64,
+    passes: 1,
+    lanes: 1,
+};
+
+pub(crate) fn passphrase() -> SecretBytes {
+    SecretBytes::new(b"correct horse".to_vec())
+}
+
+pub(crate) fn new_store<E: Engine>(engine: E) -> KeyStore<E> {
+    KeyStore::create(engine, &passphrase(), CHEAP, 100).unwrap()
+}
+
+fn names<E: Engine>(store: &KeyStore<E>) -> Vec<String> {
+    store
+        .list()
+        .unwrap()
+        .keys
+        .iter()
+        .map(|entry| entry.name.to_string())
+        .collect()
+}
+
+#[test]
+fn every_kind_of_key_survives_closing_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    let suites = [
+        "mlkem1024-p384",
+        "mldsa87-p384",
+        "http-ed25519-mldsa65",
+        "mlkem1024",
+        "mldsa87",
+    ];
+    let mut store = new_store(SqliteEngine::open(&path, true).unwrap());
+    let ids: Vec<_> = suites
+        .iter()
+        .map(|suite| {
+            store
+                .generate(suite.parse().unwrap(), suite, 200)
+                .unwrap()
+                .id
+        })
+        .collect();
+    drop(store);
+
+    let store = KeyStore::unlock(SqliteEngine::open(&path, false).unwrap(), &passphrase()).unwrap();
+    assert!(store.list().unwrap().damage.is_empty());
+    for (suite, id) in suites.into_iter().zip(ids) {
+        for query in [suite.to_owned(), id.to_string(), id.to_hex()] {
+            let entry = store.find(&query).unwrap();
+            assert_eq!((entry.id, entry.suite, entry.created), (id, suite, 200));
+            let private = store.private_key(&entry).unwrap();
+            assert_eq!(private.public_key().unwrap().id().unwrap(), id);
+        }
+    }
+}
+
+#[test]
+fn the_database_is_readable_by_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    new_store(SqliteEngine::open(&path, true).unwrap());
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}
+
+#[test]
+fn a_wrong_passphrase_is_refused_and_a_short_new_one_too() {
+    let engine = MemoryEngine::default();
+    let short = SecretBytes::new(b"1234567".to_vec());
+    let refused = KeyStore::create(engine, &short, CHEAP, 0).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "passphrase of 7 bytes is shorter than 8"
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    new_store(SqliteEngine::open(&path, true).unwrap());
+    let wrong = SecretBytes::new(b"incorrect horse".to_vec());
+    let refused = KeyStore::unlock(SqliteEngine::open(&path, false).unwrap(), &wrong).unwrap_err();
+    assert!(matches!(refused, StoreError::WrongPassphrase), "{refused}");
+}
+
+#[test]
+fn names_and_keys_are_stored_once_and_a_second_store_is_refused() {
+    let mut store = new_store(MemoryEngine::default());
+    store
+        .generate("a".parse().unwrap(), "mlkem768-x25519", 0)
+        .unwrap();
+    let refused = store
+        .generate("a".parse().unwrap(), "mlkem768-x25519", 0)
+        .unwrap_err();
+    assert!(matches!(refused, StoreError::NameTaken(_)), "{refused}");
+    let key = PrivateKey::generate("mldsa65-ed25519").unwrap().unwrap();
+    store.add_private("b".parse().unwrap(), &key, 0).unwrap();
+    let public = key.public_key().unwrap();
+    let refused = store
+        .add_public("c".parse().unwrap(), &public, 0)
+        .unwrap_err();
+    assert!(
+        matches!(refused, StoreError::KeyTaken(ref name) if name == "b"),
+        "{refused}"
+    );
+    let refused = store
+        .generate("d".parse().unwrap(), "kyber1024", 0)
+        .unwrap_err();
+    assert_eq!(refused.to_string(), "no suite is named `kyber1024`");
+    assert_eq!(names(&store), ["a", "b"]);
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    new_store(SqliteEngine::open(&path, true).unwrap());
+    let again = SqliteEngine::open(&path, true).unwrap();
+    let refused = KeyStore::create(again, &passphrase(), CHEAP, 0).unwrap_err();
+    assert!(matches!(refused, StoreError::Exists), "{refused}");
+}
+
+#[test]
+fn somebody_elses_key_has_no_private_half_here() {
+    let mut store = new_store(MemoryEngine::default());
+    let key = PrivateKey::generate("mldsa87-p384").unwrap().unwrap();
+    let entry = store
+        .add_public("vendor".parse().unwrap(), &key.public_key().unwrap(), 0)
+        .unwrap();
+    assert_eq!(entry.role, Role::Public);
+    let refused = store.private_key(&entry).unwrap_err();
+    assert!(matches!(refused, StoreError::NoPrivateKey(_)), "{refused}");
+}
+
+#[test]
+fn of_two_writers_with_the_same_view_one_is_told_to_repeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    let mut first = new_store(SqliteEngine::open(&path, true).unwrap());
+    let open =
+        || KeyStore::unlock(SqliteEngine::open(&path, false).unwrap(), &passphrase()).unwrap();
+    let mut second = open();
+    first
+        .generate("first".parse().unwrap(), "mlkem1024", 0)
+        .unwrap();
+    let refused = second
+        .generate("second".parse().unwrap(), "mlkem1024", 0)
+        .unwrap_err();
+    assert!(
+        matches!(refused, StoreError::Engine(EngineError::Conflict)),
+        "{refused}"
+    );
+    assert_eq!(names(&open()), ["first"]);
+}
