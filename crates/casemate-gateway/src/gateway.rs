@@ -1,0 +1,268 @@
+//! The order of checks (`spec/inference.md`, section 6).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use casemate_crypto::{
+    encoding::KeyId,
+    kem::KemPrivateKey,
+    signature::{HttpSigningKey, HttpVerifyingKey},
+};
+use casemate_message::{
+    MessageError, Request, Response, keydoc,
+    ohttp::{self, ChannelBinding, GatewayKey, OhttpError, ResponseSealer},
+    replay::{ReplayError, ReplayRecord},
+    sign::{self, Clock, SignError},
+};
+
+use crate::{
+    clock::unix_seconds,
+    problem::{Problem, sealed_error},
+    upstream::Upstream,
+};
+
+/// Key id of the one key configuration of this version.
+const KEY_ID: u8 = 1;
+/// How long a signed key document is valid, in seconds.
+const KEY_DOCUMENT_SECONDS: u64 = 24 * 3600;
+/// A client's clock may be a little behind ours.
+const KEY_DOCUMENT_LEAD_SECONDS: u64 = 300;
+
+/// Why a gateway could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// The encryption key is of another suite than `mlkem768-x25519`.
+    #[error("the gateway's encryption key must have the suite mlkem768-x25519")]
+    KeySuite(#[source] OhttpError),
+    /// No client could ever be admitted.
+    #[error("no client is admitted")]
+    NoClients,
+    /// A client is listed twice.
+    #[error("client key {0} is listed twice")]
+    ClientTwice(KeyId),
+    /// Cryptography failed.
+    #[error(transparent)]
+    Crypto(#[from] casemate_crypto::Error),
+}
+
+/// A client that may call the model.
+#[derive(Debug)]
+pub struct Client {
+    /// Name in logs.
+    pub name: String,
+    /// Its public signing pair.
+    pub key: HttpVerifyingKey,
+}
+
+/// What a gateway needs.
+#[derive(Debug)]
+pub struct GatewayOptions {
+    /// Opens requests; suite `mlkem768-x25519`.
+    pub key: KemPrivateKey,
+    /// Signs responses and the key document.
+    pub identity: HttpSigningKey,
+    /// Who may call.
+    pub clients: Vec<Client>,
+    /// What answers.
+    pub upstream: Upstream,
+    /// Longest encapsulated request, in bytes.
+    pub request_bytes_max: usize,
+}
+
+/// Opens, checks and answers requests.
+#[derive(Debug)]
+pub struct Gateway {
+    key: GatewayKey,
+    key_list: Vec<u8>,
+    identity: HttpSigningKey,
+    clients: HashMap<KeyId, Client>,
+    upstream: Upstream,
+    replay: Mutex<ReplayRecord>,
+    started: u64,
+    pub(crate) request_bytes_max: usize,
+}
+
+/// A request that passed every check, or the sealed answer that says why not.
+struct Checked {
+    outcome: Result<Request, Response>,
+    channel: ChannelBinding,
+    sealer: ResponseSealer,
+}
+
+impl Gateway {
+    /// Sets up a gateway; requests dated before now will be refused.
+    ///
+    /// # Errors
+    ///
+    /// [`GatewayError`].
+    pub fn new(options: GatewayOptions) -> Result<Self, GatewayError> {
+        let key = GatewayKey::new(KEY_ID, options.key).map_err(GatewayError::KeySuite)?;
+        let key_list = key.config().map_err(GatewayError::KeySuite)?.encode_list();
+        let mut clients = HashMap::new();
+        for client in options.clients {
+            let id = client.key.id()?;
+            if clients.insert(id, client).is_some() {
+                return Err(GatewayError::ClientTwice(id));
+            }
+        }
+        if clients.is_empty() {
+            return Err(GatewayError::NoClients);
+        }
+        Ok(Self {
+            key,
+            key_list,
+            identity: options.identity,
+            clients,
+            upstream: options.upstream,
+            replay: Mutex::default(),
+            started: unix_seconds(),
+            request_bytes_max: options.request_bytes_max,
+        })
+    }
+
+    /// `application/ohttp-keys`.
+    pub(crate) fn key_list(&self) -> &[u8] {
+        &self.key_list
+    }
+
+    /// The signed key document, fresh.
+    pub(crate) fn key_document(&self) -> Result<Vec<u8>, Problem> {
+        let now = unix_seconds();
+        let from = now.saturating_sub(KEY_DOCUMENT_LEAD_SECONDS);
+        let until = now.saturating_add(KEY_DOCUMENT_SECONDS);
+        keydoc::create(&self.key_list, from, until, &self.identity).map_err(|_| Problem::Internal)
+    }
+
+    /// Answers one encapsulated request.
+    pub(crate) async fn handle(self: Arc<Self>, sealed: Vec<u8>) -> Result<Vec<u8>, Problem> {
+        let gateway = Arc::clone(&self);
+        let checked = tokio::task::spawn_blocking(move || gateway.check(&sealed)).await;
+        let Checked {
+            outcome,
+            channel,
+            sealer,
+        } = checked.map_err(|_| Problem::Internal)??;
+        let response = match outcome {
+            Ok(request) => match self.upstream.answer(request).await {
+                Ok(response) => response,
+                Err(error) => error.response().map_err(|_| Problem::Internal)?,
+            },
+            Err(refusal) => refusal,
+        };
+        let sealed = tokio::task::spawn_blocking(move || self.seal(response, &channel, sealer));
+        sealed.await.map_err(|_| Problem::Internal)?
+    }
+
+    fn seal(
+        &self,
+        mut response: Response,
+        channel: &ChannelBinding,
+        sealer: ResponseSealer,
+    ) -> Result<Vec<u8>, Problem> {
+        let internal = || Problem::Internal;
+        sign::sign_response(&mut response, &self.identity, channel, unix_seconds())
+            .map_err(|_| internal())?;
+        sealer
+            .seal(&response.to_bhttp().map_err(|_| internal())?)
+            .map_err(|_| internal())
+    }
+
+    /// Steps 2 to 8: everything before the model.
+    fn check(&self, sealed: &[u8]) -> Result<Checked, Problem> {
+        let received = self.key.receive(sealed).map_err(problem)?;
+        if self.seen(received.enc())? {
+            return Err(Problem::Replay);
+        }
+        let opened = self.key.open(&received).map_err(problem)?;
+        let outcome = self.admit(received.enc(), &opened.request, &opened.channel);
+        let outcome = match outcome {
+            Ok(request) => Ok(request),
+            Err(refusal) => Err(refusal.response().map_err(|_| Problem::Internal)?),
+        };
+        Ok(Checked {
+            outcome,
+            channel: opened.channel,
+            sealer: opened.sealer,
+        })
+    }
+
+    fn seen(&self, enc: &[u8]) -> Result<bool, Problem> {
+        Ok(self
+            .replay
+            .lock()
+            .map_err(|_| Problem::Internal)?
+            .has_seen(enc))
+    }
+
+    /// Steps 5 to 8.
+    fn admit(
+        &self,
+        enc: &[u8],
+        bhttp: &[u8],
+        channel: &ChannelBinding,
+    ) -> Result<Request, Refusal> {
+        let request = Request::from_bhttp(bhttp)?;
+        let clock = Clock {
+            now: unix_seconds(),
+            remembers_since: self.started,
+        };
+        let verified = sign::verify_request(&request, channel, clock, |id| {
+            self.clients.get(id).map(|client| &client.key)
+        })?;
+        let mut replay = self
+            .replay
+            .lock()
+            .map_err(|_| Refusal::Replay(ReplayError::Full))?;
+        replay.admit(enc, &verified, clock.now)?;
+        let client = self
+            .clients
+            .get(&verified.key)
+            .map_or("", |client| &client.name);
+        tracing::debug!(client, key = %verified.key, "admitted");
+        Ok(request)
+    }
+}
+
+fn problem(error: OhttpError) -> Problem {
+    match error {
+        OhttpError::UnknownKey => Problem::UnknownKey,
+        OhttpError::Crypto(_) => Problem::Internal,
+        _ => Problem::Request,
+    }
+}
+
+/// Why an opened request does not reach the model.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+}
+
+impl Refusal {
+    fn response(&self) -> Result<Response, MessageError> {
+        tracing::info!(reason = %self, "refused before the model");
+        let (status, kind, code) = match self {
+            Self::Message(_) => (400, "invalid_request_error", "message"),
+            Self::Sign(SignError::Date { .. } | SignError::BeforeStart) => {
+                (400, "invalid_request_error", "date")
+            }
+            Self::Sign(_) => (401, "authentication_error", "signature"),
+            Self::Replay(ReplayError::Seen) => (401, "authentication_error", "replay"),
+            Self::Replay(_) => (503, "server_error", "replay_record_full"),
+        };
+        sealed_error(status, kind, code, &self.to_string())
+    }
+}
+
+/// Path of the gateway resource (RFC 9540).
+pub(crate) const GATEWAY_PATH: &str = "/.well-known/ohttp-gateway";
+/// Path of the signed key document.
+pub(crate) const KEY_DOCUMENT_PATH: &str = "/.well-known/casemate-keys";
+pub(crate) use ohttp::{KEYS_MEDIA_TYPE, REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE};

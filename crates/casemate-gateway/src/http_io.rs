@@ -1,0 +1,114 @@
+//! Between hyper's messages and ours.
+
+use std::time::Duration;
+
+use casemate_message::{MessageError, Request, Response, sign::SIGNATURE_FIELDS};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
+
+/// Fields that belong to one connection (RFC 9110, section 7.6.1), or that we set ourselves.
+const NOT_FORWARDED: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    TooLong,
+    Timeout,
+    Broken,
+}
+
+/// Reads a whole body within a limit and a time.
+pub(crate) async fn read_body<B>(
+    body: B,
+    limit: usize,
+    patience: Duration,
+) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLong),
+        Ok(Err(_)) => Err(BodyError::Broken),
+        Err(_) => Err(BodyError::Timeout),
+    }
+}
+
+/// Takes over the fields that travel with the message.
+pub(crate) fn forwarded_fields(
+    from: &HeaderMap,
+    into: &mut casemate_message::Fields,
+) -> Result<(), MessageError> {
+    let named_by_connection: Vec<_> = from
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    for (name, value) in from {
+        let name = name.as_str();
+        let local = NOT_FORWARDED.contains(&name)
+            || SIGNATURE_FIELDS.contains(&name)
+            || named_by_connection.iter().any(|named| named == name);
+        if local {
+            continue;
+        }
+        let value = value
+            .to_str()
+            .map_err(|_| MessageError::BadBytes("field value"))?;
+        into.push(name, value)?;
+    }
+    Ok(())
+}
+
+/// Writes our fields into hyper's map; the fields of our signatures stay behind.
+pub(crate) fn restore_fields(from: &casemate_message::Fields, into: &mut HeaderMap) {
+    for (name, value) in from.iter() {
+        if NOT_FORWARDED.contains(&name) || SIGNATURE_FIELDS.contains(&name) {
+            continue;
+        }
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(value),
+        ) {
+            into.append(name, value);
+        }
+    }
+}
+
+/// A verified response for a plain client.
+pub(crate) fn to_plain(response: Response) -> http::Response<Full<Bytes>> {
+    let mut plain = http::Response::new(Full::from(response.content));
+    *plain.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    restore_fields(&response.fields, plain.headers_mut());
+    plain
+}
+
+/// A request for an upstream at `uri`.
+pub(crate) fn to_upstream(
+    request: &Request,
+    uri: http::Uri,
+) -> Result<http::Request<Full<Bytes>>, http::Error> {
+    let mut plain = http::Request::builder()
+        .method(request.method.as_str())
+        .uri(uri)
+        .body(Full::from(request.content.clone()))?;
+    restore_fields(&request.fields, plain.headers_mut());
+    Ok(plain)
+}

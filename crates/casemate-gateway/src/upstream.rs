@@ -1,0 +1,64 @@
+//! What stands behind the gateway: embedded models, or any HTTP server.
+
+mod forward;
+mod kserve;
+mod models;
+mod predict;
+
+use casemate_message::{MessageError, Request, Response};
+
+pub use forward::HttpUpstream;
+pub use models::{LoadError, ModelSource, Models};
+
+use crate::problem::sealed_error;
+
+/// Why an upstream gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// The upstream's URL is no `http` or `https` URL, or has a query.
+    #[error("`{0}` is not an http or https URL without query")]
+    BadUrl(String),
+    /// The server could not be reached or broke off.
+    #[error("the upstream cannot be reached")]
+    Unreachable,
+    /// Its answer is too long.
+    #[error("the upstream's answer is too long")]
+    TooLong,
+    /// It took too long.
+    #[error("the upstream did not answer in time")]
+    Timeout,
+    /// Its answer cannot be carried.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+}
+
+impl UpstreamError {
+    pub(crate) fn response(&self) -> Result<Response, MessageError> {
+        let status = if matches!(self, Self::Timeout) {
+            504
+        } else {
+            502
+        };
+        sealed_error(status, "upstream_error", "upstream", &self.to_string())
+    }
+}
+
+/// What answers admitted requests.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Upstream {
+    /// Models opened from their sealed artifacts into memory.
+    Models(Models),
+    /// Another HTTP server.
+    Http(HttpUpstream),
+}
+
+impl Upstream {
+    pub(crate) async fn answer(&self, request: Request) -> Result<Response, UpstreamError> {
+        match self {
+            Self::Models(models) => models.answer(request).await,
+            Self::Http(server) => server.answer(request).await,
+        }
+    }
+}

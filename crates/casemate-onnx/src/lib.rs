@@ -1,0 +1,184 @@
+//! Runs ONNX models that were read from memory, never from a path.
+//!
+//! The engine is tract, pure Rust. A crate of its own keeps its many dependencies away from everything that needs no inference.
+
+mod tensor;
+
+use std::{collections::BTreeMap, fmt, io::Cursor, sync::Arc};
+
+use tract_onnx::prelude::*;
+
+pub use tensor::{Data, ElementType, NamedTensor, TensorSpec};
+
+/// Why a model could not be loaded or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The bytes are no ONNX model, or it uses something the engine does not know.
+    #[error("the model cannot be loaded: {0}")]
+    Load(String),
+    /// A tensor's element type is not supported.
+    #[error("element type {0} is not supported")]
+    ElementType(String),
+    /// An input is missing, doubled or unknown.
+    #[error("inputs must be exactly: {expected}")]
+    Inputs {
+        /// Names of the inputs.
+        expected: String,
+    },
+    /// An input has another type than the model's.
+    #[error("input `{name}` must have element type {expected}")]
+    InputType {
+        /// Name of the input.
+        name: String,
+        /// Type the model has.
+        expected: &'static str,
+    },
+    /// An input's shape does not fit the model or its data.
+    #[error("input `{name}`: shape {shape:?} does not fit {expected}")]
+    InputShape {
+        /// Name of the input.
+        name: String,
+        /// Shape given.
+        shape: Vec<usize>,
+        /// What it must fit.
+        expected: String,
+    },
+    /// The engine failed on these inputs.
+    #[error("inference failed: {0}")]
+    Run(String),
+}
+
+/// A model that is ready to run; may be used by several threads.
+pub struct Model {
+    plan: Arc<TypedRunnableModel>,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("inputs", &self.inputs)
+            .finish_non_exhaustive()
+    }
+}
+
+fn load_error(error: impl fmt::Display) -> ModelError {
+    ModelError::Load(format!("{error:#}"))
+}
+
+impl Model {
+    /// Loads a model from its serialised bytes. Tensors in files beside the model are not read.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Load`], [`ModelError::ElementType`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
+        let onnx = tract_onnx::onnx();
+        let proto = onnx
+            .proto_model_for_read(&mut Cursor::new(bytes))
+            .map_err(load_error)?;
+        let metadata = proto
+            .metadata_props
+            .iter()
+            .map(|property| (property.key.clone(), property.value.clone()))
+            .collect();
+        let parsed = onnx.parse(&proto, None).map_err(load_error)?;
+        let typed = parsed.model.into_typed().map_err(load_error)?;
+        let inputs = specs(&typed, &typed.inputs)?;
+        let outputs = specs(&typed, &typed.outputs)?;
+        let plan = typed
+            .into_optimized()
+            .and_then(IntoRunnable::into_runnable)
+            .map_err(load_error)?;
+        Ok(Self {
+            plan,
+            inputs,
+            outputs,
+            metadata,
+        })
+    }
+
+    /// What goes in.
+    pub fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    /// What comes out.
+    pub fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
+    }
+
+    /// The model's own metadata.
+    pub const fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// Runs the model on tensors given in any order.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Inputs`], [`ModelError::InputType`], [`ModelError::InputShape`], [`ModelError::Run`].
+    pub fn run(&self, tensors: &[NamedTensor]) -> Result<Vec<NamedTensor>, ModelError> {
+        let ordered = self.order(tensors)?;
+        let values = ordered
+            .into_iter()
+            .map(|tensor| tensor.to_tract().map(IntoTValue::into_tvalue))
+            .collect::<Result<TVec<TValue>, _>>()?;
+        let results = self
+            .plan
+            .run(values)
+            .map_err(|error| ModelError::Run(format!("{error:#}")))?;
+        self.outputs
+            .iter()
+            .zip(results)
+            .map(|(spec, value)| NamedTensor::from_tract(&spec.name, &value))
+            .collect()
+    }
+
+    /// Brings the tensors into the model's order and checks types and shapes.
+    fn order<'a>(&self, tensors: &'a [NamedTensor]) -> Result<Vec<&'a NamedTensor>, ModelError> {
+        let wrong_names = || {
+            let names: Vec<_> = self.inputs.iter().map(|spec| spec.name.as_str()).collect();
+            ModelError::Inputs {
+                expected: names.join(", "),
+            }
+        };
+        if tensors.len() != self.inputs.len() {
+            return Err(wrong_names());
+        }
+        self.inputs
+            .iter()
+            .map(|spec| {
+                let tensor = tensors.iter().find(|tensor| tensor.name == spec.name);
+                let tensor = tensor.ok_or_else(wrong_names)?;
+                spec.check(tensor)?;
+                Ok(tensor)
+            })
+            .collect()
+    }
+}
+
+fn specs(model: &TypedModel, outlets: &[OutletId]) -> Result<Vec<TensorSpec>, ModelError> {
+    outlets
+        .iter()
+        .map(|outlet| {
+            let fact = model.outlet_fact(*outlet).map_err(load_error)?;
+            let label = model.outlet_label(*outlet).map(str::to_owned);
+            let name = match label {
+                Some(label) => label,
+                None => model.node(outlet.node).name.clone(),
+            };
+            let element = ElementType::from_tract(fact.datum_type)?;
+            let dimension =
+                |dim: &TDim| dim.to_i64().ok().and_then(|dim| usize::try_from(dim).ok());
+            Ok(TensorSpec {
+                name,
+                element,
+                shape: fact.shape.iter().map(dimension).collect(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,171 @@
+//! Tensors and what a model says of them.
+
+use tract_onnx::prelude::{DatumType, Tensor};
+
+use crate::ModelError;
+
+macro_rules! element_types {
+    ($(($variant:ident, $rust:ty, $tract:ident, $kserve:literal)),* $(,)?) => {
+        /// Element types that are exchanged, with their KServe v2 names.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum ElementType {
+            $(#[doc = concat!("`", $kserve, "`")] $variant,)*
+        }
+
+        /// A tensor's elements in row-major order.
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum Data {
+            $(#[doc = concat!("`", $kserve, "`")] $variant(Vec<$rust>),)*
+        }
+
+        impl ElementType {
+            /// The KServe v2 name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $kserve,)*
+                }
+            }
+
+            /// Finds a type by its KServe v2 name.
+            pub fn by_name(name: &str) -> Option<Self> {
+                match name {
+                    $($kserve => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            pub(crate) fn from_tract(datum: DatumType) -> Result<Self, ModelError> {
+                match datum {
+                    $(DatumType::$tract => Ok(Self::$variant),)*
+                    other => Err(ModelError::ElementType(format!("{other:?}"))),
+                }
+            }
+        }
+
+        impl Data {
+            /// The elements' type.
+            pub const fn element_type(&self) -> ElementType {
+                match self {
+                    $(Self::$variant(_) => ElementType::$variant,)*
+                }
+            }
+
+            /// Number of elements.
+            pub const fn len(&self) -> usize {
+                match self {
+                    $(Self::$variant(data) => data.len(),)*
+                }
+            }
+
+            /// Whether there are no elements.
+            pub const fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            fn to_tract(&self, shape: &[usize]) -> Result<Tensor, ModelError> {
+                match self {
+                    $(Self::$variant(data) => Tensor::from_shape(shape, data),)*
+                }
+                .map_err(|error| ModelError::Run(format!("{error:#}")))
+            }
+
+            fn from_tract(tensor: &Tensor) -> Result<Self, ModelError> {
+                let failed = |error| ModelError::Run(format!("{error:#}"));
+                match tensor.datum_type() {
+                    $(DatumType::$tract => tensor
+                        .to_plain_array_view::<$rust>()
+                        .map(|view| Self::$variant(view.iter().copied().collect()))
+                        .map_err(failed),)*
+                    other => Err(ModelError::ElementType(format!("{other:?}"))),
+                }
+            }
+        }
+    };
+}
+
+element_types![
+    (Fp32, f32, F32, "FP32"),
+    (Fp64, f64, F64, "FP64"),
+    (Int8, i8, I8, "INT8"),
+    (Int16, i16, I16, "INT16"),
+    (Int32, i32, I32, "INT32"),
+    (Int64, i64, I64, "INT64"),
+    (Uint8, u8, U8, "UINT8"),
+];
+
+/// A tensor with its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// Name in the model.
+    pub name: String,
+    /// Dimensions.
+    pub shape: Vec<usize>,
+    /// Elements.
+    pub data: Data,
+}
+
+impl NamedTensor {
+    pub(crate) fn to_tract(&self) -> Result<Tensor, ModelError> {
+        self.data.to_tract(&self.shape)
+    }
+
+    pub(crate) fn from_tract(name: &str, tensor: &Tensor) -> Result<Self, ModelError> {
+        let (name, shape) = (name.to_owned(), tensor.shape().to_vec());
+        Ok(Self {
+            name,
+            shape,
+            data: Data::from_tract(tensor)?,
+        })
+    }
+}
+
+/// What a model says of an input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Name in the model.
+    pub name: String,
+    /// Type of the elements.
+    pub element: ElementType,
+    /// Dimensions; `None` where any size fits, such as the batch.
+    pub shape: Vec<Option<usize>>,
+}
+
+impl TensorSpec {
+    pub(crate) fn check(&self, tensor: &NamedTensor) -> Result<(), ModelError> {
+        if tensor.data.element_type() != self.element {
+            let (name, expected) = (self.name.clone(), self.element.name());
+            return Err(ModelError::InputType { name, expected });
+        }
+        let dimensions_fit = tensor.shape.len() == self.shape.len()
+            && tensor
+                .shape
+                .iter()
+                .zip(&self.shape)
+                .all(|(given, wanted)| match wanted {
+                    Some(wanted) => given == wanted,
+                    // Engines divide by the batch; an empty one is nobody's intent.
+                    None => *given > 0,
+                });
+        let elements = tensor
+            .shape
+            .iter()
+            .try_fold(1usize, |product, dim| product.checked_mul(*dim));
+        if dimensions_fit && elements == Some(tensor.data.len()) {
+            return Ok(());
+        }
+        let dimensions: Vec<_> = self
+            .shape
+            .iter()
+            .map(|dim| dim.map_or_else(|| "-1".to_owned(), |dim| dim.to_string()))
+            .collect();
+        let count = tensor.data.len();
+        let expected = format!("[{}] with {count} elements", dimensions.join(", "));
+        Err(ModelError::InputShape {
+            name: self.name.clone(),
+            shape: tensor.shape.clone(),
+            expected,
+        })
+    }
+}
