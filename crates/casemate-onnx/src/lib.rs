@@ -76,7 +76,7 @@ impl Model {
     ///
     /// [`ModelError::Load`], [`ModelError::ElementType`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
-        let onnx = tract_onnx::onnx();
+        let onnx = onnx();
         let proto = onnx
             .proto_model_for_read(&mut Cursor::new(bytes))
             .map_err(load_error)?;

@@ -1,0 +1,232 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Protects AI assets with hybrid classical and post-quantum cryptography.
+#[derive(Debug, Parser)]
+#[command(
+    name = "casemate",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Directory of the key store [default: the user's data directory]
+    #[arg(long, global = true, env = "CASEMATE_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+
+    /// Policy profile, or a policy file [default: hybrid, or what `PQC_KEY_MANAGEMENT` says]
+    #[arg(long, global = true, env = "CASEMATE_POLICY", value_name = "NAME|FILE")]
+    pub(crate) policy: Option<String>,
+
+    /// Read the key store's passphrase from a file; `-` for standard input
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Seal, serve and call a real model, and watch attacks being refused
+    Demo(DemoOptions),
+    /// Create and manage keys
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Encrypt a file to recipients, and sign it
+    Seal(SealOptions),
+    /// Decrypt a sealed artifact
+    Open(OpenOptions),
+    /// Check a sealed artifact's signature and every segment, without a private key
+    Verify(VerifyOptions),
+    /// Show what a sealed artifact says about itself, without a private key
+    Inspect(InspectOptions),
+    /// Replace the recipients of a sealed artifact, in place
+    Rewrap(RewrapOptions),
+    /// Serve models behind post-quantum TLS and end-to-end encryption
+    Gateway(GatewayOptions),
+    /// Take plain HTTP requests here and pass them protected to a gateway
+    Connect(ConnectOptions),
+    /// Print a shell's completions
+    Completions {
+        /// Shell to complete for
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Stop at the end instead of serving on
+    #[arg(long)]
+    pub(crate) exit: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Create the key store
+    Init,
+    /// Make a new key
+    Generate {
+        /// Name of the key
+        #[arg(long)]
+        name: String,
+        /// What the key is for
+        #[arg(long)]
+        kind: Kind,
+        /// Suite [default: the policy's first for the kind]
+        #[arg(long)]
+        suite: Option<String>,
+    },
+    /// List the keys
+    List,
+    /// Show one key
+    Show {
+        /// Name, key id, or a public key file
+        key: String,
+    },
+    /// Write a public key as PEM
+    Export {
+        /// Name or key id
+        key: String,
+        /// File to write [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Store a public key, or a private one made elsewhere (PEM)
+    Import {
+        /// File to read; `-` for standard input
+        file: PathBuf,
+        /// Name for the key
+        #[arg(long)]
+        name: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Kind {
+    /// Receives sealed artifacts, or opens requests at a gateway
+    Kem,
+    /// Signs artifacts
+    Sign,
+    /// Signs requests and responses
+    Http,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SealOptions {
+    /// File to seal
+    pub(crate) input: PathBuf,
+    /// Artifact to write [default: INPUT.sealed]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Recipient: name, key id, or a public key file; may be repeated
+    #[arg(long, required = true, value_name = "KEY")]
+    pub(crate) to: Vec<String>,
+    /// Key that signs: name or key id
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign: Option<String>,
+    /// Content bytes in a segment: a power of two, 64k to 16m
+    #[arg(long, value_name = "SIZE", default_value = "1m")]
+    pub(crate) segment_size: String,
+    /// Media type, readable without a key
+    #[arg(long, value_name = "TYPE", default_value = "application/octet-stream")]
+    pub(crate) content_type: String,
+    /// Metadata that only recipients can read; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) metadata: Vec<String>,
+    /// Replace the output if it is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Publisher that must have signed: name, key id, or a public key file [default: any signing key in the key store]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) signer: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OpenOptions {
+    /// Artifact to open
+    pub(crate) input: PathBuf,
+    /// File to write; `-` for standard output [default: INPUT without .sealed]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    /// Open even if nobody known signed; says nothing about who made the content
+    #[arg(long, conflicts_with = "signer")]
+    pub(crate) allow_unknown_signer: bool,
+    /// Replace the output if it is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyOptions {
+    /// Artifact to check
+    pub(crate) input: PathBuf,
+    /// Publisher that must have signed: name, key id, or a public key file
+    #[arg(long, value_name = "KEY")]
+    pub(crate) signer: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectOptions {
+    /// Artifact to look at
+    pub(crate) input: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RewrapOptions {
+    /// Artifact to change
+    pub(crate) input: PathBuf,
+    /// Every recipient it shall have: name, key id, or a public key file; may be repeated
+    #[arg(long, required = true, value_name = "KEY")]
+    pub(crate) to: Vec<String>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    /// Rewrap even if nobody known signed
+    #[arg(long, conflicts_with = "signer")]
+    pub(crate) allow_unknown_signer: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GatewayOptions {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectOptions {
+    /// The gateway, `https://host:port`
+    #[arg(long, value_name = "URL")]
+    pub(crate) gateway: String,
+    /// The gateway's public signing pair: name, key id, or a public key file
+    #[arg(long, value_name = "KEY")]
+    pub(crate) gateway_key: String,
+    /// Key that signs requests: name or key id
+    #[arg(long, value_name = "KEY")]
+    pub(crate) identity: String,
+    /// Root certificates to trust for TLS (PEM) [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Local address for plain requests; keep it a loopback one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+}

@@ -1,0 +1,11 @@
+//! One file for each command.
+
+pub(crate) mod completions;
+pub(crate) mod connect;
+pub(crate) mod gateway;
+pub(crate) mod inspect;
+pub(crate) mod keys;
+pub(crate) mod open;
+pub(crate) mod rewrap;
+pub(crate) mod seal;
+pub(crate) mod verify;

@@ -1,0 +1,19 @@
+//! `casemate completions`.
+
+use clap::CommandFactory;
+use clap_complete::{Shell, generate};
+
+use crate::{
+    args::Arguments,
+    context::Context,
+    fault::{Fault, Outcome},
+};
+
+pub(crate) fn run(context: &Context<'_>, shell: Shell) -> Result<(), Fault> {
+    let mut script = Vec::new();
+    generate(shell, &mut Arguments::command(), "casemate", &mut script);
+    context
+        .printer
+        .bytes(&script)
+        .map_err(|error| Fault::from_error(Outcome::Io, error))
+}

@@ -1,0 +1,180 @@
+//! `casemate gateway`.
+
+mod config;
+
+use std::{fs, path::Path, sync::Arc};
+
+use casemate_crypto::SecretBytes;
+use casemate_gateway::{
+    Client, Gateway, GatewayOptions as Options, HttpUpstream, ModelSource, Models, ServeOptions,
+    Upstream, serve,
+    tls::{self, Fallback},
+};
+use casemate_seal::file::{self, Access, Existing};
+
+use crate::{
+    args::GatewayOptions,
+    context::{Context, Keyring, read_limited},
+    fault::{Fault, Outcome},
+};
+use config::{Config, Tls};
+
+/// Longest certificate chain or TLS key file, in bytes.
+const TLS_FILE_BYTES_MAX: usize = 256 * 1024;
+
+pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(), Fault> {
+    init_logging();
+    let config = Config::read(&options.config)?;
+    let base = options.config.parent().unwrap_or(Path::new("")).to_owned();
+    let mut keyring = Keyring::relative_to(context, &base);
+    let policy = context.policy()?;
+    let fallback = Context::fallback()?;
+    let provider = tls::provider(policy.tls_groups(), fallback)?;
+    let (certificates, key) = tls_files(context, &config.tls, &base)?;
+    let tls = tls::server_config(Arc::clone(&provider), &certificates, key.expose())?;
+    let clients = config
+        .client
+        .iter()
+        .map(|client| {
+            Ok(Client {
+                name: client.name.clone(),
+                key: keyring.http_verifier(&client.key)?,
+            })
+        })
+        .collect::<Result<_, Fault>>()?;
+    let upstream = match &config.upstream {
+        Some(upstream) => {
+            let ca = upstream
+                .ca
+                .as_ref()
+                .map(|ca| read_limited(&base.join(ca), TLS_FILE_BYTES_MAX));
+            let ca = ca.transpose()?;
+            let tls = tls::client_config(provider, ca.as_ref().map(SecretBytes::expose))?;
+            let server = HttpUpstream::new(&upstream.url, tls);
+            Upstream::Http(server.map_err(|error| Fault::from_error(Outcome::Usage, error))?)
+        }
+        None => Upstream::Models(load_models(&config, &base, &mut keyring)?),
+    };
+    let gateway = Gateway::new(Options {
+        key: keyring.kem(&config.encryption_key)?,
+        identity: keyring.http_signer(&config.identity)?,
+        clients,
+        upstream,
+        request_bytes_max: config.request_bytes_max,
+    })?;
+    if fallback == Fallback::Enabled {
+        context
+            .printer
+            .warning("FALLBACK_CRYPTO=enabled: classical-only peers may connect");
+    }
+    let serving = ServeOptions {
+        listen: config.listen,
+        tls,
+    };
+    let runtime = runtime()?;
+    let ready = |address| {
+        context
+            .printer
+            .done(&format!("serving on https://{address}"))
+    };
+    Ok(runtime.block_on(serve(Arc::new(gateway), serving, ready, shutdown()))?)
+}
+
+/// Logs go to standard error; `CASEMATE_LOG` sets the level.
+pub(crate) fn init_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CASEMATE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A second call, as in a demonstration that runs both ends, changes nothing.
+    _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::from_error(Outcome::Io, error))
+}
+
+/// Completes on Ctrl-C or SIGTERM.
+pub(crate) async fn shutdown() {
+    let interrupt = tokio::signal::ctrl_c();
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    match terminate {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => (),
+                _ = terminate.recv() => (),
+            }
+        }
+        // Without a handler for SIGTERM the process simply ends on it.
+        Err(_) => _ = interrupt.await,
+    }
+}
+
+fn load_models(config: &Config, base: &Path, keyring: &mut Keyring<'_>) -> Result<Models, Fault> {
+    let mut keys = Vec::new();
+    for model in &config.model {
+        keys.push((
+            keyring.kem(&model.key)?,
+            keyring.verifier(&model.publisher)?,
+        ));
+    }
+    let sources: Vec<_> = config
+        .model
+        .iter()
+        .zip(&keys)
+        .map(|(model, (key, publisher))| ModelSource {
+            name: model.name.clone(),
+            artifact: base.join(&model.artifact),
+            publisher,
+            key,
+        })
+        .collect();
+    Ok(Models::load(&sources)?)
+}
+
+/// The certificate chain and its key; self-signed ones are made on first use.
+fn tls_files(
+    context: &Context<'_>,
+    tls: &Tls,
+    base: &Path,
+) -> Result<(Vec<u8>, SecretBytes), Fault> {
+    let (certificate, key) = match tls {
+        Tls::Files { certificate, key } => (base.join(certificate), base.join(key)),
+        Tls::SelfSigned { self_signed, names } => {
+            let directory = base.join(self_signed);
+            let paths = (directory.join("cert.pem"), directory.join("key.pem"));
+            if !paths.0.exists() {
+                make_self_signed(&directory, names)?;
+                let root = directory.join("root.pem");
+                context.printer.done(&format!(
+                    "made a self-signed certificate; clients trust {}",
+                    root.display()
+                ));
+            }
+            paths
+        }
+    };
+    let certificates = read_limited(&certificate, TLS_FILE_BYTES_MAX)?;
+    Ok((
+        certificates.expose().to_vec(),
+        read_limited(&key, TLS_FILE_BYTES_MAX)?,
+    ))
+}
+
+fn make_self_signed(directory: &Path, names: &[String]) -> Result<(), Fault> {
+    fs::create_dir_all(directory).map_err(|error| Fault::file("create", directory, error))?;
+    let made = tls::self_signed(names.to_vec())?;
+    let write = |name: &str, bytes: &[u8], access| {
+        let path = directory.join(name);
+        file::write(&path, bytes, access, Existing::Replace)
+            .map_err(|error| Fault::file("write", &path, error))
+    };
+    // The certificate comes last, because its presence says that all are there.
+    write("root.pem", made.root.as_bytes(), Access::Umask)?;
+    write("key.pem", made.key.expose(), Access::Owner)?;
+    write("cert.pem", made.certificate.as_bytes(), Access::Umask)
+}

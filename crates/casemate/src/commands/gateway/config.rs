@@ -1,0 +1,90 @@
+//! The gateway's configuration file.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use casemate_message::limits::REQUEST_BYTES_DEFAULT;
+use serde::Deserialize;
+
+use crate::{context::read_limited, fault::Fault};
+
+const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+
+/// What `casemate gateway --config FILE` reads; paths are relative to the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    pub(super) listen: SocketAddr,
+    /// Name of the key that opens requests, suite `mlkem768-x25519`.
+    pub(super) encryption_key: String,
+    /// Name of the key that signs responses, kind `http`.
+    pub(super) identity: String,
+    #[serde(default = "request_bytes_default")]
+    pub(super) request_bytes_max: usize,
+    pub(super) tls: Tls,
+    #[serde(default)]
+    pub(super) client: Vec<ClientEntry>,
+    #[serde(default)]
+    pub(super) model: Vec<ModelEntry>,
+    pub(super) upstream: Option<UpstreamEntry>,
+}
+
+const fn request_bytes_default() -> usize {
+    REQUEST_BYTES_DEFAULT
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Tls {
+    /// Certificate chain and key, PEM.
+    Files { certificate: PathBuf, key: PathBuf },
+    /// A directory where certificates for `names` are made on first use.
+    SelfSigned {
+        self_signed: PathBuf,
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientEntry {
+    pub(super) name: String,
+    /// Public key file, name or key id, kind `http`.
+    pub(super) key: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModelEntry {
+    pub(super) name: String,
+    pub(super) artifact: PathBuf,
+    /// Name of the key the artifact is sealed to.
+    pub(super) key: String,
+    /// The publisher's public key: file, name or key id.
+    pub(super) publisher: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpstreamEntry {
+    pub(super) url: String,
+    /// Root certificates for an `https` upstream, PEM.
+    pub(super) ca: Option<PathBuf>,
+}
+
+impl Config {
+    pub(super) fn read(path: &Path) -> Result<Self, Fault> {
+        let text = read_limited(path, CONFIG_BYTES_MAX)?;
+        let bad = |reason: &str| Fault::usage(format!("{}: {reason}", path.display()));
+        let text = str::from_utf8(text.expose()).map_err(|_| bad("not UTF-8"))?;
+        let config: Self =
+            toml::from_str(text).map_err(|error| bad(error.to_string().trim_end()))?;
+        match (&config.upstream, config.model.is_empty()) {
+            (Some(_), false) => Err(bad("give either [[model]] or [upstream], not both")),
+            (None, true) => Err(bad("nothing to serve: add a [[model]] or an [upstream]")),
+            _ => Ok(config),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! `casemate keys`.
+
+use std::{
+    fs::{self, DirBuilder},
+    io::Read,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+};
+
+use casemate_crypto::{
+    SecretBytes,
+    encoding::{EncodingError, KEY_FILE_BYTES_MAX, KeyKind, PrivateKey, PublicKey},
+    signature::HTTP_SUITE_NAME,
+    suite::{KemSuite, SignatureSuite},
+};
+use casemate_gateway::unix_seconds;
+use casemate_keys::{KeyEntry, KeyStore, PassphraseCost, Role, SqliteEngine, StoreError};
+use casemate_seal::file::{self, Access, Existing};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{KeysCommand, Kind},
+    context::{Context, Keyring, read_limited},
+    fault::{Fault, Outcome},
+    passphrase,
+};
+
+pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fault> {
+    match command {
+        KeysCommand::Init => init(context),
+        KeysCommand::Generate { name, kind, suite } => {
+            generate(context, &name, kind, suite.as_deref())
+        }
+        KeysCommand::List => list(context),
+        KeysCommand::Show { key } => show(context, &key),
+        KeysCommand::Export { key, output, force } => {
+            export(context, &key, output.as_deref(), force)
+        }
+        KeysCommand::Import { file, name } => import(context, &file, &name),
+    }
+}
+
+fn init(context: &Context<'_>) -> Result<(), Fault> {
+    let home = context.home()?;
+    let path = context.store_path()?;
+    if path.exists() {
+        return Err(StoreError::Exists.into());
+    }
+    let passphrase = passphrase::new(context.passphrase_file())?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&home)
+        .map_err(|error| Fault::file("create", &home, error))?;
+    let engine =
+        SqliteEngine::open(&path, true).map_err(|error| Fault::from_error(Outcome::Io, error))?;
+    let created = KeyStore::create(
+        engine,
+        &passphrase,
+        PassphraseCost::default(),
+        unix_seconds(),
+    );
+    if let Err(error) = created {
+        // An empty database is no store; leaving it would block the next attempt.
+        _ = fs::remove_file(&path);
+        return Err(error.into());
+    }
+    context
+        .printer
+        .done(&format!("created the key store {}", path.display()));
+    Ok(())
+}
+
+fn generate(
+    context: &Context<'_>,
+    name: &str,
+    kind: Kind,
+    suite: Option<&str>,
+) -> Result<(), Fault> {
+    let suite = suite_of(context, kind, suite)?;
+    let mut store = context.store()?;
+    let entry = store.generate(name.parse()?, suite, unix_seconds())?;
+    print_entry(context, &entry);
+    Ok(())
+}
+
+/// The suite asked for, if it is of the kind and the policy allows it; else the policy's first.
+fn suite_of(context: &Context<'_>, kind: Kind, suite: Option<&str>) -> Result<&'static str, Fault> {
+    let policy = context.policy()?;
+    let unknown = |name: &str| Fault::from(StoreError::UnknownSuite(name.to_owned()));
+    let nothing = || Fault::usage("the policy allows no suite of this kind");
+    match (kind, suite) {
+        (Kind::Kem, None) => Ok(policy.kem_suites().first().ok_or_else(nothing)?.name),
+        (Kind::Sign, None) => Ok(policy.signature_suites().first().ok_or_else(nothing)?.name),
+        (Kind::Kem, Some(name)) => {
+            let suite = KemSuite::by_name(name).ok_or_else(|| unknown(name))?;
+            policy.check_kem(suite)?;
+            Ok(suite.name)
+        }
+        (Kind::Sign, Some(name)) if name != HTTP_SUITE_NAME => {
+            let suite = SignatureSuite::by_name(name).ok_or_else(|| unknown(name))?;
+            policy.check_signature(suite)?;
+            Ok(suite.name)
+        }
+        (Kind::Http, None | Some(HTTP_SUITE_NAME)) | (Kind::Sign, Some(_)) => Ok(HTTP_SUITE_NAME),
+        (Kind::Http, Some(name)) => Err(unknown(name)),
+    }
+}
+
+fn list(context: &Context<'_>) -> Result<(), Fault> {
+    let listing = context.store()?.list()?;
+    let keys: Vec<_> = listing.keys.iter().map(entry_json).collect();
+    let damage: Vec<_> = listing.damage.iter().map(ToString::to_string).collect();
+    let mut table = format!(
+        "{:<24} {:<16} {:<5} {:<8} {}",
+        "NAME", "KEY ID", "KIND", "HALF", "SUITE"
+    );
+    for entry in &listing.keys {
+        let KeyEntry {
+            name,
+            id,
+            kind,
+            suite,
+            role,
+            ..
+        } = entry;
+        let (name, id) = (name.to_string(), id.to_string());
+        table += &format!(
+            "\n{name:<24} {id:<16} {:<5} {:<8} {suite}",
+            kind.as_str(),
+            half(*role)
+        );
+    }
+    let json = json!({ "schema": "casemate.keys/1", "keys": keys, "damage": damage });
+    context.printer.data(&json, &table);
+    match listing.damage.into_iter().next() {
+        None => Ok(()),
+        Some(first) => {
+            damage
+                .iter()
+                .skip(1)
+                .for_each(|text| context.printer.warning(text));
+            Err(first.into())
+        }
+    }
+}
+
+const fn half(role: Role) -> &'static str {
+    match role {
+        Role::Private => "private",
+        _ => "public",
+    }
+}
+
+fn entry_json(entry: &KeyEntry) -> Value {
+    json!({
+        "name": entry.name.as_str(),
+        "id": entry.id.to_hex(),
+        "kind": entry.kind.as_str(),
+        "suite": entry.suite,
+        "half": half(entry.role),
+        "created": entry.created,
+    })
+}
+
+fn print_entry(context: &Context<'_>, entry: &KeyEntry) {
+    let KeyEntry {
+        name,
+        id,
+        kind,
+        suite,
+        role,
+        created,
+        ..
+    } = entry;
+    let text = format!(
+        "name     {name}\nkey id   {}\nkind     {}\nsuite    {suite}\nhalf     {}\ncreated  {created}",
+        id.to_hex(),
+        kind.as_str(),
+        half(*role)
+    );
+    let mut json = entry_json(entry);
+    if let Some(object) = json.as_object_mut() {
+        object.insert("schema".to_owned(), "casemate.key/1".into());
+    }
+    context.printer.data(&json, &text);
+}
+
+fn show(context: &Context<'_>, key: &str) -> Result<(), Fault> {
+    if !Path::new(key).is_file() {
+        print_entry(context, &context.store()?.find(key)?);
+        return Ok(());
+    }
+    let public = Keyring::new(context).public(key)?;
+    let id = public
+        .id()
+        .map_err(|error| Fault::from_error(Outcome::Usage, error))?;
+    let kind: KeyKind = public.kind();
+    let json = json!({
+        "schema": "casemate.key/1", "id": id.to_hex(), "kind": kind.as_str(), "suite": public.suite_name(), "half": "public",
+    });
+    let text = format!(
+        "key id   {}\nkind     {}\nsuite    {}\nhalf     public",
+        id.to_hex(),
+        kind.as_str(),
+        public.suite_name()
+    );
+    context.printer.data(&json, &text);
+    Ok(())
+}
+
+fn export(
+    context: &Context<'_>,
+    key: &str,
+    output: Option<&Path>,
+    force: bool,
+) -> Result<(), Fault> {
+    let entry = context.store()?.find(key)?;
+    let pem = entry
+        .public
+        .to_pem()
+        .map_err(|error| Fault::from_error(Outcome::Usage, error))?;
+    let Some(path) = output else {
+        let json =
+            json!({ "schema": "casemate.public-key/1", "id": entry.id.to_hex(), "pem": pem });
+        context.printer.data(&json, pem.trim_end());
+        return Ok(());
+    };
+    let existing = if force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    file::write(path, pem.as_bytes(), Access::Umask, existing)
+        .map_err(|error| Fault::file("write", path, error))
+}
+
+fn import(context: &Context<'_>, file: &Path, name: &str) -> Result<(), Fault> {
+    let name = name.parse()?;
+    let pem = if file == Path::new("-") {
+        let mut bytes = Vec::with_capacity(KEY_FILE_BYTES_MAX.saturating_add(1));
+        std::io::stdin()
+            .take(KEY_FILE_BYTES_MAX.saturating_add(1) as u64)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Fault::from_error(Outcome::Io, error))?;
+        SecretBytes::new(bytes)
+    } else {
+        read_limited(file, KEY_FILE_BYTES_MAX)?
+    };
+    let bad = |error: EncodingError| {
+        let expanded = matches!(error, EncodingError::ExpandedOnly);
+        let fault = Fault::from_error(Outcome::Usage, error);
+        if expanded {
+            fault.hint("export it again with its seed")
+        } else {
+            fault
+        }
+    };
+    match PublicKey::from_pem(pem.expose()) {
+        Ok(public) => {
+            check_policy(context, &public)?;
+            let entry = context.store()?.add_public(name, &public, unix_seconds())?;
+            print_entry(context, &entry);
+        }
+        Err(EncodingError::Label { .. }) => {
+            let private = PrivateKey::from_pem(pem.expose()).map_err(bad)?;
+            check_policy(context, &private.public_key().map_err(bad)?)?;
+            let entry = context
+                .store()?
+                .add_private(name, &private, unix_seconds())?;
+            print_entry(context, &entry);
+        }
+        Err(error) => return Err(bad(error)),
+    }
+    Ok(())
+}
+
+fn check_policy(context: &Context<'_>, key: &PublicKey) -> Result<(), Fault> {
+    let policy = context.policy()?;
+    match key {
+        PublicKey::Kem(key) => Ok(policy.check_kem(key.suite())?),
+        PublicKey::Sign(key) => Ok(policy.check_signature(key.suite())?),
+        _ => Ok(()),
+    }
+}

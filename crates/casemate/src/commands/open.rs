@@ -1,0 +1,118 @@
+//! `casemate open`.
+
+use std::path::{Path, PathBuf};
+
+use casemate_seal::{
+    Artifact, Opened, Origin,
+    file::{self, Access, AtomicFile, Existing},
+};
+use serde_json::json;
+
+use crate::{
+    args::OpenOptions,
+    context::{Context, Keyring},
+    fault::{Fault, Outcome},
+    printer::bytes_text,
+    progress,
+};
+
+pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fault> {
+    let output = match &options.output {
+        Some(output) => output.clone(),
+        None => without_suffix(&options.input)?,
+    };
+    let source = file::open_shared(&options.input)
+        .map_err(|error| Fault::file("open", &options.input, error))?;
+    let artifact = Artifact::read(source)?;
+    note_leftover(context, &artifact);
+    let mut keyring = Keyring::new(context);
+    let signer = if options.allow_unknown_signer {
+        context
+            .printer
+            .warning("nobody vouches for this content: its signature is not checked");
+        None
+    } else {
+        Some(keyring.trusted_signer(&artifact, options.trust.signer.as_deref())?)
+    };
+    let key = keyring.opener(&artifact)?;
+    let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
+    let opened = artifact.open(&key, origin)?;
+    if output == Path::new("-") {
+        return to_stdout(context, &opened);
+    }
+
+    let existing = if options.force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    let failed = |error| Fault::file("write", &output, error);
+    let target = AtomicFile::create(&output, Access::Owner, existing).map_err(failed)?;
+    let bar = progress::bar(opened.content_len(), "opening");
+    opened.copy_to(target.file(), &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    target.commit(existing).map_err(failed)?;
+
+    let private = opened.private();
+    let json = json!({
+        "schema": "casemate.opened/1",
+        "output": output,
+        "content_bytes": opened.content_len(),
+        "name": private.name,
+        "metadata": private.metadata,
+        "origin_checked": signer.is_some(),
+    });
+    if context.printer.is_json() {
+        context.printer.data(&json, "");
+    }
+    let text = bytes_text(opened.content_len());
+    context
+        .printer
+        .done(&format!("opened {text} to {}", output.display()));
+    Ok(())
+}
+
+/// Tells about what an unfinished rewrap left behind.
+pub(crate) fn note_leftover<R: casemate_seal::ReadAt>(
+    context: &Context<'_>,
+    artifact: &Artifact<R>,
+) {
+    let bytes = artifact.leftover_len();
+    if bytes > 0 {
+        let text = format!(
+            "an unfinished rewrap left {bytes} bytes; the next `casemate rewrap` removes them"
+        );
+        context.printer.note(&text);
+    }
+}
+
+fn without_suffix(input: &Path) -> Result<PathBuf, Fault> {
+    if input
+        .extension()
+        .is_some_and(|extension| extension == "sealed")
+    {
+        return Ok(input.with_extension(""));
+    }
+    Err(Fault::usage("the artifact's name does not end in .sealed")
+        .hint("say where to write with -o FILE"))
+}
+
+/// Each part is released only after it was checked; a reader of the pipe sees an error if the rest fails.
+fn to_stdout<R: casemate_seal::ReadAt>(
+    context: &Context<'_>,
+    opened: &Opened<'_, R>,
+) -> Result<(), Fault> {
+    const PART_BYTES: u64 = 16 << 20;
+    let mut at = 0;
+    while at < opened.content_len() {
+        let len = PART_BYTES.min(opened.content_len().saturating_sub(at));
+        let mut part = vec![0; usize::try_from(len).unwrap_or(0)];
+        opened.read_at(&mut part, at)?;
+        context
+            .printer
+            .bytes(&part)
+            .map_err(|error| Fault::from_error(Outcome::Io, error))?;
+        at = at.saturating_add(len);
+    }
+    Ok(())
+}

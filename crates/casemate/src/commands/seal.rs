@@ -1,0 +1,152 @@
+//! `casemate seal`.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use casemate_gateway::unix_seconds;
+use casemate_seal::{
+    Private, SealOptions as Sealing, SegmentSize,
+    file::{Access, AtomicFile, Existing},
+    seal,
+};
+use serde_json::json;
+
+use crate::{
+    args::SealOptions,
+    context::{Context, Keyring},
+    fault::Fault,
+    printer::bytes_text,
+    progress,
+};
+
+pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fault> {
+    let output = options
+        .output
+        .clone()
+        .unwrap_or_else(|| with_suffix(&options.input));
+    let segment_size = parse_size(&options.segment_size)?;
+    let private = private_of(options)?;
+    let source = open_regular(&options.input)?;
+    let mut keyring = Keyring::new(context);
+    let recipients = keyring.recipients(&options.to)?;
+    let signer = options
+        .sign
+        .as_deref()
+        .map(|named| keyring.signer(named))
+        .transpose()?;
+    if signer.is_none() {
+        context
+            .printer
+            .warning("not signed: nobody will be able to tell who sealed this; pass --sign KEY");
+    }
+
+    let existing = if options.force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    let failed = |error| Fault::file("write", &output, error);
+    let target = AtomicFile::create(&output, Access::Umask, existing).map_err(failed)?;
+    let len = source
+        .metadata()
+        .map_err(|error| Fault::file("read", &options.input, error))?
+        .len();
+    let bar = progress::bar(len, "sealing");
+    let recipients: Vec<_> = recipients.iter().collect();
+    let sealing = Sealing {
+        recipients: &recipients,
+        signer: signer.as_ref(),
+        segment_size,
+        hash: context.policy()?.hash().into(),
+        created: unix_seconds(),
+        content_type: &options.content_type,
+        private: &private,
+    };
+    let sealed = seal(&source, target.file(), &sealing, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    target.commit(existing).map_err(failed)?;
+
+    let added = sealed.artifact_len.saturating_sub(sealed.content_len);
+    let json = json!({
+        "schema": "casemate.sealed/1",
+        "artifact": output,
+        "id": sealed.id.to_string(),
+        "content_bytes": sealed.content_len,
+        "artifact_bytes": sealed.artifact_len,
+        "recipients": recipients.len(),
+        "signed": signer.is_some(),
+    });
+    if context.printer.is_json() {
+        context.printer.data(&json, "");
+    }
+    context.printer.done(&format!(
+        "sealed {} to {} ({added} bytes added)",
+        bytes_text(sealed.content_len),
+        output.display()
+    ));
+    Ok(())
+}
+
+fn with_suffix(input: &Path) -> PathBuf {
+    let mut name = OsString::from(input);
+    name.push(".sealed");
+    name.into()
+}
+
+fn open_regular(path: &Path) -> Result<File, Fault> {
+    let failed = |error| Fault::file("read", path, error);
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(
+            Fault::usage(format!("{} is not a regular file", path.display()))
+                .hint("seal files one by one; a pipe's length is not known beforehand"),
+        );
+    }
+    File::open(path).map_err(failed)
+}
+
+fn private_of(options: &SealOptions) -> Result<Private, Fault> {
+    let mut metadata = BTreeMap::new();
+    for pair in &options.metadata {
+        let (name, value) = pair
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| Fault::usage(format!("--metadata `{pair}` is not NAME=VALUE")))?;
+        if metadata.insert(name.to_owned(), value.to_owned()).is_some() {
+            return Err(Fault::usage(format!("--metadata names `{name}` twice")));
+        }
+    }
+    let name = options
+        .input
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    Ok(Private {
+        name: name.unwrap_or_default(),
+        metadata,
+    })
+}
+
+/// Reads `65536`, `64k` or `1m`.
+fn parse_size(text: &str) -> Result<SegmentSize, Fault> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, shift) = match lower.strip_suffix('k') {
+        Some(digits) => (digits, 10),
+        None => lower
+            .strip_suffix('m')
+            .map_or((lower.as_str(), 0), |digits| (digits, 20)),
+    };
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift));
+    let bytes = bytes.ok_or_else(|| Fault::usage(format!("--segment-size `{text}` is no size")))?;
+    SegmentSize::new(bytes).map_err(|_| {
+        Fault::usage(format!(
+            "--segment-size {text} is not a power of two from 64k to 16m"
+        ))
+    })
+}

@@ -1,0 +1,44 @@
+//! `casemate verify`.
+
+use casemate_seal::{Artifact, file};
+use serde_json::json;
+
+use super::open::note_leftover;
+use crate::{
+    args::VerifyOptions,
+    context::{Context, Keyring},
+    fault::Fault,
+    progress,
+};
+
+pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), Fault> {
+    let signer = Keyring::new(context).verifier(&options.signer)?;
+    let source = file::open_shared(&options.input)
+        .map_err(|error| Fault::file("open", &options.input, error))?;
+    let artifact = Artifact::read(source)?;
+    note_leftover(context, &artifact);
+    artifact.verify_signature(&signer)?;
+    let bar = progress::bar(artifact.header().content_len(), "verifying");
+    artifact.verify_segments(&|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    let id = signer
+        .id()
+        .map_err(|_| Fault::usage("the signer's key cannot be encoded"))?;
+    let header = artifact.header();
+    let json = json!({
+        "schema": "casemate.verified/1",
+        "artifact": options.input,
+        "id": header.id().to_string(),
+        "signer": id.to_hex(),
+        "suite": signer.suite().name,
+        "segments": header.segments(),
+    });
+    let text = format!(
+        "verified {}: signed by {id} ({}), {} segments intact",
+        options.input.display(),
+        signer.suite().name,
+        header.segments()
+    );
+    context.printer.data(&json, &text);
+    Ok(())
+}

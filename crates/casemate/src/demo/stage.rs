@@ -1,0 +1,273 @@
+//! Keys, gateway and connector of the demonstration.
+
+use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
+
+use casemate_crypto::{
+    Secret, SecretBytes,
+    encoding::PrivateKey,
+    kem::KemPrivateKey,
+    policy::Policy,
+    signature::{HttpSigningKey, HttpVerifyingKey, SigningKey},
+};
+use casemate_gateway::{
+    Client, Connector, ConnectorOptions, Gateway, GatewayOptions, ModelSource, Models, Plain,
+    ServeOptions, Upstream, serve, serve_connector,
+    tls::{self, Fallback},
+    unix_seconds,
+};
+use casemate_keys::{KeyStore, PassphraseCost, SqliteEngine};
+use casemate_message::{Request, limits::REQUEST_BYTES_DEFAULT, sign};
+use casemate_seal::{
+    HashAlgorithm, Private, SealOptions, SegmentSize,
+    file::{Access, AtomicFile, Existing},
+    seal,
+};
+use serde_json::json;
+use tokio::{net::TcpStream, sync::oneshot};
+
+use super::Sample;
+use crate::fault::{Fault, Outcome};
+
+/// The story's keys, by name and suite.
+const NAMES: [(&str, &str); 5] = [
+    ("model", "mlkem1024-p384"),
+    ("publisher", "mldsa87-p384"),
+    ("gateway", "mlkem768-x25519"),
+    ("gateway-identity", "http-ed25519-mldsa65"),
+    ("client", "http-ed25519-mldsa65"),
+];
+
+/// Every key pair of the story.
+pub(super) struct Keys {
+    pub(super) model: KemPrivateKey,
+    pub(super) publisher: SigningKey,
+    gateway: KemPrivateKey,
+    gateway_identity: HttpSigningKey,
+    /// The client's key twice: the connector owns one, the attacks use the other.
+    clients: [HttpSigningKey; 2],
+    /// A pair that only shows how much a signed response weighs.
+    scale: HttpSigningKey,
+}
+
+fn io_fault(error: impl std::error::Error + Send + Sync + 'static) -> Fault {
+    Fault::from_error(Outcome::Io, error)
+}
+
+impl Keys {
+    /// Makes the keys in a store under a random passphrase and reads them back.
+    pub(super) fn create(directory: &Path) -> Result<Self, Fault> {
+        let path = directory.join("keys.db");
+        let secret = Secret::<32>::random().map_err(io_fault)?;
+        let passphrase = SecretBytes::new(secret.expose().to_vec());
+        let engine = SqliteEngine::open(&path, true).map_err(io_fault)?;
+        let now = unix_seconds();
+        let mut store = KeyStore::create(engine, &passphrase, PassphraseCost::default(), now)?;
+        for (name, suite) in NAMES {
+            store.generate(name.parse()?, suite, now)?;
+        }
+        let read = |name: &str| Ok::<_, Fault>(store.private_key(&store.find(name)?)?);
+        let wrong = || Fault::usage("the key store returned another kind of key");
+        let kem = |name| match read(name)? {
+            PrivateKey::Kem(key) => Ok(key),
+            _ => Err(wrong()),
+        };
+        let http = |name| match read(name)? {
+            PrivateKey::Http(key) => Ok(key),
+            _ => Err(wrong()),
+        };
+        let PrivateKey::Sign(publisher) = read("publisher")? else {
+            return Err(wrong());
+        };
+        Ok(Self {
+            model: kem("model")?,
+            publisher,
+            gateway: kem("gateway")?,
+            gateway_identity: http("gateway-identity")?,
+            clients: [http("client")?, http("client")?],
+            scale: http("gateway-identity")?,
+        })
+    }
+}
+
+/// Writes the model sealed, and returns the artifact's length.
+pub(super) fn seal_model(model: &[u8], path: &Path, keys: &Keys) -> Result<u64, Fault> {
+    let private = Private {
+        name: "digits.onnx".to_owned(),
+        ..Private::default()
+    };
+    let options = SealOptions {
+        recipients: &[keys.model.public_key()],
+        signer: Some(&keys.publisher),
+        segment_size: SegmentSize::default(),
+        hash: HashAlgorithm::Blake3,
+        created: unix_seconds(),
+        content_type: "application/octet-stream",
+        private: &private,
+    };
+    let target = AtomicFile::create(path, Access::Umask, Existing::Keep).map_err(io_fault)?;
+    let file: &File = target.file();
+    let sealed = seal(&model, file, &options, &|_| ())?;
+    target.commit(Existing::Keep).map_err(io_fault)?;
+    Ok(sealed.artifact_len)
+}
+
+/// A running gateway with its connector.
+pub(super) struct Stage {
+    pub(super) gateway: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) connector: Arc<Connector>,
+    /// The same client key, for requests that are bent on purpose.
+    pub(super) client: HttpSigningKey,
+    pub(super) model: KemPrivateKey,
+    pub(super) publisher: SigningKey,
+    pub(super) root: String,
+    pub(super) group: &'static str,
+    scale: HttpSigningKey,
+}
+
+impl Stage {
+    pub(super) async fn start(keys: Keys, artifact: &Path) -> Result<Self, Fault> {
+        let models = Models::load(&[ModelSource {
+            name: "digits".to_owned(),
+            artifact: artifact.to_owned(),
+            publisher: keys.publisher.verifying_key(),
+            key: &keys.model,
+        }])?;
+        let certificates = tls::self_signed(vec!["localhost".into(), "127.0.0.1".into()])?;
+        let provider = tls::provider(Policy::by_name("hybrid")?.tls_groups(), Fallback::Disabled)?;
+        let server_tls = tls::server_config(
+            Arc::clone(&provider),
+            certificates.certificate.as_bytes(),
+            certificates.key.expose(),
+        )?;
+        let gateway_key = verifying(&keys.gateway_identity)?;
+        let [connector_identity, client] = keys.clients;
+        let gateway = Gateway::new(GatewayOptions {
+            key: keys.gateway,
+            identity: keys.gateway_identity,
+            clients: vec![Client {
+                name: "demo".to_owned(),
+                key: verifying(&client)?,
+            }],
+            upstream: Upstream::Models(models),
+            request_bytes_max: REQUEST_BYTES_DEFAULT,
+        })?;
+        let (announce, announced) = oneshot::channel();
+        let options = ServeOptions {
+            listen: any_port(),
+            tls: server_tls,
+        };
+        let ready = |address| _ = announce.send(address);
+        tokio::spawn(serve(
+            Arc::new(gateway),
+            options,
+            ready,
+            std::future::pending(),
+        ));
+        let gateway = announced.await.map_err(io_fault)?;
+
+        let client_tls = tls::client_config(provider, Some(certificates.root.as_bytes()))?;
+        let connector = Arc::new(Connector::new(ConnectorOptions {
+            gateway: format!("https://{gateway}"),
+            identity: connector_identity,
+            gateway_key,
+            tls: client_tls,
+        })?);
+        let (announce, announced) = oneshot::channel();
+        let ready = |address| _ = announce.send(address);
+        let plain = Plain { listen: any_port() };
+        let serving = serve_connector(Arc::clone(&connector), plain, ready, std::future::pending());
+        tokio::spawn(serving);
+        let local = announced.await.map_err(io_fault)?;
+        let root = certificates.root;
+        Ok(Self {
+            gateway,
+            local,
+            connector,
+            client,
+            model: keys.model,
+            publisher: keys.publisher,
+            root,
+            group: "X25519MLKEM768",
+            scale: keys.scale,
+        })
+    }
+
+    /// A plain request as a client would write it.
+    pub(super) fn request(&self, sample: &Sample) -> Result<Request, Fault> {
+        let body = json!({ "instances": [sample.image] })
+            .to_string()
+            .into_bytes();
+        let mut request =
+            Request::new("POST", self.connector.authority(), "/predict", body).map_err(io_fault)?;
+        request
+            .fields
+            .push("content-type", "application/json")
+            .map_err(io_fault)?;
+        Ok(request)
+    }
+
+    /// Bytes that protection adds to one request and to one response, TLS apart.
+    pub(super) fn message_overhead(&self, samples: &[Sample]) -> Result<(usize, usize), Fault> {
+        let sample = samples
+            .first()
+            .ok_or_else(|| Fault::usage("there are no samples"))?;
+        let key = casemate_message::ohttp::GatewayKey::new(
+            1,
+            KemPrivateKey::generate(&casemate_crypto::suite::MLKEM768_X25519).map_err(io_fault)?,
+        )
+        .map_err(io_fault)?;
+        let sealer = key
+            .config()
+            .and_then(|config| config.start_request())
+            .map_err(io_fault)?;
+        let channel = sealer.channel().clone();
+        let mut request = self.request(sample)?;
+        let plain_request = request.to_bhttp().map_err(io_fault)?.len();
+        sign::sign_request(&mut request, &self.client, &channel, unix_seconds())
+            .map_err(io_fault)?;
+        let (sealed, _) = sealer
+            .seal(&request.to_bhttp().map_err(io_fault)?)
+            .map_err(io_fault)?;
+
+        let opened = key
+            .receive(&sealed)
+            .and_then(|received| key.open(&received));
+        let opened = opened.map_err(io_fault)?;
+        let mut response = casemate_message::Response::new(200, Vec::new()).map_err(io_fault)?;
+        let plain_response = response.to_bhttp().map_err(io_fault)?.len();
+        sign::sign_response(&mut response, &self.scale, &channel, unix_seconds())
+            .map_err(io_fault)?;
+        let answer = opened
+            .sealer
+            .seal(&response.to_bhttp().map_err(io_fault)?)
+            .map_err(io_fault)?;
+        Ok((
+            sealed.len().saturating_sub(plain_request),
+            answer.len().saturating_sub(plain_response),
+        ))
+    }
+
+    /// Tries to connect with X25519 only, as a client of yesterday would.
+    pub(super) async fn classical_handshake(&self) -> Result<(), Fault> {
+        let provider = tls::provider(&[], Fallback::Enabled)?;
+        let config = tls::client_config(provider, Some(self.root.as_bytes()))?;
+        let stream = TcpStream::connect(self.gateway).await.map_err(io_fault)?;
+        let name = rustls_pki_types::ServerName::from(self.gateway.ip());
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        connector
+            .connect(name, stream)
+            .await
+            .map(|_| ())
+            .map_err(io_fault)
+    }
+}
+
+const fn any_port() -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0)
+}
+
+fn verifying(key: &HttpSigningKey) -> Result<HttpVerifyingKey, Fault> {
+    let public = key.verifying_key();
+    HttpVerifyingKey::new(public.ed25519(), public.mldsa65()).map_err(io_fault)
+}

@@ -1,0 +1,289 @@
+//! What went wrong, for people: an error with its causes, a hint, an exit code.
+
+use std::{error::Error, fmt, io, path::Path};
+
+use casemate_crypto::policy::PolicyError;
+use casemate_gateway::{ConnectError, GatewayError, LoadError, ServeError, tls::TlsError};
+use casemate_keys::StoreError;
+use casemate_seal::{OpenError, RewrapError, SealError};
+
+/// Exit codes of every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The answer is no: a check failed.
+    No = 1,
+    /// Wrong use.
+    Usage = 2,
+    /// Reading, writing or the network failed; trying again may help.
+    Io = 3,
+    /// Not permitted: no key for it, or the policy forbids it.
+    NotPermitted = 4,
+}
+
+/// An error that ends the command.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    outcome: Outcome,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+    hint: Option<String>,
+}
+
+impl Fault {
+    pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            message: message.into(),
+            source: None,
+            hint: None,
+        }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Outcome::Usage, message)
+    }
+
+    /// An error with its causes.
+    pub(crate) fn from_error(outcome: Outcome, error: impl Error + Send + Sync + 'static) -> Self {
+        // The message is the error's own; its causes follow it.
+        let message = error.to_string();
+        let mut fault = Self::new(outcome, message);
+        fault.source = Some(Box::new(error));
+        fault
+    }
+
+    /// A failed system call on a file.
+    pub(crate) fn file(what: &str, path: &Path, error: io::Error) -> Self {
+        let outcome = if error.kind() == io::ErrorKind::AlreadyExists {
+            Outcome::Usage
+        } else {
+            Outcome::Io
+        };
+        let exists = error.kind() == io::ErrorKind::AlreadyExists;
+        let mut fault = Self::new(outcome, format!("cannot {what} {}", path.display()));
+        fault.source = Some(Box::new(Cause(error)));
+        if exists {
+            fault.hint("pass --force to replace it, or -o to write elsewhere")
+        } else {
+            fault
+        }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn code(&self) -> u8 {
+        self.outcome as u8
+    }
+
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Messages of the causes, outermost first, without repeating what was said.
+    pub(crate) fn causes(&self) -> Vec<String> {
+        let mut causes = Vec::new();
+        let mut said = self.message.clone();
+        let mut next = self.source.as_deref().map(|error| error as &dyn Error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if !said.contains(&text) {
+                causes.push(text.clone());
+            }
+            said = text;
+            next = error.source();
+        }
+        causes
+    }
+}
+
+/// Wraps an error so that its own text becomes a cause.
+#[derive(Debug)]
+struct Cause(io::Error);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Cause {}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        let (outcome, hint) = match &error {
+            OpenError::Io { .. } => (Outcome::Io, None),
+            OpenError::NoFooter => (
+                Outcome::No,
+                Some("check that the file is complete and was made by `casemate seal`"),
+            ),
+            OpenError::Version { .. } => (Outcome::No, Some("a newer casemate can read it")),
+            OpenError::NotARecipient { .. } => (
+                Outcome::NotPermitted,
+                Some(
+                    "`casemate inspect` lists the recipients; one of them can add you with `casemate rewrap`",
+                ),
+            ),
+            OpenError::Unsigned => (
+                Outcome::No,
+                Some("`casemate open --allow-unknown-signer` opens it without knowing who made it"),
+            ),
+            OpenError::OtherSigner { .. } => (
+                Outcome::No,
+                Some("pass the publisher's key with --signer, or import it if you trust it"),
+            ),
+            OpenError::BadSignature | OpenError::SegmentHash { .. } => (
+                Outcome::No,
+                Some("do not use this file; get it again from its publisher"),
+            ),
+            _ => (Outcome::No, None),
+        };
+        let fault = Self::from_error(outcome, error);
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+impl From<SealError> for Fault {
+    fn from(error: SealError) -> Self {
+        let outcome = match &error {
+            SealError::Io { .. } => Outcome::Io,
+            _ => Outcome::Usage,
+        };
+        let too_long = matches!(error, SealError::TooLong { .. });
+        let fault = Self::from_error(outcome, error);
+        if too_long {
+            fault.hint("pass a larger --segment-size")
+        } else {
+            fault
+        }
+    }
+}
+
+impl From<RewrapError> for Fault {
+    fn from(error: RewrapError) -> Self {
+        match error {
+            RewrapError::Open(error) => error.into(),
+            RewrapError::Seal(error) => error.into(),
+            other => Self::from_error(Outcome::Io, other),
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let (outcome, hint) = match &error {
+            StoreError::Missing => (Outcome::Usage, Some("create it with `casemate keys init`")),
+            StoreError::WrongPassphrase => (Outcome::NotPermitted, None),
+            StoreError::UnknownKey(_) => {
+                (Outcome::Usage, Some("`casemate keys list` shows the names"))
+            }
+            StoreError::NoPrivateKey(_) => (Outcome::NotPermitted, None),
+            StoreError::DamagedRecord(_)
+            | StoreError::MissingRecord(_)
+            | StoreError::ForeignRecord(_)
+            | StoreError::Index
+            | StoreError::Header(_)
+            | StoreError::Version(_) => (
+                Outcome::No,
+                Some("restore the key store from a backup; the damage is not accidental use"),
+            ),
+            StoreError::Engine(_) => (
+                Outcome::Io,
+                Some("try again; another process may be using it"),
+            ),
+            StoreError::UnknownSuite(_) => (
+                Outcome::Usage,
+                Some(
+                    "KEM: mlkem1024-p384, mlkem768-x25519, mlkem768-p256, mlkem1024; signatures: mldsa87-p384, mldsa65-ed25519, mldsa65-p384, mldsa87; HTTP: http-ed25519-mldsa65",
+                ),
+            ),
+            _ => (Outcome::Usage, None),
+        };
+        let fault = Self::from_error(outcome, error);
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+impl From<PolicyError> for Fault {
+    fn from(error: PolicyError) -> Self {
+        let (outcome, hint) = match &error {
+            PolicyError::NotAllowed { .. } => (
+                Outcome::NotPermitted,
+                "choose another key, or another profile with --policy",
+            ),
+            PolicyError::UnknownProfile { .. } => (
+                Outcome::Usage,
+                "profiles: hybrid, cnsa2, bsi, anssi, experimental; or give a file",
+            ),
+            _ => (
+                Outcome::Usage,
+                "see `policies/` in the source for the form of a policy file",
+            ),
+        };
+        Self::from_error(outcome, error).hint(hint)
+    }
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        let outcome = match &error {
+            ConnectError::BadUrl(_) => Outcome::Usage,
+            ConnectError::KeyDocument(_) | ConnectError::Ohttp(_) | ConnectError::Sign(_) => {
+                Outcome::No
+            }
+            _ => Outcome::Io,
+        };
+        let unreachable = matches!(error, ConnectError::Unreachable(_));
+        let fault = Self::from_error(outcome, error);
+        if unreachable {
+            return fault.hint(
+                "check the address, and pass the root certificate with --ca if it is your own",
+            );
+        }
+        fault
+    }
+}
+
+impl From<LoadError> for Fault {
+    fn from(error: LoadError) -> Self {
+        let outcome = match &error {
+            LoadError::File { .. } => Outcome::Io,
+            LoadError::Artifact { .. } | LoadError::Model { .. } => Outcome::No,
+            _ => Outcome::Usage,
+        };
+        Self::from_error(outcome, error)
+    }
+}
+
+impl From<GatewayError> for Fault {
+    fn from(error: GatewayError) -> Self {
+        Self::from_error(Outcome::Usage, error)
+    }
+}
+
+impl From<ServeError> for Fault {
+    fn from(error: ServeError) -> Self {
+        Self::from_error(Outcome::Io, error)
+            .hint("choose another address, or stop what is using it")
+    }
+}
+
+impl From<TlsError> for Fault {
+    fn from(error: TlsError) -> Self {
+        Self::from_error(Outcome::Usage, error)
+    }
+}

@@ -1,0 +1,53 @@
+//! The `casemate` command.
+
+mod args;
+mod commands;
+mod context;
+mod demo;
+mod fault;
+mod passphrase;
+mod printer;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use context::Context;
+use fault::Fault;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let printer = printer::Printer::new(arguments.json);
+    match run(arguments, &printer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            printer.fault(&fault);
+            ExitCode::from(fault.code())
+        }
+    }
+}
+
+fn run(arguments: Arguments, printer: &printer::Printer) -> Result<(), Fault> {
+    let Arguments {
+        command,
+        home,
+        policy,
+        passphrase_file,
+        ..
+    } = arguments;
+    let context = Context::new(printer, home, policy, passphrase_file);
+    match command {
+        Command::Demo(options) => demo::run(&context, &options),
+        Command::Keys { command } => commands::keys::run(&context, command),
+        Command::Seal(options) => commands::seal::run(&context, &options),
+        Command::Open(options) => commands::open::run(&context, &options),
+        Command::Verify(options) => commands::verify::run(&context, &options),
+        Command::Inspect(options) => commands::inspect::run(&context, &options),
+        Command::Rewrap(options) => commands::rewrap::run(&context, &options),
+        Command::Gateway(options) => commands::gateway::run(&context, &options),
+        Command::Connect(options) => commands::connect::run(&context, &options),
+        Command::Completions { shell } => commands::completions::run(&context, shell),
+    }
+}

@@ -1,0 +1,75 @@
+//! Passphrases come from a file, standard input, or a terminal; never from the command line or the environment.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Read},
+    path::Path,
+};
+
+use casemate_crypto::SecretBytes;
+
+use crate::fault::{Fault, Outcome};
+
+/// Longest passphrase, in bytes.
+const PASSPHRASE_BYTES_MAX: u64 = 4096;
+
+/// Reads the passphrase of an existing store.
+pub(crate) fn existing(file: Option<&Path>) -> Result<SecretBytes, Fault> {
+    match file {
+        Some(path) => from_file(path),
+        None => prompt("Passphrase of the key store: "),
+    }
+}
+
+/// Reads the passphrase of a new store, twice on a terminal.
+pub(crate) fn new(file: Option<&Path>) -> Result<SecretBytes, Fault> {
+    let Some(path) = file else {
+        let first = prompt("New passphrase: ")?;
+        if first.expose() == prompt("The same again: ")?.expose() {
+            return Ok(first);
+        }
+        return Err(Fault::usage("the two passphrases differ"));
+    };
+    from_file(path)
+}
+
+fn prompt(text: &str) -> Result<SecretBytes, Fault> {
+    if !io::stdin().is_terminal() {
+        return Err(Fault::usage(
+            "the key store needs a passphrase and there is no terminal to ask on",
+        )
+        .hint("pass --passphrase-file FILE, or --passphrase-file - to read standard input"));
+    }
+    let typed = rpassword::prompt_password(text);
+    typed
+        .map(|typed| SecretBytes::new(typed.into_bytes()))
+        .map_err(|error| Fault::from_error(Outcome::Io, error))
+}
+
+fn from_file(path: &Path) -> Result<SecretBytes, Fault> {
+    let read = if path == Path::new("-") {
+        read_limited(&mut io::stdin().lock(), PASSPHRASE_BYTES_MAX)
+    } else {
+        File::open(path).and_then(|mut file| read_limited(&mut file, PASSPHRASE_BYTES_MAX))
+    };
+    let bytes = read.map_err(|error| Fault::file("read the passphrase file", path, error))?;
+    let trimmed = bytes.expose().strip_suffix(b"\n").unwrap_or(bytes.expose());
+    let trimmed = trimmed.strip_suffix(b"\r").unwrap_or(trimmed);
+    Ok(SecretBytes::new(trimmed.to_vec()))
+}
+
+/// Reads at most `limit` bytes into a buffer that never grows, so that no copy stays behind.
+fn read_limited(from: &mut impl Read, limit: u64) -> io::Result<SecretBytes> {
+    let capacity = usize::try_from(limit)
+        .map_err(io::Error::other)?
+        .saturating_add(1);
+    let mut bytes = Vec::with_capacity(capacity);
+    from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    let too_long = bytes.len() as u64 > limit;
+    let secret = SecretBytes::new(bytes);
+    if too_long {
+        let message = format!("longer than {limit} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(secret)
+}

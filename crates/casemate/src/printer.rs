@@ -1,0 +1,94 @@
+//! Data on standard output, everything else on standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value;
+
+use crate::fault::Fault;
+
+/// Where a command's words go.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    json: bool,
+    colour: bool,
+}
+
+impl Printer {
+    pub(crate) fn new(json: bool) -> Self {
+        let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { json, colour }
+    }
+
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Data: JSON if asked for, else the text.
+    pub(crate) fn data(&self, json: &Value, text: &str) {
+        if self.json {
+            self.line(&format!("{json:#}"))
+        } else {
+            self.line(text)
+        }
+    }
+
+    /// A line of data. A reader that went away is no error of ours.
+    #[expect(clippy::unused_self, reason = "all output goes through a printer")]
+    pub(crate) fn line(&self, text: &str) {
+        _ = writeln!(io::stdout().lock(), "{text}");
+    }
+
+    /// Bytes of data.
+    #[expect(clippy::unused_self, reason = "all output goes through a printer")]
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    /// Something worth knowing.
+    pub(crate) fn note(&self, text: &str) {
+        self.say("note", "36", text);
+    }
+
+    /// What a command did.
+    #[expect(clippy::unused_self, reason = "all output goes through a printer")]
+    pub(crate) fn done(&self, text: &str) {
+        _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    pub(crate) fn warning(&self, text: &str) {
+        self.say("warning", "33", text);
+    }
+
+    pub(crate) fn fault(&self, fault: &Fault) {
+        self.say("error", "31", &fault.to_string());
+        for cause in fault.causes() {
+            self.say("caused by", "31", &cause);
+        }
+        if let Some(hint) = fault.hint_text() {
+            self.say("hint", "36", hint);
+        }
+    }
+
+    fn say(&self, word: &str, colour: &str, text: &str) {
+        let mut err = io::stderr().lock();
+        // Nothing can be done if standard error is gone.
+        _ = if self.colour {
+            writeln!(err, "\x1b[1;{colour}m{word}:\x1b[0m {text}")
+        } else {
+            writeln!(err, "{word}: {text}")
+        };
+    }
+}
+
+/// A length for people, with the exact number of bytes.
+pub(crate) fn bytes_text(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let value = bytes as f64;
+    match bytes {
+        0..1_000_000 => format!("{bytes} B"),
+        1_000_000..1_000_000_000 => format!("{:.2} MB ({bytes} B)", value / 1e6),
+        _ => format!("{:.2} GB ({bytes} B)", value / 1e9),
+    }
+}
