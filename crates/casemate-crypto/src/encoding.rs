@@ -361,7 +361,9 @@ impl HttpVerifyingKey {
     ///
     /// [`Error::InvalidPublicKey`] if a key cannot be encoded, which no valid key causes.
     pub fn id(&self) -> Result<KeyId, Error> {
-        let invalid = |_| Error::InvalidPublicKey { suite: HTTP_SUITE_NAME };
+        let invalid = |_| Error::InvalidPublicKey {
+            suite: HTTP_SUITE_NAME,
+        };
         let ed25519 = spki::write(spki::ED25519, self.ed25519()).map_err(invalid)?;
         let mldsa65 = spki::write(spki::ML_DSA_65, self.mldsa65()).map_err(invalid)?;
         Ok(KeyId::of(&[&ed25519, &mldsa65]))
