@@ -426,6 +426,6 @@ pub fn derive_key_pair(suite: &'static KemSuite, ikm: &[u8]) -> Result<KemPrivat
     let [k0, k1] = suite.hpke.kem.to_be_bytes();
     let suite_id = [b'K', b'E', b'M', k0, k1];
     let seed =
-        Kdf::Shake256.labeled_derive(&suite_id, ikm, b"DeriveKeyPair", b"", suite.seed_bytes)?;
+        kdf::labeled_derive_shake256(&suite_id, ikm, b"DeriveKeyPair", b"", suite.seed_bytes)?;
     KemPrivateKey::from_seed(suite, seed.expose())
 }

@@ -33,7 +33,7 @@ use crate::{
 
 /// Longest encapsulated answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024 + 64 * 1024;
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// Idle connections are closed before a gateway or a balancer would.
 const IDLE: Duration = Duration::from_secs(5);
 

@@ -226,6 +226,7 @@ impl Gateway {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
 fn problem(error: OhttpError) -> Problem {
     match error {
         OhttpError::UnknownKey => Problem::UnknownKey,

@@ -1,4 +1,4 @@
-//! Answers that say no: RFC 9457 outside the encryption, OpenAI's form inside.
+//! Answers that say no: RFC 9457 outside the encryption, `OpenAI`'s form inside.
 
 use casemate_message::{MessageError, Response};
 use http::{StatusCode, header::CONTENT_TYPE};

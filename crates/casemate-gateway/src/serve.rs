@@ -47,7 +47,7 @@ const CONNECTIONS_MAX: usize = 1024;
 /// How long a handshake, a header or a body may take.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
-const BODY_PATIENCE: Duration = Duration::from_secs(60);
+const BODY_PATIENCE: Duration = Duration::from_mins(1);
 /// How long open requests may take once shutdown began.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
 

@@ -111,16 +111,13 @@ pub fn client_config(
     roots: Option<&[u8]>,
 ) -> Result<ClientConfig, TlsError> {
     let mut store = RootCertStore::empty();
-    match roots {
-        Some(pem) => {
-            for certificate in certificates_from_pem(pem)? {
-                store.add(certificate)?;
-            }
+    if let Some(pem) = roots {
+        for certificate in certificates_from_pem(pem)? {
+            store.add(certificate)?;
         }
-        None => {
-            let loaded = rustls_native_certs::load_native_certs();
-            store.add_parsable_certificates(loaded.certs);
-        }
+    } else {
+        let loaded = rustls_native_certs::load_native_certs();
+        store.add_parsable_certificates(loaded.certs);
     }
     if store.is_empty() {
         return Err(TlsError::NoRoots);

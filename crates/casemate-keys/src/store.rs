@@ -203,7 +203,7 @@ impl<E: Engine> KeyStore<E> {
             role: Role::Private,
         };
         self.add(
-            Record {
+            &Record {
                 name,
                 created: now,
                 pem: key.to_pem()?,
@@ -229,7 +229,7 @@ impl<E: Engine> KeyStore<E> {
         };
         let pem = SecretBytes::new(key.to_pem()?.into_bytes());
         self.add(
-            Record {
+            &Record {
                 name,
                 created: now,
                 pem,
@@ -238,7 +238,7 @@ impl<E: Engine> KeyStore<E> {
         )
     }
 
-    fn add(&mut self, record: Record, id: RecordId) -> Result<KeyEntry, StoreError> {
+    fn add(&mut self, record: &Record, id: RecordId) -> Result<KeyEntry, StoreError> {
         let listing = self.list()?;
         if let Some(taken) = listing.keys.iter().find(|entry| entry.name == record.name) {
             return Err(StoreError::NameTaken(taken.name.to_string()));

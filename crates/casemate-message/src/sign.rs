@@ -254,17 +254,14 @@ fn sign(
 ) -> Result<(String, String), SignError> {
     let nonce = BASE64.encode(random::bytes::<NONCE_BYTES>()?);
     let key_id = key.verifying_key().id()?.to_hex();
-    let [c, pq] = [ED25519, ML_DSA_65].map(|(_, alg)| {
-        base::parameters(
-            covered,
-            components,
-            now,
-            &nonce,
-            &key_id,
-            alg,
-            purpose.as_str(),
-        )
-    });
+    let shared = base::Parameters {
+        created: now,
+        nonce: &nonce,
+        key_id: &key_id,
+        tag: purpose.as_str(),
+    };
+    let [c, pq] =
+        [ED25519, ML_DSA_65].map(|(_, alg)| shared.for_algorithm(covered, components, alg));
     let signatures = key.sign(covered.base(&c)?.as_bytes(), covered.base(&pq)?.as_bytes())?;
     let (c_label, pq_label) = (ED25519.0, ML_DSA_65.0);
     let (ed25519, mldsa65) = (

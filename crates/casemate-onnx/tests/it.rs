@@ -24,7 +24,9 @@ fn the_shipped_model_reads_all_but_one_of_the_samples() {
     let pixels = samples
         .iter()
         .flat_map(|sample| sample["image"].as_array().unwrap());
-    let pixels = pixels.map(|pixel| pixel.as_f64().unwrap() as f32).collect();
+    let pixels = pixels
+        .map(|pixel| f32::from(u8::try_from(pixel.as_u64().unwrap()).unwrap()))
+        .collect();
     let outputs = model.run(&[image(pixels, &[50, 64])]).unwrap();
     assert_eq!(outputs[0].shape, [50, 10]);
     let Data::Fp32(scores) = &outputs[0].data else {

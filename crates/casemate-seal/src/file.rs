@@ -101,13 +101,12 @@ impl AtomicFile {
             self.link(&self.destination)?;
             self.discard_temporary();
         } else {
-            let from = match self.temporary.take() {
-                Some(temporary) => temporary,
-                None => {
-                    let temporary = temporary_name(&self.destination)?;
-                    self.link(&temporary)?;
-                    temporary
-                }
+            let from = if let Some(temporary) = self.temporary.take() {
+                temporary
+            } else {
+                let temporary = temporary_name(&self.destination)?;
+                self.link(&temporary)?;
+                temporary
             };
             if let Err(error) = fs::rename(&from, &self.destination) {
                 self.temporary = Some(from);
@@ -118,19 +117,18 @@ impl AtomicFile {
     }
 
     fn link(&self, name: &Path) -> io::Result<()> {
-        match &self.temporary {
-            Some(temporary) => fs::hard_link(temporary, name),
-            None => {
-                use std::os::fd::AsRawFd;
-                let fd = format!("/proc/self/fd/{}", self.file.as_fd().as_raw_fd());
-                Ok(rustix::fs::linkat(
-                    CWD,
-                    fd,
-                    CWD,
-                    name,
-                    AtFlags::SYMLINK_FOLLOW,
-                )?)
-            }
+        if let Some(temporary) = &self.temporary {
+            fs::hard_link(temporary, name)
+        } else {
+            use std::os::fd::AsRawFd;
+            let fd = format!("/proc/self/fd/{}", self.file.as_fd().as_raw_fd());
+            Ok(rustix::fs::linkat(
+                CWD,
+                fd,
+                CWD,
+                name,
+                AtFlags::SYMLINK_FOLLOW,
+            )?)
         }
     }
 
@@ -184,7 +182,7 @@ pub fn open_exclusive(path: &Path) -> io::Result<File> {
 fn directory_of(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+        .unwrap_or_else(|| Path::new("."))
 }
 
 fn temporary_name(destination: &Path) -> io::Result<PathBuf> {

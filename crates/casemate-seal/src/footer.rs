@@ -184,7 +184,7 @@ mod tests {
         let end = bytes.len() as u64;
         assert_eq!(find(&bytes).unwrap().bytes, b"tail");
 
-        bytes.extend_from_slice(&[0xab; 3 * SEARCH_BLOCK + 17]);
+        bytes.resize(bytes.len() + 3 * SEARCH_BLOCK + 17, 0xab);
         let found = find(&bytes).unwrap();
         assert_eq!(
             (found.bytes.as_slice(), found.offset, found.end),

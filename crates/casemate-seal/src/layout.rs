@@ -8,7 +8,9 @@ use crate::{
 };
 
 /// Bytes of the FLOE header at the start.
-pub(crate) const FLOE_HEADER_BYTES: u64 = FloeHeader::LEN as u64;
+pub(crate) const FLOE_HEADER_BYTES: u64 = FLOE_HEADER_LEN as u64;
+/// The same, as a length in memory.
+pub(crate) const FLOE_HEADER_LEN: usize = FloeHeader::LEN;
 /// Bytes that encryption adds to each segment.
 pub(crate) const SEGMENT_OVERHEAD_BYTES: u32 = 32;
 
@@ -68,12 +70,12 @@ impl Layout {
         let impossible = Malformed::BodyLength(body_len);
         let encrypted = body_len
             .checked_sub(FLOE_HEADER_BYTES)
-            .ok_or(impossible.clone())?;
+            .ok_or_else(|| impossible.clone())?;
         let segments = encrypted.div_ceil(u64::from(segment.encrypted())).max(1);
         let overhead = segments.checked_mul(u64::from(SEGMENT_OVERHEAD_BYTES));
         let content_len = overhead
             .and_then(|overhead| encrypted.checked_sub(overhead))
-            .ok_or(impossible.clone())?;
+            .ok_or_else(|| impossible.clone())?;
         Self::of_content(segment, content_len)
             .filter(|layout| layout.try_body_len() == Some(body_len))
             .ok_or(impossible)

@@ -12,7 +12,7 @@ use crate::{
     Progress, ReadAt, WriteAt, body,
     error::{Malformed, OpenError},
     footer,
-    layout::FLOE_HEADER_BYTES,
+    layout::FLOE_HEADER_LEN,
     limits::GAP_BYTES_MAX,
     parallel,
     wire::{Header, Private, RecipientRecord, SignatureRecord, Tail, open_private},
@@ -64,7 +64,7 @@ impl<R: ReadAt> Artifact<R> {
             let actual = tail.hashes.len();
             return Err(Malformed::HashCount { actual, expected }.into());
         }
-        let mut floe_header = [0; FLOE_HEADER_BYTES as usize];
+        let mut floe_header = [0; FLOE_HEADER_LEN];
         source
             .read_exact_at(&mut floe_header, 0)
             .map_err(OpenError::io("reading the body's header"))?;
@@ -319,7 +319,7 @@ impl<R: ReadAt> Opened<'_, R> {
         self.for_each_segment(progress, |offset, plaintext| {
             let slot = usize::try_from(offset)
                 .ok()
-                .and_then(|at| slots.get(at / segment_len));
+                .and_then(|at| slots.get(at.checked_div(segment_len)?));
             match slot.map(Mutex::lock) {
                 Some(Ok(mut slot)) => slot.copy_from_slice(plaintext),
                 // Empty content has one segment and no slot.

@@ -5,7 +5,7 @@ use std::{io, sync::Mutex};
 use casemate_crypto::{
     Purpose, Secret, encoding::KeyId, hpke::HpkeSuite, kem::KemPublicKey, signature::SigningKey,
 };
-use fast_floe::low_level::SEGMENT_PAYLOAD_OFFSET;
+use fast_floe::low_level::{SEGMENT_PAYLOAD_OFFSET, SharedEncryptionContext};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -72,51 +72,9 @@ pub fn seal(
         .map_err(SealError::io("writing the artifact"))?;
 
     let layout = &header.layout;
-    let hash_len = options.hash.bytes();
-    let segments = usize::try_from(layout.segments()).unwrap_or(usize::MAX);
-    let hashes = Mutex::new(vec![0; segments.saturating_mul(hash_len)]);
-    parallel::for_each(
-        layout.segments(),
-        || (context.fork(), Zeroizing::new(Vec::new())),
-        |(floe, buffer), index| {
-            let segment = layout
-                .floe_segment(index)
-                .ok_or(casemate_crypto::Error::Internal)?;
-            let content_len = segment.plaintext_length();
-            buffer.resize(segment.ciphertext_length(), 0);
-            let content = buffer
-                .get_mut(SEGMENT_PAYLOAD_OFFSET..)
-                .and_then(|payload| payload.get_mut(..content_len))
-                .ok_or(casemate_crypto::Error::Internal)?;
-            source
-                .read_exact_at(content, layout.content_offset(index))
-                .map_err(SealError::io("reading the content"))?;
-            floe.encrypt_segment_in_place_raw(buffer, segment)
-                .map_err(|_| casemate_crypto::Error::Internal)?;
-            let hash = options.hash.segment(buffer);
-            let mut hashes = hashes
-                .lock()
-                .map_err(|_| casemate_crypto::Error::Internal)?;
-            let at = usize::try_from(index)
-                .unwrap_or(usize::MAX)
-                .saturating_mul(hash_len);
-            hashes
-                .get_mut(at..)
-                .and_then(|rest| rest.get_mut(..hash_len))
-                .ok_or(casemate_crypto::Error::Internal)?
-                .copy_from_slice(&hash);
-            drop(hashes);
-            sink.write_all_at(buffer, layout.body_offset(index))
-                .map_err(SealError::io("writing the artifact"))?;
-            progress(content_len as u64);
-            Ok::<_, SealError>(())
-        },
-    )?;
+    let hashes = encrypt_segments(source, sink, &header, &context, progress)?;
     refuse_changed_source(source, layout.content_len())?;
 
-    let hashes = hashes
-        .into_inner()
-        .map_err(|_| casemate_crypto::Error::Internal)?;
     let root = options
         .hash
         .root(floe_header.as_bytes(), layout.segments(), &hashes);
@@ -146,6 +104,60 @@ pub fn seal(
         content_len: layout.content_len(),
         artifact_len,
     })
+}
+
+/// Encrypts every segment and returns their hashes, concatenated.
+fn encrypt_segments(
+    source: &impl ReadAt,
+    sink: &impl WriteAt,
+    header: &Header,
+    context: &SharedEncryptionContext,
+    progress: Progress<'_>,
+) -> Result<Vec<u8>, SealError> {
+    let layout = &header.layout;
+    let hash_len = header.hash.bytes();
+    let segments = usize::try_from(layout.segments()).unwrap_or(usize::MAX);
+    let hashes = Mutex::new(vec![0; segments.saturating_mul(hash_len)]);
+    parallel::for_each(
+        layout.segments(),
+        || (context.fork(), Zeroizing::new(Vec::new())),
+        |(floe, buffer), index| {
+            let segment = layout
+                .floe_segment(index)
+                .ok_or(casemate_crypto::Error::Internal)?;
+            let content_len = segment.plaintext_length();
+            buffer.resize(segment.ciphertext_length(), 0);
+            let content = buffer
+                .get_mut(SEGMENT_PAYLOAD_OFFSET..)
+                .and_then(|payload| payload.get_mut(..content_len))
+                .ok_or(casemate_crypto::Error::Internal)?;
+            source
+                .read_exact_at(content, layout.content_offset(index))
+                .map_err(SealError::io("reading the content"))?;
+            floe.encrypt_segment_in_place_raw(buffer, segment)
+                .map_err(|_| casemate_crypto::Error::Internal)?;
+            let hash = header.hash.segment(buffer);
+            let mut hashes = hashes
+                .lock()
+                .map_err(|_| casemate_crypto::Error::Internal)?;
+            let at = usize::try_from(index)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(hash_len);
+            hashes
+                .get_mut(at..)
+                .and_then(|rest| rest.get_mut(..hash_len))
+                .ok_or(casemate_crypto::Error::Internal)?
+                .copy_from_slice(&hash);
+            drop(hashes);
+            sink.write_all_at(buffer, layout.body_offset(index))
+                .map_err(SealError::io("writing the artifact"))?;
+            progress(content_len as u64);
+            Ok::<_, SealError>(())
+        },
+    )?;
+    Ok(hashes
+        .into_inner()
+        .map_err(|_| casemate_crypto::Error::Internal)?)
 }
 
 fn new_header(source: &impl ReadAt, options: &SealOptions<'_>) -> Result<Header, SealError> {

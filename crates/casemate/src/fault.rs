@@ -184,11 +184,12 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         let (outcome, hint) = match &error {
             StoreError::Missing => (Outcome::Usage, Some("create it with `casemate keys init`")),
-            StoreError::WrongPassphrase => (Outcome::NotPermitted, None),
+            StoreError::WrongPassphrase | StoreError::NoPrivateKey(_) => {
+                (Outcome::NotPermitted, None)
+            }
             StoreError::UnknownKey(_) => {
                 (Outcome::Usage, Some("`casemate keys list` shows the names"))
             }
-            StoreError::NoPrivateKey(_) => (Outcome::NotPermitted, None),
             StoreError::DamagedRecord(_)
             | StoreError::MissingRecord(_)
             | StoreError::ForeignRecord(_)

@@ -53,7 +53,10 @@ fn from_file(path: &Path) -> Result<SecretBytes, Fault> {
         File::open(path).and_then(|mut file| read_limited(&mut file, PASSPHRASE_BYTES_MAX))
     };
     let bytes = read.map_err(|error| Fault::file("read the passphrase file", path, error))?;
-    let trimmed = bytes.expose().strip_suffix(b"\n").unwrap_or(bytes.expose());
+    let trimmed = bytes
+        .expose()
+        .strip_suffix(b"\n")
+        .unwrap_or_else(|| bytes.expose());
     let trimmed = trimmed.strip_suffix(b"\r").unwrap_or(trimmed);
     Ok(SecretBytes::new(trimmed.to_vec()))
 }

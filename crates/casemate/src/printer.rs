@@ -26,9 +26,9 @@ impl Printer {
     /// Data: JSON if asked for, else the text.
     pub(crate) fn data(&self, json: &Value, text: &str) {
         if self.json {
-            self.line(&format!("{json:#}"))
+            self.line(&format!("{json:#}"));
         } else {
-            self.line(text)
+            self.line(text);
         }
     }
 

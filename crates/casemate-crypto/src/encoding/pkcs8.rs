@@ -128,8 +128,8 @@ fn read_choice<const N: usize>(
     let (seed, expanded) = match any.tag() {
         Tag::ContextSpecific {
             constructed: false,
-            number,
-        } if number == TagNumber(0) => (any.value(), None),
+            number: TagNumber(0),
+        } => (any.value(), None),
         Tag::OctetString => return Err(EncodingError::ExpandedOnly),
         Tag::Sequence => {
             let both = any.sequence(|reader| -> der::Result<_> {

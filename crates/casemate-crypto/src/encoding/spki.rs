@@ -1,4 +1,4 @@
-//! SubjectPublicKeyInfo (RFC 5280, section 4.1): algorithm without parameters, raw key bits.
+//! `SubjectPublicKeyInfo` (RFC 5280, section 4.1): algorithm without parameters, raw key bits.
 
 use der::{
     Decode, Encode,

@@ -132,29 +132,6 @@ impl Kdf {
         )
     }
 
-    /// `LabeledDerive` of the one-stage KDFs.
-    pub(super) fn labeled_derive(
-        self,
-        suite_id: &[u8],
-        ikm: &[u8],
-        label: &[u8],
-        context: &[u8],
-        len: usize,
-    ) -> Result<SecretBytes, Error> {
-        let mut out = Zeroizing::new(vec![0; len]);
-        let parts = [
-            ikm,
-            VERSION,
-            suite_id,
-            &two_bytes(label.len())?,
-            label,
-            &two_bytes(len)?,
-            context,
-        ];
-        shake256(&parts, &mut out)?;
-        Ok(out.into())
-    }
-
     /// `KeySchedule` in base mode, without a pre-shared key.
     pub(super) fn schedule(
         self,
@@ -202,7 +179,7 @@ impl Kdf {
         let context = [[mode].as_slice(), &none, &two_bytes(info.len())?, info].concat();
         let key_and_nonce = key_bytes.saturating_add(NONCE_BYTES);
         let len = key_and_nonce.saturating_add(self.output_bytes());
-        let all = self.labeled_derive(suite_id, &ikm, b"secret", &context, len)?;
+        let all = labeled_derive_shake256(suite_id, &ikm, b"secret", &context, len)?;
         let (key, rest) = all
             .expose()
             .split_at_checked(key_bytes)
@@ -225,8 +202,30 @@ impl Kdf {
         if self.two_stage().is_some() {
             return self.labeled_expand(suite_id, exporter_secret, b"sec", context, len);
         }
-        self.labeled_derive(suite_id, exporter_secret.expose(), b"sec", context, len)
+        labeled_derive_shake256(suite_id, exporter_secret.expose(), b"sec", context, len)
     }
+}
+
+/// `LabeledDerive` of the one-stage KDFs, with SHAKE256.
+pub(super) fn labeled_derive_shake256(
+    suite_id: &[u8],
+    ikm: &[u8],
+    label: &[u8],
+    context: &[u8],
+    len: usize,
+) -> Result<SecretBytes, Error> {
+    let mut out = Zeroizing::new(vec![0; len]);
+    let parts = [
+        ikm,
+        VERSION,
+        suite_id,
+        &two_bytes(label.len())?,
+        label,
+        &two_bytes(len)?,
+        context,
+    ];
+    shake256(&parts, &mut out)?;
+    Ok(out.into())
 }
 
 fn two_bytes(len: usize) -> Result<[u8; 2], Error> {

@@ -22,7 +22,7 @@ use crate::{
     serve::ServeError,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Room for the headers, the signatures and the encryption around a content.
 const CONTENT_BYTES_MAX: usize = REQUEST_BYTES_DEFAULT - 64 * 1024;
 
@@ -52,12 +52,9 @@ pub async fn serve_connector(
     tokio::pin!(shutdown);
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted { stream } else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
             },
             () = &mut shutdown => break,
         };

@@ -1,4 +1,4 @@
-//! SecP384r1MLKEM1024, which rustls does not have: P-384 and ML-KEM-1024, shares concatenated in that order (RFC 10024).
+//! `SecP384r1MLKEM1024`, which rustls does not have: P-384 and ML-KEM-1024, shares concatenated in that order (RFC 10024).
 
 use aws_lc_rs::{
     agreement::{self, ECDH_P384, EphemeralPrivateKey, UnparsedPublicKey},

@@ -19,7 +19,7 @@ use crate::http_io::{self, BodyError};
 /// Longest answer of an upstream that is carried, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long an upstream may take; inference can be slow.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Forwards requests to a base URL.
 #[derive(Debug)]

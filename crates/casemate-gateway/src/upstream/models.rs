@@ -148,8 +148,7 @@ impl Models {
                 Some(loaded) => kserve::infer(loaded, request).await?,
                 None => no_model(name)?,
             },
-            ["predict"]
-            | ["v2"]
+            ["predict" | "v2"]
             | ["v2", "health", "live" | "ready"]
             | ["v2", "models", _]
             | ["v2", "models", _, "ready" | "infer"] => {

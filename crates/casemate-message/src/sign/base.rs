@@ -93,38 +93,51 @@ pub(super) struct ParsedInput {
     pub(super) serialized: String,
 }
 
-/// The parameters of a new signature; every text here is free of quotes and backslashes.
-pub(super) fn parameters(
-    covered: &Covered<'_>,
-    components: &[&'static str],
-    created: u64,
-    nonce: &str,
-    key_id: &str,
-    alg: &str,
-    tag: &str,
-) -> ParsedInput {
-    let components: Vec<String> = covered
-        .required(components)
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let list: Vec<_> = components
-        .iter()
-        .map(|name| format!("\"{name}\""))
-        .collect();
-    let list = list.join(" ");
-    let serialized = format!(
-        "({list});created={created};nonce=\"{nonce}\";keyid=\"{key_id}\";alg=\"{alg}\";tag=\"{tag}\""
-    );
-    let text = str::to_owned;
-    ParsedInput {
-        components,
-        created,
-        nonce: text(nonce),
-        key_id: text(key_id),
-        alg: text(alg),
-        tag: text(tag),
-        serialized,
+/// What both signatures of one message have in common.
+pub(super) struct Parameters<'a> {
+    pub(super) created: u64,
+    pub(super) nonce: &'a str,
+    pub(super) key_id: &'a str,
+    pub(super) tag: &'a str,
+}
+
+impl Parameters<'_> {
+    /// The parameters of one signature; every text here is free of quotes and backslashes.
+    pub(super) fn for_algorithm(
+        &self,
+        covered: &Covered<'_>,
+        components: &[&'static str],
+        alg: &str,
+    ) -> ParsedInput {
+        let Self {
+            created,
+            nonce,
+            key_id,
+            tag,
+        } = *self;
+        let components: Vec<String> = covered
+            .required(components)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let list: Vec<_> = components
+            .iter()
+            .map(|name| format!("\"{name}\""))
+            .collect();
+        let list = list.join(" ");
+        let serialized = format!(
+            "({list});created={created};nonce=\"{nonce}\";keyid=\"{key_id}\";alg=\"{alg}\";tag=\"{tag}\""
+        );
+        let text = str::to_owned;
+        ParsedInput {
+            components,
+            created,
+            nonce: text(nonce),
+            key_id: text(key_id),
+            alg: text(alg),
+            tag: text(tag),
+            serialized,
+        }
     }
 }
 
@@ -201,6 +214,8 @@ pub(super) fn parse_signatures(value: &str, labels: [&str; 2]) -> Result<[Vec<u8
         ListEntry::InnerList(_) => None,
     };
     let [first, second] = two_members(value, labels)?.map(bytes);
-    let malformed = SignError::Malformed("a signature is no byte sequence");
-    Ok([first.ok_or(malformed.clone())?, second.ok_or(malformed)?])
+    match (first, second) {
+        (Some(first), Some(second)) => Ok([first, second]),
+        _ => Err(SignError::Malformed("a signature is no byte sequence")),
+    }
 }

@@ -1,4 +1,10 @@
 //! Tests of the public API.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    reason = "a failed expectation fails the test"
+)]
+
 mod interop;
 mod protected;

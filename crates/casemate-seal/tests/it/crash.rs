@@ -77,7 +77,7 @@ impl Durable for Recorder {
             .lock()
             .unwrap()
             .push((flushed.clone(), operations));
-        *flushed = self.now.lock().unwrap().clone();
+        flushed.clone_from(&self.now.lock().unwrap());
         Ok(())
     }
 
@@ -140,9 +140,9 @@ fn every_instant_of_a_rewrap_leaves_the_old_or_the_new_recipients() {
             let recipients = artifact.recipients().len();
             assert!([old_recipients, new_recipients].contains(&recipients));
             if recipients == old_recipients {
-                old += 1
+                old += 1;
             } else {
-                new += 1
+                new += 1;
             }
             // Growing and shrinking share no final list, so one of the two keys opens every state.
             let key = if recipients == 1 && old_recipients == 2 {

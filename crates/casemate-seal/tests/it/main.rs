@@ -1,5 +1,14 @@
 //! Tests of the public API.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a failed expectation fails the test"
+)]
+
 mod crash;
 mod hostile;
 mod roundtrip;

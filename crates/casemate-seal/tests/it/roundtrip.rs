@@ -187,15 +187,12 @@ proptest! {
         let opened = artifact.open(&KEM, Origin::Unchecked).unwrap();
         let mut out = vec![0; take];
         let read = opened.read_at(&mut out, from as u64);
-        match plain.get(from..from + take) {
-            Some(expected) => {
-                read.unwrap();
-                prop_assert_eq!(out, expected);
-            }
-            None => {
-                let limited = matches!(read.unwrap_err(), OpenError::Limit { .. });
-                prop_assert!(limited);
-            }
+        if let Some(expected) = plain.get(from..from + take) {
+            read.unwrap();
+            prop_assert_eq!(out, expected);
+        } else {
+            let limited = matches!(read.unwrap_err(), OpenError::Limit { .. });
+            prop_assert!(limited);
         }
     }
 }

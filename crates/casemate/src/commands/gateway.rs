@@ -25,7 +25,11 @@ const TLS_FILE_BYTES_MAX: usize = 256 * 1024;
 pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(), Fault> {
     init_logging();
     let config = Config::read(&options.config)?;
-    let base = options.config.parent().unwrap_or(Path::new("")).to_owned();
+    let base = options
+        .config
+        .parent()
+        .unwrap_or_else(|| Path::new(""))
+        .to_owned();
     let mut keyring = Keyring::relative_to(context, &base);
     let policy = context.policy()?;
     let fallback = Context::fallback()?;
@@ -75,7 +79,7 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     let ready = |address| {
         context
             .printer
-            .done(&format!("serving on https://{address}"))
+            .done(&format!("serving on https://{address}"));
     };
     Ok(runtime.block_on(serve(Arc::new(gateway), serving, ready, shutdown()))?)
 }

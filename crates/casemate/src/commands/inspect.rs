@@ -20,11 +20,11 @@ pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(),
     let signature = artifact
         .signature()
         .map(|record| json!({ "key": record.key.to_hex(), "suite": record.suite.name, "verified": false }));
-    let root: String = artifact
+    let mut root = String::new();
+    artifact
         .root()
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+        .for_each(|byte| _ = write!(root, "{byte:02x}"));
     let added = artifact.artifact_len().saturating_sub(header.content_len());
     let json = json!({
         "schema": "casemate.artifact/1",

@@ -1,6 +1,7 @@
 //! `casemate keys`.
 
 use std::{
+    fmt::Write as _,
     fs::{self, DirBuilder},
     io::Read,
     os::unix::fs::DirBuilderExt,
@@ -125,7 +126,8 @@ fn list(context: &Context<'_>) -> Result<(), Fault> {
             ..
         } = entry;
         let (name, id) = (name.to_string(), id.to_string());
-        table += &format!(
+        _ = write!(
+            table,
             "\n{name:<24} {id:<16} {:<5} {:<8} {suite}",
             kind.as_str(),
             half(*role)

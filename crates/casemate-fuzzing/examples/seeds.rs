@@ -1,0 +1,103 @@
+//! Writes the seed corpus into the folder given: `cargo run -p casemate-fuzzing --example seeds -- fuzz/corpus`.
+#![expect(clippy::unwrap_used, reason = "a tool that stops on the first failure")]
+
+use std::{env, fs, path::Path, sync::Mutex};
+
+use casemate_crypto::{encoding::PrivateKey, kem::KemPrivateKey, signature::HttpSigningKey, suite};
+use casemate_fuzzing::{recipient, signer};
+use casemate_message::{Request, Response, keydoc, ohttp::GatewayKey, sign};
+use casemate_seal::{Artifact, HashAlgorithm, Private, SealOptions, SegmentSize, seal};
+
+fn main() {
+    let folder = env::args().nth(1).unwrap();
+    let write = |target: &str, name: &str, bytes: &[u8]| {
+        let folder = Path::new(&folder).join(target);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name), bytes).unwrap();
+    };
+    for (name, hash, len) in [
+        ("blake3", HashAlgorithm::Blake3, 100usize),
+        ("sha384", HashAlgorithm::Sha384, 0),
+    ] {
+        let options = SealOptions {
+            recipients: &[recipient().public_key()],
+            signer: Some(signer()),
+            segment_size: SegmentSize::new(65_536).unwrap(),
+            hash,
+            created: 1,
+            content_type: "model/onnx",
+            private: &Private::default(),
+        };
+        let sink = Mutex::new(Vec::new());
+        seal(&vec![7u8; len], &sink, &options, &|_| ()).unwrap();
+        let bytes = sink.into_inner().unwrap();
+        let body = usize::try_from(Artifact::read(&bytes).unwrap().header().body_len()).unwrap();
+        write("artifact", name, &bytes);
+        let tail = [
+            &u16::try_from(body).unwrap().to_be_bytes()[..],
+            &bytes[body..bytes.len() - 32],
+        ]
+        .concat();
+        write("artifact_tail", name, &tail);
+    }
+    for suite in [
+        "mlkem1024-p384",
+        "mlkem768-x25519",
+        "mldsa87-p384",
+        "mldsa65-ed25519",
+        "mlkem1024",
+        "mldsa87",
+        "http-ed25519-mldsa65",
+    ] {
+        let key = PrivateKey::generate(suite).unwrap().unwrap();
+        write(
+            "key_file",
+            &format!("{suite}.private"),
+            key.to_pem().unwrap().expose(),
+        );
+        write(
+            "key_file",
+            suite,
+            key.public_key().unwrap().to_pem().unwrap().as_bytes(),
+        );
+    }
+    write(
+        "policy",
+        "hybrid",
+        include_bytes!("../../casemate-crypto/policies/hybrid.toml"),
+    );
+
+    let gateway = GatewayKey::new(
+        1,
+        KemPrivateKey::from_seed(&suite::MLKEM768_X25519, &[1; 32]).unwrap(),
+    )
+    .unwrap();
+    let http = HttpSigningKey::from_seeds(&[1; 32], &[2; 32]).unwrap();
+    let config = gateway.config().unwrap();
+    let list = config.encode_list();
+    write("ohttp", "key-list", &list);
+    write(
+        "ohttp",
+        "key-document",
+        &keydoc::create(&list, 0, 10, &http).unwrap(),
+    );
+    let sealer = config.start_request().unwrap();
+    let channel = sealer.channel().clone();
+    let mut request = Request::new("POST", "gateway", "/predict", b"{}".to_vec()).unwrap();
+    write("bhttp", "unsigned-request", &request.to_bhttp().unwrap());
+    sign::sign_request(&mut request, &http, &channel, 1000).unwrap();
+    write("bhttp", "request", &request.to_bhttp().unwrap());
+    let field = |name| request.fields.single(name).unwrap();
+    let both = format!("{}\n{}", field("signature-input"), field("signature"));
+    write("signatures", "both", both.as_bytes());
+    write(
+        "ohttp",
+        "request",
+        &sealer.seal(&request.to_bhttp().unwrap()).unwrap().0,
+    );
+    let response = Response::new(200, b"[1]".to_vec()).unwrap();
+    write("bhttp", "response", &response.to_bhttp().unwrap());
+    // Indeterminate length (framing 2), one chunk, as another encoder writes it.
+    let chunked = b"\x02\x03GET\x05https\x07gateway\x01/\x01x\x01y\x00\x02{}\x00\x00";
+    write("bhttp", "indeterminate", chunked);
+}

@@ -1,0 +1,169 @@
+//! One function for each parser of bytes from outside.
+//!
+//! `fuzz/` feeds them what libFuzzer invents; `tests/replay.rs` feeds them the seed corpus. A function returns normally on any
+//! input; a panic, an assertion or too much memory is a finding.
+#![expect(clippy::missing_panics_doc, reason = "a panic is a finding")]
+#![expect(clippy::unwrap_used, reason = "fixed keys of the harness")]
+
+use std::sync::LazyLock;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use casemate_crypto::{
+    encoding::{PrivateKey, PublicKey},
+    kem::KemPrivateKey,
+    policy::Policy,
+    signature::{HttpSigningKey, SigningKey},
+    suite,
+};
+use casemate_message::{
+    Request, Response, keydoc,
+    ohttp::{ChannelBinding, GatewayKey, KeyConfig},
+    sign::{self, Clock},
+};
+use casemate_seal::{Artifact, Origin};
+
+/// Name and function of every target.
+pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+    ("artifact", artifact),
+    ("artifact_tail", artifact_tail),
+    ("key_file", key_file),
+    ("policy", policy),
+    ("ohttp", ohttp),
+    ("bhttp", bhttp),
+    ("signatures", signatures),
+];
+
+static KEM: LazyLock<KemPrivateKey> =
+    LazyLock::new(|| KemPrivateKey::from_seed(&suite::MLKEM1024_P384, &[1; 32]).unwrap());
+static SIGNER: LazyLock<SigningKey> = LazyLock::new(|| {
+    SigningKey::from_components(&suite::MLDSA87_P384, &[1; 32], Some(&[1; 48])).unwrap()
+});
+static HTTP: LazyLock<HttpSigningKey> =
+    LazyLock::new(|| HttpSigningKey::from_seeds(&[1; 32], &[2; 32]).unwrap());
+static GATEWAY: LazyLock<GatewayKey> = LazyLock::new(|| {
+    GatewayKey::new(
+        1,
+        KemPrivateKey::from_seed(&suite::MLKEM768_X25519, &[1; 32]).unwrap(),
+    )
+    .unwrap()
+});
+static CHANNEL: LazyLock<ChannelBinding> = LazyLock::new(|| {
+    GATEWAY
+        .config()
+        .unwrap()
+        .start_request()
+        .unwrap()
+        .channel()
+        .clone()
+});
+
+/// The key that seeds are sealed to.
+pub fn recipient() -> &'static KemPrivateKey {
+    &KEM
+}
+
+/// The key that seeds are signed by.
+pub fn signer() -> &'static SigningKey {
+    &SIGNER
+}
+
+/// A whole artifact: footer, tail, body.
+pub fn artifact(bytes: &[u8]) {
+    let Ok(artifact) = Artifact::read(bytes) else {
+        return;
+    };
+    _ = artifact.verify_signature(SIGNER.verifying_key());
+    _ = artifact.verify_segments(&|_| ());
+    if let Ok(opened) = artifact.open(&KEM, Origin::Unchecked) {
+        _ = opened.read_all(1 << 20, &|_| ());
+    }
+}
+
+/// A tail under a footer whose checksum is right, so that the checksum does not stop the fuzzer.
+///
+/// The first two bytes are the length of the body that precedes it.
+pub fn artifact_tail(bytes: &[u8]) {
+    let Some((body_len, tail)) = bytes.split_first_chunk::<2>() else {
+        return;
+    };
+    let body_len = usize::from(u16::from_be_bytes(*body_len));
+    let mut file = vec![0; body_len];
+    if let Some(parameters) = file.get_mut(..10) {
+        parameters.copy_from_slice(&[0, 0, 0, 1, 0, 32, 0, 0, 0, 32]);
+    }
+    let mut footer = b"CSMT\0\x01\0\0".to_vec();
+    footer.extend((body_len as u64).to_be_bytes());
+    footer.extend(u32::try_from(tail.len()).unwrap_or(u32::MAX).to_be_bytes());
+    let checksum = digest(&SHA256, &[footer.as_slice(), tail].concat());
+    file.extend_from_slice(tail);
+    file.extend(footer);
+    file.extend(checksum.as_ref().iter().take(12));
+    artifact(&file);
+}
+
+/// Public and private key files; what is read must survive being written and read again.
+pub fn key_file(bytes: &[u8]) {
+    if let Ok(key) = PublicKey::from_pem(bytes) {
+        let again = PublicKey::from_pem(key.to_pem().unwrap().as_bytes()).unwrap();
+        assert_eq!(again.id().unwrap(), key.id().unwrap());
+    }
+    if let Ok(key) = PrivateKey::from_pem(bytes) {
+        let again = PrivateKey::from_pem(key.to_pem().unwrap().expose()).unwrap();
+        let (again, key) = (again.public_key().unwrap(), key.public_key().unwrap());
+        assert_eq!(again.id().unwrap(), key.id().unwrap());
+    }
+}
+
+/// Policy files.
+pub fn policy(bytes: &[u8]) {
+    if let Ok(text) = str::from_utf8(bytes) {
+        _ = Policy::from_toml(text);
+    }
+}
+
+/// Key configurations, encapsulated requests, and key documents.
+pub fn ohttp(bytes: &[u8]) {
+    if let Ok(config) = KeyConfig::decode_list(bytes) {
+        assert!(KeyConfig::decode_list(&config.encode_list()).is_ok());
+    }
+    if let Ok(received) = GATEWAY.receive(bytes) {
+        _ = GATEWAY.open(&received);
+    }
+    _ = keydoc::verify(bytes, HTTP.verifying_key(), 0);
+}
+
+/// Binary HTTP; what is read must survive being written and read again.
+pub fn bhttp(bytes: &[u8]) {
+    if let Ok(request) = Request::from_bhttp(bytes) {
+        let again = Request::from_bhttp(&request.to_bhttp().unwrap()).unwrap();
+        assert_eq!(again, request);
+    }
+    if let Ok(response) = Response::from_bhttp(bytes) {
+        let again = Response::from_bhttp(&response.to_bhttp().unwrap()).unwrap();
+        assert_eq!(again, response);
+    }
+}
+
+/// `signature-input` and `signature`, separated by a line feed, on a request that is right otherwise.
+pub fn signatures(bytes: &[u8]) {
+    let Some((input, signature)) = str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.split_once('\n'))
+    else {
+        return;
+    };
+    let mut request = Request::new("POST", "gateway", "/predict", Vec::new()).unwrap();
+    sign::sign_request(&mut request, &HTTP, &CHANNEL, 1000).unwrap();
+    for (name, value) in [("signature-input", input), ("signature", signature)] {
+        request.fields.remove(name);
+        if request.fields.push(name, value).is_err() {
+            return;
+        }
+    }
+    let clock = Clock {
+        now: 1000,
+        remembers_since: 0,
+    };
+    let verified = sign::verify_request(&request, &CHANNEL, clock, |_| Some(HTTP.verifying_key()));
+    assert!(verified.is_err(), "nobody signed this");
+}

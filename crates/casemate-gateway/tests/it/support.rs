@@ -1,0 +1,131 @@
+//! A running gateway over the shipped model.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use casemate_crypto::{
+    kem::KemPrivateKey,
+    signature::{HttpSigningKey, HttpVerifyingKey, SigningKey},
+    suite,
+};
+use casemate_gateway::{
+    Client, Connector, ConnectorOptions, Gateway, GatewayOptions, ModelSource, Models,
+    ServeOptions, Upstream, serve,
+    tls::{self, Fallback, SelfSigned},
+};
+use casemate_seal::{HashAlgorithm, Private, SealOptions, SegmentSize, seal};
+use tokio::sync::oneshot;
+
+pub(crate) const MODEL: &[u8] = include_bytes!("../../../../assets/digits/digits.onnx");
+pub(crate) const ALL_GROUPS: [&str; 3] =
+    ["X25519MLKEM768", "SecP384r1MLKEM1024", "SecP256r1MLKEM768"];
+
+/// What the tests need of a running gateway.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificates: SelfSigned,
+    pub(crate) client_seeds: ([u8; 32], [u8; 32]),
+    pub(crate) gateway_key: HttpVerifyingKey,
+    _directory: tempfile::TempDir,
+}
+
+pub(crate) fn names(groups: &[&str]) -> Vec<String> {
+    groups.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Seals the shipped model and loads it back.
+pub(crate) fn models(directory: &Path, publisher: &SigningKey, key: &KemPrivateKey) -> Models {
+    let artifact = directory.join("digits.sealed");
+    let options = SealOptions {
+        recipients: &[key.public_key()],
+        signer: Some(publisher),
+        segment_size: SegmentSize::default(),
+        hash: HashAlgorithm::Blake3,
+        created: 0,
+        content_type: "",
+        private: &Private::default(),
+    };
+    let file = std::fs::File::create(&artifact).unwrap();
+    seal(&MODEL, &file, &options, &|_| ()).unwrap();
+    let publisher = publisher.verifying_key();
+    Models::load(&[ModelSource {
+        name: "digits".into(),
+        artifact,
+        publisher,
+        key,
+    }])
+    .unwrap()
+}
+
+pub(crate) async fn start(groups: &[&str], fallback: Fallback) -> Running {
+    let directory = tempfile::tempdir().unwrap();
+    let publisher = SigningKey::generate(&suite::MLDSA87_P384).unwrap();
+    let model_key = KemPrivateKey::generate(&suite::MLKEM1024_P384).unwrap();
+    let upstream = Upstream::Models(models(directory.path(), &publisher, &model_key));
+    let client_seeds = ([1; 32], [2; 32]);
+    let identity = HttpSigningKey::generate().unwrap();
+    let gateway_key = public(&identity);
+    let gateway = Gateway::new(GatewayOptions {
+        key: KemPrivateKey::generate(&suite::MLKEM768_X25519).unwrap(),
+        identity,
+        clients: vec![Client {
+            name: "test".into(),
+            key: public(&client(client_seeds)),
+        }],
+        upstream,
+        request_bytes_max: 64 * 1024,
+    })
+    .unwrap();
+    let certificates = tls::self_signed(vec!["127.0.0.1".into()]).unwrap();
+    let provider = tls::provider(&names(groups), fallback).unwrap();
+    let tls = tls::server_config(
+        provider,
+        certificates.certificate.as_bytes(),
+        certificates.key.expose(),
+    )
+    .unwrap();
+    let (announce, announced) = oneshot::channel();
+    let options = ServeOptions {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls,
+    };
+    let ready = |address| announce.send(address).unwrap();
+    tokio::spawn(serve(
+        Arc::new(gateway),
+        options,
+        ready,
+        std::future::pending(),
+    ));
+    let address = announced.await.unwrap();
+    Running {
+        address,
+        certificates,
+        client_seeds,
+        gateway_key,
+        _directory: directory,
+    }
+}
+
+pub(crate) fn client(seeds: ([u8; 32], [u8; 32])) -> HttpSigningKey {
+    HttpSigningKey::from_seeds(&seeds.0, &seeds.1).unwrap()
+}
+
+pub(crate) fn public(key: &HttpSigningKey) -> HttpVerifyingKey {
+    let key = key.verifying_key();
+    HttpVerifyingKey::new(key.ed25519(), key.mldsa65()).unwrap()
+}
+
+impl Running {
+    pub(crate) fn connector(&self, groups: &[&str], identity: HttpSigningKey) -> Connector {
+        let provider = tls::provider(&names(groups), Fallback::Disabled).unwrap();
+        let roots = self.certificates.root.as_bytes();
+        let gateway_key =
+            HttpVerifyingKey::new(self.gateway_key.ed25519(), self.gateway_key.mldsa65()).unwrap();
+        Connector::new(ConnectorOptions {
+            gateway: format!("https://{}", self.address),
+            identity,
+            gateway_key,
+            tls: tls::client_config(provider, Some(roots)).unwrap(),
+        })
+        .unwrap()
+    }
+}

@@ -1,0 +1,706 @@
+"""Other people's clients, and one written again from the specification, against the real binary."""
+
+import base64
+import json
+import os
+import socket
+import ssl
+import struct
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import SimpleNamespace
+
+import http_message_signatures as httpsig
+import pycurl
+import pytest
+import support
+import upstream as upstream_server
+import wire
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from support import CURL, KEYS_PATH, NODE, OHTTP_PATH, debian_curl, libcurl, urllib_call
+
+OHTTP_KEY = "https://iana.org/assignments/http-problem-types#ohttp-key"
+REPLAY = "urn:casemate:problem:replay"
+REQUEST = "urn:casemate:problem:request"
+MIB = 1024 * 1024
+
+SAMPLES = support.samples(20)
+IMAGES = [sample["image"] for sample in SAMPLES]
+LABELS = [sample["label"] for sample in SAMPLES]
+# The model gets one of its 50 samples wrong.
+WRONG_MAX = 1
+
+
+def correct(predictions: list[int], labels: list[int]) -> bool:
+    wrong = sum(given != label for given, label in zip(predictions, labels, strict=True))
+    return wrong <= WRONG_MAX
+
+
+def infer_body(images: list[list[int]]) -> dict:
+    data = [pixel for image in images for pixel in image]
+    return {"id": "7", "inputs": [{"name": "image", "shape": [len(images), 64], "datatype": "FP32", "data": data}]}
+
+
+def digits_of(output: dict) -> list[int]:
+    rows, columns = output["shape"]
+    scores = [output["data"][row * columns : (row + 1) * columns] for row in range(rows)]
+    return [row.index(max(row)) for row in scores]
+
+
+# --- 1 to 3: TLS ------------------------------------------------------------------------------------------------------
+
+
+def test_libcurl_with_openssl_3_6(site, gateway):
+    assert "OpenSSL/3.6" in pycurl.version
+    alive = libcurl(f"{gateway.url}/healthz", site.root)
+    assert (alive.status, alive.body) == (200, b"ok\n")
+    assert libcurl(f"{gateway.url}/readyz", site.root).status == 200
+    keys = libcurl(gateway.url + OHTTP_PATH, site.root)
+    assert (keys.status, keys.media_type) == (200, "application/ohttp-keys")
+    config = wire.KeyConfig.from_list(keys.body)
+    assert config.suites == [(wire.KDF, wire.AES_256_GCM), (wire.KDF, wire.CHACHA20_POLY1305)]
+
+
+def test_libcurl_refuses_an_unknown_root(gateway):
+    with pytest.raises(pycurl.error) as refused:
+        libcurl(f"{gateway.url}/healthz", None)
+    assert refused.value.args[0] == pycurl.E_PEER_FAILED_VERIFICATION
+
+
+def node(*arguments: str) -> tuple[int, dict]:
+    command = [NODE, support.HERE / "tls_get.mjs", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=support.clean_environment())
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_node_26(site, gateway):
+    code, answers = node(gateway.url, str(site.root), "/healthz", OHTTP_PATH)
+    assert code == 0, answers
+    assert [answer["status"] for answer in answers] == [200, 200]
+    assert [answer["type"] for answer in answers] == ["text/plain", "application/ohttp-keys"]
+    assert {answer["protocol"] for answer in answers} == {"TLSv1.3"}
+    assert {answer["group"]["name"] for answer in answers} == {"X25519MLKEM768"}
+    wire.KeyConfig.from_list(base64.b64decode(answers[1]["body"]))
+
+
+def test_node_26_refuses_an_unknown_root(gateway):
+    code, answer = node(gateway.url, "", "/healthz")
+    assert code == 1
+    assert answer["code"] in ("UNABLE_TO_VERIFY_LEAF_SIGNATURE", "SELF_SIGNED_CERT_IN_CHAIN")
+
+
+def test_classical_curl_is_refused(site, gateway):
+    version = subprocess.run([CURL, "--version"], capture_output=True, text=True).stdout
+    assert "OpenSSL/3.0" in version, f"not a classical-only curl: {version}"
+    done = debian_curl("--cacert", str(site.root), f"{gateway.url}/healthz")
+    assert (done.returncode, done.stdout) == (35, ""), done.stderr
+    assert "handshake failure" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def fallback_gateway(site, gateway):
+    with site.gateway(FALLBACK_CRYPTO="enabled") as service:
+        yield service
+
+
+def test_classical_curl_is_accepted_with_fallback_and_counted(site, fallback_gateway):
+    assert "warning" in fallback_gateway.said().lower()
+    for count in (1, 2):
+        done = debian_curl("--cacert", str(site.root), f"{fallback_gateway.url}/healthz")
+        assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+        assert fallback_gateway.wait_for(f"count={count}"), fallback_gateway.said()
+    assert fallback_gateway.said().count("a classical-only peer connected") == 2
+    # A hybrid peer is neither logged nor counted.
+    assert libcurl(f"{fallback_gateway.url}/healthz", site.root).status == 200
+    _, answers = node(fallback_gateway.url, str(site.root), "/healthz")
+    assert answers[0]["group"]["name"] == "X25519MLKEM768"
+    assert fallback_gateway.said().count("a classical-only peer connected") == 2
+
+
+def test_tls_1_2_is_refused_even_with_fallback(site, fallback_gateway):
+    done = debian_curl("--tls-max", "1.2", "--cacert", str(site.root), f"{fallback_gateway.url}/healthz")
+    assert done.returncode == 35, done.stderr
+
+
+def test_logs_have_no_escape_codes_in_a_pipe(fallback_gateway, site):
+    debian_curl("--tls-max", "1.2", "--cacert", str(site.root), f"{fallback_gateway.url}/healthz")
+    assert fallback_gateway.wait_for("refused a TLS handshake")
+    assert "\x1b" not in fallback_gateway.said()
+
+
+# --- 4: a client of nothing but PyCA ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("aead", wire.AEADS)
+def test_composed_hpke_is_what_pyca_opens(aead):
+    """The HPKE of `wire` is not taken on faith: PyCA's own decrypts what it seals."""
+    lattice, curve = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
+    public = lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
+    context = wire.Context.start(public, b"info", aead)
+    named = {wire.AES_256_GCM: hpke.AEAD.AES_256_GCM, wire.CHACHA20_POLY1305: hpke.AEAD.CHACHA20_POLY1305}[aead]
+    suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, named)
+    private = hpke.MLKEM768X25519PrivateKey(lattice, curve)
+    assert suite.decrypt(context.enc + context.seal(b"content"), private, info=b"info") == b"content"
+
+
+def test_gateway_opens_what_pyca_seals(client):
+    """One-shot HPKE has no exporter, so the answer stays closed, but 200 says that the request was opened."""
+    header = wire.Exchange(client.config).header
+    lattice = mlkem.MLKEM768PublicKey.from_public_bytes(client.config.public_key[:1184])
+    curve = x25519.X25519PublicKey.from_public_bytes(client.config.public_key[1184:])
+    suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+    public = hpke.MLKEM768X25519PublicKey(lattice, curve)
+    message = client.request("GET", "/v2").encode()
+    sealed = suite.encrypt(message, public, info=b"message/bhttp request\x00" + header)
+    outer = client.post(header + sealed)
+    assert (outer.status, outer.media_type) == (200, "message/ohttp-res")
+    assert client.post(header + sealed[:-1] + bytes([sealed[-1] ^ 1])).problem() == REQUEST
+
+
+def test_key_document(site, gateway, client):
+    document = libcurl(gateway.url + KEYS_PATH, site.root)
+    assert (document.status, document.media_type) == (200, "application/json")
+    signed = wire.open_key_document(document.body, site.pinned)
+    assert signed == wire.KeyConfig.from_list(libcurl(gateway.url + OHTTP_PATH, site.root).body)
+    with pytest.raises(wire.Refused, match="signature c"):
+        wire.open_key_document(document.body, wire.Pair().public)
+    half = wire.PublicPair(site.pinned.ed25519, wire.Pair().public.mldsa65)
+    with pytest.raises(wire.Refused, match="signature pq"):
+        wire.open_key_document(document.body, half)
+
+
+def test_key_id_and_pem_are_those_of_the_binary(site):
+    shown = json.loads(site.cli("--json", "keys", "show", str(site.directory / "python.pem")))
+    assert site.python.public.id in json.dumps(shown)
+    listed = json.loads(site.cli("--json", "keys", "list"))["keys"]
+    assert site.pinned.id in [key["id"] for key in listed if key["name"] == "gateway"]
+
+
+@pytest.mark.parametrize("indeterminate", [False, True], ids=["known", "indeterminate"])
+@pytest.mark.parametrize("aead", wire.AEADS, ids=["aes", "chacha"])
+def test_predict(client, aead, indeterminate):
+    answer = client.call("POST", "/predict", {"instances": IMAGES}, aead=aead, indeterminate=indeterminate)
+    assert answer.status == 200, answer.content
+    body = answer.json()
+    assert body["model"] == "digits"
+    assert correct(body["predictions"], LABELS)
+    assert [int(label) for label in body["labels"]] == body["predictions"]
+    assert [len(scores) for scores in body["scores"]] == [10] * len(IMAGES)
+    assert all(abs(sum(scores) - 1) < 1e-4 for scores in body["scores"])
+
+
+def test_kserve_v2(client):
+    assert client.call("GET", "/v2/health/live").json() == {"live": True}
+    assert client.call("GET", "/v2/health/ready").json() == {"ready": True}
+    server = client.call("GET", "/v2").json()
+    assert {"name", "version", "extensions"} <= server.keys()
+    metadata = client.call("GET", "/v2/models/digits").json()
+    assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 64]}]
+    assert metadata["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}]
+    assert client.call("GET", "/v2/models/digits/ready").status == 200
+    answer = client.call("POST", "/v2/models/digits/infer", infer_body(IMAGES))
+    assert answer.status == 200, answer.content
+    body = answer.json()
+    assert (body["model_name"], body["id"]) == ("digits", "7")
+    (output,) = body["outputs"]
+    assert (output["name"], output["datatype"], output["shape"]) == ("probabilities", "FP32", [len(IMAGES), 10])
+    assert correct(digits_of(output), LABELS)
+
+
+class MLDSA65(httpsig.HTTPSignatureAlgorithm):
+    """`ml-dsa-65` of C2SP httpsig-pq for a library that does not know it."""
+
+    algorithm_id = "ml-dsa-65"
+
+    def __init__(self, public_key=None, private_key=None, password=None):
+        self.public_key = public_key
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        self.public_key.verify(signature, message)
+
+
+@pytest.mark.parametrize("label", ["c", "pq"])
+def test_response_by_an_independent_rfc9421_library(client, site, label):
+    exchange = wire.Exchange(client.config)
+    request = client.request("GET", "/v2/models/digits")
+    signed = wire.sign_request(request, client.pair, exchange.channel)
+    outer = client.post(exchange.seal(signed.encode()))
+    answer = wire.decode_response(exchange.open(outer.body))
+    key, algorithm = {
+        "c": (site.pinned.ed25519, httpsig.algorithms.ED25519),
+        "pq": (site.pinned.mldsa65, MLDSA65),
+    }[label]
+    resolver = httpsig.MappingKeyResolver(public_keys={site.pinned.id: key}, private_keys={})
+    verifier = httpsig.HTTPMessageVerifier(signature_algorithm=algorithm, key_resolver=resolver)
+
+    def verify(status: int) -> list:
+        return verifier.verify(
+            SimpleNamespace(status_code=status, headers=dict(answer.fields), request=None),
+            max_age=timedelta(minutes=5),
+            expect_tag=wire.RESPONSE_TAG,
+            expect_label=label,
+            require_components=[*wire.RESPONSE_COMPONENTS, "content-type"],
+            body=answer.content,
+        )
+
+    (result,) = verify(200)
+    assert result.parameters["keyid"] == site.pinned.id
+    with pytest.raises(httpsig.InvalidSignature):
+        verify(201)
+
+
+# --- 5: what must be refused ------------------------------------------------------------------------------------------
+
+
+def error_of(answer: wire.Response, status: int, code: str | None = None) -> dict:
+    assert answer.status == status, (answer.status, answer.content)
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "code"}
+    assert code is None or error["code"] == code, error
+    return error
+
+
+def predict(client, **fields) -> wire.Request:
+    return client.request("POST", "/predict", {"instances": IMAGES[:1]}, **fields)
+
+
+def test_unsigned_is_401_before_the_content_is_looked_at(client):
+    malformed = client.request("POST", "/predict", b'{"instances": [[')
+    unknown = client.request("GET", "/no/such/path")
+    for request in (predict(client), malformed, unknown):
+        error_of(client.exchange(wire.Exchange(client.config), request.encode()), 401)
+    # The same malformed content from an admitted client does reach the model's door.
+    error_of(client.send(malformed), 400)
+
+
+WRONG = {
+    "only the classical signature": {"labels": ["c"]},
+    "only the post-quantum signature": {"labels": ["pq"]},
+    "an unknown key": {"pair": wire.Pair()},
+    "tag of a response": {"tag": wire.RESPONSE_TAG},
+    "another channel": {"channel": bytes(32)},
+    "no query": {"components": [name for name in wire.REQUEST_COMPONENTS if name != "@query"] + ["content-type"]},
+    "no content type": {"components": list(wire.REQUEST_COMPONENTS)},
+    "a component too many": {"components": [*wire.REQUEST_COMPONENTS, "content-type", "x-more"]},
+    "a component twice": {"components": [*wire.REQUEST_COMPONENTS, "content-type", "date"]},
+    "a short nonce": {"nonce": "a" * 15},
+    "a long nonce": {"nonce": "a" * 65},
+}
+
+
+@pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG.keys())
+def test_wrong_signatures(client, changes):
+    fields = [("content-type", "application/json"), ("x-more", "1")]
+    request = predict(client, fields=fields)
+    assert client.send(request).status == 200
+    error_of(client.send(request, **changes), 401)
+
+
+def test_one_good_half_is_not_enough(client, site):
+    keyid = site.python.public.id
+    for pair in (wire.Pair(ed25519=site.python.ed25519), wire.Pair(mldsa65=site.python.mldsa65), wire.Pair()):
+        error_of(client.send(predict(client), pair=pair, keyid=keyid), 401)
+
+
+@pytest.mark.parametrize("edges", [16, 64])
+def test_nonces_at_the_limits(client, edges):
+    assert client.send(predict(client), nonce=base64.b32encode(os.urandom(40)).decode()[:edges]).status == 200
+
+
+def tampered(client, change) -> wire.Response:
+    exchange = wire.Exchange(client.config)
+    signed = wire.sign_request(predict(client), client.pair, exchange.channel)
+    change(signed)
+    return client.exchange(exchange, signed.encode())
+
+
+TAMPERED = {
+    "content": lambda request: setattr(request, "content", request.content.replace(b"0", b"1")),
+    "method": lambda request: setattr(request, "method", "PUT"),
+    "path": lambda request: setattr(request, "path", "/v2"),
+    "query": lambda request: setattr(request, "path", "/predict?more=1"),
+    "authority": lambda request: setattr(request, "authority", "other.example"),
+    "content and digest": lambda request: (
+        setattr(request, "content", b"{}"),
+        setattr(
+            request,
+            "fields",
+            [(name, wire.digest_field(b"{}") if name == "content-digest" else text) for name, text in request.fields],
+        ),
+    ),
+    "content type": lambda request: request.fields.__setitem__(0, ("content-type", "text/plain")),
+    "content type twice": lambda request: request.fields.append(("content-type", "text/plain")),
+    "digest twice": lambda request: request.fields.append(("content-digest", wire.digest_field(b""))),
+}
+
+
+@pytest.mark.parametrize("change", TAMPERED.values(), ids=TAMPERED.keys())
+def test_changed_after_signing(client, change):
+    answer = tampered(client, change)
+    assert answer.status in (400, 401), (answer.status, answer.content)
+
+
+def test_signed_request_under_another_encapsulation(client):
+    first, second = wire.Exchange(client.config), wire.Exchange(client.config)
+    signed = wire.sign_request(predict(client), client.pair, first.channel).encode()
+    error_of(client.exchange(second, signed), 401)
+    assert client.exchange(first, signed).status == 200
+
+
+def test_replays(client):
+    exchange = wire.Exchange(client.config)
+    signed = wire.sign_request(predict(client), client.pair, exchange.channel, nonce="one nonce, used once")
+    body = exchange.seal(signed.encode())
+    assert client.post(body).media_type == "message/ohttp-res"
+    again = client.post(body)
+    assert (again.status, again.problem()) == (400, REPLAY)
+    # The same nonce, well signed under a fresh encapsulation.
+    error_of(client.send(predict(client), nonce="one nonce, used once"), 401, "replay")
+
+
+def test_strangers_do_not_fill_the_record(client):
+    body = wire.Exchange(client.config).seal(predict(client).encode())
+    assert [client.post(body).media_type for _ in range(2)] == ["message/ohttp-res"] * 2
+
+
+def test_concurrent_replays_are_admitted_once(client):
+    exchange = wire.Exchange(client.config)
+    body = exchange.seal(wire.sign_request(predict(client), client.pair, exchange.channel).encode())
+
+    def status(_) -> int:
+        outer = client.post(body)
+        return wire.decode_response(exchange.open(outer.body)).status if outer.status == 200 else outer.status
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(status, range(16)))
+    assert statuses.count(200) == 1, statuses
+    assert set(statuses) <= {200, 400, 401}
+
+
+def test_dates(client):
+    now = time.time()
+    for moment in (now + 305, now - 305):
+        error_of(client.send(predict(client), moment=moment), 400, "date")
+    # `date` alone, and `created` alone.
+    error_of(client.send(predict(client), date_offset=305), 400, "date")
+    error_of(client.send(predict(client), moment=now + 305, date_offset=-305), 400, "date")
+    # In the window, yet before this gateway was started.
+    error_of(client.send(predict(client), moment=now - 290), 400, "date")
+    assert client.send(predict(client), moment=now + 290).status == 200
+
+
+def test_date_301_seconds_ahead(client):
+    # On the second: what is dated 301 s ahead of a clock read now is never less than 300 s ahead on arrival.
+    error_of(client.send(predict(client), moment=int(time.time()) + 302), 400, "date")
+
+
+def test_unknown_key_and_suites(client):
+    config = client.config
+    sealed = wire.Exchange(config).seal(b"")
+    for header in (
+        struct.pack(">BHHH", config.key_id ^ 0xFF, wire.KEM, wire.KDF, wire.AES_256_GCM),
+        struct.pack(">BHHH", config.key_id, 0x0020, wire.KDF, wire.AES_256_GCM),
+        struct.pack(">BHHH", config.key_id, wire.KEM, 0x0003, wire.AES_256_GCM),
+        struct.pack(">BHHH", config.key_id, wire.KEM, wire.KDF, 0x0001),
+        struct.pack(">BHHH", config.key_id, wire.KEM, wire.KDF, 0xFFFF),
+    ):
+        outer = client.post(header + sealed[7:])
+        assert (outer.status, outer.problem()) == (400, OHTTP_KEY), header
+
+
+def test_garbage(client):
+    header = wire.Exchange(client.config).header
+    for body in (header, header + b"short", header + os.urandom(1120), header + os.urandom(3000)):
+        outer = client.post(body)
+        assert (outer.status, outer.problem()) == (400, REQUEST), len(body)
+    for body in (b"", b"x", header[:3], b"garbage that is no message at all", os.urandom(4096)):
+        outer = client.post(body)
+        assert outer.status == 400, len(body)
+        assert outer.problem() in (REQUEST, OHTTP_KEY)
+
+
+def test_garbage_inside(client):
+    for plaintext in (b"", b"\x00", b"\x01\x40", b"\x04GET", os.urandom(200), b"\xff" * 64):
+        error_of(client.exchange(wire.Exchange(client.config), plaintext), 400)
+
+
+def test_field_limits(client):
+    def with_fields(*fields) -> wire.Request:
+        return client.request("GET", "/v2", fields=list(fields))
+
+    # Signing adds five: date, content-digest, casemate-channel, signature-input and signature.
+    most = [(f"x-{number}", "v") for number in range(123)]
+    assert client.send(with_fields(*most)).status == 200
+    error_of(client.send(with_fields(*most, ("x-more", "v"))), 400)
+    assert client.send(with_fields(("x-long", "v" * 16384))).status == 200
+    error_of(client.send(with_fields(("x-long", "v" * 16385))), 400)
+    assert client.send(client.request("GET", "/v2?" + "q" * (8192 - 4))).status == 200
+    error_of(client.send(client.request("GET", "/v2?" + "q" * (8193 - 4))), 400)
+
+
+def test_too_long(client, site, gateway):
+    body = bytes(33 * MIB)
+    for headers in ({}, {"expect": ""}, {"expect": "", "transfer_encoding": "chunked"}):
+        outer = libcurl(gateway.url + OHTTP_PATH, site.root, body, content_type="message/ohttp-req", **headers)
+        assert outer.status == 413, headers
+        assert outer.problem() == "about:blank"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", OHTTP_PATH), ("DELETE", OHTTP_PATH), ("PUT", KEYS_PATH), ("POST", KEYS_PATH), ("POST", "/healthz")],
+)
+def test_wrong_method(site, gateway, method, path):
+    outer = libcurl(gateway.url + path, site.root, b"", method=method, content_type="message/ohttp-req")
+    assert (outer.status, outer.problem()) == (405, "about:blank")
+    # RFC 9110, section 15.5.6: the answer MUST have it.
+    assert "GET" in outer.headers["allow"]
+
+
+def test_unknown_path(site, gateway):
+    for path in ("/", "/predict", "/v2/health/ready", "/.well-known/other"):
+        outer = libcurl(gateway.url + path, site.root)
+        assert (outer.status, outer.problem()) == (404, "about:blank")
+
+
+@pytest.mark.parametrize("media_type", ["", "application/json", "message/ohttp-res", "message/ohttp-chunked-req"])
+def test_wrong_media_type(client, media_type):
+    outer = client.post(wire.Exchange(client.config).seal(b""), media_type)
+    assert (outer.status, outer.problem()) == (415, "about:blank")
+
+
+def test_media_types_have_no_case(client):
+    # RFC 9110, section 8.3.1.
+    exchange = wire.Exchange(client.config)
+    signed = wire.sign_request(predict(client), client.pair, exchange.channel)
+    assert client.post(exchange.seal(signed.encode()), "Message/OHTTP-Req").status == 200
+
+
+def test_slow_peers_are_cut_off(site, fallback_gateway):
+    """One peer that never ends its header and one that never ends its handshake."""
+    context = ssl.create_default_context(cafile=str(site.root))
+    address = ("127.0.0.1", fallback_gateway.port)
+    start = time.monotonic()
+    silent = socket.create_connection(address)
+    slow = context.wrap_socket(socket.create_connection(address), server_hostname="localhost")
+    with silent, slow:
+        slow.settimeout(1)
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n")
+        closed = False
+        while not closed and time.monotonic() - start < 15:
+            try:
+                slow.sendall(b"x-slow: 1\r\n")
+                closed = slow.recv(4096) == b""
+            except TimeoutError:
+                continue
+            except OSError:
+                closed = True
+        assert closed
+        assert 5 < time.monotonic() - start < 12.5
+        silent.settimeout(2)
+        assert silent.recv(1) == b""
+    assert libcurl(f"{fallback_gateway.url}/healthz", site.root).status == 200
+
+
+# --- 6: plain clients and the connector -------------------------------------------------------------------------------
+
+
+def test_curl_through_the_connector(connector):
+    body = json.dumps({"instances": IMAGES})
+    done = debian_curl("-H", "content-type: application/json", "-d", body, f"{connector.url}/predict")
+    assert done.returncode == 0, done.stderr
+    assert correct(json.loads(done.stdout)["predictions"], LABELS)
+    chunked = ["-H", "content-type: application/json", "-H", "transfer-encoding: chunked", "-d"]
+    done = debian_curl(*chunked, json.dumps(infer_body(IMAGES)), f"{connector.url}/v2/models/digits/infer")
+    assert correct(digits_of(json.loads(done.stdout)["outputs"][0]), LABELS)
+    done = debian_curl("-i", f"{connector.url}/v2/health/ready")
+    assert done.stdout.startswith("HTTP/1.1 200") and '{"ready":true}' in done.stdout
+    head = debian_curl("--head", f"{connector.url}/v2/health/ready")
+    assert (head.returncode, head.stderr) == (0, "")
+
+
+def test_urllib_through_the_connector(connector):
+    answer = urllib_call(f"{connector.url}/predict", {"instances": IMAGES, "model": "digits"})
+    assert answer.status == 200
+    assert correct(answer.json()["predictions"], LABELS)
+    answer = urllib_call(f"{connector.url}/v2/models/digits/infer", infer_body(IMAGES))
+    assert correct(digits_of(answer.json()["outputs"][0]), LABELS)
+    ready = urllib_call(f"{connector.url}/v2/health/ready")
+    assert (ready.status, ready.json()) == (200, {"ready": True})
+    for name in ("signature", "signature-input", "casemate-channel"):
+        assert ready.all(name) == []
+
+
+def test_errors_through_the_connector(connector):
+    for path, body in (
+        ("/v2/models/other", None),
+        ("/v2/models/other/infer", infer_body(IMAGES[:1])),
+        ("/predict", {"instances": IMAGES[:1], "model": "other"}),
+    ):
+        answer = urllib_call(connector.url + path, body)
+        assert answer.status == 404, (path, answer)
+        assert set(answer.json()["error"]) == {"message", "type", "code"}
+    for body in (b"{", {"instances": [[1, 2, 3]]}, {"instances": "no"}, {"instances": []}, {}):
+        answer = urllib_call(f"{connector.url}/predict", body)
+        assert answer.status == 400, (body, answer)
+        assert answer.json()["error"]["message"]
+
+
+def test_fifty_at_once(connector):
+    images = support.samples(50)
+
+    def one(sample: dict) -> bool:
+        answer = urllib_call(f"{connector.url}/predict", {"instances": [sample["image"]]})
+        assert answer.status == 200, answer
+        return answer.json()["predictions"] == [sample["label"]]
+
+    with ThreadPoolExecutor(50) as pool:
+        right = list(pool.map(one, images))
+    assert right.count(False) <= WRONG_MAX
+
+
+def test_stopped_gateway(site, gateway):
+    own = site.gateway()
+    try:
+        with site.connector(own.url) as connector:
+            assert urllib_call(f"{connector.url}/v2/health/ready").status == 200
+            port = own.port
+            own.stop()
+            answer = urllib_call(f"{connector.url}/predict", {"instances": IMAGES[:1]})
+            assert answer.status == 502
+            error = answer.json()["error"]
+            assert set(error) == {"message", "type", "code"} and error["message"]
+            own = site.gateway(port=port)
+            # Requests dated before the start are refused, and the start may be within this second.
+            time.sleep(1.1)
+            assert urllib_call(f"{connector.url}/v2/health/ready").status == 200
+    finally:
+        own.stop()
+
+
+def test_connector_refuses_another_gateway(site, gateway):
+    command = [support.BINARY, *site.connect_arguments(gateway.url, "other-gateway")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=support.clean_environment())
+    assert done.returncode != 0
+    assert done.stdout + done.stderr
+
+
+# --- 7: any HTTP server as upstream -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def echo():
+    with upstream_server.Echo() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def forwarding(site, gateway, echo):
+    with site.gateway(upstream=echo.url) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def forwarded(site, forwarding):
+    with site.connector(forwarding.url) as service:
+        yield service.url
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_upstream_sees_the_request(forwarded, method):
+    path = "/v1/a%20b/c;d=e?x=1&y=%2F&z"
+    body = None if method in ("GET", "OPTIONS") else b"\x00binary\xff"
+    headers = {"Content-Type": "application/x-test", "X-Custom": "some value", "Authorization": "Bearer secret"}
+    answer = urllib_call(forwarded + path, body, method, headers)
+    assert answer.status == 200, answer
+    seen = answer.json()
+    assert (seen["method"], seen["path"]) == (method, path)
+    assert base64.b64decode(seen["body"]) == (body or b"")
+    fields = {name.lower(): value for name, value in seen["headers"]}
+    assert (fields["x-custom"], fields["authorization"]) == ("some value", "Bearer secret")
+    assert body is None or fields["content-type"] == "application/x-test"
+
+
+def test_signature_fields_do_not_reach_the_upstream(forwarded):
+    names = {name.lower() for name, _ in urllib_call(f"{forwarded}/echo", b"x").json()["headers"]}
+    assert not names & {"signature", "signature-input", "casemate-channel", "content-digest"}, names
+
+
+def test_hop_by_hop_fields_are_stripped(forwarded):
+    hops = ["Connection: close, X-Hop", "X-Hop: 1", "TE: trailers", "Keep-Alive: timeout=5", "Proxy-Connection: close"]
+    hops += ["Proxy-Authorization: Basic eDp5", "Upgrade: h2c", "X-Stays: 1"]
+    arguments = [part for hop in hops for part in ("-H", hop)]
+    seen = json.loads(debian_curl(*arguments, f"{forwarded}/echo").stdout)
+    fields = {name.lower(): value for name, value in seen["headers"]}
+    assert fields["x-stays"] == "1"
+    stripped = {"x-hop", "te", "keep-alive", "proxy-connection", "proxy-authorization", "upgrade"}
+    assert not stripped & fields.keys(), fields
+    assert "x-hop" not in fields.get("connection", "").lower()
+
+
+def test_fields_of_the_local_client_cannot_pose_as_protection(forwarded):
+    headers = {"Signature": "c=:AAAA:", "Signature-Input": "c=()", "Casemate-Channel": ":AAAA:", "Content-Digest": "x"}
+    answer = urllib_call(f"{forwarded}/echo", headers=headers)
+    assert answer.status in (200, 400), answer
+    if answer.status == 200:
+        names = {name.lower() for name, _ in answer.json()["headers"]}
+        assert not names & {"signature", "signature-input", "casemate-channel"}, names
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 301, 304, 400, 401, 404, 418, 429, 500, 503])
+def test_status_passes(forwarded, status):
+    answer = urllib_call(f"{forwarded}/status/{status}")
+    assert answer.status == status
+    assert answer.all("x-upstream") == ["here"]
+    if status not in (204, 304):
+        assert answer.body == f"status {status}".encode()
+
+
+def test_fields_of_the_upstream(forwarded):
+    answer = urllib_call(f"{forwarded}/fields")
+    assert answer.all("set-cookie") == ["a=1", "b=2; Path=/"]
+    assert answer.all("location") == ["/elsewhere"]
+    assert answer.all("x-hop") == [] and answer.all("keep-alive") == []
+    assert answer.all("content-type") == ["text/x-test; charset=utf-8"]
+    assert answer.all("content-length") == ["6"]
+
+
+def test_head(forwarded):
+    answer = urllib_call(f"{forwarded}/echo", method="HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_large_content_both_ways(forwarded):
+    body = os.urandom(8 * MIB)
+    answer = urllib_call(f"{forwarded}/echo", body, headers={"content-type": "application/octet-stream"})
+    assert base64.b64decode(answer.json()["body"]) == body
+
+
+def test_a_path_cannot_choose_another_upstream(site, forwarding, echo):
+    """`base` and path are put together as text somewhere, so a path that is none must be refused before."""
+    client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
+    with upstream_server.Echo() as other:
+        for path in (f"@127.0.0.1:{other.port}/", f"http://127.0.0.1:{other.port}/", "", "*", "relative", "0/"):
+            answer = client.send(wire.Request("GET", path, client.authority))
+            assert answer.status in (400, 401), (path, answer)
+        assert other.count == 0
+
+
+def test_unsigned_does_not_reach_the_upstream(site, forwarding, echo):
+    client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
+    before = echo.count
+    error_of(client.exchange(wire.Exchange(client.config), client.request("GET", "/echo").encode()), 401)
+    assert echo.count == before
+
+
+def test_upstream_down(site, gateway):
+    with upstream_server.Echo() as server:
+        url = server.url
+    with site.gateway(upstream=url) as own, site.connector(own.url) as connector:
+        answer = urllib_call(f"{connector.url}/echo")
+        assert answer.status == 502
+        assert set(answer.json()["error"]) == {"message", "type", "code"}

@@ -1,0 +1,383 @@
+"""A reader of sealed artifacts, version 1, written from `spec/sealed-artifact.md` alone.
+
+Section numbers are those of that text. It shares no code with the Rust implementation:
+FLOE is written out here, `strict_cbor.py` decodes, and `standards.py` puts HPKE and the composite signatures together.
+
+    python sealed_reader.py FILE --signer PUB.pem --key PRIV.pem -o OUT
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import hmac
+import mmap
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from blake3 import blake3
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+
+from standards import KEMS, SIGNATURES, Kem, pem_body, spki, unwrap
+from strict_cbor import Cursor, SealedError, need
+
+# Section 3.
+MIN_SEGMENT, MAX_SEGMENT, MAX_SEGMENTS = 1 << 16, 1 << 24, 1 << 23
+MAX_TAIL = (1 << 28) + (1 << 27)
+MAX_HEADER, MAX_CONTENT_TYPE, MAX_RECIPIENTS = 1024, 255, 1024
+MAX_PRIVATE, MAX_SIGNATURE, MAX_NAME = 1 << 20, 8192, 4096
+FOOTER = 32
+MAX_GAP = 2 * (MAX_TAIL + FOOTER)
+MAX_CANDIDATES = 32  # section 8
+FLOE_HEADER = 74  # section 2
+OVERHEAD = 32  # of a segment, section 2
+CONTEXT = b"casemate/v1/artifact"  # section 5.4
+
+def sha384(*parts: bytes) -> bytes:
+    """SHA-384 of the concatenation."""
+    return hashlib.sha384(b"".join(parts)).digest()
+
+
+def hkdf384(salt: bytes, ikm: bytes, info: bytes) -> bytes:
+    """HKDF-SHA384, 32 bytes (sections 4 and 5.5)."""
+    return HKDF(hashes.SHA384(), 32, salt or None, info).derive(ikm)
+
+
+class Recipient(NamedTuple):
+    """Section 5.2."""
+
+    kem: Kem
+    key_id: bytes
+    enc: bytes
+    ct: bytes
+
+
+@dataclass(frozen=True)
+class Header:
+    """Section 5.1, with the content length and the number of segments that follow from it."""
+
+    encoded: bytes
+    artifact_id: bytes
+    segment: int
+    hash: int
+    body: int
+    created: int
+    content_type: str
+    length: int
+    segments: int
+
+    @classmethod
+    def parse(cls, encoded: bytes) -> Header:
+        """Decodes and checks."""
+        c = Cursor(encoded)
+        c.map(7, "header")
+        c.key(0)
+        need((version := c.uint()) == 1, f"header version {version}", "version")
+        c.key(1)
+        artifact_id = c.bytes(16, "artifact id", exact=True)
+        c.key(2)
+        segment = c.uint()
+        need(MIN_SEGMENT <= segment <= MAX_SEGMENT, f"segment size {segment}", "limit")
+        need(segment & (segment - 1) == 0, f"segment size {segment} is no power of two")
+        c.key(3)
+        need((hash_ := c.uint()) in (1, 2), f"hash {hash_}", "suite")
+        c.key(4)
+        body = c.uint()
+        c.key(5)
+        created = c.uint()
+        c.key(6)
+        content_type = c.text(MAX_CONTENT_TYPE, "content type")
+        c.end("header")
+        segments = max(1, -(-(body - FLOE_HEADER) // (segment + OVERHEAD)))
+        length = body - FLOE_HEADER - OVERHEAD * segments
+        need(length >= 0 and max(1, -(-length // segment)) == segments, f"body length {body} is impossible")
+        need(segments <= MAX_SEGMENTS, f"{segments} segments", "limit")
+        return cls(encoded, artifact_id, segment, hash_, body, created, content_type, length, segments)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-384(header), to which all else is bound."""
+        return sha384(self.encoded)
+
+    @property
+    def hash_size(self) -> int:
+        """Bytes of a segment hash (section 5.3)."""
+        return 32 if self.hash == 1 else 48
+
+    def hashed(self, purpose: str, data: bytes) -> bytes:
+        """The hash of section 5.3 for one purpose."""
+        if self.hash == 1:
+            return blake3(data, derive_key_context=purpose).digest()
+        return sha384(purpose.encode() + b"\0", data)
+
+
+@dataclass(frozen=True)
+class Private:
+    """The private part's plaintext (section 5.5)."""
+
+    name: str
+    metadata: dict[str, str]
+
+    @classmethod
+    def parse(cls, plain: bytes, length: int) -> Private:
+        """Decodes; the length has to be the header's."""
+        c = Cursor(plain)
+        c.map(3, "private part")
+        c.key(0)
+        name = c.text(MAX_NAME, "name")
+        c.key(1)
+        need(c.uint() == length, "content length is not the header's")
+        c.key(2)
+        metadata: dict[str, str] = {}
+        before = b""
+        for _ in range(c.count(5, MAX_PRIVATE, "metadata")):
+            start = c.at
+            name_ = c.text(MAX_PRIVATE, "metadata name")
+            need(before < (before := c.data[start : c.at]), "metadata names are not in ascending order")
+            metadata[name_] = c.text(MAX_PRIVATE, "metadata value")
+        c.end("private part")
+        return cls(name, metadata)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A parsed artifact (section 7, steps 1 to 3). `gap` and `cut` are what a reader should report (section 8)."""
+
+    data: bytes | mmap.mmap
+    header: Header
+    recipients: tuple[Recipient, ...]
+    recipients_encoded: bytes
+    private_part: bytes
+    hashes: bytes
+    signature: tuple[str, bytes, bytes] | None
+    gap: int
+    cut: int  # bytes after the footer that was taken
+
+    @cached_property
+    def floe_header(self) -> bytes:
+        """The first 74 bytes."""
+        return self.data[:FLOE_HEADER]
+
+    @cached_property
+    def root(self) -> bytes:
+        """Section 5.3."""
+        count = self.header.segments.to_bytes(8)
+        return self.header.hashed("casemate/v1/artifact-root", self.floe_header + count + self.hashes)
+
+    def segment(self, index: int) -> bytes:
+        """Encrypted segment `index`, its hash checked (section 5.3)."""
+        h = self.header
+        if not 0 <= index < h.segments:
+            raise IndexError(index)
+        start = FLOE_HEADER + index * (h.segment + OVERHEAD)
+        segment = self.data[start : min(start + h.segment + OVERHEAD, h.body)]
+        expected = self.hashes[index * h.hash_size : (index + 1) * h.hash_size]
+        need(h.hashed("casemate/v1/artifact-segment", segment) == expected, f"segment {index} is not the hashed one", "segment")
+        return segment
+
+    def verify_signature(self, spki_pem: str | bytes) -> None:
+        """Section 5.4: the artifact is signed, by this key, and the signature holds."""
+        if self.signature is None:
+            raise SealedError("signature", "not signed")
+        oid, key_id, signature = self.signature
+        whole, suite = pem_body(spki_pem, "PUBLIC KEY"), SIGNATURES[oid]
+        need(hashlib.sha256(whole).digest() == key_id, "signed by another key", "signature")
+        key = unwrap(whole, suite.mldsa_pk + suite.classical_pk, lambda k: spki(oid, k))
+        if key is None:
+            raise SealedError("signature", "the signer's key is of another suite")
+        try:
+            suite.verify(key, signature, self.header.digest + self.root, CONTEXT)
+        except (InvalidSignature, ValueError):
+            raise SealedError("signature", "does not verify") from None
+
+    def verify(self, spki_pem: str | bytes) -> bool:
+        """The signature and every segment's hash; True, or an error that says what is wrong."""
+        self.verify_signature(spki_pem)
+        for index in range(self.header.segments):
+            self.segment(index)
+        return True
+
+    def unlock(self, private_pem: str | bytes, signer_pem: str | bytes | None = None) -> Opened:
+        """Section 7, steps 4 and 5."""
+        if signer_pem is not None:
+            self.verify_signature(signer_pem)
+        kem, seed, scalar = next(((k, *pair) for k in KEMS.values() if (pair := k.private(private_pem))), (None, b"", b""))
+        if kem is None:
+            raise ValueError("no private key of a suite this format has")
+        own = hashlib.sha256(spki(kem.oid, kem.public(seed, scalar))).digest()
+        recipient = next((r for r in self.recipients if r.key_id == own), None)
+        if recipient is None:
+            raise SealedError("no-recipient", "the key is none of the recipients")
+        info = b"casemate/v1/artifact-key\0" + self.header.digest
+        try:
+            need(recipient.kem is kem, "the recipient's triple is not the key's")
+            artifact_key = kem.open_base(seed, scalar, recipient.enc, info, recipient.ct)
+            message_key = self.floe_start(hkdf384(b"", artifact_key, b"casemate/v1/artifact-body"))
+            key = hkdf384(self.private_part[:32], artifact_key, b"casemate/v1/artifact-private")
+            aad = self.header.digest + self.root + sha384(self.recipients_encoded)
+            plain = AESGCM(key).decrypt(bytes(12), self.private_part[32:], aad)
+            return Opened(self, message_key, Private.parse(plain, self.header.length))
+        except (InvalidTag, ValueError, SealedError):
+            raise SealedError("rejected", "not for this key, or changed") from None
+
+    def floe_kdf(self, key: bytes, purpose: bytes, length: int) -> bytes:
+        """FLOE_KDF of section 4, with AAD = SHA-384(header)."""
+        return HKDFExpand(hashes.SHA384(), length, self.floe_header[:42] + purpose + self.header.digest).derive(key)
+
+    def floe_start(self, key: bytes) -> bytes:
+        """Checks the FLOE header tag and gives the message key (section 4)."""
+        tag = self.floe_kdf(key, b"HEADER_TAG:", 32)
+        need(hmac.compare_digest(tag, self.floe_header[42:]), "FLOE header tag", "rejected")
+        return self.floe_kdf(key, b"MESSAGE_KEY:", 48)
+
+    def open(self, private_pem: str | bytes, signer_pem: str | bytes | None = None) -> bytes:
+        """The whole content. With a signer, nothing is released before its signature holds."""
+        return self.unlock(private_pem, signer_pem).read()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An unlocked artifact: random access to its content, and its private part."""
+
+    artifact: Artifact
+    message_key: bytes
+    private: Private
+
+    def open_segment(self, index: int) -> bytes:
+        """Content of one segment: hash, prefix and tag checked (section 7, step 6)."""
+        artifact = self.artifact
+        segment = artifact.segment(index)
+        final = index == artifact.header.segments - 1
+        prefix = len(segment) if final else 0xFFFFFFFF
+        need(segment[:4] == prefix.to_bytes(4), f"prefix of segment {index}", "rejected")
+        key = artifact.floe_kdf(self.message_key, b"DEK:" + (index >> 20 << 20).to_bytes(8), 32)
+        try:
+            return AESGCM(key).decrypt(segment[4:16], segment[16:], index.to_bytes(8) + bytes([final]))
+        except InvalidTag:
+            raise SealedError("rejected", f"tag of segment {index}") from None
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        """Content from `offset`; opens only the segments it needs."""
+        h = self.artifact.header
+        end = h.length if length is None else min(h.length, offset + length)
+        if offset >= end > 0 or offset > 0 == end:
+            return b""
+        first, last = offset // h.segment, max(0, end - 1) // h.segment
+        whole = b"".join(self.open_segment(i) for i in range(first, last + 1))
+        return whole[offset - first * h.segment : end - first * h.segment]
+
+
+def tail_at(data: bytes | mmap.mmap, end: int) -> bytes | None:
+    """The tail whose valid footer ends at `end` (section 6), or None. Of another version or past the limit: an error."""
+    footer = data[max(0, end - FOOTER) : end]
+    offset, length = int.from_bytes(footer[8:16]), int.from_bytes(footer[16:20])
+    if len(footer) < FOOTER or footer[:4] != b"CSMT" or offset + length + FOOTER != end:
+        return None
+    need((version := int.from_bytes(footer[4:6])) == 1, f"footer version {version}", "version")
+    need(length <= MAX_TAIL, f"tail of {length} bytes", "limit")
+    tail = data[offset : offset + length]
+    intact = hashlib.sha256(footer[:20] + tail).digest()[:12] == footer[20:]
+    return tail if intact and footer[6:8] == b"\0\0" else None
+
+
+def find_tail(data: bytes | mmap.mmap) -> tuple[bytes, int]:
+    """The newest tail and the offset of its footer's end (section 7, step 1, and section 8)."""
+    if (tail := tail_at(data, len(data))) is not None:
+        return tail, len(data)
+    at = len(data)
+    for _ in range(MAX_CANDIDATES):
+        at = data.rfind(b"CSMT", max(0, len(data) - MAX_GAP), at)
+        if at < 0:
+            break
+        try:
+            tail = tail_at(data, at + FOOTER)
+        except SealedError:
+            continue
+        if tail is not None:
+            return tail, at + FOOTER
+    raise SealedError("not-an-artifact", "no footer: not a sealed artifact, or cut short")
+
+
+def parse_recipients(c: Cursor) -> tuple[Recipient, ...]:
+    """Section 5.2."""
+    found: dict[bytes, Recipient] = {}
+    count = c.count(4, MAX_RECIPIENTS, "recipients")
+    need(count >= 1, "no recipients")
+    for _ in range(count):
+        c.array(6, "recipient")
+        triple = (c.uint(), c.uint(), c.uint())
+        need(triple in KEMS, f"HPKE triple {triple}", "suite")
+        kem = KEMS[triple]
+        key_id = c.bytes(32, "key id", exact=True)
+        need(key_id not in found, "a key id occurs twice")
+        found[key_id] = Recipient(kem, key_id, c.bytes(kem.enc, "enc", exact=True), c.bytes(48, "ct", exact=True))
+    return tuple(found.values())
+
+
+def parse_signature(c: Cursor) -> tuple[str, bytes, bytes] | None:
+    """Section 5.4."""
+    if c.null():
+        return None
+    c.array(3, "signature")
+    oid = c.text(64, "signature suite")
+    need(oid in SIGNATURES, f"signature suite {oid!r}", "suite")
+    return oid, c.bytes(32, "signer's key id", exact=True), c.bytes(MAX_SIGNATURE, "signature")
+
+
+def read(data: bytes | mmap.mmap) -> Artifact:
+    """Section 7, steps 1 to 3."""
+    tail, end = find_tail(data)
+    c = Cursor(tail)
+    c.map(5, "tail")
+    c.key(0)
+    header = Header.parse(c.bytes(MAX_HEADER, "header"))
+    c.key(1)
+    start = c.at
+    recipients = parse_recipients(c)
+    encoded = tail[start : c.at]
+    c.key(2)
+    private_part = c.bytes(MAX_PRIVATE, "private part")
+    c.key(3)
+    hashes_ = c.bytes(header.segments * header.hash_size, "segment hashes", exact=True)
+    c.key(4)
+    signature = parse_signature(c)
+    c.end("tail")
+    gap = end - FOOTER - len(tail) - header.body
+    need(gap >= 0, "the tail begins inside the body")
+    need(gap <= MAX_GAP, f"gap of {gap} bytes", "limit")
+    params = b"\0\0" + (header.segment + OVERHEAD).to_bytes(4) + (32).to_bytes(4)
+    need(data[:10] == params, "FLOE parameters are not the header's")
+    return Artifact(data, header, recipients, encoded, private_part, hashes_, signature, gap, len(data) - end)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Opens one file; exit code 1 and the reason for a refusal."""
+    parser = argparse.ArgumentParser(description="Open a sealed artifact")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--signer", type=Path, required=True, help="public key (PEM) that must have signed")
+    parser.add_argument("--key", type=Path, required=True, help="private key (PEM) of a recipient")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        with options.file.open("rb") as file:
+            size = options.file.stat().st_size
+            artifact = read(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
+            content = artifact.open(options.key.read_bytes(), options.signer.read_bytes())
+        options.output.write_bytes(content)
+    except (SealedError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if artifact.gap or artifact.cut:
+        print(f"note: {artifact.gap} bytes between body and tail, {artifact.cut} after the footer", file=sys.stderr)
+    print(f"opened {len(content)} bytes to {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

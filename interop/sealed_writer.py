@@ -1,0 +1,215 @@
+"""A minimal writer of sealed artifacts, and a generator of key files, for the tests. Spec sections as in `sealed_reader.py`.
+
+HPKE is PyCA's own where it has the suite, so that the reader's composition is checked against another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives import hashes, hpke
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from sealed_reader import CONTEXT, FLOE_HEADER, OVERHEAD, Header, hkdf384, sha384
+from standards import KEMS, P384, SIGNATURES, Kem, Signature, der, ec_private, key_schedule, pem, pkcs8, spki
+
+class KeyFile(NamedTuple):
+    """A fresh key in its two PEM forms, with what the writer needs of it."""
+
+    suite: Kem | Signature
+    public: bytes
+    secret: tuple[bytes, bytes]  # seed, and classical private key
+
+    @property
+    def key_id(self) -> bytes:
+        """SHA-256 of the SubjectPublicKeyInfo."""
+        return hashlib.sha256(spki(self.suite.oid, self.public)).digest()
+
+    @property
+    def public_pem(self) -> str:
+        """SubjectPublicKeyInfo."""
+        return pem("PUBLIC KEY", spki(self.suite.oid, self.public))
+
+    @property
+    def private_pem(self) -> str:
+        """PKCS#8: the LAMPS composite form, or the seed choice of RFC 9881 and RFC 9935."""
+        seed, scalar = self.secret
+        curve = self.suite.curve if isinstance(self.suite, Kem) else P384 if self.suite.classical == "p384" else self.suite.classical
+        if curve is None:
+            key = der(0x80, seed)
+        else:
+            key = seed + (scalar if isinstance(curve, str) else ec_private(curve, scalar))
+        return pem("PRIVATE KEY", pkcs8(self.suite.oid, key))
+
+
+def new_scalar(curve: ec.EllipticCurve) -> bytes:
+    """A fresh private scalar."""
+    number = ec.generate_private_key(curve).private_numbers().private_value
+    return number.to_bytes((curve.key_size + 7) // 8)
+
+
+def new_kem_key(kem: Kem) -> KeyFile:
+    """A fresh recipient key."""
+    seed = os.urandom(64)
+    scalar = b"" if kem.curve is None else os.urandom(32) if isinstance(kem.curve, str) else new_scalar(kem.curve)
+    return KeyFile(kem, kem.public(seed, scalar), (seed, scalar))
+
+
+def new_signing_key(suite: Signature) -> KeyFile:
+    """A fresh signing key."""
+    seed = os.urandom(32)
+    private = (mldsa.MLDSA65PrivateKey if suite.mldsa is mldsa.MLDSA65PublicKey else mldsa.MLDSA87PrivateKey).from_seed_bytes(seed)
+    post = private.public_key().public_bytes_raw()
+    if suite.classical is None:
+        return KeyFile(suite, post, (seed, b""))
+    if suite.classical == "ed25519":
+        scalar = os.urandom(32)
+        return KeyFile(suite, post + ed25519.Ed25519PrivateKey.from_private_bytes(scalar).public_key().public_bytes_raw(), (seed, scalar))
+    scalar = new_scalar(P384)
+    point = ec.derive_private_key(int.from_bytes(scalar), P384).public_key()
+    return KeyFile(suite, post + point.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint), (seed, scalar))
+
+
+def sign(key: KeyFile, message: bytes) -> bytes:
+    """Section 5.4."""
+    suite, (seed, scalar) = key.suite, key.secret
+    assert isinstance(suite, Signature)
+    private = (mldsa.MLDSA65PrivateKey if suite.mldsa is mldsa.MLDSA65PublicKey else mldsa.MLDSA87PrivateKey).from_seed_bytes(seed)
+    if suite.classical is None:
+        return private.sign(message, CONTEXT)
+    represented = suite.represent(message, CONTEXT)
+    if suite.classical == "ed25519":
+        half = ed25519.Ed25519PrivateKey.from_private_bytes(scalar).sign(represented)
+    else:
+        half = ec.derive_private_key(int.from_bytes(scalar), P384).sign(represented, ec.ECDSA(hashes.SHA384()))
+    return private.sign(represented, suite.label) + half
+
+
+def encapsulate(key: KeyFile, info: bytes, plain: bytes) -> tuple[bytes, bytes]:
+    """HPKE.SealBase (section 5.2): `enc` and `ct`."""
+    kem = key.suite
+    assert isinstance(kem, Kem)
+    post_key, point = key.public[: kem.mlkem_ek], key.public[kem.mlkem_ek :]
+    post = (mlkem.MLKEM768PublicKey if kem.mlkem_ek == 1184 else mlkem.MLKEM1024PublicKey).from_public_bytes(post_key)
+    suite = lambda k, d: hpke.Suite(k, d, hpke.AEAD.AES_256_GCM)  # noqa: E731
+    if kem.triple[0] == 0x0051:
+        public = hpke.MLKEM1024P384PublicKey(post, ec.EllipticCurvePublicKey.from_encoded_point(P384, point))
+        both = suite(hpke.KEM.MLKEM1024_P384, hpke.KDF.HKDF_SHA384).encrypt(plain, public, info)
+    elif kem.triple[0] == 0x647A:
+        public = hpke.MLKEM768X25519PublicKey(post, x25519.X25519PublicKey.from_public_bytes(point))
+        both = suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256).encrypt(plain, public, info)
+    elif kem.triple[0] == 0x0042:
+        both = suite(hpke.KEM.MLKEM1024, hpke.KDF.HKDF_SHA384).encrypt(plain, post, info)
+    else:  # MLKEM768-P256, which PyCA does not have
+        secret, ct = post.encapsulate()
+        ephemeral = ec.generate_private_key(kem.curve)
+        agreed = ephemeral.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(kem.curve, point))
+        share = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        hybrid = hashlib.sha3_256(secret + agreed + share + point + kem.label).digest()
+        aead_key, nonce = key_schedule(kem.triple, hybrid, info)
+        both = ct + share + AESGCM(aead_key).encrypt(nonce, plain, b"")
+    return both[: kem.enc], both[kem.enc :]
+
+
+def cbor(item: object) -> bytes:
+    """Core deterministic CBOR (section 5) of integers, strings, lists, dicts and None; a `Raw` goes in as it is."""
+    match item:
+        case Raw():
+            return item.data
+        case None:
+            return b"\xf6"
+        case int():
+            return cbor_head(0, item)
+        case bytes():
+            return cbor_head(2, len(item)) + item
+        case str():
+            return cbor_head(3, len(item.encode())) + item.encode()
+        case list() | tuple():
+            return cbor_head(4, len(item)) + b"".join(map(cbor, item))
+        case dict():
+            pairs = sorted((cbor(k), cbor(v)) for k, v in item.items())
+            return cbor_head(5, len(item)) + b"".join(k + v for k, v in pairs)
+    raise TypeError(type(item))
+
+
+class Raw(NamedTuple):
+    """Bytes that stand where an encoding would."""
+
+    data: bytes
+
+
+def cbor_head(major: int, value: int, width: int | None = None) -> bytes:
+    """Head of an item; a `width` that is not the shortest makes the malformed ones."""
+    if width is None:
+        width = 0 if value < 24 else next(w for w in (1, 2, 4, 8) if value < 1 << (8 * w))
+    info = value if width == 0 else 23 + width.bit_length()
+    return bytes([major << 5 | info]) + (value.to_bytes(width) if width else b"")
+
+
+def footer(tail: bytes, offset: int) -> bytes:
+    """Section 6."""
+    head = b"CSMT\0\1\0\0" + offset.to_bytes(8) + len(tail).to_bytes(4)
+    return head + hashlib.sha256(head + tail).digest()[:12]
+
+
+def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **options: object) -> bytes:
+    """Seals. Options replace parts, also by wrong ones: `segment`, `hash`, `created`, `content_type`, `name`, `metadata`,
+    and `edit`, a function that changes the tail's map before it is encoded."""
+    size = int(options.get("segment", 65536))  # type: ignore[call-overload]
+    hash_ = int(options.get("hash", 1))  # type: ignore[call-overload]
+    count = max(1, -(-len(content) // size))
+    encoded = cbor(
+        {
+            0: 1,
+            1: os.urandom(16),
+            2: size,
+            3: hash_,
+            4: FLOE_HEADER + len(content) + OVERHEAD * count,
+            5: options.get("created", 1_800_000_000),
+            6: options.get("content_type", "application/octet-stream"),
+        }
+    )
+    header = Header.parse(encoded) if options.get("check", True) else None
+    digest = sha384(encoded)
+    hashed = (header or Header(encoded, b"", size, hash_, 0, 0, "", 0, 0)).hashed
+
+    artifact_key = os.urandom(32)
+    start = b"\0\0" + (size + OVERHEAD).to_bytes(4) + (32).to_bytes(4) + os.urandom(32)
+
+    def kdf(key: bytes, purpose: bytes, length: int) -> bytes:
+        return HKDFExpand(hashes.SHA384(), length, start + purpose + digest).derive(key)
+
+    floe_key = hkdf384(b"", artifact_key, b"casemate/v1/artifact-body")
+    message_key = kdf(floe_key, b"MESSAGE_KEY:", 48)
+    segments = []
+    for i in range(count):
+        plain, final, nonce = content[i * size : (i + 1) * size], i == count - 1, os.urandom(12)
+        sealed = AESGCM(kdf(message_key, b"DEK:" + bytes(8), 32)).encrypt(nonce, plain, i.to_bytes(8) + bytes([final]))
+        prefix = len(plain) + OVERHEAD if final else 0xFFFFFFFF
+        segments.append(prefix.to_bytes(4) + nonce + sealed)
+    floe_header = start + kdf(floe_key, b"HEADER_TAG:", 32)
+    body = floe_header + b"".join(segments)
+
+    hash_list = b"".join(hashed("casemate/v1/artifact-segment", s) for s in segments)
+    root = hashed("casemate/v1/artifact-root", floe_header + count.to_bytes(8) + hash_list)
+    info = b"casemate/v1/artifact-key\0" + digest
+    entries = [[*r.suite.triple, r.key_id, *encapsulate(r, info, artifact_key)] for r in recipients]  # type: ignore[union-attr]
+    salt = os.urandom(32)
+    key = hkdf384(salt, artifact_key, b"casemate/v1/artifact-private")
+    private = options.get("private") or cbor({0: options.get("name", "n"), 1: len(content), 2: options.get("metadata", {})})
+    sealed = AESGCM(key).encrypt(bytes(12), private, digest + root + sha384(cbor(entries)))  # type: ignore[arg-type]
+    signature = [signer.suite.oid, signer.key_id, sign(signer, digest + root)] if signer else None
+    tail: dict[int, object] = {0: encoded, 1: entries, 2: salt + sealed, 3: hash_list, 4: signature}
+    if edit := options.get("edit"):
+        tail = edit(tail)  # type: ignore[operator]
+    return assemble(body, tail if isinstance(tail, bytes) else cbor(tail), bytes(int(options.get("gap", 0))))  # type: ignore[call-overload]
+
+
+def assemble(body: bytes, tail: bytes, gap: bytes = b"") -> bytes:
+    """Section 2."""
+    return body + gap + tail + footer(tail, len(body) + len(gap))

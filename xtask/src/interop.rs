@@ -1,0 +1,103 @@
+//! Other people's implementations and clients: Python, Node, curl.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use crate::step::{Outcome, command, has, root, succeed};
+
+/// Installs what the tests under `interop/` need, by name from PyPI and npm, and runs them.
+pub(crate) fn run() -> Outcome {
+    let build = ["build", "--release", "--package", "casemate"];
+    if let Outcome::Failed(reason) = succeed(&mut command("cargo", &build)) {
+        return Outcome::Failed(reason);
+    }
+    if !has("python3", &["-m", "venv", "--help"]) {
+        let reason = "python3 with venv is not installed (Debian: python3-venv): no interoperability tests ran";
+        return Outcome::Skipped(vec![reason.to_owned()]);
+    }
+    let work = root().join("target/interop");
+    let venv = work.join("venv");
+    match prepare(&work, &venv) {
+        Ok(mut skipped) => {
+            let python = venv.join("bin/python");
+            let python = python.to_string_lossy();
+            let mut tests = command(
+                &python,
+                &[
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "-rs",
+                    "-p",
+                    "no:cacheprovider",
+                    "interop",
+                ],
+            );
+            tests
+                .env("CASEMATE_BIN", root().join("target/release/casemate"))
+                .env("CASEMATE_INTEROP_DIR", &work)
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            match succeed(&mut tests) {
+                Outcome::Passed if skipped.is_empty() => Outcome::Passed,
+                Outcome::Passed => Outcome::Skipped(std::mem::take(&mut skipped)),
+                other => other,
+            }
+        }
+        Err(reason) => Outcome::Failed(reason),
+    }
+}
+
+/// Makes the virtual environment and the Node binary; both are kept for the next run.
+fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
+    fs::create_dir_all(work).map_err(|error| format!("{}: {error}", work.display()))?;
+    let must = |outcome| match outcome {
+        Outcome::Failed(reason) => Err(reason),
+        _ => Ok(()),
+    };
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    if !venv.join("bin/python").exists() {
+        must(succeed(&mut command(
+            "python3",
+            &["-m", "venv", &path(venv.to_owned())],
+        )))?;
+    }
+    let pip = path(venv.join("bin/pip"));
+    let arguments = [
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "-r",
+        "interop/requirements.txt",
+        "-r",
+        "interop/clients/requirements.txt",
+    ];
+    must(succeed(&mut command(&pip, &arguments)))?;
+    let mut skipped = Vec::new();
+    if has("npm", &["--version"]) {
+        fs::copy(
+            root().join("interop/clients/package.json"),
+            work.join("package.json"),
+        )
+        .map_err(|error| format!("package.json: {error}"))?;
+        let prefix = path(work.to_owned());
+        must(succeed(&mut command(
+            "npm",
+            &[
+                "install",
+                "--silent",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+                &prefix,
+            ],
+        )))?;
+    } else {
+        skipped.push("npm is not installed: the Node client was not tried".to_owned());
+    }
+    if !has("curl", &["--version"]) && env::var_os("CI").is_none() {
+        skipped.push("curl is not installed: the classical client was not tried".to_owned());
+    }
+    Ok(skipped)
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask test` runs every check; `cargo xtask tidy` and the other names run one of them.
+#![expect(clippy::print_stdout, reason = "a tool for people")]
+
+mod fuzz;
+mod interop;
+mod readme;
+mod step;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use step::{Report, Step};
+
+const STEPS: [Step; 10] = [
+    Step {
+        name: "fmt",
+        run: tools::fmt,
+    },
+    Step {
+        name: "clippy",
+        run: tools::clippy,
+    },
+    Step {
+        name: "tidy",
+        run: tidy::run,
+    },
+    Step {
+        name: "deny",
+        run: tools::deny,
+    },
+    Step {
+        name: "tests",
+        run: tools::tests,
+    },
+    Step {
+        name: "doctests",
+        run: tools::doctests,
+    },
+    Step {
+        name: "docs",
+        run: tools::docs,
+    },
+    Step {
+        name: "readme",
+        run: readme::run,
+    },
+    Step {
+        name: "interop",
+        run: interop::run,
+    },
+    Step {
+        name: "fuzz",
+        run: fuzz::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let chosen: Vec<_> = STEPS
+        .iter()
+        .filter(|step| wanted == "test" || step.name == wanted)
+        .collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        println!("usage: cargo xtask test | {}", names.join(" | "));
+        return ExitCode::from(2);
+    }
+    let mut report = Report::default();
+    for step in chosen {
+        report.run(step);
+    }
+    report.finish()
+}

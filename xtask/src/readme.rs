@@ -1,0 +1,80 @@
+//! Runs the commands of the README and the guides: every block fenced as `sh` in them, in order, in an empty directory.
+
+use std::{env, fs, path::Path};
+
+use crate::step::{Outcome, command, root, succeed};
+
+/// Documents whose `sh` blocks are promises. The README's first block is this very command and the demonstration.
+const DOCUMENTS: [&str; 2] = ["README.md", "docs/guides/seal-and-serve.md"];
+
+pub(crate) fn run() -> Outcome {
+    let build = ["build", "--release", "--package", "casemate"];
+    if let Outcome::Failed(reason) = succeed(&mut command("cargo", &build)) {
+        return Outcome::Failed(reason);
+    }
+    let demo = root().join("target/release/casemate");
+    let demo = demo.to_string_lossy();
+    if let Outcome::Failed(reason) = succeed(&mut command(&demo, &["demo", "--exit"])) {
+        return Outcome::Failed(reason);
+    }
+    for document in DOCUMENTS {
+        let script = match script_of(&root().join(document)) {
+            Ok(script) => script,
+            Err(error) => return Outcome::Failed(format!("{document}: {error}")),
+        };
+        let outcome = in_empty_directory(document, &script);
+        if let Outcome::Failed(reason) = outcome {
+            return Outcome::Failed(reason);
+        }
+    }
+    Outcome::Passed
+}
+
+/// The `sh` blocks of a document, as one script.
+fn script_of(path: &Path) -> std::io::Result<String> {
+    let text = fs::read_to_string(path)?;
+    let mut script = String::from("set -eu\n");
+    let mut inside = false;
+    for line in text.lines() {
+        match line {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            _ if inside => {
+                script.push_str(line);
+                script.push('\n');
+            }
+            _ => {}
+        }
+    }
+    Ok(script)
+}
+
+fn in_empty_directory(document: &str, script: &str) -> Outcome {
+    let name = document.replace(['/', '.'], "-");
+    let directory = env::temp_dir().join(format!("casemate-readme-{}-{name}", std::process::id()));
+    if let Err(error) = fs::create_dir_all(&directory) {
+        return Outcome::Failed(format!("{}: {error}", directory.display()));
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut paths = vec![root().join("target/release")];
+    paths.extend(env::split_paths(&path));
+    let Ok(path) = env::join_paths(paths) else {
+        return Outcome::Failed("PATH cannot be extended".to_owned());
+    };
+    println!("running the commands of {document}");
+    let mut shell = command("bash", &["-c", script]);
+    shell
+        .current_dir(&directory)
+        .env("PATH", path)
+        .env("HOME", &directory);
+    shell
+        .env_remove("CASEMATE_HOME")
+        .env_remove("XDG_DATA_HOME");
+    let outcome = succeed(&mut shell);
+    // What stays behind if this fails is in the system's temporary directory.
+    _ = fs::remove_dir_all(&directory);
+    match outcome {
+        Outcome::Failed(_) => Outcome::Failed(format!("a command of {document} failed")),
+        other => other,
+    }
+}

@@ -1,0 +1,94 @@
+//! Steps, their outcome and the closing table.
+
+use std::{
+    fmt::Write as _,
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+/// What a step found.
+pub(crate) enum Outcome {
+    Passed,
+    /// Not everything could run here; the reasons.
+    Skipped(Vec<String>),
+    Failed(String),
+}
+
+/// One check.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn() -> Outcome,
+}
+
+/// What was run so far.
+#[derive(Default)]
+pub(crate) struct Report {
+    lines: String,
+    failed: usize,
+    passed: usize,
+    skipped: usize,
+}
+
+impl Report {
+    pub(crate) fn run(&mut self, step: &Step) {
+        println!("\n=== {} ===", step.name);
+        let started = Instant::now();
+        let outcome = (step.run)();
+        let seconds = started.elapsed().as_secs();
+        let (word, count, details) = match outcome {
+            Outcome::Passed => ("passed", &mut self.passed, Vec::new()),
+            Outcome::Skipped(reasons) => ("passed, some skipped", &mut self.skipped, reasons),
+            Outcome::Failed(reason) => ("FAILED", &mut self.failed, vec![reason]),
+        };
+        *count = count.saturating_add(1);
+        // Writing into a string cannot fail.
+        _ = writeln!(self.lines, "{:<10} {seconds:>5} s  {word}", step.name);
+        details
+            .iter()
+            .for_each(|detail| _ = writeln!(self.lines, "                    {detail}"));
+        println!("{}: {word}", step.name);
+    }
+
+    pub(crate) fn finish(&self) -> ExitCode {
+        println!("\n{}", self.lines);
+        let passed = self.passed.saturating_add(self.skipped);
+        println!("{passed} passed, {} failed, {} skipped", self.failed, 0);
+        if self.failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Root of the checkout.
+pub(crate) fn root() -> PathBuf {
+    let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    path.pop();
+    path
+}
+
+/// A command run at the root of the checkout.
+pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// Runs a command and shows what it prints.
+pub(crate) fn succeed(command: &mut Command) -> Outcome {
+    let shown = format!("{command:?}");
+    match command.status() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) => Outcome::Failed(format!("{shown}: {status}")),
+        Err(error) => Outcome::Failed(format!("{shown}: {error}")),
+    }
+}
+
+/// Whether a program answers.
+pub(crate) fn has(program: &str, arguments: &[&str]) -> bool {
+    command(program, arguments)
+        .output()
+        .is_ok_and(|output| output.status.success())
+}

@@ -1,0 +1,167 @@
+//! House rules that no other tool checks.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use crate::step::{Outcome, command, root};
+
+/// Files and folders that a newcomer needs at the root.
+const ROOT: [&str; 25] = [
+    ".cargo",
+    ".ci",
+    ".config",
+    ".gitattributes",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "SECURITY.md",
+    "assets",
+    "clippy.toml",
+    "crates",
+    "deny.toml",
+    "docs",
+    "fuzz",
+    "interop",
+    "rustfmt.toml",
+    "spec",
+    "vectors",
+    "xtask",
+];
+
+/// Longest source file, in lines.
+const LINES_MAX: usize = 600;
+
+/// Words that excuse instead of doing; written in two parts so that this file does not contain them.
+const BANNED: [(&str, &str); 8] = [
+    ("for ", "now,"),
+    ("simpl", "ified"),
+    ("in a real ", "system"),
+    ("place", "holder"),
+    ("to", "do!("),
+    ("unimple", "mented!("),
+    ("enterprise-", "grade"),
+    ("FIX", "ME"),
+];
+
+/// Rank of each crate: a crate may depend on crates of a lower rank only.
+const RANKS: [(&str, u8); 11] = [
+    ("casemate-awslc", 0),
+    ("casemate-crypto", 1),
+    ("casemate-onnx", 1),
+    ("casemate-seal", 2),
+    ("casemate-keys", 2),
+    ("casemate-message", 2),
+    ("casemate-fuzzing", 3),
+    ("casemate-gateway", 3),
+    ("casemate", 4),
+    ("casemate-testkit", 0),
+    ("xtask", 0),
+];
+
+/// Crates that do no network, read no clock and no environment.
+const PURE: [&str; 5] = [
+    "casemate-awslc",
+    "casemate-crypto",
+    "casemate-seal",
+    "casemate-keys",
+    "casemate-message",
+];
+const IMPURE: [&str; 6] = [
+    "tokio::",
+    "hyper::",
+    "std::net",
+    "SystemTime::now",
+    "Instant::now",
+    "env::var",
+];
+
+pub(crate) fn run() -> Outcome {
+    let mut findings = Vec::new();
+    let listed = command(
+        "git",
+        &["ls-files", "--cached", "--others", "--exclude-standard"],
+    )
+    .output();
+    let Ok(listed) = listed else {
+        return Outcome::Failed("git does not run here".to_owned());
+    };
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let files: Vec<_> = listed
+        .lines()
+        .filter(|file| root().join(file).exists())
+        .collect();
+    for file in &files {
+        check_root(file, &mut findings);
+        check_text(file, &mut findings);
+    }
+    check_directions(&mut findings);
+    findings.sort();
+    findings.dedup();
+    findings.iter().for_each(|finding| println!("{finding}"));
+    if findings.is_empty() {
+        return Outcome::Passed;
+    }
+    Outcome::Failed(format!("{} findings", findings.len()))
+}
+
+fn check_root(file: &str, findings: &mut Vec<String>) {
+    let top = file.split('/').next().unwrap_or(file);
+    if !ROOT.contains(&top) {
+        findings.push(format!("{top}: does not belong at the root"));
+    }
+}
+
+fn check_text(file: &str, findings: &mut Vec<String>) {
+    let path = Path::new(file);
+    let source = path
+        .extension()
+        .is_some_and(|ext| ["rs", "py", "js", "md"].iter().any(|e| ext == *e));
+    let Ok(text) = fs::read_to_string(root().join(file)) else {
+        return;
+    };
+    if !source {
+        return;
+    }
+    let lines = text.lines().count();
+    if lines > LINES_MAX && !file.ends_with(".md") {
+        findings.push(format!("{file}: {lines} lines, at most {LINES_MAX}"));
+    }
+    for (first, second) in BANNED {
+        if text.contains(&format!("{first}{second}")) {
+            findings.push(format!("{file}: says `{first}{second}`"));
+        }
+    }
+    let pure = PURE
+        .iter()
+        .any(|name| file.starts_with(&format!("crates/{name}/src/")));
+    for word in IMPURE.iter().filter(|word| pure && text.contains(**word)) {
+        findings.push(format!("{file}: uses `{word}`, which domains do not"));
+    }
+}
+
+/// Reads the dependencies of every manifest and compares ranks.
+fn check_directions(findings: &mut Vec<String>) {
+    let ranks = BTreeMap::from(RANKS);
+    for (name, rank) in RANKS.iter().filter(|(name, _)| *name != "xtask") {
+        let manifest = root().join("crates").join(name).join("Cargo.toml");
+        let Ok(text) = fs::read_to_string(&manifest) else {
+            findings.push(format!("{}: missing", manifest.display()));
+            continue;
+        };
+        let dependencies = text.split("\n[dependencies]").nth(1).unwrap_or_default();
+        let dependencies = dependencies.split("\n[").next().unwrap_or_default();
+        for line in dependencies.lines() {
+            let dependency = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            if ranks.get(dependency).is_some_and(|below| below >= rank) {
+                findings.push(format!(
+                    "{name}: depends on {dependency}, which is not below it"
+                ));
+            }
+        }
+    }
+}

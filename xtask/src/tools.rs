@@ -1,0 +1,85 @@
+//! Checks that are a tool's own.
+
+use crate::step::{Outcome, command, has, succeed};
+
+pub(crate) fn fmt() -> Outcome {
+    succeed(&mut command("cargo", &["fmt", "--all", "--check"]))
+}
+
+pub(crate) fn clippy() -> Outcome {
+    let arguments = [
+        "clippy",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    succeed(&mut command("cargo", &arguments))
+}
+
+/// Unit and integration tests: nextest where it is installed, else cargo's own runner, which runs the same tests.
+pub(crate) fn tests() -> Outcome {
+    if has("cargo", &["nextest", "--version"]) {
+        let arguments = [
+            "nextest",
+            "run",
+            "--release",
+            "--workspace",
+            "--no-fail-fast",
+        ];
+        return succeed(&mut command("cargo", &arguments));
+    }
+    let arguments = [
+        "test",
+        "--release",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--no-fail-fast",
+    ];
+    match succeed(&mut command("cargo", &arguments)) {
+        Outcome::Passed => {
+            let reason = "cargo-nextest is not installed: ran the same tests with `cargo test`";
+            Outcome::Skipped(vec![reason.to_owned()])
+        }
+        other => other,
+    }
+}
+
+pub(crate) fn doctests() -> Outcome {
+    succeed(&mut command(
+        "cargo",
+        &["test", "--release", "--workspace", "--doc"],
+    ))
+}
+
+pub(crate) fn docs() -> Outcome {
+    let arguments = [
+        "doc",
+        "--release",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ];
+    succeed(command("cargo", &arguments).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Licences, bans and sources. Advisories need a database that is not in a package registry.
+pub(crate) fn deny() -> Outcome {
+    if !has("cargo", &["deny", "--version"]) {
+        let reason = "cargo-deny is not installed: `cargo install cargo-deny --locked`, then `cargo xtask deny`";
+        return Outcome::Skipped(vec![reason.to_owned()]);
+    }
+    let arguments = [
+        "deny",
+        "--all-features",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ];
+    succeed(&mut command("cargo", &arguments))
+}
