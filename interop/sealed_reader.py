@@ -39,6 +39,7 @@ FLOE_HEADER = 74  # section 2
 OVERHEAD = 32  # of a segment, section 2
 CONTEXT = b"casemate/v1/artifact"  # section 5.4
 
+
 def sha384(*parts: bytes) -> bytes:
     """SHA-384 of the concatenation."""
     return hashlib.sha384(b"".join(parts)).digest()

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealed_reader import CONTEXT, FLOE_HEADER, OVERHEAD, Header, hkdf384, sha384
-from standards import KEMS, P384, SIGNATURES, Kem, Signature, der, ec_private, key_schedule, pem, pkcs8, spki
+from standards import P256, P384, Kem, Signature, der, ec_private, key_schedule, pem, pkcs8, spki
+
 
 class KeyFile(NamedTuple):
     """A fresh key in its two PEM forms, with what the writer needs of it."""
@@ -94,25 +95,27 @@ def encapsulate(key: KeyFile, info: bytes, plain: bytes) -> tuple[bytes, bytes]:
     """HPKE.SealBase (section 5.2): `enc` and `ct`."""
     kem = key.suite
     assert isinstance(kem, Kem)
-    post_key, point = key.public[: kem.mlkem_ek], key.public[kem.mlkem_ek :]
-    post = (mlkem.MLKEM768PublicKey if kem.mlkem_ek == 1184 else mlkem.MLKEM1024PublicKey).from_public_bytes(post_key)
-    suite = lambda k, d: hpke.Suite(k, d, hpke.AEAD.AES_256_GCM)  # noqa: E731
-    if kem.triple[0] == 0x0051:
-        public = hpke.MLKEM1024P384PublicKey(post, ec.EllipticCurvePublicKey.from_encoded_point(P384, point))
-        both = suite(hpke.KEM.MLKEM1024_P384, hpke.KDF.HKDF_SHA384).encrypt(plain, public, info)
-    elif kem.triple[0] == 0x647A:
-        public = hpke.MLKEM768X25519PublicKey(post, x25519.X25519PublicKey.from_public_bytes(point))
-        both = suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256).encrypt(plain, public, info)
-    elif kem.triple[0] == 0x0042:
-        both = suite(hpke.KEM.MLKEM1024, hpke.KDF.HKDF_SHA384).encrypt(plain, post, info)
-    else:  # MLKEM768-P256, which PyCA does not have
-        secret, ct = post.encapsulate()
-        ephemeral = ec.generate_private_key(kem.curve)
-        agreed = ephemeral.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(kem.curve, point))
-        share = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        hybrid = hashlib.sha3_256(secret + agreed + share + point + kem.label).digest()
-        aead_key, nonce = key_schedule(kem.triple, hybrid, info)
-        both = ct + share + AESGCM(aead_key).encrypt(nonce, plain, b"")
+    post, point = key.public[: kem.mlkem_ek], key.public[kem.mlkem_ek :]
+    match kem.triple[0]:
+        case 0x0051:
+            suite = hpke.Suite(hpke.KEM.MLKEM1024_P384, hpke.KDF.HKDF_SHA384, hpke.AEAD.AES_256_GCM)
+            p384 = ec.EllipticCurvePublicKey.from_encoded_point(P384, point)
+            both = suite.encrypt(plain, hpke.MLKEM1024P384PublicKey(mlkem.MLKEM1024PublicKey.from_public_bytes(post), p384), info)
+        case 0x647A:
+            suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+            x = x25519.X25519PublicKey.from_public_bytes(point)
+            both = suite.encrypt(plain, hpke.MLKEM768X25519PublicKey(mlkem.MLKEM768PublicKey.from_public_bytes(post), x), info)
+        case 0x0042:
+            suite = hpke.Suite(hpke.KEM.MLKEM1024, hpke.KDF.HKDF_SHA384, hpke.AEAD.AES_256_GCM)
+            both = suite.encrypt(plain, mlkem.MLKEM1024PublicKey.from_public_bytes(post), info)
+        case _:  # MLKEM768-P256, which PyCA does not have
+            secret, ct = mlkem.MLKEM768PublicKey.from_public_bytes(post).encapsulate()
+            ephemeral = ec.generate_private_key(P256)
+            agreed = ephemeral.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(P256, point))
+            share = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+            hybrid = hashlib.sha3_256(secret + agreed + share + point + kem.label).digest()
+            aead_key, nonce = key_schedule(kem.triple, hybrid, info)
+            both = ct + share + AESGCM(aead_key).encrypt(nonce, plain, b"")
     return both[: kem.enc], both[kem.enc :]
 
 

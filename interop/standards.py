@@ -104,10 +104,10 @@ class Kem(NamedTuple):
         whole = pem_body(block, "PRIVATE KEY")
         if self.curve is None:
             seed = unwrap(whole, 64, lambda k: pkcs8(self.oid, der(0x80, k)))
-            return seed and (seed, b"")
+            return (seed, b"") if seed else None
         if self.curve == "x25519":
             both = unwrap(whole, 96, lambda k: pkcs8(self.oid, k))
-            return both and (both[:64], both[64:])
+            return (both[:64], both[64:]) if both else None
         curve, size = self.curve, (self.curve.key_size + 7) // 8
         extra = len(ec_private(curve, bytes(size))) + 64
         both = unwrap(whole, extra, lambda k: pkcs8(self.oid, k))

@@ -12,14 +12,13 @@ import urllib.request
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from tempfile import gettempdir
 
 import pycurl
-import wire
 
-HERE = Path(__file__).resolve().parent
+import wire
+from run import HERE, WORK
+
 DIGITS = HERE.parents[1] / "assets" / "digits"
-WORK = Path(os.environ.get("CASEMATE_INTEROP_DIR") or Path(gettempdir()) / "casemate-interop-clients")
 BINARY = os.environ.get("CASEMATE_BIN", "casemate")
 NODE = WORK / "node_modules" / "node" / "bin" / "node"
 # Of the distribution, with its OpenSSL 3.0: it knows no hybrid group.
@@ -28,6 +27,7 @@ CURL = "/usr/bin/curl"
 OHTTP_PATH = "/.well-known/ohttp-gateway"
 KEYS_PATH = "/.well-known/casemate-keys"
 START_SECONDS = 30
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def samples(count: int) -> list[dict]:
@@ -67,7 +67,7 @@ class Service:
         raise RuntimeError(f"exit code {self.process.returncode}, said: {self.said()}")
 
     def said(self) -> str:
-        return "\n".join(self.lines)
+        return ESCAPE.sub("", "\n".join(self.lines))
 
     def wait_for(self, text: str, seconds: float = 5) -> bool:
         end = time.monotonic() + seconds
@@ -114,6 +114,7 @@ class Site:
             ("model", "kem"),
             ("publisher", "sign"),
             ("gateway-kem", "kem", "--suite", "mlkem768-x25519"),
+            ("next-kem", "kem", "--suite", "mlkem768-x25519"),
             ("gateway", "http"),
             ("other-gateway", "http"),
             ("client", "http"),
@@ -136,7 +137,9 @@ class Site:
     def root(self) -> Path:
         return self.directory / "tls" / "root.pem"
 
-    def gateway(self, *, port: int = 0, upstream: str | None = None, **environment: str) -> Service:
+    def gateway(
+        self, *, port: int = 0, upstream: str | None = None, kem: str = "gateway-kem", **environment: str
+    ) -> Service:
         backend = (
             f'[upstream]\nurl = "{upstream}"\n'
             if upstream
@@ -144,7 +147,7 @@ class Site:
         )
         config = self.directory / f"gateway-{port}-{'upstream' if upstream else 'models'}.toml"
         config.write_text(
-            f'listen = "127.0.0.1:{port}"\nencryption_key = "gateway-kem"\nidentity = "gateway"\n'
+            f'listen = "127.0.0.1:{port}"\nencryption_key = "{kem}"\nidentity = "gateway"\n'
             '[tls]\nself_signed = "tls"\nnames = ["localhost", "127.0.0.1"]\n'
             '[[client]]\nname = "connector"\nkey = "client"\n'
             f'[[client]]\nname = "python"\nkey = "python.pem"\n{backend}'
@@ -203,7 +206,9 @@ def libcurl(url: str, root: Path | None, body: bytes | None = None, *, method: s
             curl.setopt(pycurl.POST, 1)
             curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
             curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
-        if method:
+        if method == "HEAD":
+            curl.setopt(pycurl.NOBODY, 1)
+        elif method:
             curl.setopt(pycurl.CUSTOMREQUEST, method)
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" if value else f"{name}:" for name, value in names.items()])

@@ -28,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
             seen["body"] = base64.b64encode(body).decode()
             self.reply(200, json.dumps(seen).encode(), [("Content-Type", "application/json")])
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_CONNECT = answer
 
     def content(self) -> bytes:
         if "chunked" in self.headers.get("transfer-encoding", ""):

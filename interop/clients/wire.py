@@ -229,7 +229,9 @@ class PublicPair:
     def from_pem(cls, pem: bytes) -> "PublicPair":
         blocks = re.findall(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n?", pem, re.DOTALL)
         pair = cls(*[load_pem_public_key(block) for block in blocks])
-        check(isinstance(pair.ed25519, Ed25519PublicKey) and isinstance(pair.mldsa65, MLDSA65PublicKey), "kinds of keys")
+        check(
+            isinstance(pair.ed25519, Ed25519PublicKey) and isinstance(pair.mldsa65, MLDSA65PublicKey), "kinds of keys"
+        )
         return pair
 
     def _encoded(self, encoding: Encoding) -> bytes:
@@ -287,7 +289,7 @@ def sign_request(
     fields = request.fields + [
         ("date", email.utils.formatdate(moment + changes.get("date_offset", 0), usegmt=True)),
         ("content-digest", digest_field(request.content)),
-        ("casemate-channel", byte_sequence(changes.get("channel", channel))),
+        ("casemate-channel", byte_sequence(changes.get("sent_channel", channel))),
     ]
     path, _, query = request.path.partition("?")
     values = {"@method": request.method, "@authority": request.authority, "@path": path, "@query": f"?{query}"}

@@ -1,0 +1,235 @@
+//! `casemate seal`, `open`, `verify`, `inspect`, `rewrap` on good and on bad input.
+
+use serde_json::Value;
+
+use crate::support::House;
+
+fn sealed() -> House {
+    let house = House::with_keys();
+    house.write("model", &vec![7; 200_000]);
+    house.ok(&[
+        "seal",
+        "model",
+        "--to",
+        "alice",
+        "--sign",
+        "publisher",
+        "--segment-size",
+        "64k",
+    ]);
+    house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    house
+}
+
+#[test]
+fn a_file_is_sealed_inspected_verified_opened_and_rewrapped() {
+    let house = sealed();
+    let seen: Value =
+        serde_json::from_str(&house.ok(&["inspect", "model.sealed", "--json"])).unwrap();
+    assert_eq!(seen["schema"], "casemate.artifact/1");
+    assert_eq!(
+        (&seen["content_bytes"], &seen["segments"]),
+        (&200_000.into(), &4.into())
+    );
+    house.ok(&["verify", "model.sealed", "--signer", "publisher.pub"]);
+    house.ok(&["open", "model.sealed", "-o", "copy"]);
+    assert_eq!(house.read("copy"), house.read("model"));
+    assert_eq!(
+        house.run(&["open", "model.sealed", "-o", "-"]).out.len(),
+        200_000
+    );
+
+    house.ok(&["rewrap", "model.sealed", "--to", "alice", "--to", "bob"]);
+    let seen: Value =
+        serde_json::from_str(&house.ok(&["inspect", "model.sealed", "--json"])).unwrap();
+    assert_eq!(seen["recipients"].as_array().unwrap().len(), 2);
+    house.ok(&["verify", "model.sealed", "--signer", "publisher"]);
+    house.ok(&["rewrap", "model.sealed", "--to", "bob"]);
+    house.ok(&["open", "model.sealed", "-o", "copy", "--force"]);
+    assert_eq!(house.read("copy"), house.read("model"));
+}
+
+#[test]
+fn an_opened_file_is_the_owners_only_and_nothing_is_replaced_unasked() {
+    use std::os::unix::fs::PermissionsExt;
+    let house = sealed();
+    house.ok(&["open", "model.sealed", "-o", "copy"]);
+    let mode = std::fs::metadata(house.path("copy"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    house.refused(&["open", "model.sealed"], 2, "cannot write model");
+    house.refused(
+        &["seal", "model", "--to", "alice"],
+        2,
+        "cannot write model.sealed",
+    );
+    assert_eq!(house.read("model"), vec![7; 200_000]);
+}
+
+#[test]
+fn origin_is_demanded_unless_waived() {
+    let house = sealed();
+    house.ok(&["seal", "model", "--to", "alice", "-o", "unsigned.sealed"]);
+    house.refused(&["open", "unsigned.sealed", "-o", "x"], 1, "is not signed");
+    house.refused(
+        &["verify", "unsigned.sealed", "--signer", "publisher"],
+        1,
+        "is not signed",
+    );
+    house.ok(&[
+        "open",
+        "unsigned.sealed",
+        "-o",
+        "x",
+        "--allow-unknown-signer",
+    ]);
+    house.ok(&["keys", "generate", "--name", "other", "--kind", "sign"]);
+    house.refused(
+        &["verify", "model.sealed", "--signer", "other"],
+        1,
+        "is signed by key",
+    );
+    house.refused(
+        &["open", "model.sealed", "-o", "y", "--signer", "other"],
+        1,
+        "is signed by key",
+    );
+    house.refused(
+        &["verify", "model.sealed", "--signer", "alice"],
+        2,
+        "not a key of kind `sign`",
+    );
+
+    let stranger = House::with_keys();
+    stranger.write("model.sealed", &house.read("model.sealed"));
+    stranger.refused(&["open", "model.sealed"], 4, "not known here");
+    stranger.write("publisher.pub", &house.read("publisher.pub"));
+    let arguments = ["open", "model.sealed", "--signer", "publisher.pub"];
+    stranger.refused(
+        &arguments,
+        4,
+        "no private key in the key store opens this artifact",
+    );
+}
+
+/// Every command that reads an artifact.
+const READERS: [&[&str]; 5] = [
+    &["inspect", "bad.sealed"],
+    &["verify", "bad.sealed", "--signer", "publisher"],
+    &["open", "bad.sealed", "-o", "out"],
+    &["open", "bad.sealed", "-o", "out", "--allow-unknown-signer"],
+    &["rewrap", "bad.sealed", "--to", "bob"],
+];
+
+#[test]
+fn cut_bent_oversized_and_later_artifacts_get_one_error_and_leave_no_file() {
+    let house = sealed();
+    let good = house.read("model.sealed");
+    let body = 74 + 200_000 + 4 * 32;
+    let bent = |at: usize| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let mut later = good.clone();
+    let version = later.len() - 27;
+    later[version] = 2;
+    let cases: [(&str, Vec<u8>, i32); 8] = [
+        ("empty", Vec::new(), 1),
+        (
+            "no artifact",
+            b"PK\x03\x04 something else entirely, longer than a footer".to_vec(),
+            1,
+        ),
+        ("cut in the body", good[..1000].to_vec(), 1),
+        ("cut in the tail", good[..good.len() - 100].to_vec(), 1),
+        ("cut by a byte", good[..good.len() - 1].to_vec(), 1),
+        ("bent tail", bent(body + 50), 1),
+        ("bent header of the body", bent(5), 1),
+        ("later version", later, 1),
+    ];
+    for (what, bytes, code) in cases {
+        for arguments in READERS {
+            house.write("bad.sealed", &bytes);
+            let said = house.run(arguments);
+            assert_eq!(said.code, code, "{what}, {arguments:?}: {said:?}");
+            assert!(
+                said.err.contains("error: ") && !said.err.contains("panicked"),
+                "{said:?}"
+            );
+            assert_eq!(
+                house.read("bad.sealed"),
+                bytes,
+                "{what}: the artifact itself was changed"
+            );
+            assert!(!house.path("out").exists(), "{what}: a file was left");
+        }
+    }
+    // A bent segment is seen by whoever reads segments; a rewrap does not.
+    house.write("bad.sealed", &bent(100_000));
+    for arguments in &READERS[1..4] {
+        house.refused(arguments, 1, "segment 1 was changed");
+        assert!(!house.path("out").exists());
+    }
+}
+
+#[test]
+fn wrong_use_is_told_apart_from_missing_files() {
+    let house = sealed();
+    house.refused(&["open", "missing.sealed"], 3, "cannot open missing.sealed");
+    house.refused(&["inspect", "missing"], 3, "cannot open missing");
+    house.refused(
+        &["seal", "missing", "--to", "alice"],
+        3,
+        "cannot read missing",
+    );
+    house.refused(
+        &["seal", "home", "--to", "alice"],
+        2,
+        "is not a regular file",
+    );
+    house.refused(
+        &["seal", "model", "--to", "alice", "--segment-size", "100k"],
+        2,
+        "power of two",
+    );
+    house.refused(
+        &["seal", "model", "--to", "alice", "--metadata", "x"],
+        2,
+        "is not NAME=VALUE",
+    );
+    house.refused(
+        &["seal", "model", "--to", "alice", "--to", "alice", "-o", "o"],
+        2,
+        "given twice",
+    );
+    house.refused(
+        &["seal", "model", "--to", "publisher"],
+        2,
+        "not a key of kind `kem`",
+    );
+    house.refused(&["open", "model", "-o", "out"], 1, "not a sealed artifact");
+    house.refused(
+        &["seal", "model", "--to", "alice", "-o", "no/such/dir"],
+        3,
+        "cannot write",
+    );
+    assert_eq!(house.run(&["seal"]).code, 2);
+    assert_eq!(house.run(&["nonsense"]).code, 2);
+    let said = house.run(&["gateway", "--config", "missing.toml"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    house.write("bad.toml", b"listen = 1\n");
+    house.refused(&["gateway", "--config", "bad.toml"], 2, "bad.toml");
+    let connect = [
+        "connect",
+        "--gateway",
+        "http://x",
+        "--gateway-key",
+        "publisher",
+        "--identity",
+        "alice",
+    ];
+    house.refused(&connect, 2, "not a key of kind `http`");
+}

@@ -1,0 +1,180 @@
+//! `casemate keys`, policies and the environment.
+
+use serde_json::Value;
+
+use crate::support::House;
+
+#[test]
+fn version_help_and_completions_work_without_a_store() {
+    let house = House::empty();
+    assert!(house.ok(&["--version"]).starts_with("casemate "));
+    assert!(house.ok(&["--help"]).contains("Usage: casemate"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(house.ok(&["completions", shell]).contains("casemate"));
+    }
+}
+
+#[test]
+fn keys_are_listed_shown_exported_and_imported() {
+    let house = House::with_keys();
+    let list: Value = serde_json::from_str(&house.ok(&["keys", "list", "--json"])).unwrap();
+    assert_eq!(list["schema"], "casemate.keys/1");
+    let names: Vec<_> = list["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| &key["name"])
+        .collect();
+    assert_eq!(names, ["alice", "bob", "publisher"]);
+    assert_eq!(list["keys"][0]["suite"], "mlkem1024-p384");
+    assert_eq!(list["keys"][2]["suite"], "mldsa87-p384");
+
+    house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    let shown: Value =
+        serde_json::from_str(&house.ok(&["keys", "show", "publisher.pub", "--json"])).unwrap();
+    assert_eq!(shown["id"], list["keys"][2]["id"]);
+    let other = House::with_keys();
+    other.write("publisher.pub", &house.read("publisher.pub"));
+    other.ok(&["keys", "import", "publisher.pub", "--name", "vendor"]);
+    assert!(other.ok(&["keys", "list"]).contains("vendor"));
+    other.refused(
+        &["keys", "import", "publisher.pub", "--name", "again"],
+        2,
+        "holds this key already",
+    );
+}
+
+#[test]
+fn wrong_use_of_keys_names_what_is_wrong() {
+    let house = House::empty();
+    house.refused(&["keys", "list"], 2, "there is no key store");
+    house.ok(&["keys", "init"]);
+    house.refused(&["keys", "init"], 2, "exists here already");
+    house.ok(&["keys", "generate", "--name", "a", "--kind", "kem"]);
+    house.refused(
+        &["keys", "generate", "--name", "a", "--kind", "kem"],
+        2,
+        "exists already",
+    );
+    house.refused(
+        &["keys", "generate", "--name", "A B", "--kind", "kem"],
+        2,
+        "is no key name",
+    );
+    let kyber = [
+        "keys",
+        "generate",
+        "--name",
+        "k",
+        "--kind",
+        "kem",
+        "--suite",
+        "kyber1024",
+    ];
+    house.refused(&kyber, 2, "no suite is named");
+    house.refused(&["keys", "show", "nobody"], 2, "no key is named `nobody`");
+    house.write(
+        "junk.pem",
+        b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    );
+    house.refused(
+        &["keys", "import", "junk.pem", "--name", "j"],
+        2,
+        "not valid DER",
+    );
+    house.write("empty.pem", b"");
+    house.refused(
+        &["keys", "import", "empty.pem", "--name", "j"],
+        2,
+        "not a PEM key file",
+    );
+    house.write("long.pem", &vec![b'x'; 100_000]);
+    house.refused(
+        &["keys", "import", "long.pem", "--name", "j"],
+        2,
+        "longer than 65536 bytes",
+    );
+    house.refused(
+        &["keys", "import", "missing.pem", "--name", "j"],
+        3,
+        "cannot read missing.pem",
+    );
+    house.write("passphrase", b"wrong horse battery");
+    house.refused(&["keys", "list"], 4, "wrong passphrase");
+    house.write("passphrase", b"short");
+    let other = House::empty();
+    other.write("passphrase", b"short");
+    other.refused(&["keys", "init"], 2, "shorter than 8");
+    assert!(!other.path("home/keys.db").exists());
+}
+
+#[test]
+fn a_flipped_bit_in_the_database_is_named_and_the_other_keys_work() {
+    let house = House::with_keys();
+    let database = rusqlite::Connection::open(house.path("home/keys.db")).unwrap();
+    let (id, mut value): (Vec<u8>, Vec<u8>) = database
+        .query_row("SELECT id, value FROM records LIMIT 1", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    value[100] ^= 1;
+    database
+        .execute("UPDATE records SET value = ?1 WHERE id = ?2", (value, id))
+        .unwrap();
+    drop(database);
+    let said = house.run(&["keys", "list"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("damaged"), "{said:?}");
+    assert_eq!(
+        said.out.lines().count(),
+        3,
+        "a head and the two good keys: {said:?}"
+    );
+}
+
+#[test]
+fn policies_decide_which_suites_may_be_used() {
+    let house = House::with_keys();
+    let pure = [
+        "keys",
+        "generate",
+        "--name",
+        "pure",
+        "--kind",
+        "kem",
+        "--suite",
+        "mlkem1024",
+    ];
+    house.refused(
+        &pure,
+        4,
+        "policy `hybrid` does not allow the suite mlkem1024",
+    );
+    house.ok(&[
+        "keys", "generate", "--name", "pure", "--kind", "kem", "--policy", "cnsa2",
+    ]);
+    house.write("model", b"weights");
+    house.refused(&["seal", "model", "--to", "pure"], 4, "does not allow");
+    let arguments = ["seal", "model", "--to", "alice", "--policy", "cnsa2"];
+    house.refused(
+        &arguments,
+        4,
+        "policy `cnsa2` does not allow the suite mlkem1024-p384",
+    );
+    house.refused(
+        &["seal", "model", "--to", "alice", "--policy", "nonsense"],
+        2,
+        "no policy profile",
+    );
+
+    let under = |value| {
+        house.run_with(
+            &["seal", "model", "--to", "pure"],
+            &[("PQC_KEY_MANAGEMENT", value)],
+        )
+    };
+    assert_eq!(under("classical").code, 4);
+    assert_eq!(under("both").code, 2);
+    assert_eq!(under("hybrid").code, 4);
+    assert_eq!(under("pq").code, 0);
+}

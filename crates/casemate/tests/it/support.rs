@@ -1,0 +1,123 @@
+//! A house of one's own for each test: directory, passphrase, key store.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+pub(crate) struct House {
+    pub(crate) directory: tempfile::TempDir,
+}
+
+/// What a finished command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl House {
+    /// An empty house with a passphrase file.
+    pub(crate) fn empty() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("passphrase"), "correct horse\n").unwrap();
+        Self { directory }
+    }
+
+    /// A house with keys `alice`, `bob` (KEM) and `publisher` (signing).
+    pub(crate) fn with_keys() -> Self {
+        let house = Self::empty();
+        house.ok(&["keys", "init"]);
+        for name in ["alice", "bob"] {
+            house.ok(&["keys", "generate", "--name", name, "--kind", "kem"]);
+        }
+        house.ok(&["keys", "generate", "--name", "publisher", "--kind", "sign"]);
+        house
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    /// Names in the house's directory, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.path()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_casemate"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("CASEMATE_HOME", self.path("home"))
+            .args(["--passphrase-file", "passphrase"])
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
+        self.run_with(arguments, &[])
+    }
+
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+        self.command(arguments)
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap()
+            .into()
+    }
+
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let said = self.run(arguments);
+        assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
+        said.out
+    }
+
+    /// Runs a command that must fail with this code, one `error:` line, and these words.
+    pub(crate) fn refused(&self, arguments: &[&str], code: i32, words: &str) {
+        let said = self.run(arguments);
+        assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+        assert!(said.err.contains(words), "{arguments:?}: {said:?}");
+        let errors = said
+            .err
+            .lines()
+            .filter(|line| line.starts_with("error:"))
+            .count();
+        assert_eq!(errors, 1, "{arguments:?}: {said:?}");
+        assert!(!said.err.contains("panicked"), "{said:?}");
+    }
+
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+}
