@@ -94,6 +94,9 @@ class Header:
         created = c.uint()
         c.key(6)
         content_type = c.text(MAX_CONTENT_TYPE, "content type")
+        main, _, rest = content_type.partition("/")
+        shown = all(" " <= character <= "~" for character in content_type)
+        need(bool(main and rest) and shown, "content type is not type/subtype in printable ASCII")
         c.end("header")
         segments = max(1, -(-(body - FLOE_HEADER) // (segment + OVERHEAD)))
         length = body - FLOE_HEADER - OVERHEAD * segments

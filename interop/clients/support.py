@@ -138,7 +138,7 @@ class Site:
         return self.directory / "tls" / "root.pem"
 
     def gateway(
-        self, *, port: int = 0, upstream: str | None = None, kem: str = "gateway-kem", **environment: str
+        self, *, port: int = 0, upstream: str | None = None, **environment: str
     ) -> Service:
         backend = (
             f'[upstream]\nurl = "{upstream}"\n'
@@ -147,7 +147,7 @@ class Site:
         )
         config = self.directory / f"gateway-{port}-{'upstream' if upstream else 'models'}.toml"
         config.write_text(
-            f'listen = "127.0.0.1:{port}"\nencryption_key = "{kem}"\nidentity = "gateway"\n'
+            f'listen = "127.0.0.1:{port}"\nidentity = "gateway"\n'
             '[tls]\nself_signed = "tls"\nnames = ["localhost", "127.0.0.1"]\n'
             '[[client]]\nname = "connector"\nkey = "client"\n'
             f'[[client]]\nname = "python"\nkey = "python.pem"\n{backend}'

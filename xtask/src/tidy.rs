@@ -128,7 +128,7 @@ fn check_text(file: &str, findings: &mut Vec<String>) {
         return;
     }
     let lines = text.lines().count();
-    if lines > LINES_MAX && !file.ends_with(".md") {
+    if lines > LINES_MAX && path.extension().is_none_or(|ext| ext != "md") {
         findings.push(format!("{file}: {lines} lines, at most {LINES_MAX}"));
     }
     for (first, second) in BANNED {

@@ -1,5 +1,11 @@
 //! Writes the seed corpus into the folder given: `cargo run -p casemate-fuzzing --example seeds -- fuzz/corpus`.
-#![expect(clippy::unwrap_used, reason = "a tool that stops on the first failure")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::too_many_lines,
+    reason = "a list of seeds, in a tool that stops on the first failure"
+)]
 
 use std::{env, fs, path::Path, sync::Mutex};
 

@@ -1,5 +1,7 @@
 //! The seed corpus and its simplest mutations, in ordinary test runs.
 
+#![expect(clippy::unwrap_used, reason = "a failed expectation fails the test")]
+
 use std::{fs, path::PathBuf};
 
 use casemate_fuzzing::TARGETS;

@@ -10,7 +10,7 @@ use casemate_message::{
     keydoc::{self, KeyDocumentError, VerifiedKeys},
     limits::KEY_DOCUMENT_BYTES_MAX,
     ohttp::{OhttpError, ResponseOpener},
-    sign::{self, Clock, SignError},
+    sign::{self, SignError},
 };
 use http::{Method, StatusCode, Uri, header::CONTENT_TYPE};
 use http_body_util::Full;
@@ -36,6 +36,12 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024 + 64 * 1024;
 const PATIENCE: Duration = Duration::from_mins(10);
 /// Idle connections are closed before a gateway or a balancer would.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// Problems that a stale key configuration causes. Key ids have one byte, so a new key may have the old one's id.
+const NOT_OPENED: [&str; 2] = [
+    "https://iana.org/assignments/http-problem-types#ohttp-key",
+    "urn:casemate:problem:request",
+];
 
 /// Why the gateway could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -161,8 +167,8 @@ impl Connector {
     pub async fn send(&self, request: Request) -> Result<Response, ConnectError> {
         let keys = self.keys().await?;
         match self.send_with(&keys, request.clone()).await {
-            // The gateway has a new key; the request was not opened, so it can be sent again.
-            Err(ConnectError::Refused { kind, .. }) if kind.ends_with("#ohttp-key") => {
+            // The gateway has a new key, as after a restart; the request was not opened, so it can be sent again.
+            Err(ConnectError::Refused { kind, .. }) if NOT_OPENED.contains(&kind.as_str()) => {
                 self.keys.write().await.take();
                 let keys = self.keys().await?;
                 self.send_with(&keys, request).await
@@ -181,11 +187,7 @@ impl Connector {
         sign::sign_request(&mut request, &self.identity, &channel, unix_seconds())?;
         let (sealed, opener) = sealer.seal(&request.to_bhttp()?)?;
         let response = self.post(sealed, opener).await?;
-        let clock = Clock {
-            now: unix_seconds(),
-            remembers_since: 0,
-        };
-        sign::verify_response(&response, &channel, clock, &self.gateway_key)?;
+        sign::verify_response(&response, &channel, unix_seconds(), &self.gateway_key)?;
         Ok(response)
     }
 
@@ -266,7 +268,7 @@ impl Connector {
         let body = http_io::read_body(answer.into_body(), limit, PATIENCE).await;
         let body = body.map_err(|error| match error {
             BodyError::Timeout => ConnectError::Timeout,
-            BodyError::TooLong | BodyError::Broken => ConnectError::Broken,
+            BodyError::TooLong | BodyError::Busy | BodyError::Broken => ConnectError::Broken,
         })?;
         Ok((status, media_type, body))
     }

@@ -9,12 +9,13 @@ use casemate_crypto::{
     encoding::KeyId,
     kem::KemPrivateKey,
     signature::{HttpSigningKey, HttpVerifyingKey},
+    suite::MLKEM768_X25519,
 };
 use casemate_message::{
     MessageError, Request, Response, keydoc,
     ohttp::{self, ChannelBinding, GatewayKey, OhttpError, ResponseSealer},
     replay::{ReplayError, ReplayRecord},
-    sign::{self, Clock, SignError},
+    sign::{self, SignError},
 };
 
 use crate::{
@@ -23,8 +24,6 @@ use crate::{
     upstream::Upstream,
 };
 
-/// Key id of the one key configuration of this version.
-const KEY_ID: u8 = 1;
 /// How long a signed key document is valid, in seconds.
 const KEY_DOCUMENT_SECONDS: u64 = 24 * 3600;
 /// A client's clock may be a little behind ours.
@@ -34,9 +33,9 @@ const KEY_DOCUMENT_LEAD_SECONDS: u64 = 300;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatewayError {
-    /// The encryption key is of another suite than `mlkem768-x25519`.
-    #[error("the gateway's encryption key must have the suite mlkem768-x25519")]
-    KeySuite(#[source] OhttpError),
+    /// The encryption key cannot be served.
+    #[error("the gateway's encryption key cannot be served")]
+    Key(#[source] OhttpError),
     /// No client could ever be admitted.
     #[error("no client is admitted")]
     NoClients,
@@ -60,8 +59,6 @@ pub struct Client {
 /// What a gateway needs.
 #[derive(Debug)]
 pub struct GatewayOptions {
-    /// Opens requests; suite `mlkem768-x25519`.
-    pub key: KemPrivateKey,
     /// Signs responses and the key document.
     pub identity: HttpSigningKey,
     /// Who may call.
@@ -81,7 +78,6 @@ pub struct Gateway {
     clients: HashMap<KeyId, Client>,
     upstream: Upstream,
     replay: Mutex<ReplayRecord>,
-    started: u64,
     pub(crate) request_bytes_max: usize,
 }
 
@@ -93,14 +89,25 @@ struct Checked {
 }
 
 impl Gateway {
-    /// Sets up a gateway; requests dated before now will be refused.
+    /// Sets up a gateway with a new encryption key, which lives in memory only.
+    ///
+    /// What was recorded before a restart can neither be replayed after it, although the replay record is gone, nor be
+    /// opened by whoever takes the machine later.
     ///
     /// # Errors
     ///
     /// [`GatewayError`].
     pub fn new(options: GatewayOptions) -> Result<Self, GatewayError> {
-        let key = GatewayKey::new(KEY_ID, options.key).map_err(GatewayError::KeySuite)?;
-        let key_list = key.config().map_err(GatewayError::KeySuite)?.encode_list();
+        let key = KemPrivateKey::generate(&MLKEM768_X25519)?;
+        let key_id = key
+            .public_key()
+            .id()?
+            .as_bytes()
+            .first()
+            .copied()
+            .unwrap_or_default();
+        let key = GatewayKey::new(key_id, key).map_err(GatewayError::Key)?;
+        let key_list = key.config().map_err(GatewayError::Key)?.encode_list();
         let mut clients = HashMap::new();
         for client in options.clients {
             let id = client.key.id()?;
@@ -118,7 +125,6 @@ impl Gateway {
             clients,
             upstream: options.upstream,
             replay: Mutex::default(),
-            started: unix_seconds(),
             request_bytes_max: options.request_bytes_max,
         })
     }
@@ -205,18 +211,15 @@ impl Gateway {
         channel: &ChannelBinding,
     ) -> Result<Request, Refusal> {
         let request = Request::from_bhttp(bhttp)?;
-        let clock = Clock {
-            now: unix_seconds(),
-            remembers_since: self.started,
-        };
-        let verified = sign::verify_request(&request, channel, clock, |id| {
+        let now = unix_seconds();
+        let verified = sign::verify_request(&request, channel, now, |id| {
             self.clients.get(id).map(|client| &client.key)
         })?;
         let mut replay = self
             .replay
             .lock()
             .map_err(|_| Refusal::Replay(ReplayError::Full))?;
-        replay.admit(enc, &verified, clock.now)?;
+        replay.admit(enc, &verified, now)?;
         let client = self
             .clients
             .get(&verified.key)
@@ -251,9 +254,7 @@ impl Refusal {
         tracing::info!(reason = %self, "refused before the model");
         let (status, kind, code) = match self {
             Self::Message(_) => (400, "invalid_request_error", "message"),
-            Self::Sign(SignError::Date { .. } | SignError::BeforeStart) => {
-                (400, "invalid_request_error", "date")
-            }
+            Self::Sign(SignError::Date { .. }) => (400, "invalid_request_error", "date"),
             Self::Sign(_) => (401, "authentication_error", "signature"),
             Self::Replay(ReplayError::Seen) => (401, "authentication_error", "replay"),
             Self::Replay(_) => (503, "server_error", "replay_record_full"),

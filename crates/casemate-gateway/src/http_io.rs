@@ -1,11 +1,12 @@
 //! Between hyper's messages and ours.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use casemate_message::{MessageError, Request, Response, sign::SIGNATURE_FIELDS};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Fields that belong to one connection (RFC 9110, section 7.6.1), or that we set ourselves.
 const NOT_FORWARDED: [&str; 12] = [
@@ -27,6 +28,8 @@ const NOT_FORWARDED: [&str; 12] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
     TooLong,
+    /// Too much is being received at once.
+    Busy,
     Timeout,
     Broken,
 }
@@ -46,6 +49,55 @@ where
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLong),
         Ok(Err(_)) => Err(BodyError::Broken),
         Err(_) => Err(BodyError::Timeout),
+    }
+}
+
+/// Bytes of a permit of the budget.
+const PERMIT_BYTES: usize = 4096;
+
+/// A bound on what peers that are not yet known can make us hold.
+#[derive(Debug)]
+pub(crate) struct ByteBudget(Arc<Semaphore>);
+
+impl ByteBudget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes.div_ceil(PERMIT_BYTES))))
+    }
+
+    /// Reads a body piece by piece; each piece takes from the budget, and all goes back when the permits are dropped.
+    pub(crate) async fn read<B>(
+        &self,
+        mut body: B,
+        limit: usize,
+        patience: Duration,
+    ) -> Result<(Vec<u8>, Vec<OwnedSemaphorePermit>), BodyError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (mut content, mut held) = (Vec::new(), Vec::new());
+        let mut paid = 0usize;
+        let reading = async {
+            while let Some(frame) = body.frame().await {
+                let Ok(piece) = frame.map_err(|_| BodyError::Broken)?.into_data() else {
+                    continue;
+                };
+                let len = content.len().saturating_add(piece.len());
+                if len > limit {
+                    return Err(BodyError::TooLong);
+                }
+                let missing = len.saturating_sub(paid).div_ceil(PERMIT_BYTES);
+                let permits = u32::try_from(missing).map_err(|_| BodyError::TooLong)?;
+                let taken = Arc::clone(&self.0).try_acquire_many_owned(permits);
+                held.push(taken.map_err(|_| BodyError::Busy)?);
+                paid = paid.saturating_add(missing.saturating_mul(PERMIT_BYTES));
+                content.extend_from_slice(&piece);
+            }
+            Ok(())
+        };
+        tokio::time::timeout(patience, reading)
+            .await
+            .map_err(|_| BodyError::Timeout)??;
+        Ok((content, held))
     }
 }
 
@@ -111,4 +163,33 @@ pub(crate) fn to_upstream(
         .body(Full::from(request.content.clone()))?;
     restore_fields(&request.fields, plain.headers_mut());
     Ok(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(len: usize) -> Full<Bytes> {
+        Full::from(vec![1; len])
+    }
+
+    #[tokio::test]
+    async fn the_budget_is_taken_while_a_body_is_held_and_given_back_after() {
+        let budget = ByteBudget::new(10 * PERMIT_BYTES);
+        let read = async |len| {
+            budget
+                .read(body(len), 1 << 20, Duration::from_secs(1))
+                .await
+        };
+        let (content, held) = read(9 * PERMIT_BYTES).await.unwrap();
+        assert_eq!(content.len(), 9 * PERMIT_BYTES);
+        assert_eq!(read(2 * PERMIT_BYTES).await.err(), Some(BodyError::Busy));
+        drop(held);
+        assert_eq!(
+            read(2 * PERMIT_BYTES).await.unwrap().0.len(),
+            2 * PERMIT_BYTES
+        );
+        let long = budget.read(body(11), 10, Duration::from_secs(1)).await;
+        assert_eq!(long.err(), Some(BodyError::TooLong));
+    }
 }

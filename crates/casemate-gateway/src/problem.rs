@@ -1,7 +1,10 @@
 //! Answers that say no: RFC 9457 outside the encryption, `OpenAI`'s form inside.
 
 use casemate_message::{MessageError, Response};
-use http::{StatusCode, header::CONTENT_TYPE};
+use http::{
+    StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
+};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::json;
@@ -10,9 +13,11 @@ use serde_json::json;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     NotFound,
-    Method,
+    /// The methods that the path has.
+    Method(&'static str),
     MediaType,
     TooLong,
+    Busy,
     Timeout,
     UnknownKey,
     Replay,
@@ -28,7 +33,7 @@ impl Problem {
                 "about:blank",
                 "there is nothing at this path",
             ),
-            Self::Method => (
+            Self::Method(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "about:blank",
                 "this path has another method",
@@ -42,6 +47,11 @@ impl Problem {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "about:blank",
                 "request is too long",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "about:blank",
+                "too many requests are being received",
             ),
             Self::Timeout => (
                 StatusCode::REQUEST_TIMEOUT,
@@ -80,6 +90,11 @@ impl Problem {
             CONTENT_TYPE,
             http::HeaderValue::from_static("application/problem+json"),
         );
+        if let Self::Method(allowed) = self {
+            response
+                .headers_mut()
+                .insert(ALLOW, http::HeaderValue::from_static(allowed));
+        }
         response
     }
 }
@@ -113,9 +128,10 @@ mod tests {
     fn every_problem_has_the_status_of_the_specification() {
         let table = [
             (Problem::NotFound, 404),
-            (Problem::Method, 405),
+            (Problem::Method("GET"), 405),
             (Problem::MediaType, 415),
             (Problem::TooLong, 413),
+            (Problem::Busy, 503),
             (Problem::Timeout, 408),
             (Problem::UnknownKey, 400),
             (Problem::Replay, 400),

@@ -37,13 +37,15 @@ use crate::{
         GATEWAY_PATH, Gateway, KEY_DOCUMENT_PATH, KEYS_MEDIA_TYPE, REQUEST_MEDIA_TYPE,
         RESPONSE_MEDIA_TYPE,
     },
-    http_io::{self, BodyError},
+    http_io::{BodyError, ByteBudget},
     problem::Problem,
     tls::{GroupName, is_classical},
 };
 
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 1024;
+/// Most bytes of requests that are being received or opened at once.
+const RECEIVING_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// How long a handshake, a header or a body may take.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
@@ -97,6 +99,7 @@ pub async fn serve(
         acceptor: TlsAcceptor::from(Arc::new(options.tls)),
         slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         classical: AtomicU64::new(0),
+        budget: ByteBudget::new(RECEIVING_BYTES_MAX),
     });
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
@@ -126,6 +129,7 @@ struct Server {
     slots: Arc<Semaphore>,
     /// Connections without post-quantum key exchange since the start.
     classical: AtomicU64,
+    budget: ByteBudget,
 }
 
 impl Server {
@@ -146,8 +150,8 @@ impl Server {
             };
             server.note_group(stream.get_ref().1);
             let service = service_fn(|request| {
-                let gateway = Arc::clone(&server.gateway);
-                async move { Ok::<_, Infallible>(route(gateway, request).await) }
+                let server = Arc::clone(&server);
+                async move { Ok::<_, Infallible>(server.route(request).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -157,6 +161,48 @@ impl Server {
                 tracing::debug!(%error, "a connection broke off");
             }
         });
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        // hyper leaves out the content of an answer to HEAD.
+        let get = [Method::GET, Method::HEAD].contains(request.method());
+        let answer = match request.uri().path() {
+            GATEWAY_PATH if get => Ok(content(KEYS_MEDIA_TYPE, self.gateway.key_list().to_vec())),
+            GATEWAY_PATH if request.method() == Method::POST => self.protected(request).await,
+            KEY_DOCUMENT_PATH if get => self
+                .gateway
+                .key_document()
+                .map(|document| content("application/json", document)),
+            "/healthz" | "/readyz" if get => Ok(content("text/plain", b"ok\n".to_vec())),
+            GATEWAY_PATH => Err(Problem::Method("GET, HEAD, POST")),
+            KEY_DOCUMENT_PATH | "/healthz" | "/readyz" => Err(Problem::Method("GET, HEAD")),
+            _ => Err(Problem::NotFound),
+        };
+        answer.unwrap_or_else(Problem::response)
+    }
+
+    async fn protected(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Problem> {
+        let media_type = request.headers().get(CONTENT_TYPE);
+        let media_type = media_type.and_then(|value| value.to_str().ok());
+        if !media_type.is_some_and(|found| found.trim().eq_ignore_ascii_case(REQUEST_MEDIA_TYPE)) {
+            return Err(Problem::MediaType);
+        }
+        let limit = self.gateway.request_bytes_max;
+        let read = self
+            .budget
+            .read(request.into_body(), limit, BODY_PATIENCE)
+            .await;
+        let (sealed, _held) = read.map_err(|error| match error {
+            BodyError::TooLong => Problem::TooLong,
+            BodyError::Busy => Problem::Busy,
+            BodyError::Timeout => Problem::Timeout,
+            BodyError::Broken => Problem::Request,
+        })?;
+        let answer = Arc::clone(&self.gateway).handle(sealed).await?;
+        Ok(content(RESPONSE_MEDIA_TYPE, answer))
     }
 
     fn note_group(&self, connection: &rustls::ServerConnection) {
@@ -177,43 +223,6 @@ impl Server {
             tracing::debug!(group = %GroupName(group), "connected");
         }
     }
-}
-
-async fn route(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let get = request.method() == Method::GET;
-    let answer = match request.uri().path() {
-        GATEWAY_PATH if get => Ok(content(KEYS_MEDIA_TYPE, gateway.key_list().to_vec())),
-        GATEWAY_PATH if request.method() == Method::POST => protected(gateway, request).await,
-        KEY_DOCUMENT_PATH if get => gateway
-            .key_document()
-            .map(|document| content("application/json", document)),
-        "/healthz" | "/readyz" if get => Ok(content("text/plain", b"ok\n".to_vec())),
-        GATEWAY_PATH | KEY_DOCUMENT_PATH | "/healthz" | "/readyz" => Err(Problem::Method),
-        _ => Err(Problem::NotFound),
-    };
-    answer.unwrap_or_else(Problem::response)
-}
-
-async fn protected(
-    gateway: Arc<Gateway>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Problem> {
-    let media_type = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::as_bytes);
-    if media_type != Some(REQUEST_MEDIA_TYPE.as_bytes()) {
-        return Err(Problem::MediaType);
-    }
-    let limit = gateway.request_bytes_max;
-    let sealed = http_io::read_body(request.into_body(), limit, BODY_PATIENCE).await;
-    let sealed = sealed.map_err(|error| match error {
-        BodyError::TooLong => Problem::TooLong,
-        BodyError::Timeout => Problem::Timeout,
-        BodyError::Broken => Problem::Request,
-    })?;
-    let answer = gateway.handle(sealed.to_vec()).await?;
-    Ok(content(RESPONSE_MEDIA_TYPE, answer))
 }
 
 fn content(media_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {

@@ -32,6 +32,12 @@ pub enum MessageError {
         /// Most allowed.
         limit: usize,
     },
+    /// The method cannot be carried.
+    #[error("methods CONNECT and TRACE are not carried")]
+    Method,
+    /// The scheme is another than `https`.
+    #[error("scheme must be https")]
+    Scheme,
     /// A part of the message has bytes that HTTP does not allow there.
     #[error("{0} has bytes that are not allowed")]
     BadBytes(&'static str),
@@ -182,6 +188,13 @@ impl Request {
         if method.is_empty() || !method.bytes().all(token) {
             return Err(MessageError::BadBytes("method"));
         }
+        // Neither is about a resource: one opens a tunnel, the other echoes what only two ends may see.
+        if ["CONNECT", "TRACE"]
+            .iter()
+            .any(|name| method.eq_ignore_ascii_case(name))
+        {
+            return Err(MessageError::Method);
+        }
         let host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(&byte);
         if !authority.bytes().all(host) {
             return Err(MessageError::BadBytes("authority"));
@@ -246,7 +259,7 @@ impl Request {
             return Err(MessageError::WrongKind);
         };
         if scheme != b"https" {
-            return Err(MessageError::BadBytes("scheme"));
+            return Err(MessageError::Scheme);
         }
         let mut request = Self::new(
             text("method", method)?,
@@ -400,6 +413,18 @@ mod tests {
             let refused = Request::new("GET", "h", path, Vec::new()).unwrap_err();
             assert_eq!(refused, MessageError::BadBytes("path"), "{path}");
         }
+    }
+
+    #[test]
+    fn methods_that_are_not_about_a_resource_are_refused() {
+        for method in ["CONNECT", "TRACE", "trace"] {
+            let refused = Request::new(method, "h", "/", Vec::new()).unwrap_err();
+            assert_eq!(refused, MessageError::Method, "{method}");
+        }
+        assert_eq!(
+            Request::new("PATCH", "h", "/", Vec::new()).unwrap().method,
+            "PATCH"
+        );
     }
 
     #[test]

@@ -43,15 +43,12 @@ pub enum SignError {
     /// The key is not admitted.
     #[error("key {0} is not admitted")]
     UnknownKey(KeyId),
-    /// The date is too far from the clock, or before the gateway's start.
+    /// The date is too far from the clock.
     #[error("date is {seconds} seconds from the clock, at most {WINDOW_SECONDS} are allowed")]
     Date {
         /// Distance from the clock, in seconds.
         seconds: u64,
     },
-    /// The date is before the verifier began to remember what it saw.
-    #[error("date is before the gateway's start")]
-    BeforeStart,
     /// The content is not the one that was signed.
     #[error("content digest does not match")]
     Digest,
@@ -69,24 +66,12 @@ pub enum SignError {
     Crypto(#[from] casemate_crypto::Error),
 }
 
-/// When the verifier looks, in seconds since 1970 UTC.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    /// Now.
-    pub now: u64,
-    /// Since when replays are remembered; messages dated before are refused. Zero if nothing is remembered.
-    pub remembers_since: u64,
-}
-
-impl Clock {
-    fn check(self, date: u64) -> Result<(), SignError> {
-        let seconds = self.now.abs_diff(date);
-        if seconds > WINDOW_SECONDS {
-            return Err(SignError::Date { seconds });
-        }
-        if date < self.remembers_since {
-            return Err(SignError::BeforeStart);
-        }
+/// Checks a date against the clock, both in seconds since 1970 UTC.
+fn check_clock(now: u64, date: u64) -> Result<(), SignError> {
+    let seconds = now.abs_diff(date);
+    if seconds > WINDOW_SECONDS {
+        Err(SignError::Date { seconds })
+    } else {
         Ok(())
     }
 }
@@ -146,16 +131,16 @@ pub fn sign_response(
 pub fn verify_request<'k>(
     request: &Request,
     channel: &ChannelBinding,
-    clock: Clock,
+    now: u64,
     admitted: impl FnOnce(&KeyId) -> Option<&'k HttpVerifyingKey>,
 ) -> Result<Verified, SignError> {
-    check_date(&request.fields, clock)?;
+    check_date(&request.fields, now)?;
     check_digest_fields(&request.fields, &request.content, channel)?;
     verify(
         &Covered::request(request),
         &REQUEST_COMPONENTS,
         Purpose::REQUEST,
-        clock,
+        now,
         admitted,
     )
 }
@@ -168,18 +153,18 @@ pub fn verify_request<'k>(
 pub fn verify_response(
     response: &Response,
     channel: &ChannelBinding,
-    clock: Clock,
+    now: u64,
     key: &HttpVerifyingKey,
 ) -> Result<Verified, SignError> {
     let pinned = key.id()?;
-    check_date(&response.fields, clock)?;
+    check_date(&response.fields, now)?;
     check_digest_fields(&response.fields, &response.content, channel)?;
     let covered = Covered::response(response);
     verify(
         &covered,
         &RESPONSE_COMPONENTS,
         Purpose::RESPONSE,
-        clock,
+        now,
         |id| (*id == pinned).then_some(key),
     )
 }
@@ -214,14 +199,14 @@ fn push_all(fields: &mut Fields, (input, signature): (String, String)) -> Result
     Ok(())
 }
 
-fn check_date(fields: &Fields, clock: Clock) -> Result<(), SignError> {
+fn check_date(fields: &Fields, now: u64) -> Result<(), SignError> {
     let date = fields.single("date").ok_or(SignError::Field("date"))?;
     let date = httpdate::parse_http_date(date).map_err(|_| SignError::Malformed("date"))?;
     let date = date
         .duration_since(std::time::UNIX_EPOCH)
         .map_err(|_| SignError::Malformed("date"))?
         .as_secs();
-    clock.check(date)
+    check_clock(now, date)
 }
 
 fn check_digest_fields(
@@ -278,7 +263,7 @@ fn verify<'k>(
     covered: &Covered<'_>,
     components: &[&'static str],
     purpose: Purpose,
-    clock: Clock,
+    now: u64,
     admitted: impl FnOnce(&KeyId) -> Option<&'k HttpVerifyingKey>,
 ) -> Result<Verified, SignError> {
     let input = covered
@@ -292,7 +277,7 @@ fn verify<'k>(
             "the two signatures have different parameters",
         ));
     }
-    clock.check(c.created)?;
+    check_clock(now, c.created)?;
     let id: KeyId = c
         .key_id
         .parse()

@@ -6,7 +6,7 @@ mod tensor;
 
 use std::{collections::BTreeMap, fmt, io::Cursor, sync::Arc};
 
-use tract_onnx::prelude::*;
+use tract_onnx::{prelude::*, tract_hir::infer::Factoid};
 
 pub use tensor::{Data, ElementType, NamedTensor, TensorSpec};
 
@@ -85,14 +85,12 @@ impl Model {
             .iter()
             .map(|property| (property.key.clone(), property.value.clone()))
             .collect();
-        let parsed = onnx.parse(&proto, None).map_err(load_error)?;
-        let typed = parsed.model.into_typed().map_err(load_error)?;
-        let inputs = specs(&typed, &typed.inputs)?;
-        let outputs = specs(&typed, &typed.outputs)?;
-        let plan = typed
-            .into_optimized()
-            .and_then(IntoRunnable::into_runnable)
-            .map_err(load_error)?;
+        let model = onnx.parse(&proto, None).map_err(load_error)?.model;
+        let (plan, inputs, outputs) = match prepare(model.clone()) {
+            Ok(prepared) => prepared,
+            // Some models only have a known structure once the batch is fixed.
+            Err(_) => prepare(with_batch_of_one(model)?)?,
+        };
         Ok(Self {
             plan,
             inputs,
@@ -159,6 +157,40 @@ impl Model {
             })
             .collect()
     }
+}
+
+type Prepared = (Arc<TypedRunnableModel>, Vec<TensorSpec>, Vec<TensorSpec>);
+
+fn prepare(model: InferenceModel) -> Result<Prepared, ModelError> {
+    let typed = model.into_typed().map_err(load_error)?;
+    let inputs = specs(&typed, &typed.inputs)?;
+    let outputs = specs(&typed, &typed.outputs)?;
+    let plan = typed
+        .into_optimized()
+        .and_then(IntoRunnable::into_runnable)
+        .map_err(load_error)?;
+    Ok((plan, inputs, outputs))
+}
+
+/// Replaces every open dimension of the inputs by one.
+fn with_batch_of_one(mut model: InferenceModel) -> Result<InferenceModel, ModelError> {
+    let open = || ModelError::Load("an input has no known type or rank".to_owned());
+    for index in 0..model.inputs.len() {
+        let fact = model.input_fact(index).map_err(load_error)?;
+        let datum = fact.datum_type.concretize().ok_or_else(open)?;
+        if !fact.shape.is_open() {
+            let rank = fact.shape.rank().concretize().ok_or_else(open)?;
+            let dims = (0..usize::try_from(rank).map_err(load_error)?).map(|axis| {
+                let dim = fact.shape.dim(axis).and_then(|dim| dim.concretize());
+                dim.and_then(|dim| usize::try_from(dim.to_i64().ok()?).ok())
+                    .unwrap_or(1)
+            });
+            let shape: TVec<usize> = dims.collect();
+            let fixed = InferenceFact::dt_shape(datum, shape);
+            model.set_input_fact(index, fixed).map_err(load_error)?;
+        }
+    }
+    Ok(model)
 }
 
 fn specs(model: &TypedModel, outlets: &[OutletId]) -> Result<Vec<TensorSpec>, ModelError> {

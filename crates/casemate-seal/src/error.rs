@@ -52,6 +52,9 @@ pub enum Malformed {
     /// The FLOE parameters at the start are not those of the header.
     #[error("body parameters differ from the header")]
     BodyParameters,
+    /// The content type is not `type/subtype` in printable ASCII.
+    #[error("content type is not `type/subtype` in printable ASCII")]
+    ContentType,
     /// The private part names another content length than the header.
     #[error("private part disagrees with the header about the content length")]
     PrivateLength,
@@ -181,6 +184,9 @@ pub enum SealError {
         /// Largest allowed.
         limit: usize,
     },
+    /// The content type is not `type/subtype` in printable ASCII.
+    #[error("content type `{0}` is not `type/subtype` in printable ASCII")]
+    ContentType(String),
     /// Reading the content or writing the artifact failed.
     #[error("{what}")]
     Io {

@@ -10,6 +10,7 @@ mod recipients;
 use casemate_crypto::{encoding::KeyId, suite::SignatureSuite};
 use minicbor::{Decoder, Encoder, data::Type};
 
+pub(crate) use header::is_content_type;
 pub use header::{ArtifactId, Header};
 pub use private::Private;
 pub(crate) use private::{open_private, seal_private};
@@ -192,6 +193,14 @@ impl Tail {
     }
 }
 
+/// A text from outside, cut and made safe to show.
+fn printable(text: &str) -> String {
+    text.chars()
+        .filter(char::is_ascii_graphic)
+        .take(64)
+        .collect()
+}
+
 fn read_signature(d: &mut Decoder<'_>) -> Result<Option<SignatureRecord>, OpenError> {
     if d.datatype().map_err(cbor(SIGNATURE))? == Type::Null {
         d.null().map_err(cbor(SIGNATURE))?;
@@ -202,7 +211,7 @@ fn read_signature(d: &mut Decoder<'_>) -> Result<Option<SignatureRecord>, OpenEr
     let suite = casemate_crypto::suite::SIGNATURE_SUITES
         .into_iter()
         .find(|suite| suite.oid.to_string() == oid)
-        .ok_or_else(|| OpenError::UnknownSuite(oid.chars().take(64).collect()))?;
+        .ok_or_else(|| OpenError::UnknownSuite(printable(oid)))?;
     let key = key_id(d, SIGNATURE)?;
     let signature = d.bytes().map_err(cbor(SIGNATURE))?;
     check_limit(SIGNATURE, signature.len(), SIGNATURE_BYTES_MAX)?;

@@ -18,7 +18,7 @@ use crate::{
     parallel,
     wire::{
         ArtifactId, Header, Private, RecipientRecord, SignatureRecord, Tail, encode_recipients,
-        seal_private,
+        is_content_type, seal_private,
     },
 };
 
@@ -169,6 +169,10 @@ fn new_header(source: &impl ReadAt, options: &SealOptions<'_>) -> Result<Header,
             actual,
             limit,
         });
+    }
+    if !is_content_type(options.content_type) {
+        let shown = options.content_type.escape_debug().to_string();
+        return Err(SealError::ContentType(shown));
     }
     let bytes = source
         .byte_len()

@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
     step(
         context,
         "keys",
-        "5 key pairs in an encrypted store",
+        "4 key pairs in an encrypted store",
         started,
         "Argon2id, 64 MiB",
     );

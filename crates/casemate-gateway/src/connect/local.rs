@@ -1,8 +1,17 @@
 //! The local endpoint: plain HTTP in, sealed requests out.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use casemate_message::{Request, limits::REQUEST_BYTES_DEFAULT};
+use http::{
+    HeaderMap,
+    header::{HOST, ORIGIN},
+};
 use http_body_util::Full;
 use hyper::{
     body::{Bytes, Incoming},
@@ -48,6 +57,8 @@ pub async fn serve_connector(
     let failed = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     ready(listener.local_addr().map_err(failed)?);
+    // Elsewhere than on loopback the operator decides who may send; there is no name to compare with.
+    let only_local = address.ip().is_loopback();
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -63,7 +74,7 @@ pub async fn serve_connector(
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let connector = Arc::clone(&connector);
-                async move { Ok::<_, Infallible>(pass(&connector, request).await) }
+                async move { Ok::<_, Infallible>(pass(&connector, only_local, request).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -80,11 +91,56 @@ pub async fn serve_connector(
     Ok(())
 }
 
+/// Whether a name can only mean this machine.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let address = name.parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Refuses what a web page could send: by a name that leads here only for its browser, or from another origin.
+fn check_local(headers: &HeaderMap) -> Result<(), (u16, String)> {
+    let refuse = |what: &str| Err((403, format!("{what} is not this machine")));
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &http::HeaderValue| value.to_str())
+    };
+    match text(HOST) {
+        Some(Ok(host)) if is_loopback(host) => {}
+        _ => return refuse("Host"),
+    }
+    match text(ORIGIN) {
+        None => Ok(()),
+        Some(Ok(origin))
+            if origin
+                .split_once("://")
+                .is_some_and(|(_, host)| is_loopback(host)) =>
+        {
+            Ok(())
+        }
+        Some(_) => refuse("Origin"),
+    }
+}
+
 async fn pass(
     connector: &Connector,
+    only_local: bool,
     request: hyper::Request<Incoming>,
 ) -> hyper::Response<Full<Bytes>> {
-    match forward(connector, request).await {
+    let checked = if only_local {
+        check_local(request.headers())
+    } else {
+        Ok(())
+    };
+    let answer = match checked {
+        Ok(()) => forward(connector, request).await,
+        Err(refusal) => Err(refusal),
+    };
+    match answer {
         Ok(response) => response,
         Err((status, message)) => {
             tracing::info!(status, message, "not passed on");
@@ -104,7 +160,7 @@ async fn forward(
     let content = content.map_err(|error| match error {
         BodyError::TooLong => (413, format!("content exceeds {CONTENT_BYTES_MAX} bytes")),
         BodyError::Timeout => (408, "content did not arrive in time".to_owned()),
-        BodyError::Broken => (400, "content broke off".to_owned()),
+        BodyError::Busy | BodyError::Broken => (400, "content broke off".to_owned()),
     })?;
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let method = parts.method.as_str();
@@ -125,4 +181,57 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(host: &str, origin: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        origin.map(|origin| headers.insert(ORIGIN, origin.parse().unwrap()));
+        headers
+    }
+
+    #[test]
+    fn local_programs_pass_and_web_pages_do_not() {
+        for host in [
+            "127.0.0.1:8080",
+            "localhost",
+            "LOCALHOST:8080",
+            "[::1]:8080",
+            "127.1.2.3",
+        ] {
+            assert_eq!(check_local(&headers(host, None)), Ok(()), "{host}");
+        }
+        let local = headers("localhost:8080", Some("http://localhost:3000"));
+        assert_eq!(check_local(&local), Ok(()));
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "[::2]",
+            "",
+        ] {
+            assert_eq!(
+                check_local(&headers(host, None)).unwrap_err().0,
+                403,
+                "{host}"
+            );
+        }
+        for origin in [
+            "https://evil.example",
+            "null",
+            "http://localhost.evil.example",
+        ] {
+            let refused = check_local(&headers("localhost", Some(origin))).unwrap_err();
+            assert_eq!(
+                refused,
+                (403, "Origin is not this machine".to_owned()),
+                "{origin}"
+            );
+        }
+        assert_eq!(check_local(&HeaderMap::new()).unwrap_err().0, 403);
+    }
 }

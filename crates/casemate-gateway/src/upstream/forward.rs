@@ -70,7 +70,7 @@ impl HttpUpstream {
         let content = content.map_err(|error| match error {
             BodyError::TooLong => UpstreamError::TooLong,
             BodyError::Timeout => UpstreamError::Timeout,
-            BodyError::Broken => UpstreamError::Unreachable,
+            BodyError::Busy | BodyError::Broken => UpstreamError::Unreachable,
         })?;
         let mut response = Response::new(parts.status.as_u16(), content.to_vec())?;
         http_io::forwarded_fields(&parts.headers, &mut response.fields)?;

@@ -20,6 +20,13 @@ const NESTING_MAX: usize = 16;
 struct InferRequest {
     id: Option<String>,
     inputs: Vec<InputTensor>,
+    /// Outputs that are wanted; all if absent.
+    outputs: Option<Vec<OutputName>>,
+}
+
+#[derive(Deserialize)]
+struct OutputName {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -45,7 +52,6 @@ pub(super) fn model_metadata(loaded: &Loaded) -> Value {
     };
     json!({
         "name": loaded.name,
-        "versions": [loaded.version],
         "platform": "onnx",
         "inputs": loaded.model.inputs().iter().map(tensor).collect::<Vec<_>>(),
         "outputs": loaded.model.outputs().iter().map(tensor).collect::<Vec<_>>(),
@@ -81,8 +87,20 @@ fn infer_now(loaded: &Loaded, content: &[u8]) -> Result<Value, String> {
         .model
         .run(&inputs)
         .map_err(|error: ModelError| error.to_string())?;
+    let wanted = |tensor: &&NamedTensor| {
+        request
+            .outputs
+            .as_ref()
+            .is_none_or(|names| names.iter().any(|wanted| wanted.name == tensor.name))
+    };
+    for wanted in request.outputs.iter().flatten() {
+        if !outputs.iter().any(|tensor| tensor.name == wanted.name) {
+            return Err(format!("the model has no output `{}`", wanted.name));
+        }
+    }
     let outputs: Vec<_> = outputs
         .iter()
+        .filter(wanted)
         .map(|tensor| {
             json!({
                 "name": tensor.name,
@@ -141,10 +159,9 @@ pub(super) fn from_json(element: ElementType, values: &[&Value]) -> Option<Data>
     let floats = || values.iter().map(|value| value.as_f64());
     let integers = || values.iter().map(|value| value.as_i64());
     Some(match element {
-        #[expect(clippy::cast_possible_truncation, reason = "FP32 is asked for")]
         ElementType::Fp32 => Data::Fp32(
             floats()
-                .map(|v| v.map(|v| v as f32))
+                .map(|v| v.and_then(to_f32))
                 .collect::<Option<_>>()?,
         ),
         ElementType::Fp64 => Data::Fp64(floats().collect::<Option<_>>()?),
@@ -171,6 +188,15 @@ pub(super) fn from_json(element: ElementType, values: &[&Value]) -> Option<Data>
         ),
         _ => return None,
     })
+}
+
+/// The nearest FP32; `None` for a number that only infinity would be near to.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "rounding is what FP32 asks for"
+)]
+fn to_f32(value: f64) -> Option<f32> {
+    Some(value as f32).filter(|value| value.is_finite())
 }
 
 pub(super) fn to_json(data: &Data) -> Value {

@@ -123,7 +123,7 @@ impl Models {
         let path = request.path_only().to_owned();
         let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
         let known = |name: &str| self.get(name).cloned();
-        let get = request.method == "GET";
+        let get = ["GET", "HEAD"].contains(&request.method.as_str());
         let response = match segments.as_slice() {
             ["predict"] if request.method == "POST" => predict::answer(self, request).await?,
             ["v2"] if get => json_response(200, &kserve::server_metadata())?,
@@ -153,7 +153,12 @@ impl Models {
             | ["v2", "models", _]
             | ["v2", "models", _, "ready" | "infer"] => {
                 let message = format!("{} is not a method of {path}", request.method);
-                sealed_error(405, "invalid_request_error", "method", &message)?
+                let mut refusal = sealed_error(405, "invalid_request_error", "method", &message)?;
+                let post = path.ends_with("/infer") || path == "/predict";
+                refusal
+                    .fields
+                    .push("allow", if post { "POST" } else { "GET, HEAD" })?;
+                refusal
             }
             _ => sealed_error(
                 404,

@@ -41,7 +41,7 @@ pub(crate) fn models(directory: &Path, publisher: &SigningKey, key: &KemPrivateK
         segment_size: SegmentSize::default(),
         hash: HashAlgorithm::Blake3,
         created: 0,
-        content_type: "",
+        content_type: "model/onnx",
         private: &Private::default(),
     };
     let file = std::fs::File::create(&artifact).unwrap();
@@ -65,7 +65,6 @@ pub(crate) async fn start(groups: &[&str], fallback: Fallback) -> Running {
     let identity = HttpSigningKey::generate().unwrap();
     let gateway_key = public(&identity);
     let gateway = Gateway::new(GatewayOptions {
-        key: KemPrivateKey::generate(&suite::MLKEM768_X25519).unwrap(),
         identity,
         clients: vec![Client {
             name: "test".into(),

@@ -46,6 +46,15 @@ impl fmt::Display for ArtifactId {
     }
 }
 
+/// Whether a text may stand as a content type: `type/subtype`, printable ASCII, so that it can be shown anywhere.
+pub(crate) fn is_content_type(text: &str) -> bool {
+    let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    printable
+        && text
+            .split_once('/')
+            .is_some_and(|(main, rest)| !main.is_empty() && !rest.is_empty())
+}
+
 /// What is fixed when an artifact is sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -150,6 +159,9 @@ impl Header {
         expect_key(d, 6, HEADER)?;
         let content_type = d.str().map_err(cbor(HEADER))?;
         check_limit("content type", content_type.len(), CONTENT_TYPE_BYTES_MAX)?;
+        if !is_content_type(content_type) {
+            return Err(Malformed::ContentType.into());
+        }
         let header = Self {
             id,
             hash,

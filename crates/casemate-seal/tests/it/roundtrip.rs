@@ -135,7 +135,7 @@ fn sealing_without_or_with_doubled_recipients_is_refused() {
         segment_size: SegmentSize::default(),
         hash: HashAlgorithm::Blake3,
         created: 0,
-        content_type: "",
+        content_type: "a/b",
         private: &private,
     };
     let sink = Mutex::new(Vec::new());
@@ -157,6 +157,22 @@ fn sealing_without_or_with_doubled_recipients_is_refused() {
         refused.to_string(),
         "content type of 256 bytes exceeds the limit of 255"
     );
+    for bad in [
+        "",
+        "model",
+        "/x",
+        "x/",
+        "a/b\nsigned by",
+        "a/\u{1b}[8m",
+        "ä/b",
+    ] {
+        options.content_type = bad;
+        let refused = seal(&content(1), &sink, &options, &|_| ()).unwrap_err();
+        assert!(
+            matches!(refused, SealError::ContentType(_)),
+            "{bad:?}: {refused}"
+        );
+    }
 }
 
 #[test]

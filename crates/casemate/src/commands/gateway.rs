@@ -2,7 +2,7 @@
 
 mod config;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, io::IsTerminal, path::Path, sync::Arc};
 
 use casemate_crypto::SecretBytes;
 use casemate_gateway::{
@@ -60,7 +60,6 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
         None => Upstream::Models(load_models(&config, &base, &mut keyring)?),
     };
     let gateway = Gateway::new(Options {
-        key: keyring.kem(&config.encryption_key)?,
         identity: keyring.http_signer(&config.identity)?,
         clients,
         upstream,
@@ -91,6 +90,7 @@ pub(crate) fn init_logging() {
     // A second call, as in a demonstration that runs both ends, changes nothing.
     _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .try_init();
 }

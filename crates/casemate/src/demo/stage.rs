@@ -29,10 +29,9 @@ use super::Sample;
 use crate::fault::{Fault, Outcome};
 
 /// The story's keys, by name and suite.
-const NAMES: [(&str, &str); 5] = [
+const NAMES: [(&str, &str); 4] = [
     ("model", "mlkem1024-p384"),
     ("publisher", "mldsa87-p384"),
-    ("gateway", "mlkem768-x25519"),
     ("gateway-identity", "http-ed25519-mldsa65"),
     ("client", "http-ed25519-mldsa65"),
 ];
@@ -41,7 +40,6 @@ const NAMES: [(&str, &str); 5] = [
 pub(super) struct Keys {
     pub(super) model: KemPrivateKey,
     pub(super) publisher: SigningKey,
-    gateway: KemPrivateKey,
     gateway_identity: HttpSigningKey,
     /// The client's key twice: the connector owns one, the attacks use the other.
     clients: [HttpSigningKey; 2],
@@ -81,7 +79,6 @@ impl Keys {
         Ok(Self {
             model: kem("model")?,
             publisher,
-            gateway: kem("gateway")?,
             gateway_identity: http("gateway-identity")?,
             clients: [http("client")?, http("client")?],
             scale: http("gateway-identity")?,
@@ -143,7 +140,6 @@ impl Stage {
         let gateway_key = verifying(&keys.gateway_identity)?;
         let [connector_identity, client] = keys.clients;
         let gateway = Gateway::new(GatewayOptions {
-            key: keys.gateway,
             identity: keys.gateway_identity,
             clients: vec![Client {
                 name: "demo".to_owned(),

@@ -17,8 +17,6 @@ const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
     pub(super) listen: SocketAddr,
-    /// Name of the key that opens requests, suite `mlkem768-x25519`.
-    pub(super) encryption_key: String,
     /// Name of the key that signs responses, kind `http`.
     pub(super) identity: String,
     #[serde(default = "request_bytes_default")]

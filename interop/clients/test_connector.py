@@ -1,0 +1,250 @@
+"""Plain clients through the connector, and any HTTP server as upstream."""
+
+import base64
+import json
+import os
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import support
+import upstream as upstream_server
+import wire
+from support import debian_curl, urllib_call
+from test_clients import correct, infer_body, digits_of, error_of, predict, IMAGES, LABELS, MIB, WRONG_MAX
+
+
+# --- 6: plain clients and the connector -------------------------------------------------------------------------------
+
+
+def test_curl_through_the_connector(connector):
+    body = json.dumps({"instances": IMAGES})
+    done = debian_curl("-H", "content-type: application/json", "-d", body, f"{connector.url}/predict")
+    assert done.returncode == 0, done.stderr
+    assert correct(json.loads(done.stdout)["predictions"], LABELS)
+    chunked = ["-H", "content-type: application/json", "-H", "transfer-encoding: chunked", "-d"]
+    done = debian_curl(*chunked, json.dumps(infer_body(IMAGES)), f"{connector.url}/v2/models/digits/infer")
+    assert correct(digits_of(json.loads(done.stdout)["outputs"][0]), LABELS)
+    done = debian_curl("-i", f"{connector.url}/v2/health/ready")
+    assert done.stdout.startswith("HTTP/1.1 200") and '{"ready":true}' in done.stdout
+    head = debian_curl("--head", f"{connector.url}/v2/health/ready")
+    assert (head.returncode, head.stderr) == (0, "")
+
+
+def test_urllib_through_the_connector(connector):
+    answer = urllib_call(f"{connector.url}/predict", {"instances": IMAGES, "model": "digits"})
+    assert answer.status == 200
+    assert correct(answer.json()["predictions"], LABELS)
+    answer = urllib_call(f"{connector.url}/v2/models/digits/infer", infer_body(IMAGES))
+    assert correct(digits_of(answer.json()["outputs"][0]), LABELS)
+    ready = urllib_call(f"{connector.url}/v2/health/ready")
+    assert (ready.status, ready.json()) == (200, {"ready": True})
+    for name in ("signature", "signature-input", "casemate-channel"):
+        assert ready.all(name) == []
+
+
+def test_errors_through_the_connector(connector):
+    for path, body in (
+        ("/v2/models/other", None),
+        ("/v2/models/other/infer", infer_body(IMAGES[:1])),
+        ("/predict", {"instances": IMAGES[:1], "model": "other"}),
+    ):
+        answer = urllib_call(connector.url + path, body)
+        assert answer.status == 404, (path, answer)
+        assert set(answer.json()["error"]) == {"message", "type", "code"}
+    for body in (b"{", {"instances": [[1, 2, 3]]}, {"instances": "no"}, {"instances": []}, {}):
+        answer = urllib_call(f"{connector.url}/predict", body)
+        assert answer.status == 400, (body, answer)
+        assert answer.json()["error"]["message"]
+
+
+def test_fifty_at_once(connector):
+    images = support.samples(50)
+
+    def one(sample: dict) -> bool:
+        answer = urllib_call(f"{connector.url}/predict", {"instances": [sample["image"]]})
+        assert answer.status == 200, answer
+        return answer.json()["predictions"] == [sample["label"]]
+
+    with ThreadPoolExecutor(50) as pool:
+        right = list(pool.map(one, images))
+    assert right.count(False) <= WRONG_MAX
+
+
+def eventually_ready(connector) -> bool:
+    """Requests dated before the gateway's start are refused, and the start may be within this second."""
+    end = time.monotonic() + 3
+    while (status := urllib_call(f"{connector.url}/v2/health/ready").status) != 200 and time.monotonic() < end:
+        time.sleep(0.2)
+    return status == 200
+
+
+def test_stopped_gateway(site, gateway):
+    own = site.gateway()
+    try:
+        with site.connector(own.url) as connector:
+            assert urllib_call(f"{connector.url}/v2/health/ready").status == 200
+            port = own.port
+            own.stop()
+            answer = urllib_call(f"{connector.url}/predict", {"instances": IMAGES[:1]})
+            assert answer.status == 502
+            error = answer.json()["error"]
+            assert set(error) == {"message", "type", "code"} and error["message"]
+            own = site.gateway(port=port)
+            assert eventually_ready(connector)
+    finally:
+        own.stop()
+
+
+def test_connector_follows_a_new_encryption_key(site, gateway):
+    with site.gateway() as old, site.connector(old.url) as connector:
+        old.stop()
+        with site.gateway(port=old.port):
+            assert eventually_ready(connector), urllib_call(f"{connector.url}/v2/health/ready")
+
+
+def test_connector_refuses_another_gateway(site, gateway):
+    command = [support.BINARY, *site.connect_arguments(gateway.url, "other-gateway")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=support.clean_environment())
+    assert done.returncode != 0
+    assert done.stdout + done.stderr
+
+
+# --- 7: any HTTP server as upstream -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def echo():
+    with upstream_server.Echo() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def forwarding(site, gateway, echo):
+    with site.gateway(upstream=echo.url) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def forwarded(site, forwarding):
+    with site.connector(forwarding.url) as service:
+        yield service.url
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_upstream_sees_the_request(forwarded, method):
+    path = "/v1/a%20b/c;d=e?x=1&y=%2F&z"
+    body = None if method in ("GET", "OPTIONS") else b"\x00binary\xff"
+    headers = {"Content-Type": "application/x-test", "X-Custom": "some value", "Authorization": "Bearer secret"}
+    answer = urllib_call(forwarded + path, body, method, headers)
+    assert answer.status == 200, answer
+    seen = answer.json()
+    assert (seen["method"], seen["path"]) == (method, path)
+    assert base64.b64decode(seen["body"]) == (body or b"")
+    fields = {name.lower(): value for name, value in seen["headers"]}
+    assert (fields["x-custom"], fields["authorization"]) == ("some value", "Bearer secret")
+    assert body is None or fields["content-type"] == "application/x-test"
+
+
+def test_signature_fields_do_not_reach_the_upstream(forwarded):
+    names = {name.lower() for name, _ in urllib_call(f"{forwarded}/echo", b"x").json()["headers"]}
+    assert not names & {"signature", "signature-input", "casemate-channel", "content-digest"}, names
+
+
+def test_hop_by_hop_fields_are_stripped(forwarded):
+    hops = ["Connection: close, X-Hop", "X-Hop: 1", "TE: trailers", "Keep-Alive: timeout=5", "Proxy-Connection: close"]
+    hops += ["Proxy-Authorization: Basic eDp5", "Upgrade: h2c", "X-Stays: 1"]
+    arguments = [part for hop in hops for part in ("-H", hop)]
+    seen = json.loads(debian_curl(*arguments, f"{forwarded}/echo").stdout)
+    fields = {name.lower(): value for name, value in seen["headers"]}
+    assert fields["x-stays"] == "1"
+    stripped = {"x-hop", "te", "keep-alive", "proxy-connection", "proxy-authorization", "upgrade"}
+    assert not stripped & fields.keys(), fields
+    assert "x-hop" not in fields.get("connection", "").lower()
+
+
+def test_fields_of_the_local_client_cannot_pose_as_protection(forwarded):
+    headers = {"Signature": "c=:AAAA:", "Signature-Input": "c=()", "Casemate-Channel": ":AAAA:", "Content-Digest": "x"}
+    answer = urllib_call(f"{forwarded}/echo", headers=headers)
+    assert answer.status in (200, 400), answer
+    if answer.status == 200:
+        names = {name.lower() for name, _ in answer.json()["headers"]}
+        assert not names & {"signature", "signature-input", "casemate-channel"}, names
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 301, 304, 400, 401, 404, 418, 429, 500, 503])
+def test_status_passes(forwarded, status):
+    answer = urllib_call(f"{forwarded}/status/{status}")
+    assert answer.status == status
+    assert answer.all("x-upstream") == ["here"]
+    if status not in (204, 304):
+        assert answer.body == f"status {status}".encode()
+
+
+def test_fields_of_the_upstream(forwarded):
+    answer = urllib_call(f"{forwarded}/fields")
+    assert answer.all("set-cookie") == ["a=1", "b=2; Path=/"]
+    assert answer.all("location") == ["/elsewhere"]
+    assert answer.all("x-hop") == [] and answer.all("keep-alive") == []
+    assert answer.all("content-type") == ["text/x-test; charset=utf-8"]
+    assert answer.all("content-length") == ["6"]
+
+
+def test_head_passes(forwarded):
+    answer = urllib_call(f"{forwarded}/echo", method="HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_large_content_both_ways(forwarded):
+    body = os.urandom(8 * MIB)
+    answer = urllib_call(f"{forwarded}/echo", body, headers={"content-type": "application/octet-stream"})
+    assert base64.b64decode(answer.json()["body"]) == body
+
+
+def test_a_path_cannot_choose_another_upstream(site, forwarding, echo):
+    """`base` and path are put together as text somewhere, so a path that is none must be refused before."""
+    client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
+    with upstream_server.Echo() as other:
+        for path in (f"@127.0.0.1:{other.port}/", f"http://127.0.0.1:{other.port}/", "", "*", "relative", "0/"):
+            answer = client.send(wire.Request("GET", path, client.authority))
+            assert answer.status in (400, 401), (path, answer)
+        assert other.count == 0
+
+
+def test_connect_is_no_request_to_forward(site, forwarding, echo):
+    client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
+    before = echo.count
+    answer = client.send(wire.Request("CONNECT", "/echo", client.authority))
+    assert answer.status in (400, 405, 501), answer
+    assert echo.count == before
+
+
+def test_framing_fields_inside_do_not_reach_the_upstream(site, forwarding):
+    """A `content-length` or `transfer-encoding` inside would let a message be cut in two there."""
+    client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
+    for name, value in (("content-length", "3"), ("transfer-encoding", "chunked"), ("host", "evil.example")):
+        answer = client.send(wire.Request("POST", "/echo", client.authority, [(name, value)], b"0123456789"))
+        if answer.status == 200:
+            seen = answer.json()
+            assert base64.b64decode(seen["body"]) == b"0123456789"
+            assert [name.lower(), value] not in [[other.lower(), text] for other, text in seen["headers"]]
+        else:
+            error_of(answer, 400)
+
+
+def test_unsigned_does_not_reach_the_upstream(site, forwarding, echo):
+    client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
+    before = echo.count
+    error_of(client.exchange(wire.Exchange(client.config), client.request("GET", "/echo").encode()), 401)
+    assert echo.count == before
+
+
+def test_upstream_down(site, gateway):
+    with upstream_server.Echo() as server:
+        url = server.url
+    with site.gateway(upstream=url) as own, site.connector(own.url) as connector:
+        answer = urllib_call(f"{connector.url}/echo")
+        assert answer.status == 502
+        assert set(answer.json()["error"]) == {"message", "type", "code"}
