@@ -3,7 +3,7 @@
 //! | task | entry |
 //! |---|---|
 //! | open sealed models for serving | [`Models::load`] |
-//! | serve | [`Gateway`], then [`serve`] |
+//! | serve | [`Gateway`], then [`serve()`] |
 //! | speak to a gateway | [`Connector`], then [`serve_connector`] or [`Connector::send`] |
 //! | TLS with hybrid groups | [`tls`] |
 

@@ -1,7 +1,7 @@
 //! Sealed artifacts: any content encrypted to hybrid public keys, signed by its publisher, readable at random.
 //!
 //! The format is `spec/sealed-artifact.md`, version 1. This crate does no network, reads no clock and no environment; bytes
-//! come and go through [`ReadAt`] and [`WriteAt`], and [`file`] is the one module that touches the local file system.
+//! come and go through [`ReadAt`] and [`WriteAt`], and [`mod@file`] is the one module that touches the local file system.
 //!
 //! | task | entry |
 //! |---|---|

@@ -14,6 +14,9 @@ use proptest::prelude::*;
 
 const NOW: u64 = 1_800_000_000;
 
+/// Changes a request on its way.
+type Bend = fn(&mut Request);
+
 fn gateway() -> GatewayKey {
     GatewayKey::new(1, KemPrivateKey::generate(&MLKEM768_X25519).unwrap()).unwrap()
 }
@@ -94,7 +97,6 @@ fn every_change_to_a_signed_request_is_refused() {
     sign::sign_request(&mut signed, &key, &channel, NOW).unwrap();
     assert_eq!(verify(&signed, &channel, &key).unwrap().expires, NOW + 301);
 
-    type Bend = fn(&mut Request);
     let bent: [(&str, Bend); 5] = [
         ("method", |r| r.method = "PUT".into()),
         ("authority", |r| r.authority = "other:8443".into()),

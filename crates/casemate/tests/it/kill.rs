@@ -25,7 +25,7 @@ fn killed(house: &House, arguments: &[&str], after: Duration) -> bool {
 
 /// Moments spread over the time the command takes.
 fn moments() -> impl Iterator<Item = Duration> {
-    (0..ROUNDS).map(|round| Duration::from_millis(90 + round * 17))
+    (0..ROUNDS).map(|round| Duration::from_millis(90u64.saturating_add(round.saturating_mul(17))))
 }
 
 #[test]

@@ -1,10 +1,6 @@
 //! The binary as a user sees it: arguments, exit code, standard output, standard error, files.
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation fails the test")]
-#![expect(
-    clippy::indexing_slicing,
-    reason = "a failed expectation fails the test"
-)]
 
 mod artifacts;
 mod keys;
