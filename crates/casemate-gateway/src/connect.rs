@@ -83,6 +83,12 @@ pub enum ConnectError {
     Message(#[from] MessageError),
 }
 
+impl ConnectError {
+    fn was_not_opened(&self) -> bool {
+        matches!(self, Self::Refused { kind, .. } if NOT_OPENED.contains(&kind.as_str()))
+    }
+}
+
 /// What a connector needs.
 pub struct ConnectorOptions {
     /// The gateway, `https://host:port`.
@@ -168,10 +174,14 @@ impl Connector {
         let keys = self.keys().await?;
         match self.send_with(&keys, request.clone()).await {
             // The gateway has a new key, as after a restart; the request was not opened, so it can be sent again.
-            Err(ConnectError::Refused { kind, .. }) if NOT_OPENED.contains(&kind.as_str()) => {
+            Err(refusal @ ConnectError::Refused { .. }) if refusal.was_not_opened() => {
                 self.keys.write().await.take();
-                let keys = self.keys().await?;
-                self.send_with(&keys, request).await
+                let fresh = self.keys().await?;
+                // Under the same key the refusal may be somebody's in between, and the request executed already.
+                if fresh.config.encode_list() == keys.config.encode_list() {
+                    return Err(refusal);
+                }
+                self.send_with(&fresh, request).await
             }
             other => other,
         }

@@ -19,6 +19,9 @@ pub enum UpstreamError {
     /// The upstream's URL is no `http` or `https` URL, or has a query.
     #[error("`{0}` is not an http or https URL without query")]
     BadUrl(String),
+    /// The path could leave the upstream's base.
+    #[error("the path climbs out of the upstream")]
+    Path,
     /// The server could not be reached or broke off.
     #[error("the upstream cannot be reached")]
     Unreachable,
@@ -35,10 +38,10 @@ pub enum UpstreamError {
 
 impl UpstreamError {
     pub(crate) fn response(&self) -> Result<Response, MessageError> {
-        let status = if matches!(self, Self::Timeout) {
-            504
-        } else {
-            502
+        let status = match self {
+            Self::Timeout => 504,
+            Self::Path => 400,
+            _ => 502,
         };
         sealed_error(status, "upstream_error", "upstream", &self.to_string())
     }

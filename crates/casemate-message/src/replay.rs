@@ -41,6 +41,8 @@ pub struct ReplayRecord {
     seen: HashMap<Mark, u64>,
     by_expiry: BTreeMap<u64, Vec<Mark>>,
     limit: usize,
+    /// Latest time seen; the clock may step back, what was forgotten stays forgotten.
+    floor: u64,
 }
 
 impl Default for ReplayRecord {
@@ -56,6 +58,7 @@ impl ReplayRecord {
             seen: HashMap::new(),
             by_expiry: BTreeMap::new(),
             limit,
+            floor: 0,
         }
     }
 
@@ -70,7 +73,12 @@ impl ReplayRecord {
     ///
     /// [`ReplayError`]; nothing is recorded then.
     pub fn admit(&mut self, enc: &[u8], verified: &Verified, now: u64) -> Result<(), ReplayError> {
-        self.forget_before(now);
+        self.floor = self.floor.max(now);
+        self.forget_before(self.floor);
+        // It may have been admitted and forgotten before the clock stepped back.
+        if verified.expires < self.floor {
+            return Err(ReplayError::Seen);
+        }
         let marks = [enc_mark(enc), nonce_mark(&verified.key, &verified.nonce)];
         if marks.iter().any(|mark| self.seen.contains_key(mark)) {
             return Err(ReplayError::Seen);
@@ -125,6 +133,18 @@ mod tests {
             Err(ReplayError::Seen)
         );
         assert_eq!(record.admit(b"other", &verified("n2", 100), 0), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_does_not_admit_what_was_forgotten() {
+        let mut record = ReplayRecord::default();
+        record.admit(b"a", &verified("a", 10), 0).unwrap();
+        record.admit(b"b", &verified("b", 50), 30).unwrap();
+        assert!(!record.has_seen(b"a"));
+        assert_eq!(
+            record.admit(b"a", &verified("a", 10), 5),
+            Err(ReplayError::Seen)
+        );
     }
 
     #[test]

@@ -55,6 +55,9 @@ impl HttpUpstream {
     }
 
     pub(super) async fn answer(&self, request: Request) -> Result<Response, UpstreamError> {
+        if leaves_base(request.path_only()) {
+            return Err(UpstreamError::Path);
+        }
         let uri = format!("{}{}", self.base, request.path).parse::<Uri>();
         let unreachable = || UpstreamError::Unreachable;
         let plain = uri
@@ -75,5 +78,38 @@ impl HttpUpstream {
         let mut response = Response::new(parts.status.as_u16(), content.to_vec())?;
         http_io::forwarded_fields(&parts.headers, &mut response.fields)?;
         Ok(response)
+    }
+}
+
+/// Whether an upstream that normalises paths could answer from outside the base.
+fn leaves_base(path: &str) -> bool {
+    let plain = path
+        .to_ascii_lowercase()
+        .replace("%2e", ".")
+        .replace("%2f", "/")
+        .replace("%5c", "/");
+    plain.contains('\\') || plain.split('/').any(|segment| segment == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_climb_are_refused() {
+        for path in [
+            "/../x",
+            "/a/..",
+            "/%2e%2E/x",
+            "/a%2f..%2fx",
+            "/a/.%2e/x",
+            "/a\\..\\x",
+            "/..%5cx",
+        ] {
+            assert!(leaves_base(path), "{path}");
+        }
+        for path in ["/", "/v1/models", "/a..b/...", "/x/.well-known"] {
+            assert!(!leaves_base(path), "{path}");
+        }
     }
 }
