@@ -74,7 +74,7 @@ def test_fifty_at_once(connector):
 
 
 def eventually_ready(connector) -> bool:
-    """Requests dated before the gateway's start are refused, and the start may be within this second."""
+    """Waits until the connector is ready; it may have to fetch a restarted gateway's keys first."""
     end = time.monotonic() + 3
     while (status := urllib_call(f"{connector.url}/v2/health/ready").status) != 200 and time.monotonic() < end:
         time.sleep(0.2)

@@ -169,9 +169,8 @@ impl<'a> Keyring<'a> {
                 ))
             });
         }
-        if named.contains('/')
-            || named.contains('.') && self.context.store_path()?.exists().eq(&false)
-        {
+        // No key name has a slash, so this can only be a file.
+        if named.contains('/') {
             return Err(Fault::new(
                 Outcome::Io,
                 format!("there is no key file {named}"),
