@@ -26,6 +26,8 @@ use crate::{
 
 /// How long a signed key document is valid, in seconds.
 const KEY_DOCUMENT_SECONDS: u64 = 24 * 3600;
+/// How long a signed key document is given out, in seconds.
+const KEY_DOCUMENT_KEPT_SECONDS: u64 = 60;
 /// A client's clock may be a little behind ours.
 const KEY_DOCUMENT_LEAD_SECONDS: u64 = 300;
 
@@ -78,6 +80,8 @@ pub struct Gateway {
     clients: HashMap<KeyId, Client>,
     upstream: Upstream,
     replay: Mutex<ReplayRecord>,
+    /// When the key document was signed, and the document.
+    document: Mutex<Option<(u64, Vec<u8>)>>,
     pub(crate) request_bytes_max: usize,
 }
 
@@ -125,6 +129,7 @@ impl Gateway {
             clients,
             upstream: options.upstream,
             replay: Mutex::default(),
+            document: Mutex::default(),
             request_bytes_max: options.request_bytes_max,
         })
     }
@@ -134,12 +139,20 @@ impl Gateway {
         &self.key_list
     }
 
-    /// The signed key document, fresh.
+    /// The signed key document. It is signed anew once a minute at most, because anybody may ask for it.
     pub(crate) fn key_document(&self) -> Result<Vec<u8>, Problem> {
         let now = unix_seconds();
+        let mut kept = self.document.lock().map_err(|_| Problem::Internal)?;
+        let fresh = |signed_at: u64| now.abs_diff(signed_at) < KEY_DOCUMENT_KEPT_SECONDS;
+        if let Some((_, document)) = kept.as_ref().filter(|(signed_at, _)| fresh(*signed_at)) {
+            return Ok(document.clone());
+        }
         let from = now.saturating_sub(KEY_DOCUMENT_LEAD_SECONDS);
         let until = now.saturating_add(KEY_DOCUMENT_SECONDS);
-        keydoc::create(&self.key_list, from, until, &self.identity).map_err(|_| Problem::Internal)
+        let document = keydoc::create(&self.key_list, from, until, &self.identity)
+            .map_err(|_| Problem::Internal)?;
+        *kept = Some((now, document.clone()));
+        Ok(document)
     }
 
     /// Answers one encapsulated request.
