@@ -21,7 +21,7 @@ from sealed_reader import MAX_GAP, MAX_TAIL, SealedError, read
 from sealed_writer import KeyFile, Raw, assemble, cbor, cbor_head, footer, new_kem_key, new_signing_key, seal
 from standards import KEMS, SIGNATURES
 
-KEM_NAMES = ["mlkem1024-p384", "mlkem768-x25519", "mlkem768-p256", "mlkem1024"]
+KEM_NAMES = ["mlkem1024-p384", "mlkem768-x25519", "mlkem768-p256", "mlkem1024", "mlkem1024-x25519"]
 SIGN_NAMES = ["mldsa87-p384", "mldsa65-ed25519", "mldsa65-p384", "mldsa87"]
 SIZES = [0, 1, 65535, 65536, 65537, 300000]
 

@@ -1,4 +1,4 @@
-//! Signatures: LAMPS composites, of which both halves must hold, and pure ML-DSA.
+//! Signatures: LAMPS composites, of which both halves must hold, pure ML-DSA, and SLH-DSA.
 //!
 //! A composite's halves sign `Prefix || Label || len(ctx) || ctx || SHA-512(M)`, the ML-DSA half with the label as its context, so
 //! neither half is a signature on `M` by itself and neither can be taken out and presented alone.
@@ -8,9 +8,10 @@
 //!
 //! # Source
 //!
-//! draft-ietf-lamps-pq-composite-sigs-19; FIPS 204.
+//! draft-ietf-lamps-pq-composite-sigs-19; FIPS 204; FIPS 205.
 
 mod http;
+mod slh;
 mod trad;
 
 use std::fmt;
@@ -19,21 +20,16 @@ use aws_lc_rs::digest::{SHA512, digest};
 use casemate_awslc::{MlDsa, MlDsaPublicKey, MlDsaSigningKey};
 
 pub use http::{HTTP_SUITE_NAME, HttpSignatures, HttpSigningKey, HttpVerifyingKey};
+pub use slh::{SlhDsa, SlhPublicKey, SlhSigningKey};
 pub(crate) use trad::{TradPublicKey, TradSigningKey};
 
 use crate::{
-    Error, Purpose, Secret,
+    Error, Purpose, Secret, SecretBytes,
     suite::{SignatureConstruction, SignatureSuite},
 };
 
 /// First bytes of everything a composite's halves sign.
 pub const COMPOSITE_PREFIX: &[u8; 32] = b"CompositeAlgorithmSignatures2025";
-
-fn ml_dsa(suite: &SignatureSuite) -> MlDsa {
-    match suite.construction {
-        SignatureConstruction::Composite { pq, .. } | SignatureConstruction::Pure(pq) => pq,
-    }
-}
 
 /// `M'` of the draft.
 fn composite_message(label: &[u8], context: &[u8], message: &[u8]) -> Result<Vec<u8>, Error> {
@@ -51,12 +47,35 @@ fn composite_message(label: &[u8], context: &[u8], message: &[u8]) -> Result<Vec
     .concat())
 }
 
+/// The private halves of a key, by construction.
+enum Signer {
+    Composite {
+        seed: Secret<{ MlDsa::SEED_BYTES }>,
+        pq: MlDsaSigningKey,
+        trad: TradSigningKey,
+        label: &'static [u8],
+    },
+    Pure {
+        seed: Secret<{ MlDsa::SEED_BYTES }>,
+        pq: MlDsaSigningKey,
+    },
+    HashBased(SlhSigningKey),
+}
+
+/// What a private key file stores, for encoding.
+pub(crate) enum PrivateParts<'a> {
+    /// ML-DSA seed and classical private key.
+    Composite(&'a Secret<{ MlDsa::SEED_BYTES }>, &'a SecretBytes),
+    /// ML-DSA seed.
+    Pure(&'a Secret<{ MlDsa::SEED_BYTES }>),
+    /// The whole SLH-DSA private key.
+    HashBased(&'a SecretBytes),
+}
+
 /// A private signing key.
 pub struct SigningKey {
     suite: &'static SignatureSuite,
-    seed: Secret<{ MlDsa::SEED_BYTES }>,
-    pq: MlDsaSigningKey,
-    trad: Option<TradSigningKey>,
+    signer: Signer,
     public: VerifyingKey,
 }
 
@@ -67,51 +86,51 @@ impl SigningKey {
     ///
     /// [`Error::Randomness`] if the system's generator fails.
     pub fn generate(suite: &'static SignatureSuite) -> Result<Self, Error> {
-        let trad = match suite.construction {
-            SignatureConstruction::Composite { trad, .. } => Some(TradSigningKey::generate(trad)?),
-            SignatureConstruction::Pure(_) => None,
+        let signer = match suite.construction {
+            SignatureConstruction::Composite { pq, trad, label } => {
+                let trad = TradSigningKey::generate(trad)?;
+                Signer::composite(pq, Secret::random()?, trad, label)?
+            }
+            SignatureConstruction::Pure(set) => Signer::pure(set, Secret::random()?)?,
+            SignatureConstruction::HashBased(set) => {
+                Signer::HashBased(SlhSigningKey::generate(set)?)
+            }
         };
-        Self::from_parts(suite, Secret::random()?, trad)
+        Self::from_signer(suite, signer)
     }
 
-    /// Assembles a key from the ML-DSA seed and the classical private key (Ed25519 seed or P-384 scalar).
+    /// Assembles a key from what PKIX stores: the ML-DSA seed and, in a composite, the classical private key (Ed25519 seed or P-384
+    /// scalar); the whole private key for SLH-DSA, whose root is recomputed.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidPrivateKey`] if a half has the wrong length or the scalar is out of range.
+    /// [`Error::InvalidPrivateKey`] if a part has the wrong length, the scalar is out of range or the root is not the seeds'.
     pub fn from_components(
         suite: &'static SignatureSuite,
-        seed: &[u8],
+        secret: &[u8],
         trad_secret: Option<&[u8]>,
     ) -> Result<Self, Error> {
-        let invalid = || Error::InvalidPrivateKey { suite: suite.name };
-        let trad = match (suite.construction, trad_secret) {
-            (SignatureConstruction::Pure(_), None) => None,
-            (SignatureConstruction::Composite { trad, .. }, Some(secret)) => {
-                Some(TradSigningKey::from_secret(trad, secret).map_err(|_| invalid())?)
+        let invalid = |_| Error::InvalidPrivateKey { suite: suite.name };
+        let seed = || Secret::copy_from("ML-DSA seed", secret).map_err(invalid);
+        let signer = match (suite.construction, trad_secret) {
+            (SignatureConstruction::Pure(set), None) => Signer::pure(set, seed()?)?,
+            (SignatureConstruction::Composite { pq, trad, label }, Some(trad_secret)) => {
+                let trad = TradSigningKey::from_secret(trad, trad_secret).map_err(invalid)?;
+                Signer::composite(pq, seed()?, trad, label)?
             }
-            _ => return Err(invalid()),
+            (SignatureConstruction::HashBased(set), None) => {
+                Signer::HashBased(SlhSigningKey::from_bytes(set, secret).map_err(invalid)?)
+            }
+            _ => return Err(invalid(Error::Rejected)),
         };
-        let seed = Secret::copy_from("ML-DSA seed", seed).map_err(|_| invalid())?;
-        Self::from_parts(suite, seed, trad)
+        Self::from_signer(suite, signer)
     }
 
-    fn from_parts(
-        suite: &'static SignatureSuite,
-        seed: Secret<{ MlDsa::SEED_BYTES }>,
-        trad: Option<TradSigningKey>,
-    ) -> Result<Self, Error> {
-        let pq = MlDsaSigningKey::from_seed(ml_dsa(suite), seed.expose())?;
-        let mut public = pq.public_key()?;
-        if let Some(trad) = &trad {
-            public.extend_from_slice(trad.public_key());
-        }
-        let public = VerifyingKey::new(suite, &public)?;
+    fn from_signer(suite: &'static SignatureSuite, signer: Signer) -> Result<Self, Error> {
+        let public = VerifyingKey::new(suite, &signer.public_key()?)?;
         Ok(Self {
             suite,
-            seed,
-            pq,
-            trad,
+            signer,
             public,
         })
     }
@@ -126,12 +145,12 @@ impl SigningKey {
         self.suite
     }
 
-    pub(crate) fn seed(&self) -> &Secret<{ MlDsa::SEED_BYTES }> {
-        &self.seed
-    }
-
-    pub(crate) fn trad_secret(&self) -> Option<&crate::SecretBytes> {
-        self.trad.as_ref().map(TradSigningKey::secret)
+    pub(crate) fn private_parts(&self) -> PrivateParts<'_> {
+        match &self.signer {
+            Signer::Composite { seed, trad, .. } => PrivateParts::Composite(seed, trad.secret()),
+            Signer::Pure { seed, .. } => PrivateParts::Pure(seed),
+            Signer::HashBased(key) => PrivateParts::HashBased(key.secret()),
+        }
     }
 
     /// Signs `message` for one purpose.
@@ -149,14 +168,51 @@ impl SigningKey {
     ///
     /// [`Error::ContextTooLong`] past 255 bytes.
     pub fn sign_with_context(&self, context: &[u8], message: &[u8]) -> Result<Vec<u8>, Error> {
-        match (self.suite.construction, &self.trad) {
-            (SignatureConstruction::Composite { label, .. }, Some(trad)) => {
+        match &self.signer {
+            Signer::Composite {
+                pq, trad, label, ..
+            } => {
                 let signed = composite_message(label, context, message)?;
-                let mut signature = self.pq.sign(&signed, label)?;
+                let mut signature = pq.sign(&signed, label)?;
                 signature.extend(trad.sign(&signed)?);
                 Ok(signature)
             }
-            _ => Ok(self.pq.sign(message, context)?),
+            Signer::Pure { pq, .. } => Ok(pq.sign(message, context)?),
+            Signer::HashBased(key) => key.sign(message, context),
+        }
+    }
+}
+
+impl Signer {
+    fn composite(
+        set: MlDsa,
+        seed: Secret<{ MlDsa::SEED_BYTES }>,
+        trad: TradSigningKey,
+        label: &'static [u8],
+    ) -> Result<Self, Error> {
+        let pq = MlDsaSigningKey::from_seed(set, seed.expose())?;
+        Ok(Self::Composite {
+            seed,
+            pq,
+            trad,
+            label,
+        })
+    }
+
+    fn pure(set: MlDsa, seed: Secret<{ MlDsa::SEED_BYTES }>) -> Result<Self, Error> {
+        let pq = MlDsaSigningKey::from_seed(set, seed.expose())?;
+        Ok(Self::Pure { seed, pq })
+    }
+
+    fn public_key(&self) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Composite { pq, trad, .. } => {
+                let mut public = pq.public_key()?;
+                public.extend_from_slice(trad.public_key());
+                Ok(public)
+            }
+            Self::Pure { pq, .. } => Ok(pq.public_key()?),
+            Self::HashBased(key) => Ok(key.public_key().to_vec()),
         }
     }
 }
@@ -167,39 +223,59 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// The public halves of a key, by construction, parsed once.
+enum Verifier {
+    Composite {
+        pq: MlDsaPublicKey,
+        trad: TradPublicKey,
+        label: &'static [u8],
+        pq_signature_bytes: usize,
+    },
+    Pure(MlDsaPublicKey),
+    HashBased(SlhPublicKey),
+}
+
 /// A public key that checks signatures, parsed once.
 pub struct VerifyingKey {
     suite: &'static SignatureSuite,
     bytes: Vec<u8>,
-    pq: MlDsaPublicKey,
-    trad: Option<TradPublicKey>,
+    verifier: Verifier,
 }
 
 impl VerifyingKey {
-    /// Reads the PKIX encoding: the ML-DSA key, then the classical public key.
+    /// Reads the PKIX encoding: the ML-DSA key, then the classical public key; or the SLH-DSA key.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidPublicKey`] if the length is not the suite's or a point is not on its curve.
     pub fn new(suite: &'static SignatureSuite, bytes: &[u8]) -> Result<Self, Error> {
         let invalid = || Error::InvalidPublicKey { suite: suite.name };
-        let set = ml_dsa(suite);
-        let (pq, rest) = bytes
-            .split_at_checked(set.public_key_bytes())
-            .ok_or_else(invalid)?;
-        let trad = match suite.construction {
-            SignatureConstruction::Composite { trad, .. } => {
-                Some(TradPublicKey::new(trad, rest).map_err(|_| invalid())?)
+        let verifier = match suite.construction {
+            SignatureConstruction::Composite { pq, trad, label } => {
+                let (pq_key, trad_key) = bytes
+                    .split_at_checked(pq.public_key_bytes())
+                    .ok_or_else(invalid)?;
+                Verifier::Composite {
+                    pq: MlDsaPublicKey::new(pq, pq_key).map_err(|_| invalid())?,
+                    trad: TradPublicKey::new(trad, trad_key).map_err(|_| invalid())?,
+                    label,
+                    pq_signature_bytes: pq.signature_bytes(),
+                }
             }
-            SignatureConstruction::Pure(_) if rest.is_empty() => None,
-            SignatureConstruction::Pure(_) => return Err(invalid()),
+            SignatureConstruction::Pure(set) => {
+                if bytes.len() != set.public_key_bytes() {
+                    return Err(invalid());
+                }
+                Verifier::Pure(MlDsaPublicKey::new(set, bytes).map_err(|_| invalid())?)
+            }
+            SignatureConstruction::HashBased(set) => {
+                Verifier::HashBased(SlhPublicKey::new(set, bytes).map_err(|_| invalid())?)
+            }
         };
-        let pq = MlDsaPublicKey::new(set, pq).map_err(|_| invalid())?;
         Ok(Self {
             suite,
             bytes: bytes.to_vec(),
-            pq,
-            trad,
+            verifier,
         })
     }
 
@@ -233,16 +309,22 @@ impl VerifyingKey {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), Error> {
-        match (self.suite.construction, &self.trad) {
-            (SignatureConstruction::Composite { pq, label, .. }, Some(trad)) => {
+        match &self.verifier {
+            Verifier::Composite {
+                pq,
+                trad,
+                label,
+                pq_signature_bytes,
+            } => {
                 let signed = composite_message(label, context, message)?;
                 let (pq_signature, trad_signature) = signature
-                    .split_at_checked(pq.signature_bytes())
+                    .split_at_checked(*pq_signature_bytes)
                     .ok_or(Error::BadSignature)?;
                 trad.verify(&signed, trad_signature)?;
-                Ok(self.pq.verify(&signed, label, pq_signature)?)
+                Ok(pq.verify(&signed, label, pq_signature)?)
             }
-            _ => Ok(self.pq.verify(message, context, signature)?),
+            Verifier::Pure(pq) => Ok(pq.verify(message, context, signature)?),
+            Verifier::HashBased(key) => key.verify(message, context, signature),
         }
     }
 }

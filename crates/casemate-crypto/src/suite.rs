@@ -6,7 +6,7 @@
 use casemate_awslc::{MlDsa, MlKem};
 use spki::ObjectIdentifier;
 
-use crate::kem::Curve;
+use crate::{kem::Curve, signature::SlhDsa};
 
 /// How a KEM suite makes its shared secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,8 @@ pub enum SignatureConstruction {
     },
     /// ML-DSA alone, the purpose as its context.
     Pure(MlDsa),
+    /// SLH-DSA alone, the purpose as its context; it rests on its hash function and on nothing younger.
+    HashBased(SlhDsa),
 }
 
 /// A row of the signature registry.
@@ -96,7 +98,7 @@ pub struct SignatureSuite {
     pub construction: SignatureConstruction,
     /// PKIX algorithm identifier, also the identity on the wire.
     pub oid: ObjectIdentifier,
-    /// NIST security category of the post-quantum half.
+    /// NIST security category, of the post-quantum half in a composite.
     pub level: u8,
     /// Bytes of a public key.
     pub public_key_bytes: usize,
@@ -184,12 +186,37 @@ pub static MLKEM1024: KemSuite = KemSuite {
     randomness_bytes: 32,
 };
 
+/// ML-KEM-1024 with X25519, which no standard registers: an experiment, used only where a policy names it.
+///
+/// The combiner is the hybrids' own. The HPKE identifier is unassigned and the object identifier lies in the arc that RFC 5612 reserves
+/// for examples, so nothing outside Casemate knows them and both may change.
+pub static MLKEM1024_X25519: KemSuite = KemSuite {
+    name: "mlkem1024-x25519",
+    construction: KemConstruction::Hybrid {
+        pq: MlKem::MlKem1024,
+        trad: Curve::X25519,
+        label: b"MLKEM1024-X25519",
+    },
+    hpke: HpkeTriple {
+        kem: 0xfe51,
+        kdf: 0x0002,
+        aead: 0x0002,
+    },
+    oid: ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.1"),
+    level: 5,
+    public_key_bytes: 1600,
+    ciphertext_bytes: 1600,
+    seed_bytes: 32,
+    randomness_bytes: 64,
+};
+
 /// Every KEM suite, defaults first.
-pub static KEM_SUITES: [&KemSuite; 4] = [
+pub static KEM_SUITES: [&KemSuite; 5] = [
     &MLKEM1024_P384,
     &MLKEM768_X25519,
     &MLKEM768_P256,
     &MLKEM1024,
+    &MLKEM1024_X25519,
 ];
 
 /// Default for artifacts, rosters and roots.
@@ -244,9 +271,35 @@ pub static MLDSA87: SignatureSuite = SignatureSuite {
     signature_bytes_max: 4627,
 };
 
+/// Hash-based, for offline roots.
+pub static SLHDSA_SHA2_192S: SignatureSuite = SignatureSuite {
+    name: "slhdsa-sha2-192s",
+    construction: SignatureConstruction::HashBased(SlhDsa::Sha2_192s),
+    oid: ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.22"),
+    level: 3,
+    public_key_bytes: 48,
+    signature_bytes_max: 16_224,
+};
+
+/// Hash-based, for offline roots.
+pub static SLHDSA_SHA2_256S: SignatureSuite = SignatureSuite {
+    name: "slhdsa-sha2-256s",
+    construction: SignatureConstruction::HashBased(SlhDsa::Sha2_256s),
+    oid: ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.24"),
+    level: 5,
+    public_key_bytes: 64,
+    signature_bytes_max: 29_792,
+};
+
 /// Every signature suite, defaults first.
-pub static SIGNATURE_SUITES: [&SignatureSuite; 4] =
-    [&MLDSA87_P384, &MLDSA65_ED25519, &MLDSA65_P384, &MLDSA87];
+pub static SIGNATURE_SUITES: [&SignatureSuite; 6] = [
+    &MLDSA87_P384,
+    &MLDSA65_ED25519,
+    &MLDSA65_P384,
+    &MLDSA87,
+    &SLHDSA_SHA2_192S,
+    &SLHDSA_SHA2_256S,
+];
 
 impl KemSuite {
     /// Finds a suite by the name a user types.

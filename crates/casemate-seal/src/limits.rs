@@ -20,8 +20,8 @@ pub const RECIPIENTS_MAX: usize = 1024;
 pub const PRIVATE_BYTES_MAX: usize = 1 << 20;
 /// Longest name in the private part, in bytes.
 pub const NAME_BYTES_MAX: usize = 4096;
-/// Longest signature, in bytes.
-pub const SIGNATURE_BYTES_MAX: usize = 8192;
+/// Longest signature, in bytes; the longest of a suite is SLH-DSA-SHA2-256s with 29,792.
+pub const SIGNATURE_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of the footer.
 pub const FOOTER_BYTES: u64 = 32;
 /// Largest gap between body and tail, in bytes.

@@ -203,12 +203,7 @@ impl From<StoreError> for Fault {
                 Outcome::Io,
                 Some("try again; another process may be using it"),
             ),
-            StoreError::UnknownSuite(_) => (
-                Outcome::Usage,
-                Some(
-                    "KEM: mlkem1024-p384, mlkem768-x25519, mlkem768-p256, mlkem1024; signatures: mldsa87-p384, mldsa65-ed25519, mldsa65-p384, mldsa87; HTTP: http-ed25519-mldsa65",
-                ),
-            ),
+            StoreError::UnknownSuite(_) => (Outcome::Usage, Some("`casemate suites` lists them")),
             _ => (Outcome::Usage, None),
         };
         let fault = Self::from_error(outcome, error);

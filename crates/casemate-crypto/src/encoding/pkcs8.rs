@@ -15,7 +15,7 @@ use super::{EncodingError, PrivateKey, spki as spki_ids};
 use crate::{
     Error, SecretBytes,
     kem::{Curve, KemPrivateKey},
-    signature::{HttpSigningKey, SigningKey},
+    signature::{HttpSigningKey, PrivateParts, SigningKey},
     suite::{KemConstruction, KemSuite, SignatureConstruction, SignatureSuite, TradSignature},
 };
 
@@ -82,6 +82,8 @@ fn read_sign(suite: &'static SignatureSuite, key: &[u8]) -> Result<SigningKey, E
             let seed = read_ml_dsa(set, key)?;
             Ok(SigningKey::from_components(suite, seed.expose(), None)?)
         }
+        // RFC 9909, section 6: the octets of the private key, unwrapped.
+        SignatureConstruction::HashBased(_) => Ok(SigningKey::from_components(suite, key, None)?),
         SignatureConstruction::Composite { trad, .. } => {
             let (seed, trad_key) = key
                 .split_at_checked(MlDsa::SEED_BYTES)
@@ -245,13 +247,18 @@ pub(super) fn write(key: &PrivateKey) -> Result<Vec<SecretBytes>, EncodingError>
             Ok(vec![write_info(key.suite().oid, bytes.expose())?])
         }
         PrivateKey::Sign(key) => {
-            let bytes = match (key.suite().construction, key.trad_secret()) {
-                (SignatureConstruction::Composite { trad, .. }, Some(secret)) => {
-                    concat(key.seed().expose(), trad_sign_bytes(trad, secret)?.expose())
+            let oid = key.suite().oid;
+            let info = match key.private_parts() {
+                PrivateParts::Composite(seed, secret) => {
+                    let trad = trad_sign_bytes(key.suite(), secret)?;
+                    write_info(oid, concat(seed.expose(), trad.expose()).expose())
                 }
-                _ => write_seed_choice(key.seed().expose())?,
+                PrivateParts::Pure(seed) => {
+                    write_info(oid, write_seed_choice(seed.expose())?.expose())
+                }
+                PrivateParts::HashBased(secret) => write_info(oid, secret.expose()),
             };
-            Ok(vec![write_info(key.suite().oid, bytes.expose())?])
+            Ok(vec![info?])
         }
         PrivateKey::Http(key) => {
             let seed = OctetStringRef::new(key.ed25519_seed()).map_err(|_| MALFORMED)?;
@@ -274,12 +281,15 @@ fn trad_kem_bytes(curve: Curve, scalar: &SecretBytes) -> Result<SecretBytes, Enc
 }
 
 fn trad_sign_bytes(
-    algorithm: TradSignature,
+    suite: &SignatureSuite,
     secret: &SecretBytes,
 ) -> Result<SecretBytes, EncodingError> {
-    match algorithm {
-        TradSignature::Ed25519 => Ok(SecretBytes::new(secret.expose().to_vec())),
-        TradSignature::EcdsaP384 => write_ec_private_key(P384, secret),
+    match suite.construction {
+        SignatureConstruction::Composite {
+            trad: TradSignature::EcdsaP384,
+            ..
+        } => write_ec_private_key(P384, secret),
+        _ => Ok(SecretBytes::new(secret.expose().to_vec())),
     }
 }
 

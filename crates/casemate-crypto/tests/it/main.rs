@@ -10,11 +10,13 @@
 )]
 
 mod cross;
+mod experimental;
 mod hpke_pq;
 mod key_der;
 mod key_files;
 mod key_text;
 mod lamps;
 mod negative;
+mod slh;
 mod wycheproof;
 mod xwing;

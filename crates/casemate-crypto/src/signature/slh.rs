@@ -1,0 +1,319 @@
+//! SLH-DSA (FIPS 205), pure mode, with a context string: signatures that rest on a hash function alone.
+//!
+//! Signing takes a second or so and a signature has 16 to 30 KiB, which suits roots that sign rarely and must stay good when lattices
+//! should fall. The implementation is the `slh-dsa` crate, because AWS-LC has none.
+//!
+//! # Source
+//!
+//! FIPS 205, algorithms 21 to 24; RFC 9909 (key encodings).
+
+use std::fmt;
+
+use slh_dsa::{
+    ParameterSet, Sha2_128f, Sha2_128s, Sha2_192s, Sha2_256s, Shake128f, Signature,
+    SigningKey as Signing, VerifyingKey as Verifying,
+};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::{Error, SecretBytes, random};
+
+/// A parameter set of SLH-DSA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlhDsa {
+    /// SLH-DSA-SHA2-128s, NIST security category 1. Only measured; no suite uses it.
+    Sha2_128s,
+    /// SLH-DSA-SHA2-128f, NIST security category 1. Only measured; no suite uses it.
+    Sha2_128f,
+    /// SLH-DSA-SHA2-192s, NIST security category 3.
+    Sha2_192s,
+    /// SLH-DSA-SHA2-256s, NIST security category 5.
+    Sha2_256s,
+    /// SLH-DSA-SHAKE-128f, NIST security category 1. Only measured; no suite uses it.
+    Shake128f,
+}
+
+/// Runs a generic function for the parameter set that a value names.
+macro_rules! with_set {
+    ($set:expr, $function:ident($($argument:expr),*)) => {
+        match $set {
+            SlhDsa::Sha2_128s => $function::<Sha2_128s>($($argument),*),
+            SlhDsa::Sha2_128f => $function::<Sha2_128f>($($argument),*),
+            SlhDsa::Sha2_192s => $function::<Sha2_192s>($($argument),*),
+            SlhDsa::Sha2_256s => $function::<Sha2_256s>($($argument),*),
+            SlhDsa::Shake128f => $function::<Shake128f>($($argument),*),
+        }
+    };
+}
+
+impl SlhDsa {
+    /// Longest context string.
+    pub const CONTEXT_BYTES_MAX: usize = 255;
+
+    /// The standard's name of the parameter set.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha2_128s => "SLH-DSA-SHA2-128s",
+            Self::Sha2_128f => "SLH-DSA-SHA2-128f",
+            Self::Sha2_192s => "SLH-DSA-SHA2-192s",
+            Self::Sha2_256s => "SLH-DSA-SHA2-256s",
+            Self::Shake128f => "SLH-DSA-SHAKE-128f",
+        }
+    }
+
+    /// Security parameter `n` in bytes.
+    const fn n(self) -> usize {
+        match self {
+            Self::Sha2_128s | Self::Sha2_128f | Self::Shake128f => 16,
+            Self::Sha2_192s => 24,
+            Self::Sha2_256s => 32,
+        }
+    }
+
+    /// Bytes of `SK.seed || SK.prf || PK.seed`.
+    const fn seeds_bytes(self) -> usize {
+        self.n().saturating_mul(3)
+    }
+
+    /// Bytes of a public key, `PK.seed || PK.root`.
+    pub const fn public_key_bytes(self) -> usize {
+        self.n().saturating_mul(2)
+    }
+
+    /// Bytes of a private key, `SK.seed || SK.prf || PK.seed || PK.root`.
+    pub const fn private_key_bytes(self) -> usize {
+        self.n().saturating_mul(4)
+    }
+
+    /// Bytes of a signature.
+    pub const fn signature_bytes(self) -> usize {
+        match self {
+            Self::Sha2_128s => 7_856,
+            Self::Sha2_128f | Self::Shake128f => 17_088,
+            Self::Sha2_192s => 16_224,
+            Self::Sha2_256s => 29_792,
+        }
+    }
+}
+
+/// A private key.
+pub struct SlhSigningKey {
+    set: SlhDsa,
+    bytes: SecretBytes,
+}
+
+impl SlhSigningKey {
+    /// Makes a new key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Randomness`] if the system's generator fails.
+    pub fn generate(set: SlhDsa) -> Result<Self, Error> {
+        let mut seeds = Zeroizing::new(vec![0; set.seeds_bytes()]);
+        random::fill(&mut seeds)?;
+        Ok(Self {
+            set,
+            bytes: with_set!(set, expand(&seeds)),
+        })
+    }
+
+    /// Reads `SK.seed || SK.prf || PK.seed || PK.root` and recomputes the root, which costs a key generation.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidPrivateKey`] if the length is not that of the set or the root is not the seeds'.
+    pub fn from_bytes(set: SlhDsa, bytes: &[u8]) -> Result<Self, Error> {
+        let invalid = Error::InvalidPrivateKey { suite: set.name() };
+        let Some(seeds) = bytes
+            .get(..set.seeds_bytes())
+            .filter(|_| bytes.len() == set.private_key_bytes())
+        else {
+            return Err(invalid);
+        };
+        let expanded = with_set!(set, expand(seeds));
+        if !bool::from(expanded.expose().ct_eq(bytes)) {
+            return Err(invalid);
+        }
+        Ok(Self {
+            set,
+            bytes: expanded,
+        })
+    }
+
+    /// The parameter set.
+    pub fn set(&self) -> SlhDsa {
+        self.set
+    }
+
+    /// The private key, for encoding.
+    pub(crate) fn secret(&self) -> &SecretBytes {
+        &self.bytes
+    }
+
+    /// The public key, `PK.seed || PK.root`.
+    pub fn public_key(&self) -> &[u8] {
+        self.bytes
+            .expose()
+            .get(self.set.public_key_bytes()..)
+            .unwrap_or_default()
+    }
+
+    /// Signs with hedged randomness.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ContextTooLong`] past 255 bytes; [`Error::Randomness`] if the system's generator fails.
+    pub fn sign(&self, message: &[u8], context: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut randomness = Zeroizing::new(vec![0; self.set.n()]);
+        random::fill(&mut randomness)?;
+        self.sign_with(message, context, Some(&randomness))
+    }
+
+    /// Signs with given randomness, or none (the deterministic variant), for test vectors.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::sign`], and [`Error::Length`] for randomness of another length than `n`.
+    #[cfg(feature = "hazmat")]
+    pub fn sign_derand(
+        &self,
+        message: &[u8],
+        context: &[u8],
+        randomness: Option<&[u8]>,
+    ) -> Result<Vec<u8>, Error> {
+        self.sign_with(message, context, randomness)
+    }
+
+    fn sign_with(
+        &self,
+        message: &[u8],
+        context: &[u8],
+        randomness: Option<&[u8]>,
+    ) -> Result<Vec<u8>, Error> {
+        check_context(context)?;
+        if let Some(actual) = randomness
+            .map(<[u8]>::len)
+            .filter(|len| *len != self.set.n())
+        {
+            let (what, expected) = ("signing randomness", self.set.n());
+            return Err(Error::Length {
+                what,
+                actual,
+                expected,
+            });
+        }
+        with_set!(
+            self.set,
+            sign(self.bytes.expose(), message, context, randomness)
+        )
+    }
+}
+
+impl fmt::Debug for SlhSigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SlhSigningKey({}, ..)", self.set.name())
+    }
+}
+
+/// A public key.
+#[derive(Debug)]
+pub struct SlhPublicKey {
+    set: SlhDsa,
+    bytes: Vec<u8>,
+}
+
+impl SlhPublicKey {
+    /// Reads `PK.seed || PK.root`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidPublicKey`] if the length is not that of the set.
+    pub fn new(set: SlhDsa, bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.len() != set.public_key_bytes() {
+            return Err(Error::InvalidPublicKey { suite: set.name() });
+        }
+        let bytes = bytes.to_vec();
+        Ok(Self { set, bytes })
+    }
+
+    /// Checks a signature.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ContextTooLong`] past 255 bytes; [`Error::BadSignature`] for whatever reason else.
+    pub fn verify(&self, message: &[u8], context: &[u8], signature: &[u8]) -> Result<(), Error> {
+        check_context(context)?;
+        if signature.len() != self.set.signature_bytes() {
+            return Err(Error::BadSignature);
+        }
+        with_set!(self.set, verify(&self.bytes, message, context, signature))
+    }
+
+    /// `slh_verify_internal`: checks a signature over `message` as it is, without the context's prefix, for test vectors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadSignature`].
+    #[cfg(feature = "hazmat")]
+    pub fn verify_internal(&self, message: &[u8], signature: &[u8]) -> Result<(), Error> {
+        if signature.len() != self.set.signature_bytes() {
+            return Err(Error::BadSignature);
+        }
+        with_set!(self.set, verify_internal(&self.bytes, message, signature))
+    }
+}
+
+#[cfg(feature = "hazmat")]
+fn verify_internal<P: ParameterSet>(
+    key: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), Error> {
+    let key = Verifying::<P>::try_from(key).map_err(|_| Error::Internal)?;
+    let signature = Signature::<P>::try_from(signature).map_err(|_| Error::BadSignature)?;
+    key.slh_verify_internal(&[message], &signature)
+        .map_err(|_| Error::BadSignature)
+}
+
+const fn check_context(context: &[u8]) -> Result<(), Error> {
+    let actual = context.len();
+    if actual > SlhDsa::CONTEXT_BYTES_MAX {
+        return Err(Error::ContextTooLong { actual });
+    }
+    Ok(())
+}
+
+/// `slh_keygen_internal`; `seeds` are three strings of `n` bytes.
+fn expand<P: ParameterSet>(seeds: &[u8]) -> SecretBytes {
+    let (sk_seed, rest) = seeds.split_at(seeds.len() / 3);
+    let (sk_prf, pk_seed) = rest.split_at(rest.len() / 2);
+    let key = Signing::<P>::slh_keygen_internal(sk_seed, sk_prf, pk_seed);
+    let bytes = Zeroizing::new(key.to_bytes());
+    SecretBytes::new(bytes.to_vec())
+}
+
+fn sign<P: ParameterSet>(
+    key: &[u8],
+    message: &[u8],
+    context: &[u8],
+    randomness: Option<&[u8]>,
+) -> Result<Vec<u8>, Error> {
+    let key = Signing::<P>::try_from(key).map_err(|_| Error::Internal)?;
+    let signature = key
+        .try_sign_with_context(message, context, randomness)
+        .map_err(|_| Error::Internal)?;
+    Ok(signature.to_vec())
+}
+
+fn verify<P: ParameterSet>(
+    key: &[u8],
+    message: &[u8],
+    context: &[u8],
+    signature: &[u8],
+) -> Result<(), Error> {
+    let key = Verifying::<P>::try_from(key).map_err(|_| Error::Internal)?;
+    let signature = Signature::<P>::try_from(signature).map_err(|_| Error::BadSignature)?;
+    key.try_verify_with_context(message, context, &signature)
+        .map_err(|_| Error::BadSignature)
+}
