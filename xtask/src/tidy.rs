@@ -49,8 +49,9 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate: a crate may depend on crates of a lower rank only.
-const RANKS: [(&str, u8); 11] = [
+const RANKS: [(&str, u8); 12] = [
     ("casemate-awslc", 0),
+    ("casemate-age", 2),
     ("casemate-crypto", 1),
     ("casemate-onnx", 1),
     ("casemate-seal", 2),
@@ -64,7 +65,8 @@ const RANKS: [(&str, u8); 11] = [
 ];
 
 /// Crates that do no network, read no clock and no environment.
-const PURE: [&str; 5] = [
+const PURE: [&str; 6] = [
+    "casemate-age",
     "casemate-awslc",
     "casemate-crypto",
     "casemate-seal",

@@ -9,8 +9,9 @@
 
 use std::{env, fs, path::Path, sync::Mutex};
 
+use casemate_age::{Encoding, encrypt, recipient_to_text};
 use casemate_crypto::{encoding::PrivateKey, kem::KemPrivateKey, signature::HttpSigningKey, suite};
-use casemate_fuzzing::{recipient, signer};
+use casemate_fuzzing::{age_identity, recipient, signer};
 use casemate_message::{Request, Response, keydoc, ohttp::GatewayKey, sign};
 use casemate_seal::{Artifact, HashAlgorithm, Private, SealOptions, SegmentSize, seal};
 
@@ -53,6 +54,8 @@ fn main() {
         "mldsa65-ed25519",
         "mlkem1024",
         "mldsa87",
+        "mlkem1024-x25519",
+        "slhdsa-sha2-192s",
         "http-ed25519-mldsa65",
     ] {
         let key = PrivateKey::generate(suite).unwrap().unwrap();
@@ -67,6 +70,17 @@ fn main() {
             key.public_key().unwrap().to_pem().unwrap().as_bytes(),
         );
     }
+    let identity = age_identity().public_key();
+    for (name, encoding) in [("binary", Encoding::Binary), ("armor", Encoding::Armor)] {
+        let mut file = Vec::new();
+        encrypt(&[identity], b"secret".as_slice(), &mut file, encoding).unwrap();
+        write("age_file", name, &file);
+    }
+    let text = recipient_to_text(identity).unwrap();
+    write("age_text", "recipient", text.as_bytes());
+    // From the C2SP test kit.
+    let text = b"AGE-SECRET-KEY-PQ-1HZLGZUPT4ETPKDEV8HSGFDCYZ4E522W0A7PU2LHT8EH9W6YLNC3SW78XKG\n";
+    write("age_text", "identity", text);
     write(
         "policy",
         "hybrid",

@@ -29,10 +29,12 @@ use casemate_seal::{Artifact, Origin};
 pub type Target = fn(&[u8]);
 
 /// Name and function of every target.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("artifact", artifact),
     ("artifact_tail", artifact_tail),
     ("key_file", key_file),
+    ("age_file", age_file),
+    ("age_text", age_text),
     ("policy", policy),
     ("ohttp", ohttp),
     ("bhttp", bhttp),
@@ -44,6 +46,8 @@ static KEM: LazyLock<KemPrivateKey> =
 static SIGNER: LazyLock<SigningKey> = LazyLock::new(|| {
     SigningKey::from_components(&suite::MLDSA87_P384, &[1; 32], Some(&[1; 48])).unwrap()
 });
+static AGE: LazyLock<KemPrivateKey> =
+    LazyLock::new(|| KemPrivateKey::from_seed(&suite::MLKEM768_X25519, &[1; 32]).unwrap());
 static HTTP: LazyLock<HttpSigningKey> =
     LazyLock::new(|| HttpSigningKey::from_seeds(&[1; 32], &[2; 32]).unwrap());
 static GATEWAY: LazyLock<GatewayKey> = LazyLock::new(|| {
@@ -118,6 +122,27 @@ pub fn key_file(bytes: &[u8]) {
         let (again, key) = (again.public_key().unwrap(), key.public_key().unwrap());
         assert_eq!(again.id().unwrap(), key.id().unwrap());
     }
+}
+
+/// age files, armored or not, to a fixed identity.
+pub fn age_file(bytes: &[u8]) {
+    _ = casemate_age::decrypt(&[&*AGE], bytes, std::io::sink());
+}
+
+/// Age recipients and identity files; what is read must survive being written and read again.
+pub fn age_text(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(key) = casemate_age::recipient_from_text(text) {
+        assert_eq!(casemate_age::recipient_to_text(&key).unwrap(), text);
+    }
+    _ = casemate_age::identity_from_text(text);
+}
+
+/// The key that age seeds are encrypted to.
+pub fn age_identity() -> &'static KemPrivateKey {
+    &AGE
 }
 
 /// Policy files.

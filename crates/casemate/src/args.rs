@@ -57,6 +57,11 @@ pub(crate) enum Command {
     Gateway(GatewayOptions),
     /// Take plain HTTP requests here and pass them protected to a gateway
     Connect(ConnectOptions),
+    /// Encrypt small secrets and recovery files in the age format, readable without Casemate
+    Age {
+        #[command(subcommand)]
+        command: AgeCommand,
+    },
     /// Print a shell's completions
     Completions {
         /// Shell to complete for
@@ -101,11 +106,14 @@ pub(crate) enum KeysCommand {
         /// File to write [default: standard output]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Write it as an age recipient, `age1pq1...`; the key must be of the suite mlkem768-x25519
+        #[arg(long)]
+        age: bool,
         /// Replace the file if it is there
         #[arg(long)]
         force: bool,
     },
-    /// Store a public key, or a private one made elsewhere (PEM)
+    /// Store a public key, or a private one made elsewhere (PEM, age recipient or age identity)
     Import {
         /// File to read; `-` for standard input
         file: PathBuf,
@@ -113,6 +121,47 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgeCommand {
+    /// Encrypt a file to hybrid age recipients
+    Encrypt(AgeEncryptOptions),
+    /// Decrypt an age file with a key of the key store, or with an identity file
+    Decrypt(AgeDecryptOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgeEncryptOptions {
+    /// File to encrypt; `-` for standard input
+    pub(crate) input: PathBuf,
+    /// File to write; `-` for standard output [default: INPUT.age]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Recipient: `age1pq1...`, name, key id, or a public key file; may be repeated
+    #[arg(long, required = true, value_name = "KEY")]
+    pub(crate) to: Vec<String>,
+    /// Write printable text
+    #[arg(long)]
+    pub(crate) armor: bool,
+    /// Replace the output if it is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgeDecryptOptions {
+    /// File to decrypt; `-` for standard input
+    pub(crate) input: PathBuf,
+    /// File to write; `-` for standard output [default: INPUT without .age]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// File with one `AGE-SECRET-KEY-PQ-1...` [default: the keys of the key store]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Replace the output if it is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

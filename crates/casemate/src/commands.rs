@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod age;
 pub(crate) mod completions;
 pub(crate) mod connect;
 pub(crate) mod gateway;

@@ -8,7 +8,7 @@ use std::{
 
 use casemate_crypto::{
     SecretBytes,
-    encoding::{KEY_FILE_BYTES_MAX, KeyId, PrivateKey, PublicKey},
+    encoding::{EncodingError, KEY_FILE_BYTES_MAX, KeyId, PrivateKey, PublicKey},
     kem::{KemPrivateKey, KemPublicKey},
     policy::{POLICY_BYTES_MAX, Policy},
     signature::{HttpSigningKey, HttpVerifyingKey, SigningKey, VerifyingKey},
@@ -158,12 +158,15 @@ impl<'a> Keyring<'a> {
             .ok_or_else(|| Fault::usage("there is no key store"))
     }
 
-    /// A public key by file, name or key id.
+    /// A public key by file, name or key id, or an age recipient.
     pub(crate) fn public(&mut self, named: &str) -> Result<PublicKey, Fault> {
+        if casemate_age::is_recipient(named) {
+            return Ok(PublicKey::Kem(casemate_age::recipient_from_text(named)?));
+        }
         let path = self.base.join(named);
         if path.is_file() {
             let pem = read_limited(&path, KEY_FILE_BYTES_MAX)?;
-            return PublicKey::from_pem(pem.expose()).map_err(|error| {
+            return read_public(pem.expose()).map_err(|error| {
                 Fault::from_error(Outcome::Usage, error).hint(format!(
                     "{named} must be a public key in PEM, as `casemate keys export` writes it"
                 ))
@@ -295,6 +298,19 @@ fn wrong_kind(named: &str, kind: &str, task: &str) -> Fault {
     Fault::usage(format!(
         "`{named}` is not a key of kind `{kind}`, which is needed to {task}"
     ))
+}
+
+/// A public key file: PEM, or one age recipient.
+pub(crate) fn read_public(bytes: &[u8]) -> Result<PublicKey, EncodingError> {
+    let recipient = str::from_utf8(bytes)
+        .ok()
+        .map(str::trim)
+        .filter(|text| casemate_age::is_recipient(text))
+        .and_then(|text| casemate_age::recipient_from_text(text).ok());
+    match recipient {
+        Some(key) => Ok(PublicKey::Kem(key)),
+        None => PublicKey::from_pem(bytes),
+    }
 }
 
 /// Reads a small file whole.

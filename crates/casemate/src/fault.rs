@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, path::Path};
 
+use casemate_age::AgeError;
 use casemate_crypto::policy::PolicyError;
 use casemate_gateway::{ConnectError, GatewayError, LoadError, ServeError, tls::TlsError};
 use casemate_keys::StoreError;
@@ -145,6 +146,34 @@ impl From<OpenError> for Fault {
                 Some("do not use this file; get it again from its publisher"),
             ),
             _ => (Outcome::No, None),
+        };
+        let fault = Self::from_error(outcome, error);
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+impl From<AgeError> for Fault {
+    fn from(error: AgeError) -> Self {
+        let (outcome, hint) = match &error {
+            AgeError::Io(_) => (Outcome::Io, None),
+            AgeError::NoMatch => (
+                Outcome::NotPermitted,
+                Some(
+                    "pass the identity it was encrypted to with --identity FILE, or import it with `casemate keys import`",
+                ),
+            ),
+            AgeError::Header | AgeError::Rejected => (
+                Outcome::No,
+                Some("do not use this file; get it again from where it was made"),
+            ),
+            AgeError::Key => (
+                Outcome::Usage,
+                Some("make one with `casemate keys generate --kind kem --suite mlkem768-x25519`"),
+            ),
+            _ => (Outcome::Usage, None),
         };
         let fault = Self::from_error(outcome, error);
         match hint {

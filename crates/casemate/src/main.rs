@@ -48,6 +48,7 @@ fn run(arguments: Arguments, printer: &printer::Printer) -> Result<(), Fault> {
         Command::Rewrap(options) => commands::rewrap::run(&context, &options),
         Command::Gateway(options) => commands::gateway::run(&context, &options),
         Command::Connect(options) => commands::connect::run(&context, &options),
+        Command::Age { command } => commands::age::run(&context, &command),
         Command::Completions { shell } => commands::completions::run(&context, shell),
     }
 }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{KeysCommand, Kind},
-    context::{Context, Keyring, read_limited},
+    context::{Context, Keyring, read_limited, read_public},
     fault::{Fault, Outcome},
     passphrase,
 };
@@ -34,9 +34,12 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
         }
         KeysCommand::List => list(context),
         KeysCommand::Show { key } => show(context, &key),
-        KeysCommand::Export { key, output, force } => {
-            export(context, &key, output.as_deref(), force)
-        }
+        KeysCommand::Export {
+            key,
+            output,
+            age,
+            force,
+        } => export(context, &key, output.as_deref(), age, force),
         KeysCommand::Import { file, name } => import(context, &file, &name),
     }
 }
@@ -215,17 +218,28 @@ fn export(
     context: &Context<'_>,
     key: &str,
     output: Option<&Path>,
+    age: bool,
     force: bool,
 ) -> Result<(), Fault> {
     let entry = context.store()?.find(key)?;
-    let pem = entry
-        .public
-        .to_pem()
-        .map_err(|error| Fault::from_error(Outcome::Usage, error))?;
-    let Some(path) = output else {
+    let (text, json) = if age {
+        let PublicKey::Kem(key) = &entry.public else {
+            return Err(casemate_age::AgeError::Key.into());
+        };
+        let text = format!("{}\n", casemate_age::recipient_to_text(key)?);
+        let json = json!({ "schema": "casemate.age-recipient/1", "id": entry.id.to_hex(), "recipient": text.trim_end() });
+        (text, json)
+    } else {
+        let text = entry
+            .public
+            .to_pem()
+            .map_err(|error| Fault::from_error(Outcome::Usage, error))?;
         let json =
-            json!({ "schema": "casemate.public-key/1", "id": entry.id.to_hex(), "pem": pem });
-        context.printer.data(&json, pem.trim_end());
+            json!({ "schema": "casemate.public-key/1", "id": entry.id.to_hex(), "pem": text });
+        (text, json)
+    };
+    let Some(path) = output else {
+        context.printer.data(&json, text.trim_end());
         return Ok(());
     };
     let existing = if force {
@@ -233,7 +247,7 @@ fn export(
     } else {
         Existing::Keep
     };
-    file::write(path, pem.as_bytes(), Access::Umask, existing)
+    file::write(path, text.as_bytes(), Access::Umask, existing)
         .map_err(|error| Fault::file("write", path, error))
 }
 
@@ -258,7 +272,13 @@ fn import(context: &Context<'_>, file: &Path, name: &str) -> Result<(), Fault> {
             fault
         }
     };
-    match PublicKey::from_pem(pem.expose()) {
+    if let Some(key) = import_age(pem.expose())? {
+        check_policy(context, &key.public_key().map_err(bad)?)?;
+        let entry = context.store()?.add_private(name, &key, unix_seconds())?;
+        print_entry(context, &entry);
+        return Ok(());
+    }
+    match read_public(pem.expose()) {
         Ok(public) => {
             check_policy(context, &public)?;
             let entry = context.store()?.add_public(name, &public, unix_seconds())?;
@@ -275,6 +295,17 @@ fn import(context: &Context<'_>, file: &Path, name: &str) -> Result<(), Fault> {
         Err(error) => return Err(bad(error)),
     }
     Ok(())
+}
+
+/// The private key of an age identity file; `None` if the text is none.
+fn import_age(text: &[u8]) -> Result<Option<PrivateKey>, Fault> {
+    match str::from_utf8(text) {
+        Ok(text) if text.contains("AGE-SECRET-KEY-") => {
+            let key = casemate_age::identity_from_text(text)?;
+            Ok(Some(PrivateKey::Kem(key)))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn check_policy(context: &Context<'_>, key: &PublicKey) -> Result<(), Fault> {

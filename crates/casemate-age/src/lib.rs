@@ -1,0 +1,97 @@
+//! age files (`age-encryption.org/v1`) to and from the hybrid recipient type `mlkem768x25519`.
+//!
+//! For small secrets and recovery files that must be readable without Casemate. An `age1pq1…` recipient holds the same bytes as a public
+//! key of the suite `mlkem768-x25519`, so one key receives both sealed artifacts and age files; the two uses have different HPKE suites
+//! and labels. The file format is the `age` crate's; the recipient type is here, because that crate encrypts to no hybrid recipient of
+//! software keys and decrypts none.
+//!
+//! # Source
+//!
+//! C2SP `age.md`, "The hybrid recipient type".
+
+mod error;
+mod key;
+mod stanza;
+
+use std::io::{BufRead, Write};
+
+use age::{
+    Decryptor, Encryptor, Identity, Recipient,
+    armor::{ArmoredReader, ArmoredWriter, Format},
+};
+use casemate_crypto::kem::{KemPrivateKey, KemPublicKey};
+
+pub use error::AgeError;
+pub use key::{identity_from_text, is_recipient, recipient_from_text, recipient_to_text};
+use stanza::{HybridIdentity, HybridRecipient};
+
+/// How an age file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "age has these two forms")]
+pub enum Encoding {
+    /// Bytes as they are.
+    Binary,
+    /// Printable: strict PEM with the label `AGE ENCRYPTED FILE`.
+    Armor,
+}
+
+impl Encoding {
+    const fn format(self) -> Format {
+        match self {
+            Self::Binary => Format::Binary,
+            Self::Armor => Format::AsciiArmor,
+        }
+    }
+}
+
+/// Encrypts all of `input` to `recipients` and returns the number of bytes encrypted.
+///
+/// What `output` holds before this returns is no age file.
+///
+/// # Errors
+///
+/// - [`AgeError::Key`] if a recipient is not of the suite `mlkem768-x25519` or malformed.
+/// - [`AgeError::NoRecipient`] without recipients.
+/// - [`AgeError::Io`] if reading or writing fails.
+pub fn encrypt(
+    recipients: &[&KemPublicKey],
+    mut input: impl BufRead,
+    output: impl Write,
+    encoding: Encoding,
+) -> Result<u64, AgeError> {
+    let recipients = recipients
+        .iter()
+        .map(|key| HybridRecipient::new(key))
+        .collect::<Result<Vec<_>, _>>()?;
+    let encryptor = Encryptor::with_recipients(recipients.iter().map(|one| one as &dyn Recipient))?;
+    let armored = ArmoredWriter::wrap_output(output, encoding.format())?;
+    let mut writer = encryptor.wrap_output(armored)?;
+    let bytes = std::io::copy(&mut input, &mut writer)?;
+    writer.finish()?.finish()?.flush()?;
+    Ok(bytes)
+}
+
+/// Decrypts an age file, armored or not, with the first of `identities` that fits, and returns the number of bytes decrypted.
+///
+/// Each 64 KiB are released to `output` after their own tag was checked; a file that was cut is noticed only at its end, so that
+/// `output` must not be used unless this returns `Ok`.
+///
+/// # Errors
+///
+/// - [`AgeError::NoMatch`] if no identity fits.
+/// - [`AgeError::Header`] if the file is no age file, or a hybrid stanza in it is malformed.
+/// - [`AgeError::Rejected`] if the header or the content was changed or cut.
+/// - [`AgeError::Io`] if reading or writing fails.
+pub fn decrypt(
+    identities: &[&KemPrivateKey],
+    input: impl BufRead,
+    mut output: impl Write,
+) -> Result<u64, AgeError> {
+    let identities = identities
+        .iter()
+        .map(|key| HybridIdentity::new(key))
+        .collect::<Result<Vec<_>, _>>()?;
+    let decryptor = Decryptor::new_buffered(ArmoredReader::new(input))?;
+    let mut reader = decryptor.decrypt(identities.iter().map(|one| one as &dyn Identity))?;
+    error::copy_content(&mut reader, &mut output)
+}

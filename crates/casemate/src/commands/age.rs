@@ -1,0 +1,162 @@
+//! `casemate age`.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use casemate_age::{AgeError, Encoding, decrypt, encrypt};
+use casemate_crypto::{
+    encoding::{KEY_FILE_BYTES_MAX, PrivateKey},
+    kem::KemPrivateKey,
+    suite::MLKEM768_X25519,
+};
+use casemate_keys::Role;
+use casemate_seal::file::{Access, AtomicFile, Existing};
+use serde_json::json;
+
+use crate::{
+    args::{AgeCommand, AgeDecryptOptions, AgeEncryptOptions},
+    context::{Context, Keyring, read_limited},
+    fault::Fault,
+    printer::bytes_text,
+};
+
+pub(crate) fn run(context: &Context<'_>, command: &AgeCommand) -> Result<(), Fault> {
+    match command {
+        AgeCommand::Encrypt(options) => run_encrypt(context, options),
+        AgeCommand::Decrypt(options) => run_decrypt(context, options),
+    }
+}
+
+fn run_encrypt(context: &Context<'_>, options: &AgeEncryptOptions) -> Result<(), Fault> {
+    let output = match &options.output {
+        Some(output) => output.clone(),
+        None if is_dash(&options.input) => PathBuf::from("-"),
+        None => with_suffix(&options.input),
+    };
+    let recipients = Keyring::new(context).recipients(&options.to)?;
+    let recipients: Vec<_> = recipients.iter().collect();
+    let encoding = if options.armor {
+        Encoding::Armor
+    } else {
+        Encoding::Binary
+    };
+    let input = reader(&options.input)?;
+    let access = Access::Umask;
+    let bytes = write_to(&output, access, options.force, |sink| {
+        encrypt(&recipients, input, sink, encoding)
+    })?;
+    report(context, "encrypted", bytes, &output);
+    Ok(())
+}
+
+fn run_decrypt(context: &Context<'_>, options: &AgeDecryptOptions) -> Result<(), Fault> {
+    let output = match &options.output {
+        Some(output) => output.clone(),
+        None if is_dash(&options.input) => PathBuf::from("-"),
+        None => without_suffix(&options.input)?,
+    };
+    let identities = identities(context, options.identity.as_deref())?;
+    let identities: Vec<_> = identities.iter().collect();
+    let input = reader(&options.input)?;
+    let access = Access::Owner;
+    let bytes = write_to(&output, access, options.force, |sink| {
+        decrypt(&identities, input, sink)
+    })?;
+    report(context, "decrypted", bytes, &output);
+    Ok(())
+}
+
+/// The one key of an identity file, or every key of the store that age can use.
+fn identities(context: &Context<'_>, file: Option<&Path>) -> Result<Vec<KemPrivateKey>, Fault> {
+    if let Some(path) = file {
+        let text = read_limited(path, KEY_FILE_BYTES_MAX)?;
+        let text = str::from_utf8(text.expose())
+            .map_err(|_| Fault::usage(format!("{} is not UTF-8", path.display())))?;
+        return Ok(vec![casemate_age::identity_from_text(text)?]);
+    }
+    let store = context.store()?;
+    let mut keys = Vec::new();
+    for entry in store.list()?.keys {
+        if entry.suite == MLKEM768_X25519.name && entry.role == Role::Private {
+            if let PrivateKey::Kem(key) = store.private_key(&entry)? {
+                context.policy()?.check_kem(key.suite())?;
+                keys.push(key);
+            }
+        }
+    }
+    if keys.is_empty() {
+        return Err(AgeError::NoMatch.into());
+    }
+    Ok(keys)
+}
+
+fn is_dash(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn with_suffix(input: &Path) -> PathBuf {
+    let mut name = input.as_os_str().to_owned();
+    name.push(".age");
+    name.into()
+}
+
+fn without_suffix(input: &Path) -> Result<PathBuf, Fault> {
+    if input
+        .extension()
+        .is_some_and(|extension| extension == "age")
+    {
+        return Ok(input.with_extension(""));
+    }
+    Err(Fault::usage("the file's name does not end in .age")
+        .hint("say where to write with -o FILE"))
+}
+
+fn reader(path: &Path) -> Result<Box<dyn BufRead>, Fault> {
+    if is_dash(path) {
+        return Ok(Box::new(BufReader::new(io::stdin())));
+    }
+    let file = File::open(path).map_err(|error| Fault::file("open", path, error))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+/// Runs `work` on standard output, or on a file that appears only if it succeeds.
+fn write_to(
+    output: &Path,
+    access: Access,
+    force: bool,
+    work: impl FnOnce(&mut dyn Write) -> Result<u64, AgeError>,
+) -> Result<u64, Fault> {
+    if is_dash(output) {
+        return Ok(work(&mut io::stdout().lock())?);
+    }
+    let existing = if force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    let failed = |error| Fault::file("write", output, error);
+    let target = AtomicFile::create(output, access, existing).map_err(failed)?;
+    let mut sink = BufWriter::new(target.file());
+    let bytes = work(&mut sink)?;
+    sink.into_inner()
+        .map_err(|error| failed(error.into_error()))?;
+    target.commit(existing).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn report(context: &Context<'_>, what: &str, bytes: u64, output: &Path) {
+    if is_dash(output) {
+        return;
+    }
+    if context.printer.is_json() {
+        let json = json!({ "schema": "casemate.age/1", "output": output, "content_bytes": bytes });
+        context.printer.data(&json, "");
+    }
+    let text = bytes_text(bytes);
+    context
+        .printer
+        .done(&format!("{what} {text} to {}", output.display()));
+}
