@@ -94,7 +94,7 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
             ],
         )))?;
     } else {
-        skipped.push("npm is not installed: the Node client was not tried".to_owned());
+        skipped.push("npm is not installed: the Node client, age-encryption and SLH-DSA were not tried".to_owned());
     }
     if !has("curl", &["--version"]) && env::var_os("CI").is_none() {
         skipped.push("curl is not installed: the classical client was not tried".to_owned());
