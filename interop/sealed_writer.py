@@ -108,11 +108,17 @@ def encapsulate(key: KeyFile, info: bytes, plain: bytes) -> tuple[bytes, bytes]:
         case 0x0042:
             suite = hpke.Suite(hpke.KEM.MLKEM1024, hpke.KDF.HKDF_SHA384, hpke.AEAD.AES_256_GCM)
             both = suite.encrypt(plain, mlkem.MLKEM1024PublicKey.from_public_bytes(post), info)
-        case _:  # MLKEM768-P256, which PyCA does not have
-            secret, ct = mlkem.MLKEM768PublicKey.from_public_bytes(post).encapsulate()
-            ephemeral = ec.generate_private_key(P256)
-            agreed = ephemeral.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(P256, point))
-            share = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        case _:  # MLKEM768-P256 and MLKEM1024-X25519, which PyCA does not have
+            public = (mlkem.MLKEM768PublicKey if kem.mlkem_ek == 1184 else mlkem.MLKEM1024PublicKey).from_public_bytes(post)
+            secret, ct = public.encapsulate()
+            if kem.curve == "x25519":
+                x = x25519.X25519PrivateKey.generate()
+                agreed = x.exchange(x25519.X25519PublicKey.from_public_bytes(point))
+                share = x.public_key().public_bytes_raw()
+            else:
+                ephemeral = ec.generate_private_key(P256)
+                agreed = ephemeral.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(P256, point))
+                share = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
             hybrid = hashlib.sha3_256(secret + agreed + share + point + kem.label).digest()
             aead_key, nonce = key_schedule(kem.triple, hybrid, info)
             both = ct + share + AESGCM(aead_key).encrypt(nonce, plain, b"")

@@ -307,7 +307,7 @@ def encodings(tail: dict[int, object], header: list[tuple[int, object]]) -> Iter
     yield "kem not shortest", put(replace(1, b"\x81\x86\x1a\0\0\x64\x7a" + b"".join(map(cbor, recipients[0][1:]))))
     yield "undefined for null", put(replace(4, b"\xf7"))
     yield "signature suite unknown", put(replace(4, cbor(["1.2.3", *signature[1:]])))
-    yield "signature too long", put(replace(4, cbor([*signature[:2], bytes(8193)])))
+    yield "signature too long", put(replace(4, cbor([*signature[:2], bytes(32769)])))
     yield "hash too many", put(replace(3, cbor(hashes * 2)))
     yield "private part too long", put(replace(2, cbor(bytes((1 << 20) + 1))))
     many = [[*recipients[0][:3], hashlib.sha256(i.to_bytes(2)).digest(), *recipients[0][4:]] for i in range(1025)]
