@@ -32,6 +32,7 @@ pub(crate) fn run() -> Outcome {
                     "-rs",
                     "-p",
                     "no:cacheprovider",
+                    "--ignore=interop/page",
                     "interop",
                 ],
             );
@@ -57,23 +58,14 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
         _ => Ok(()),
     };
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
-    if !venv.join("bin/python").exists() {
-        must(succeed(&mut command(
-            "python3",
-            &["-m", "venv", &path(venv.to_owned())],
-        )))?;
-    }
-    let pip = path(venv.join("bin/pip"));
-    let arguments = [
-        "install",
-        "-q",
-        "--disable-pip-version-check",
-        "-r",
-        "interop/requirements.txt",
-        "-r",
-        "interop/clients/requirements.txt",
-    ];
-    must(succeed(&mut command(&pip, &arguments)))?;
+    virtual_environment(
+        work,
+        venv,
+        &[
+            "interop/requirements.txt",
+            "interop/clients/requirements.txt",
+        ],
+    )?;
     let mut skipped = Vec::new();
     if has("npm", &["--version"]) {
         fs::copy(
@@ -94,10 +86,36 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
             ],
         )))?;
     } else {
-        skipped.push("npm is not installed: the Node client, age-encryption and SLH-DSA were not tried".to_owned());
+        skipped.push(
+            "npm is not installed: the Node client, age-encryption and SLH-DSA were not tried"
+                .to_owned(),
+        );
     }
     if !has("curl", &["--version"]) && env::var_os("CI").is_none() {
         skipped.push("curl is not installed: the classical client was not tried".to_owned());
     }
     Ok(skipped)
+}
+
+/// Makes a virtual environment if it is not there, and installs what the files list.
+pub(crate) fn virtual_environment(
+    work: &Path,
+    venv: &Path,
+    requirements: &[&str],
+) -> Result<(), String> {
+    fs::create_dir_all(work).map_err(|error| format!("{}: {error}", work.display()))?;
+    let must = |outcome| match outcome {
+        Outcome::Failed(reason) => Err(reason),
+        _ => Ok(()),
+    };
+    if !venv.join("bin/python").exists() {
+        let path = venv.to_string_lossy();
+        must(succeed(&mut command("python3", &["-m", "venv", &path])))?;
+    }
+    let pip = venv.join("bin/pip");
+    let mut arguments = vec!["install", "-q", "--disable-pip-version-check"];
+    for file in requirements {
+        arguments.extend(["-r", file]);
+    }
+    must(succeed(&mut command(&pip.to_string_lossy(), &arguments)))
 }

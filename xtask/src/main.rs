@@ -3,6 +3,7 @@
 
 mod fuzz;
 mod interop;
+mod page;
 mod readme;
 mod step;
 mod tidy;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use step::{Report, Step};
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step {
         name: "fmt",
         run: tools::fmt,
@@ -48,6 +49,10 @@ const STEPS: [Step; 10] = [
     Step {
         name: "interop",
         run: interop::run,
+    },
+    Step {
+        name: "page",
+        run: page::run,
     },
     Step {
         name: "fuzz",

@@ -106,9 +106,15 @@ impl AeadKey {
     pub fn seal(&self, nonce: &[u8], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, Error> {
         let mut out = Vec::with_capacity(plaintext.len().saturating_add(TAG_BYTES));
         out.extend_from_slice(plaintext);
-        self.0
-            .seal_in_place_append_tag(parse_nonce(nonce)?, Aad::from(aad), &mut out)?;
+        self.seal_in_place(nonce, aad, &mut out)?;
         Ok(out)
+    }
+
+    /// Encrypts `buffer` where it is and appends the tag.
+    fn seal_in_place(&self, nonce: &[u8], aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), Error> {
+        Ok(self
+            .0
+            .seal_in_place_append_tag(parse_nonce(nonce)?, Aad::from(aad), buffer)?)
     }
 
     /// Decrypts.
@@ -118,13 +124,19 @@ impl AeadKey {
     /// [`Error::Rejected`] if the tag does not verify; nothing of the plaintext is returned then.
     pub fn open(&self, nonce: &[u8], aad: &[u8], ciphertext: &[u8]) -> Result<Vec<u8>, Error> {
         let mut out = ciphertext.to_vec();
+        self.open_in_place(nonce, aad, &mut out)?;
+        Ok(out)
+    }
+
+    /// Decrypts `buffer` where it is and cuts off the tag; on an error nothing in it is plaintext.
+    fn open_in_place(&self, nonce: &[u8], aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), Error> {
         let plaintext = self
             .0
-            .open_in_place(parse_nonce(nonce)?, Aad::from(aad), &mut out)
+            .open_in_place(parse_nonce(nonce)?, Aad::from(aad), buffer)
             .map_err(|_| Error::Rejected)?
             .len();
-        out.truncate(plaintext);
-        Ok(out)
+        buffer.truncate(plaintext);
+        Ok(())
     }
 }
 
@@ -370,6 +382,16 @@ impl SenderContext {
         Ok(sealed)
     }
 
+    /// Encrypts the next message where it is and appends [`TAG_BYTES`], for large messages whose buffer is used again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::seal`].
+    pub fn seal_in_place(&mut self, aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), Error> {
+        self.0.key.seal_in_place(&self.0.nonce(), aad, buffer)?;
+        self.0.advance()
+    }
+
     /// Derives `len` bytes that only the two ends know.
     ///
     /// # Errors
@@ -399,6 +421,16 @@ impl RecipientContext {
         let plaintext = self.0.key.open(&self.0.nonce(), aad, ciphertext)?;
         self.0.advance()?;
         Ok(plaintext)
+    }
+
+    /// Decrypts the next message where it is and cuts off its tag; a refused one does not advance the context.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] if the tag does not verify; the buffer then holds nothing of use.
+    pub fn open_in_place(&mut self, aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), Error> {
+        self.0.key.open_in_place(&self.0.nonce(), aad, buffer)?;
+        self.0.advance()
     }
 
     /// Derives `len` bytes that only the two ends know.

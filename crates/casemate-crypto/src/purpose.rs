@@ -20,6 +20,8 @@ impl Purpose {
     pub const ARTIFACT_SEGMENT: Self = Self("casemate/v1/artifact-segment");
     /// Hash domain: the list of segment hashes of an artifact.
     pub const ARTIFACT_ROOT: Self = Self("casemate/v1/artifact-root");
+    /// Composite signature context: an update of a federated round.
+    pub const ROUND: Self = Self("casemate/v1/round");
     /// RFC 9421 tag of a signed request.
     pub const REQUEST: Self = Self("casemate/v1/request");
     /// RFC 9421 tag of a signed response.

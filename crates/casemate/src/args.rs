@@ -62,6 +62,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AgeCommand,
     },
+    /// Measure what each algorithm costs on this machine
+    Bench(BenchOptions),
     /// Print a shell's completions
     Completions {
         /// Shell to complete for
@@ -121,6 +123,36 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         name: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchOptions {
+    /// Keep only tables and rows whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// How long to measure: some seconds, some minutes, or long enough to quote
+    #[arg(long, value_enum, default_value = "standard")]
+    pub(crate) effort: EffortOption,
+    /// Write a page with tables and plots as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Compare two reports that `--json` wrote instead of measuring
+    #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with_all = ["filter", "effort", "html", "directory"])]
+    pub(crate) compare: Option<Vec<PathBuf>>,
+    /// Directory for the files of the checkpoint table [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    pub(crate) probe_memory: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) probe_round: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum EffortOption {
+    Quick,
+    Standard,
+    Thorough,
 }
 
 #[derive(Debug, Subcommand)]

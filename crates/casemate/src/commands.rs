@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod age;
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod connect;
 pub(crate) mod gateway;

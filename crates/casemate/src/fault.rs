@@ -3,6 +3,7 @@
 use std::{error::Error, fmt, io, path::Path};
 
 use casemate_age::AgeError;
+use casemate_bench::BenchError;
 use casemate_crypto::policy::PolicyError;
 use casemate_gateway::{ConnectError, GatewayError, LoadError, ServeError, tls::TlsError};
 use casemate_keys::StoreError;
@@ -179,6 +180,24 @@ impl From<AgeError> for Fault {
         match hint {
             Some(hint) => fault.hint(hint),
             None => fault,
+        }
+    }
+}
+
+impl From<BenchError> for Fault {
+    fn from(error: BenchError) -> Self {
+        match error {
+            BenchError::Seal(error) => error.into(),
+            BenchError::Open(error) => error.into(),
+            BenchError::Tls(error) => error.into(),
+            error @ (BenchError::Io(_) | BenchError::Rustls(_)) => {
+                Self::from_error(Outcome::Io, error)
+            }
+            error @ (BenchError::Report(_)
+            | BenchError::Schema { .. }
+            | BenchError::TooLong { .. }) => Self::from_error(Outcome::Usage, error)
+                .hint("give a file that `casemate bench --json` wrote"),
+            error => Self::from_error(Outcome::No, error),
         }
     }
 }

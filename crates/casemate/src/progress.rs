@@ -6,12 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Makes a bar over `bytes`; it stays hidden where standard error is no terminal.
 pub(crate) fn bar(bytes: u64, what: &'static str) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr_with_hz(10)
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(bytes), target);
+    let bar = ProgressBar::with_draw_target(Some(bytes), target());
     let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
@@ -19,4 +14,17 @@ pub(crate) fn bar(bytes: u64, what: &'static str) -> ProgressBar {
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// Makes a line that says what is going on; it moves only when told to, so that it disturbs no measurement.
+pub(crate) fn spinner() -> ProgressBar {
+    ProgressBar::with_draw_target(None, target())
+}
+
+fn target() -> ProgressDrawTarget {
+    if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr_with_hz(10)
+    } else {
+        ProgressDrawTarget::hidden()
+    }
 }

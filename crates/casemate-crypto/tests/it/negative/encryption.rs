@@ -233,3 +233,30 @@ fn info_past_16_bits_is_refused_where_its_length_is_written() {
         }
     );
 }
+
+#[test]
+fn in_place_and_copying_calls_are_the_same_and_refuse_alike() {
+    let suite = HpkeSuite::of(&MLKEM768_X25519).unwrap();
+    let key = KemPrivateKey::generate(&MLKEM768_X25519).unwrap();
+    let (enc, mut sender) = suite.setup_sender(key.public_key(), b"info").unwrap();
+    let mut recipient = suite.setup_recipient(&enc, &key, b"info").unwrap();
+    for message in [b"first".as_slice(), b"", b"third"] {
+        let mut buffer = message.to_vec();
+        sender.seal_in_place(b"aad", &mut buffer).unwrap();
+        assert_eq!(buffer.len(), message.len() + 16);
+        assert_eq!(
+            recipient.open_in_place(b"bad", &mut buffer.clone()),
+            Err(Error::Rejected)
+        );
+        let mut cut = buffer[1..].to_vec();
+        assert_eq!(
+            recipient.open_in_place(b"aad", &mut cut),
+            Err(Error::Rejected)
+        );
+        recipient.open_in_place(b"aad", &mut buffer).unwrap();
+        assert_eq!(buffer, message);
+    }
+    // The copying calls go on where the others stopped: one counter serves both.
+    let sealed = sender.seal(b"", b"fourth").unwrap();
+    assert_eq!(recipient.open(b"", &sealed).unwrap(), b"fourth");
+}

@@ -1,0 +1,127 @@
+//! The report as one page that needs nothing else: no script, no request.
+
+mod plots;
+mod tables;
+
+use std::fmt::Write as _;
+
+use crate::{plot::escape, report::Report};
+
+const STYLE: &str = include_str!("../assets/report.css");
+const FAMILIES: [&str; 6] = [
+    "classical",
+    "lattice",
+    "hybrid",
+    "hash-based",
+    "code-based",
+    "multivariate",
+];
+
+/// Renders the page.
+pub fn render(report: &Report) -> String {
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n<link rel=\"icon\" href=\"data:,\">\n<title>Casemate benchmark</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
+    );
+    head(report, &mut out);
+    plots::speed(report, &mut out);
+    tables::primitives(report, &mut out);
+    plots::sizes(report, &mut out);
+    tables::parts(report, &mut out);
+    tables::bulk(report, &mut out);
+    plots::overhead(report, &mut out);
+    tables::gradients(report, &mut out);
+    tables::checkpoints(report, &mut out);
+    tables::handshakes(report, &mut out);
+    tables::rounds(report, &mut out);
+    tables::baselines(report, &mut out);
+    method(report, &mut out);
+    out.push_str("</main>\n</body>\n</html>\n");
+    out
+}
+
+fn head(report: &Report, out: &mut String) {
+    let machine = &report.machine;
+    let rows = [
+        ("Machine", machine.cpu.clone()),
+        ("Cores", machine.cores.to_string()),
+        ("Instruction sets", machine.features.join(", ")),
+        ("Memory", crate::text::bytes(machine.memory_bytes)),
+        ("System", machine.system.clone()),
+        ("Measured", date(report.created)),
+        (
+            "Program",
+            format!("casemate {}, {} run", report.version, report.effort),
+        ),
+    ];
+    out.push_str("<h1>What each algorithm costs on this machine</h1>\n");
+    out.push_str("<p>Times are medians, with the median absolute deviation beside them. Everything here comes from one run.</p>\n<dl>\n");
+    for (name, value) in rows {
+        _ = writeln!(out, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
+    }
+    out.push_str("</dl>\n");
+    for note in &report.notes {
+        _ = writeln!(out, "<p class=\"note\">{}</p>", escape(note));
+    }
+    out.push_str("<nav><a href=\"#speed\">Speed</a><a href=\"#sizes\">Sizes</a><a href=\"#bulk\">Throughput</a><a href=\"#workloads\">AI workloads</a><a href=\"#network\">Network</a><a href=\"#method\">Method</a></nav>\n");
+}
+
+/// The colours of the families that the report has.
+fn key(report: &Report, out: &mut String) {
+    out.push_str("<div class=\"key\">");
+    for family in FAMILIES {
+        if report.primitives.iter().any(|row| row.family == family) {
+            _ = write!(out, "<span><i class=\"{family}\"></i>{family}</span>");
+        }
+    }
+    out.push_str("</div>\n");
+}
+
+fn method(report: &Report, out: &mut String) {
+    out.push_str("<h2 id=\"method\">Method</h2>\n<ul>\n");
+    for line in [
+        "After a warm-up each operation is measured in interleaved rounds, one sample of each in turn, on one pinned core. A sample repeats a short operation until a clock can see it.",
+        "Peak memory is the rise of the resident memory while all operations of an algorithm run once in a fresh process.",
+        "Throughput is of one call of 1 MiB after the other on data in the cache; all cores means one such stream for each.",
+        "A federated round takes the global model down and an update of the same size up, over a link whose rate is limited in the kernel where that is permitted; the connection and the handshake are part of it.",
+        "Hybrids are compared with the public-key operations they are made of, without their hashes, key schedule and AEAD.",
+    ] {
+        _ = writeln!(out, "<li>{line}</li>");
+    }
+    if !report.catalogue {
+        out.push_str("<li>Falcon, Classic McEliece, HQC, FrodoKEM, BIKE, MAYO, UOV and CROSS have no final standard and are measured only by a build with the feature <code>bench-catalogue</code>.</li>\n");
+    }
+    out.push_str("</ul>\n");
+}
+
+/// A UTC date and time.
+fn date(seconds: u64) -> String {
+    let days = seconds / 86_400;
+    let (hour, minute) = (seconds / 3_600 % 24, seconds / 60 % 60);
+    // Days to a civil date in the Gregorian calendar, counting from 1 March of year 0.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 {
+        month_index + 3
+    } else {
+        month_index - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_civil_ones() {
+        assert_eq!(date(0), "1970-01-01 00:00 UTC");
+        assert_eq!(date(951_782_400), "2000-02-29 00:00 UTC");
+        assert_eq!(date(1_795_564_799), "2026-11-24 23:59 UTC");
+    }
+}

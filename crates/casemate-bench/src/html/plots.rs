@@ -1,0 +1,180 @@
+//! The plots of the page.
+
+use std::fmt::Write as _;
+
+use super::key;
+use crate::{
+    plot::{self, Bar, Line, Point},
+    report::{Primitive, Report},
+    text,
+};
+
+fn time_unit(us: f64) -> String {
+    match us {
+        us if us < 1e3 => format!("{us} us"),
+        us if us < 1e6 => format!("{} ms", us / 1e3),
+        us => format!("{} s", us / 1e6),
+    }
+}
+
+fn byte_unit(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes < 1e3 => format!("{bytes} B"),
+        bytes if bytes < 1e6 => format!("{} kB", bytes / 1e3),
+        bytes if bytes < 1e9 => format!("{} MB", bytes / 1e6),
+        bytes => format!("{} GB", bytes / 1e9),
+    }
+}
+
+fn percent_unit(percent: f64) -> String {
+    format!("{percent} %")
+}
+
+fn figure(out: &mut String, svg: &str) {
+    _ = writeln!(out, "<div class=\"scroll\">{svg}</div>");
+}
+
+/// Operations of one role, slowest last.
+fn role<'a>(report: &'a Report, names: &'a [&str]) -> Vec<(&'a Primitive, f64)> {
+    let mut found: Vec<_> = report
+        .primitives
+        .iter()
+        .filter_map(|row| {
+            let operation = row
+                .operations
+                .iter()
+                .find(|one| names.contains(&one.name.as_str()))?;
+            Some((row, operation.timing.median_us))
+        })
+        .collect();
+    found.sort_by(|(_, left), (_, right)| left.total_cmp(right));
+    found
+}
+
+/// Bars of each role on a logarithmic axis.
+pub(super) fn speed(report: &Report, out: &mut String) {
+    if report.primitives.is_empty() {
+        return;
+    }
+    out.push_str("<h2 id=\"speed\">Speed</h2>\n<p>Shorter is faster; each grid line is ten times the one before.</p>\n");
+    key(report, out);
+    for (title, names) in [
+        (
+            "Establish a key: sender",
+            ["encapsulate", "seal", "agree", "encrypt"].as_slice(),
+        ),
+        (
+            "Establish a key: receiver",
+            ["decapsulate", "open", "decrypt"].as_slice(),
+        ),
+        ("Sign", ["sign"].as_slice()),
+        ("Verify", ["verify"].as_slice()),
+        ("Generate a key", ["keygen"].as_slice()),
+    ] {
+        let bars: Vec<_> = role(report, names)
+            .into_iter()
+            .map(|(row, us)| Bar {
+                label: row.name.clone(),
+                class: row.family.clone(),
+                value: us,
+                text: text::time(us),
+            })
+            .collect();
+        if !bars.is_empty() {
+            _ = writeln!(out, "<h3>{title}</h3>");
+            out.push_str(&plot::bars(title, time_unit, &bars));
+        }
+    }
+}
+
+/// Bytes on the wire, alone and against speed.
+pub(super) fn sizes(report: &Report, out: &mut String) {
+    if report.primitives.is_empty() {
+        return;
+    }
+    out.push_str("<h2 id=\"sizes\">Sizes</h2>\n<p>Public key and ciphertext or signature together: what a new peer has to receive.</p>\n");
+    key(report, out);
+    let wire = |row: &Primitive| (row.sizes.public_key + row.sizes.output) as f64;
+    for (title, names) in [
+        (
+            "Key establishment: bytes against the receiver's time",
+            ["decapsulate", "open", "decrypt", "agree"].as_slice(),
+        ),
+        (
+            "Signatures: bytes against the time to verify",
+            ["verify"].as_slice(),
+        ),
+    ] {
+        let rows = role(report, names);
+        if rows.is_empty() {
+            continue;
+        }
+        let points: Vec<_> = rows
+            .iter()
+            .map(|(row, us)| Point {
+                label: row.name.clone(),
+                class: row.family.clone(),
+                x: wire(row),
+                y: *us,
+            })
+            .collect();
+        _ = writeln!(out, "<h3>{title}</h3>");
+        let names = ("public key + ciphertext or signature", "time");
+        figure(
+            out,
+            &plot::scatter(title, (byte_unit, time_unit), names, &points),
+        );
+    }
+    let mut bars: Vec<_> = report
+        .primitives
+        .iter()
+        .map(|row| Bar {
+            label: row.name.clone(),
+            class: row.family.clone(),
+            value: wire(row),
+            text: text::bytes((row.sizes.public_key + row.sizes.output) as u64),
+        })
+        .collect();
+    bars.sort_by(|left, right| left.value.total_cmp(&right.value));
+    out.push_str("<h3>Public key and ciphertext or signature</h3>\n");
+    out.push_str(&plot::bars("sizes", byte_unit, &bars));
+}
+
+/// Bytes added to gradients and checkpoints over their size.
+pub(super) fn overhead(report: &Report, out: &mut String) {
+    let line = |label: &str, class: &str, points: Vec<(f64, f64)>| Line {
+        label: label.to_owned(),
+        class: class.to_owned(),
+        points,
+    };
+    let gradients = |phase: &str| -> Vec<(f64, f64)> {
+        report
+            .gradients
+            .iter()
+            .filter(|row| row.phase == phase)
+            .map(|row| (row.message_bytes as f64, row.added_percent))
+            .collect()
+    };
+    let checkpoints: Vec<_> = report
+        .checkpoints
+        .iter()
+        .map(|row| (row.content_bytes as f64, row.overhead_percent))
+        .collect();
+    let lines: Vec<_> = [
+        line("first message of a session", "hybrid", gradients("first")),
+        line("later message", "lattice", gradients("steady")),
+        line("sealed checkpoint", "code-based", checkpoints),
+    ]
+    .into_iter()
+    .filter(|line| !line.points.is_empty())
+    .collect();
+    if lines.is_empty() {
+        return;
+    }
+    out.push_str("<h2 id=\"workloads\">AI workloads</h2>\n<h3>Bytes added, over the size of the message</h3>\n");
+    let names = ("bytes of the message or checkpoint", "bytes added");
+    figure(
+        out,
+        &plot::lines("overhead", (byte_unit, percent_unit), names, &lines),
+    );
+}

@@ -1,0 +1,170 @@
+//! The public-key algorithms, each with its operations and sizes.
+
+mod classical;
+mod hybrid;
+mod pq;
+#[cfg(feature = "catalogue")]
+mod research;
+
+use crate::{
+    BenchError, Options,
+    report::{Operation, Parts, Primitive, Sizes},
+    timer::{self, Action, Budget},
+};
+
+/// The message that is signed, the plaintext that is encrypted: a hash or a key.
+const MESSAGE: &[u8; 32] = &[0x5a; 32];
+
+/// An algorithm ready to be measured. Its keys are made and its operations were checked once.
+pub(crate) struct Subject {
+    name: &'static str,
+    family: &'static str,
+    library: &'static str,
+    sizes: Sizes,
+    pub(crate) actions: Vec<(&'static str, Action<'static>)>,
+}
+
+type Make = fn(&'static str) -> Result<Subject, BenchError>;
+
+/// Name and maker of every algorithm that is built in, in the order of the table.
+fn makers() -> Vec<(&'static str, Make)> {
+    let mut makers = classical::MAKERS.to_vec();
+    makers.extend(pq::MAKERS);
+    makers.extend(hybrid::MAKERS);
+    #[cfg(feature = "catalogue")]
+    makers.extend(research::MAKERS);
+    makers
+}
+
+/// The algorithm with this name; `None` if it is not built in or fails its check.
+pub(crate) fn subject(name: &str) -> Option<Subject> {
+    let (name, make) = makers().into_iter().find(|(known, _)| *known == name)?;
+    make(name).ok()
+}
+
+/// An error if an algorithm did not do what it should.
+fn check(algorithm: &str, holds: bool, what: &'static str) -> Result<(), BenchError> {
+    if holds {
+        return Ok(());
+    }
+    Err(BenchError::Check {
+        algorithm: algorithm.to_owned(),
+        what,
+    })
+}
+
+pub(crate) fn measure(
+    options: &Options,
+    progress: &mut dyn FnMut(&str, usize, usize),
+) -> Result<Vec<Primitive>, BenchError> {
+    let mut subjects = Vec::new();
+    for (name, make) in makers() {
+        if options.wants("primitives", name) || is_part_of_wanted(options, name) {
+            progress(name, 0, 0);
+            subjects.push(make(name)?);
+        }
+    }
+    let mut rows = Vec::new();
+    let mut actions = Vec::new();
+    let mut names = Vec::new();
+    for subject in subjects {
+        names.push(subject.actions.len());
+        let mut operations = Vec::new();
+        for (name, action) in subject.actions {
+            operations.push(name);
+            actions.push(action);
+        }
+        rows.push((
+            Primitive {
+                name: subject.name.to_owned(),
+                family: subject.family.to_owned(),
+                library: subject.library.to_owned(),
+                operations: Vec::new(),
+                sizes: subject.sizes,
+                peak_memory_bytes: None,
+            },
+            operations,
+        ));
+    }
+    let mut timings = timer::interleaved(actions, Budget::of(options.effort), &mut |at, of| {
+        progress("all", at, of);
+    })
+    .into_iter();
+    let mut measured: Vec<_> = rows
+        .into_iter()
+        .map(|(mut row, operations)| {
+            row.operations = operations
+                .into_iter()
+                .zip(timings.by_ref())
+                .map(|(name, timing)| Operation {
+                    name: name.to_owned(),
+                    timing,
+                    parts: None,
+                })
+                .collect();
+            row
+        })
+        .collect();
+    add_parts(&mut measured);
+    Ok(measured)
+}
+
+/// The parts of a hybrid are measured whenever the hybrid is.
+fn is_part_of_wanted(options: &Options, name: &str) -> bool {
+    hybrid::PARTS
+        .iter()
+        .filter(|(hybrid, _, _)| options.wants("primitives", hybrid))
+        .any(|(_, _, parts)| parts.iter().any(|(part, _)| *part == name))
+}
+
+fn add_parts(rows: &mut [Primitive]) {
+    for (hybrid, operation, parts) in hybrid::PARTS {
+        let find = |row: &str, operation: &str| {
+            let row = rows.iter().find(|one| one.name == row)?;
+            let found = row.operations.iter().find(|one| one.name == operation)?;
+            Some(found.timing.median_us)
+        };
+        let medians: Option<Vec<f64>> = parts
+            .iter()
+            .map(|(part, operation)| find(part, operation))
+            .collect();
+        let (Some(medians), Some(whole)) = (medians, find(hybrid, operation)) else {
+            continue;
+        };
+        let sum_us: f64 = medians.iter().sum();
+        let of = parts
+            .iter()
+            .map(|(part, operation)| format!("{part} {operation}"))
+            .collect();
+        let target = rows
+            .iter_mut()
+            .filter(|row| row.name == *hybrid)
+            .flat_map(|row| &mut row.operations)
+            .find(|one| one.name == *operation);
+        if let Some(target) = target {
+            let ratio = whole / sum_us.max(1e-9);
+            target.parts = Some(Parts { of, sum_us, ratio });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_part_of_a_hybrid_is_measured() {
+        let mut names: Vec<_> = makers().into_iter().map(|(name, _)| name).collect();
+        for (hybrid, _, parts) in hybrid::PARTS {
+            assert!(names.contains(hybrid), "{hybrid}");
+            for (part, _) in *parts {
+                assert!(names.contains(part), "{part}");
+            }
+        }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(subject("Kyber-1024").is_none());
+    }
+}

@@ -1,0 +1,7 @@
+//! What protection costs an AI workload: gradients, checkpoints, TLS handshakes, federated rounds.
+
+pub(crate) mod checkpoint;
+pub(crate) mod gradient;
+pub(crate) mod handshake;
+mod link;
+pub(crate) mod round;

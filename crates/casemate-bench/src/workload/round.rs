@@ -1,0 +1,373 @@
+//! A federated round over a rate-limited link: connect, take the global model, send the update, be acknowledged.
+//!
+//! `plain` is TCP alone. `tls-classical` is TLS 1.3 with X25519 and ECDSA. `protected` is TLS 1.3 with X25519MLKEM768, and inside it an
+//! update that only the holder of a hybrid key can open (HPKE) and that a composite signature vouches for.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::Stdio,
+    sync::Arc,
+    thread,
+    time::Instant,
+};
+
+use casemate_crypto::{
+    Purpose,
+    hpke::HpkeSuite,
+    kem::KemPrivateKey,
+    signature::SigningKey,
+    suite::{MLDSA65_ED25519, MLKEM768_X25519},
+};
+use rustls::{ClientConnection, ServerConnection, StreamOwned, pki_types::ServerName};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    handshake::{Configs, configs},
+    link::{Namespace, Shaped},
+};
+use crate::{BenchError, Effort, Options, Progress, Report, report::Round, stats};
+
+/// The hidden option with which this program starts itself inside a namespace.
+const PROBE_OPTION: &str = "--probe-round";
+const MODES: [&str; 3] = ["plain", "tls-classical", "protected"];
+const RATES: [u64; 3] = [10, 100, 1_000];
+const PARAMETERS: [u64; 2] = [1_000_000, 10_000_000];
+const INFO: &[u8] = b"casemate/v1/round\0update";
+/// Longest frame that an end takes: the update of the largest round and its overhead.
+const FRAME_BYTES_MAX: u64 = 64 << 20;
+
+/// What one process measures.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoundProbe {
+    /// Parameters of the model, four bytes each.
+    parameters: u64,
+    /// Rounds of each mode.
+    samples: usize,
+    /// Rate to hold writes to, in megabits per second; `None` where the link itself is limited.
+    shape: Option<u64>,
+}
+
+/// Wall times in microseconds, and the bytes of both sides, for each mode.
+type Figures = Vec<(String, Vec<f64>, u64)>;
+
+pub(crate) fn measure(options: &Options, report: &mut Report, progress: Progress<'_>) {
+    if !options.wants("federated round", "") && !options.wants("workload", "") {
+        return;
+    }
+    let namespace = options.program.as_ref().and_then(|_| Namespace::new());
+    if namespace.is_none() {
+        let note = "no network namespace can be made here (it takes root, and `ip` and `tc` of Debian's iproute2): the link's rate was held by pausing writes";
+        report.notes.push(note.to_owned());
+    }
+    for parameters in PARAMETERS {
+        for megabits in RATES {
+            if options.effort == Effort::Quick && (parameters, megabits) != (1_000_000, 1_000) {
+                continue;
+            }
+            progress(
+                &format!("federated round: {parameters} parameters at {megabits} Mbit/s"),
+                6,
+                8,
+            );
+            let probe = RoundProbe {
+                parameters,
+                samples: samples(options.effort, parameters, megabits),
+                shape: namespace.is_none().then_some(megabits),
+            };
+            let figures = match &namespace {
+                Some(namespace) => inside(options, namespace, &probe, megabits),
+                None => run(&probe),
+            };
+            let link = if namespace.is_some() {
+                "namespace, tbf"
+            } else {
+                "paused writes"
+            };
+            match figures {
+                Ok(figures) => add(report, &probe, megabits, link, figures),
+                Err(error) => report
+                    .notes
+                    .push(format!("no federated round at {megabits} Mbit/s: {error}")),
+            }
+        }
+    }
+}
+
+/// As many as fit in a time: a slow link takes a minute for one large round.
+fn samples(effort: Effort, parameters: u64, megabits: u64) -> usize {
+    let seconds_each = (2 * 32 * parameters) as f64 / (megabits as f64 * 1e6);
+    let (seconds, most) = match effort {
+        Effort::Quick => (1.0, 3),
+        Effort::Standard => (20.0, 9),
+        Effort::Thorough => (350.0, 31),
+    };
+    let fit = (seconds / seconds_each).floor();
+    (1..=most)
+        .rev()
+        .find(|count| *count as f64 <= fit)
+        .unwrap_or(1)
+}
+
+fn add(report: &mut Report, probe: &RoundProbe, megabits: u64, link: &str, figures: Figures) {
+    let mut plain = 0.0;
+    for (mode, times, bytes) in figures {
+        let time = stats::timing(times);
+        if mode == "plain" {
+            plain = time.median_us;
+        }
+        report.rounds.push(Round {
+            parameters: probe.parameters,
+            megabits,
+            link: link.to_owned(),
+            mode,
+            time,
+            added_percent: 100.0 * (time.median_us / f64::max(plain, 1.0) - 1.0),
+            bytes,
+        });
+    }
+}
+
+/// Runs the probe in a process of its own inside the namespace.
+fn inside(
+    options: &Options,
+    namespace: &Namespace,
+    probe: &RoundProbe,
+    megabits: u64,
+) -> Result<Figures, BenchError> {
+    let missing = || io::Error::other("the namespace cannot be limited");
+    namespace.limit(megabits).ok_or_else(missing)?;
+    let program = options.program.as_ref().ok_or_else(missing)?;
+    let argument = serde_json::to_string(probe).map_err(BenchError::Report)?;
+    let output = namespace
+        .command(program)
+        .args(["bench", PROBE_OPTION, &argument])
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(io::Error::other("the measuring process failed").into());
+    }
+    serde_json::from_slice(&output.stdout).map_err(BenchError::Report)
+}
+
+/// Runs a probe that [`measure`] asked for and returns its figures as JSON.
+///
+/// # Errors
+///
+/// [`BenchError`] if the text is no probe, or a round fails.
+pub fn probe(text: &str) -> Result<String, BenchError> {
+    let probe: RoundProbe = serde_json::from_str(text).map_err(BenchError::Report)?;
+    serde_json::to_string(&run(&probe)?).map_err(BenchError::Report)
+}
+
+fn run(probe: &RoundProbe) -> Result<Figures, BenchError> {
+    let site = Arc::new(Site::new(probe)?);
+    let mut figures: Figures = MODES
+        .iter()
+        .map(|mode| ((*mode).to_owned(), Vec::new(), 0))
+        .collect();
+    for _ in 0..probe.samples {
+        for (mode, times, bytes) in &mut figures {
+            let (time, sent) = round(&site, mode)?;
+            times.push(time);
+            *bytes = sent;
+        }
+    }
+    Ok(figures)
+}
+
+/// Keys and data of both ends.
+struct Site {
+    model: Vec<u8>,
+    shape: Option<u64>,
+    classical: Configs,
+    hybrid: Configs,
+    suite: HpkeSuite,
+    aggregator: KemPrivateKey,
+    client: SigningKey,
+}
+
+impl Site {
+    fn new(probe: &RoundProbe) -> Result<Self, BenchError> {
+        let bytes = usize::try_from(probe.parameters.saturating_mul(4).min(FRAME_BYTES_MAX / 2));
+        Ok(Self {
+            model: vec![0x3f; bytes.unwrap_or_default()],
+            shape: probe.shape,
+            classical: configs("X25519", "ECDSA P-256")?,
+            hybrid: configs("X25519MLKEM768", "ECDSA P-256")?,
+            suite: HpkeSuite::of(&MLKEM768_X25519)?,
+            aggregator: KemPrivateKey::generate(&MLKEM768_X25519)?,
+            client: SigningKey::generate(&MLDSA65_ED25519)?,
+        })
+    }
+
+    /// The update as it is sent, in up to three frames: encapsulation, signature, content.
+    fn seal(&self, mode: &str) -> Result<Vec<Vec<u8>>, BenchError> {
+        if mode != "protected" {
+            return Ok(vec![self.model.clone()]);
+        }
+        let (enc, mut context) = self
+            .suite
+            .setup_sender(self.aggregator.public_key(), INFO)?;
+        let sealed = context.seal(b"", &self.model)?;
+        let signature = self.client.sign(Purpose::ROUND, &signed(&enc, &sealed))?;
+        Ok(vec![enc, signature, sealed])
+    }
+
+    fn open(&self, frames: &[Vec<u8>]) -> Result<usize, BenchError> {
+        match frames {
+            [update] => Ok(update.len()),
+            [enc, signature, sealed] => {
+                let verifying = self.client.verifying_key();
+                verifying.verify(Purpose::ROUND, &signed(enc, sealed), signature)?;
+                let mut context = self.suite.setup_recipient(enc, &self.aggregator, INFO)?;
+                Ok(context.open(b"", sealed)?.len())
+            }
+            _ => Err(io::Error::other("no update").into()),
+        }
+    }
+}
+
+/// What the client signs: the encapsulation and the hash of what was sealed, BLAKE3 because SHA-512 of megabytes would cost more than
+/// encrypting them.
+fn signed(enc: &[u8], sealed: &[u8]) -> Vec<u8> {
+    [enc, blake3::hash(sealed).as_bytes()].concat()
+}
+
+/// One round; returns its wall time in microseconds and the bytes that both sides sent.
+fn round(site: &Arc<Site>, mode: &str) -> Result<(f64, u64), BenchError> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let serving = {
+        let (site, mode) = (site.clone(), mode.to_owned());
+        thread::spawn(move || serve(&site, &mode, &listener))
+    };
+    let started = Instant::now();
+    let taken = connect(site, mode, address);
+    let time = started.elapsed().as_secs_f64() * 1e6;
+    // If the aggregator refused, that is the reason; the client only saw its connection end.
+    let served = serving
+        .join()
+        .map_err(|_| io::Error::other("the serving thread ended early"))??;
+    Ok((time, taken? + served))
+}
+
+/// The client's connection; returns the bytes it sent.
+fn connect(site: &Site, mode: &str, address: SocketAddr) -> Result<u64, BenchError> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let mut stream = Shaped::new(stream, site.shape);
+    if mode == "plain" {
+        take_part(site, mode, &mut stream)?;
+        return Ok(stream.written);
+    }
+    let (config, _) = if mode == "protected" {
+        &site.hybrid
+    } else {
+        &site.classical
+    };
+    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+    let mut stream = StreamOwned::new(ClientConnection::new(config.clone(), name)?, stream);
+    take_part(site, mode, &mut stream)?;
+    Ok(stream.sock.written)
+}
+
+/// The client's side: take the model, send the update, wait for the acknowledgement.
+fn take_part(site: &Site, mode: &str, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
+    // TLS 1.3 clients speak first; over TCP alone this is the request for the model.
+    write_frame(stream, b"model")?;
+    let model = read_frame(stream)?;
+    if model.len() != site.model.len() {
+        return Err(io::Error::other("the model arrived with another length").into());
+    }
+    let frames = site.seal(mode)?;
+    let count = u8::try_from(frames.len()).unwrap_or(u8::MAX);
+    stream.write_all(&[count])?;
+    for frame in &frames {
+        write_frame(stream, frame)?;
+    }
+    let mut acknowledged = [0];
+    stream.read_exact(&mut acknowledged)?;
+    Ok(())
+}
+
+/// The aggregator's side; returns the bytes it sent.
+fn serve(site: &Site, mode: &str, listener: &TcpListener) -> Result<u64, BenchError> {
+    let (stream, _) = listener.accept()?;
+    stream.set_nodelay(true)?;
+    let mut stream = Shaped::new(stream, site.shape);
+    if mode == "plain" {
+        answer(site, &mut stream)?;
+        return Ok(stream.written);
+    }
+    let (_, config) = if mode == "protected" {
+        &site.hybrid
+    } else {
+        &site.classical
+    };
+    let mut stream = StreamOwned::new(ServerConnection::new(config.clone())?, stream);
+    answer(site, &mut stream)?;
+    Ok(stream.sock.written)
+}
+
+fn answer(site: &Site, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
+    read_frame(stream)?;
+    write_frame(stream, &site.model)?;
+    let mut count = [0];
+    stream.read_exact(&mut count)?;
+    let frames = (0..count[0].min(3))
+        .map(|_| read_frame(stream))
+        .collect::<Result<Vec<_>, _>>()?;
+    if site.open(&frames)? != site.model.len() {
+        return Err(io::Error::other("the update arrived with another length").into());
+    }
+    stream.write_all(&[1])?;
+    Ok(stream.flush()?)
+}
+
+fn write_frame(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(&(bytes.len() as u64).to_be_bytes())?;
+    stream.write_all(bytes)?;
+    stream.flush()
+}
+
+fn read_frame(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut length = [0; 8];
+    stream.read_exact(&mut length)?;
+    let length = u64::from_be_bytes(length);
+    if length > FRAME_BYTES_MAX {
+        return Err(io::Error::other("frame past the limit"));
+    }
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mode_brings_the_update_and_protection_costs_its_known_bytes() {
+        let text = r#"{"parameters":100000,"samples":1,"shape":1000}"#;
+        let figures: Figures = serde_json::from_str(&probe(text).unwrap()).unwrap();
+        let bytes: Vec<u64> = figures.iter().map(|(_, _, bytes)| *bytes).collect();
+        // Model, update, three lengths, the request's five bytes, the count and the acknowledgement.
+        assert_eq!(bytes[0], 800_000 + 24 + 5 + 2);
+        let (tls, protected) = (bytes[1] - bytes[0], bytes[2] - bytes[0]);
+        assert!(
+            tls > 1_000 && protected > tls + 1_120 + 3_373,
+            "{tls} {protected}"
+        );
+        assert!(protected < 16_000, "{protected}");
+        assert!(probe("{}").is_err());
+    }
+
+    #[test]
+    fn slow_large_rounds_are_fewer() {
+        assert_eq!(samples(Effort::Standard, 10_000_000, 10), 1);
+        assert_eq!(samples(Effort::Standard, 1_000_000, 10), 3);
+        assert_eq!(samples(Effort::Standard, 1_000_000, 1_000), 9);
+    }
+}

@@ -1,0 +1,108 @@
+//! `casemate bench`.
+
+use std::path::{Path, PathBuf};
+
+use casemate_bench::{Effort, Options, Report, compare, html, memory, text};
+use casemate_gateway::unix_seconds;
+use casemate_seal::file::{self, Access, Existing};
+use serde_json::json;
+
+use crate::{
+    args::{BenchOptions, EffortOption},
+    context::{Context, read_limited},
+    fault::{Fault, Outcome},
+    progress,
+};
+
+/// Longest report that is compared, in bytes; the reader has the same limit.
+const REPORT_BYTES_MAX: usize = 8 << 20;
+
+pub(crate) fn run(context: &Context<'_>, options: &BenchOptions) -> Result<(), Fault> {
+    if let Some(name) = &options.probe_memory {
+        let bytes = memory::probe(name)
+            .ok_or_else(|| Fault::usage(format!("no algorithm is named `{name}`")))?;
+        context.printer.line(&bytes.to_string());
+        return Ok(());
+    }
+    if let Some(probe) = &options.probe_round {
+        context.printer.line(&casemate_bench::probe_round(probe)?);
+        return Ok(());
+    }
+    if let Some([first, second]) = options.compare.as_deref() {
+        return run_compare(context, first, second);
+    }
+    let report = measure(context, options)?;
+    if let Some(path) = &options.html {
+        let page = html::render(&report);
+        file::write(path, page.as_bytes(), Access::Umask, Existing::Replace)
+            .map_err(|error| Fault::file("write", path, error))?;
+        context.printer.done(&format!("wrote {}", path.display()));
+    }
+    let json =
+        serde_json::to_value(&report).map_err(|error| Fault::from_error(Outcome::Io, error))?;
+    context.printer.data(&json, &text::render(&report));
+    Ok(())
+}
+
+fn measure(context: &Context<'_>, options: &BenchOptions) -> Result<Report, Fault> {
+    let directory = options.directory.clone().unwrap_or_else(std::env::temp_dir);
+    if !directory.is_dir() {
+        return Err(Fault::usage(format!(
+            "{} is not a directory",
+            directory.display()
+        )));
+    }
+    let wanted = Options {
+        effort: match options.effort {
+            EffortOption::Quick => Effort::Quick,
+            EffortOption::Standard => Effort::Standard,
+            EffortOption::Thorough => Effort::Thorough,
+        },
+        filter: options.filter.as_ref().map(|text| text.to_lowercase()),
+        directory,
+        program: std::env::current_exe().ok(),
+        created: unix_seconds(),
+    };
+    let spinner = progress::spinner();
+    let report = casemate_bench::run(&wanted, &mut |what, at, of| {
+        spinner.set_message(format!("{}/{of} {what}", at.saturating_add(1)));
+        spinner.tick();
+    })?;
+    spinner.finish_and_clear();
+    if report.is_empty() {
+        let filter = options.filter.as_deref().unwrap_or_default();
+        return Err(Fault::usage(format!("nothing to measure is named `{filter}`"))
+            .hint("tables: primitives, bulk, gradient, checkpoint, tls handshake, federated round, baseline; or an algorithm"));
+    }
+    for note in &report.notes {
+        context.printer.warning(note);
+    }
+    Ok(report)
+}
+
+fn run_compare(context: &Context<'_>, first: &Path, second: &Path) -> Result<(), Fault> {
+    let [first, second] = [first, second].map(|path: &Path| -> Result<Report, Fault> {
+        let bytes = read_limited(&PathBuf::from(path), REPORT_BYTES_MAX)?;
+        Ok(Report::from_json(bytes.expose())?)
+    });
+    let (first, second) = (first?, second?);
+    let changes: Vec<_> = compare::changes(&first, &second)
+        .into_iter()
+        .map(|change| {
+            json!({
+                "name": change.name,
+                "first": change.before,
+                "second": change.after,
+                "unit": change.unit,
+                "ratio": change.ratio,
+                "spread": change.spread,
+                "beyond_spread": change.is_real(),
+            })
+        })
+        .collect();
+    let json = json!({ "schema": "casemate.bench-comparison/1", "changes": changes });
+    context
+        .printer
+        .data(&json, &compare::render(&first, &second));
+    Ok(())
+}

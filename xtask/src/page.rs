@@ -1,0 +1,58 @@
+//! The benchmark's page in a real browser.
+
+use crate::{
+    interop::virtual_environment,
+    step::{Outcome, command, has, root, succeed},
+};
+
+/// Installs Chromium from Debian where it may, Selenium from PyPI, and looks at the page at two widths in two colour schemes.
+pub(crate) fn run() -> Outcome {
+    let build = ["build", "--release", "--package", "casemate"];
+    if let Outcome::Failed(reason) = succeed(&mut command("cargo", &build)) {
+        return Outcome::Failed(reason);
+    }
+    if !install("chromedriver", &["chromium", "chromium-driver"]) {
+        let reason = "Chromium is not installed (Debian: chromium, chromium-driver): the benchmark's page was not looked at";
+        return Outcome::Skipped(vec![reason.to_owned()]);
+    }
+    let work = root().join("target/interop");
+    let venv = work.join("venv");
+    if let Err(reason) = virtual_environment(&work, &venv, &["interop/page/requirements.txt"]) {
+        return Outcome::Failed(reason);
+    }
+    let python = venv.join("bin/python");
+    let arguments = [
+        "-m",
+        "pytest",
+        "-q",
+        "-rs",
+        "-p",
+        "no:cacheprovider",
+        "interop/page",
+    ];
+    succeed(
+        command(&python.to_string_lossy(), &arguments)
+            .env("CASEMATE_BIN", root().join("target/release/casemate"))
+            .env("CASEMATE_INTEROP_DIR", &work)
+            .env("PYTHONDONTWRITEBYTECODE", "1"),
+    )
+}
+
+/// Whether a program is there, after installing Debian packages if this user may.
+pub(crate) fn install(program: &str, packages: &[&str]) -> bool {
+    if has(program, &["--version"]) {
+        return true;
+    }
+    let root_user = command("id", &["-u"])
+        .output()
+        .is_ok_and(|output| output.stdout == b"0\n");
+    if !root_user || !has("apt-get", &["--version"]) {
+        return false;
+    }
+    // A list that cannot be brought up to date may still be good enough to install from.
+    _ = succeed(&mut command("apt-get", &["-qq", "update"]));
+    let mut arguments = vec!["-qq", "install", "-y", "--no-install-recommends"];
+    arguments.extend(packages);
+    _ = succeed(command("apt-get", &arguments).env("DEBIAN_FRONTEND", "noninteractive"));
+    has(program, &["--version"])
+}
