@@ -2,8 +2,8 @@
 
 use casemate_awslc::{MlDsa, MlDsaSigningKey, MlKem, MlKemDecapsulationKey};
 use der::{
-    Decode, Encode, Tag, TagNumber, Tagged,
-    asn1::{AnyRef, OctetStringRef},
+    Decode, Encode, Tag, TagMode, TagNumber, Tagged,
+    asn1::{AnyRef, ContextSpecificRef, OctetStringRef},
 };
 use pkcs8::PrivateKeyInfoRef;
 use sec1::{EcParameters, EcPrivateKey};
@@ -34,11 +34,16 @@ fn parse(der: &[u8]) -> Result<(ObjectIdentifier, &[u8]), EncodingError> {
     let info = PrivateKeyInfoRef::from_der(der).map_err(|_| MALFORMED)?;
     // Version 2 may carry a public key, which nothing would compare with the private one, and attributes, which nothing reads.
     let again = info.to_der().map(SecretBytes::new).map_err(|_| MALFORMED)?;
-    let plain = info.public_key.is_none() && again.expose() == der;
-    if info.algorithm.parameters.is_some() || !plain {
+    let key = info.private_key.as_bytes();
+    // The key is the last field and was copied as it is, so what comes before it decides, and the key itself is not compared.
+    let framing = again.expose().len().checked_sub(key.len());
+    let framing = framing.ok_or(MALFORMED)?;
+    let plain =
+        again.expose().len() == der.len() && again.expose().get(..framing) == der.get(..framing);
+    if info.algorithm.parameters.is_some() || info.public_key.is_some() || !plain {
         return Err(MALFORMED);
     }
-    Ok((info.algorithm.oid, info.private_key.as_bytes()))
+    Ok((info.algorithm.oid, key))
 }
 
 pub(super) fn read(der: &[u8]) -> Result<PrivateKey, EncodingError> {
@@ -212,11 +217,12 @@ fn write_ec_private_key(
 }
 
 fn write_seed_choice(seed: &[u8]) -> Result<SecretBytes, EncodingError> {
-    let tag = Tag::ContextSpecific {
-        constructed: false,
-        number: TagNumber(0),
+    let octets = OctetStringRef::new(seed).map_err(|_| MALFORMED_CHOICE)?;
+    let choice = ContextSpecificRef {
+        tag_number: TagNumber(0),
+        tag_mode: TagMode::Implicit,
+        value: &octets,
     };
-    let choice = AnyRef::new(tag, seed).map_err(|_| MALFORMED_CHOICE)?;
     choice
         .to_der()
         .map(SecretBytes::new)
