@@ -1,6 +1,7 @@
 //! `cargo xtask test` runs every check; `cargo xtask tidy` and the other names run one of them.
 #![expect(clippy::print_stdout, reason = "a tool for people")]
 
+mod ct;
 mod fuzz;
 mod interop;
 mod readme;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use step::{Report, Step};
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step {
         name: "fmt",
         run: tools::fmt,
@@ -48,6 +49,10 @@ const STEPS: [Step; 10] = [
     Step {
         name: "interop",
         run: interop::run,
+    },
+    Step {
+        name: "ct",
+        run: ct::run,
     },
     Step {
         name: "fuzz",

@@ -49,7 +49,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate: a crate may depend on crates of a lower rank only.
-const RANKS: [(&str, u8); 12] = [
+const RANKS: [(&str, u8); 13] = [
     ("casemate-awslc", 0),
     ("casemate-age", 2),
     ("casemate-crypto", 1),
@@ -57,6 +57,7 @@ const RANKS: [(&str, u8); 12] = [
     ("casemate-seal", 2),
     ("casemate-keys", 2),
     ("casemate-message", 2),
+    ("casemate-ct", 3),
     ("casemate-fuzzing", 3),
     ("casemate-gateway", 3),
     ("casemate", 4),
