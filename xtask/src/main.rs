@@ -1,6 +1,7 @@
 //! `cargo xtask test` runs every check; `cargo xtask tidy` and the other names run one of them.
 #![expect(clippy::print_stdout, reason = "a tool for people")]
 
+mod ct;
 mod fuzz;
 mod interop;
 mod page;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use step::{Report, Step};
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "fmt",
         run: tools::fmt,
@@ -53,6 +54,10 @@ const STEPS: [Step; 11] = [
     Step {
         name: "page",
         run: page::run,
+    },
+    Step {
+        name: "ct",
+        run: ct::run,
     },
     Step {
         name: "fuzz",

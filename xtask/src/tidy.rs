@@ -57,6 +57,7 @@ const RANKS: [(&str, u8); 13] = [
     ("casemate-seal", 2),
     ("casemate-keys", 2),
     ("casemate-message", 2),
+    ("casemate-ct", 3),
     ("casemate-fuzzing", 3),
     ("casemate-gateway", 3),
     ("casemate-bench", 4),

@@ -17,7 +17,7 @@ use ::spki::ObjectIdentifier;
 use aws_lc_rs::digest::{Context, SHA256};
 
 #[cfg(feature = "hazmat")]
-pub use pkcs8::fips_seed;
+pub use pkcs8::{file_secrets, fips_seed};
 
 use crate::{
     Error, SecretBytes,
@@ -308,6 +308,23 @@ impl PrivateKey {
             text.extend_from_slice(block.as_bytes());
         }
         Ok(text.into())
+    }
+
+    /// The secrets that [`Self::to_pem`] writes, for measuring what handles them.
+    #[cfg(feature = "hazmat")]
+    pub fn secret_parts(&self) -> Vec<&[u8]> {
+        use crate::signature::PrivateParts;
+        match self {
+            Self::Kem(key) => std::iter::once(key.pq_seed().expose().as_slice())
+                .chain(key.scalar().map(SecretBytes::expose))
+                .collect(),
+            Self::Sign(key) => match key.private_parts() {
+                PrivateParts::Composite(seed, secret) => vec![seed.expose(), secret.expose()],
+                PrivateParts::Pure(seed) => vec![seed.expose()],
+                PrivateParts::HashBased(secret) => vec![secret.expose()],
+            },
+            Self::Http(key) => vec![key.ed25519_seed(), key.mldsa65_seed().expose()],
+        }
     }
 
     /// A copy of the public half.

@@ -304,6 +304,24 @@ impl HpkeSuite {
         self.setup_recipient(enc, key, info)?.open(aad, ciphertext)
     }
 
+    /// Both sides' contexts under a given KEM secret, for measuring the key schedule alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::setup_sender`].
+    #[cfg(feature = "hazmat")]
+    pub fn contexts_of(
+        self,
+        shared_secret: &Secret<SHARED_SECRET_BYTES>,
+        info: &[u8],
+    ) -> Result<(SenderContext, RecipientContext), Error> {
+        let sender = SenderContext(self.schedule(shared_secret, info)?);
+        Ok((
+            sender,
+            RecipientContext(self.schedule(shared_secret, info)?),
+        ))
+    }
+
     fn check_suite(self, key: &KemPublicKey) -> Result<(), Error> {
         if key.suite() == self.kem {
             return Ok(());

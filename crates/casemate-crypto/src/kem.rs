@@ -154,6 +154,18 @@ fn combine(
     Secret::take(&mut out)
 }
 
+/// The combiner on given shares, for measuring it alone.
+#[cfg(feature = "hazmat")]
+pub fn combined(
+    ss_m: &[u8],
+    ss_t: &[u8],
+    ct_t: &[u8],
+    ek_t: &[u8],
+    label: &[u8],
+) -> Secret<SHARED_SECRET_BYTES> {
+    combine(ss_m, ss_t, ct_t, ek_t, label)
+}
+
 /// A private key that recovers encapsulated secrets.
 pub struct KemPrivateKey {
     pq_seed: Secret<{ MlKem::SEED_BYTES }>,

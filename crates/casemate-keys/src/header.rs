@@ -7,7 +7,6 @@ use casemate_crypto::{
     random,
 };
 use minicbor::{Decoder, Encoder};
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -197,7 +196,7 @@ pub(crate) struct Header {
     pub(crate) store_id: [u8; STORE_ID_BYTES],
     created: u64,
     slots: Vec<PassphraseSlot>,
-    commitment: [u8; COMMITMENT_BYTES],
+    pub(crate) commitment: [u8; COMMITMENT_BYTES],
 }
 
 impl Header {
@@ -232,8 +231,7 @@ impl Header {
             match slot.open(passphrase, &self.store_id) {
                 Ok(secret) => {
                     let root = RootKey::new(secret, self.store_id);
-                    let same = root.commitment()?.ct_eq(&self.commitment);
-                    return if bool::from(same) {
+                    return if root.is_committed(&self.commitment)? {
                         Ok(root)
                     } else {
                         Err(StoreError::WrongPassphrase)

@@ -5,6 +5,7 @@ use casemate_crypto::{
     Error as CryptoError, Purpose, Secret, SecretBytes,
     hpke::{Aead, AeadKey, Kdf},
 };
+use subtle::ConstantTimeEq;
 
 use crate::engine::RecordId;
 
@@ -41,6 +42,11 @@ impl RootKey {
             .derive(Purpose::STORE_COMMITMENT.as_bytes(), 32)?
             .expose()
             .to_vec())
+    }
+
+    /// Whether `commitment` is this root key's, in constant time.
+    pub(crate) fn is_committed(&self, commitment: &[u8]) -> Result<bool, CryptoError> {
+        Ok(self.commitment()?.ct_eq(commitment).into())
     }
 
     /// The key and additional data of one record in one generation.

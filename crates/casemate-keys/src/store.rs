@@ -105,6 +105,30 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
+    /// The root key, for measuring what handles it.
+    #[cfg(feature = "hazmat")]
+    pub fn root_secret(&self) -> &casemate_crypto::Secret<32> {
+        self.root.secret()
+    }
+
+    /// What the engine holds, for putting it into another one.
+    #[cfg(feature = "hazmat")]
+    pub const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Whether the store's header commits to `root`, for measuring the comparison alone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Header`], [`StoreError::Crypto`].
+    #[cfg(feature = "hazmat")]
+    pub fn is_committed_to(&self, root: &casemate_crypto::Secret<32>) -> Result<bool, StoreError> {
+        let header = Header::decode(&self.snapshot.header)?;
+        let secret = casemate_crypto::Secret::copy_from("root key", root.expose())?;
+        Ok(RootKey::new(secret, header.store_id).is_committed(&header.commitment)?)
+    }
+
     /// Lists the keys by name, and the damage.
     ///
     /// # Errors
@@ -169,6 +193,31 @@ impl<E: Engine> KeyStore<E> {
             role: Role::Private,
         };
         Ok(PrivateKey::from_pem(self.record(id)?.pem.expose())?)
+    }
+
+    /// What [`Self::add_private`] would commit, for measuring the sealing alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add_private`].
+    #[cfg(feature = "hazmat")]
+    pub fn change_adding(
+        &self,
+        name: KeyName,
+        key: &PrivateKey,
+        now: u64,
+    ) -> Result<Change, StoreError> {
+        let id = RecordId {
+            key: key.public_key()?.id()?,
+            role: Role::Private,
+        };
+        let pem = key.to_pem()?;
+        let record = Record {
+            name,
+            created: now,
+            pem,
+        };
+        Ok(self.sealed_change(&record, id)?.0)
     }
 
     /// Makes and stores a new key of the suite with this name.
@@ -249,6 +298,15 @@ impl<E: Engine> KeyStore<E> {
         if self.index.entries.len() >= RECORDS_MAX {
             return Err(StoreError::Full(RECORDS_MAX));
         }
+        let (change, index) = self.sealed_change(record, id)?;
+        self.engine.commit(self.snapshot.generation, &change)?;
+        self.snapshot = self.engine.load()?.ok_or(StoreError::Missing)?;
+        self.index = index;
+        self.entry(id)
+    }
+
+    /// The change that adds a record, and the index after it.
+    fn sealed_change(&self, record: &Record, id: RecordId) -> Result<(Change, Index), StoreError> {
         let generation = self.snapshot.generation.saturating_add(1);
         let sealed = record.seal(&self.root, id, generation)?;
         let mut index = self.index.clone();
@@ -261,10 +319,7 @@ impl<E: Engine> KeyStore<E> {
             put: vec![(id.to_bytes(), sealed)],
             ..Change::default()
         };
-        self.engine.commit(self.snapshot.generation, &change)?;
-        self.snapshot = self.engine.load()?.ok_or(StoreError::Missing)?;
-        self.index = index;
-        self.entry(id)
+        Ok((change, index))
     }
 
     fn record(&self, id: RecordId) -> Result<Record, StoreError> {

@@ -15,6 +15,8 @@ mod error;
 pub mod file;
 mod footer;
 mod hash;
+#[cfg(feature = "hazmat")]
+pub mod hazmat;
 mod io;
 mod layout;
 pub mod limits;

@@ -186,7 +186,19 @@ impl<R: ReadAt> Artifact<R> {
         })
     }
 
-    fn artifact_key(&self, key: &KemPrivateKey) -> Result<Secret<32>, OpenError> {
+    /// The body under a key that is known already; the private part stays closed.
+    #[cfg(feature = "hazmat")]
+    pub(crate) fn open_body(&self, artifact_key: Secret<32>) -> Result<Opened<'_, R>, OpenError> {
+        let context = body::resume(&artifact_key, &self.header, &self.floe_header)?;
+        Ok(Opened {
+            artifact: self,
+            artifact_key,
+            context,
+            private: Private::default(),
+        })
+    }
+
+    pub(crate) fn artifact_key(&self, key: &KemPrivateKey) -> Result<Secret<32>, OpenError> {
         let id = key.public_key().id().map_err(|_| OpenError::Rejected)?;
         let record = self.tail.recipients.iter().find(|record| record.key == id);
         let record = record.ok_or(OpenError::NotARecipient { key: id })?;

@@ -2,8 +2,8 @@
 
 use casemate_awslc::{MlDsa, MlDsaSigningKey, MlKem, MlKemDecapsulationKey};
 use der::{
-    Decode, Encode, Tag, TagNumber, Tagged,
-    asn1::{AnyRef, OctetStringRef},
+    Decode, Encode, Tag, TagMode, TagNumber, Tagged,
+    asn1::{AnyRef, ContextSpecificRef, OctetStringRef},
 };
 use pkcs8::PrivateKeyInfoRef;
 use sec1::{EcParameters, EcPrivateKey};
@@ -34,56 +34,59 @@ fn parse(der: &[u8]) -> Result<(ObjectIdentifier, &[u8]), EncodingError> {
     let info = PrivateKeyInfoRef::from_der(der).map_err(|_| MALFORMED)?;
     // Version 2 may carry a public key, which nothing would compare with the private one, and attributes, which nothing reads.
     let again = info.to_der().map(SecretBytes::new).map_err(|_| MALFORMED)?;
-    let plain = info.public_key.is_none() && again.expose() == der;
-    if info.algorithm.parameters.is_some() || !plain {
+    let key = info.private_key.as_bytes();
+    // The key is the last field and was copied as it is, so what comes before it decides, and the key itself is not compared.
+    let framing = again.expose().len().checked_sub(key.len());
+    let framing = framing.ok_or(MALFORMED)?;
+    let plain =
+        again.expose().len() == der.len() && again.expose().get(..framing) == der.get(..framing);
+    if info.algorithm.parameters.is_some() || info.public_key.is_some() || !plain {
         return Err(MALFORMED);
     }
-    Ok((info.algorithm.oid, info.private_key.as_bytes()))
+    Ok((info.algorithm.oid, key))
 }
 
 pub(super) fn read(der: &[u8]) -> Result<PrivateKey, EncodingError> {
     let (oid, key) = parse(der)?;
     if let Some(suite) = KemSuite::by_oid(oid) {
-        return read_kem(suite, key).map(PrivateKey::Kem);
+        let (seed, scalar) = kem_halves(suite, key)?;
+        let scalar = scalar.as_ref().map(SecretBytes::expose);
+        let key = KemPrivateKey::from_components(suite, seed.expose(), scalar)?;
+        return Ok(PrivateKey::Kem(key));
     }
     if let Some(suite) = SignatureSuite::by_oid(oid) {
-        return read_sign(suite, key).map(PrivateKey::Sign);
+        let (seed, trad) = sign_halves(suite, key)?;
+        let trad = trad.as_ref().map(SecretBytes::expose);
+        let key = SigningKey::from_components(suite, seed.expose(), trad)?;
+        return Ok(PrivateKey::Sign(key));
     }
     Err(EncodingError::UnknownAlgorithm { oid })
 }
 
-fn read_kem(suite: &'static KemSuite, key: &[u8]) -> Result<KemPrivateKey, EncodingError> {
-    match suite.construction {
-        KemConstruction::Pure(set) => {
-            let seed = read_ml_kem(set, key)?;
-            Ok(KemPrivateKey::from_components(suite, seed.expose(), None)?)
-        }
-        KemConstruction::Hybrid { trad, .. } => {
-            let (seed, trad_key) = key
-                .split_at_checked(MlKem::SEED_BYTES)
-                .ok_or(Error::InvalidPrivateKey { suite: suite.name })?;
-            let scalar = match trad {
-                Curve::X25519 => SecretBytes::new(trad_key.to_vec()),
-                Curve::P256 => read_ec_private_key(P256, trad_key)?,
-                Curve::P384 => read_ec_private_key(P384, trad_key)?,
-            };
-            Ok(KemPrivateKey::from_components(
-                suite,
-                seed,
-                Some(scalar.expose()),
-            )?)
-        }
-    }
+/// What a key file holds, not yet expanded: the post-quantum half, and the classical one of a hybrid.
+type Halves = (SecretBytes, Option<SecretBytes>);
+
+fn kem_halves(suite: &'static KemSuite, key: &[u8]) -> Result<Halves, EncodingError> {
+    let trad = match suite.construction {
+        KemConstruction::Pure(set) => return Ok((read_ml_kem(set, key)?, None)),
+        KemConstruction::Hybrid { trad, .. } => trad,
+    };
+    let (seed, trad_key) = key
+        .split_at_checked(MlKem::SEED_BYTES)
+        .ok_or(Error::InvalidPrivateKey { suite: suite.name })?;
+    let scalar = match trad {
+        Curve::X25519 => SecretBytes::new(trad_key.to_vec()),
+        Curve::P256 => read_ec_private_key(P256, trad_key)?,
+        Curve::P384 => read_ec_private_key(P384, trad_key)?,
+    };
+    Ok((SecretBytes::new(seed.to_vec()), Some(scalar)))
 }
 
-fn read_sign(suite: &'static SignatureSuite, key: &[u8]) -> Result<SigningKey, EncodingError> {
+fn sign_halves(suite: &'static SignatureSuite, key: &[u8]) -> Result<Halves, EncodingError> {
     match suite.construction {
-        SignatureConstruction::Pure(set) => {
-            let seed = read_ml_dsa(set, key)?;
-            Ok(SigningKey::from_components(suite, seed.expose(), None)?)
-        }
+        SignatureConstruction::Pure(set) => Ok((read_ml_dsa(set, key)?, None)),
         // RFC 9909, section 6: the octets of the private key, unwrapped.
-        SignatureConstruction::HashBased(_) => Ok(SigningKey::from_components(suite, key, None)?),
+        SignatureConstruction::HashBased(_) => Ok((SecretBytes::new(key.to_vec()), None)),
         SignatureConstruction::Composite { trad, .. } => {
             let (seed, trad_key) = key
                 .split_at_checked(MlDsa::SEED_BYTES)
@@ -92,16 +95,21 @@ fn read_sign(suite: &'static SignatureSuite, key: &[u8]) -> Result<SigningKey, E
                 TradSignature::Ed25519 => SecretBytes::new(trad_key.to_vec()),
                 TradSignature::EcdsaP384 => read_ec_private_key(P384, trad_key)?,
             };
-            Ok(SigningKey::from_components(
-                suite,
-                seed,
-                Some(secret.expose()),
-            )?)
+            Ok((SecretBytes::new(seed.to_vec()), Some(secret)))
         }
     }
 }
 
 pub(super) fn read_http(ed25519: &[u8], mldsa65: &[u8]) -> Result<PrivateKey, EncodingError> {
+    let (ed25519, mldsa65) = http_halves(ed25519, mldsa65)?;
+    let key = HttpSigningKey::from_seeds(ed25519.expose(), mldsa65.expose())?;
+    Ok(PrivateKey::Http(key))
+}
+
+fn http_halves(
+    ed25519: &[u8],
+    mldsa65: &[u8],
+) -> Result<(SecretBytes, SecretBytes), EncodingError> {
     let (oid, wrapped) = parse(ed25519)?;
     if oid != spki_ids::ED25519 {
         return Err(EncodingError::UnknownAlgorithm { oid });
@@ -112,11 +120,37 @@ pub(super) fn read_http(ed25519: &[u8], mldsa65: &[u8]) -> Result<PrivateKey, En
     if oid != spki_ids::ML_DSA_65 {
         return Err(EncodingError::UnknownAlgorithm { oid });
     }
-    let mldsa65_seed = read_ml_dsa(MlDsa::MlDsa65, choice)?;
-    Ok(PrivateKey::Http(HttpSigningKey::from_seeds(
-        seed.as_bytes(),
-        mldsa65_seed.expose(),
-    )?))
+    let mldsa65 = read_ml_dsa(MlDsa::MlDsa65, choice)?;
+    Ok((SecretBytes::new(seed.as_bytes().to_vec()), mldsa65))
+}
+
+/// The secrets of a private key file, in the order of [`PrivateKey::secret_parts`] and not expanded, for measuring the reading alone.
+///
+/// # Errors
+///
+/// As [`PrivateKey::from_pem`].
+#[cfg(feature = "hazmat")]
+pub fn file_secrets(pem: &[u8]) -> Result<Vec<SecretBytes>, EncodingError> {
+    let blocks = super::pem::decode(pem, super::pem::PRIVATE_LABEL)?;
+    let (first, second) = match blocks.as_slice() {
+        [one] => {
+            let (oid, key) = parse(one.expose())?;
+            match (KemSuite::by_oid(oid), SignatureSuite::by_oid(oid)) {
+                (Some(suite), _) => kem_halves(suite, key)?,
+                (_, Some(suite)) => sign_halves(suite, key)?,
+                _ => return Err(EncodingError::UnknownAlgorithm { oid }),
+            }
+        }
+        [ed25519, mldsa65] => {
+            let (ed25519, mldsa65) = http_halves(ed25519.expose(), mldsa65.expose())?;
+            (ed25519, Some(mldsa65))
+        }
+        _ => {
+            let blocks = blocks.len();
+            return Err(EncodingError::Blocks { blocks });
+        }
+    };
+    Ok(std::iter::once(first).chain(second).collect())
 }
 
 /// Reads the seed out of the `CHOICE { seed, expandedKey, both }` of RFC 9881 and RFC 9935.
@@ -212,11 +246,12 @@ fn write_ec_private_key(
 }
 
 fn write_seed_choice(seed: &[u8]) -> Result<SecretBytes, EncodingError> {
-    let tag = Tag::ContextSpecific {
-        constructed: false,
-        number: TagNumber(0),
+    let octets = OctetStringRef::new(seed).map_err(|_| MALFORMED_CHOICE)?;
+    let choice = ContextSpecificRef {
+        tag_number: TagNumber(0),
+        tag_mode: TagMode::Implicit,
+        value: &octets,
     };
-    let choice = AnyRef::new(tag, seed).map_err(|_| MALFORMED_CHOICE)?;
     choice
         .to_der()
         .map(SecretBytes::new)

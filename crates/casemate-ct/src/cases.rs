@@ -1,0 +1,45 @@
+//! The measurements, by the layer they look at.
+
+mod artifact;
+mod hpke;
+mod kem;
+mod key_file;
+mod leaky;
+mod request;
+mod secret;
+mod store;
+
+use crate::{case::Case, mark};
+
+/// Every case, the deliberate leaks first.
+pub(crate) fn all() -> Vec<Case> {
+    [
+        leaky::cases(),
+        secret::cases(),
+        kem::cases(),
+        hpke::cases(),
+        key_file::cases(),
+        artifact::cases(),
+        store::cases(),
+        request::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// `len` bytes that are no pattern of words, marked secret.
+fn secret_bytes(len: usize) -> Vec<u8> {
+    let mut bytes = plain_bytes(len);
+    mark::secret(&mut bytes);
+    bytes
+}
+
+/// The values of [`secret_bytes`], not marked.
+fn plain_bytes(len: usize) -> Vec<u8> {
+    (1..=u8::MAX)
+        .cycle()
+        .map(|i| i.wrapping_mul(167) ^ 0x35)
+        .take(len)
+        .collect()
+}

@@ -1,0 +1,35 @@
+//! Requests and answers encrypted end to end, under a secret gateway key.
+
+use casemate_crypto::{kem::KemPrivateKey, suite::MLKEM768_X25519};
+use casemate_message::ohttp::GatewayKey;
+
+use super::{plain_bytes, secret_bytes};
+use crate::{
+    case::{Case, Outcome, same},
+    mark::{reveal, reveal_in_place},
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![Case::clean("request opened and answered", open_and_answer)]
+}
+
+/// The gateway's key secret, and with it request, channel binding and answer key.
+fn open_and_answer() -> Outcome {
+    let suite = &MLKEM768_X25519;
+    let key = KemPrivateKey::from_seed(suite, &secret_bytes(suite.seed_bytes))?;
+    reveal_in_place("the public key", key.public_key().as_bytes())?;
+    let gateway = GatewayKey::new(1, key)?;
+    let request = gateway.config()?.start_request()?;
+    let channel = request.channel().as_bytes().to_vec();
+    let (sealed, response) = request.seal(&plain_bytes(300))?;
+
+    let mut opened = gateway.open(&gateway.receive(&sealed)?)?;
+    reveal("the request", &mut opened.request)?;
+    same("the request", &opened.request, &plain_bytes(300))?;
+    reveal_in_place("the channel binding", opened.channel.as_bytes())?;
+    same("the channel binding", opened.channel.as_bytes(), &channel)?;
+    let mut answer = opened.sealer.seal(&plain_bytes(300))?;
+    reveal("the answer", answer.get_mut(32..).unwrap_or_default())?;
+    let answer = response.open(&answer)?;
+    same("the answer", &answer, &plain_bytes(300))
+}

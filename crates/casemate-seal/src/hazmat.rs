@@ -1,0 +1,54 @@
+//! The steps of opening and sealing that handle the artifact key, one by one, for measuring them.
+//!
+//! Nothing here checks who published an artifact; programs use [`crate::Artifact::open`].
+
+use casemate_crypto::{
+    Secret,
+    kem::{KemPrivateKey, KemPublicKey},
+};
+use zeroize::Zeroizing;
+
+use crate::{Artifact, OpenError, Private, ReadAt, SealError, writer};
+
+/// Recovers the artifact key.
+///
+/// # Errors
+///
+/// As [`Artifact::open`].
+pub fn unwrap<R: ReadAt>(
+    artifact: &Artifact<R>,
+    key: &KemPrivateKey,
+) -> Result<Secret<32>, OpenError> {
+    artifact.artifact_key(key)
+}
+
+/// Encrypts the artifact key to `recipient` and the private part under it: both ciphertexts.
+///
+/// # Errors
+///
+/// As [`crate::seal`].
+pub fn wrap<R: ReadAt>(
+    artifact: &Artifact<R>,
+    artifact_key: &Secret<32>,
+    recipient: &KemPublicKey,
+    private: &Private,
+) -> Result<[Vec<u8>; 2], SealError> {
+    let (header, root) = (artifact.header(), artifact.root());
+    let (mut records, private) = writer::wrap(artifact_key, header, root, &[recipient], private)?;
+    let wrapped = records.pop().map(|record| record.ct).unwrap_or_default();
+    Ok([wrapped, private])
+}
+
+/// Decrypts the content.
+///
+/// # Errors
+///
+/// As [`Artifact::open`] and [`crate::Opened::read_all`].
+pub fn decrypt<R: ReadAt>(
+    artifact: &Artifact<R>,
+    artifact_key: Secret<32>,
+) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    artifact
+        .open_body(artifact_key)?
+        .read_all(u64::MAX, &|_| ())
+}

@@ -1,0 +1,159 @@
+//! Constant time: every case of `casemate-ct` under memcheck.
+//!
+//! A case that should be clean and is reported fails the step. So does a case that leaks on purpose and is not reported, and so does
+//! the program if it measures outside memcheck: a gate that cannot fail proves nothing.
+
+use std::{
+    process::{Command, Output},
+    sync::Mutex,
+    thread,
+};
+
+use crate::step::{Outcome, command, has, root, succeed};
+
+/// Exit code that memcheck gives a program in which it found something.
+const REPORTED: i32 = 99;
+/// Exit code of the program where nothing was measured.
+const UNUSABLE: i32 = 2;
+
+pub(crate) fn run() -> Outcome {
+    if let Err(reason) = install() {
+        return Outcome::Skipped(vec![reason]);
+    }
+    let build = ["build", "--release", "--package", "casemate-ct"];
+    if let Outcome::Failed(reason) = succeed(&mut command("cargo", &build)) {
+        return Outcome::Failed(reason);
+    }
+    match measure() {
+        Ok(0) => Outcome::Passed,
+        Ok(failed) => Outcome::Failed(format!("{failed} cases")),
+        Err(reason) => Outcome::Failed(reason),
+    }
+}
+
+/// Installs valgrind by name where that is possible.
+fn install() -> Result<(), String> {
+    if has("valgrind", &["--version"]) {
+        return Ok(());
+    }
+    let missing = "valgrind is not installed (Debian: valgrind): nothing was measured".to_owned();
+    let is_root = command("id", &["-u"])
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    if !is_root || !has("apt-get", &["--version"]) {
+        return Err(missing);
+    }
+    for arguments in [&["update", "-q"][..], &["install", "-q", "-y", "valgrind"]] {
+        let mut command = command("apt-get", arguments);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        if let Outcome::Failed(reason) = succeed(&mut command) {
+            return Err(format!("{missing}; {reason}"));
+        }
+    }
+    Ok(())
+}
+
+/// Runs the cases on all cores and returns how many failed.
+fn measure() -> Result<usize, String> {
+    let listed = output(Command::new(program()).arg("list"))?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let cases: Vec<_> = listed.lines().filter_map(|l| l.split_once(' ')).collect();
+    let leaky = cases.iter().filter(|(expected, _)| *expected == "leaky");
+    if leaky.count() == 0 || cases.iter().all(|(expected, _)| *expected == "leaky") {
+        return Err("there must be cases of both kinds".to_owned());
+    }
+    refuses_to_run_unwatched(&cases)?;
+    let (queue, failed) = (Mutex::new(cases.iter()), Mutex::new(0_usize));
+    let next = || queue.lock().ok().and_then(|mut cases| cases.next());
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some((expected, name)) = next() {
+                    if !one(expected, name)
+                        && let Ok(mut failed) = failed.lock()
+                    {
+                        *failed = failed.saturating_add(1);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().map_err(|error| error.to_string())
+}
+
+fn program() -> std::path::PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), |given| root().join(given));
+    target.join("release/casemate-ct")
+}
+
+fn output(command: &mut Command) -> Result<Output, String> {
+    let shown = format!("{command:?}");
+    command
+        .output()
+        .map_err(|error| format!("{shown}: {error}"))
+}
+
+/// Outside memcheck every case would pass.
+fn refuses_to_run_unwatched(cases: &[(&str, &str)]) -> Result<(), String> {
+    for (_, name) in cases {
+        let ran = output(Command::new(program()).args(["run", name]))?;
+        if ran.status.code() != Some(UNUSABLE) {
+            return Err(format!("`{name}` ran outside memcheck and did not say so"));
+        }
+    }
+    Ok(())
+}
+
+/// Runs one case and prints a line; what memcheck said comes with it if that is not what was expected.
+fn one(expected: &str, name: &str) -> bool {
+    let as_expected = |ran: &Output| match expected {
+        "leaky" => ran.status.code() == Some(REPORTED),
+        _ => ran.status.success(),
+    };
+    // Following where an undefined bit came from doubles the time, and is of interest only if there is one.
+    let ran = memcheck(name, "no").and_then(|ran| {
+        if as_expected(&ran) {
+            Ok(ran)
+        } else {
+            memcheck(name, "yes")
+        }
+    });
+    match ran {
+        Ok(ran) if as_expected(&ran) => {
+            let said = String::from_utf8_lossy(&ran.stderr);
+            println!("{expected}  {name} ({} suppressed)", suppressed(&said));
+            true
+        }
+        Ok(ran) => {
+            let said = String::from_utf8_lossy(&ran.stderr);
+            println!("FAILED {name}: expected {expected}, {}\n{said}", ran.status);
+            false
+        }
+        Err(reason) => {
+            println!("FAILED {name}: {reason}");
+            false
+        }
+    }
+}
+
+fn memcheck(name: &str, track_origins: &str) -> Result<Output, String> {
+    let suppressions = root().join("crates/casemate-ct/public.supp");
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .arg(format!("--error-exitcode={REPORTED}"))
+        .arg(format!("--suppressions={}", suppressions.display()))
+        .arg(format!("--track-origins={track_origins}"))
+        .arg("--num-callers=30")
+        .arg(program())
+        .args(["run", name]);
+    output(&mut valgrind)
+}
+
+/// How often a branch depended on a bit that `public.supp` says is public.
+fn suppressed(said: &str) -> &str {
+    said.rsplit_once("(suppressed: ")
+        .and_then(|(_, rest)| rest.split_once(' '))
+        .map_or("?", |(count, _)| count)
+}
