@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use crate::step::{Outcome, command, has, root, succeed};
+use crate::step::{Outcome, command, install, root, succeed};
 
 /// Exit code that memcheck gives a program in which it found something.
 const REPORTED: i32 = 99;
@@ -17,8 +17,9 @@ const REPORTED: i32 = 99;
 const UNUSABLE: i32 = 2;
 
 pub(crate) fn run() -> Outcome {
-    if let Err(reason) = install() {
-        return Outcome::Skipped(vec![reason]);
+    if !install("valgrind", &["valgrind"]) {
+        let reason = "valgrind is not installed (Debian: valgrind): constant time was not measured";
+        return Outcome::Skipped(vec![reason.to_owned()]);
     }
     let build = ["build", "--release", "--package", "casemate-ct"];
     if let Outcome::Failed(reason) = succeed(&mut command("cargo", &build)) {
@@ -29,28 +30,6 @@ pub(crate) fn run() -> Outcome {
         Ok(failed) => Outcome::Failed(format!("{failed} cases")),
         Err(reason) => Outcome::Failed(reason),
     }
-}
-
-/// Installs valgrind by name where that is possible.
-fn install() -> Result<(), String> {
-    if has("valgrind", &["--version"]) {
-        return Ok(());
-    }
-    let missing = "valgrind is not installed (Debian: valgrind): nothing was measured".to_owned();
-    let is_root = command("id", &["-u"])
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    if !is_root || !has("apt-get", &["--version"]) {
-        return Err(missing);
-    }
-    for arguments in [&["update", "-q"][..], &["install", "-q", "-y", "valgrind"]] {
-        let mut command = command("apt-get", arguments);
-        command.env("DEBIAN_FRONTEND", "noninteractive");
-        if let Outcome::Failed(reason) = succeed(&mut command) {
-            return Err(format!("{missing}; {reason}"));
-        }
-    }
-    Ok(())
 }
 
 /// Runs the cases on all cores and returns how many failed.

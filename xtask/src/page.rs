@@ -2,7 +2,7 @@
 
 use crate::{
     interop::virtual_environment,
-    step::{Outcome, command, has, root, succeed},
+    step::{Outcome, command, install, root, succeed},
 };
 
 /// Installs Chromium from Debian where it may, Selenium from PyPI, and looks at the page at two widths in two colour schemes.
@@ -36,23 +36,4 @@ pub(crate) fn run() -> Outcome {
             .env("CASEMATE_INTEROP_DIR", &work)
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     )
-}
-
-/// Whether a program is there, after installing Debian packages if this user may.
-pub(crate) fn install(program: &str, packages: &[&str]) -> bool {
-    if has(program, &["--version"]) {
-        return true;
-    }
-    let root_user = command("id", &["-u"])
-        .output()
-        .is_ok_and(|output| output.stdout == b"0\n");
-    if !root_user || !has("apt-get", &["--version"]) {
-        return false;
-    }
-    // A list that cannot be brought up to date may still be good enough to install from.
-    _ = succeed(&mut command("apt-get", &["-qq", "update"]));
-    let mut arguments = vec!["-qq", "install", "-y", "--no-install-recommends"];
-    arguments.extend(packages);
-    _ = succeed(command("apt-get", &arguments).env("DEBIAN_FRONTEND", "noninteractive"));
-    has(program, &["--version"])
 }

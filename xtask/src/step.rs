@@ -92,3 +92,22 @@ pub(crate) fn has(program: &str, arguments: &[&str]) -> bool {
         .output()
         .is_ok_and(|output| output.status.success())
 }
+
+/// Whether a program is there, after installing Debian packages if this user may.
+pub(crate) fn install(program: &str, packages: &[&str]) -> bool {
+    if has(program, &["--version"]) {
+        return true;
+    }
+    let root_user = command("id", &["-u"])
+        .output()
+        .is_ok_and(|output| output.stdout == b"0\n");
+    if !root_user || !has("apt-get", &["--version"]) {
+        return false;
+    }
+    // A list that cannot be brought up to date may still be good enough to install from.
+    _ = succeed(&mut command("apt-get", &["-qq", "update"]));
+    let mut arguments = vec!["-qq", "install", "-y", "--no-install-recommends"];
+    arguments.extend(packages);
+    _ = succeed(command("apt-get", &arguments).env("DEBIAN_FRONTEND", "noninteractive"));
+    has(program, &["--version"])
+}

@@ -49,7 +49,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate: a crate may depend on crates of a lower rank only.
-const RANKS: [(&str, u8); 13] = [
+const RANKS: [(&str, u8); 14] = [
     ("casemate-awslc", 0),
     ("casemate-age", 2),
     ("casemate-crypto", 1),
