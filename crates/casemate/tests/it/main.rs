@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation fails the test")]
 
+mod age;
 mod artifacts;
+mod bench;
 mod keys;
 mod kill;
 mod support;
