@@ -49,6 +49,7 @@ fn run(arguments: Arguments, printer: &printer::Printer) -> Result<(), Fault> {
         Command::Gateway(options) => commands::gateway::run(&context, &options),
         Command::Connect(options) => commands::connect::run(&context, &options),
         Command::Age { command } => commands::age::run(&context, &command),
+        Command::Suites(options) => commands::suites::run(&context, &options),
         Command::Completions { shell } => commands::completions::run(&context, shell),
     }
 }

@@ -5,4 +5,5 @@
 mod artifacts;
 mod keys;
 mod kill;
+mod suites;
 mod support;
