@@ -7,10 +7,12 @@
 //! | sign HTTP messages | [`signature::HttpSigningKey`] |
 //! | read and write key files | [`encoding::PublicKey`], [`encoding::PrivateKey`] |
 //! | decide what may be used | [`policy::Policy`] over the tables of [`suite`] |
+//! | explain an algorithm, and who allows it | [`catalogue::Algorithm`] |
 //!
 //! No primitive is implemented here: they come from AWS-LC through `aws-lc-rs` and `casemate-awslc`. Hybrids hold if either
 //! half holds; composite signatures need both halves to verify. Private keys are seeds.
 
+pub mod catalogue;
 pub mod encoding;
 mod error;
 pub mod hpke;

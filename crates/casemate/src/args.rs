@@ -64,6 +64,8 @@ pub(crate) enum Command {
     },
     /// Measure what each algorithm costs on this machine
     Bench(BenchOptions),
+    /// List every algorithm: what it rests on, its identifiers, and who allows it from when
+    Suites(SuitesOptions),
     /// Print a shell's completions
     Completions {
         /// Shell to complete for
@@ -284,6 +286,12 @@ pub(crate) struct RewrapOptions {
     /// Rewrap even if nobody known signed
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SuitesOptions {
+    /// Show this algorithm whole [default: a table of all]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -10,4 +10,5 @@ pub(crate) mod keys;
 pub(crate) mod open;
 pub(crate) mod rewrap;
 pub(crate) mod seal;
+pub(crate) mod suites;
 pub(crate) mod verify;

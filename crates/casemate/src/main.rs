@@ -50,6 +50,7 @@ fn run(arguments: Arguments, printer: &printer::Printer) -> Result<(), Fault> {
         Command::Connect(options) => commands::connect::run(&context, &options),
         Command::Age { command } => commands::age::run(&context, &command),
         Command::Bench(options) => commands::bench::run(&context, &options),
+        Command::Suites(options) => commands::suites::run(&context, &options),
         Command::Completions { shell } => commands::completions::run(&context, shell),
     }
 }

@@ -80,11 +80,12 @@ fn identities(context: &Context<'_>, file: Option<&Path>) -> Result<Vec<KemPriva
     let store = context.store()?;
     let mut keys = Vec::new();
     for entry in store.list()?.keys {
-        if entry.suite == MLKEM768_X25519.name && entry.role == Role::Private {
-            if let PrivateKey::Kem(key) = store.private_key(&entry)? {
-                context.policy()?.check_kem(key.suite())?;
-                keys.push(key);
-            }
+        if entry.suite == MLKEM768_X25519.name
+            && entry.role == Role::Private
+            && let PrivateKey::Kem(key) = store.private_key(&entry)?
+        {
+            context.policy()?.check_kem(key.suite())?;
+            keys.push(key);
         }
     }
     if keys.is_empty() {

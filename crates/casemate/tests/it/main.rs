@@ -7,4 +7,5 @@ mod artifacts;
 mod bench;
 mod keys;
 mod kill;
+mod suites;
 mod support;

@@ -1,0 +1,247 @@
+//! What other people's policies say about an algorithm, and from when.
+//!
+//! A verdict follows this order: Casemate's block list, then disallowed, then deprecated, then what holds only in a hybrid or where
+//! a protocol needs it, then acceptable. What a policy does not name is not addressed and never acceptable. Each rule says
+//! where it is from; none was read in the policy's primary text, see [`Evidence`].
+
+use std::fmt;
+
+use super::{Algorithm, Classical, Scheme, Status, Usage};
+
+mod rules;
+
+pub use rules::OUTSIDE_POLICIES;
+
+/// A calendar day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date {
+    /// Year.
+    pub year: u16,
+    /// Month, 1 to 12.
+    pub month: u8,
+    /// Day, 1 to 31.
+    pub day: u8,
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+}
+
+/// What a policy says, the mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Ruling {
+    /// The policy does not name it; never to be read as acceptable.
+    NotAddressed,
+    /// May be used.
+    Acceptable,
+    /// Only where a protocol leaves no other choice.
+    WhereNeeded,
+    /// Only as one half of a hybrid.
+    HybridOnly,
+    /// May be used, and should be replaced.
+    Deprecated,
+    /// Must not be used.
+    Disallowed,
+    /// On Casemate's block list.
+    Blocked,
+}
+
+impl Ruling {
+    /// The words for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAddressed => "not addressed",
+            Self::Acceptable => "acceptable",
+            Self::WhereNeeded => "only where a protocol needs it",
+            Self::HybridOnly => "hybrid only",
+            Self::Deprecated => "deprecated",
+            Self::Disallowed => "disallowed",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// How a rule is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Evidence {
+    /// Documents that cite the policy.
+    Secondary,
+    /// General knowledge; check it before relying on it.
+    General,
+    /// Casemate's own decision.
+    Own,
+}
+
+impl Evidence {
+    /// The words for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Secondary => "secondary source",
+            Self::General => "general knowledge",
+            Self::Own => "Casemate",
+        }
+    }
+}
+
+/// Parameter sets of a scheme, by security category.
+type Sets = &'static [(Scheme, &'static [u8])];
+
+/// Which algorithms a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject {
+    /// These post-quantum parameter sets without a classical half.
+    Alone(Sets),
+    /// These post-quantum parameter sets with a classical half.
+    Hybrid(Sets),
+    /// These post-quantum parameter sets, with or without a classical half.
+    Any(Sets),
+    /// Every hybrid.
+    EveryHybrid,
+    /// These classical primitives without a post-quantum half.
+    Classical(&'static [Classical]),
+    /// Every algorithm without a post-quantum half.
+    EveryClassical,
+}
+
+impl Subject {
+    fn covers(self, row: &Algorithm) -> bool {
+        let hybrid = row.post_quantum.is_some() && row.classical.is_some();
+        let named = |sets: Sets| {
+            sets.iter().any(|(scheme, levels)| {
+                row.post_quantum == Some(*scheme)
+                    && row.level.is_some_and(|level| levels.contains(&level))
+            })
+        };
+        match self {
+            Self::Alone(sets) => !hybrid && named(sets),
+            Self::Hybrid(sets) => hybrid && named(sets),
+            Self::Any(sets) => named(sets),
+            Self::EveryHybrid => hybrid,
+            Self::Classical(list) => {
+                row.post_quantum.is_none() && row.classical.is_some_and(|own| list.contains(&own))
+            }
+            Self::EveryClassical => row.post_quantum.is_none(),
+        }
+    }
+}
+
+/// What a rule is about: key establishment, signatures, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Keys,
+    Signatures,
+    Both,
+}
+
+impl Field {
+    fn covers(self, usage: Usage) -> bool {
+        match self {
+            Self::Keys => usage != Usage::Signature,
+            Self::Signatures => usage == Usage::Signature,
+            Self::Both => true,
+        }
+    }
+}
+
+/// One rule of a policy.
+#[derive(Debug)]
+struct Rule {
+    field: Field,
+    subject: Subject,
+    step: Step,
+}
+
+impl Rule {
+    fn covers(&self, row: &Algorithm) -> bool {
+        // No policy speaks of a combination that no specification has; only its parts can be ruled out.
+        let known = row.status != Status::Experiment || self.step.ruling >= Ruling::Deprecated;
+        known && self.field.covers(row.usage) && self.subject.covers(row)
+    }
+}
+
+/// A policy that somebody else publishes.
+#[derive(Debug)]
+pub struct OutsidePolicy {
+    /// Short name, stable.
+    pub id: &'static str,
+    /// What people call it.
+    pub title: &'static str,
+    /// The document and its date.
+    pub document: &'static str,
+    rules: &'static [Rule],
+}
+
+/// A ruling and the day after which it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What is said.
+    pub ruling: Ruling,
+    /// The last day on which it does not hold; none if it holds already.
+    pub after: Option<Date>,
+    /// For whom or why.
+    pub note: &'static str,
+    /// Where it is from.
+    pub source: &'static str,
+    /// How it is known.
+    pub evidence: Evidence,
+}
+
+/// What a policy says about an algorithm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutsideVerdict {
+    /// The strictest ruling, now or later.
+    pub ruling: Ruling,
+    /// The day after which that first holds for anyone; none if it holds already.
+    pub after: Option<Date>,
+    /// Every ruling, in the order of their days; empty if the policy does not name the algorithm.
+    pub steps: Vec<Step>,
+}
+
+impl OutsidePolicy {
+    /// Rules on an algorithm.
+    pub fn verdict(&self, row: &Algorithm) -> OutsideVerdict {
+        if row.post_quantum.is_some_and(Scheme::is_blocked) {
+            return OutsideVerdict {
+                ruling: Ruling::Blocked,
+                after: None,
+                steps: vec![rules::BLOCKED],
+            };
+        }
+        let mut found: Vec<_> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.covers(row))
+            .map(|rule| rule.step)
+            .collect();
+        // What holds already makes milder and equal rulings idle.
+        let already = found
+            .iter()
+            .filter(|step| step.after.is_none())
+            .map(|step| step.ruling)
+            .max();
+        found.retain(|step| {
+            already.is_none_or(|already| {
+                step.ruling > already || (step.after.is_none() && step.ruling == already)
+            })
+        });
+        found.sort_by_key(|step| step.after);
+        let mut verdict = OutsideVerdict {
+            ruling: Ruling::NotAddressed,
+            after: None,
+            steps: Vec::new(),
+        };
+        for step in &found {
+            if step.ruling > verdict.ruling {
+                verdict.ruling = step.ruling;
+                verdict.after = step.after;
+            }
+        }
+        verdict.steps = found;
+        verdict
+    }
+}
