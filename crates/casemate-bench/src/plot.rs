@@ -25,6 +25,9 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
+/// How the values of both axes are written.
+type Units = (fn(f64) -> String, fn(f64) -> String);
+
 const WIDTH: f64 = 720.0;
 /// Share of the width that the longest bar takes; the rest is for its figure.
 const BAR_PERCENT: f64 = 80.0;
@@ -108,7 +111,7 @@ pub(crate) fn bars(title: &str, unit: fn(f64) -> String, bars: &[Bar]) -> String
 fn axes(
     out: &mut String,
     (x_range, y_range): ((i32, i32), (i32, i32)),
-    (x_unit, y_unit): (fn(f64) -> String, fn(f64) -> String),
+    (x_unit, y_unit): Units,
     (x_name, y_name): (&str, &str),
 ) {
     for power in x_range.0..=x_range.1 {
@@ -134,7 +137,7 @@ fn axes(
     _ = writeln!(
         out,
         "<text class=\"axis\" x=\"{:.0}\" y=\"{:.0}\">{}</text><text class=\"axis start\" x=\"4\" y=\"11\">{}</text>",
-        (LEFT + WIDTH) / 2.0,
+        f64::midpoint(LEFT, WIDTH),
         HEIGHT - 8.0,
         escape(x_name),
         escape(y_name)
@@ -148,8 +151,6 @@ fn place_x(value: f64, range: (i32, i32)) -> f64 {
 fn place_y(value: f64, range: (i32, i32)) -> f64 {
     HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 16.0) * share(value, range)
 }
-
-type Units = (fn(f64) -> String, fn(f64) -> String);
 
 /// Points on two logarithmic axes, each with its name.
 pub(crate) fn scatter(title: &str, units: Units, names: (&str, &str), points: &[Point]) -> String {

@@ -78,11 +78,12 @@ fn a_hash_based_root_signs_and_its_artifact_opens() {
     let generate = ["keys", "generate", "--name", "root", "--kind", "sign"];
     house.ok(&[generate.as_slice(), &["--suite", "slhdsa-sha2-192s"]].concat());
     house.ok(&["keys", "export", "root", "-o", "root.pub"]);
-    house.write("model", &[7; 100_000]);
+    let model = vec![7; 100_000];
+    house.write("model", &model);
     house.ok(&["seal", "model", "--to", "alice", "--sign", "root"]);
     house.ok(&["verify", "model.sealed", "--signer", "root.pub"]);
     house.ok(&["open", "model.sealed", "-o", "back", "--signer", "root.pub"]);
-    assert_eq!(house.read("back"), [7; 100_000]);
+    assert_eq!(house.read("back"), model);
     let cnsa = [
         "--policy",
         "cnsa2",
