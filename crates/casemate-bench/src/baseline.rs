@@ -120,6 +120,10 @@ fn symmetric(line: &str) -> Option<f64> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::unreadable_literal,
+    reason = "figures as another program prints them"
+)]
 mod tests {
     use super::*;
 

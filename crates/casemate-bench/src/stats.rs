@@ -29,6 +29,7 @@ pub(crate) fn timing(mut samples: Vec<f64>) -> Timing {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the values are exact in binary")]
 mod tests {
     use super::*;
 

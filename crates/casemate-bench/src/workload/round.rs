@@ -361,7 +361,10 @@ mod tests {
             "{tls} {protected}"
         );
         assert!(protected < 16_000, "{protected}");
-        assert!(probe("{}").is_err());
+        assert_eq!(
+            probe("{}").unwrap_err().to_string(),
+            "not a benchmark report"
+        );
     }
 
     #[test]
