@@ -34,6 +34,8 @@ const BAR_PERCENT: f64 = 80.0;
 const HEIGHT: f64 = 400.0;
 const LEFT: f64 = 64.0;
 const BOTTOM: f64 = 44.0;
+const TOP: f64 = 28.0;
+const RIGHT: f64 = 32.0;
 
 /// Text that is safe inside HTML and SVG.
 pub(crate) fn escape(text: &str) -> String {
@@ -118,7 +120,7 @@ fn axes(
         let x = place_x(10f64.powi(power), x_range);
         _ = writeln!(
             out,
-            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"16\" y2=\"{:.0}\"/><text class=\"tick\" x=\"{x:.1}\" y=\"{:.0}\">{}</text>",
+            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP:.0}\" y2=\"{:.0}\"/><text class=\"tick\" x=\"{x:.1}\" y=\"{:.0}\">{}</text>",
             HEIGHT - BOTTOM,
             HEIGHT - BOTTOM + 15.0,
             x_unit(10f64.powi(power))
@@ -145,11 +147,11 @@ fn axes(
 }
 
 fn place_x(value: f64, range: (i32, i32)) -> f64 {
-    LEFT + (WIDTH - LEFT - 16.0) * share(value, range)
+    LEFT + (WIDTH - LEFT - RIGHT) * share(value, range)
 }
 
 fn place_y(value: f64, range: (i32, i32)) -> f64 {
-    HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 16.0) * share(value, range)
+    HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * share(value, range)
 }
 
 /// Points on two logarithmic axes, each with its name.
@@ -174,7 +176,7 @@ pub(crate) fn scatter(title: &str, units: Units, names: (&str, &str), points: &[
             point.class,
             escape(&text)
         );
-        let width = point.label.len() as f64 * 6.2;
+        let width = point.label.len() as f64 * 7.2;
         let free = |at: f64| {
             taken.iter().all(|(other_x, other_y)| {
                 (other_y - y).abs() > 11.0 || (other_x - at).abs() > width + 12.0
