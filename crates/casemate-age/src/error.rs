@@ -25,6 +25,12 @@ pub enum AgeError {
     /// Nobody could read the file.
     #[error("an age file needs at least one recipient")]
     NoRecipient,
+    /// The header would be longer than readers take.
+    #[error("{actual} recipients, at most {}", crate::RECIPIENTS_MAX)]
+    TooManyRecipients {
+        /// Recipients given.
+        actual: usize,
+    },
     /// The file is encrypted to others.
     #[error("no key fits: the age file is encrypted to other recipients")]
     NoMatch,

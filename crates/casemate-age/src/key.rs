@@ -89,5 +89,11 @@ pub fn identity_from_text(text: &str) -> Result<KemPrivateKey, AgeError> {
 /// The bytes of a Bech32 text with this prefix.
 fn decode(text: &str, hrp: Hrp) -> Option<Vec<u8>> {
     let checked = CheckedHrpstring::new::<LongBech32>(text).ok()?;
-    (checked.hrp() == hrp).then(|| checked.byte_iter().collect())
+    if checked.hrp() != hrp {
+        return None;
+    }
+    let bytes: Vec<u8> = checked.byte_iter().collect();
+    // Bits beyond the last byte must be zero (BIP 173), or one key would have several texts.
+    let again = Zeroizing::new(bech32::encode_lower::<LongBech32>(hrp, &bytes).ok()?);
+    again.eq_ignore_ascii_case(text).then_some(bytes)
 }

@@ -13,7 +13,7 @@ mod error;
 mod key;
 mod stanza;
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
 
 use age::{
     Decryptor, Encryptor, Identity, Recipient,
@@ -24,6 +24,11 @@ use casemate_crypto::kem::{KemPrivateKey, KemPublicKey};
 pub use error::AgeError;
 pub use key::{identity_from_text, is_recipient, recipient_from_text, recipient_to_text};
 use stanza::{HybridIdentity, HybridRecipient};
+
+/// Longest header that is read, in bytes: some sixty hybrid recipients. The parser's time grows with its square.
+pub const HEADER_BYTES_MAX: u64 = 128 * 1024;
+/// Most recipients of a file, whose header then stays below [`HEADER_BYTES_MAX`].
+pub const RECIPIENTS_MAX: usize = 64;
 
 /// How an age file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +56,7 @@ impl Encoding {
 /// # Errors
 ///
 /// - [`AgeError::Key`] if a recipient is not of the suite `mlkem768-x25519` or malformed.
-/// - [`AgeError::NoRecipient`] without recipients.
+/// - [`AgeError::NoRecipient`] without recipients, [`AgeError::TooManyRecipients`] past [`RECIPIENTS_MAX`].
 /// - [`AgeError::Io`] if reading or writing fails.
 pub fn encrypt(
     recipients: &[&KemPublicKey],
@@ -59,6 +64,11 @@ pub fn encrypt(
     output: impl Write,
     encoding: Encoding,
 ) -> Result<u64, AgeError> {
+    if recipients.len() > RECIPIENTS_MAX {
+        return Err(AgeError::TooManyRecipients {
+            actual: recipients.len(),
+        });
+    }
     let recipients = recipients
         .iter()
         .map(|key| HybridRecipient::new(key))
@@ -91,7 +101,28 @@ pub fn decrypt(
         .iter()
         .map(|key| HybridIdentity::new(key))
         .collect::<Result<Vec<_>, _>>()?;
-    let decryptor = Decryptor::new_buffered(ArmoredReader::new(input))?;
+    let mut whole = BufReader::new(ArmoredReader::new(input));
+    let header = read_header(&mut whole)?;
+    let decryptor = Decryptor::new_buffered(Cursor::new(header).chain(whole))?;
     let mut reader = decryptor.decrypt(identities.iter().map(|one| one as &dyn Identity))?;
     error::copy_content(&mut reader, &mut output)
+}
+
+/// Reads up to the line that ends the header, so that no header is longer than the limit before anything parses it.
+fn read_header(input: &mut impl BufRead) -> Result<Vec<u8>, AgeError> {
+    let mut header = Vec::new();
+    let mut limited = input.take(HEADER_BYTES_MAX);
+    loop {
+        let start = header.len();
+        let read = limited
+            .read_until(b'\n', &mut header)
+            .map_err(age::DecryptError::Io)?;
+        let line = header.get(start..).unwrap_or_default();
+        if read == 0 || !line.ends_with(b"\n") {
+            return Err(AgeError::Header);
+        }
+        if line.starts_with(b"---") {
+            return Ok(header);
+        }
+    }
 }

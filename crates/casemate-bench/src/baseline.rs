@@ -41,7 +41,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
         "1"
     };
     if options.effort != Effort::Quick {
-        let mut arguments = vec!["speed", "-mr", "-seconds", seconds];
+        let mut arguments = vec!["speed", "-elapsed", "-mr", "-seconds", seconds];
         arguments.extend(ASYMMETRIC);
         let lines = output(&arguments).unwrap_or_default();
         for (row, operation, per_second) in lines.lines().flat_map(asymmetric) {
@@ -56,7 +56,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
     }
     for (name, row) in SYMMETRIC {
         let arguments = [
-            "speed", "-mr", "-seconds", seconds, "-bytes", "1048576", "-evp", name,
+            "speed", "-elapsed", "-mr", "-seconds", seconds, "-bytes", "1048576", "-evp", name,
         ];
         let lines = output(&arguments).unwrap_or_default();
         let Some(rate) = lines.lines().find_map(symmetric) else {
@@ -99,7 +99,7 @@ fn asymmetric(line: &str) -> Vec<(String, &'static str, f64)> {
         sign.into_iter().chain(verify).collect()
     };
     match (kind, bits) {
-        ("+F2", "2048" | "3072") => both(format!("RSA-{bits} PSS"), 3),
+        ("+F2", "2048" | "3072") => both(format!("RSA-{bits} PKCS#1 v1.5"), 3),
         ("+F4", "256" | "384") => both(format!("ECDSA P-{bits}"), 3),
         ("+F5", "253") => number(3)
             .map(|rate| ("X25519".to_owned(), "agree", rate))
@@ -134,8 +134,8 @@ mod tests {
         assert_eq!(
             rows("+F2:2:2048:1465.789474:52662.500000"),
             [
-                ("RSA-2048 PSS".to_owned(), "sign", 1465.789474),
-                ("RSA-2048 PSS".to_owned(), "verify", 52662.5)
+                ("RSA-2048 PKCS#1 v1.5".to_owned(), "sign", 1465.789474),
+                ("RSA-2048 PKCS#1 v1.5".to_owned(), "verify", 52662.5)
             ]
         );
         assert_eq!(

@@ -52,7 +52,15 @@ pub fn changes(before: &Report, after: &Report) -> Vec<Change> {
 type Figure = (String, &'static str, f64, f64);
 
 fn figures(report: &Report) -> Vec<Figure> {
-    let us = |name: String, timing: &Timing| (name, "us", timing.median_us, timing.mad_us);
+    // Fewer than three samples say nothing about a spread, so no change of theirs is real.
+    let us = |name: String, timing: &Timing| {
+        let spread = if timing.samples < 3 {
+            timing.median_us
+        } else {
+            timing.mad_us
+        };
+        (name, "us", timing.median_us, spread)
+    };
     let mut all = Vec::new();
     for row in &report.primitives {
         for operation in &row.operations {
@@ -88,8 +96,8 @@ fn figures(report: &Report) -> Vec<Figure> {
     }
     for row in &report.rounds {
         let name = format!(
-            "round {} at {} Mbit/s {}",
-            row.parameters, row.megabits, row.mode
+            "round {} at {} Mbit/s ({}) {}",
+            row.parameters, row.megabits, row.link, row.mode
         );
         all.push(us(name, &row.time));
     }

@@ -41,6 +41,9 @@ pub enum BenchError {
     /// A report is no JSON of the expected shape.
     #[error("not a benchmark report")]
     Report(#[source] serde_json::Error),
+    /// A report holds long texts, control characters or far too many values.
+    #[error("the report holds what no measurement writes")]
+    Unshowable,
     /// A report is of another version.
     #[error("report has the schema `{found}`, expected `{expected}`")]
     Schema {

@@ -79,10 +79,10 @@ fn key(report: &Report, out: &mut String) {
 fn method(report: &Report, out: &mut String) {
     out.push_str("<h2 id=\"method\">Method</h2>\n<ul>\n");
     for line in [
-        "After a warm-up each operation is measured in interleaved rounds, one sample of each in turn, on one pinned core. A sample repeats a short operation until a clock can see it.",
-        "Peak memory is the rise of the resident memory while all operations of an algorithm run once in a fresh process.",
+        "Public-key operations are measured after a warm-up in interleaved rounds, one sample of each in turn, on one pinned core. A sample repeats a short operation until a clock can see it.",
+        "Peak memory is the rise of the resident memory while a fresh process makes an algorithm's keys and runs all its operations.",
         "Throughput is of one call of 1 MiB after the other on data in the cache; all cores means one such stream for each.",
-        "A federated round takes the global model down and an update of the same size up, over a link whose rate is limited in the kernel where that is permitted; the connection and the handshake are part of it.",
+        "A federated round takes the global model down and an update of the same size up, over a link whose rate is limited in the kernel where that is permitted, both directions sharing it; the connection and the handshake are part of it. One round of each mode goes before those that are counted. Sealing uses all cores, a copy one; opening verifies into memory.",
         "Hybrids are compared with the public-key operations they are made of, without their hashes, key schedule and AEAD.",
     ] {
         _ = writeln!(out, "<li>{line}</li>");

@@ -23,14 +23,15 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
     }
 }
 
-/// Runs each operation of an algorithm once and returns how far the resident memory rose; `None` if there is no such algorithm.
-///
-/// Key material and libraries are loaded first; the kernel's high-water mark is then reset, so that it sees the operations only.
+/// Makes an algorithm's keys, runs each of its operations and returns how far the resident memory rose; `None` if there is no such
+/// algorithm. The library is loaded first; the kernel's high-water mark is then reset.
 pub fn probe(name: &str) -> Option<u64> {
-    let subject = primitives::subject(name)?;
+    // The library's first random number loads its tables and its entropy source.
+    casemate_crypto::random::bytes::<32>().ok()?;
     // Resetting needs no privilege; where it is refused, the mark covers the start of the process as well.
     _ = fs::write("/proc/self/clear_refs", "5");
     let before = status("VmRSS:")?;
+    let subject = primitives::subject(name)?;
     for (_, mut action) in subject.actions {
         action();
     }

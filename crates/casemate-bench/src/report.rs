@@ -1,6 +1,7 @@
 //! The report: what `--json` writes and `--compare` reads, schema `casemate.bench/1`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{BenchError, Options, machine};
 
@@ -9,11 +10,30 @@ pub(crate) const SCHEMA: &str = "casemate.bench/1";
 /// Longest report that is read, in bytes.
 pub(crate) const REPORT_BYTES_MAX: usize = 8 << 20;
 
+/// Longest text in a report that is read, in bytes.
+const TEXT_BYTES_MAX: usize = 512;
+/// Most values in a report that is read; a thorough run of everything has some 3,000.
+const VALUES_MAX: usize = 50_000;
+
+/// Whether a report from outside can be shown: short texts without control characters, and not too many values.
+fn is_plain(value: &Value, left: &mut usize) -> bool {
+    let Some(rest) = left.checked_sub(1) else {
+        return false;
+    };
+    *left = rest;
+    match value {
+        Value::String(text) => text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control),
+        Value::Array(values) => values.iter().all(|value| is_plain(value, left)),
+        Value::Object(values) => values.values().all(|value| is_plain(value, left)),
+        _ => true,
+    }
+}
+
 /// Everything measured in one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// Always [`SCHEMA`].
+    /// Always `casemate.bench/1`.
     pub schema: String,
     /// Seconds since 1970 UTC.
     pub created: u64,
@@ -123,7 +143,7 @@ pub struct Primitive {
     pub operations: Vec<Operation>,
     /// Its sizes.
     pub sizes: Sizes,
-    /// Most memory that its operations together needed over an idle process, in bytes.
+    /// Most memory that making keys and running every operation needed over an idle process, in bytes.
     pub peak_memory_bytes: Option<u64>,
 }
 
@@ -273,7 +293,12 @@ impl Report {
                 limit: REPORT_BYTES_MAX,
             });
         }
-        let Schema { schema } = serde_json::from_slice(bytes).map_err(BenchError::Report)?;
+        let whole: Value = serde_json::from_slice(bytes).map_err(BenchError::Report)?;
+        let mut left = VALUES_MAX;
+        if !is_plain(&whole, &mut left) {
+            return Err(BenchError::Unshowable);
+        }
+        let Schema { schema } = Schema::deserialize(&whole).map_err(BenchError::Report)?;
         if schema != SCHEMA {
             return Err(BenchError::Schema {
                 found: schema
@@ -284,7 +309,7 @@ impl Report {
                 expected: SCHEMA,
             });
         }
-        serde_json::from_slice(bytes).map_err(BenchError::Report)
+        serde_json::from_value(whole).map_err(BenchError::Report)
     }
 
     /// Whether nothing was measured.

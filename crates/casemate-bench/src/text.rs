@@ -49,6 +49,9 @@ pub(crate) fn binary(count: u64) -> String {
 }
 
 fn spread(timing: &Timing) -> String {
+    if timing.samples < 3 {
+        return format!("{} n={}", time(timing.median_us), timing.samples);
+    }
     let share = 100.0 * timing.mad_us / timing.median_us.max(1e-3);
     format!("{} ±{share:.0}%", time(timing.median_us))
 }

@@ -219,6 +219,7 @@ impl<'a> Keyring<'a> {
         let PrivateKey::Kem(key) = self.private(named)? else {
             return Err(wrong_kind(named, "kem", "open what is encrypted"));
         };
+        self.context.policy()?.check_kem(key.suite())?;
         Ok(key)
     }
 

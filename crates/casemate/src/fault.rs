@@ -195,6 +195,7 @@ impl From<BenchError> for Fault {
             }
             error @ (BenchError::Report(_)
             | BenchError::Schema { .. }
+            | BenchError::Unshowable
             | BenchError::TooLong { .. }) => Self::from_error(Outcome::Usage, error)
                 .hint("give a file that `casemate bench --json` wrote"),
             error => Self::from_error(Outcome::No, error),

@@ -20,6 +20,13 @@ use fault::Fault;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let printer = printer::Printer::new(arguments.json);
+    if std::env::args().any(|text| text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-")) {
+        // Not repeated: standard error goes to logs.
+        let fault = Fault::usage("a private key was given as an argument")
+            .hint("others on this machine saw it: make a new one, and keep it in a file");
+        printer.fault(&fault);
+        return ExitCode::from(fault.code());
+    }
     match run(arguments, &printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {

@@ -64,7 +64,24 @@ fn a_changed_cut_or_extended_file_is_refused() {
         opened(&[&key], &longer).unwrap_err(),
         AgeError::Rejected
     ));
-    for bytes in [b"".as_slice(), b"age-encryption.org/v2\n", &file[..600]] {
+    let endless = [
+        b"age-encryption.org/v1\n-> ".as_slice(),
+        &vec![b'a'; 1 << 20],
+    ]
+    .concat();
+    let stanza = ["A".repeat(64).as_bytes(), b"\n"].concat();
+    let many = [
+        b"age-encryption.org/v1\n-> x y\n".to_vec(),
+        stanza.repeat(20_000),
+    ]
+    .concat();
+    for bytes in [
+        b"".as_slice(),
+        b"age-encryption.org/v2\n",
+        &file[..600],
+        &endless,
+        &many,
+    ] {
         let refused = opened(&[&key], bytes).unwrap_err();
         assert!(matches!(refused, AgeError::Header), "{refused}");
     }

@@ -64,8 +64,8 @@ pub(super) fn speed(report: &Report, out: &mut String) {
             ["encapsulate", "seal", "agree", "encrypt"].as_slice(),
         ),
         (
-            "Establish a key: receiver",
-            ["decapsulate", "open", "decrypt"].as_slice(),
+            "Establish a key: receiver (of an exchange one agreement)",
+            ["decapsulate", "open", "decrypt", "agree"].as_slice(),
         ),
         ("Sign", ["sign"].as_slice()),
         ("Verify", ["verify"].as_slice()),
@@ -94,7 +94,7 @@ pub(super) fn sizes(report: &Report, out: &mut String) {
     }
     out.push_str("<h2 id=\"sizes\">Sizes</h2>\n<p>Public key and ciphertext or signature together: what a new peer has to receive.</p>\n");
     key(report, out);
-    let wire = |row: &Primitive| (row.sizes.public_key + row.sizes.output) as f64;
+    let wire = |row: &Primitive| row.sizes.public_key.saturating_add(row.sizes.output) as f64;
     for (title, names) in [
         (
             "Key establishment: bytes against the receiver's time",
@@ -132,7 +132,7 @@ pub(super) fn sizes(report: &Report, out: &mut String) {
             label: row.name.clone(),
             class: row.family.clone(),
             value: wire(row),
-            text: text::bytes((row.sizes.public_key + row.sizes.output) as u64),
+            text: text::bytes(row.sizes.public_key.saturating_add(row.sizes.output) as u64),
         })
         .collect();
     bars.sort_by(|left, right| left.value.total_cmp(&right.value));

@@ -16,6 +16,13 @@ fn plain(text: impl AsRef<str>) -> Cell {
 }
 
 fn timed(timing: &Timing) -> Cell {
+    if timing.samples < 3 {
+        let time = text::time(timing.median_us);
+        return Cell(format!(
+            "{time} <span class=\"spread\">n={}</span>",
+            timing.samples
+        ));
+    }
     let share = 100.0 * timing.mad_us / timing.median_us.max(1e-3);
     Cell(format!(
         "{} <span class=\"spread\">±{share:.0}%</span>",

@@ -8,53 +8,33 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A network namespace whose loopback is limited; removed when dropped.
-pub(crate) struct Namespace {
-    name: String,
-}
+/// Network namespaces of their own whose loopback is limited. Each lives as long as the process in it, so that nothing can stay behind.
+pub(crate) struct Namespace(());
+
+/// Brings the loopback up with real packets, because with its usual 64 KiB the filter would drop or pass whole bursts; limits it; runs the rest.
+const INSIDE: &str = "ip link set lo mtu 1500 up && tc qdisc add dev lo root tbf rate \"$1\" burst \"$2\" latency 200ms && shift 2 && exec \"$@\"";
 
 impl Namespace {
-    /// Makes one, if this user may and the tools are there.
+    /// Checks that this user may make one and that the tools are there.
     pub(crate) fn new() -> Option<Self> {
-        let namespace = Self {
-            name: format!("casemate-bench-{}", std::process::id()),
-        };
-        quietly("ip", &["netns", "add", &namespace.name])?;
-        // Real packets: with the loopback's usual 64 KiB the filter would drop or pass whole bursts.
-        let up = ["link", "set", "lo", "mtu", "1500", "up"];
-        namespace.run("ip", &up)?;
-        Some(namespace)
+        quietly("tc", &["-Version"])?;
+        quietly("unshare", &["--net", "ip", "link", "set", "lo", "up"])?;
+        Some(Self(()))
     }
 
-    /// Limits the link.
-    pub(crate) fn limit(&self, megabits: u64) -> Option<()> {
+    /// A command that runs inside, the link limited in either direction together.
+    #[expect(
+        clippy::unused_self,
+        reason = "the value says that namespaces can be had"
+    )]
+    pub(crate) fn command(&self, megabits: u64, program: &Path) -> Command {
         let rate = format!("{megabits}mbit");
         // A hundredth of a second of traffic may pass at once, but at least one large packet.
-        let burst = format!("{}", (megabits * 1_250).max(65_536));
-        let filter = [
-            "qdisc", "replace", "dev", "lo", "root", "tbf", "rate", &rate, "burst", &burst,
-            "latency", "200ms",
-        ];
-        self.run("tc", &filter)
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) -> Option<()> {
-        let mut all = vec!["netns", "exec", &self.name, program];
-        all.extend(arguments);
-        quietly("ip", &all)
-    }
-
-    /// A command that runs inside.
-    pub(crate) fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).arg(program);
+        let burst = (megabits * 1_250).max(65_536).to_string();
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", INSIDE, "sh", &rate, &burst]);
+        command.arg(program);
         command
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        _ = quietly("ip", &["netns", "delete", &self.name]);
     }
 }
 

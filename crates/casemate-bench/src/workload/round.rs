@@ -6,6 +6,7 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    num::NonZeroU64,
     process::Stdio,
     sync::Arc,
     thread,
@@ -46,7 +47,7 @@ struct RoundProbe {
     /// Rounds of each mode.
     samples: usize,
     /// Rate to hold writes to, in megabits per second; `None` where the link itself is limited.
-    shape: Option<u64>,
+    shape: Option<NonZeroU64>,
 }
 
 /// Wall times in microseconds, and the bytes of both sides, for each mode.
@@ -74,7 +75,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report, progress: Progress
             let probe = RoundProbe {
                 parameters,
                 samples: samples(options.effort, parameters, megabits),
-                shape: namespace.is_none().then_some(megabits),
+                shape: NonZeroU64::new(megabits).filter(|_| namespace.is_none()),
             };
             let figures = match &namespace {
                 Some(namespace) => inside(options, namespace, &probe, megabits),
@@ -136,12 +137,11 @@ fn inside(
     probe: &RoundProbe,
     megabits: u64,
 ) -> Result<Figures, BenchError> {
-    let missing = || io::Error::other("the namespace cannot be limited");
-    namespace.limit(megabits).ok_or_else(missing)?;
+    let missing = || io::Error::other("this program cannot be started again");
     let program = options.program.as_ref().ok_or_else(missing)?;
     let argument = serde_json::to_string(probe).map_err(BenchError::Report)?;
     let output = namespace
-        .command(program)
+        .command(megabits, program)
         .args(["bench", PROBE_OPTION, &argument])
         .stderr(Stdio::inherit())
         .output()?;
@@ -151,7 +151,7 @@ fn inside(
     serde_json::from_slice(&output.stdout).map_err(BenchError::Report)
 }
 
-/// Runs a probe that [`measure`] asked for and returns its figures as JSON.
+/// Runs a probe that a measuring process asked for and returns its figures as JSON.
 ///
 /// # Errors
 ///
@@ -167,6 +167,11 @@ fn run(probe: &RoundProbe) -> Result<Figures, BenchError> {
         .iter()
         .map(|mode| ((*mode).to_owned(), Vec::new(), 0))
         .collect();
+    if probe.samples > 1 {
+        for mode in MODES {
+            round(&site, mode)?;
+        }
+    }
     for _ in 0..probe.samples {
         for (mode, times, bytes) in &mut figures {
             let (time, sent) = round(&site, mode)?;
@@ -193,7 +198,7 @@ impl Site {
         let bytes = usize::try_from(probe.parameters.saturating_mul(4).min(FRAME_BYTES_MAX / 2));
         Ok(Self {
             model: vec![0x3f; bytes.unwrap_or_default()],
-            shape: probe.shape,
+            shape: probe.shape.map(NonZeroU64::get),
             classical: configs("X25519", "ECDSA P-256")?,
             hybrid: configs("X25519MLKEM768", "ECDSA P-256")?,
             suite: HpkeSuite::of(&MLKEM768_X25519)?,

@@ -71,6 +71,7 @@ fn run_decrypt(context: &Context<'_>, options: &AgeDecryptOptions) -> Result<(),
 
 /// The one key of an identity file, or every key of the store that age can use.
 fn identities(context: &Context<'_>, file: Option<&Path>) -> Result<Vec<KemPrivateKey>, Fault> {
+    context.policy()?.check_kem(&MLKEM768_X25519)?;
     if let Some(path) = file {
         let text = read_limited(path, KEY_FILE_BYTES_MAX)?;
         let text = str::from_utf8(text.expose())

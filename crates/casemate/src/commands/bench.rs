@@ -32,15 +32,15 @@ pub(crate) fn run(context: &Context<'_>, options: &BenchOptions) -> Result<(), F
         return run_compare(context, first, second);
     }
     let report = measure(context, options)?;
+    let json =
+        serde_json::to_value(&report).map_err(|error| Fault::from_error(Outcome::Io, error))?;
+    context.printer.data(&json, &text::render(&report));
     if let Some(path) = &options.html {
         let page = html::render(&report);
         file::write(path, page.as_bytes(), Access::Umask, Existing::Replace)
             .map_err(|error| Fault::file("write", path, error))?;
         context.printer.done(&format!("wrote {}", path.display()));
     }
-    let json =
-        serde_json::to_value(&report).map_err(|error| Fault::from_error(Outcome::Io, error))?;
-    context.printer.data(&json, &text::render(&report));
     Ok(())
 }
 

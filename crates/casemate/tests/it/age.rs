@@ -50,6 +50,13 @@ fn a_secret_goes_to_a_recipient_and_back_and_wrong_use_leaves_nothing() {
         "identity",
     ];
     house.refused(&other, 4, "no key fits");
+    house.refused(
+        &[&["--policy", "cnsa2"], other.as_slice()].concat(),
+        4,
+        "does not allow",
+    );
+    let said = house.run(&["age", "encrypt", "secret", "--to", IDENTITY.trim()]);
+    assert!(said.code == 2 && !said.err.contains("HZLGZ"), "{said:?}");
     house.write("plain", b"no age file");
     house.refused(
         &["age", "decrypt", "plain", "-o", "no"],

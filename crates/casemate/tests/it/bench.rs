@@ -22,7 +22,7 @@ fn a_hybrid_is_measured_with_its_parts_sizes_and_memory() {
     assert_eq!(names, ["X25519", "ML-KEM-768", "mlkem768-x25519"]);
     let hybrid = &rows[2];
     assert_eq!(hybrid["sizes"]["public_key"], 1216);
-    assert_eq!(hybrid["sizes"]["private_key"], 32);
+    assert_eq!(hybrid["sizes"]["private_key"], 96);
     // An encapsulation of 1120 bytes, and 32 bytes of plaintext with their tag.
     assert_eq!(hybrid["sizes"]["output"], 1168);
     assert!(hybrid["peak_memory_bytes"].is_u64(), "{hybrid}");
@@ -109,6 +109,13 @@ fn two_reports_are_compared_and_other_files_are_refused() {
 
     house.write("other.json", b"{\"schema\":\"casemate.bench/9\"}");
     house.refused(&compare("first.json", "other.json"), 2, "casemate.bench/9");
+    let forged = report.replacen("Ed25519", "\\u001b[31mEd", 1);
+    house.write("forged.json", forged.as_bytes());
+    house.refused(
+        &compare("forged.json", "first.json"),
+        2,
+        "no measurement writes",
+    );
     house.write("no.json", b"[1,2]");
     house.refused(
         &compare("no.json", "first.json"),
