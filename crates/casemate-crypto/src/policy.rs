@@ -293,4 +293,43 @@ mod tests {
             PolicyError::Empty { list: "TLS group" }
         );
     }
+
+    #[test]
+    fn a_file_at_the_limit_is_read_and_one_byte_more_is_refused() {
+        let good = BUILT_IN[0];
+        let padded = |len| {
+            let mut text = format!("{good}#{}", "x".repeat(65_538));
+            text.truncate(len);
+            text
+        };
+        assert_eq!(Policy::from_toml(&padded(65_536)).unwrap().name(), "hybrid");
+        let refused = [65_537, 65_538].map(|len| Policy::from_toml(&padded(len)).unwrap_err());
+        let expected = [65_537, 65_538].map(|actual| PolicyError::TooLong { actual });
+        assert_eq!(refused, expected);
+    }
+
+    #[test]
+    fn what_a_file_says_beside_its_suites_is_given_back() {
+        let text = r#"
+            name = "ours"
+            description = "one of each"
+            kem = ["mlkem1024", "mlkem768-p256"]
+            signature = ["mldsa87"]
+            tls = ["MLKEM1024", "X25519MLKEM768"]
+            hash = "sha384"
+        "#;
+        let policy: Policy = text.parse().unwrap();
+        assert_eq!(policy.name(), "ours");
+        assert_eq!(policy.description(), "one of each");
+        let kem = policy.kem_suites().iter().map(|suite| suite.name);
+        assert_eq!(kem.collect::<Vec<_>>(), ["mlkem1024", "mlkem768-p256"]);
+        let signature = policy.signature_suites().iter().map(|suite| suite.name);
+        assert_eq!(signature.collect::<Vec<_>>(), ["mldsa87"]);
+        assert_eq!(policy.tls_groups(), ["MLKEM1024", "X25519MLKEM768"]);
+        assert_eq!(policy.hash(), HashChoice::Sha384);
+        let other = text.replace("sha384", "blake3").parse::<Policy>().unwrap();
+        assert_eq!(other.hash(), HashChoice::Blake3);
+        let unknown = text.replace("sha384", "md5").parse::<Policy>();
+        assert!(matches!(unknown, Err(PolicyError::Malformed { .. })));
+    }
 }

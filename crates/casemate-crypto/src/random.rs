@@ -23,3 +23,17 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], Error> {
     fill(&mut out)?;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_draws_differ_and_neither_is_one_byte_over_and_over() {
+        let [first, second] = [(), ()].map(|()| bytes::<32>().unwrap());
+        assert_ne!(first, second);
+        for draw in [first, second] {
+            assert!(draw.iter().any(|byte| *byte != draw[0]), "{draw:?}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use casemate_crypto::{
     Error,
     hpke::{HpkeSuite, derive_key_pair},
     kem::{KemPrivateKey, KemPublicKey},
-    suite::{HpkeTriple, KEM_SUITES, MLKEM768_P256},
+    suite::{HpkeTriple, KEM_SUITES, KemSuite, MLKEM768_P256},
 };
 use casemate_testkit::{array_at, hex_at, public_json};
 use proptest::prelude::*;
@@ -209,6 +209,40 @@ fn identifiers_outside_the_registry_name_no_suite() {
         },
     ] {
         assert_eq!(HpkeSuite::by_triple(unknown), None);
+    }
+}
+
+/// The identifiers are those of draft-ietf-hpke-pq-05 and RFC 9180.
+#[test]
+fn a_whole_triple_names_the_suite_it_stands_for_and_no_other_does() {
+    for (kem, kdf, name) in [
+        (0x0051, 0x0002, "mlkem1024-p384"),
+        (0x647a, 0x0001, "mlkem768-x25519"),
+        (0x0050, 0x0001, "mlkem768-p256"),
+        (0x0042, 0x0002, "mlkem1024"),
+    ] {
+        let triple = HpkeTriple {
+            kem,
+            kdf,
+            aead: 0x0002,
+        };
+        assert_eq!(KemSuite::by_hpke(triple).unwrap().name, name);
+        for other in [
+            HpkeTriple {
+                kem: 0x0020,
+                ..triple
+            },
+            HpkeTriple {
+                kdf: 0x0011,
+                ..triple
+            },
+            HpkeTriple {
+                aead: 0x0003,
+                ..triple
+            },
+        ] {
+            assert_eq!(KemSuite::by_hpke(other), None, "{name}");
+        }
     }
 }
 

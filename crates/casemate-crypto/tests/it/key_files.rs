@@ -216,6 +216,19 @@ fn a_key_read_from_its_file_does_the_work_of_the_first() {
 }
 
 #[test]
+fn a_public_key_names_its_kind_and_suite() {
+    for (suite, kind) in [
+        ("mlkem768-x25519", "kem"),
+        ("mlkem1024", "kem"),
+        ("mldsa87", "sign"),
+        ("http-ed25519-mldsa65", "http"),
+    ] {
+        let public = generate(suite).public_key().unwrap();
+        assert_eq!((public.kind().as_str(), public.suite_name()), (kind, suite));
+    }
+}
+
+#[test]
 fn an_unknown_suite_name_makes_no_key() {
     for name in ["", "rsa2048", "MLKEM1024-P384", "mlkem1024-p384 "] {
         assert!(PrivateKey::generate(name).unwrap().is_none(), "{name}");

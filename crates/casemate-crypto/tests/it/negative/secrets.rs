@@ -9,8 +9,8 @@ use casemate_crypto::{
     encoding::PrivateKey,
     hpke::{Aead, AeadKey, HpkeSuite},
     kem::KemPrivateKey,
-    signature::{HttpSigningKey, SigningKey},
-    suite::{KEM_SUITES, SIGNATURE_SUITES, SignatureConstruction},
+    signature::{HttpSigningKey, SigningKey, SlhDsa, SlhSigningKey},
+    suite::{KEM_SUITES, MLDSA65_ED25519, MLDSA87, SIGNATURE_SUITES, SignatureConstruction},
 };
 
 const BYTE: u8 = 0xa7;
@@ -87,6 +87,31 @@ fn private_keys_show_their_suite() {
     let key = || HttpSigningKey::from_seeds(&[BYTE; 32], &[BYTE; 32]).unwrap();
     shows_only(&key(), "HttpSigningKey(..)");
     shows_only(&PrivateKey::Http(key()), "Http(HttpSigningKey(..))");
+}
+
+#[test]
+fn a_bare_slh_dsa_key_shows_its_parameter_set() {
+    let key = SlhSigningKey::generate(SlhDsa::Sha2_128f).unwrap();
+    shows_only(&key, "SlhSigningKey(SLH-DSA-SHA2-128f, ..)");
+}
+
+#[test]
+fn public_keys_show_their_suite_alone() {
+    for suite in KEM_SUITES {
+        let key = KemPrivateKey::from_seed(suite, &vec![BYTE; suite.seed_bytes]).unwrap();
+        let shown = format!("{:?}", key.public_key());
+        assert_eq!(shown, format!("KemPublicKey({:?})", suite.name));
+    }
+    for (suite, trad) in [
+        (&MLDSA65_ED25519, Some([BYTE; 32].as_slice())),
+        (&MLDSA87, None),
+    ] {
+        let key = SigningKey::from_components(suite, &[BYTE; 32], trad).unwrap();
+        let shown = format!("{:?}", key.verifying_key());
+        assert_eq!(shown, format!("VerifyingKey({:?})", suite.name));
+    }
+    let key = HttpSigningKey::from_seeds(&[BYTE; 32], &[BYTE; 32]).unwrap();
+    assert_eq!(format!("{:?}", key.verifying_key()), "HttpVerifyingKey");
 }
 
 #[test]
