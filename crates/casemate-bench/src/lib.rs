@@ -34,8 +34,8 @@ use std::path::PathBuf;
 
 pub use error::BenchError;
 pub use report::{
-    Baseline, Bulk, Checkpoint, Gradient, Handshake, Machine, Operation, Parts, Primitive, Report,
-    Round, Sizes, Timing,
+    Baseline, Bulk, Checkpoint, Gradient, Handshake, Machine, Operation, Parts, Primitive,
+    REPORT_BYTES_MAX, Report, Round, Sizes, Timing,
 };
 pub use workload::round::probe as probe_round;
 

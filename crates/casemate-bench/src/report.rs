@@ -8,7 +8,7 @@ use crate::{BenchError, Options, machine};
 /// Schema of the JSON.
 pub(crate) const SCHEMA: &str = "casemate.bench/1";
 /// Longest report that is read, in bytes.
-pub(crate) const REPORT_BYTES_MAX: usize = 8 << 20;
+pub const REPORT_BYTES_MAX: usize = 8 << 20;
 
 /// Longest text in a report that is read, in bytes.
 const TEXT_BYTES_MAX: usize = 512;

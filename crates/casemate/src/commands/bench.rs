@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use casemate_bench::{Effort, Options, Report, compare, html, memory, text};
+use casemate_bench::{Effort, Options, REPORT_BYTES_MAX, Report, compare, html, memory, text};
 use casemate_gateway::unix_seconds;
 use casemate_seal::file::{self, Access, Existing};
 use serde_json::json;
@@ -13,9 +13,6 @@ use crate::{
     fault::{Fault, Outcome},
     progress,
 };
-
-/// Longest report that is compared, in bytes; the reader has the same limit.
-const REPORT_BYTES_MAX: usize = 8 << 20;
 
 pub(crate) fn run(context: &Context<'_>, options: &BenchOptions) -> Result<(), Fault> {
     if let Some(name) = &options.probe_memory {
