@@ -1,13 +1,31 @@
-//! Work on independent segments, one thread per core, one buffer per thread.
+//! Work on independent segments: two threads per core, one buffer per thread.
+//!
+//! Writes to one file exclude each other in the kernel, and who waits there spins on a core. So writers take turns here, where waiting
+//! costs nothing, and there are more threads than cores: while one writes or waits for the disk, the others have a segment to work on.
 
 use std::{
     num::NonZero,
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
 };
+
+const THREADS_PER_CORE: usize = 2;
+
+/// Lets one thread at a time write.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(Mutex<()>);
+
+impl Turn {
+    /// Runs `write` while no other thread does.
+    pub(crate) fn take<T>(&self, write: impl FnOnce() -> T) -> T {
+        // Nothing is held in the lock that a panic of another thread could leave broken.
+        let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        write()
+    }
+}
 
 /// Runs `job` for every index below `count`. `init` makes each thread's own state.
 ///
@@ -18,7 +36,8 @@ pub(crate) fn for_each<S, E: Send>(
     job: impl Fn(&mut S, u64) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let workers = usize::try_from(count).unwrap_or(usize::MAX).min(cores);
+    let threads = cores.saturating_mul(THREADS_PER_CORE);
+    let workers = usize::try_from(count).unwrap_or(usize::MAX).min(threads);
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let failed = Mutex::new(None);

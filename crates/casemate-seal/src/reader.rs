@@ -14,7 +14,7 @@ use crate::{
     footer,
     layout::FLOE_HEADER_LEN,
     limits::GAP_BYTES_MAX,
-    parallel,
+    parallel::{self, Turn},
     wire::{Header, Private, RecipientRecord, SignatureRecord, Tail, open_private},
     writer::private_aad,
 };
@@ -302,8 +302,9 @@ impl<R: ReadAt> Opened<'_, R> {
     /// [`OpenError::SegmentHash`], [`OpenError::Rejected`] or [`OpenError::Io`]. Segments written until then are genuine, the
     /// content is not complete.
     pub fn copy_to(&self, sink: &impl WriteAt, progress: Progress<'_>) -> Result<(), OpenError> {
+        let turn = Turn::default();
         self.for_each_segment(progress, |offset, content| {
-            sink.write_all_at(content, offset)
+            turn.take(|| sink.write_all_at(content, offset))
                 .map_err(OpenError::io("writing the content"))
         })
     }

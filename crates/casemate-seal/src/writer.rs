@@ -15,7 +15,7 @@ use crate::{
     hash::sha384,
     layout::Layout,
     limits::{CONTENT_TYPE_BYTES_MAX, RECIPIENTS_MAX, SEGMENTS_MAX},
-    parallel,
+    parallel::{self, Turn},
     wire::{
         ArtifactId, Header, Private, RecipientRecord, SignatureRecord, Tail, encode_recipients,
         is_content_type, seal_private,
@@ -54,7 +54,7 @@ pub struct Sealed {
 
 /// Encrypts all of `source` into `sink`, which must be empty.
 ///
-/// Memory is one segment per core, whatever the length. Nothing of the artifact is usable before this returns.
+/// Memory is two segments per core, whatever the length. Nothing of the artifact is usable before this returns.
 ///
 /// # Errors
 ///
@@ -118,6 +118,7 @@ fn encrypt_segments(
     let hash_len = header.hash.bytes();
     let segments = usize::try_from(layout.segments()).unwrap_or(usize::MAX);
     let hashes = Mutex::new(vec![0; segments.saturating_mul(hash_len)]);
+    let turn = Turn::default();
     parallel::for_each(
         layout.segments(),
         || (context.fork(), Zeroizing::new(Vec::new())),
@@ -149,7 +150,7 @@ fn encrypt_segments(
                 .ok_or(casemate_crypto::Error::Internal)?
                 .copy_from_slice(&hash);
             drop(hashes);
-            sink.write_all_at(buffer, layout.body_offset(index))
+            turn.take(|| sink.write_all_at(buffer, layout.body_offset(index)))
                 .map_err(SealError::io("writing the artifact"))?;
             progress(content_len as u64);
             Ok::<_, SealError>(())
