@@ -113,11 +113,16 @@ const fn decoded_len(characters: usize) -> usize {
     characters.saturating_mul(3) / 4
 }
 
-pub(super) fn encode(label: &'static str, der: &[u8]) -> Result<String, EncodingError> {
+/// Characters that `bytes` of DER need at most.
+const fn encoded_len_max(label: &str, bytes: usize) -> usize {
     let framing = label.len().saturating_add(BEGIN.len()).saturating_mul(2);
-    let text = der.len().saturating_mul(3) / 2;
-    // As long as it may get: a buffer that moved would leave a copy of the key behind.
-    let mut out = String::with_capacity(framing.saturating_add(text).saturating_add(64));
+    let text = bytes.saturating_mul(3) / 2;
+    framing.saturating_add(text).saturating_add(64)
+}
+
+pub(super) fn encode(label: &'static str, der: &[u8]) -> Result<String, EncodingError> {
+    // A buffer that moved would leave a copy of the key behind.
+    let mut out = String::with_capacity(encoded_len_max(label, der.len()));
     out.extend(["-----BEGIN ", label, "-----\n"]);
     let mut line = Zeroizing::new([0; LINE_CHARACTERS]);
     for bytes in der.chunks(LINE_BYTES) {
@@ -143,6 +148,11 @@ mod tests {
             let text = encode(PRIVATE_LABEL, der).unwrap();
             let other = encode_string(PRIVATE_LABEL, LineEnding::LF, der).unwrap();
             assert_eq!(text, other);
+            let room = encoded_len_max(PRIVATE_LABEL, len);
+            assert!(
+                text.len() <= room && room <= 2 * text.len() + 64,
+                "{len}: {room}"
+            );
             for end in ["\n", "\r\n", "\r"] {
                 let text = text.replace('\n', end);
                 let blocks = decode(text.as_bytes(), PRIVATE_LABEL).unwrap();

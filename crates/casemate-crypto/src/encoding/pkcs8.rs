@@ -35,11 +35,11 @@ fn parse(der: &[u8]) -> Result<(ObjectIdentifier, &[u8]), EncodingError> {
     // Version 2 may carry a public key, which nothing would compare with the private one, and attributes, which nothing reads.
     let again = info.to_der().map(SecretBytes::new).map_err(|_| MALFORMED)?;
     let key = info.private_key.as_bytes();
-    // The key is the last field and was copied as it is, so what comes before it decides, and the key itself is not compared.
+    // The key is the last field and was copied as it is, so what comes before it, the length of the whole among it, decides, and the
+    // key itself is not compared.
     let framing = again.expose().len().checked_sub(key.len());
     let framing = framing.ok_or(MALFORMED)?;
-    let plain =
-        again.expose().len() == der.len() && again.expose().get(..framing) == der.get(..framing);
+    let plain = again.expose().get(..framing) == der.get(..framing);
     if info.algorithm.parameters.is_some() || info.public_key.is_some() || !plain {
         return Err(MALFORMED);
     }

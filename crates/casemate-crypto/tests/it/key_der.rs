@@ -7,7 +7,7 @@ use casemate_crypto::{
 };
 use der::{
     Decode, Encode,
-    asn1::{AnyRef, BitStringRef, OctetStringRef},
+    asn1::{AnyRef, BitStringRef, OctetString, OctetStringRef},
 };
 use pkcs8::PrivateKeyInfoRef;
 use sec1::{EcParameters, EcPrivateKey};
@@ -200,4 +200,43 @@ fn a_scalar_of_zero_or_of_the_order_is_refused() {
         };
         assert!(matches!(refused, EncodingError::Key(error) if error == expected));
     }
+}
+
+/// The expanded forms of RFC 9881, written here and expanded by another implementation.
+#[test]
+fn an_expanded_key_must_be_the_one_its_seed_gives_and_is_refused_alone() {
+    let (private, _) = files_of("mldsa87");
+    let whole = der(&private);
+    let info = PrivateKeyInfoRef::from_der(&whole).unwrap();
+    // [0] IMPLICIT OCTET STRING of the seed.
+    let seed: [u8; 32] = info.private_key.as_bytes()[2..].try_into().unwrap();
+    #[expect(deprecated, reason = "the expanded form is what is tested")]
+    let expand = |seed: [u8; 32]| {
+        let key = ml_dsa::SigningKey::<ml_dsa::MlDsa87>::from_seed(&seed.into());
+        OctetString::new(key.expanded_key().to_expanded().to_vec()).unwrap()
+    };
+    let file = |choice: Vec<u8>| {
+        let private_key = OctetStringRef::new(&choice).unwrap();
+        let info = PrivateKeyInfoRef::new(info.algorithm, private_key);
+        pem(PRIVATE, &info.to_der().unwrap())
+    };
+    let both = |expanded| {
+        let seed = OctetString::new(seed.to_vec()).unwrap();
+        file(vec![seed, expanded].to_der().unwrap())
+    };
+    let read = PrivateKey::from_pem(&both(expand(seed))).unwrap();
+    assert_eq!(read.to_pem().unwrap().expose(), private.as_slice());
+
+    let mut other = seed;
+    other[0] ^= 1;
+    let refused = refused_private(&both(expand(other)));
+    assert!(
+        matches!(refused, EncodingError::SeedMismatch),
+        "{refused:?}"
+    );
+    let refused = refused_private(&file(expand(seed).to_der().unwrap()));
+    assert!(
+        matches!(refused, EncodingError::ExpandedOnly),
+        "{refused:?}"
+    );
 }

@@ -7,7 +7,8 @@ use aws_lc_rs::{
     signature::{Ed25519KeyPair, KeyPair},
 };
 use casemate_crypto::{
-    encoding::{EncodingError, KeyId, PrivateKey, PublicKey, fips_seed},
+    SecretBytes,
+    encoding::{EncodingError, KeyId, PrivateKey, PublicKey, file_secrets, fips_seed},
     kem::KemPrivateKey,
     signature::{HTTP_SUITE_NAME, HttpSigningKey},
     suite::{KEM_SUITES, MLKEM768_X25519, SIGNATURE_SUITES},
@@ -299,6 +300,36 @@ fn a_key_id_is_read_from_all_64_digits_and_nothing_else() {
         assert!(
             refused.starts_with("key id in hex of"),
             "{wrong}: {refused}"
+        );
+    }
+}
+
+/// What the constant-time gate marks as secret must be all that a file holds.
+#[test]
+fn the_secrets_of_a_key_are_what_its_file_holds() {
+    for suite in suite_names() {
+        let private = generate(suite);
+        let parts = private.secret_parts();
+        let text = private.to_pem().unwrap();
+        let text = str::from_utf8(text.expose()).unwrap();
+        let blocks = text.split_inclusive("-----END PRIVATE KEY-----\n");
+        let whole = blocks
+            .flat_map(|block| decode_vec(block.as_bytes()).unwrap().1)
+            .collect::<Vec<_>>();
+        for part in &parts {
+            assert!(part.len() >= 32, "{suite}");
+            let found = whole.windows(part.len()).any(|window| window == *part);
+            assert!(found, "{suite}");
+        }
+        let read = file_secrets(text.as_bytes()).unwrap();
+        let read: Vec<_> = read.iter().map(SecretBytes::expose).collect();
+        assert_eq!(read, parts, "{suite}");
+        let secret: usize = parts.iter().map(|part| part.len()).sum();
+        assert!(
+            whole.len() - secret < 100,
+            "{suite}: {} of {}",
+            secret,
+            whole.len()
         );
     }
 }

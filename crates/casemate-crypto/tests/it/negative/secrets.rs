@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use casemate_awslc::{MlDsa, MlDsaSigningKey, MlKem, MlKemDecapsulationKey, MlKemEncapsulationKey};
 use casemate_crypto::{
     Secret, SecretBytes,
-    encoding::PrivateKey,
+    encoding::{KeyId, PrivateKey},
     hpke::{Aead, AeadKey, HpkeSuite},
     kem::KemPrivateKey,
     signature::{HttpSigningKey, SigningKey, SlhDsa, SlhSigningKey},
@@ -112,6 +112,8 @@ fn public_keys_show_their_suite_alone() {
     }
     let key = HttpSigningKey::from_seeds(&[BYTE; 32], &[BYTE; 32]).unwrap();
     assert_eq!(format!("{:?}", key.verifying_key()), "HttpVerifyingKey");
+    let id = KeyId::from_bytes([0xa7; KeyId::BYTES]);
+    assert_eq!(format!("{id:?}"), format!("KeyId({})", "a7".repeat(8)));
 }
 
 #[test]
