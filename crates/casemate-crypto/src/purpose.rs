@@ -20,6 +20,10 @@ impl Purpose {
     pub const ARTIFACT_SEGMENT: Self = Self("casemate/v1/artifact-segment");
     /// Hash domain: the list of segment hashes of an artifact.
     pub const ARTIFACT_ROOT: Self = Self("casemate/v1/artifact-root");
+    /// Hash domain: the plaintext of one segment, as a directory's manifest remembers it.
+    pub const CONTENT_SEGMENT: Self = Self("casemate/v1/content-segment");
+    /// Hash domain: the list of plaintext segment hashes.
+    pub const CONTENT_ROOT: Self = Self("casemate/v1/content-root");
     /// Composite signature context: an update of a federated round.
     pub const ROUND: Self = Self("casemate/v1/round");
     /// RFC 9421 tag of a signed request.

@@ -34,6 +34,7 @@ fn main() {
             created: 1,
             content_type: "model/onnx",
             private: &Private::default(),
+            digest_content: false,
         };
         let sink = Mutex::new(Vec::new());
         seal(&vec![7u8; len], &sink, &options, &|_| ()).unwrap();

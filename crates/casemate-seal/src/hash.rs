@@ -1,4 +1,4 @@
-//! Segment hashes and their root (`spec/sealed-artifact.md`, section 5.3).
+//! Segment hashes and their root (`spec/sealed-artifact.md`, section 5.3), and the digest of content (`spec/sealed-directory.md`, section 4).
 
 use aws_lc_rs::digest::{self, SHA384};
 use casemate_crypto::{Purpose, policy::HashChoice};
@@ -55,6 +55,14 @@ impl HashAlgorithm {
             Purpose::ARTIFACT_ROOT,
             &[floe_header, &segments.to_be_bytes(), hashes],
         )
+    }
+
+    pub(crate) fn content_segment(self, content: &[u8]) -> Vec<u8> {
+        self.labelled(Purpose::CONTENT_SEGMENT, &[content])
+    }
+
+    pub(crate) fn content_root(self, content_len: u64, hashes: &[u8]) -> Vec<u8> {
+        self.labelled(Purpose::CONTENT_ROOT, &[&content_len.to_be_bytes(), hashes])
     }
 
     fn labelled(self, purpose: Purpose, parts: &[&[u8]]) -> Vec<u8> {

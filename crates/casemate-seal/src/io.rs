@@ -3,7 +3,7 @@
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Mutex};
 
 /// A source of bytes that can be read at any offset, from several threads at once.
-pub trait ReadAt: Sync {
+pub trait ReadAt: Send + Sync {
     /// Fills `out` from `offset`.
     ///
     /// # Errors

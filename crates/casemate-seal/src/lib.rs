@@ -11,6 +11,7 @@
 //! | change recipients | [`rewrap()`] |
 
 mod body;
+mod digest;
 mod error;
 pub mod file;
 mod footer;
@@ -26,6 +27,7 @@ mod rewrap;
 mod wire;
 mod writer;
 
+pub use digest::content_digest;
 pub use error::{Malformed, OpenError, RewrapError, SealError};
 pub use hash::HashAlgorithm;
 pub use io::{Durable, ReadAt, WriteAt};

@@ -1,6 +1,9 @@
 //! Reading, verifying and opening.
 
-use std::{fmt, sync::Mutex};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use casemate_crypto::{
     Purpose, Secret, hpke::HpkeSuite, kem::KemPrivateKey, signature::VerifyingKey,
@@ -29,8 +32,10 @@ pub enum Origin<'a> {
     Unchecked,
 }
 
-/// An artifact whose structure was read; nothing secret is known yet.
-pub struct Artifact<R> {
+/// An artifact whose structure was read; nothing secret is known yet. Copies share what was read.
+pub struct Artifact<R>(Arc<Inner<R>>);
+
+struct Inner<R> {
     source: R,
     header: Header,
     tail: Tail,
@@ -80,7 +85,7 @@ impl<R: ReadAt> Artifact<R> {
             .byte_len()
             .map_err(OpenError::io("reading the artifact's length"))?;
         let trailing = len.saturating_sub(found.end);
-        Ok(Self {
+        Ok(Self(Arc::new(Inner {
             source,
             header,
             tail,
@@ -89,37 +94,37 @@ impl<R: ReadAt> Artifact<R> {
             end: found.end,
             gap,
             trailing,
-        })
+        })))
     }
 
     /// What was fixed when the artifact was sealed.
-    pub const fn header(&self) -> &Header {
-        &self.header
+    pub fn header(&self) -> &Header {
+        &self.0.header
     }
 
     /// Who can open it.
     pub fn recipients(&self) -> &[RecipientRecord] {
-        &self.tail.recipients
+        &self.0.tail.recipients
     }
 
     /// The publisher's signature, not yet verified.
-    pub const fn signature(&self) -> Option<&SignatureRecord> {
-        self.tail.signature.as_ref()
+    pub fn signature(&self) -> Option<&SignatureRecord> {
+        self.0.tail.signature.as_ref()
     }
 
     /// The root of the segment hashes: a name of this exact ciphertext.
     pub fn root(&self) -> &[u8] {
-        &self.root
+        &self.0.root
     }
 
     /// Length of body, tail and footer, in bytes.
-    pub const fn artifact_len(&self) -> u64 {
-        self.end
+    pub fn artifact_len(&self) -> u64 {
+        self.0.end
     }
 
     /// Bytes that an unfinished rewrap left before the tail or after the footer; the next rewrap removes them.
-    pub const fn leftover_len(&self) -> u64 {
-        self.gap.saturating_add(self.trailing)
+    pub fn leftover_len(&self) -> u64 {
+        self.0.gap.saturating_add(self.0.trailing)
     }
 
     /// Checks the publisher's signature over header and hashes.
@@ -130,7 +135,7 @@ impl<R: ReadAt> Artifact<R> {
     ///
     /// [`OpenError::Unsigned`], [`OpenError::OtherSigner`] or [`OpenError::BadSignature`].
     pub fn verify_signature(&self, key: &VerifyingKey) -> Result<(), OpenError> {
-        let record = self.tail.signature.as_ref().ok_or(OpenError::Unsigned)?;
+        let record = self.0.tail.signature.as_ref().ok_or(OpenError::Unsigned)?;
         let expected = key.id().map_err(|_| OpenError::BadSignature)?;
         if record.key != expected {
             return Err(OpenError::OtherSigner {
@@ -141,7 +146,7 @@ impl<R: ReadAt> Artifact<R> {
         if record.suite != key.suite() {
             return Err(OpenError::BadSignature);
         }
-        let message = [self.header.digest().as_slice(), &self.root].concat();
+        let message = [self.0.header.digest().as_slice(), &self.0.root].concat();
         key.verify(Purpose::ARTIFACT, &message, &record.signature)
             .map_err(|_| OpenError::BadSignature)
     }
@@ -152,7 +157,7 @@ impl<R: ReadAt> Artifact<R> {
     ///
     /// [`OpenError::SegmentHash`] with the first damaged segment that was seen.
     pub fn verify_segments(&self, progress: Progress<'_>) -> Result<(), OpenError> {
-        parallel::for_each(self.header.segments(), Vec::new, |buffer, index| {
+        parallel::for_each(self.0.header.segments(), Vec::new, |buffer, index| {
             let content_len = self.load_segment(index, buffer)?;
             progress(content_len);
             Ok(())
@@ -165,21 +170,17 @@ impl<R: ReadAt> Artifact<R> {
     ///
     /// As [`Self::verify_signature`] for [`Origin::SignedBy`]; [`OpenError::NotARecipient`]; [`OpenError::Rejected`] for
     /// every failure that depends on a secret.
-    pub fn open(
-        &self,
-        key: &KemPrivateKey,
-        origin: Origin<'_>,
-    ) -> Result<Opened<'_, R>, OpenError> {
+    pub fn open(&self, key: &KemPrivateKey, origin: Origin<'_>) -> Result<Opened<R>, OpenError> {
         if let Origin::SignedBy(signer) = origin {
             self.verify_signature(signer)?;
         }
         let artifact_key = self.artifact_key(key)?;
-        let context = body::resume(&artifact_key, &self.header, &self.floe_header)?;
-        let aad = private_aad(&self.header, &self.root, &self.tail.recipients);
-        let content_len = self.header.content_len();
-        let private = open_private(&self.tail.private, content_len, &artifact_key, &aad)?;
+        let context = body::resume(&artifact_key, &self.0.header, &self.0.floe_header)?;
+        let aad = private_aad(&self.0.header, &self.0.root, &self.0.tail.recipients);
+        let content_len = self.0.header.content_len();
+        let private = open_private(&self.0.tail.private, content_len, &artifact_key, &aad)?;
         Ok(Opened {
-            artifact: self,
+            artifact: self.clone(),
             artifact_key,
             context,
             private,
@@ -188,10 +189,10 @@ impl<R: ReadAt> Artifact<R> {
 
     /// The body under a key that is known already; the private part stays closed.
     #[cfg(feature = "hazmat")]
-    pub(crate) fn open_body(&self, artifact_key: Secret<32>) -> Result<Opened<'_, R>, OpenError> {
-        let context = body::resume(&artifact_key, &self.header, &self.floe_header)?;
+    pub(crate) fn open_body(&self, artifact_key: Secret<32>) -> Result<Opened<R>, OpenError> {
+        let context = body::resume(&artifact_key, &self.0.header, &self.0.floe_header)?;
         Ok(Opened {
-            artifact: self,
+            artifact: self.clone(),
             artifact_key,
             context,
             private: Private::default(),
@@ -200,9 +201,14 @@ impl<R: ReadAt> Artifact<R> {
 
     pub(crate) fn artifact_key(&self, key: &KemPrivateKey) -> Result<Secret<32>, OpenError> {
         let id = key.public_key().id().map_err(|_| OpenError::Rejected)?;
-        let record = self.tail.recipients.iter().find(|record| record.key == id);
+        let record = self
+            .0
+            .tail
+            .recipients
+            .iter()
+            .find(|record| record.key == id);
         let record = record.ok_or(OpenError::NotARecipient { key: id })?;
-        let info = Purpose::ARTIFACT_KEY.with(&self.header.digest());
+        let info = Purpose::ARTIFACT_KEY.with(&self.0.header.digest());
         let opened = HpkeSuite::of(record.suite)
             .and_then(|suite| suite.open(&record.enc, key, &info, b"", &record.ct))
             .map_err(OpenError::secret)?;
@@ -212,60 +218,68 @@ impl<R: ReadAt> Artifact<R> {
 
     /// Reads segment `index` into `buffer`, checks its hash, and returns its content length.
     fn load_segment(&self, index: u64, buffer: &mut Vec<u8>) -> Result<u64, OpenError> {
-        let layout = &self.header.layout;
+        let layout = &self.0.header.layout;
         let damaged = OpenError::SegmentHash { segment: index };
         let Some(segment) = layout.floe_segment(index) else {
             return Err(damaged);
         };
         buffer.resize(segment.ciphertext_length(), 0);
-        self.source
+        self.0
+            .source
             .read_exact_at(buffer, layout.body_offset(index))
             .map_err(OpenError::io("reading a segment"))?;
-        let hash_len = self.header.hash.bytes();
+        let hash_len = self.0.header.hash.bytes();
         let at = usize::try_from(index)
             .unwrap_or(usize::MAX)
             .saturating_mul(hash_len);
         let expected = self
+            .0
             .tail
             .hashes
             .get(at..)
             .and_then(|rest| rest.get(..hash_len));
-        if expected != Some(self.header.hash.segment(buffer).as_slice()) {
+        if expected != Some(self.0.header.hash.segment(buffer).as_slice()) {
             return Err(damaged);
         }
         Ok(segment.plaintext_length() as u64)
     }
 
-    pub(crate) const fn tail(&self) -> &Tail {
-        &self.tail
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.0.tail
+    }
+}
+
+impl<R> Clone for Artifact<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<R> fmt::Debug for Artifact<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Artifact")
-            .field("header", &self.header)
+            .field("header", &self.0.header)
             .finish_non_exhaustive()
     }
 }
 
 /// An artifact whose key is known; segments are checked and decrypted as they are asked for.
-pub struct Opened<'a, R> {
-    artifact: &'a Artifact<R>,
+pub struct Opened<R> {
+    artifact: Artifact<R>,
     artifact_key: Secret<32>,
     context: SharedDecryptionContext,
     private: Private,
 }
 
-impl<R: ReadAt> Opened<'_, R> {
+impl<R: ReadAt> Opened<R> {
     /// What only recipients may read beside the content.
     pub const fn private(&self) -> &Private {
         &self.private
     }
 
     /// Length of the content, in bytes.
-    pub const fn content_len(&self) -> u64 {
-        self.artifact.header.content_len()
+    pub fn content_len(&self) -> u64 {
+        self.artifact.0.header.content_len()
     }
 
     pub(crate) const fn artifact_key(&self) -> &Secret<32> {
@@ -278,7 +292,7 @@ impl<R: ReadAt> Opened<'_, R> {
         progress: Progress<'_>,
         job: impl Fn(u64, &[u8]) -> Result<(), OpenError> + Sync,
     ) -> Result<(), OpenError> {
-        let layout = &self.artifact.header.layout;
+        let layout = &self.artifact.0.header.layout;
         parallel::for_each(
             layout.segments(),
             || (self.context.fork(), Zeroizing::new(Vec::new())),
@@ -326,7 +340,7 @@ impl<R: ReadAt> Opened<'_, R> {
             actual,
             limit,
         })?;
-        let segment_len = self.artifact.header.segment_size().bytes() as usize;
+        let segment_len = self.artifact.0.header.segment_size().bytes() as usize;
         let mut content = Zeroizing::new(vec![0; len]);
         let slots: Vec<_> = content.chunks_mut(segment_len).map(Mutex::new).collect();
         self.for_each_segment(progress, |offset, plaintext| {
@@ -360,7 +374,7 @@ impl<R: ReadAt> Opened<'_, R> {
                 limit,
             });
         }
-        let layout = &self.artifact.header.layout;
+        let layout = &self.artifact.0.header.layout;
         let segment_len = u64::from(layout.segment_size().bytes());
         let (mut floe, mut buffer) = (self.context.fork(), Zeroizing::new(Vec::new()));
         let mut rest = out;
@@ -387,7 +401,7 @@ impl<R: ReadAt> Opened<'_, R> {
     }
 }
 
-impl<R> fmt::Debug for Opened<'_, R> {
+impl<R> fmt::Debug for Opened<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Opened(..)")
     }

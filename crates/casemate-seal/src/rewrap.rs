@@ -1,7 +1,7 @@
 //! Changing recipients in place (`spec/sealed-artifact.md`, section 8).
 //!
 //! The new tail is first written after everything that is there, so that the old one stays valid until the new one is on stable
-//! storage; then it is moved down and the file cut. Whatever instant the machine stops at, the last valid footer leads to a whole tail.
+//! storage; then it is moved down, what follows is blanked and the file cut. Whatever instant the machine stops at, the last valid footer leads to a whole tail.
 
 use casemate_crypto::kem::{KemPrivateKey, KemPublicKey};
 
@@ -67,6 +67,20 @@ pub fn rewrap<F: Durable>(
     })
 }
 
+/// Writes zeros from `from` to `to`, so that the cut leaves no old recipients in blocks that the file system gives to others.
+fn blank<F: Durable>(file: &F, from: u64, to: u64) -> Result<(), SealError> {
+    let zeros = vec![0; 1 << 20];
+    let mut at = from;
+    while at < to {
+        let len = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX);
+        let part = zeros.get(..len.min(zeros.len())).unwrap_or_default();
+        file.write_all_at(part, at)
+            .map_err(SealError::io("blanking the old recipients"))?;
+        at = at.saturating_add(part.len() as u64);
+    }
+    Ok(())
+}
+
 fn replace_tail<F: Durable>(file: &F, tail: &[u8], body_len: u64) -> Result<u64, SealError> {
     let len = file
         .byte_len()
@@ -81,6 +95,8 @@ fn replace_tail<F: Durable>(file: &F, tail: &[u8], body_len: u64) -> Result<u64,
     writer::write_tail(file, tail, aside)?;
     flush()?;
     let end = writer::write_tail(file, tail, body_len)?;
+    flush()?;
+    blank(file, end, aside.saturating_add(whole))?;
     flush()?;
     file.set_byte_len(end)
         .map_err(SealError::io("cutting off the old recipients"))?;

@@ -1,7 +1,5 @@
 //! Sealing.
 
-use std::{io, sync::Mutex};
-
 use casemate_crypto::{
     Purpose, Secret, encoding::KeyId, hpke::HpkeSuite, kem::KemPublicKey, signature::SigningKey,
 };
@@ -10,11 +8,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     HashAlgorithm, Progress, ReadAt, SegmentSize, WriteAt, body,
+    digest::{HashList, READING, layout_of, refuse_changed_source},
     error::SealError,
     footer,
     hash::sha384,
-    layout::Layout,
-    limits::{CONTENT_TYPE_BYTES_MAX, RECIPIENTS_MAX, SEGMENTS_MAX},
+    limits::{CONTENT_TYPE_BYTES_MAX, RECIPIENTS_MAX},
     parallel::{self, Turn},
     wire::{
         ArtifactId, Header, Private, RecipientRecord, SignatureRecord, Tail, encode_recipients,
@@ -39,6 +37,9 @@ pub struct SealOptions<'a> {
     pub content_type: &'a str,
     /// What only recipients may read.
     pub private: &'a Private,
+    /// Whether to compute a digest of the content as well, by which a later version finds it unchanged. Keep it secret: it tells
+    /// who guesses the content that the guess is right.
+    pub digest_content: bool,
 }
 
 /// What was sealed.
@@ -50,6 +51,10 @@ pub struct Sealed {
     pub content_len: u64,
     /// Length of the whole artifact, in bytes.
     pub artifact_len: u64,
+    /// The root of the segment hashes: a name of this exact ciphertext.
+    pub root: Vec<u8>,
+    /// The digest of the content, if it was asked for.
+    pub content: Option<Vec<u8>>,
 }
 
 /// Encrypts all of `source` into `sink`, which must be empty.
@@ -72,7 +77,9 @@ pub fn seal(
         .map_err(SealError::io("writing the artifact"))?;
 
     let layout = &header.layout;
-    let hashes = encrypt_segments(source, sink, &header, &context, progress)?;
+    let digest_content = options.digest_content;
+    let Encrypted { hashes, content } =
+        encrypt_segments(source, sink, &header, &context, digest_content, progress)?;
     refuse_changed_source(source, layout.content_len())?;
 
     let root = options
@@ -103,21 +110,29 @@ pub fn seal(
         id: header.id,
         content_len: layout.content_len(),
         artifact_len,
+        root,
+        content,
     })
 }
 
-/// Encrypts every segment and returns their hashes, concatenated.
+/// What encrypting left behind: hashes of the segments, and the digest of the content if it was asked for.
+struct Encrypted {
+    hashes: Vec<u8>,
+    content: Option<Vec<u8>>,
+}
+
+/// Encrypts every segment.
 fn encrypt_segments(
     source: &impl ReadAt,
     sink: &impl WriteAt,
     header: &Header,
     context: &SharedEncryptionContext,
+    digest_content: bool,
     progress: Progress<'_>,
-) -> Result<Vec<u8>, SealError> {
-    let layout = &header.layout;
-    let hash_len = header.hash.bytes();
-    let segments = usize::try_from(layout.segments()).unwrap_or(usize::MAX);
-    let hashes = Mutex::new(vec![0; segments.saturating_mul(hash_len)]);
+) -> Result<Encrypted, SealError> {
+    let (layout, hash) = (&header.layout, header.hash);
+    let hashes = HashList::new(hash, layout.segments());
+    let contents = digest_content.then(|| HashList::new(hash, layout.segments()));
     let turn = Turn::default();
     parallel::for_each(
         layout.segments(),
@@ -134,31 +149,24 @@ fn encrypt_segments(
                 .ok_or(casemate_crypto::Error::Internal)?;
             source
                 .read_exact_at(content, layout.content_offset(index))
-                .map_err(SealError::io("reading the content"))?;
+                .map_err(SealError::io(READING))?;
+            if let Some(contents) = &contents {
+                contents.set(index, &hash.content_segment(content))?;
+            }
             floe.encrypt_segment_in_place_raw(buffer, segment)
                 .map_err(|_| casemate_crypto::Error::Internal)?;
-            let hash = header.hash.segment(buffer);
-            let mut hashes = hashes
-                .lock()
-                .map_err(|_| casemate_crypto::Error::Internal)?;
-            let at = usize::try_from(index)
-                .unwrap_or(usize::MAX)
-                .saturating_mul(hash_len);
-            hashes
-                .get_mut(at..)
-                .and_then(|rest| rest.get_mut(..hash_len))
-                .ok_or(casemate_crypto::Error::Internal)?
-                .copy_from_slice(&hash);
-            drop(hashes);
+            hashes.set(index, &hash.segment(buffer))?;
             turn.take(|| sink.write_all_at(buffer, layout.body_offset(index)))
                 .map_err(SealError::io("writing the artifact"))?;
             progress(content_len as u64);
             Ok::<_, SealError>(())
         },
     )?;
-    Ok(hashes
-        .into_inner()
-        .map_err(|_| casemate_crypto::Error::Internal)?)
+    let contents = contents.map(HashList::into_bytes).transpose()?;
+    Ok(Encrypted {
+        hashes: hashes.into_bytes()?,
+        content: contents.map(|list| hash.content_root(layout.content_len(), &list)),
+    })
 }
 
 fn new_header(source: &impl ReadAt, options: &SealOptions<'_>) -> Result<Header, SealError> {
@@ -175,31 +183,13 @@ fn new_header(source: &impl ReadAt, options: &SealOptions<'_>) -> Result<Header,
         let shown = options.content_type.escape_debug().to_string();
         return Err(SealError::ContentType(shown));
     }
-    let bytes = source
-        .byte_len()
-        .map_err(SealError::io("reading the content's length"))?;
-    let layout = Layout::of_content(options.segment_size, bytes)
-        .filter(|layout| layout.segments() <= SEGMENTS_MAX)
-        .ok_or(SealError::TooLong { bytes })?;
+    let layout = layout_of(source, options.segment_size)?;
     Ok(Header {
         id: ArtifactId::random()?,
         hash: options.hash,
         layout,
         created: options.created,
         content_type: options.content_type.to_owned(),
-    })
-}
-
-/// A file that grew while it was read would be sealed cut short.
-fn refuse_changed_source(source: &impl ReadAt, expected: u64) -> Result<(), SealError> {
-    let what = "reading the content";
-    let now = source.byte_len().map_err(SealError::io(what))?;
-    if now == expected {
-        return Ok(());
-    }
-    Err(SealError::Io {
-        what,
-        source: io::Error::other("its length changed while it was sealed"),
     })
 }
 

@@ -166,6 +166,29 @@ fn every_instant_of_a_rewrap_leaves_the_old_or_the_new_recipients() {
 }
 
 #[test]
+fn what_the_cut_gives_back_is_blank() {
+    let recorder = Recorder::new(sealed(&content(70_000)));
+    rewrap(
+        &recorder,
+        &KEM,
+        Origin::Unchecked,
+        &[OTHER_KEM.public_key()],
+    )
+    .unwrap();
+    let epochs = recorder.epochs.lock().unwrap();
+    let (flushed, end) = epochs
+        .iter()
+        .find_map(|(flushed, operations)| match operations.as_slice() {
+            [Operation::SetLen(len)] => Some((flushed, usize::try_from(*len).unwrap())),
+            _ => None,
+        })
+        .expect("the cut is a step of its own");
+    let released = &flushed[end..];
+    assert!(released.len() > 1000, "{}", released.len());
+    assert!(released.iter().all(|byte| *byte == 0));
+}
+
+#[test]
 fn the_next_rewrap_removes_what_a_crash_left() {
     let before = sealed(&content(70_000));
     let recorder = Recorder::new(before);

@@ -43,6 +43,7 @@ pub(crate) fn sealed_with(
         created: 1_700_000_000,
         content_type: "application/octet-stream",
         private: &private,
+        digest_content: false,
     };
     let sink = Mutex::new(Vec::new());
     let result = seal(&content.to_vec(), &sink, &options, &|_| ()).unwrap();

@@ -100,7 +100,7 @@ fn without_suffix(input: &Path) -> Result<PathBuf, Fault> {
 /// Each part is released only after it was checked; a reader of the pipe sees an error if the rest fails.
 fn to_stdout<R: casemate_seal::ReadAt>(
     context: &Context<'_>,
-    opened: &Opened<'_, R>,
+    opened: &Opened<R>,
 ) -> Result<(), Fault> {
     const PART_BYTES: u64 = 16 << 20;
     let mut at = 0;

@@ -65,6 +65,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         created: unix_seconds(),
         content_type: &options.content_type,
         private: &private,
+        digest_content: false,
     };
     let sealed = seal(&source, target.file(), &sealing, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
