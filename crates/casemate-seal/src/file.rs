@@ -168,6 +168,24 @@ pub fn open_shared(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// As [`open_shared`], and refuses links and whatever is no regular file, so that a folder from a stranger leads nowhere else.
+///
+/// # Errors
+///
+/// The system's error; [`io::ErrorKind::InvalidInput`] for a special file.
+pub fn open_shared_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        ));
+    }
+    file.lock_shared()?;
+    Ok(file)
+}
+
 /// Opens an artifact for a rewrap and keeps readers and other rewraps out until it is closed.
 ///
 /// # Errors
@@ -179,13 +197,13 @@ pub fn open_exclusive(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn directory_of(path: &Path) -> &Path {
+pub(crate) fn directory_of(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."))
 }
 
-fn temporary_name(destination: &Path) -> io::Result<PathBuf> {
+pub(crate) fn temporary_name(destination: &Path) -> io::Result<PathBuf> {
     let random: [u8; 8] = casemate_crypto::random::bytes().map_err(io::Error::other)?;
     let mut name = OsString::from(".");
     name.push(destination.file_name().ok_or(io::ErrorKind::InvalidInput)?);

@@ -34,7 +34,14 @@ pub fn wrap<R: ReadAt>(
     private: &Private,
 ) -> Result<[Vec<u8>; 2], SealError> {
     let (header, root) = (artifact.header(), artifact.root());
-    let (mut records, private) = writer::wrap(artifact_key, header, root, &[recipient], private)?;
+    let (mut records, private) = writer::wrap(
+        artifact_key,
+        header,
+        root,
+        Vec::new(),
+        &[recipient],
+        private,
+    )?;
     let wrapped = records.pop().map(|record| record.ct).unwrap_or_default();
     Ok([wrapped, private])
 }

@@ -1,17 +1,19 @@
 //! Sealed artifacts: any content encrypted to hybrid public keys, signed by its publisher, readable at random.
 //!
 //! The format is `spec/sealed-artifact.md`, version 1. This crate does no network, reads no clock and no environment; bytes
-//! come and go through [`ReadAt`] and [`WriteAt`], and [`mod@file`] is the one module that touches the local file system.
+//! come and go through [`ReadAt`] and [`WriteAt`], and only [`mod@file`] and [`directory`] touch the local file system.
 //!
 //! | task | entry |
 //! |---|---|
 //! | seal | [`seal`] with [`SealOptions`] |
 //! | look at an artifact, check its signature | [`Artifact::read`], [`Artifact::verify_signature`], [`Artifact::verify_segments`] |
 //! | open | [`Artifact::open`], then [`Opened::copy_to`] or [`Opened::read_all`] |
-//! | change recipients | [`rewrap()`] |
+//! | change recipients | [`rewrap()`], [`change_recipients`] |
+//! | seal a folder as a unit | [`directory`] |
 
 mod body;
 mod digest;
+pub mod directory;
 mod error;
 pub mod file;
 mod footer;
@@ -33,7 +35,7 @@ pub use hash::HashAlgorithm;
 pub use io::{Durable, ReadAt, WriteAt};
 pub use layout::SegmentSize;
 pub use reader::{Artifact, Opened, Origin};
-pub use rewrap::{Rewrapped, rewrap};
+pub use rewrap::{Rewrapped, change_recipients, rewrap};
 pub use wire::{ArtifactId, Header, Private, RecipientRecord, SignatureRecord};
 pub use writer::{SealOptions, Sealed, seal};
 

@@ -1,4 +1,4 @@
-//! Every limit of the format (`spec/sealed-artifact.md`, section 3).
+//! Every limit of the formats (`spec/sealed-artifact.md`, section 3; `spec/sealed-directory.md`, section 3).
 
 /// Smallest segment, in bytes of content.
 pub const SEGMENT_BYTES_MIN: u32 = 64 * 1024;
@@ -28,3 +28,13 @@ pub const FOOTER_BYTES: u64 = 32;
 pub const GAP_BYTES_MAX: u64 = 2 * (TAIL_BYTES_MAX as u64 + FOOTER_BYTES);
 /// Most footers looked at when the last one is torn.
 pub const FOOTER_CANDIDATES_MAX: usize = 32;
+/// Most files of a directory.
+pub const FILES_MAX: usize = 1 << 16;
+/// Longest manifest, in bytes of content.
+pub const MANIFEST_BYTES_MAX: usize = 64 << 20;
+/// Longest path in a manifest, in bytes.
+pub const PATH_BYTES_MAX: usize = 1024;
+/// Most components of a path.
+pub const COMPONENTS_MAX: usize = 64;
+/// Longest component of a path, in bytes; with `.sealed` it is still a file name.
+pub const COMPONENT_BYTES_MAX: usize = 240;

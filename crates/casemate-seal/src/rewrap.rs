@@ -9,7 +9,7 @@ use crate::{
     Artifact, Durable, Origin,
     error::{RewrapError, SealError},
     limits::FOOTER_BYTES,
-    wire::Tail,
+    wire::{RecipientRecord, Tail},
     writer,
 };
 
@@ -39,14 +39,33 @@ pub fn rewrap<F: Durable>(
     origin: Origin<'_>,
     recipients: &[&KemPublicKey],
 ) -> Result<Rewrapped, RewrapError> {
+    change_recipients(file, key, origin, &|_| false, recipients)
+}
+
+/// Keeps the recipients for which `keep` holds and adds others; `key` must be one of the present ones.
+///
+/// What was encrypted to a kept recipient stays as it is, so its public key is not needed.
+///
+/// # Errors
+///
+/// As [`rewrap()`]; [`SealError::DuplicateRecipient`] if one is kept and added.
+pub fn change_recipients<F: Durable>(
+    file: &F,
+    key: &KemPrivateKey,
+    origin: Origin<'_>,
+    keep: &dyn Fn(&RecipientRecord) -> bool,
+    added: &[&KemPublicKey],
+) -> Result<Rewrapped, RewrapError> {
     let artifact = Artifact::read(file)?;
     let opened = artifact.open(key, origin)?;
     let (header, old) = (artifact.header(), artifact.tail());
+    let kept = old.recipients.iter().filter(|record| keep(record));
     let (records, private) = writer::wrap(
         opened.artifact_key(),
         header,
         artifact.root(),
-        recipients,
+        kept.cloned().collect(),
+        added,
         opened.private(),
     )?;
     let after = records.len();

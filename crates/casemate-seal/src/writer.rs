@@ -94,6 +94,7 @@ pub fn seal(
         &artifact_key,
         &header,
         &root,
+        Vec::new(),
         options.recipients,
         options.private,
     )?;
@@ -209,25 +210,25 @@ pub(crate) fn private_aad(header: &Header, root: &[u8], recipients: &[RecipientR
     [header.digest().as_slice(), root, &recipients].concat()
 }
 
-/// Makes the parts of the tail that depend on the recipients.
+/// Makes the parts of the tail that depend on the recipients; `kept` records stay as they are.
 pub(crate) fn wrap(
     artifact_key: &Secret<32>,
     header: &Header,
     root: &[u8],
-    recipients: &[&KemPublicKey],
+    kept: Vec<RecipientRecord>,
+    added: &[&KemPublicKey],
     private: &Private,
 ) -> Result<(Vec<RecipientRecord>, Vec<u8>), SealError> {
-    if recipients.is_empty() {
+    let actual = kept.len().saturating_add(added.len());
+    if actual == 0 {
         return Err(SealError::NoRecipient);
     }
-    if recipients.len() > RECIPIENTS_MAX {
-        return Err(SealError::TooManyRecipients {
-            actual: recipients.len(),
-        });
+    if actual > RECIPIENTS_MAX {
+        return Err(SealError::TooManyRecipients { actual });
     }
     let info = Purpose::ARTIFACT_KEY.with(&header.digest());
-    let mut records = Vec::<RecipientRecord>::with_capacity(recipients.len());
-    for recipient in recipients {
+    let mut records = kept;
+    for recipient in added {
         let suite = recipient.suite();
         let key: KeyId = recipient.id()?;
         if records.iter().any(|record| record.key == key) {

@@ -33,6 +33,10 @@ impl ArtifactId {
         casemate_crypto::random::bytes().map(Self)
     }
 
+    pub(crate) const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
     /// The id's bytes.
     pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0

@@ -10,6 +10,7 @@
 )]
 
 mod crash;
+mod directory;
 mod hostile;
 mod roundtrip;
 mod support;

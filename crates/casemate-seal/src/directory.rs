@@ -1,0 +1,37 @@
+//! Directories sealed as a unit (`spec/sealed-directory.md`).
+//!
+//! Each file is an artifact of its own; a sealed, signed manifest says which artifacts belong to the directory. Besides [`crate::file`] the only
+//! module that touches the local file system.
+//!
+//! | task | entry |
+//! |---|---|
+//! | seal | [`seal_directory`] with [`DirectoryOptions`] |
+//! | open | [`read_manifest`], then [`SealedDirectory::open`] |
+//! | change recipients | [`rewrap_directory`] |
+
+mod error;
+mod manifest;
+mod open;
+mod path;
+mod rewrap;
+mod seal;
+mod stage;
+mod tree;
+
+pub use error::DirectoryError;
+pub use manifest::{DirectoryId, FileEntry, Manifest};
+pub use open::{SealedDirectory, is_sealed_directory, read_manifest};
+pub use path::RelativePath;
+pub use rewrap::{RewrappedDirectory, rewrap_directory, unfinished_rewrap};
+pub use seal::{DirectoryOptions, SealedFiles, Since, seal_directory};
+pub use stage::StagedDirectory;
+pub use tree::{Links, SourceFile, list_source};
+
+/// Name of the manifest in the sealed folder.
+pub const MANIFEST_NAME: &str = "manifest.casemate";
+/// Content type of the manifest.
+pub const MANIFEST_TYPE: &str = "application/vnd.casemate.manifest";
+/// Ending of a file's artifact.
+pub const SEALED_SUFFIX: &str = ".sealed";
+/// Present while recipients are being changed.
+pub const JOURNAL_NAME: &str = ".casemate-rewrap";

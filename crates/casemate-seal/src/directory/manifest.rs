@@ -1,0 +1,175 @@
+//! The manifest's CBOR (`spec/sealed-directory.md`, section 3).
+
+use std::fmt;
+
+use minicbor::Decoder;
+
+use super::{DirectoryError, RelativePath};
+use crate::{
+    ArtifactId,
+    limits::{FILES_MAX, MANIFEST_BYTES_MAX},
+    wire::encode,
+};
+
+const VERSION: u64 = 1;
+
+/// Names a directory through all of its versions; random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DirectoryId([u8; Self::BYTES]);
+
+impl DirectoryId {
+    /// Bytes of a directory id.
+    pub const BYTES: usize = 16;
+
+    /// Draws a new id.
+    ///
+    /// # Errors
+    ///
+    /// [`casemate_crypto::Error::Randomness`].
+    pub fn random() -> Result<Self, casemate_crypto::Error> {
+        casemate_crypto::random::bytes().map(Self)
+    }
+}
+
+/// Shows 32 hex digits.
+impl fmt::Display for DirectoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// One file of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Where it is, below the directory.
+    pub path: RelativePath,
+    /// Length of the content, in bytes.
+    pub content_len: u64,
+    /// The artifact's id.
+    pub id: ArtifactId,
+    /// The artifact's root.
+    pub root: Vec<u8>,
+    /// Digest of the content, as long as the root.
+    pub digest: Vec<u8>,
+}
+
+/// Which artifacts make up one version of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The directory.
+    pub id: DirectoryId,
+    /// The version's number, from 1.
+    pub revision: u64,
+    /// The files, in ascending order of their paths.
+    pub files: Vec<FileEntry>,
+}
+
+impl Manifest {
+    /// Length of all content, in bytes.
+    pub fn content_len(&self) -> u64 {
+        let add = |sum: u64, file: &FileEntry| sum.saturating_add(file.content_len);
+        self.files.iter().fold(0, add)
+    }
+
+    /// The file at `path`.
+    pub fn find(&self, path: &str) -> Option<&FileEntry> {
+        let found = self
+            .files
+            .binary_search_by(|file| file.path.as_str().cmp(path));
+        found.ok().and_then(|at| self.files.get(at))
+    }
+
+    /// The deterministic encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(|e| {
+            e.map(4)?.u8(0)?.u64(VERSION)?;
+            e.u8(1)?.bytes(&self.id.0)?.u8(2)?.u64(self.revision)?;
+            e.u8(3)?.array(self.files.len() as u64)?;
+            for file in &self.files {
+                e.array(5)?.str(file.path.as_str())?.u64(file.content_len)?;
+                e.bytes(file.id.as_bytes())?
+                    .bytes(&file.root)?
+                    .bytes(&file.digest)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Reads a manifest and checks every rule.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Manifest`], [`DirectoryError::Path`] or [`DirectoryError::TooManyFiles`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DirectoryError> {
+        if bytes.len() > MANIFEST_BYTES_MAX {
+            return Err(DirectoryError::Manifest("longer than 64 MiB"));
+        }
+        let cbor = |_| DirectoryError::Manifest("not the CBOR of one");
+        let shape = || DirectoryError::Manifest("not the CBOR of one");
+        let mut decoder = Decoder::new(bytes);
+        let d = &mut decoder;
+        let entries = d.map().map_err(cbor)?;
+        let expect = |d: &mut Decoder<'_>, key: u64| match d.u64() {
+            Ok(found) if found == key => Ok(()),
+            _ => Err(shape()),
+        };
+        expect(d, 0)?;
+        if d.u64().map_err(cbor)? != VERSION {
+            return Err(DirectoryError::Manifest("of a version not known here"));
+        }
+        if entries != Some(4) {
+            return Err(shape());
+        }
+        expect(d, 1)?;
+        let id = d.bytes().map_err(cbor)?.try_into().map_err(|_| shape())?;
+        expect(d, 2)?;
+        let revision = d.u64().map_err(cbor)?;
+        if revision == 0 {
+            return Err(DirectoryError::Manifest("revisions start at 1"));
+        }
+        expect(d, 3)?;
+        let count = d.array().map_err(cbor)?.ok_or_else(shape)?;
+        let actual = usize::try_from(count).unwrap_or(usize::MAX);
+        if actual > FILES_MAX {
+            return Err(DirectoryError::TooManyFiles { actual });
+        }
+        if actual == 0 {
+            return Err(DirectoryError::Manifest("it lists no file"));
+        }
+        // Grows as entries are read, so that a count alone allocates nothing.
+        let mut files = Vec::new();
+        for _ in 0..actual {
+            if d.array().map_err(cbor)? != Some(5) {
+                return Err(shape());
+            }
+            let path = RelativePath::new(d.str().map_err(cbor)?)?;
+            let content_len = d.u64().map_err(cbor)?;
+            let id = d.bytes().map_err(cbor)?.try_into().map_err(|_| shape())?;
+            let root = d.bytes().map_err(cbor)?.to_vec();
+            let digest = d.bytes().map_err(cbor)?.to_vec();
+            if ![32, 48].contains(&root.len()) || digest.len() != root.len() {
+                return Err(DirectoryError::Manifest(
+                    "a root or digest has another length",
+                ));
+            }
+            files.push(FileEntry {
+                path,
+                content_len,
+                id: ArtifactId::from_bytes(id),
+                root,
+                digest,
+            });
+        }
+        let paths: Vec<_> = files.iter().map(|file| &file.path).collect();
+        RelativePath::check_list(&paths)?;
+        let manifest = Self {
+            id: DirectoryId(id),
+            revision,
+            files,
+        };
+        if manifest.encode() != bytes {
+            return Err(DirectoryError::Manifest("not in deterministic encoding"));
+        }
+        Ok(manifest)
+    }
+}

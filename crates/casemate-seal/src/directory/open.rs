@@ -1,0 +1,217 @@
+//! Opening (`spec/sealed-directory.md`, section 5).
+
+use std::{fs::File, path::Path, path::PathBuf};
+
+use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey};
+
+use super::{
+    DirectoryError, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, stage::StagedDirectory, tree,
+};
+use crate::{
+    Artifact, OpenError, Opened, Origin, Progress, ReadAt, file,
+    file::{Access, AtomicFile, Existing},
+    limits::MANIFEST_BYTES_MAX,
+};
+
+/// Whether a folder has a manifest.
+pub fn is_sealed_directory(root: &Path) -> bool {
+    root.join(MANIFEST_NAME).is_file()
+}
+
+/// Reads the manifest's artifact, which says who signed it and who can open it. Rewraps are kept out while it is held.
+///
+/// # Errors
+///
+/// [`DirectoryError::Open`], naming the manifest.
+pub fn read_manifest(root: &Path) -> Result<Artifact<File>, DirectoryError> {
+    read(&root.join(MANIFEST_NAME), MANIFEST_NAME)
+}
+
+pub(crate) fn read(location: &Path, path: &str) -> Result<Artifact<File>, DirectoryError> {
+    let file = file::open_shared_regular(location).map_err(DirectoryError::io("open", location))?;
+    Artifact::read(file).map_err(DirectoryError::open(path))
+}
+
+/// A directory whose manifest is verified and whose listing is complete.
+pub struct SealedDirectory {
+    root: PathBuf,
+    manifest: Manifest,
+    artifact: Artifact<File>,
+}
+
+impl SealedDirectory {
+    /// Opens the manifest with the first of `keys` that can, and checks that the folder holds exactly what it says.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`]; for the manifest's artifact as [`Artifact::open`] under [`DirectoryError::Open`].
+    pub fn open(
+        root: &Path,
+        artifact: Artifact<File>,
+        keys: &[KemPrivateKey],
+        origin: Origin<'_>,
+    ) -> Result<Self, DirectoryError> {
+        let failed = || DirectoryError::open(MANIFEST_NAME);
+        let opened = artifact
+            .open(key_for(&artifact, keys).map_err(failed())?, origin)
+            .map_err(failed())?;
+        if artifact.header().content_type() != MANIFEST_TYPE {
+            return Err(DirectoryError::Manifest("its content type is another one"));
+        }
+        let content = opened
+            .read_all(MANIFEST_BYTES_MAX as u64, &|_| ())
+            .map_err(failed())?;
+        let manifest = Manifest::decode(&content)?;
+        tree::check_sealed(root, &manifest)?;
+        Ok(Self {
+            root: root.to_owned(),
+            manifest,
+            artifact,
+        })
+    }
+
+    /// Its place, its manifest and the root of the manifest's artifact.
+    pub(crate) fn into_parts(self) -> (PathBuf, Manifest, Vec<u8>) {
+        let manifest_root = self.artifact.root().to_vec();
+        (self.root, self.manifest, manifest_root)
+    }
+
+    /// What the directory holds.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The manifest's artifact.
+    pub const fn artifact(&self) -> &Artifact<File> {
+        &self.artifact
+    }
+
+    /// Refuses a version older than `minimum`.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Revision`].
+    pub const fn require_revision(&self, minimum: u64) -> Result<(), DirectoryError> {
+        let found = self.manifest.revision;
+        if found >= minimum {
+            return Ok(());
+        }
+        Err(DirectoryError::Revision { found, minimum })
+    }
+
+    /// Where the artifact of `entry` is.
+    pub fn location(&self, entry: &FileEntry) -> PathBuf {
+        self.root.join(entry.path.sealed())
+    }
+
+    /// Reads the artifact of `entry` and checks that it is the version that the manifest says.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::OtherVersion`], [`DirectoryError::Io`] or [`DirectoryError::Open`].
+    pub fn read(&self, entry: &FileEntry) -> Result<Artifact<File>, DirectoryError> {
+        let path = entry.path.as_str();
+        let artifact = read(&self.location(entry), path)?;
+        check_version(entry, &artifact)?;
+        Ok(artifact)
+    }
+
+    /// Opens the file of `entry` with the first of `keys` that can.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`], and as [`Artifact::open`] under [`DirectoryError::Open`].
+    pub fn open_file(
+        &self,
+        entry: &FileEntry,
+        keys: &[KemPrivateKey],
+    ) -> Result<Opened<File>, DirectoryError> {
+        let failed = || DirectoryError::open(entry.path.as_str());
+        let artifact = self.read(entry)?;
+        let key = key_for(&artifact, keys).map_err(failed())?;
+        // The manifest's signature covers the root, which was compared.
+        artifact.open(key, Origin::Unchecked).map_err(failed())
+    }
+
+    /// Writes every file in the clear below `destination`, which appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open_file`] and [`Opened::copy_to`].
+    pub fn copy_to(
+        &self,
+        destination: &Path,
+        existing: Existing,
+        keys: &[KemPrivateKey],
+        progress: Progress<'_>,
+    ) -> Result<(), DirectoryError> {
+        let stage = StagedDirectory::create(destination, Access::Owner, existing)
+            .map_err(DirectoryError::io("write", destination))?;
+        self.copy_into(&stage, keys, progress)?;
+        stage
+            .commit(existing)
+            .map_err(DirectoryError::io("write", destination))
+    }
+
+    fn copy_into(
+        &self,
+        stage: &StagedDirectory,
+        keys: &[KemPrivateKey],
+        progress: Progress<'_>,
+    ) -> Result<(), DirectoryError> {
+        for entry in &self.manifest.files {
+            let opened = self.open_file(entry, keys)?;
+            let path = PathBuf::from(entry.path.as_str());
+            let failed = || DirectoryError::io("write", &path);
+            let place = stage.place(&path).map_err(failed())?;
+            let target =
+                AtomicFile::create(&place, Access::Owner, Existing::Keep).map_err(failed())?;
+            opened
+                .copy_to(target.file(), progress)
+                .map_err(DirectoryError::open(entry.path.as_str()))?;
+            target.commit(Existing::Keep).map_err(failed())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for SealedDirectory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealedDirectory")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn check_version<R: ReadAt>(
+    entry: &FileEntry,
+    artifact: &Artifact<R>,
+) -> Result<(), DirectoryError> {
+    let what = if artifact.header().id() != entry.id {
+        "artifact id"
+    } else if artifact.root() != entry.root {
+        "root"
+    } else if artifact.header().content_len() != entry.content_len {
+        "length"
+    } else {
+        return Ok(());
+    };
+    let path = entry.path.as_str().to_owned();
+    Err(DirectoryError::OtherVersion { path, what })
+}
+
+/// The first of `keys` to which the artifact is sealed.
+pub(crate) fn key_for<'k, R: ReadAt>(
+    artifact: &Artifact<R>,
+    keys: &'k [KemPrivateKey],
+) -> Result<&'k KemPrivateKey, OpenError> {
+    let mut first = None;
+    for key in keys {
+        let id: KeyId = key.public_key().id().map_err(|_| OpenError::Rejected)?;
+        if artifact.recipients().iter().any(|record| record.key == id) {
+            return Ok(key);
+        }
+        first = first.or(Some(id));
+    }
+    Err(first.map_or(OpenError::Rejected, |key| OpenError::NotARecipient { key }))
+}

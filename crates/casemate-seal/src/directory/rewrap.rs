@@ -1,0 +1,170 @@
+//! Changing the recipients of a directory (`spec/sealed-directory.md`, section 6).
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+use casemate_crypto::{
+    encoding::KeyId,
+    kem::{KemPrivateKey, KemPublicKey},
+};
+
+use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, SealedDirectory, open};
+use crate::{
+    Artifact, Origin, RecipientRecord, change_recipients,
+    file::{self, Access, Existing},
+};
+
+const FIRST_LINE: &str = "casemate-rewrap 1";
+/// A journal longer than this was not written by us.
+const JOURNAL_BYTES_MAX: u64 = 1 << 17;
+
+/// What a rewrap did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RewrappedDirectory {
+    /// Artifacts that were changed, the manifest among them.
+    pub changed: usize,
+    /// Artifacts that had the wanted recipients already.
+    pub skipped: usize,
+}
+
+/// Gives every artifact of the directory exactly the recipients of `keep` and `added`; `keep` names present recipients of the manifest.
+///
+/// Interrupted anywhere, the directory still opens for whoever holds an old or a new key of each artifact, and the same call again finishes the work.
+///
+/// # Errors
+///
+/// [`DirectoryError`]; artifacts changed until then stay changed.
+pub fn rewrap_directory(
+    directory: SealedDirectory,
+    keys: &[KemPrivateKey],
+    keep: &[KeyId],
+    added: &[&KemPublicKey],
+    progress: &dyn Fn(),
+) -> Result<RewrappedDirectory, DirectoryError> {
+    let mut wanted = keep.to_vec();
+    for key in added {
+        let id = key
+            .id()
+            .map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()))?;
+        wanted.push(id);
+    }
+    // Gives up the manifest's lock, which would keep the rewrap out.
+    let (root, manifest, manifest_root) = directory.into_parts();
+    let journal = root.join(JOURNAL_NAME);
+    let failed = || DirectoryError::io("write", &journal);
+    file::write(
+        &journal,
+        journal_text(&wanted).as_bytes(),
+        Access::Umask,
+        Existing::Replace,
+    )
+    .map_err(failed())?;
+    let mut done = RewrappedDirectory {
+        changed: 0,
+        skipped: 0,
+    };
+    let change = Change {
+        keys,
+        wanted: &wanted,
+        added,
+    };
+    let mut count = |changed| {
+        let slot = if changed {
+            &mut done.changed
+        } else {
+            &mut done.skipped
+        };
+        *slot = slot.saturating_add(1);
+        progress();
+    };
+    for entry in &manifest.files {
+        let location = root.join(entry.path.sealed());
+        count(change.apply(&location, entry.path.as_str(), &entry.root)?);
+    }
+    let location = root.join(MANIFEST_NAME);
+    count(change.apply(&location, MANIFEST_NAME, &manifest_root)?);
+    fs::remove_file(&journal).map_err(failed())?;
+    File::open(&root)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed())?;
+    Ok(done)
+}
+
+/// What to make of each artifact.
+struct Change<'a> {
+    keys: &'a [KemPrivateKey],
+    wanted: &'a [KeyId],
+    added: &'a [&'a KemPublicKey],
+}
+
+impl Change<'_> {
+    /// Changes one artifact, unless it is as wanted; says whether it did.
+    fn apply(
+        &self,
+        location: &Path,
+        path: &str,
+        expected_root: &[u8],
+    ) -> Result<bool, DirectoryError> {
+        let target =
+            file::open_exclusive(location).map_err(DirectoryError::io("open", location))?;
+        let artifact = Artifact::read(&target).map_err(DirectoryError::open(path))?;
+        if artifact.root() != expected_root {
+            let (path, what) = (path.to_owned(), "root");
+            return Err(DirectoryError::OtherVersion { path, what });
+        }
+        if has_exactly(artifact.recipients(), self.wanted) {
+            return Ok(false);
+        }
+        let key = open::key_for(&artifact, self.keys).map_err(DirectoryError::open(path))?;
+        let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
+        let missing = self.added.iter().copied();
+        let missing: Vec<_> = missing
+            .filter(|key| !key.id().is_ok_and(|id| present.contains(&id)))
+            .collect();
+        let keep = |record: &RecipientRecord| self.wanted.contains(&record.key);
+        // It was compared with the signed manifest.
+        let changed = change_recipients(&target, key, Origin::Unchecked, &keep, &missing);
+        changed.map_err(|source| DirectoryError::Rewrap {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(true)
+    }
+}
+
+pub(crate) fn has_exactly(records: &[RecipientRecord], wanted: &[KeyId]) -> bool {
+    let present: HashSet<_> = records.iter().map(|record| record.key).collect();
+    present == wanted.iter().copied().collect()
+}
+
+fn journal_text(wanted: &[KeyId]) -> String {
+    let mut text = format!("{FIRST_LINE}\n");
+    for id in wanted {
+        text.push_str(&id.to_hex());
+        text.push('\n');
+    }
+    text
+}
+
+/// The recipients that an unfinished rewrap wanted, to tell about it; they are not authenticated. Empty if the journal is unreadable.
+///
+/// # Errors
+///
+/// The system's error; a missing journal is `None`.
+pub fn unfinished_rewrap(root: &Path) -> io::Result<Option<Vec<KeyId>>> {
+    let file = match file::open_shared_regular(&root.join(JOURNAL_NAME)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut text = String::new();
+    let read = file.take(JOURNAL_BYTES_MAX).read_to_string(&mut text);
+    let mut lines = text.lines();
+    if read.is_err() || lines.next() != Some(FIRST_LINE) {
+        return Ok(Some(Vec::new()));
+    }
+    Ok(Some(lines.filter_map(|line| line.parse().ok()).collect()))
+}

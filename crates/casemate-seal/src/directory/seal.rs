@@ -1,0 +1,246 @@
+//! Sealing a directory, whole or against its previous version.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+};
+
+use casemate_crypto::{
+    encoding::KeyId,
+    kem::{KemPrivateKey, KemPublicKey},
+    signature::SigningKey,
+};
+
+use super::{
+    DirectoryError, DirectoryId, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, RelativePath,
+    SealedDirectory, SourceFile, open, rewrap, stage::StagedDirectory,
+};
+use crate::{
+    HashAlgorithm, Origin, Private, Progress, SealOptions, Sealed, SegmentSize, content_digest,
+    file::{self, Access, AtomicFile, Existing},
+    limits::MANIFEST_BYTES_MAX,
+    seal,
+};
+
+/// How to seal a directory.
+#[derive(Debug)]
+pub struct DirectoryOptions<'a> {
+    /// Who may open; at least one.
+    pub recipients: &'a [&'a KemPublicKey],
+    /// Who signs each artifact and the manifest.
+    pub signer: Option<&'a SigningKey>,
+    /// Content bytes in a segment.
+    pub segment_size: SegmentSize,
+    /// Hash over the segments.
+    pub hash: HashAlgorithm,
+    /// The time, in seconds since 1970 UTC.
+    pub created: u64,
+    /// Media type of a file, readable without a key.
+    pub content_type: fn(&RelativePath) -> &'static str,
+    /// The version before, whose unchanged files are taken over.
+    pub since: Option<Since<'a>>,
+}
+
+/// The version before.
+#[derive(Debug)]
+pub struct Since<'a> {
+    /// The opened directory.
+    pub directory: &'a SealedDirectory,
+    /// Keys that open it.
+    pub keys: &'a [KemPrivateKey],
+}
+
+/// What was sealed.
+#[derive(Clone, Debug)]
+pub struct SealedFiles {
+    /// What the new manifest says.
+    pub manifest: Manifest,
+    /// Files taken over from the version before.
+    pub unchanged: usize,
+    /// Length of all artifacts with the manifest, in bytes.
+    pub artifact_len: u64,
+}
+
+/// Seals `files` into a folder at `destination`, which appears whole or not at all.
+///
+/// # Errors
+///
+/// [`DirectoryError`]; nothing is at `destination` then, or what was there before.
+pub fn seal_directory(
+    files: &[SourceFile],
+    destination: &Path,
+    existing: Existing,
+    options: &DirectoryOptions<'_>,
+    progress: Progress<'_>,
+) -> Result<SealedFiles, DirectoryError> {
+    let failed = || DirectoryError::io("write", destination);
+    let stage = StagedDirectory::create(destination, Access::Umask, existing).map_err(failed())?;
+    let mut entries = Vec::with_capacity(files.len());
+    let (mut unchanged, mut artifact_len) = (0_usize, 0_u64);
+    for source in files {
+        let place = stage.place(&source.path.sealed()).map_err(failed())?;
+        let (entry, len) = match take_over(source, &place, options, progress)? {
+            Some(taken) => {
+                unchanged = unchanged.saturating_add(1);
+                taken
+            }
+            None => seal_file(source, &place, options, progress)?,
+        };
+        artifact_len = artifact_len.saturating_add(len);
+        entries.push(entry);
+    }
+    let before = options
+        .since
+        .as_ref()
+        .map(|since| since.directory.manifest());
+    let random =
+        || DirectoryId::random().map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()));
+    let manifest = Manifest {
+        id: before.map_or_else(random, |before| Ok(before.id))?,
+        revision: before.map_or(1, |before| before.revision.saturating_add(1)),
+        files: entries,
+    };
+    let len = seal_manifest(&manifest, &stage.path().join(MANIFEST_NAME), options)?;
+    stage.commit(existing).map_err(failed())?;
+    Ok(SealedFiles {
+        manifest,
+        unchanged,
+        artifact_len: artifact_len.saturating_add(len),
+    })
+}
+
+fn seal_file(
+    source: &SourceFile,
+    place: &Path,
+    options: &DirectoryOptions<'_>,
+    progress: Progress<'_>,
+) -> Result<(FileEntry, u64), DirectoryError> {
+    let path = &source.path;
+    let content = open_source(source)?;
+    let names = Names {
+        path: path.as_str(),
+        name: path.file_name(),
+        content_type: (options.content_type)(path),
+    };
+    let sealed = seal_one(&content, &names, place, options, progress)?;
+    let digest = sealed.content.unwrap_or_default();
+    let entry = FileEntry {
+        path: path.clone(),
+        content_len: sealed.content_len,
+        id: sealed.id,
+        root: sealed.root,
+        digest,
+    };
+    Ok((entry, sealed.artifact_len))
+}
+
+fn seal_manifest(
+    manifest: &Manifest,
+    place: &Path,
+    options: &DirectoryOptions<'_>,
+) -> Result<u64, DirectoryError> {
+    let content = manifest.encode();
+    if content.len() > MANIFEST_BYTES_MAX {
+        return Err(DirectoryError::Manifest("longer than 64 MiB"));
+    }
+    let names = Names {
+        path: MANIFEST_NAME,
+        name: "",
+        content_type: MANIFEST_TYPE,
+    };
+    let sealed = seal_one(&content, &names, place, options, &|_| ())?;
+    Ok(sealed.artifact_len)
+}
+
+/// What an artifact of the folder is called.
+struct Names<'a> {
+    /// In errors.
+    path: &'a str,
+    /// In the private part.
+    name: &'a str,
+    content_type: &'a str,
+}
+
+fn seal_one(
+    content: &impl crate::ReadAt,
+    names: &Names<'_>,
+    place: &Path,
+    options: &DirectoryOptions<'_>,
+    progress: Progress<'_>,
+) -> Result<Sealed, DirectoryError> {
+    let private = Private {
+        name: names.name.to_owned(),
+        ..Private::default()
+    };
+    let sealing = SealOptions {
+        recipients: options.recipients,
+        signer: options.signer,
+        segment_size: options.segment_size,
+        hash: options.hash,
+        created: options.created,
+        content_type: names.content_type,
+        private: &private,
+        digest_content: true,
+    };
+    let failed = || DirectoryError::io("write the artifact of", names.path);
+    let target = AtomicFile::create(place, Access::Umask, Existing::Keep).map_err(failed())?;
+    let sealed = seal(content, target.file(), &sealing, progress)
+        .map_err(DirectoryError::seal(names.path))?;
+    target.commit(Existing::Keep).map_err(failed())?;
+    Ok(sealed)
+}
+
+fn open_source(source: &SourceFile) -> Result<File, DirectoryError> {
+    File::open(&source.location).map_err(DirectoryError::io("read", &source.location))
+}
+
+/// Copies the artifact of the version before, if the content is the same, and gives it the new recipients.
+fn take_over(
+    source: &SourceFile,
+    place: &Path,
+    options: &DirectoryOptions<'_>,
+    progress: Progress<'_>,
+) -> Result<Option<(FileEntry, u64)>, DirectoryError> {
+    let Some(since) = &options.since else {
+        return Ok(None);
+    };
+    let path = source.path.as_str();
+    let Some(entry) = since.directory.manifest().find(path) else {
+        return Ok(None);
+    };
+    if entry.content_len != source.len {
+        return Ok(None);
+    }
+    let artifact = since.directory.read(entry)?;
+    let header = artifact.header();
+    if header.segment_size() != options.segment_size || header.hash() != options.hash {
+        return Ok(None);
+    }
+    let content = open_source(source)?;
+    // Counted when it is known that nothing has to be sealed, so that no byte counts twice.
+    let digest = content_digest(&content, header.segment_size(), header.hash(), &|_| ())
+        .map_err(DirectoryError::seal(path))?;
+    if digest != entry.digest {
+        return Ok(None);
+    }
+    let failed = || DirectoryError::io("copy the artifact of", path);
+    // Shares blocks where the file system can.
+    fs::copy(since.directory.location(entry), place).map_err(failed())?;
+    let copy = file::open_exclusive(place).map_err(failed())?;
+    let wanted: Result<Vec<KeyId>, _> = options.recipients.iter().map(|key| key.id()).collect();
+    let wanted = wanted.map_err(|error| DirectoryError::seal(path)(error.into()))?;
+    let copied = crate::Artifact::read(&copy).map_err(DirectoryError::open(path))?;
+    if !rewrap::has_exactly(copied.recipients(), &wanted) {
+        let key = open::key_for(&copied, since.keys).map_err(DirectoryError::open(path))?;
+        crate::rewrap(&copy, key, Origin::Unchecked, options.recipients).map_err(|source| {
+            DirectoryError::Rewrap {
+                path: path.to_owned(),
+                source,
+            }
+        })?;
+    }
+    copy.sync_all().map_err(failed())?;
+    let len = copy.metadata().map_err(failed())?.len();
+    progress(source.len);
+    Ok(Some((entry.clone(), len)))
+}

@@ -1,0 +1,140 @@
+//! What is in a folder, without following links unless asked to.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, RelativePath};
+use crate::limits::FILES_MAX;
+
+/// What to do about symbolic links to files in the folder that is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Links {
+    /// Refuse them.
+    Refuse,
+    /// Seal the files they lead to, as the Hugging Face cache has them. Links to folders are refused all the same: they may be circles.
+    Follow,
+}
+
+/// A file to seal.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Its path below the folder.
+    pub path: RelativePath,
+    /// Where it is.
+    pub location: PathBuf,
+    /// Length in bytes when it was listed.
+    pub len: u64,
+}
+
+/// Lists the files below `root`, in ascending order of their paths. `include` is asked for each path, below `root`, and whether it is a folder.
+///
+/// # Errors
+///
+/// [`DirectoryError`], naming what cannot be sealed.
+pub fn list_source(
+    root: &Path,
+    links: Links,
+    include: &dyn Fn(&Path, bool) -> bool,
+) -> Result<Vec<SourceFile>, DirectoryError> {
+    let mut files = Vec::new();
+    walk(root, &mut |below, location, file_type| {
+        let is_link = file_type.is_symlink();
+        let metadata = || fs::metadata(location).map_err(DirectoryError::io("read", location));
+        let target_is_dir = is_link && links == Links::Follow && metadata()?.is_dir();
+        if !include(below, file_type.is_dir() || target_is_dir) {
+            return Ok(false);
+        }
+        if file_type.is_dir() {
+            return Ok(true);
+        }
+        if is_link && (links == Links::Refuse || target_is_dir) {
+            return Err(DirectoryError::Link(location.to_owned()));
+        }
+        let metadata = metadata()?;
+        if !metadata.is_file() {
+            return Err(DirectoryError::Special(location.to_owned()));
+        }
+        files.push(SourceFile {
+            path: relative(below)?,
+            location: location.to_owned(),
+            len: metadata.len(),
+        });
+        if files.len() > FILES_MAX {
+            return Err(DirectoryError::TooManyFiles {
+                actual: files.len(),
+            });
+        }
+        Ok(false)
+    })?;
+    if files.is_empty() {
+        return Err(DirectoryError::Empty);
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    RelativePath::check_list(&files.iter().map(|file| &file.path).collect::<Vec<_>>())?;
+    Ok(files)
+}
+
+/// Checks that the sealed folder holds exactly what the manifest says (`spec/sealed-directory.md`, section 5, step 4).
+pub(crate) fn check_sealed(root: &Path, manifest: &Manifest) -> Result<(), DirectoryError> {
+    let mut expected: std::collections::HashMap<PathBuf, &RelativePath> = manifest
+        .files
+        .iter()
+        .map(|file| (file.path.sealed(), &file.path))
+        .collect();
+    walk(root, &mut |below, location, file_type| {
+        if file_type.is_symlink() {
+            return Err(DirectoryError::Link(location.to_owned()));
+        }
+        if file_type.is_dir() {
+            return Ok(true);
+        }
+        if !file_type.is_file() {
+            return Err(DirectoryError::Special(location.to_owned()));
+        }
+        let known = expected.remove(below).is_some()
+            || below == Path::new(MANIFEST_NAME)
+            || below == Path::new(JOURNAL_NAME);
+        if known {
+            return Ok(false);
+        }
+        let shown = below.display().to_string();
+        Err(DirectoryError::Extra(shown.escape_debug().to_string()))
+    })?;
+    let first = expected.values().min();
+    first.map_or(Ok(()), |path| {
+        Err(DirectoryError::Missing(path.to_string()))
+    })
+}
+
+fn relative(below: &Path) -> Result<RelativePath, DirectoryError> {
+    let text = below
+        .to_str()
+        .ok_or_else(|| DirectoryError::NotUtf8(below.to_owned()))?;
+    RelativePath::new(text)
+}
+
+/// Calls `visit` with each entry's path below `root`, its location and its type; the answer says whether to go into a folder.
+fn walk(
+    root: &Path,
+    visit: &mut dyn FnMut(&Path, &Path, fs::FileType) -> Result<bool, DirectoryError>,
+) -> Result<(), DirectoryError> {
+    // A list instead of recursion: nesting is bounded by the system's path length, not by our stack.
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let location = root.join(&folder);
+        let listing = fs::read_dir(&location).map_err(DirectoryError::io("list", &location))?;
+        for entry in listing {
+            let entry = entry.map_err(DirectoryError::io("list", &location))?;
+            let at = entry.path();
+            let file_type = entry.file_type().map_err(DirectoryError::io("read", &at))?;
+            let below = folder.join(entry.file_name());
+            if visit(&below, &at, file_type)? {
+                folders.push(below);
+            }
+        }
+    }
+    Ok(())
+}

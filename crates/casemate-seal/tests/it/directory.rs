@@ -1,0 +1,459 @@
+//! Directories sealed as a unit: what comes back, what is refused, and what the next version takes over.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use casemate_crypto::kem::KemPrivateKey;
+use casemate_seal::{
+    Artifact, HashAlgorithm, Origin, SegmentSize,
+    directory::{
+        DirectoryError, DirectoryOptions, Links, Manifest, SealedDirectory, SealedFiles, Since,
+        list_source, read_manifest, rewrap_directory, seal_directory, unfinished_rewrap,
+    },
+    file::Existing,
+};
+use tempfile::TempDir;
+
+use crate::support::{KEM, OTHER_KEM, OTHER_SIGNER, SEGMENT, SIGNER, content, kem, other_kem};
+
+/// A model in the Hugging Face layout, small.
+struct Model {
+    home: TempDir,
+}
+
+impl Model {
+    fn new() -> Self {
+        let model = Self {
+            home: TempDir::new().unwrap(),
+        };
+        model.write("config.json", b"{}");
+        model.write("model-00001-of-00002.safetensors", &content(150_000));
+        model.write("model-00002-of-00002.safetensors", &content(70_000));
+        model.write("tokenizer/vocab.txt", b"");
+        model
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let place = self.at("model").join(path);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, bytes).unwrap();
+    }
+
+    fn seal(&self, to: &str) -> SealedFiles {
+        self.seal_since(to, None, &[&KEM]).unwrap()
+    }
+
+    fn seal_since(
+        &self,
+        to: &str,
+        since: Option<&SealedDirectory>,
+        recipients: &[&KemPrivateKey],
+    ) -> Result<SealedFiles, DirectoryError> {
+        let files = list_source(&self.at("model"), Links::Refuse, &|_, _| true)?;
+        let keys = [kem()];
+        let recipients: Vec<_> = recipients.iter().map(|key| key.public_key()).collect();
+        let options = DirectoryOptions {
+            recipients: &recipients,
+            signer: Some(&SIGNER),
+            segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
+            hash: HashAlgorithm::Blake3,
+            created: 1_700_000_000,
+            content_type: |_| "application/octet-stream",
+            since: since.map(|directory| Since {
+                directory,
+                keys: &keys,
+            }),
+        };
+        seal_directory(&files, &self.at(to), Existing::Keep, &options, &|_| ())
+    }
+
+    fn open(&self, name: &str) -> Result<SealedDirectory, DirectoryError> {
+        let root = self.at(name);
+        let artifact = read_manifest(&root)?;
+        let origin = Origin::SignedBy(SIGNER.verifying_key());
+        SealedDirectory::open(&root, artifact, &[kem()], origin)
+    }
+
+    /// Opens, decrypts everything and says what came out.
+    fn extract(&self, name: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>, DirectoryError> {
+        let out = self.at("out");
+        self.open(name)?
+            .copy_to(&out, Existing::Keep, &[kem()], &|_| ())?;
+        let files = tree(&out);
+        fs::remove_dir_all(&out).unwrap();
+        Ok(files)
+    }
+
+    fn refused(&self, name: &str) -> String {
+        let refused = self.extract(name).expect_err("the change was not noticed");
+        assert!(!self.at("out").exists());
+        refused.to_string()
+    }
+}
+
+fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let below = path.strip_prefix(root).unwrap().to_owned();
+                files.insert(below, fs::read(path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_directory_comes_back_as_it_was_for_the_owner_only() {
+    let model = Model::new();
+    let sealed = model.seal("sealed");
+    assert_eq!((sealed.manifest.revision, sealed.unchanged), (1, 0));
+    assert_eq!(model.extract("sealed").unwrap(), tree(&model.at("model")));
+
+    let names: Vec<_> = tree(&model.at("sealed")).into_keys().collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    let total: u64 = names
+        .iter()
+        .map(|name| fs::metadata(model.at("sealed").join(name)).unwrap().len())
+        .sum();
+    assert_eq!(total, sealed.artifact_len);
+
+    let out = model.at("private");
+    let opened = model.open("sealed").unwrap();
+    opened
+        .copy_to(&out, Existing::Keep, &[kem()], &|_| ())
+        .unwrap();
+    for path in [out.clone(), out.join("config.json")] {
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{path:?}: {mode:o}");
+    }
+}
+
+#[test]
+fn mixing_versions_adding_dropping_and_renaming_are_refused() {
+    let model = Model::new();
+    model.seal("one");
+    model.write("config.json", b"{\"changed\": true}");
+    let old = model.open("one").unwrap();
+    let two = model.seal_since("two", Some(&old), &[&KEM]).unwrap();
+    drop(old);
+    assert_eq!((two.manifest.revision, two.unchanged), (2, 3));
+    let (one, two) = (model.at("one"), model.at("two"));
+    let config = "config.json.sealed";
+    let change = |act: &dyn Fn()| {
+        let before = model.at("before");
+        fs::create_dir(&before).unwrap();
+        for (path, bytes) in tree(&two) {
+            let place = before.join(path);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(place, bytes).unwrap();
+        }
+        act();
+        let message = model.refused("two");
+        fs::remove_dir_all(&two).unwrap();
+        fs::rename(&before, &two).unwrap();
+        model.extract("two").unwrap();
+        message
+    };
+
+    let mixed = change(&|| _ = fs::copy(one.join(config), two.join(config)).unwrap());
+    assert!(mixed.contains("config.json is another version"), "{mixed}");
+    let added = change(&|| fs::write(two.join("run.py"), b"x").unwrap());
+    assert!(added.contains("run.py does not belong"), "{added}");
+    let added = change(&|| {
+        fs::copy(two.join(config), two.join("tokenizer/more.json.sealed")).unwrap();
+    });
+    assert!(added.contains("tokenizer/more.json.sealed does not belong"));
+    let dropped = change(&|| fs::remove_file(two.join(config)).unwrap());
+    assert!(dropped.contains("config.json is missing"), "{dropped}");
+    let renamed = change(&|| {
+        fs::rename(two.join(config), two.join("settings.json.sealed")).unwrap();
+    });
+    assert!(renamed.contains("settings.json.sealed does not belong"));
+    let shard = |n: u8| two.join(format!("model-0000{n}-of-00002.safetensors.sealed"));
+    let swapped = change(&|| {
+        fs::rename(shard(1), two.join("x")).unwrap();
+        fs::rename(shard(2), shard(1)).unwrap();
+        fs::rename(two.join("x"), shard(2)).unwrap();
+    });
+    assert!(swapped.contains("is another version"), "{swapped}");
+    let linked = change(&|| {
+        fs::remove_file(two.join(config)).unwrap();
+        symlink(one.join(config), two.join(config)).unwrap();
+    });
+    assert!(linked.contains("is a symbolic link"), "{linked}");
+    let rolled_back = change(&|| {
+        let name = "manifest.casemate";
+        fs::copy(one.join(name), two.join(name)).unwrap();
+    });
+    assert!(rolled_back.contains("is another version"), "{rolled_back}");
+    let damaged = change(&|| {
+        let mut bytes = fs::read(shard(1)).unwrap();
+        bytes[100_000] ^= 1;
+        fs::write(shard(1), bytes).unwrap();
+    });
+    assert!(damaged.contains("model-00001"), "{damaged}");
+}
+
+#[test]
+fn an_older_version_as_a_whole_is_refused_by_its_revision() {
+    let model = Model::new();
+    model.seal("one");
+    let old = model.open("one").unwrap();
+    old.require_revision(1).unwrap();
+    let refused = old.require_revision(2).unwrap_err();
+    assert!(matches!(
+        refused,
+        DirectoryError::Revision {
+            found: 1,
+            minimum: 2
+        }
+    ));
+}
+
+#[test]
+fn a_manifest_of_another_signer_or_for_another_key_is_refused() {
+    let model = Model::new();
+    model.seal("sealed");
+    let root = model.at("sealed");
+    let open = |keys: &[KemPrivateKey], origin| {
+        SealedDirectory::open(&root, read_manifest(&root).unwrap(), keys, origin)
+            .map(|_| ())
+            .unwrap_err()
+    };
+    let origin = Origin::SignedBy(OTHER_SIGNER.verifying_key());
+    let refused = open(&[kem()], origin);
+    assert!(matches!(
+        refused,
+        DirectoryError::Open {
+            source: casemate_seal::OpenError::OtherSigner { .. },
+            ..
+        }
+    ));
+    let refused = open(&[other_kem()], Origin::Unchecked);
+    assert!(matches!(
+        refused,
+        DirectoryError::Open {
+            source: casemate_seal::OpenError::NotARecipient { .. },
+            ..
+        }
+    ));
+    // A file of the directory in the place of the manifest.
+    fs::copy(
+        root.join("config.json.sealed"),
+        root.join("manifest.casemate"),
+    )
+    .unwrap();
+    let refused = open(&[kem()], Origin::Unchecked);
+    assert_eq!(
+        refused.to_string(),
+        "not a manifest: its content type is another one"
+    );
+}
+
+#[test]
+fn unchanged_files_are_taken_over_and_get_the_new_recipients() {
+    let model = Model::new();
+    let first = model.seal("one");
+    model.write("tokenizer/vocab.txt", b"now with words");
+    model.write("model-00002-of-00002.safetensors", &{
+        let mut changed = content(70_000);
+        changed[69_999] ^= 1;
+        changed
+    });
+    model.write("new.bin", b"new");
+    fs::remove_file(model.at("model/config.json")).unwrap();
+    let old = model.open("one").unwrap();
+    let second = model
+        .seal_since("two", Some(&old), &[&KEM, &OTHER_KEM])
+        .unwrap();
+    assert_eq!(second.unchanged, 1);
+    assert_eq!(second.manifest.id, first.manifest.id);
+    let kept = "model-00001-of-00002.safetensors";
+    let entry = |files: &SealedFiles, path| files.manifest.find(path).unwrap().clone();
+    assert_eq!(entry(&second, kept), entry(&first, kept));
+    for path in ["model-00002-of-00002.safetensors", "tokenizer/vocab.txt"] {
+        assert_ne!(entry(&second, path).root, entry(&first, path).root);
+    }
+    assert_eq!(model.extract("two").unwrap(), tree(&model.at("model")));
+    // The copy has two recipients, the version before still one.
+    for (folder, recipients) in [("one", 1), ("two", 2)] {
+        let file = fs::File::open(model.at(folder).join(format!("{kept}.sealed"))).unwrap();
+        let artifact = Artifact::read(&file).unwrap();
+        assert_eq!(artifact.recipients().len(), recipients, "{folder}");
+    }
+}
+
+#[test]
+fn links_special_files_and_bad_names_are_refused_by_name() {
+    let model = Model::new();
+    let root = model.at("model");
+    let list = |links| list_source(&root, links, &|_, _| true).map(|files| files.len());
+    assert_eq!(list(Links::Refuse).unwrap(), 4);
+    symlink(model.at("model/config.json"), root.join("link.json")).unwrap();
+    let refused = list(Links::Refuse).unwrap_err().to_string();
+    assert!(
+        refused.contains("link.json is a symbolic link"),
+        "{refused}"
+    );
+    assert_eq!(list(Links::Follow).unwrap(), 5);
+    symlink("..", root.join("up")).unwrap();
+    assert!(matches!(
+        list(Links::Follow).unwrap_err(),
+        DirectoryError::Link(_)
+    ));
+    fs::remove_file(root.join("up")).unwrap();
+    fs::write(root.join("a\\b"), b"").unwrap();
+    let refused = list(Links::Follow).unwrap_err().to_string();
+    assert!(refused.contains("backslash"), "{refused}");
+    fs::remove_file(root.join("a\\b")).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+    assert!(matches!(
+        list(Links::Follow).unwrap_err(),
+        DirectoryError::Special(_)
+    ));
+    drop(socket);
+    let kept = list_source(&root, Links::Follow, &|path, is_dir| {
+        is_dir || path.extension().is_some_and(|ext| ext == "safetensors")
+    });
+    assert_eq!(kept.unwrap().len(), 2);
+    let none = list_source(&root, Links::Follow, &|_, _| false);
+    assert!(matches!(none.unwrap_err(), DirectoryError::Empty));
+}
+
+#[test]
+fn recipients_change_everywhere_and_again_after_an_interruption() {
+    let model = Model::new();
+    model.seal("sealed");
+    let root = model.at("sealed");
+    let keep = KEM.public_key().id().unwrap();
+    let open = || model.open("sealed").unwrap();
+    // A crash after two of five artifacts: a copy of the later ones comes back.
+    let body = |path: &str| {
+        let bytes = fs::read(root.join(path)).unwrap();
+        bytes[..70_000].to_vec()
+    };
+    let shard = "model-00001-of-00002.safetensors.sealed";
+    let late = ["manifest.casemate", "tokenizer/vocab.txt.sealed"];
+    let old: Vec<_> = late
+        .iter()
+        .map(|path| fs::read(root.join(path)).unwrap())
+        .collect();
+    let (before, inode) = (body(shard), fs::metadata(root.join(shard)).unwrap().ino());
+    let added = [OTHER_KEM.public_key()];
+    let rewrap =
+        |keep: &[_], added: &[_]| rewrap_directory(open(), &[kem()], keep, added, &|| ()).unwrap();
+    let done = rewrap(&[keep], &added);
+    assert_eq!((done.changed, done.skipped), (5, 0));
+    for (path, bytes) in late.iter().zip(&old) {
+        fs::write(root.join(path), bytes).unwrap();
+    }
+    fs::write(root.join(".casemate-rewrap"), "casemate-rewrap 1\n").unwrap();
+    assert_eq!(unfinished_rewrap(&root).unwrap(), Some(Vec::new()));
+    model.extract("sealed").unwrap();
+    let done = rewrap(&[keep], &added);
+    assert_eq!((done.changed, done.skipped), (2, 3));
+    assert_eq!(unfinished_rewrap(&root).unwrap(), None);
+    assert_eq!(body(shard), before, "the content was touched");
+    assert_eq!(fs::metadata(root.join(shard)).unwrap().ino(), inode);
+
+    let other = [other_kem()];
+    let origin = Origin::SignedBy(SIGNER.verifying_key());
+    let opened =
+        SealedDirectory::open(&root, read_manifest(&root).unwrap(), &other, origin).unwrap();
+    let out = model.at("other");
+    opened
+        .copy_to(&out, Existing::Keep, &other, &|_| ())
+        .unwrap();
+    assert_eq!(tree(&out), tree(&model.at("model")));
+    drop(opened);
+
+    rewrap(&[], &added);
+    let refused = model.open("sealed").map(|_| ()).unwrap_err();
+    assert!(matches!(refused, DirectoryError::Open { .. }));
+}
+
+#[test]
+fn a_planted_artifact_is_not_rewrapped_to_anyone() {
+    let model = Model::new();
+    model.seal("sealed");
+    model.seal("other");
+    let name = "config.json.sealed";
+    fs::copy(model.at("other").join(name), model.at("sealed").join(name)).unwrap();
+    let directory = model.open("sealed").unwrap();
+    let added = [OTHER_KEM.public_key()];
+    let refused = rewrap_directory(directory, &[kem()], &[], &added, &|| ());
+    assert!(matches!(
+        refused.unwrap_err(),
+        DirectoryError::OtherVersion { .. }
+    ));
+}
+
+#[test]
+fn an_interrupted_seal_leaves_nothing_that_stays() {
+    let model = Model::new();
+    let left = model.at(".sealed.00112233445566aa.part");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("half"), b"half").unwrap();
+    let foreign = model.at(".sealed.notours.part");
+    fs::create_dir(&foreign).unwrap();
+    // A suite that cannot be made: no recipient at all.
+    let refused = model.seal_since("sealed", None, &[]);
+    assert!(matches!(refused, Err(DirectoryError::Seal { .. })));
+    assert!(!model.at("sealed").exists() && !left.exists() && foreign.exists());
+    let names = fs::read_dir(model.home.path()).unwrap().count();
+    assert_eq!(names, 2, "the model and the folder that is not ours");
+}
+
+#[test]
+fn a_manifest_with_a_dangerous_path_or_in_another_encoding_is_refused() {
+    let model = Model::new();
+    let manifest = model.seal("sealed").manifest;
+    let good = manifest.encode();
+    assert_eq!(Manifest::decode(&good).unwrap(), manifest);
+    let swap = |from: &str, to: &str| {
+        let at = good
+            .windows(from.len())
+            .position(|window| window == from.as_bytes())
+            .unwrap();
+        let mut bytes = good.clone();
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        Manifest::decode(&bytes).unwrap_err().to_string()
+    };
+    assert!(swap("config.json", "../ssh_keys").contains("`..`"));
+    assert!(swap("config.json", "/etc/passwd").contains("absolute"));
+    assert!(swap("config.json", "zonfig.json").contains("ascending"));
+    for len in 0..good.len() {
+        Manifest::decode(&good[..len]).unwrap_err();
+    }
+    let longer = [good.as_slice(), &[0]].concat();
+    assert!(
+        Manifest::decode(&longer)
+            .unwrap_err()
+            .to_string()
+            .contains("deterministic")
+    );
+    // One more file than is there, and more than any memory holds.
+    let at = good
+        .windows(3)
+        .position(|w| w == [0x03, 0x84, 0x85])
+        .unwrap()
+        + 1;
+    for count in [&[0x85][..], &[0x9b, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff]] {
+        let bytes = [&good[..at], count, &good[at + 1..]].concat();
+        Manifest::decode(&bytes).unwrap_err();
+    }
+}
