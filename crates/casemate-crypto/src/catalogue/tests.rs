@@ -55,6 +55,62 @@ fn each_suite_is_there_once_and_protects_and_nothing_else_does() {
     }
 }
 
+/// Scripts match on these words in `casemate suites --json`.
+#[test]
+fn words_of_the_report_stay() {
+    use {Family as F, Standing as G, Status as S, Usage as U};
+    let usages = [U::Kem, U::KeyAgreement, U::Encryption, U::Signature].map(U::as_str);
+    assert_eq!(usages, ["kem", "key agreement", "encryption", "signature"]);
+    let families = [
+        F::Hybrid,
+        F::Lattice,
+        F::CodeBased,
+        F::HashBased,
+        F::Multivariate,
+        F::Classical,
+    ];
+    let words = [
+        "hybrid",
+        "lattice",
+        "code-based",
+        "hash-based",
+        "multivariate",
+        "classical",
+    ];
+    assert_eq!(families.map(F::as_str), words);
+    let decided = [S::Standard, S::Published, S::Draft, S::Selected].map(S::as_str);
+    assert_eq!(decided, ["standard", "published", "draft", "selected"]);
+    let open = [S::Candidate, S::NotChosen, S::Superseded, S::Experiment].map(S::as_str);
+    assert_eq!(
+        open,
+        ["candidate", "not chosen", "superseded", "experiment"]
+    );
+    let standings = [G::Preferred, G::Allowed, G::NotAllowed].map(G::as_str);
+    assert_eq!(standings, ["preferred", "allowed", "not allowed"]);
+}
+
+#[test]
+fn sizes_of_suites_are_those_of_their_keys() {
+    for suite in KEM_SUITES {
+        let key = crate::kem::KemPrivateKey::generate(suite).unwrap();
+        let row = row(suite.name);
+        assert_eq!(
+            row.public_key_bytes,
+            key.public_key().as_bytes().len(),
+            "{}",
+            suite.name
+        );
+        let secret = key.pq_seed().expose().len();
+        let secret = secret + key.scalar().map_or(0, |scalar| scalar.expose().len());
+        let stored = row.private_key_bytes.unwrap();
+        assert!(
+            stored == secret || stored == suite.seed_bytes,
+            "{}",
+            suite.name
+        );
+    }
+}
+
 #[test]
 fn no_row_is_left_blank() {
     for row in catalogue() {
