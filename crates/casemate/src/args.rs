@@ -43,15 +43,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
-    /// Encrypt a file to recipients, and sign it
+    /// Encrypt a file or a folder to recipients, and sign it
     Seal(SealOptions),
-    /// Decrypt a sealed artifact
+    /// Decrypt a sealed file or folder
     Open(OpenOptions),
-    /// Check a sealed artifact's signature and every segment, without a private key
+    /// Check a sealed file's signature and every segment, without a private key; a folder needs one, for its list of files
     Verify(VerifyOptions),
-    /// Show what a sealed artifact says about itself, without a private key
+    /// Show what a sealed file or folder says about itself
     Inspect(InspectOptions),
-    /// Replace the recipients of a sealed artifact, in place
+    /// Change the recipients of a sealed file or folder, in place
     Rewrap(RewrapOptions),
     /// Serve models behind post-quantum TLS and end-to-end encryption
     Gateway(GatewayOptions),
@@ -210,9 +210,9 @@ pub(crate) enum Kind {
 
 #[derive(Debug, Args)]
 pub(crate) struct SealOptions {
-    /// File to seal
+    /// File or folder to seal
     pub(crate) input: PathBuf,
-    /// Artifact to write [default: INPUT.sealed]
+    /// File or folder to write [default: INPUT.sealed]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Recipient: name, key id, or a public key file; may be repeated
@@ -230,6 +230,15 @@ pub(crate) struct SealOptions {
     /// Metadata that only recipients can read; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) metadata: Vec<String>,
+    /// For a folder: take over what did not change since this sealed version
+    #[arg(long, value_name = "DIR")]
+    pub(crate) since: Option<PathBuf>,
+    /// For a folder: leave out what matches, written as in `.gitignore`; may be repeated. `.casemateignore` in the folder is read as well
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// For a folder: seal the files that symbolic links lead to
+    #[arg(long)]
+    pub(crate) follow_links: bool,
     /// Replace the output if it is there
     #[arg(long)]
     pub(crate) force: bool,
@@ -244,9 +253,9 @@ pub(crate) struct Trust {
 
 #[derive(Debug, Args)]
 pub(crate) struct OpenOptions {
-    /// Artifact to open
+    /// Sealed file or folder to open
     pub(crate) input: PathBuf,
-    /// File to write; `-` for standard output [default: INPUT without .sealed]
+    /// File or folder to write; `-` for standard output [default: INPUT without .sealed]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
@@ -254,6 +263,9 @@ pub(crate) struct OpenOptions {
     /// Open even if nobody known signed; says nothing about who made the content
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
+    /// For a folder: refuse a version older than this revision
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) min_revision: Option<u64>,
     /// Replace the output if it is there
     #[arg(long)]
     pub(crate) force: bool,
@@ -261,8 +273,11 @@ pub(crate) struct OpenOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyOptions {
-    /// Artifact to check
+    /// Sealed file or folder to check
     pub(crate) input: PathBuf,
+    /// For a folder: refuse a version older than this revision
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) min_revision: Option<u64>,
     /// Publisher that must have signed: name, key id, or a public key file
     #[arg(long, value_name = "KEY")]
     pub(crate) signer: String,
@@ -270,17 +285,25 @@ pub(crate) struct VerifyOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectOptions {
-    /// Artifact to look at
+    /// Sealed file or folder to look at
     pub(crate) input: PathBuf,
 }
 
 #[derive(Debug, Args)]
+#[group(id = "change", required = true, multiple = true, args = ["to", "add", "remove"])]
 pub(crate) struct RewrapOptions {
-    /// Artifact to change
-    pub(crate) input: PathBuf,
+    /// Sealed files or folders to change
+    #[arg(required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
     /// Every recipient it shall have: name, key id, or a public key file; may be repeated
-    #[arg(long, required = true, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["add", "remove"])]
     pub(crate) to: Vec<String>,
+    /// Recipient to add; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub(crate) add: Vec<String>,
+    /// Recipient to remove; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub(crate) remove: Vec<String>,
     #[command(flatten)]
     pub(crate) trust: Trust,
     /// Rewrap even if nobody known signed

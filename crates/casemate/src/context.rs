@@ -264,6 +264,31 @@ impl<'a> Keyring<'a> {
         Ok(key)
     }
 
+    /// Every private key in the store that opens artifacts and that the policy allows.
+    pub(crate) fn openers(&mut self) -> Result<Vec<KemPrivateKey>, Fault> {
+        let policy = self.context.policy()?;
+        let store = self.store()?;
+        let mut keys = Vec::new();
+        for entry in store.list()?.keys {
+            let PublicKey::Kem(public) = &entry.public else {
+                continue;
+            };
+            let ours = entry.role == casemate_keys::Role::Private;
+            if !ours || policy.check_kem(public.suite()).is_err() {
+                continue;
+            }
+            if let PrivateKey::Kem(key) = store.private_key(&entry)? {
+                keys.push(key);
+            }
+        }
+        if keys.is_empty() {
+            let message = "the key store has no private key that opens artifacts";
+            return Err(Fault::new(Outcome::NotPermitted, message)
+                .hint("make one with `casemate keys generate --kind kem`, and have it added with `casemate rewrap`"));
+        }
+        Ok(keys)
+    }
+
     /// The key that must have signed an artifact: the named one, or the signer if the store knows it.
     pub(crate) fn trusted_signer<R: ReadAt>(
         &mut self,

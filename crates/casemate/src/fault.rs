@@ -7,7 +7,7 @@ use casemate_bench::BenchError;
 use casemate_crypto::policy::PolicyError;
 use casemate_gateway::{ConnectError, GatewayError, LoadError, ServeError, tls::TlsError};
 use casemate_keys::StoreError;
-use casemate_seal::{OpenError, RewrapError, SealError};
+use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
 
 /// Exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,12 @@ impl Fault {
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says which file it is about, before what is wrong with it.
+    fn about(mut self, path: &str) -> Self {
+        self.message = format!("{path}: {}", self.message);
         self
     }
 
@@ -226,6 +232,31 @@ impl From<RewrapError> for Fault {
             RewrapError::Seal(error) => error.into(),
             other => Self::from_error(Outcome::Io, other),
         }
+    }
+}
+
+impl From<DirectoryError> for Fault {
+    fn from(error: DirectoryError) -> Self {
+        use DirectoryError as D;
+        let (outcome, hint) = match error {
+            D::Open { path, source } => return Self::from(source).about(&path),
+            D::Seal { path, source } => return Self::from(source).about(&path),
+            D::Rewrap { path, source } => return Self::from(source).about(&path),
+            D::Io { what, path, source } => return Self::file(what, &path, source),
+            D::Link(_) => (
+                Outcome::No,
+                "pass --follow-links to seal the file it leads to, or --exclude it; a sealed folder has none",
+            ),
+            D::Missing(_) | D::Extra(_) | D::OtherVersion { .. } => (
+                Outcome::No,
+                "the folder is not as its publisher sealed it; get it again",
+            ),
+            D::Revision { .. } => (Outcome::No, "get the current version from the publisher"),
+            D::Manifest(_) => (Outcome::No, "do not use this folder"),
+            D::TooManyFiles { .. } => (Outcome::Usage, "seal parts of the folder one by one"),
+            _ => (Outcome::Usage, "rename it, or leave it out with --exclude"),
+        };
+        Self::from_error(outcome, error).hint(hint)
     }
 }
 

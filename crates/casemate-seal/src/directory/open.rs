@@ -133,6 +133,20 @@ impl SealedDirectory {
         artifact.open(key, Origin::Unchecked).map_err(failed())
     }
 
+    /// Checks every segment of every file against the manifest, without decrypting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`] and [`Artifact::verify_segments`].
+    pub fn verify_files(&self, progress: Progress<'_>) -> Result<(), DirectoryError> {
+        for entry in &self.manifest.files {
+            self.read(entry)?
+                .verify_segments(progress)
+                .map_err(DirectoryError::open(entry.path.as_str()))?;
+        }
+        Ok(())
+    }
+
     /// Writes every file in the clear below `destination`, which appears whole or not at all.
     ///
     /// # Errors

@@ -2,54 +2,85 @@
 
 use std::fmt::Write as _;
 
-use casemate_seal::{Artifact, file};
-use serde_json::json;
+use casemate_crypto::encoding::KeyId;
+use casemate_seal::{Artifact, ReadAt, directory::read_manifest, file};
+use serde_json::{Map, Value, json};
 
+use super::directory;
 use crate::{args::InspectOptions, context::Context, fault::Fault, printer::bytes_text};
 
 pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(), Fault> {
-    let source = file::open_shared(&options.input)
-        .map_err(|error| Fault::file("open", &options.input, error))?;
-    let artifact = Artifact::read(source)?;
+    let folder = options.input.is_dir();
+    let artifact = if folder {
+        read_manifest(&options.input)?
+    } else {
+        let source = file::open_shared(&options.input)
+            .map_err(|error| Fault::file("open", &options.input, error))?;
+        Artifact::read(source)?
+    };
+    let (mut fields, mut text) = (fields(&artifact), lines(&artifact));
+    if folder {
+        match directory::listing(context, &options.input) {
+            Ok((listing, lines)) => {
+                text.push_str(&lines);
+                fields.insert("directory".to_owned(), listing);
+            }
+            Err(fault) => context
+                .printer
+                .note(&format!("the list of files is not shown: {fault}")),
+        }
+    }
+    context.printer.data(&Value::Object(fields), &text);
+    Ok(())
+}
+
+/// What the artifact says, for scripts.
+fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Map<String, Value> {
     let header = artifact.header();
+    let key = |id: KeyId, suite: &str| json!({ "key": id.to_hex(), "suite": suite });
     let recipients: Vec<_> = artifact
         .recipients()
         .iter()
-        .map(|record| json!({ "key": record.key.to_hex(), "suite": record.suite.name }))
+        .map(|record| key(record.key, record.suite.name))
         .collect();
-    let signature = artifact
-        .signature()
-        .map(|record| json!({ "key": record.key.to_hex(), "suite": record.suite.name, "verified": false }));
-    let mut root = String::new();
-    artifact
-        .root()
-        .iter()
-        .for_each(|byte| _ = write!(root, "{byte:02x}"));
+    let signature = artifact.signature().map(
+        |record| json!({ "key": record.key.to_hex(), "suite": record.suite.name, "verified": false }),
+    );
+    let fields = [
+        ("schema", json!("casemate.artifact/1")),
+        ("id", json!(header.id().to_string())),
+        ("content_type", json!(header.content_type())),
+        ("content_bytes", json!(header.content_len())),
+        ("artifact_bytes", json!(artifact.artifact_len())),
+        ("created", json!(header.created())),
+        ("segment_bytes", json!(header.segment_size().bytes())),
+        ("segments", json!(header.segments())),
+        ("hash", json!(header.hash().name())),
+        ("root", json!(root(artifact))),
+        ("cipher", json!("FLOE AES-256-GCM HKDF-SHA384")),
+        ("recipients", json!(recipients)),
+        ("signature", json!(signature)),
+        ("leftover_bytes", json!(artifact.leftover_len())),
+    ];
+    fields
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
+}
+
+/// The same for people.
+fn lines<R: ReadAt>(artifact: &Artifact<R>) -> String {
+    let header = artifact.header();
     let added = artifact.artifact_len().saturating_sub(header.content_len());
-    let json = json!({
-        "schema": "casemate.artifact/1",
-        "id": header.id().to_string(),
-        "content_type": header.content_type(),
-        "content_bytes": header.content_len(),
-        "artifact_bytes": artifact.artifact_len(),
-        "created": header.created(),
-        "segment_bytes": header.segment_size().bytes(),
-        "segments": header.segments(),
-        "hash": header.hash().name(),
-        "root": root,
-        "cipher": "FLOE AES-256-GCM HKDF-SHA384",
-        "recipients": recipients,
-        "signature": signature,
-        "leftover_bytes": artifact.leftover_len(),
-    });
     let mut text = format!(
-        "artifact    {}\ncontent     {}, {}\nadded       {added} B\nsegments    {} of {} B, {}, AES-256-GCM (FLOE)\nroot        {root}\ncreated     {}",
+        "artifact    {}\ncontent     {}, {}\nadded       {added} B\nsegments    {} of {} B, {}, AES-256-GCM (FLOE)\nroot        {}\ncreated     {}",
         header.id(),
         bytes_text(header.content_len()),
         header.content_type(),
         header.segments(),
         header.segment_size().bytes(),
         header.hash().name(),
+        root(artifact),
         header.created(),
     );
     for record in artifact.recipients() {
@@ -57,21 +88,21 @@ pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(),
     }
     match artifact.signature() {
         Some(record) => {
-            _ = write!(
-                text,
-                "\nsigned by   {} {} (not verified)",
-                record.key, record.suite.name
-            );
+            let (key, suite) = (record.key, record.suite.name);
+            _ = write!(text, "\nsigned by   {key} {suite} (not verified)");
         }
         None => text.push_str("\nsigned by   nobody"),
     }
-    if artifact.leftover_len() > 0 {
-        _ = write!(
-            text,
-            "\nleftover    {} B of an unfinished rewrap",
-            artifact.leftover_len()
-        );
+    let leftover = artifact.leftover_len();
+    if leftover > 0 {
+        _ = write!(text, "\nleftover    {leftover} B of an unfinished rewrap");
     }
-    context.printer.data(&json, &text);
-    Ok(())
+    text
+}
+
+fn root<R: ReadAt>(artifact: &Artifact<R>) -> String {
+    let mut hex = String::new();
+    let bytes = artifact.root().iter();
+    bytes.for_each(|byte| _ = write!(hex, "{byte:02x}"));
+    hex
 }

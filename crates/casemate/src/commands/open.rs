@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use casemate_crypto::signature::VerifyingKey;
 use casemate_seal::{
-    Artifact, Opened, Origin,
+    Artifact, Opened, Origin, ReadAt,
     file::{self, Access, AtomicFile, Existing},
 };
 use serde_json::json;
 
+use super::directory;
 use crate::{
     args::OpenOptions,
     context::{Context, Keyring},
@@ -21,19 +23,24 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
         Some(output) => output.clone(),
         None => without_suffix(&options.input)?,
     };
+    if options.input.is_dir() {
+        return directory::open(context, options, &output);
+    }
+    if options.min_revision.is_some() {
+        return Err(Fault::usage(
+            "--min-revision is for folders: a single file has no revision",
+        ));
+    }
     let source = file::open_shared(&options.input)
         .map_err(|error| Fault::file("open", &options.input, error))?;
     let artifact = Artifact::read(source)?;
     note_leftover(context, &artifact);
     let mut keyring = Keyring::new(context);
-    let signer = if options.allow_unknown_signer {
-        context
-            .printer
-            .warning("nobody vouches for this content: its signature is not checked");
-        None
-    } else {
-        Some(keyring.trusted_signer(&artifact, options.trust.signer.as_deref())?)
-    };
+    let (named, unchecked) = (
+        options.trust.signer.as_deref(),
+        options.allow_unknown_signer,
+    );
+    let signer = signer(context, &mut keyring, &artifact, named, unchecked)?;
     let key = keyring.opener(&artifact)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
     let opened = artifact.open(&key, origin)?;
@@ -72,11 +79,37 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
     Ok(())
 }
 
-/// Tells about what an unfinished rewrap left behind.
-pub(crate) fn note_leftover<R: casemate_seal::ReadAt>(
+/// The key that must have signed; `None`, with a warning, if the user asked not to check.
+pub(super) fn signer<R: ReadAt>(
     context: &Context<'_>,
+    keyring: &mut Keyring<'_>,
     artifact: &Artifact<R>,
-) {
+    named: Option<&str>,
+    unchecked: bool,
+) -> Result<Option<VerifyingKey>, Fault> {
+    if unchecked {
+        context
+            .printer
+            .warning("nobody vouches for this content: its signature is not checked");
+    }
+    checked_signer(keyring, artifact, named, unchecked)
+}
+
+/// As [`signer`], without the warning.
+pub(super) fn checked_signer<R: ReadAt>(
+    keyring: &mut Keyring<'_>,
+    artifact: &Artifact<R>,
+    named: Option<&str>,
+    unchecked: bool,
+) -> Result<Option<VerifyingKey>, Fault> {
+    if unchecked {
+        return Ok(None);
+    }
+    keyring.trusted_signer(artifact, named).map(Some)
+}
+
+/// Tells about what an unfinished rewrap left behind.
+pub(crate) fn note_leftover<R: ReadAt>(context: &Context<'_>, artifact: &Artifact<R>) {
     let bytes = artifact.leftover_len();
     if bytes > 0 {
         let text = format!(
@@ -87,6 +120,7 @@ pub(crate) fn note_leftover<R: casemate_seal::ReadAt>(
 }
 
 fn without_suffix(input: &Path) -> Result<PathBuf, Fault> {
+    let input: PathBuf = input.components().collect();
     if input
         .extension()
         .is_some_and(|extension| extension == "sealed")
@@ -98,10 +132,7 @@ fn without_suffix(input: &Path) -> Result<PathBuf, Fault> {
 }
 
 /// Each part is released only after it was checked; a reader of the pipe sees an error if the rest fails.
-fn to_stdout<R: casemate_seal::ReadAt>(
-    context: &Context<'_>,
-    opened: &Opened<R>,
-) -> Result<(), Fault> {
+fn to_stdout<R: ReadAt>(context: &Context<'_>, opened: &Opened<R>) -> Result<(), Fault> {
     const PART_BYTES: u64 = 16 << 20;
     let mut at = 0;
     while at < opened.content_len() {

@@ -1,52 +1,181 @@
 //! `casemate rewrap`.
 
-use casemate_seal::{Artifact, Origin, file, rewrap};
-use serde_json::json;
+use std::path::Path;
 
+use casemate_crypto::{encoding::KeyId, kem::KemPublicKey};
+use casemate_seal::{
+    Artifact, Origin, ReadAt, RecipientRecord, change_recipients,
+    directory::{is_sealed_directory, rewrap_directory},
+    file,
+};
+use serde_json::{Value, json};
+
+use super::{directory, open};
 use crate::{
     args::RewrapOptions,
     context::{Context, Keyring},
-    fault::Fault,
+    fault::{Fault, Outcome},
+    progress,
 };
+
+/// Who shall be a recipient, by the options.
+struct Wanted {
+    /// Whether present recipients stay unless they are removed.
+    keep: bool,
+    added: Vec<KemPublicKey>,
+    removed: Vec<KeyId>,
+}
 
 pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
-    let recipients = keyring.recipients(&options.to)?;
-    let target = file::open_exclusive(&options.input)
-        .map_err(|error| Fault::file("open for writing", &options.input, error))?;
-    let artifact = Artifact::read(&target)?;
-    let signer = if options.allow_unknown_signer {
-        None
-    } else {
-        Some(keyring.trusted_signer(&artifact, options.trust.signer.as_deref())?)
+    let mut removed = Vec::new();
+    for named in &options.remove {
+        removed.push(keyring.public(named)?.id().map_err(unencodable)?);
+    }
+    let wanted = Wanted {
+        keep: options.to.is_empty(),
+        added: keyring.recipients(if options.to.is_empty() {
+            &options.add
+        } else {
+            &options.to
+        })?,
+        removed,
     };
+    let mut results = Vec::new();
+    for input in &options.inputs {
+        results.push(if is_sealed_directory(input) {
+            rewrap_folder(context, &mut keyring, options, input, &wanted)?
+        } else {
+            rewrap_file(context, &mut keyring, options, input, &wanted)?
+        });
+    }
+    if context.printer.is_json() {
+        let data = match results.as_slice() {
+            [one] => one.clone(),
+            many => json!({ "schema": "casemate.rewrapped-all/1", "results": many }),
+        };
+        context.printer.data(&data, "");
+    }
+    Ok(())
+}
+
+fn rewrap_file(
+    context: &Context<'_>,
+    keyring: &mut Keyring<'_>,
+    options: &RewrapOptions,
+    input: &Path,
+    wanted: &Wanted,
+) -> Result<Value, Fault> {
+    let target = file::open_exclusive(input)
+        .map_err(|error| Fault::file("open for writing", input, error))?;
+    let artifact = Artifact::read(&target)?;
+    let (named, unchecked) = (
+        options.trust.signer.as_deref(),
+        options.allow_unknown_signer,
+    );
+    let signer = open::checked_signer(keyring, &artifact, named, unchecked)?;
     let key = keyring.opener(&artifact)?;
+    let (kept, added) = split(context, &artifact, wanted)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
-    let recipients: Vec<_> = recipients.iter().collect();
-    let done = rewrap(&target, &key, origin, &recipients)?;
-    let own = key.public_key().id().ok();
-    let kept = recipients
-        .iter()
-        .any(|recipient| recipient.id().ok() == own);
-    if !kept {
+    let keep = |record: &RecipientRecord| kept.contains(&record.key);
+    let done = change_recipients(&target, &key, origin, &keep, &added)?;
+    let own = key.public_key().id().map_err(unencodable)?;
+    warn_if_out(context, &[own], &kept, &added);
+    let (before, after) = (done.before, done.after);
+    context.printer.done(&format!(
+        "rewrapped {}: {before} recipients before, {after} now",
+        input.display()
+    ));
+    Ok(json!({
+        "schema": "casemate.rewrapped/1",
+        "artifact": input,
+        "recipients_before": before,
+        "recipients_after": after,
+        "artifact_bytes": done.artifact_len,
+    }))
+}
+
+fn rewrap_folder(
+    context: &Context<'_>,
+    keyring: &mut Keyring<'_>,
+    options: &RewrapOptions,
+    input: &Path,
+    wanted: &Wanted,
+) -> Result<Value, Fault> {
+    let keys = keyring.openers()?;
+    let (named, unchecked) = (
+        options.trust.signer.as_deref(),
+        options.allow_unknown_signer,
+    );
+    let folder = directory::open_folder(context, keyring, input, &keys, named, unchecked)?;
+    let (kept, added) = split(context, folder.artifact(), wanted)?;
+    let before = folder.artifact().recipients().len();
+    let files = folder.manifest().files.len().saturating_add(1);
+    let bar = progress::bar(files as u64, "rewrapping");
+    let done = rewrap_directory(folder, &keys, &kept, &added, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    let mut own = Vec::new();
+    for key in &keys {
+        own.push(key.public_key().id().map_err(unencodable)?);
+    }
+    warn_if_out(context, &own, &kept, &added);
+    let after = kept.len().saturating_add(added.len());
+    let (changed, skipped) = (done.changed, done.skipped);
+    context.printer.done(&format!(
+        "rewrapped {}: {before} recipients before, {after} now; {changed} artifacts changed, {skipped} had them already",
+        input.display()
+    ));
+    Ok(json!({
+        "schema": "casemate.rewrapped-directory/1",
+        "directory": input,
+        "recipients_before": before,
+        "recipients_after": after,
+        "changed": changed,
+        "skipped": skipped,
+    }))
+}
+
+/// Who of the present recipients stays, and who comes.
+fn split<'w, R: ReadAt>(
+    context: &Context<'_>,
+    artifact: &Artifact<R>,
+    wanted: &'w Wanted,
+) -> Result<(Vec<KeyId>, Vec<&'w KemPublicKey>), Fault> {
+    let policy = context.policy()?;
+    let present = artifact.recipients();
+    for id in &wanted.removed {
+        if !present.iter().any(|record| record.key == *id) {
+            return Err(Fault::new(
+                Outcome::Usage,
+                format!("key {id} is no recipient, so it cannot be removed"),
+            )
+            .hint("`casemate inspect` lists the recipients"));
+        }
+    }
+    let mut kept = Vec::new();
+    for record in present {
+        if wanted.keep && !wanted.removed.contains(&record.key) {
+            policy.check_kem(record.suite)?;
+            kept.push(record.key);
+        }
+    }
+    let added = wanted.added.iter();
+    let added: Vec<_> = added
+        .filter(|key| !key.id().is_ok_and(|id| kept.contains(&id)))
+        .collect();
+    Ok((kept, added))
+}
+
+/// Warns if none of the caller's own keys opens it any more.
+fn warn_if_out(context: &Context<'_>, own: &[KeyId], kept: &[KeyId], added: &[&KemPublicKey]) {
+    let added: Vec<_> = added.iter().filter_map(|key| key.id().ok()).collect();
+    if !own.iter().any(|id| kept.contains(id) || added.contains(id)) {
         context
             .printer
             .warning("the key that opened it is no recipient any more");
     }
-    let json = json!({
-        "schema": "casemate.rewrapped/1",
-        "artifact": options.input,
-        "recipients_before": done.before,
-        "recipients_after": done.after,
-        "artifact_bytes": done.artifact_len,
-    });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
-    let (before, after) = (done.before, done.after);
-    context.printer.done(&format!(
-        "rewrapped {}: {before} recipients before, {after} now",
-        options.input.display()
-    ));
-    Ok(())
+}
+
+fn unencodable<E>(_: E) -> Fault {
+    Fault::usage("the key cannot be encoded")
 }

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use casemate_crypto::signature::SigningKey;
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
     Private, SealOptions as Sealing, SegmentSize,
@@ -15,6 +16,7 @@ use casemate_seal::{
 };
 use serde_json::json;
 
+use super::directory;
 use crate::{
     args::SealOptions,
     context::{Context, Keyring},
@@ -28,21 +30,21 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         .output
         .clone()
         .unwrap_or_else(|| with_suffix(&options.input));
+    if options.input.is_dir() {
+        return directory::seal(context, options, &output);
+    }
+    if options.since.is_some() || !options.exclude.is_empty() || options.follow_links {
+        return Err(Fault::usage(format!(
+            "{} is no folder: --since, --exclude and --follow-links are for folders",
+            options.input.display()
+        )));
+    }
     let segment_size = parse_size(&options.segment_size)?;
     let private = private_of(options)?;
     let source = open_regular(&options.input)?;
     let mut keyring = Keyring::new(context);
     let recipients = keyring.recipients(&options.to)?;
-    let signer = options
-        .sign
-        .as_deref()
-        .map(|named| keyring.signer(named))
-        .transpose()?;
-    if signer.is_none() {
-        context
-            .printer
-            .warning("not signed: nobody will be able to tell who sealed this; pass --sign KEY");
-    }
+    let signer = signer(context, &mut keyring, options)?;
 
     let existing = if options.force {
         Existing::Replace
@@ -92,8 +94,26 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     Ok(())
 }
 
+/// The key that signs, or a warning that nobody does.
+pub(super) fn signer(
+    context: &Context<'_>,
+    keyring: &mut Keyring<'_>,
+    options: &SealOptions,
+) -> Result<Option<SigningKey>, Fault> {
+    let named = options.sign.as_deref();
+    let signer = named.map(|named| keyring.signer(named)).transpose()?;
+    if signer.is_none() {
+        context
+            .printer
+            .warning("not signed: nobody will be able to tell who sealed this; pass --sign KEY");
+    }
+    Ok(signer)
+}
+
 fn with_suffix(input: &Path) -> PathBuf {
-    let mut name = OsString::from(input);
+    // Without the slash that a completed folder name ends in.
+    let plain: PathBuf = input.components().collect();
+    let mut name = OsString::from(plain);
     name.push(".sealed");
     name.into()
 }
@@ -132,7 +152,7 @@ fn private_of(options: &SealOptions) -> Result<Private, Fault> {
 }
 
 /// Reads `65536`, `64k` or `1m`.
-fn parse_size(text: &str) -> Result<SegmentSize, Fault> {
+pub(super) fn parse_size(text: &str) -> Result<SegmentSize, Fault> {
     let lower = text.to_ascii_lowercase();
     let (digits, shift) = match lower.strip_suffix('k') {
         Some(digits) => (digits, 10),

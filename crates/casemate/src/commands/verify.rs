@@ -3,7 +3,7 @@
 use casemate_seal::{Artifact, file};
 use serde_json::json;
 
-use super::open::note_leftover;
+use super::{directory, open::note_leftover};
 use crate::{
     args::VerifyOptions,
     context::{Context, Keyring},
@@ -12,6 +12,14 @@ use crate::{
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), Fault> {
+    if options.input.is_dir() {
+        return directory::verify(context, options);
+    }
+    if options.min_revision.is_some() {
+        return Err(Fault::usage(
+            "--min-revision is for folders: a single file has no revision",
+        ));
+    }
     let signer = Keyring::new(context).verifier(&options.signer)?;
     let source = file::open_shared(&options.input)
         .map_err(|error| Fault::file("open", &options.input, error))?;

@@ -186,7 +186,7 @@ fn wrong_use_is_told_apart_from_missing_files() {
         "cannot read missing",
     );
     house.refused(
-        &["seal", "home", "--to", "alice"],
+        &["seal", "/dev/null", "--to", "alice"],
         2,
         "is not a regular file",
     );

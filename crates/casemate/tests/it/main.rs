@@ -5,6 +5,7 @@
 mod age;
 mod artifacts;
 mod bench;
+mod folders;
 mod keys;
 mod kill;
 mod suites;

@@ -1,0 +1,293 @@
+//! What `seal`, `open`, `verify` and `inspect` do with a folder.
+
+use std::{fmt::Write as _, path::Path};
+
+use casemate_crypto::kem::KemPrivateKey;
+use casemate_gateway::unix_seconds;
+use casemate_seal::{
+    Origin,
+    directory::{
+        DirectoryOptions, Links, SealedDirectory, Since, SourceFile, is_sealed_directory,
+        list_source, read_manifest, seal_directory, unfinished_rewrap,
+    },
+    file::Existing,
+};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use serde_json::{Value, json};
+
+use super::{open, seal};
+use crate::{
+    args::{OpenOptions, SealOptions, VerifyOptions},
+    context::{Context, Keyring},
+    fault::{Fault, Outcome},
+    printer::bytes_text,
+    progress,
+};
+
+/// Patterns that the folder itself brings.
+const IGNORE_FILE: &str = ".casemateignore";
+
+pub(crate) fn seal(
+    context: &Context<'_>,
+    options: &SealOptions,
+    output: &Path,
+) -> Result<(), Fault> {
+    let files = source_files(options)?;
+    let mut keyring = Keyring::new(context);
+    let recipients = keyring.recipients(&options.to)?;
+    let recipients: Vec<_> = recipients.iter().collect();
+    let signer = seal::signer(context, &mut keyring, options)?;
+    let keys = match options.since {
+        Some(_) => keyring.openers()?,
+        None => Vec::new(),
+    };
+    let before = match &options.since {
+        Some(root) => Some(open_folder(
+            context,
+            &mut keyring,
+            root,
+            &keys,
+            None,
+            false,
+        )?),
+        None => None,
+    };
+    let sealing = DirectoryOptions {
+        recipients: &recipients,
+        signer: signer.as_ref(),
+        segment_size: seal::parse_size(&options.segment_size)?,
+        hash: context.policy()?.hash().into(),
+        created: unix_seconds(),
+        content_type: |_| "application/octet-stream",
+        since: before.as_ref().map(|directory| Since {
+            directory,
+            keys: &keys,
+        }),
+    };
+    let total = files
+        .iter()
+        .fold(0_u64, |sum, file| sum.saturating_add(file.len));
+    let bar = progress::bar(total, "sealing");
+    let existing = existing(options.force);
+    let sealed = seal_directory(&files, output, existing, &sealing, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+
+    let manifest = &sealed.manifest;
+    let json = json!({
+        "schema": "casemate.sealed-directory/1",
+        "directory": output,
+        "id": manifest.id.to_string(),
+        "revision": manifest.revision,
+        "files": manifest.files.len(),
+        "unchanged": sealed.unchanged,
+        "content_bytes": manifest.content_len(),
+        "artifact_bytes": sealed.artifact_len,
+        "recipients": recipients.len(),
+        "signed": signer.is_some(),
+    });
+    if context.printer.is_json() {
+        context.printer.data(&json, "");
+    }
+    let (files, unchanged) = (manifest.files.len(), sealed.unchanged);
+    let (content, revision) = (bytes_text(manifest.content_len()), manifest.revision);
+    let output = output.display();
+    context.printer.done(&format!(
+        "sealed {files} files, {content}, to {output} (revision {revision}, {unchanged} unchanged)"
+    ));
+    Ok(())
+}
+
+/// What to seal, by the folder's own patterns and the user's.
+fn source_files(options: &SealOptions) -> Result<Vec<SourceFile>, Fault> {
+    if !options.metadata.is_empty() {
+        return Err(Fault::usage("--metadata is for single files"));
+    }
+    if is_sealed_directory(&options.input) {
+        let shown = options.input.display();
+        return Err(Fault::usage(format!("{shown} is sealed already"))
+            .hint("`casemate rewrap` changes its recipients"));
+    }
+    let excluded = patterns(&options.input, &options.exclude)?;
+    let links = if options.follow_links {
+        Links::Follow
+    } else {
+        Links::Refuse
+    };
+    Ok(list_source(&options.input, links, &|path, is_dir| {
+        path != Path::new(IGNORE_FILE) && !excluded.matched(path, is_dir).is_ignore()
+    })?)
+}
+
+pub(crate) fn open(
+    context: &Context<'_>,
+    options: &OpenOptions,
+    output: &Path,
+) -> Result<(), Fault> {
+    if output == Path::new("-") {
+        return Err(Fault::usage("a folder cannot go to standard output")
+            .hint("open one file of it, or say where to write with -o DIR"));
+    }
+    let mut keyring = Keyring::new(context);
+    let keys = keyring.openers()?;
+    let (named, unchecked) = (
+        options.trust.signer.as_deref(),
+        options.allow_unknown_signer,
+    );
+    let directory = open_folder(
+        context,
+        &mut keyring,
+        &options.input,
+        &keys,
+        named,
+        unchecked,
+    )?;
+    if let Some(minimum) = options.min_revision {
+        directory.require_revision(minimum)?;
+    }
+    let manifest = directory.manifest();
+    let bar = progress::bar(manifest.content_len(), "opening");
+    directory.copy_to(output, existing(options.force), &keys, &|n| bar.inc(n))?;
+    bar.finish_and_clear();
+    let json = json!({
+        "schema": "casemate.opened-directory/1",
+        "output": output,
+        "id": manifest.id.to_string(),
+        "revision": manifest.revision,
+        "files": manifest.files.len(),
+        "content_bytes": manifest.content_len(),
+        "origin_checked": !unchecked,
+    });
+    if context.printer.is_json() {
+        context.printer.data(&json, "");
+    }
+    let (files, content) = (manifest.files.len(), bytes_text(manifest.content_len()));
+    let shown = output.display();
+    let text = format!("opened {files} files, {content}, to {shown}");
+    context.printer.done(&text);
+    Ok(())
+}
+
+/// Checks the manifest, the list of files, and every segment of each file against the manifest.
+pub(crate) fn verify(context: &Context<'_>, options: &VerifyOptions) -> Result<(), Fault> {
+    let mut keyring = Keyring::new(context);
+    let signer = keyring.verifier(&options.signer)?;
+    let keys = keyring.openers()?;
+    let named = Some(options.signer.as_str());
+    let directory = open_folder(context, &mut keyring, &options.input, &keys, named, false)?;
+    if let Some(minimum) = options.min_revision {
+        directory.require_revision(minimum)?;
+    }
+    let manifest = directory.manifest();
+    let bar = progress::bar(manifest.content_len(), "verifying");
+    directory.verify_files(&|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    let id = signer
+        .id()
+        .map_err(|_| Fault::usage("the signer's key cannot be encoded"))?;
+    let json = json!({
+        "schema": "casemate.verified-directory/1",
+        "directory": options.input,
+        "id": manifest.id.to_string(),
+        "revision": manifest.revision,
+        "files": manifest.files.len(),
+        "signer": id.to_hex(),
+        "suite": signer.suite().name,
+    });
+    let text = format!(
+        "verified {}: revision {} signed by {id} ({}), {} files, all there and intact",
+        options.input.display(),
+        manifest.revision,
+        signer.suite().name,
+        manifest.files.len()
+    );
+    context.printer.data(&json, &text);
+    Ok(())
+}
+
+/// The list of files, for who has a key; without one the caller shows the manifest's artifact only.
+pub(crate) fn listing(context: &Context<'_>, root: &Path) -> Result<(Value, String), Fault> {
+    let mut keyring = Keyring::new(context);
+    let keys = keyring.openers()?;
+    // Whether the signer is trusted is `verify`'s question; the listing says that nobody asked.
+    let directory = SealedDirectory::open(root, read_manifest(root)?, &keys, Origin::Unchecked)?;
+    let manifest = directory.manifest();
+    let files: Vec<_> = manifest
+        .files
+        .iter()
+        .map(|file| json!({ "path": file.path.as_str(), "content_bytes": file.content_len, "id": file.id.to_string() }))
+        .collect();
+    let json =
+        json!({ "id": manifest.id.to_string(), "revision": manifest.revision, "files": files });
+    let mut text = format!(
+        "\ndirectory   {}\nrevision    {}\nfiles       {}, {}",
+        manifest.id,
+        manifest.revision,
+        manifest.files.len(),
+        bytes_text(manifest.content_len())
+    );
+    for file in &manifest.files {
+        let len = bytes_text(file.content_len);
+        _ = write!(text, "\n            {} {len}", file.path);
+    }
+    Ok((json, text))
+}
+
+/// Opens the manifest under the signer that must have signed it.
+pub(super) fn open_folder(
+    context: &Context<'_>,
+    keyring: &mut Keyring<'_>,
+    root: &Path,
+    keys: &[KemPrivateKey],
+    named: Option<&str>,
+    unchecked: bool,
+) -> Result<SealedDirectory, Fault> {
+    if !is_sealed_directory(root) {
+        let message = format!("{} is not a sealed folder", root.display());
+        return Err(Fault::new(Outcome::No, message)
+            .hint("it has no manifest.casemate; `casemate seal` makes one"));
+    }
+    note_unfinished(context, root);
+    let artifact = read_manifest(root)?;
+    open::note_leftover(context, &artifact);
+    let signer = open::signer(context, keyring, &artifact, named, unchecked)?;
+    let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
+    Ok(SealedDirectory::open(root, artifact, keys, origin)?)
+}
+
+fn note_unfinished(context: &Context<'_>, root: &Path) {
+    if let Ok(Some(wanted)) = unfinished_rewrap(root) {
+        let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
+        let text = format!(
+            "a change of recipients to {} was not finished; run `casemate rewrap` again",
+            wanted.join(", ")
+        );
+        context.printer.note(&text);
+    }
+}
+
+fn patterns(root: &Path, exclude: &[String]) -> Result<Gitignore, Fault> {
+    // Paths are given below the folder, so the patterns are relative to nothing else.
+    let mut builder = GitignoreBuilder::new("");
+    let file = root.join(IGNORE_FILE);
+    if file.is_file()
+        && let Some(error) = builder.add(&file)
+    {
+        return Err(Fault::from_error(Outcome::Usage, error));
+    }
+    for pattern in exclude {
+        builder.add_line(None, pattern).map_err(|error| {
+            Fault::from_error(Outcome::Usage, error).hint("patterns are written as in `.gitignore`")
+        })?;
+    }
+    builder
+        .build()
+        .map_err(|error| Fault::from_error(Outcome::Usage, error))
+}
+
+const fn existing(force: bool) -> Existing {
+    if force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    }
+}

@@ -1,0 +1,211 @@
+//! `seal`, `open`, `verify`, `inspect` and `rewrap` on folders.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::House;
+
+/// A model folder with a cache that nobody wants and a link into it.
+fn model() -> House {
+    let house = House::with_keys();
+    fs::create_dir_all(house.path("m/.cache")).unwrap();
+    fs::create_dir_all(house.path("m/onnx")).unwrap();
+    house.write("m/config.json", b"{\"layers\": 2}");
+    house.write("m/model.safetensors", &vec![7; 200_000]);
+    house.write("m/onnx/model.onnx", &vec![9; 70_000]);
+    house.write("m/.cache/lock", b"x");
+    house.write("m/notes.tmp", b"x");
+    house.write("m/.casemateignore", b"*.tmp\n");
+    house
+}
+
+const SEAL: [&str; 8] = [
+    "seal",
+    "m",
+    "--to",
+    "alice",
+    "--sign",
+    "publisher",
+    "--exclude",
+    ".cache/",
+];
+
+fn json(house: &House, arguments: &[&str]) -> Value {
+    let arguments = [arguments, &["--json"]].concat();
+    serde_json::from_str(&house.ok(&arguments)).unwrap()
+}
+
+#[test]
+fn a_folder_is_sealed_listed_verified_opened_and_rewrapped() {
+    let house = model();
+    let sealed = json(&house, &SEAL);
+    assert_eq!(sealed["schema"], "casemate.sealed-directory/1");
+    assert_eq!(
+        (&sealed["files"], &sealed["revision"]),
+        (&3.into(), &1.into())
+    );
+    let seen = json(&house, &["inspect", "m.sealed"]);
+    let files = seen["directory"]["files"].as_array().unwrap();
+    let paths: Vec<_> = files
+        .iter()
+        .map(|file| file["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        paths,
+        ["config.json", "model.safetensors", "onnx/model.onnx"]
+    );
+    house.ok(&["verify", "m.sealed", "--signer", "publisher"]);
+    house.ok(&["open", "m.sealed/", "-o", "copy"]);
+    for path in paths {
+        assert_eq!(
+            house.read(&format!("copy/{path}")),
+            house.read(&format!("m/{path}"))
+        );
+    }
+    assert!(!house.path("copy/notes.tmp").exists() && !house.path("copy/.cache").exists());
+    // One file alone, as any other artifact.
+    house.ok(&["open", "m.sealed/config.json.sealed", "-o", "config"]);
+    assert_eq!(house.read("config"), house.read("m/config.json"));
+
+    let done = json(&house, &["rewrap", "m.sealed", "--add", "bob"]);
+    assert_eq!(
+        (&done["changed"], &done["recipients_after"]),
+        (&4.into(), &2.into())
+    );
+    let done = json(&house, &["rewrap", "m.sealed", "--add", "bob"]);
+    assert_eq!((&done["changed"], &done["skipped"]), (&0.into(), &4.into()));
+    house.ok(&["rewrap", "m.sealed", "--remove", "alice"]);
+    house.ok(&["verify", "m.sealed", "--signer", "publisher"]);
+    let refused = house.run(&["rewrap", "m.sealed", "--remove", "alice"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("is no recipient"), "{}", refused.err);
+}
+
+#[test]
+fn the_next_version_takes_over_what_did_not_change() {
+    let house = model();
+    house.ok(&SEAL);
+    house.write("m/config.json", b"{\"layers\": 3}");
+    let next = [&SEAL[..], &["--since", "m.sealed", "-o", "next"]].concat();
+    let sealed = json(&house, &next);
+    assert_eq!(
+        (&sealed["unchanged"], &sealed["revision"]),
+        (&2.into(), &2.into())
+    );
+    house.ok(&[
+        "verify",
+        "next",
+        "--signer",
+        "publisher",
+        "--min-revision",
+        "2",
+    ]);
+    let refused = house.run(&["open", "m.sealed", "-o", "old", "--min-revision", "2"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("revision 1 is older"),
+        "{}",
+        refused.err
+    );
+    assert!(!house.path("old").exists());
+
+    // In the place of the version before, in one step.
+    let again = [&SEAL[..], &["--since", "next", "-o", "next", "--force"]].concat();
+    assert_eq!(json(&house, &again)["revision"], 3);
+    house.ok(&[
+        "verify",
+        "next",
+        "--signer",
+        "publisher",
+        "--min-revision",
+        "3",
+    ]);
+    let left = fs::read_dir(house.directory.path()).unwrap();
+    let hidden: Vec<_> = left
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains(".part"))
+        .collect();
+    assert_eq!(hidden, Vec::<String>::new());
+}
+
+#[test]
+fn a_folder_that_was_changed_is_refused_with_its_reason_and_code() {
+    let house = model();
+    house.ok(&SEAL);
+    let verify = || house.run(&["verify", "m.sealed", "--signer", "publisher"]);
+    house.write("m.sealed/extra.bin", b"x");
+    let refused = verify();
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("extra.bin does not belong"),
+        "{}",
+        refused.err
+    );
+    fs::remove_file(house.path("m.sealed/extra.bin")).unwrap();
+    assert_eq!(verify().code, 0);
+
+    let shard = house.path("m.sealed/model.safetensors.sealed");
+    let mut bytes = fs::read(&shard).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&shard, bytes).unwrap();
+    let refused = verify();
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("model.safetensors: "),
+        "{}",
+        refused.err
+    );
+    let refused = house.run(&["open", "m.sealed", "-o", "copy"]);
+    assert_eq!(refused.code, 1);
+    assert!(!house.path("copy").exists());
+}
+
+#[test]
+fn wrong_use_is_named() {
+    let house = model();
+    std::os::unix::fs::symlink("config.json", house.path("m/link.json")).unwrap();
+    let refused = house.run(&SEAL);
+    assert!(refused.err.contains("--follow-links"), "{}", refused.err);
+    let followed = [&SEAL[..], &["--follow-links"]].concat();
+    assert_eq!(json(&house, &followed)["files"], 4);
+    for (arguments, expected) in [
+        (
+            &["seal", "m.sealed", "--to", "alice"][..],
+            "is sealed already",
+        ),
+        (&["open", "m", "-o", "x"], "is not a sealed folder"),
+        (
+            &["open", "m.sealed", "-o", "-"],
+            "cannot go to standard output",
+        ),
+        (
+            &[
+                "seal",
+                "m/config.json",
+                "--to",
+                "alice",
+                "--since",
+                "m.sealed",
+            ],
+            "is no folder",
+        ),
+        (
+            &["seal", "m", "--to", "alice", "--exclude", "*"],
+            "no file to seal",
+        ),
+        (&["rewrap", "m.sealed"], "--to"),
+        (
+            &["rewrap", "m.sealed", "--to", "bob", "--add", "bob"],
+            "cannot be used with",
+        ),
+    ] {
+        let refused = house.run(arguments);
+        assert!(refused.code > 0, "{arguments:?}");
+        assert!(
+            refused.err.contains(expected),
+            "{arguments:?}: {}",
+            refused.err
+        );
+    }
+}
