@@ -1,24 +1,21 @@
 //! Reading, verifying and opening.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::{fmt, sync::Arc};
 
 use casemate_crypto::{
     Purpose, Secret, hpke::HpkeSuite, kem::KemPrivateKey, signature::VerifyingKey,
 };
-use fast_floe::{Header as FloeHeader, low_level::SharedDecryptionContext};
+use fast_floe::Header as FloeHeader;
 use zeroize::Zeroizing;
 
 use crate::{
-    Progress, ReadAt, WriteAt, body,
+    Opened, Progress, ReadAt, body,
     error::{Malformed, OpenError},
     footer,
     layout::FLOE_HEADER_LEN,
     limits::GAP_BYTES_MAX,
-    parallel::{self, Turn},
-    wire::{Header, Private, RecipientRecord, SignatureRecord, Tail, open_private},
+    parallel,
+    wire::{Header, RecipientRecord, SignatureRecord, Tail, open_private},
     writer::private_aad,
 };
 
@@ -195,7 +192,7 @@ impl<R: ReadAt> Artifact<R> {
             artifact: self.clone(),
             artifact_key,
             context,
-            private: Private::default(),
+            private: crate::Private::default(),
         })
     }
 
@@ -217,7 +214,7 @@ impl<R: ReadAt> Artifact<R> {
     }
 
     /// Reads segment `index` into `buffer`, checks its hash, and returns its content length.
-    fn load_segment(&self, index: u64, buffer: &mut Vec<u8>) -> Result<u64, OpenError> {
+    pub(crate) fn load_segment(&self, index: u64, buffer: &mut Vec<u8>) -> Result<u64, OpenError> {
         let layout = &self.0.header.layout;
         let damaged = OpenError::SegmentHash { segment: index };
         let Some(segment) = layout.floe_segment(index) else {
@@ -260,149 +257,5 @@ impl<R> fmt::Debug for Artifact<R> {
         f.debug_struct("Artifact")
             .field("header", &self.0.header)
             .finish_non_exhaustive()
-    }
-}
-
-/// An artifact whose key is known; segments are checked and decrypted as they are asked for.
-pub struct Opened<R> {
-    artifact: Artifact<R>,
-    artifact_key: Secret<32>,
-    context: SharedDecryptionContext,
-    private: Private,
-}
-
-impl<R: ReadAt> Opened<R> {
-    /// What only recipients may read beside the content.
-    pub const fn private(&self) -> &Private {
-        &self.private
-    }
-
-    /// Length of the content, in bytes.
-    pub fn content_len(&self) -> u64 {
-        self.artifact.0.header.content_len()
-    }
-
-    pub(crate) const fn artifact_key(&self) -> &Secret<32> {
-        &self.artifact_key
-    }
-
-    /// Checks and decrypts every segment, and hands it to `job` with its content offset.
-    fn for_each_segment(
-        &self,
-        progress: Progress<'_>,
-        job: impl Fn(u64, &[u8]) -> Result<(), OpenError> + Sync,
-    ) -> Result<(), OpenError> {
-        let layout = &self.artifact.0.header.layout;
-        parallel::for_each(
-            layout.segments(),
-            || (self.context.fork(), Zeroizing::new(Vec::new())),
-            |(floe, buffer), index| {
-                self.artifact.load_segment(index, buffer)?;
-                let segment = layout.floe_segment(index).ok_or(OpenError::Rejected)?;
-                let content = floe
-                    .decrypt_segment_in_place_raw(buffer, segment)
-                    .map_err(|_| OpenError::Rejected)?;
-                job(layout.content_offset(index), content)?;
-                progress(content.len() as u64);
-                Ok(())
-            },
-        )
-    }
-
-    /// Writes the whole content to `sink`, each segment only after its hash and tag were checked.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::SegmentHash`], [`OpenError::Rejected`] or [`OpenError::Io`]. Segments written until then are genuine, the
-    /// content is not complete.
-    pub fn copy_to(&self, sink: &impl WriteAt, progress: Progress<'_>) -> Result<(), OpenError> {
-        let turn = Turn::default();
-        self.for_each_segment(progress, |offset, content| {
-            turn.take(|| sink.write_all_at(content, offset))
-                .map_err(OpenError::io("writing the content"))
-        })
-    }
-
-    /// Decrypts the whole content into memory.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::copy_to`], and [`OpenError::Limit`] if the content is longer than `limit` bytes.
-    pub fn read_all(
-        &self,
-        limit: u64,
-        progress: Progress<'_>,
-    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let actual = self.content_len();
-        let len = usize::try_from(actual).ok().filter(|_| actual <= limit);
-        let len = len.ok_or(OpenError::Limit {
-            what: "content length",
-            actual,
-            limit,
-        })?;
-        let segment_len = self.artifact.0.header.segment_size().bytes() as usize;
-        let mut content = Zeroizing::new(vec![0; len]);
-        let slots: Vec<_> = content.chunks_mut(segment_len).map(Mutex::new).collect();
-        self.for_each_segment(progress, |offset, plaintext| {
-            let slot = usize::try_from(offset)
-                .ok()
-                .and_then(|at| slots.get(at.checked_div(segment_len)?));
-            match slot.map(Mutex::lock) {
-                Some(Ok(mut slot)) => slot.copy_from_slice(plaintext),
-                // Empty content has one segment and no slot.
-                _ if plaintext.is_empty() => {}
-                _ => return Err(OpenError::Rejected),
-            }
-            Ok(())
-        })?;
-        drop(slots);
-        Ok(content)
-    }
-
-    /// Decrypts `out.len()` bytes of content from `offset`, touching only the segments that hold them.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::copy_to`], and [`OpenError::Limit`] if the range ends after the content.
-    pub fn read_at(&self, out: &mut [u8], offset: u64) -> Result<(), OpenError> {
-        let limit = self.content_len();
-        let end = offset.saturating_add(out.len() as u64);
-        if end > limit {
-            return Err(OpenError::Limit {
-                what: "end of the range",
-                actual: end,
-                limit,
-            });
-        }
-        let layout = &self.artifact.0.header.layout;
-        let segment_len = u64::from(layout.segment_size().bytes());
-        let (mut floe, mut buffer) = (self.context.fork(), Zeroizing::new(Vec::new()));
-        let mut rest = out;
-        let mut at = offset;
-        while !rest.is_empty() {
-            let index = at.checked_div(segment_len).ok_or(OpenError::Rejected)?;
-            self.artifact.load_segment(index, &mut buffer)?;
-            let segment = layout.floe_segment(index).ok_or(OpenError::Rejected)?;
-            let content = floe
-                .decrypt_segment_in_place_raw(&mut buffer, segment)
-                .map_err(|_| OpenError::Rejected)?;
-            let skip = usize::try_from(at.saturating_sub(layout.content_offset(index)));
-            let found = skip
-                .ok()
-                .and_then(|skip| content.get(skip..))
-                .ok_or(OpenError::Rejected)?;
-            let take = found.len().min(rest.len());
-            let (to, after) = rest.split_at_mut(take);
-            to.copy_from_slice(found.get(..take).ok_or(OpenError::Rejected)?);
-            rest = after;
-            at = at.saturating_add(take as u64);
-        }
-        Ok(())
-    }
-}
-
-impl<R> fmt::Debug for Opened<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Opened(..)")
     }
 }

@@ -245,3 +245,54 @@ impl OutsidePolicy {
         verdict
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn step(ruling: Ruling, after: Option<Date>) -> Rule {
+        Rule {
+            field: Field::Both,
+            subject: Subject::EveryClassical,
+            step: Step {
+                ruling,
+                after,
+                note: "",
+                source: "",
+                evidence: Evidence::Own,
+            },
+        }
+    }
+
+    const fn day(year: u16) -> Option<Date> {
+        Some(Date {
+            year,
+            month: 1,
+            day: 1,
+        })
+    }
+
+    #[test]
+    fn a_ruling_that_changes_nothing_any_more_is_left_out() {
+        const RULES: &[Rule] = &[
+            step(Ruling::Disallowed, day(2035)),
+            step(Ruling::Deprecated, day(2030)),
+            step(Ruling::Deprecated, None),
+            step(Ruling::Acceptable, None),
+        ];
+        let policy = OutsidePolicy {
+            id: "test",
+            title: "",
+            document: "",
+            rules: RULES,
+        };
+        let verdict = policy.verdict(Algorithm::by_name("rsa-2048-oaep").unwrap());
+        let steps: Vec<_> = verdict.steps.iter().map(|s| (s.ruling, s.after)).collect();
+        let expected = [(Ruling::Deprecated, None), (Ruling::Disallowed, day(2035))];
+        assert_eq!(steps, expected);
+        assert_eq!(
+            (verdict.ruling, verdict.after),
+            (Ruling::Disallowed, day(2035))
+        );
+    }
+}

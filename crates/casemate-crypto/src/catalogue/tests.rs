@@ -58,7 +58,7 @@ fn each_suite_is_there_once_and_protects_and_nothing_else_does() {
 /// Scripts match on these words in `casemate suites --json`.
 #[test]
 fn words_of_the_report_stay() {
-    use {Family as F, Standing as G, Status as S, Usage as U};
+    use {Evidence as E, Family as F, Ruling as R, Standing as G, Status as S, Usage as U};
     let usages = [U::Kem, U::KeyAgreement, U::Encryption, U::Signature].map(U::as_str);
     assert_eq!(usages, ["kem", "key agreement", "encryption", "signature"]);
     let families = [
@@ -87,6 +87,27 @@ fn words_of_the_report_stay() {
     );
     let standings = [G::Preferred, G::Allowed, G::NotAllowed].map(G::as_str);
     assert_eq!(standings, ["preferred", "allowed", "not allowed"]);
+    let mild = [
+        R::NotAddressed,
+        R::Acceptable,
+        R::WhereNeeded,
+        R::HybridOnly,
+    ]
+    .map(R::as_str);
+    let words = [
+        "not addressed",
+        "acceptable",
+        "only where a protocol needs it",
+        "hybrid only",
+    ];
+    assert_eq!(mild, words);
+    let strict = [R::Deprecated, R::Disallowed, R::Blocked].map(R::as_str);
+    assert_eq!(strict, ["deprecated", "disallowed", "blocked"]);
+    let evidence = [E::Secondary, E::General, E::Own].map(E::as_str);
+    assert_eq!(
+        evidence,
+        ["secondary source", "general knowledge", "Casemate"]
+    );
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl SealedDirectory {
     pub fn open(
         root: &Path,
         artifact: Artifact<File>,
-        keys: &[KemPrivateKey],
+        keys: &[&KemPrivateKey],
         origin: Origin<'_>,
     ) -> Result<Self, DirectoryError> {
         let failed = || DirectoryError::open(MANIFEST_NAME);
@@ -124,7 +124,7 @@ impl SealedDirectory {
     pub fn open_file(
         &self,
         entry: &FileEntry,
-        keys: &[KemPrivateKey],
+        keys: &[&KemPrivateKey],
     ) -> Result<Opened<File>, DirectoryError> {
         let failed = || DirectoryError::open(entry.path.as_str());
         let artifact = self.read(entry)?;
@@ -156,7 +156,7 @@ impl SealedDirectory {
         &self,
         destination: &Path,
         existing: Existing,
-        keys: &[KemPrivateKey],
+        keys: &[&KemPrivateKey],
         progress: Progress<'_>,
     ) -> Result<(), DirectoryError> {
         let stage = StagedDirectory::create(destination, Access::Owner, existing)
@@ -170,7 +170,7 @@ impl SealedDirectory {
     fn copy_into(
         &self,
         stage: &StagedDirectory,
-        keys: &[KemPrivateKey],
+        keys: &[&KemPrivateKey],
         progress: Progress<'_>,
     ) -> Result<(), DirectoryError> {
         for entry in &self.manifest.files {
@@ -217,7 +217,7 @@ pub(crate) fn check_version<R: ReadAt>(
 /// The first of `keys` to which the artifact is sealed.
 pub(crate) fn key_for<'k, R: ReadAt>(
     artifact: &Artifact<R>,
-    keys: &'k [KemPrivateKey],
+    keys: &[&'k KemPrivateKey],
 ) -> Result<&'k KemPrivateKey, OpenError> {
     let mut first = None;
     for key in keys {

@@ -40,7 +40,7 @@ pub struct RewrappedDirectory {
 /// [`DirectoryError`]; artifacts changed until then stay changed.
 pub fn rewrap_directory(
     directory: SealedDirectory,
-    keys: &[KemPrivateKey],
+    keys: &[&KemPrivateKey],
     keep: &[KeyId],
     added: &[&KemPublicKey],
     progress: &dyn Fn(),
@@ -96,7 +96,7 @@ pub fn rewrap_directory(
 
 /// What to make of each artifact.
 struct Change<'a> {
-    keys: &'a [KemPrivateKey],
+    keys: &'a [&'a KemPrivateKey],
     wanted: &'a [KeyId],
     added: &'a [&'a KemPublicKey],
 }

@@ -47,7 +47,7 @@ pub struct Since<'a> {
     /// The opened directory.
     pub directory: &'a SealedDirectory,
     /// Keys that open it.
-    pub keys: &'a [KemPrivateKey],
+    pub keys: &'a [&'a KemPrivateKey],
 }
 
 /// What was sealed.

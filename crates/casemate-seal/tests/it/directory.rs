@@ -18,7 +18,7 @@ use casemate_seal::{
 };
 use tempfile::TempDir;
 
-use crate::support::{KEM, OTHER_KEM, OTHER_SIGNER, SEGMENT, SIGNER, content, kem, other_kem};
+use crate::support::{KEM, OTHER_KEM, OTHER_SIGNER, SEGMENT, SIGNER, content};
 
 /// A model in the Hugging Face layout, small.
 struct Model {
@@ -58,7 +58,7 @@ impl Model {
         recipients: &[&KemPrivateKey],
     ) -> Result<SealedFiles, DirectoryError> {
         let files = list_source(&self.at("model"), Links::Refuse, &|_, _| true)?;
-        let keys = [kem()];
+        let keys = [&*KEM];
         let recipients: Vec<_> = recipients.iter().map(|key| key.public_key()).collect();
         let options = DirectoryOptions {
             recipients: &recipients,
@@ -79,14 +79,14 @@ impl Model {
         let root = self.at(name);
         let artifact = read_manifest(&root)?;
         let origin = Origin::SignedBy(SIGNER.verifying_key());
-        SealedDirectory::open(&root, artifact, &[kem()], origin)
+        SealedDirectory::open(&root, artifact, &[&*KEM], origin)
     }
 
     /// Opens, decrypts everything and says what came out.
     fn extract(&self, name: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>, DirectoryError> {
         let out = self.at("out");
         self.open(name)?
-            .copy_to(&out, Existing::Keep, &[kem()], &|_| ())?;
+            .copy_to(&out, Existing::Keep, &[&*KEM], &|_| ())?;
         let files = tree(&out);
         fs::remove_dir_all(&out).unwrap();
         Ok(files)
@@ -134,7 +134,7 @@ fn a_directory_comes_back_as_it_was_for_the_owner_only() {
     let out = model.at("private");
     let opened = model.open("sealed").unwrap();
     opened
-        .copy_to(&out, Existing::Keep, &[kem()], &|_| ())
+        .copy_to(&out, Existing::Keep, &[&*KEM], &|_| ())
         .unwrap();
     for path in [out.clone(), out.join("config.json")] {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
@@ -229,13 +229,13 @@ fn a_manifest_of_another_signer_or_for_another_key_is_refused() {
     let model = Model::new();
     model.seal("sealed");
     let root = model.at("sealed");
-    let open = |keys: &[KemPrivateKey], origin| {
+    let open = |keys: &[&KemPrivateKey], origin| {
         SealedDirectory::open(&root, read_manifest(&root).unwrap(), keys, origin)
             .map(|_| ())
             .unwrap_err()
     };
     let origin = Origin::SignedBy(OTHER_SIGNER.verifying_key());
-    let refused = open(&[kem()], origin);
+    let refused = open(&[&*KEM], origin);
     assert!(matches!(
         refused,
         DirectoryError::Open {
@@ -243,7 +243,7 @@ fn a_manifest_of_another_signer_or_for_another_key_is_refused() {
             ..
         }
     ));
-    let refused = open(&[other_kem()], Origin::Unchecked);
+    let refused = open(&[&*OTHER_KEM], Origin::Unchecked);
     assert!(matches!(
         refused,
         DirectoryError::Open {
@@ -257,7 +257,7 @@ fn a_manifest_of_another_signer_or_for_another_key_is_refused() {
         root.join("manifest.casemate"),
     )
     .unwrap();
-    let refused = open(&[kem()], Origin::Unchecked);
+    let refused = open(&[&*KEM], Origin::Unchecked);
     assert_eq!(
         refused.to_string(),
         "not a manifest: its content type is another one"
@@ -355,7 +355,7 @@ fn recipients_change_everywhere_and_again_after_an_interruption() {
     let (before, inode) = (body(shard), fs::metadata(root.join(shard)).unwrap().ino());
     let added = [OTHER_KEM.public_key()];
     let rewrap =
-        |keep: &[_], added: &[_]| rewrap_directory(open(), &[kem()], keep, added, &|| ()).unwrap();
+        |keep: &[_], added: &[_]| rewrap_directory(open(), &[&*KEM], keep, added, &|| ()).unwrap();
     let done = rewrap(&[keep], &added);
     assert_eq!((done.changed, done.skipped), (5, 0));
     for (path, bytes) in late.iter().zip(&old) {
@@ -370,7 +370,7 @@ fn recipients_change_everywhere_and_again_after_an_interruption() {
     assert_eq!(body(shard), before, "the content was touched");
     assert_eq!(fs::metadata(root.join(shard)).unwrap().ino(), inode);
 
-    let other = [other_kem()];
+    let other = [&*OTHER_KEM];
     let origin = Origin::SignedBy(SIGNER.verifying_key());
     let opened =
         SealedDirectory::open(&root, read_manifest(&root).unwrap(), &other, origin).unwrap();
@@ -395,7 +395,7 @@ fn a_planted_artifact_is_not_rewrapped_to_anyone() {
     fs::copy(model.at("other").join(name), model.at("sealed").join(name)).unwrap();
     let directory = model.open("sealed").unwrap();
     let added = [OTHER_KEM.public_key()];
-    let refused = rewrap_directory(directory, &[kem()], &[], &added, &|| ());
+    let refused = rewrap_directory(directory, &[&*KEM], &[], &added, &|| ());
     assert!(matches!(
         refused.unwrap_err(),
         DirectoryError::OtherVersion { .. }

@@ -2,47 +2,19 @@
 
 use std::sync::{LazyLock, Mutex};
 
-use casemate_crypto::{
-    SecretBytes,
-    encoding::PrivateKey,
-    kem::KemPrivateKey,
-    signature::SigningKey,
-    suite::{self, KemSuite},
-};
+use casemate_crypto::{kem::KemPrivateKey, signature::SigningKey, suite};
 use casemate_seal::{HashAlgorithm, Private, SealOptions, SegmentSize, seal};
 
-static KEM_FILE: LazyLock<SecretBytes> = LazyLock::new(|| key_file(&suite::MLKEM1024_P384));
-static OTHER_KEM_FILE: LazyLock<SecretBytes> = LazyLock::new(|| key_file(&suite::MLKEM768_X25519));
-pub(crate) static KEM: LazyLock<KemPrivateKey> = LazyLock::new(kem);
-pub(crate) static OTHER_KEM: LazyLock<KemPrivateKey> = LazyLock::new(other_kem);
+pub(crate) static KEM: LazyLock<KemPrivateKey> =
+    LazyLock::new(|| KemPrivateKey::generate(&suite::MLKEM1024_P384).unwrap());
+pub(crate) static OTHER_KEM: LazyLock<KemPrivateKey> =
+    LazyLock::new(|| KemPrivateKey::generate(&suite::MLKEM768_X25519).unwrap());
 pub(crate) static SIGNER: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate(&suite::MLDSA87_P384).unwrap());
 pub(crate) static OTHER_SIGNER: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate(&suite::MLDSA87_P384).unwrap());
 
 pub(crate) const SEGMENT: usize = 65_536;
-
-fn key_file(suite: &'static KemSuite) -> SecretBytes {
-    let key = KemPrivateKey::generate(suite).unwrap();
-    PrivateKey::Kem(key).to_pem().unwrap()
-}
-
-fn read(file: &SecretBytes) -> KemPrivateKey {
-    match PrivateKey::from_pem(file.expose()).unwrap() {
-        PrivateKey::Kem(key) => key,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Another instance of `KEM`, which cannot be cloned.
-pub(crate) fn kem() -> KemPrivateKey {
-    read(&KEM_FILE)
-}
-
-/// Another instance of `OTHER_KEM`.
-pub(crate) fn other_kem() -> KemPrivateKey {
-    read(&OTHER_KEM_FILE)
-}
 
 /// Content in which every segment differs.
 pub(crate) fn content(len: usize) -> Vec<u8> {

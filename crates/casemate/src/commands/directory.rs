@@ -37,10 +37,11 @@ pub(crate) fn seal(
     let recipients = keyring.recipients(&options.to)?;
     let recipients: Vec<_> = recipients.iter().collect();
     let signer = seal::signer(context, &mut keyring, options)?;
-    let keys = match options.since {
+    let owned = match options.since {
         Some(_) => keyring.openers()?,
         None => Vec::new(),
     };
+    let keys: Vec<_> = owned.iter().collect();
     let before = match &options.since {
         Some(root) => Some(open_folder(
             context,
@@ -128,7 +129,8 @@ pub(crate) fn open(
             .hint("open one file of it, or say where to write with -o DIR"));
     }
     let mut keyring = Keyring::new(context);
-    let keys = keyring.openers()?;
+    let owned = keyring.openers()?;
+    let keys: Vec<_> = owned.iter().collect();
     let (named, unchecked) = (
         options.trust.signer.as_deref(),
         options.allow_unknown_signer,
@@ -171,7 +173,8 @@ pub(crate) fn open(
 pub(crate) fn verify(context: &Context<'_>, options: &VerifyOptions) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
     let signer = keyring.verifier(&options.signer)?;
-    let keys = keyring.openers()?;
+    let owned = keyring.openers()?;
+    let keys: Vec<_> = owned.iter().collect();
     let named = Some(options.signer.as_str());
     let directory = open_folder(context, &mut keyring, &options.input, &keys, named, false)?;
     if let Some(minimum) = options.min_revision {
@@ -207,7 +210,8 @@ pub(crate) fn verify(context: &Context<'_>, options: &VerifyOptions) -> Result<(
 /// The list of files, for who has a key; without one the caller shows the manifest's artifact only.
 pub(crate) fn listing(context: &Context<'_>, root: &Path) -> Result<(Value, String), Fault> {
     let mut keyring = Keyring::new(context);
-    let keys = keyring.openers()?;
+    let owned = keyring.openers()?;
+    let keys: Vec<_> = owned.iter().collect();
     // Whether the signer is trusted is `verify`'s question; the listing says that nobody asked.
     let directory = SealedDirectory::open(root, read_manifest(root)?, &keys, Origin::Unchecked)?;
     let manifest = directory.manifest();
@@ -237,7 +241,7 @@ pub(super) fn open_folder(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
     root: &Path,
-    keys: &[KemPrivateKey],
+    keys: &[&KemPrivateKey],
     named: Option<&str>,
     unchecked: bool,
 ) -> Result<SealedDirectory, Fault> {

@@ -102,7 +102,8 @@ fn rewrap_folder(
     input: &Path,
     wanted: &Wanted,
 ) -> Result<Value, Fault> {
-    let keys = keyring.openers()?;
+    let owned = keyring.openers()?;
+    let keys: Vec<_> = owned.iter().collect();
     let (named, unchecked) = (
         options.trust.signer.as_deref(),
         options.allow_unknown_signer,

@@ -1,0 +1,238 @@
+//! Reading artifacts.
+
+use std::sync::Mutex;
+
+use casemate_crypto::policy::Policy;
+use casemate_seal::Origin;
+use numpy::{PyReadwriteArray1, PyUntypedArrayMethods as _};
+use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
+use zeroize::Zeroizing;
+
+use crate::{
+    error::{CasemateError, NotARecipientError, from_open, from_policy},
+    keys::{PrivateKey, PublicKey},
+    source::Source,
+};
+
+/// An artifact that was read but not opened: what anyone can see of it.
+#[pyclass(frozen, module = "casemate")]
+pub(crate) struct Artifact(casemate_seal::Artifact<Source>);
+
+#[pymethods]
+impl Artifact {
+    /// Read an artifact from a path, or from an object with `size` and `read_at(offset, length) -> bytes`.
+    #[staticmethod]
+    fn read(source: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = source.py();
+        let source = Source::of(source)?;
+        let artifact = py.detach(|| casemate_seal::Artifact::read(source));
+        artifact.map(Self).map_err(from_open)
+    }
+
+    /// The artifact's id: 32 hex digits.
+    #[getter]
+    fn id(&self) -> String {
+        self.0.header().id().to_string()
+    }
+
+    /// Length of the content, in bytes.
+    #[getter]
+    fn size(&self) -> u64 {
+        self.0.header().content_len()
+    }
+
+    /// Media type of the content.
+    #[getter]
+    fn content_type(&self) -> String {
+        self.0.header().content_type().to_owned()
+    }
+
+    /// When it was sealed, in seconds since 1970 UTC, as the sealer claims.
+    #[getter]
+    fn created(&self) -> u64 {
+        self.0.header().created()
+    }
+
+    /// Key ids of those who can open it.
+    #[getter]
+    fn recipients(&self) -> Vec<String> {
+        let records = self.0.recipients().iter();
+        records.map(|record| record.key.to_hex()).collect()
+    }
+
+    /// Key id of the signer, not verified; `None` if nobody signed.
+    #[getter]
+    fn signer(&self) -> Option<String> {
+        self.0.signature().map(|record| record.key.to_hex())
+    }
+
+    /// Check the publisher's signature and every segment, without a private key.
+    fn verify(&self, py: Python<'_>, signer: &PublicKey) -> PyResult<()> {
+        let signer = signer.verifier()?;
+        py.detach(|| {
+            self.0.verify_signature(signer)?;
+            self.0.verify_segments(&|_| ())
+        })
+        .map_err(from_open)
+    }
+
+    /// Open it with the first of `keys` that is a recipient; `signer` must have signed, or be `None` not to ask.
+    fn open(
+        &self,
+        py: Python<'_>,
+        keys: Vec<PyRef<'_, PrivateKey>>,
+        signer: Option<PyRef<'_, PublicKey>>,
+        policy: &str,
+    ) -> PyResult<Opened> {
+        let policy = Policy::by_name(policy).map_err(from_policy)?;
+        let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
+        let key = choose(&self.0, &keys)?;
+        crate::keys::check(&policy, &[key.public_key()], signer)?;
+        let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
+        let opened = py.detach(|| self.0.open(key, origin)).map_err(from_open)?;
+        Ok(Opened::new(Content::Source(opened)))
+    }
+}
+
+/// The first key to which the artifact is sealed.
+fn choose<'k, R: casemate_seal::ReadAt>(
+    artifact: &casemate_seal::Artifact<R>,
+    keys: &'k [PyRef<'_, PrivateKey>],
+) -> PyResult<&'k casemate_crypto::kem::KemPrivateKey> {
+    for key in keys.iter().filter_map(|key| key.opener()) {
+        let id = key.public_key().id().map_err(crate::error::from_crypto)?;
+        if artifact.recipients().iter().any(|record| record.key == id) {
+            return Ok(key);
+        }
+    }
+    let wanted: Vec<_> = artifact
+        .recipients()
+        .iter()
+        .map(|r| r.key.to_string())
+        .collect();
+    Err(NotARecipientError::new_err(format!(
+        "none of the given keys opens this artifact; it is sealed to {}",
+        wanted.join(", ")
+    )))
+}
+
+/// Content of a file of our own or of a directory's.
+pub(crate) enum Content {
+    Source(casemate_seal::Opened<Source>),
+    File(casemate_seal::Opened<std::fs::File>),
+}
+
+macro_rules! content {
+    ($self:expr, $opened:ident => $value:expr) => {
+        match $self {
+            Content::Source($opened) => $value,
+            Content::File($opened) => $value,
+        }
+    };
+}
+
+/// An opened artifact. Reads decrypt only the segments that they need; many threads may read at once.
+#[pyclass(frozen, module = "casemate")]
+pub(crate) struct Opened {
+    content: Content,
+    /// The segment that the last short read used, because the next one often wants it as well.
+    recent: Mutex<Option<(u64, Zeroizing<Vec<u8>>)>>,
+}
+
+impl Opened {
+    pub(crate) fn new(content: Content) -> Self {
+        Self {
+            content,
+            recent: Mutex::new(None),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        content!(&self.content, opened => opened.content_len())
+    }
+
+    fn fill(&self, out: &mut [u8], offset: u64) -> Result<(), casemate_seal::OpenError> {
+        content!(&self.content, opened => {
+            let segment = opened.segment_at(offset);
+            let last = offset.saturating_add(out.len() as u64).saturating_sub(1);
+            let within = segment == opened.segment_at(last) && last < opened.content_len();
+            if out.is_empty() || !within {
+                return opened.read_at(out, offset);
+            }
+            let start = segment.saturating_mul(opened.segment_bytes());
+            let skip = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
+            if let Ok(recent) = self.recent.lock()
+                && let Some((index, content)) = &*recent
+                && *index == segment
+                && let Some(found) = content.get(skip..).and_then(|rest| rest.get(..out.len()))
+            {
+                out.copy_from_slice(found);
+                return Ok(());
+            }
+            let content = opened.read_segment(segment)?;
+            match content.get(skip..).and_then(|rest| rest.get(..out.len())) {
+                Some(found) => out.copy_from_slice(found),
+                None => return opened.read_at(out, offset),
+            }
+            if let Ok(mut recent) = self.recent.lock() {
+                *recent = Some((segment, content));
+            }
+            Ok(())
+        })
+    }
+}
+
+#[pymethods]
+impl Opened {
+    /// Length of the content, in bytes.
+    #[getter]
+    fn size(&self) -> u64 {
+        self.len()
+    }
+
+    /// Name of the file that was sealed; never use it as a path.
+    #[getter]
+    fn name(&self) -> String {
+        content!(&self.content, opened => opened.private().name.clone())
+    }
+
+    /// What the sealer wrote beside the content.
+    #[getter]
+    fn metadata(&self) -> std::collections::BTreeMap<String, String> {
+        content!(&self.content, opened => opened.private().metadata.clone())
+    }
+
+    /// Read up to `length` bytes from `offset`; fewer only at the end.
+    fn read_at<'py>(
+        &self,
+        py: Python<'py>,
+        offset: u64,
+        length: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let rest = self.len().saturating_sub(offset);
+        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(length);
+        PyBytes::new_with(py, length, |out| {
+            py.detach(|| self.fill(out, offset)).map_err(from_open)
+        })
+    }
+
+    /// Fill a one-dimensional array of `uint8` from `offset`; the array must not reach past the end.
+    fn readinto(
+        &self,
+        py: Python<'_>,
+        offset: u64,
+        mut out: PyReadwriteArray1<'_, u8>,
+    ) -> PyResult<()> {
+        if !out.is_c_contiguous() {
+            return Err(PyValueError::new_err("the array is not contiguous"));
+        }
+        let slice = out
+            .as_slice_mut()
+            .map_err(|_| CasemateError::new_err("the array cannot be written"))?;
+        py.detach(|| self.fill(slice, offset)).map_err(from_open)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Opened {} bytes>", self.len())
+    }
+}

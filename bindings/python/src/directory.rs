@@ -1,0 +1,112 @@
+//! Directories.
+
+use std::path::PathBuf;
+
+use casemate_crypto::{kem::KemPrivateKey, policy::Policy};
+use casemate_seal::{
+    Origin,
+    directory::{SealedDirectory, read_manifest},
+    file::Existing,
+};
+use pyo3::{exceptions::PyKeyError, prelude::*};
+
+use crate::{
+    artifact::{Content, Opened},
+    error::{from_directory, from_policy},
+    keys::{PrivateKey, PublicKey},
+};
+
+/// A sealed folder whose manifest was verified.
+#[pyclass(frozen, module = "casemate")]
+pub(crate) struct Directory {
+    directory: SealedDirectory,
+    keys: Vec<PrivateKey>,
+}
+
+#[pymethods]
+impl Directory {
+    /// Who can open the manifest of `root`, and who signed it, not verified.
+    #[staticmethod]
+    fn recipients(root: PathBuf) -> PyResult<(Vec<String>, Option<String>)> {
+        let artifact = read_manifest(&root).map_err(from_directory)?;
+        let recipients = artifact.recipients().iter().map(|r| r.key.to_hex());
+        let signer = artifact.signature().map(|record| record.key.to_hex());
+        Ok((recipients.collect(), signer))
+    }
+
+    /// Open the manifest of `root` and check that the folder holds exactly what it says.
+    #[staticmethod]
+    fn open(
+        py: Python<'_>,
+        root: PathBuf,
+        keys: Vec<PyRef<'_, PrivateKey>>,
+        signer: Option<PyRef<'_, PublicKey>>,
+        policy: &str,
+        min_revision: u64,
+    ) -> PyResult<Self> {
+        let policy = Policy::by_name(policy).map_err(from_policy)?;
+        let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
+        let keys: Vec<PrivateKey> = keys
+            .iter()
+            .filter(|key| key.opener().is_some())
+            .map(|key| PrivateKey::clone(key))
+            .collect();
+        let openers = openers(&keys);
+        for key in &openers {
+            crate::keys::check(&policy, &[key.public_key()], signer)?;
+        }
+        let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
+        let directory = py.detach(|| {
+            let artifact = read_manifest(&root)?;
+            let directory = SealedDirectory::open(&root, artifact, &openers, origin)?;
+            directory.require_revision(min_revision)?;
+            Ok(directory)
+        });
+        let directory = directory.map_err(from_directory)?;
+        Ok(Self { directory, keys })
+    }
+
+    /// Paths and content lengths of the files, in order.
+    #[getter]
+    fn files(&self) -> Vec<(String, u64)> {
+        let files = self.directory.manifest().files.iter();
+        files
+            .map(|file| (file.path.to_string(), file.content_len))
+            .collect()
+    }
+
+    /// The version's number.
+    #[getter]
+    fn revision(&self) -> u64 {
+        self.directory.manifest().revision
+    }
+
+    /// The directory's id, the same in every version.
+    #[getter]
+    fn id(&self) -> String {
+        self.directory.manifest().id.to_string()
+    }
+
+    /// Open one file.
+    fn open_file(&self, py: Python<'_>, path: &str) -> PyResult<Opened> {
+        let entry = self.directory.manifest().find(path);
+        let entry = entry.ok_or_else(|| PyKeyError::new_err(path.to_owned()))?;
+        let opened = py.detach(|| self.directory.open_file(entry, &openers(&self.keys)));
+        let opened = opened.map_err(from_directory)?;
+        Ok(Opened::new(Content::File(opened)))
+    }
+
+    /// Write every file in the clear below `destination`, which appears whole or not at all.
+    fn extract(&self, py: Python<'_>, destination: PathBuf) -> PyResult<()> {
+        py.detach(|| {
+            let keys = openers(&self.keys);
+            self.directory
+                .copy_to(&destination, Existing::Keep, &keys, &|_| ())
+        })
+        .map_err(from_directory)
+    }
+}
+
+fn openers(keys: &[PrivateKey]) -> Vec<&KemPrivateKey> {
+    keys.iter().filter_map(PrivateKey::opener).collect()
+}

@@ -1,0 +1,109 @@
+//! Errors as Python sees them.
+
+use std::error::Error;
+
+use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
+use casemate_keys::StoreError;
+use casemate_seal::{OpenError, SealError, directory::DirectoryError};
+use pyo3::{PyErr, create_exception, exceptions::PyException};
+
+create_exception!(
+    casemate,
+    CasemateError,
+    PyException,
+    "What is wrong with an artifact, a directory or a key, and why."
+);
+create_exception!(
+    casemate,
+    VerificationError,
+    CasemateError,
+    "The content is not what its publisher sealed, or nobody trusted signed it."
+);
+create_exception!(
+    casemate,
+    NotARecipientError,
+    CasemateError,
+    "None of the given keys opens the artifact."
+);
+create_exception!(
+    casemate,
+    KeyStoreError,
+    CasemateError,
+    "The key store could not be unlocked or read."
+);
+
+/// The error with its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+pub(crate) fn from_open(error: OpenError) -> PyErr {
+    let text = chain(&error);
+    match error {
+        OpenError::Io { source, .. } => os_error(source, text),
+        OpenError::NotARecipient { .. } => NotARecipientError::new_err(text),
+        _ => VerificationError::new_err(text),
+    }
+}
+
+pub(crate) fn from_seal(error: SealError) -> PyErr {
+    let text = chain(&error);
+    match error {
+        SealError::Io { source, .. } => os_error(source, text),
+        _ => CasemateError::new_err(text),
+    }
+}
+
+pub(crate) fn from_directory(error: DirectoryError) -> PyErr {
+    use DirectoryError as D;
+    let text = chain(&error);
+    match error {
+        D::Io { source, .. } => os_error(source, text),
+        D::Open {
+            source: OpenError::NotARecipient { .. },
+            ..
+        } => NotARecipientError::new_err(text),
+        D::Open { .. }
+        | D::Missing(_)
+        | D::Extra(_)
+        | D::OtherVersion { .. }
+        | D::Revision { .. }
+        | D::Manifest(_) => VerificationError::new_err(text),
+        _ => CasemateError::new_err(text),
+    }
+}
+
+pub(crate) fn from_key(error: EncodingError) -> PyErr {
+    CasemateError::new_err(chain(&error))
+}
+
+pub(crate) fn from_crypto(error: casemate_crypto::Error) -> PyErr {
+    CasemateError::new_err(chain(&error))
+}
+
+pub(crate) fn from_policy(error: PolicyError) -> PyErr {
+    CasemateError::new_err(chain(&error))
+}
+
+pub(crate) fn from_store(error: StoreError) -> PyErr {
+    KeyStoreError::new_err(chain(&error))
+}
+
+/// A system error keeps its class, `FileNotFoundError` and the like, and says what was being done.
+pub(crate) fn os_error(error: std::io::Error, text: String) -> PyErr {
+    match error.raw_os_error() {
+        Some(code) => pyo3::exceptions::PyOSError::new_err((code, text)),
+        // Comes from a Python source and holds the exception that it raised.
+        None => PyErr::from(error),
+    }
+}

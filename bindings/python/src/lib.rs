@@ -1,0 +1,38 @@
+//! The Python module `casemate._casemate`: artifacts, directories and keys. What people import is the Python layer above it.
+//!
+//! Every call that encrypts, decrypts, hashes or unlocks releases the interpreter.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "Python's arguments come by value, and so do the errors of map_err"
+)]
+#![expect(clippy::unused_self, reason = "methods that Python calls on an object")]
+
+mod artifact;
+mod directory;
+mod error;
+mod keys;
+mod seal;
+mod source;
+
+use pyo3::prelude::*;
+
+/// The compiled part of the package `casemate`.
+#[pymodule]
+mod _casemate {
+    #[pymodule_export]
+    use super::artifact::{Artifact, Opened};
+    #[pymodule_export]
+    use super::directory::Directory;
+    #[pymodule_export]
+    use super::error::{CasemateError, KeyStoreError, NotARecipientError, VerificationError};
+    #[pymodule_export]
+    use super::keys::{KeyStore, PrivateKey, PublicKey};
+    #[pymodule_export]
+    use super::seal::{seal, seal_directory};
+    use super::{Bound, PyModule, PyModuleMethods as _, PyResult};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,199 @@
+//! Sealing.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use casemate_crypto::{kem::KemPublicKey, policy::Policy, signature::SigningKey};
+use casemate_seal::{
+    Private, ReadAt, SealOptions, SegmentSize,
+    directory::{DirectoryOptions, Links, list_source},
+    file::{Access, AtomicFile, Existing},
+};
+use numpy::PyReadonlyArray1;
+use pyo3::{exceptions::PyValueError, prelude::*};
+
+use crate::{
+    error::{from_directory, from_policy, from_seal},
+    keys::{PrivateKey, PublicKey, check},
+    source::{Parts, with_path},
+};
+
+/// What to seal: a path, or arrays of bytes that follow each other.
+#[derive(FromPyObject)]
+pub(crate) enum Input<'py> {
+    Path(PathBuf),
+    Parts(Vec<PyReadonlyArray1<'py, u8>>),
+}
+
+/// How to seal, as Python passes it.
+struct Wish<'a> {
+    recipients: Vec<&'a KemPublicKey>,
+    policy: Policy,
+    segment_size: SegmentSize,
+    created: u64,
+}
+
+impl<'a> Wish<'a> {
+    fn new(
+        to: &'a [PyRef<'_, PublicKey>],
+        sign: Option<&PyRef<'_, PrivateKey>>,
+        segment_size: u64,
+        policy: &str,
+    ) -> PyResult<Self> {
+        let recipients: PyResult<Vec<_>> = to.iter().map(|key| key.recipient()).collect();
+        let recipients = recipients?;
+        let policy = Policy::by_name(policy).map_err(from_policy)?;
+        let signer = sign.map(|key| key.signer()).transpose()?;
+        check(&policy, &recipients, signer.map(SigningKey::verifying_key))?;
+        let segment_size = SegmentSize::new(segment_size).map_err(|_| {
+            PyValueError::new_err("segment_size is not a power of two from 65,536 to 16,777,216")
+        })?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Ok(Self {
+            recipients,
+            policy,
+            segment_size,
+            created: now.map_or(0, |since| since.as_secs()),
+        })
+    }
+}
+
+/// Seal a file, or arrays of bytes, to `destination`, which appears whole or not at all. Returns the artifact's id.
+#[pyfunction]
+#[pyo3(signature = (source, destination, to, sign, *, name, metadata, content_type, segment_size, policy, force))]
+#[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
+pub(crate) fn seal(
+    py: Python<'_>,
+    source: Input<'_>,
+    destination: PathBuf,
+    to: Vec<PyRef<'_, PublicKey>>,
+    sign: Option<PyRef<'_, PrivateKey>>,
+    name: String,
+    metadata: BTreeMap<String, String>,
+    content_type: &str,
+    segment_size: u64,
+    policy: &str,
+    force: bool,
+) -> PyResult<String> {
+    let wish = Wish::new(&to, sign.as_ref(), segment_size, policy)?;
+    let signer = sign.as_ref().map(|key| key.signer()).transpose()?;
+    let private = Private { name, metadata };
+    let options = SealOptions {
+        recipients: &wish.recipients,
+        signer,
+        segment_size: wish.segment_size,
+        hash: wish.policy.hash().into(),
+        created: wish.created,
+        content_type,
+        private: &private,
+        digest_content: false,
+    };
+    let existing = existing(force);
+    let failed = |error| with_path(error, &destination);
+    let target = AtomicFile::create(&destination, Access::Umask, existing).map_err(failed)?;
+    let sealed = match &source {
+        Input::Path(path) => {
+            let file = File::open(path).map_err(|error| with_path(error, path))?;
+            run(py, &file, &target, &options)?
+        }
+        Input::Parts(arrays) => {
+            let slices: Result<Vec<_>, _> = arrays.iter().map(|array| array.as_slice()).collect();
+            let slices = slices.map_err(|_| PyValueError::new_err("an array is not contiguous"))?;
+            run(py, &Parts::new(slices), &target, &options)?
+        }
+    };
+    py.detach(|| target.commit(existing)).map_err(failed)?;
+    Ok(sealed)
+}
+
+fn run(
+    py: Python<'_>,
+    source: &impl ReadAt,
+    target: &AtomicFile,
+    options: &SealOptions<'_>,
+) -> PyResult<String> {
+    let sealed = py.detach(|| casemate_seal::seal(source, target.file(), options, &|_| ()));
+    Ok(sealed.map_err(from_seal)?.id.to_string())
+}
+
+/// Seal a folder. Returns its id, revision, number of files, and number of files taken over.
+#[pyfunction]
+#[pyo3(signature = (source, destination, to, sign, *, segment_size, policy, follow_links, exclude, force))]
+#[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
+pub(crate) fn seal_directory(
+    py: Python<'_>,
+    source: PathBuf,
+    destination: PathBuf,
+    to: Vec<PyRef<'_, PublicKey>>,
+    sign: Option<PyRef<'_, PrivateKey>>,
+    segment_size: u64,
+    policy: &str,
+    follow_links: bool,
+    exclude: Option<Bound<'_, PyAny>>,
+    force: bool,
+) -> PyResult<(String, u64, usize)> {
+    let wish = Wish::new(&to, sign.as_ref(), segment_size, policy)?;
+    let signer = sign.as_ref().map(|key| key.signer()).transpose()?;
+    let links = if follow_links {
+        Links::Follow
+    } else {
+        Links::Refuse
+    };
+    let mut failed = None;
+    let excluded = std::cell::RefCell::new(&mut failed);
+    let files = list_source(&source, links, &|path, is_dir| {
+        let Some(exclude) = &exclude else {
+            return true;
+        };
+        let asked = exclude
+            .call1((path.to_path_buf(), is_dir))
+            .and_then(|answer| answer.is_truthy());
+        match asked {
+            Ok(leave_out) => !leave_out,
+            Err(error) => {
+                excluded.borrow_mut().get_or_insert(error);
+                true
+            }
+        }
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let files = files.map_err(from_directory)?;
+    let options = DirectoryOptions {
+        recipients: &wish.recipients,
+        signer,
+        segment_size: wish.segment_size,
+        hash: wish.policy.hash().into(),
+        created: wish.created,
+        content_type: |_| "application/octet-stream",
+        since: None,
+    };
+    let sealed = py.detach(|| {
+        casemate_seal::directory::seal_directory(
+            &files,
+            &destination,
+            existing(force),
+            &options,
+            &|_| (),
+        )
+    });
+    let manifest = sealed.map_err(from_directory)?.manifest;
+    Ok((
+        manifest.id.to_string(),
+        manifest.revision,
+        manifest.files.len(),
+    ))
+}
+
+const fn existing(force: bool) -> Existing {
+    if force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    }
+}

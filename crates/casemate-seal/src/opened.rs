@@ -1,0 +1,217 @@
+//! Decrypting.
+
+use std::{fmt, sync::Mutex};
+
+use casemate_crypto::Secret;
+use fast_floe::low_level::{DecryptionState, SharedDecryptionContext};
+use zeroize::Zeroizing;
+
+use crate::{
+    Artifact, Progress, ReadAt, WriteAt,
+    error::OpenError,
+    parallel::{self, Turn},
+    wire::Private,
+};
+
+/// An artifact whose key is known; segments are checked and decrypted as they are asked for.
+pub struct Opened<R> {
+    pub(crate) artifact: Artifact<R>,
+    pub(crate) artifact_key: Secret<32>,
+    pub(crate) context: SharedDecryptionContext,
+    pub(crate) private: Private,
+}
+
+impl<R: ReadAt> Opened<R> {
+    /// What only recipients may read beside the content.
+    pub const fn private(&self) -> &Private {
+        &self.private
+    }
+
+    /// Length of the content, in bytes.
+    pub fn content_len(&self) -> u64 {
+        self.artifact.header().content_len()
+    }
+
+    pub(crate) const fn artifact_key(&self) -> &Secret<32> {
+        &self.artifact_key
+    }
+
+    /// Checks and decrypts every segment, and hands it to `job` with its content offset.
+    fn for_each_segment(
+        &self,
+        progress: Progress<'_>,
+        job: impl Fn(u64, &[u8]) -> Result<(), OpenError> + Sync,
+    ) -> Result<(), OpenError> {
+        let layout = &self.artifact.header().layout;
+        parallel::for_each(
+            layout.segments(),
+            || (self.context.fork(), Zeroizing::new(Vec::new())),
+            |(floe, buffer), index| {
+                self.artifact.load_segment(index, buffer)?;
+                let segment = layout.floe_segment(index).ok_or(OpenError::Rejected)?;
+                let content = floe
+                    .decrypt_segment_in_place_raw(buffer, segment)
+                    .map_err(|_| OpenError::Rejected)?;
+                job(layout.content_offset(index), content)?;
+                progress(content.len() as u64);
+                Ok(())
+            },
+        )
+    }
+
+    /// Writes the whole content to `sink`, each segment only after its hash and tag were checked.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::SegmentHash`], [`OpenError::Rejected`] or [`OpenError::Io`]. Segments written until then are genuine, the
+    /// content is not complete.
+    pub fn copy_to(&self, sink: &impl WriteAt, progress: Progress<'_>) -> Result<(), OpenError> {
+        let turn = Turn::default();
+        self.for_each_segment(progress, |offset, content| {
+            turn.take(|| sink.write_all_at(content, offset))
+                .map_err(OpenError::io("writing the content"))
+        })
+    }
+
+    /// Decrypts the whole content into memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::copy_to`], and [`OpenError::Limit`] if the content is longer than `limit` bytes.
+    pub fn read_all(
+        &self,
+        limit: u64,
+        progress: Progress<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let actual = self.content_len();
+        let len = usize::try_from(actual).ok().filter(|_| actual <= limit);
+        let len = len.ok_or(OpenError::Limit {
+            what: "content length",
+            actual,
+            limit,
+        })?;
+        let segment_len = self.artifact.header().segment_size().bytes() as usize;
+        let mut content = Zeroizing::new(vec![0; len]);
+        let slots: Vec<_> = content.chunks_mut(segment_len).map(Mutex::new).collect();
+        self.for_each_segment(progress, |offset, plaintext| {
+            let slot = usize::try_from(offset)
+                .ok()
+                .and_then(|at| slots.get(at.checked_div(segment_len)?));
+            match slot.map(Mutex::lock) {
+                Some(Ok(mut slot)) => slot.copy_from_slice(plaintext),
+                // Empty content has one segment and no slot.
+                _ if plaintext.is_empty() => {}
+                _ => return Err(OpenError::Rejected),
+            }
+            Ok(())
+        })?;
+        drop(slots);
+        Ok(content)
+    }
+
+    /// Decrypts `out.len()` bytes of content from `offset`, touching only the segments that hold them, on all cores.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::copy_to`], and [`OpenError::Limit`] if the range ends after the content. What is in `out` then is not the content.
+    pub fn read_at(&self, out: &mut [u8], offset: u64) -> Result<(), OpenError> {
+        let limit = self.content_len();
+        let end = offset.saturating_add(out.len() as u64);
+        if end > limit {
+            return Err(OpenError::Limit {
+                what: "end of the range",
+                actual: end,
+                limit,
+            });
+        }
+        let pieces = self.pieces(out, offset)?;
+        parallel::for_each(
+            pieces.len() as u64,
+            || (self.context.fork(), Zeroizing::new(Vec::new())),
+            |(floe, buffer), number| {
+                let piece = usize::try_from(number).ok().and_then(|n| pieces.get(n));
+                let piece = piece.ok_or(OpenError::Rejected)?;
+                let mut piece = piece.lock().map_err(|_| OpenError::Rejected)?;
+                let content = self.decrypt_segment(floe, buffer, piece.segment)?;
+                let found = content
+                    .get(piece.skip..)
+                    .and_then(|rest| rest.get(..piece.out.len()))
+                    .ok_or(OpenError::Rejected)?;
+                piece.out.copy_from_slice(found);
+                Ok(())
+            },
+        )
+    }
+
+    /// Decrypts one segment whole; `index` counts from 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::copy_to`].
+    pub fn read_segment(&self, index: u64) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let mut buffer = Zeroizing::new(Vec::new());
+        let content = self.decrypt_segment(&mut self.context.fork(), &mut buffer, index)?;
+        Ok(Zeroizing::new(content.to_vec()))
+    }
+
+    /// Content bytes in a segment; the last may have fewer.
+    pub fn segment_bytes(&self) -> u64 {
+        u64::from(self.artifact.header().segment_size().bytes())
+    }
+
+    /// The segment that holds the byte at `offset`.
+    pub fn segment_at(&self, offset: u64) -> u64 {
+        let segment_len = u64::from(self.artifact.header().segment_size().bytes());
+        offset.checked_div(segment_len).unwrap_or(0)
+    }
+
+    fn decrypt_segment<'b>(
+        &self,
+        floe: &mut DecryptionState,
+        buffer: &'b mut Zeroizing<Vec<u8>>,
+        index: u64,
+    ) -> Result<&'b [u8], OpenError> {
+        self.artifact.load_segment(index, buffer)?;
+        let layout = &self.artifact.header().layout;
+        let segment = layout.floe_segment(index).ok_or(OpenError::Rejected)?;
+        floe.decrypt_segment_in_place_raw(buffer, segment)
+            .map(|content| &*content)
+            .map_err(|_| OpenError::Rejected)
+    }
+
+    /// Cuts a range at the borders of segments.
+    fn pieces<'o>(
+        &self,
+        out: &'o mut [u8],
+        offset: u64,
+    ) -> Result<Vec<Mutex<Piece<'o>>>, OpenError> {
+        let layout = &self.artifact.header().layout;
+        let segment_len = layout.segment_size().bytes() as usize;
+        let mut pieces = Vec::new();
+        let (mut rest, mut at) = (out, offset);
+        while !rest.is_empty() {
+            let segment = self.segment_at(at);
+            let skip = at.saturating_sub(layout.content_offset(segment));
+            let skip = usize::try_from(skip).map_err(|_| OpenError::Rejected)?;
+            let take = segment_len.saturating_sub(skip).min(rest.len());
+            let (out, after) = rest.split_at_mut(take);
+            pieces.push(Mutex::new(Piece { segment, skip, out }));
+            rest = after;
+            at = at.saturating_add(take as u64);
+        }
+        Ok(pieces)
+    }
+}
+
+/// Part of a range that lies in one segment.
+struct Piece<'o> {
+    segment: u64,
+    skip: usize,
+    out: &'o mut [u8],
+}
+
+impl<R> fmt::Debug for Opened<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opened(..)")
+    }
+}
