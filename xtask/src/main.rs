@@ -5,6 +5,7 @@ mod ct;
 mod fuzz;
 mod interop;
 mod page;
+mod python;
 mod readme;
 mod step;
 mod tidy;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use step::{Report, Step};
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step {
         name: "fmt",
         run: tools::fmt,
@@ -50,6 +51,10 @@ const STEPS: [Step; 12] = [
     Step {
         name: "interop",
         run: interop::run,
+    },
+    Step {
+        name: "python",
+        run: python::run,
     },
     Step {
         name: "page",

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use crate::step::{Outcome, command, root};
 
 /// Files and folders that a newcomer needs at the root.
-const ROOT: [&str; 25] = [
+const ROOT: [&str; 26] = [
     ".cargo",
     ".ci",
     ".config",
@@ -21,6 +21,7 @@ const ROOT: [&str; 25] = [
     "README.md",
     "SECURITY.md",
     "assets",
+    "bindings",
     "clippy.toml",
     "crates",
     "deny.toml",
@@ -49,7 +50,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate: a crate may depend on crates of a lower rank only.
-const RANKS: [(&str, u8); 14] = [
+const RANKS: [(&str, u8); 15] = [
     ("casemate-awslc", 0),
     ("casemate-age", 2),
     ("casemate-crypto", 1),
@@ -62,6 +63,7 @@ const RANKS: [(&str, u8); 14] = [
     ("casemate-gateway", 3),
     ("casemate-bench", 4),
     ("casemate", 5),
+    ("casemate-python", 5),
     ("casemate-testkit", 0),
     ("xtask", 0),
 ];
@@ -152,7 +154,11 @@ fn check_text(file: &str, findings: &mut Vec<String>) {
 fn check_directions(findings: &mut Vec<String>) {
     let ranks = BTreeMap::from(RANKS);
     for (name, rank) in RANKS.iter().filter(|(name, _)| *name != "xtask") {
-        let manifest = root().join("crates").join(name).join("Cargo.toml");
+        let folder = match *name {
+            "casemate-python" => "bindings/python".to_owned(),
+            name => format!("crates/{name}"),
+        };
+        let manifest = root().join(folder).join("Cargo.toml");
         let Ok(text) = fs::read_to_string(&manifest) else {
             findings.push(format!("{}: missing", manifest.display()));
             continue;

@@ -1,0 +1,49 @@
+"""Sealed AI models: hybrid post-quantum encryption that loads like a plain file.
+
+====================================  =======================================================
+seal a file, bytes or arrays          :func:`seal`
+open one as a file object             :func:`open`, or :func:`open_artifact` for reads at an offset
+a folder                              :func:`seal_directory`, :func:`open_directory`
+safetensors                           :mod:`casemate.safetensors`
+PyTorch, distributed checkpoints      :mod:`casemate.torch`, :mod:`casemate.checkpoint`
+ONNX Runtime, transformers, fsspec    :mod:`casemate.onnx`, :mod:`casemate.transformers`, :mod:`casemate.fsspec`
+====================================  =======================================================
+
+Keys are given to each call or once by :func:`configure`. Whoever opens says whom to trust: ``signer=`` is the publisher's public key, and content
+that somebody else signed is refused before any of it is decrypted.
+"""
+
+from ._casemate import (
+    CasemateError,
+    KeyStore,
+    KeyStoreError,
+    NotARecipientError,
+    PrivateKey,
+    PublicKey,
+    VerificationError,
+    __version__,
+)
+from ._files import Directory, SealedFile, inspect, open, open_artifact, open_directory
+from ._keys import configure, open_store
+from ._seal import seal, seal_directory
+
+__all__ = [
+    "CasemateError",
+    "Directory",
+    "KeyStore",
+    "KeyStoreError",
+    "NotARecipientError",
+    "PrivateKey",
+    "PublicKey",
+    "SealedFile",
+    "VerificationError",
+    "__version__",
+    "configure",
+    "inspect",
+    "open",
+    "open_artifact",
+    "open_directory",
+    "open_store",
+    "seal",
+    "seal_directory",
+]

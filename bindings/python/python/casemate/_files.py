@@ -1,0 +1,208 @@
+"""Opening."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from typing import Any, Union
+
+import numpy as np
+
+from . import _casemate, _keys
+
+Source = Union[str, "os.PathLike[str]", Any]
+
+
+def _read(source: Source) -> _casemate.Artifact:
+    return _casemate.Artifact.read(os.fspath(source) if isinstance(source, (str, os.PathLike)) else source)
+
+
+def inspect(source: Source) -> _casemate.Artifact:
+    """What anyone can see of an artifact, without a key: id, size, content type, recipients and signer, none of it verified."""
+    return _read(source)
+
+
+def open_artifact(
+    source: Source,
+    *,
+    keys: _keys.Keys = None,
+    signer: _keys.Signers = None,
+    allow_unknown_signer: bool = False,
+    policy: str | None = None,
+) -> _casemate.Opened:
+    """Open an artifact for reads at any offset: ``read_at(offset, length)`` and ``readinto(offset, uint8_array)``, from any number of threads.
+
+    ``source`` is a path, or an object with ``size`` and ``read_at(offset, length) -> bytes``. The publisher's signature is verified first; each read
+    decrypts and checks the segments that it needs.
+
+    Raises :class:`VerificationError`, :class:`NotARecipientError`, :class:`CasemateError` or :class:`OSError`.
+    """
+    artifact = _read(source)
+    trusted = _keys.trusted_signer(signer, keys, artifact.signer, allow_unknown_signer)
+    private = _keys.opening_keys(keys, artifact.recipients)
+    return artifact.open(private, trusted, _keys.policy_name(policy))
+
+
+def open(  # noqa: A001 - the name that people expect, as in gzip.open
+    source: Source,
+    *,
+    keys: _keys.Keys = None,
+    signer: _keys.Signers = None,
+    allow_unknown_signer: bool = False,
+    policy: str | None = None,
+) -> SealedFile:
+    """Open an artifact as a read-only binary file. Arguments and errors are those of :func:`open_artifact`."""
+    opened = open_artifact(
+        source, keys=keys, signer=signer, allow_unknown_signer=allow_unknown_signer, policy=policy
+    )
+    return SealedFile(opened)
+
+
+class SealedFile(io.RawIOBase):
+    """The content of an artifact as a seekable, read-only binary file. Threads share its position; :meth:`read_at` needs none."""
+
+    def __init__(self, opened: _casemate.Opened) -> None:
+        super().__init__()
+        self._opened = opened
+        self._position = 0
+        self._lock = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """Length of the content, in bytes."""
+        return self._opened.size
+
+    @property
+    def sealed_name(self) -> str:
+        """Name of the file that was sealed; never use it as a path."""
+        return self._opened.name
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the sealer wrote beside the content."""
+        return self._opened.metadata
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Read up to ``length`` bytes from ``offset`` without moving the position."""
+        self._check()
+        return self._opened.read_at(offset, length)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        self._check()
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._check()
+        with self._lock:
+            base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}
+            if whence not in base:
+                raise ValueError(f"whence {whence} is not 0, 1 or 2")
+            position = base[whence] + offset
+            if position < 0:
+                raise OSError(22, "a position before the start")
+            self._position = position
+            return position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._check()
+        with self._lock:
+            rest = max(self.size - self._position, 0)
+            length = rest if size is None or size < 0 else min(size, rest)
+            data = self._opened.read_at(self._position, length)
+            self._position += len(data)
+            return data
+
+    def readall(self) -> bytes:
+        return self.read(-1)
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._check()
+        out = np.frombuffer(buffer, dtype=np.uint8)
+        with self._lock:
+            length = min(len(out), max(self.size - self._position, 0))
+            if length:
+                self._opened.readinto(self._position, out[:length])
+            self._position += length
+            return length
+
+    def write(self, _data: Any, /) -> int:
+        raise io.UnsupportedOperation("a sealed file is read-only; casemate.seal() writes one")
+
+    def _check(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
+    def __repr__(self) -> str:
+        return f"<casemate.SealedFile {self.size} bytes>"
+
+
+def open_directory(
+    root: str | os.PathLike[str],
+    *,
+    keys: _keys.Keys = None,
+    signer: _keys.Signers = None,
+    allow_unknown_signer: bool = False,
+    min_revision: int = 1,
+    policy: str | None = None,
+) -> Directory:
+    """Open a sealed folder: its manifest is verified, and the folder must hold exactly what it says.
+
+    A revision below ``min_revision`` is refused. Raises as :func:`open_artifact`.
+    """
+    root = os.fspath(root)
+    recipients, found = _casemate.Directory.recipients(root)
+    trusted = _keys.trusted_signer(signer, keys, found, allow_unknown_signer)
+    private = _keys.opening_keys(keys, recipients)
+    return Directory(_casemate.Directory.open(root, private, trusted, _keys.policy_name(policy), min_revision))
+
+
+class Directory:
+    """A sealed folder, opened."""
+
+    def __init__(self, directory: _casemate.Directory) -> None:
+        self._directory = directory
+        self._sizes = dict(directory.files)
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the files, with ``/`` between components."""
+        return list(self._sizes)
+
+    @property
+    def revision(self) -> int:
+        """The version's number."""
+        return self._directory.revision
+
+    @property
+    def id(self) -> str:
+        """The directory's id, the same in every version."""
+        return self._directory.id
+
+    def size(self, path: str) -> int:
+        """Length of one file's content, in bytes."""
+        return self._sizes[path]
+
+    def open(self, path: str) -> SealedFile:
+        """Open one file; :class:`KeyError` if there is none of this path."""
+        return SealedFile(self._directory.open_file(path))
+
+    def open_artifact(self, path: str) -> _casemate.Opened:
+        """Open one file for reads at an offset."""
+        return self._directory.open_file(path)
+
+    def extract(self, destination: str | os.PathLike[str]) -> None:
+        """Write every file in the clear below ``destination``, a new folder for the owner only."""
+        self._directory.extract(os.fspath(destination))
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._sizes
+
+    def __repr__(self) -> str:
+        return f"<casemate.Directory {len(self._sizes)} files, revision {self.revision}>"

@@ -1,0 +1,105 @@
+"""Sealing."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Union
+
+import numpy as np
+
+from . import _casemate, _keys
+
+SEGMENT_BYTES = 1 << 20
+Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, Iterable[object]]
+
+
+def seal(
+    source: Source,
+    destination: str | os.PathLike[str],
+    *,
+    to: object = None,
+    sign: object = None,
+    name: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    content_type: str = "application/octet-stream",
+    segment_size: int = SEGMENT_BYTES,
+    policy: str | None = None,
+    force: bool = False,
+) -> str:
+    """Encrypt ``source`` to the recipients ``to``, sign it with ``sign``, and return the artifact's id (32 hex digits).
+
+    ``source`` is a path, or content in memory: bytes, an array, or a list of these that are joined. ``destination`` appears whole or not at all and is
+    replaced only with ``force``. ``name`` and ``metadata`` can be read by recipients only. ``segment_size`` is a power of two from 65,536 to 16,777,216.
+
+    Raises :class:`CasemateError`, :class:`OSError`, and :class:`TypeError` for keys of another kind.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        given: object = os.fspath(source)
+        name = os.path.basename(given) if name is None else name
+    else:
+        given = list(_parts(source))
+    return _casemate.seal(
+        given,
+        os.fspath(destination),
+        _keys.recipients(to),
+        _keys.signing_key(sign),
+        name=name or "",
+        metadata=dict(metadata or {}),
+        content_type=content_type,
+        segment_size=segment_size,
+        policy=_keys.policy_name(policy),
+        force=force,
+    )
+
+
+def _parts(source: object):
+    if isinstance(source, np.ndarray):
+        yield np.ascontiguousarray(source).reshape(-1).view(np.uint8)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        yield np.frombuffer(source, dtype=np.uint8)
+    elif isinstance(source, Iterable):
+        for part in source:
+            yield from _parts(part)
+    else:
+        raise TypeError(f"cannot seal {type(source).__name__}: give a path, bytes, arrays or a list of these")
+
+
+def seal_directory(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    to: object = None,
+    sign: object = None,
+    segment_size: int = SEGMENT_BYTES,
+    policy: str | None = None,
+    follow_links: bool = False,
+    exclude: Iterable[str] | Callable[[str, bool], bool] = (),
+    force: bool = False,
+) -> tuple[str, int, int]:
+    """Seal a folder as a unit, and return its id, its revision and the number of files.
+
+    ``exclude`` is a list of patterns for :mod:`fnmatch`, each against a path below the folder or its last component, or a function of path and
+    whether it is a folder. ``follow_links`` seals what symbolic links lead to, as in the Hugging Face cache.
+    """
+    if callable(exclude):
+        excluded: Callable[[str, bool], bool] | None = exclude
+    else:
+        patterns = list(exclude)
+
+        def excluded(path: str, _is_dir: bool) -> bool:
+            names = (str(path), os.path.basename(path))
+            return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+    return _casemate.seal_directory(
+        os.fspath(source),
+        os.fspath(destination),
+        _keys.recipients(to),
+        _keys.signing_key(sign),
+        segment_size=segment_size,
+        policy=_keys.policy_name(policy),
+        follow_links=follow_links,
+        exclude=excluded,
+        force=force,
+    )

@@ -1,0 +1,98 @@
+"""The protocol ``casemate`` of fsspec: sealed files of any file system that fsspec knows, as if they were in the clear.
+
+``fsspec.open("casemate::s3://bucket/model.safetensors.sealed", casemate={"keys": ..., "signer": ...})`` reads only the ranges that it needs.
+Names are those of the underlying file system; listings come from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import register_implementation
+
+from . import _files, _keys
+
+
+class _Ranges:
+    """Reads at an offset, which is what an artifact needs."""
+
+    def __init__(self, fs: AbstractFileSystem, path: str) -> None:
+        self._fs, self._path = fs, path
+        self.size = int(fs.info(path)["size"])
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._fs.cat_file(self._path, start=offset, end=offset + length)
+
+
+class CasemateFileSystem(AbstractFileSystem):
+    """Reads artifacts of ``fs``, or of ``target_protocol`` with ``target_options``. It does not write: :func:`casemate.seal` does."""
+
+    protocol = "casemate"
+    # Trust belongs to an instance, so none is shared by its arguments.
+    cachable = False
+
+    def __init__(
+        self,
+        fs: AbstractFileSystem | None = None,
+        target_protocol: str | None = None,
+        target_options: dict[str, Any] | None = None,
+        *,
+        fo: str | None = None,
+        keys: _keys.Keys = None,
+        signer: _keys.Signers = None,
+        allow_unknown_signer: bool = False,
+        policy: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(**arguments)
+        if fs is None and target_protocol:
+            import fsspec
+
+            fs = fsspec.filesystem(target_protocol, **(target_options or {}))
+        self.fs = fs or LocalFileSystem()
+        self._target = fo
+        self._trust = {
+            "keys": keys,
+            "signer": signer,
+            "allow_unknown_signer": allow_unknown_signer,
+            "policy": policy,
+        }
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(one) for one in path]
+        return str(path).removeprefix("casemate::").removeprefix("casemate://")
+
+    def _opened(self, path: str) -> Any:
+        # A chain with nothing before `::` has its path in `fo`.
+        path = self.fs._strip_protocol(path or self._target or "")
+        return _files.open_artifact(_Ranges(self.fs, path), **self._trust)
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> _files.SealedFile:
+        if mode != "rb":
+            raise ValueError("sealed files are read-only here; casemate.seal() writes them")
+        return _files.SealedFile(self._opened(path))
+
+    def cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, **_: Any
+    ) -> bytes:
+        opened = self._opened(path)
+        first, last, _step = slice(start, end).indices(opened.size)
+        return opened.read_at(first, max(last - first, 0))
+
+    def info(self, path: str, **arguments: Any) -> dict[str, Any]:
+        path = self.fs._strip_protocol(path or self._target or "")
+        found = dict(self.fs.info(path, **arguments))
+        if found["type"] == "file":
+            found["sealed_size"] = found["size"]
+            found["size"] = _files.inspect(_Ranges(self.fs, path)).size
+        return found
+
+    def ls(self, path: str, detail: bool = True, **arguments: Any) -> list[Any]:
+        return self.fs.ls(self.fs._strip_protocol(path), detail=detail, **arguments)
+
+
+register_implementation("casemate", CasemateFileSystem, clobber=True)

@@ -1,0 +1,310 @@
+"""Sealed safetensors, with the functions of the package ``safetensors``.
+
+``framework`` is ``"np"`` or ``"pt"``. Only the segments of what is asked for are read and decrypted: :func:`safe_open` followed by one
+``get_tensor`` of a 100 GB file costs that tensor.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from . import _casemate, _files, _keys, _seal
+from ._dtypes import numpy_dtype, numpy_name, torch_dtype, torch_name, type_bytes
+
+#: Longest header that the format's own library reads, in bytes.
+HEADER_BYTES_MAX = 100_000_000
+CONTENT_TYPE = "application/vnd.safetensors"
+
+
+class FormatError(ValueError):
+    """The content is not safetensors."""
+
+
+class _Entry:
+    __slots__ = ("begin", "dtype", "end", "shape")
+
+    def __init__(self, dtype: str, shape: list[int], begin: int, end: int) -> None:
+        self.dtype, self.shape, self.begin, self.end = dtype, shape, begin, end
+
+
+def _header(opened: _casemate.Opened) -> tuple[dict[str, _Entry], dict[str, str], int]:
+    """Tensors, metadata, and where the data start; every rule of the format is checked."""
+    size = opened.size
+    length = int.from_bytes(opened.read_at(0, 8), "little")
+    if size < 8 or length > HEADER_BYTES_MAX or 8 + length > size:
+        raise FormatError("not safetensors: the header's length is impossible")
+    try:
+        header = json.loads(opened.read_at(8, length).decode("utf-8"), object_pairs_hook=_unique)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise FormatError("not safetensors: the header is not JSON") from error
+    if not isinstance(header, dict):
+        raise FormatError("not safetensors: the header is not an object")
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise FormatError("not safetensors: the metadata are not texts")
+    start = 8 + length
+    entries = {name: _entry(name, value) for name, value in header.items()}
+    at = 0
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != at:
+            raise FormatError(f"not safetensors: tensor {name!r} leaves a gap or overlaps another")
+        at = entry.end
+    if start + at != size:
+        raise FormatError("not safetensors: the data end before or after the file does")
+    return entries, metadata, start
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise FormatError("not safetensors: a name occurs twice")
+    return found
+
+
+def _entry(name: str, value: Any) -> _Entry:
+    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
+        raise FormatError(f"not safetensors: tensor {name!r} is not described as one")
+    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    numbers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else None
+    if numbers is None or len(offsets) != 2 or not all(type(n) is int and n >= 0 for n in numbers):
+        raise FormatError(f"not safetensors: shape or offsets of tensor {name!r} are no numbers")
+    if not isinstance(dtype, str) or type_bytes(dtype) is None:
+        raise FormatError(f"tensor {name!r} has the type {dtype!r}, which is not known here")
+    if math.prod(shape) * type_bytes(dtype) != offsets[1] - offsets[0]:
+        raise FormatError(f"not safetensors: tensor {name!r} has another size than its shape says")
+    return _Entry(dtype, shape, offsets[0], offsets[1])
+
+
+def _convert(raw: np.ndarray, dtype: str, shape: list[int], framework: str, device: str = "cpu") -> Any:
+    if framework == "np":
+        return raw.view(numpy_dtype(dtype)).reshape(shape)
+    import torch
+
+    if raw.size == 0:
+        return torch.empty(shape, dtype=torch_dtype(dtype), device=device)
+    tensor = torch.from_numpy(raw).view(torch_dtype(dtype)).reshape(shape)
+    return tensor if device == "cpu" else tensor.to(device)
+
+
+def _framework(framework: str) -> str:
+    names = {"np": "np", "numpy": "np", "pt": "pt", "torch": "pt", "pytorch": "pt"}
+    if framework not in names:
+        raise ValueError(f"framework {framework!r} is not 'np' or 'pt'")
+    return names[framework]
+
+
+def load_file(
+    filename: Any,
+    device: str = "cpu",
+    *,
+    framework: str = "np",
+    keys: _keys.Keys = None,
+    signer: _keys.Signers = None,
+    allow_unknown_signer: bool = False,
+    policy: str | None = None,
+) -> dict[str, Any]:
+    """Load every tensor of a sealed safetensors file, decrypted on all cores into one block of memory that the tensors share.
+
+    Raises as :func:`casemate.open_artifact`, and :class:`FormatError`.
+    """
+    opened = _open(filename, keys, signer, allow_unknown_signer, policy)
+    return load(opened, device, framework=framework)
+
+
+def load(opened: _casemate.Opened, device: str = "cpu", *, framework: str = "np") -> dict[str, Any]:
+    """As :func:`load_file`, of an artifact that is open already."""
+    framework = _framework(framework)
+    entries, _, start = _header(opened)
+    data = np.empty(opened.size - start, dtype=np.uint8)
+    if data.size:
+        opened.readinto(start, data)
+    return {
+        name: _convert(data[entry.begin : entry.end], entry.dtype, entry.shape, framework, device)
+        for name, entry in entries.items()
+    }
+
+
+def _open(filename: Any, keys: Any, signer: Any, unknown: bool, policy: str | None) -> _casemate.Opened:
+    if isinstance(filename, _casemate.Opened):
+        return filename
+    if isinstance(filename, _files.SealedFile):
+        return filename._opened
+    return _files.open_artifact(
+        filename, keys=keys, signer=signer, allow_unknown_signer=unknown, policy=policy
+    )
+
+
+def save_file(
+    tensors: Mapping[str, Any],
+    filename: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    to: object = None,
+    sign: object = None,
+    policy: str | None = None,
+    force: bool = False,
+) -> str:
+    """Seal tensors (NumPy or PyTorch) as safetensors; the plaintext is never written. Returns the artifact's id.
+
+    ``metadata`` go into the safetensors header, which is encrypted like everything else.
+    """
+    return _seal.seal(
+        serialize(tensors, metadata),
+        filename,
+        to=to,
+        sign=sign,
+        name=os.path.basename(os.fspath(filename)).removesuffix(".sealed"),
+        content_type=CONTENT_TYPE,
+        policy=policy,
+        force=force,
+    )
+
+
+def serialize(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> list[np.ndarray]:
+    """The parts of a safetensors file: its header, and the tensors' own memory where they are contiguous."""
+    described = []
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or name == "__metadata__":
+            raise ValueError(f"{name!r} cannot name a tensor")
+        dtype, shape, raw = _raw(tensor)
+        described.append((name, dtype, shape, raw))
+    # Large types first, as the format's own library does, so that every tensor is aligned.
+    described.sort(key=lambda row: (-type_bytes(row[1]), row[0]))
+    header: dict[str, Any] = {}
+    if metadata:
+        header["__metadata__"] = {str(key): str(value) for key, value in metadata.items()}
+    at = 0
+    for name, dtype, shape, raw in described:
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + raw.size]}
+        at += raw.size
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > HEADER_BYTES_MAX:
+        raise ValueError("the header is longer than safetensors allows")
+    prefix = np.frombuffer(len(text).to_bytes(8, "little") + text, dtype=np.uint8)
+    return [prefix, *(raw for _, _, _, raw in described)]
+
+
+def _raw(tensor: Any) -> tuple[str, list[int], np.ndarray]:
+    if isinstance(tensor, np.ndarray) or np.isscalar(tensor):
+        array = np.asarray(tensor)
+        if array.dtype.byteorder == ">":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        flat = np.ascontiguousarray(array).reshape(-1)
+        return numpy_name(array.dtype), list(array.shape), flat.view(np.uint8)
+    import torch
+
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{type(tensor).__name__} is not a tensor")
+    if tensor.layout != torch.strided:
+        raise ValueError("sparse tensors cannot be stored as safetensors")
+    flat = tensor.detach().to("cpu").contiguous().reshape(-1)
+    raw = flat.view(torch.uint8).numpy() if flat.numel() else np.empty(0, np.uint8)
+    return torch_name(tensor.dtype), list(tensor.shape), raw
+
+
+class safe_open:  # noqa: N801 - the name of the original
+    """Lazy access, as ``safetensors.safe_open``: ``keys()``, ``metadata()``, ``get_tensor(name)``, ``get_slice(name)[...]``."""
+
+    def __init__(
+        self,
+        filename: Any,
+        framework: str = "np",
+        device: str = "cpu",
+        *,
+        keys: _keys.Keys = None,
+        signer: _keys.Signers = None,
+        allow_unknown_signer: bool = False,
+        policy: str | None = None,
+    ) -> None:
+        self._framework = _framework(framework)
+        self._device = device
+        self._opened = _open(filename, keys, signer, allow_unknown_signer, policy)
+        self._entries, self._metadata, self._start = _header(self._opened)
+
+    def __enter__(self) -> safe_open:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def keys(self) -> list[str]:
+        """Names of the tensors, in the order of their data."""
+        return sorted(self._entries, key=lambda name: (self._entries[name].begin, name))
+
+    offset_keys = keys
+
+    def metadata(self) -> dict[str, str]:
+        """What the header says beside the tensors."""
+        return dict(self._metadata)
+
+    def _find(self, name: str) -> _Entry:
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise KeyError(f"there is no tensor {name!r}") from None
+
+    def get_tensor(self, name: str) -> Any:
+        """Read one tensor."""
+        entry = self._find(name)
+        return self._read(entry.dtype, entry.shape, entry.begin, entry.end)
+
+    def get_slice(self, name: str) -> SafeSlice:
+        """Part of a tensor, read when it is indexed."""
+        return SafeSlice(self, self._find(name))
+
+    def _read(self, dtype: str, shape: list[int], begin: int, end: int) -> Any:
+        raw = np.empty(end - begin, dtype=np.uint8)
+        if raw.size:
+            self._opened.readinto(self._start + begin, raw)
+        return _convert(raw, dtype, shape, self._framework, self._device)
+
+
+class SafeSlice:
+    """A tensor of which parts can be read. Only the rows asked for in the first dimension are decrypted."""
+
+    def __init__(self, file: safe_open, entry: _Entry) -> None:
+        self._file, self._entry = file, entry
+
+    def get_shape(self) -> list[int]:
+        """Shape of the whole tensor."""
+        return list(self._entry.shape)
+
+    def get_dtype(self) -> str:
+        """Type of its elements, in the format's own words."""
+        return self._entry.dtype
+
+    def __getitem__(self, index: Any) -> Any:
+        entry = self._entry
+        index = index if isinstance(index, tuple) else (index,)
+        first = index[0] if index else slice(None)
+        if not entry.shape or first is Ellipsis or first is None or not isinstance(first, (int, slice, np.integer)):
+            whole = self._file._read(entry.dtype, entry.shape, entry.begin, entry.end)
+            return whole[index]
+        rows = entry.shape[0]
+        if isinstance(first, slice):
+            chosen = range(*first.indices(rows))
+        else:
+            at = int(first) + (rows if first < 0 else 0)
+            if not 0 <= at < rows:
+                raise IndexError(f"index {int(first)} is out of range for {rows} rows")
+            chosen = range(at, at + 1)
+        if not chosen:
+            part = self._file._read(entry.dtype, [0, *entry.shape[1:]], entry.begin, entry.begin)
+            return part[(slice(None), *index[1:])]
+        low, high = min(chosen), max(chosen) + 1
+        row_bytes = (entry.end - entry.begin) // rows
+        begin, end = entry.begin + low * row_bytes, entry.begin + high * row_bytes
+        part = self._file._read(entry.dtype, [high - low, *entry.shape[1:]], begin, end)
+        if not isinstance(first, slice):
+            return part[(0, *index[1:])]
+        if chosen.step < 0 and self._file._framework == "pt":
+            raise ValueError("PyTorch has no slices with a negative step")
+        stop = None if chosen.step < 0 else high - low
+        return part[(slice(chosen.start - low, stop, chosen.step), *index[1:])]

@@ -1,0 +1,107 @@
+"""Sealed model folders in ``transformers``."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import PurePosixPath
+from typing import Any
+
+from . import _files, _keys, safetensors
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+#: Longest text file that is read as configuration, in bytes.
+TEXT_BYTES_MAX = 256 << 20
+
+
+def state_dict(directory: _files.Directory, device: str = "cpu") -> dict[str, Any]:
+    """The weights of a folder in the Hugging Face layout, as PyTorch tensors: one file, or shards with their index."""
+    if SINGLE in directory:
+        return safetensors.load(directory.open_artifact(SINGLE), device, framework="pt")
+    if INDEX not in directory:
+        raise FileNotFoundError(f"the folder has neither {SINGLE} nor {INDEX}")
+    index = json.loads(directory.open(INDEX).read())
+    shards = sorted(set(index["weight_map"].values()))
+    weights: dict[str, Any] = {}
+    for shard in shards:
+        weights.update(safetensors.load(directory.open_artifact(shard), device, framework="pt"))
+    missing = set(index["weight_map"]) - set(weights)
+    if missing:
+        raise KeyError(f"the index names tensors that no shard has, such as {min(missing)!r}")
+    return weights
+
+
+def from_pretrained(
+    auto_class: Any,
+    root: str | os.PathLike[str],
+    *,
+    keys: _keys.Keys = None,
+    signer: _keys.Signers = None,
+    allow_unknown_signer: bool = False,
+    min_revision: int = 1,
+    policy: str | None = None,
+    **arguments: Any,
+) -> Any:
+    """``auto_class.from_pretrained`` of a sealed folder, as in ``from_pretrained(AutoModelForCausalLM, "model.sealed", ...)``.
+
+    Weights go from the artifacts into memory. Configuration and tokenizer files, without the weights, are for the time of the call in a folder in
+    memory (``/dev/shm``) that only the owner can read, because transformers takes paths. Models that bring their own code are refused:
+    mount the folder for them.
+
+    Raises as :func:`casemate.open_directory`, and as ``from_pretrained``.
+    """
+    if arguments.get("trust_remote_code"):
+        raise ValueError("models with code of their own do not load this way: use `casemate mount`")
+    directory = _files.open_directory(
+        root,
+        keys=keys,
+        signer=signer,
+        allow_unknown_signer=allow_unknown_signer,
+        min_revision=min_revision,
+        policy=policy,
+    )
+    memory = "/dev/shm"
+    if not os.path.ismount(memory):
+        raise OSError(f"{memory} is no file system in memory here: mount the folder with `casemate mount`")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        for path in directory.files:
+            if PurePosixPath(path).suffix in {".safetensors", ".bin", ".gguf", ".onnx", ".pt", ".pth"}:
+                continue
+            if directory.size(path) > TEXT_BYTES_MAX:
+                continue
+            place = os.path.join(folder, path)
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with open(place, "xb") as file:
+                file.write(directory.open(path).read())
+        if not _takes_weights(auto_class):
+            return auto_class.from_pretrained(folder, **arguments)
+        config = arguments.pop("config", None)
+        if config is None:
+            from transformers import AutoConfig
+
+            config = AutoConfig.from_pretrained(folder)
+    weights = state_dict(directory)
+    return _model_class(auto_class, config).from_pretrained(
+        None, config=config, state_dict=weights, **arguments
+    )
+
+
+def _model_class(auto_class: Any, config: Any) -> Any:
+    """The class that an auto class stands for."""
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass, _get_model_class
+
+    if not issubclass(auto_class, _BaseAutoModelClass):
+        return auto_class
+    if type(config) not in auto_class._model_mapping:
+        raise ValueError(f"{auto_class.__name__} has no model for {type(config).__name__}")
+    return _get_model_class(config, auto_class._model_mapping)
+
+
+def _takes_weights(auto_class: Any) -> bool:
+    """Whether it is a model, not a tokenizer, a processor or a configuration."""
+    from transformers import PreTrainedModel
+    from transformers.models.auto.auto_factory import _BaseAutoModelClass
+
+    return isinstance(auto_class, type) and issubclass(auto_class, (PreTrainedModel, _BaseAutoModelClass))

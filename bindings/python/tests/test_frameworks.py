@@ -1,0 +1,131 @@
+"""PyTorch, distributed checkpoints, ONNX Runtime, fsspec."""
+
+import os
+import pickle
+from pathlib import Path
+
+import casemate
+import numpy as np
+import pytest
+from conftest import flip
+
+
+class TestTorch:
+    @pytest.fixture(autouse=True)
+    def torch(self):
+        self.torch = pytest.importorskip("torch")
+
+    def test_save_and_load(self, tmp_path, to, trust):
+        import casemate.torch as sealed
+
+        state = {"w": self.torch.randn(300, 500), "b": self.torch.zeros(7, dtype=self.torch.bfloat16), "step": 3}
+        sealed.save(state, tmp_path / "x", **to)
+        found = sealed.load(tmp_path / "x", **trust)
+        assert found["step"] == 3
+        assert self.torch.equal(found["w"], state["w"]) and self.torch.equal(found["b"], state["b"])
+        with pytest.raises(casemate.VerificationError):
+            sealed.load(tmp_path / "x", keys=trust["keys"], signer=casemate.PrivateKey.generate("mldsa87-p384"))
+
+    def test_code_in_a_pickle_does_not_run(self, tmp_path, to, trust):
+        import casemate.torch as sealed
+
+        class Attack:
+            def __reduce__(self):
+                return (Path.touch, (tmp_path / "owned",))
+
+        sealed.save({"x": Attack()}, tmp_path / "x", **to)
+        with pytest.raises(pickle.UnpicklingError):
+            sealed.load(tmp_path / "x", **trust)
+        assert not (tmp_path / "owned").exists()
+        with pytest.raises(ValueError, match="publisher's code"):
+            sealed.load(tmp_path / "x", keys=trust["keys"], weights_only=False, allow_unknown_signer=True)
+
+    def test_safetensors(self, tmp_path, to, trust):
+        import casemate.safetensors as sealed
+
+        tensors = {
+            "bf16": self.torch.randn(30, 4).to(self.torch.bfloat16),
+            "t": self.torch.randn(5, 6).t(),
+            "i": self.torch.tensor(3),
+            "empty": self.torch.empty(0, 3),
+        }
+        sealed.save_file(tensors, tmp_path / "x", **to)
+        found = sealed.load_file(tmp_path / "x", framework="pt", **trust)
+        for name, tensor in tensors.items():
+            assert found[name].dtype == tensor.dtype and self.torch.equal(found[name], tensor), name
+        with sealed.safe_open(tmp_path / "x", framework="pt", **trust) as file:
+            assert self.torch.equal(file.get_slice("bf16")[4:9, 1], tensors["bf16"][4:9, 1])
+        import safetensors.torch
+
+        original = safetensors.torch.load(casemate.open(tmp_path / "x", **trust).read())
+        assert self.torch.equal(original["bf16"], tensors["bf16"])
+
+    def test_distributed_checkpoint(self, tmp_path, to, trust):
+        import torch.distributed.checkpoint as dcp
+        from casemate.checkpoint import StorageReader, StorageWriter
+
+        state = {"model": {"w": self.torch.randn(64, 32), "b": self.torch.ones(5)}, "step": 41}
+        dcp.save(state, storage_writer=StorageWriter(tmp_path / "c", **to), no_dist=True)
+        names = sorted(os.listdir(tmp_path / "c"))
+        assert names and all(name.endswith(".sealed") for name in names), names
+        for name in names:
+            assert b"model.w" not in (tmp_path / "c" / name).read_bytes()
+        fresh = {"model": {"w": self.torch.zeros(64, 32), "b": self.torch.zeros(5)}, "step": 0}
+        dcp.load(fresh, storage_reader=StorageReader(tmp_path / "c", **trust), no_dist=True)
+        assert self.torch.equal(fresh["model"]["w"], state["model"]["w"]) and fresh["step"] == 41
+
+    def test_checkpoint_metadata_are_verified_before_they_are_unpickled(self, tmp_path, to, trust, keys):
+        import torch.distributed.checkpoint as dcp
+        from casemate.checkpoint import StorageReader, StorageWriter
+
+        dcp.save({"w": self.torch.ones(3)}, storage_writer=StorageWriter(tmp_path / "c", **to), no_dist=True)
+
+        class Attack:
+            def __reduce__(self):
+                return (Path.touch, (tmp_path / "owned",))
+
+        place = tmp_path / "c" / ".metadata.sealed"
+        casemate.seal(pickle.dumps(Attack()), place, to=to["to"], sign=keys.stranger, force=True)
+        with pytest.raises(casemate.VerificationError, match="not trusted"):
+            StorageReader(tmp_path / "c", **trust).read_metadata()
+        casemate.seal(pickle.dumps(Attack()), place, force=True, **to)
+        flip(place, 100)
+        with pytest.raises(casemate.VerificationError):
+            StorageReader(tmp_path / "c", **trust).read_metadata()
+        assert not (tmp_path / "owned").exists()
+
+
+def test_onnx_session_from_an_artifact(tmp_path, to, trust):
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    from casemate.onnx import inference_session
+
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [2])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    casemate.seal(model.SerializeToString(), tmp_path / "m", **to)
+    session = inference_session(tmp_path / "m", providers=["CPUExecutionProvider"], **trust)
+    assert session.run(None, {"x": np.array([1, 2], np.float32)})[0].tolist() == [2, 4]
+    flip(tmp_path / "m", 200)
+    with pytest.raises(casemate.VerificationError):
+        inference_session(tmp_path / "m", **trust)
+
+
+def test_fsspec_reads_sealed_files_of_any_file_system(tmp_path, to, trust):
+    fsspec = pytest.importorskip("fsspec")
+    content = os.urandom(3_000_000)
+    casemate.seal(content, tmp_path / "x.sealed", **to)
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/bucket/x.sealed", (tmp_path / "x.sealed").read_bytes())
+    fs = fsspec.filesystem("casemate", fs=memory, **trust)
+    assert fs.cat_file("/bucket/x.sealed", start=1_500_000, end=1_500_010) == content[1_500_000:1_500_010]
+    info = fs.info("/bucket/x.sealed")
+    assert info["size"] == len(content) < info["sealed_size"]
+    with fs.open("/bucket/x.sealed") as file:
+        file.seek(-5, 2)
+        assert file.read() == content[-5:]
+    with fsspec.open("casemate::memory://bucket/x.sealed", casemate=trust) as file:
+        assert file.read() == content
+    with pytest.raises(ValueError, match="read-only"):
+        fs.open("/bucket/x.sealed", "wb")

@@ -1,0 +1,48 @@
+//! The Python package: installed as users install it, and tried with NumPy, PyTorch, ONNX Runtime, transformers and fsspec.
+
+use crate::{
+    interop::virtual_environment,
+    step::{Outcome, command, has, root, succeed},
+};
+
+/// Installs the package with pip, what its tests need from PyPI, and runs them.
+pub(crate) fn run() -> Outcome {
+    let build = ["build", "--release", "--package", "casemate"];
+    if let Outcome::Failed(reason) = succeed(&mut command("cargo", &build)) {
+        return Outcome::Failed(reason);
+    }
+    if !has("python3", &["-m", "venv", "--help"]) {
+        let reason = "python3 with venv is not installed (Debian: python3-venv): the Python package was not tried";
+        return Outcome::Skipped(vec![reason.to_owned()]);
+    }
+    let work = root().join("target/python");
+    let venv = work.join("venv");
+    let requirements = ["bindings/python/tests/requirements.txt"];
+    if let Err(reason) = virtual_environment(&work, &venv, &requirements) {
+        return Outcome::Failed(reason);
+    }
+    let program = |name: &str| venv.join("bin").join(name).to_string_lossy().into_owned();
+    // The package's own dependencies are pinned among the requirements.
+    let install = [
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--force-reinstall",
+        "./bindings/python",
+    ];
+    let mut install = command(&program("pip"), &install);
+    // Shares what the other steps have compiled.
+    install.env("CARGO_TARGET_DIR", root().join("target"));
+    if let Outcome::Failed(reason) = succeed(&mut install) {
+        return Outcome::Failed(reason);
+    }
+    let tests = "bindings/python/tests";
+    let arguments = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", tests];
+    succeed(
+        command(&program("python"), &arguments)
+            .env("CASEMATE_BIN", root().join("target/release/casemate"))
+            .env("HF_HUB_OFFLINE", "1")
+            .env("PYTHONDONTWRITEBYTECODE", "1"),
+    )
+}
