@@ -264,19 +264,19 @@ mod tests {
         }
     }
 
-    const fn day(year: u16) -> Option<Date> {
-        Some(Date {
+    const fn day(year: u16) -> Date {
+        Date {
             year,
             month: 1,
             day: 1,
-        })
+        }
     }
 
     #[test]
     fn a_ruling_that_changes_nothing_any_more_is_left_out() {
         const RULES: &[Rule] = &[
-            step(Ruling::Disallowed, day(2035)),
-            step(Ruling::Deprecated, day(2030)),
+            step(Ruling::Disallowed, Some(day(2035))),
+            step(Ruling::Deprecated, Some(day(2030))),
             step(Ruling::Deprecated, None),
             step(Ruling::Acceptable, None),
         ];
@@ -288,11 +288,14 @@ mod tests {
         };
         let verdict = policy.verdict(Algorithm::by_name("rsa-2048-oaep").unwrap());
         let steps: Vec<_> = verdict.steps.iter().map(|s| (s.ruling, s.after)).collect();
-        let expected = [(Ruling::Deprecated, None), (Ruling::Disallowed, day(2035))];
+        let expected = [
+            (Ruling::Deprecated, None),
+            (Ruling::Disallowed, Some(day(2035))),
+        ];
         assert_eq!(steps, expected);
         assert_eq!(
             (verdict.ruling, verdict.after),
-            (Ruling::Disallowed, day(2035))
+            (Ruling::Disallowed, Some(day(2035)))
         );
     }
 }
