@@ -1,4 +1,4 @@
-//! The Python package: installed as users install it, and tried with NumPy, PyTorch, ONNX Runtime, transformers and fsspec.
+//! The Python package, installed as users install it and tried with the libraries that it works with.
 
 use crate::{
     interop::virtual_environment,
