@@ -5,7 +5,11 @@ use std::{env, fs, path::Path};
 use crate::step::{Outcome, command, root, succeed};
 
 /// Documents whose `sh` blocks are promises. The README's first block is this very command and the demonstration.
-const DOCUMENTS: [&str; 2] = ["README.md", "docs/guides/seal-and-serve.md"];
+const DOCUMENTS: [&str; 3] = [
+    "README.md",
+    "docs/guides/seal-and-serve.md",
+    "docs/guides/folders-and-mounts.md",
+];
 
 pub(crate) fn run() -> Outcome {
     let build = ["build", "--release", "--package", "casemate"];

@@ -50,7 +50,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate: a crate may depend on crates of a lower rank only.
-const RANKS: [(&str, u8); 15] = [
+const RANKS: [(&str, u8); 16] = [
     ("casemate-awslc", 0),
     ("casemate-age", 2),
     ("casemate-crypto", 1),
@@ -61,6 +61,7 @@ const RANKS: [(&str, u8); 15] = [
     ("casemate-ct", 3),
     ("casemate-fuzzing", 3),
     ("casemate-gateway", 3),
+    ("casemate-mount", 3),
     ("casemate-bench", 4),
     ("casemate", 5),
     ("casemate-python", 5),

@@ -53,6 +53,10 @@ pub(crate) enum Command {
     Inspect(InspectOptions),
     /// Change the recipients of a sealed file or folder, in place
     Rewrap(RewrapOptions),
+    /// Show a sealed file or folder as plain files that any program can read, without plaintext on disk
+    Mount(MountOptions),
+    /// Run a program on a sealed file or folder, mounted or in memory for as long as it runs
+    Run(RunOptions),
     /// Serve models behind post-quantum TLS and end-to-end encryption
     Gateway(GatewayOptions),
     /// Take plain HTTP requests here and pass them protected to a gateway
@@ -266,9 +270,48 @@ pub(crate) struct OpenOptions {
     /// For a folder: refuse a version older than this revision
     #[arg(long, value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
+    /// Refuse to write anywhere but to a file system in memory, such as /dev/shm
+    #[arg(long)]
+    pub(crate) to_memory: bool,
     /// Replace the output if it is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Origin {
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    /// Go on even if nobody known signed; says nothing about who made the content
+    #[arg(long, conflicts_with = "signer")]
+    pub(crate) allow_unknown_signer: bool,
+    /// For a folder: refuse a version older than this revision
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) min_revision: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MountOptions {
+    /// Sealed file or folder
+    pub(crate) input: PathBuf,
+    /// Empty folder to mount it at
+    pub(crate) point: PathBuf,
+    #[command(flatten)]
+    pub(crate) origin: Origin,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// Sealed file or folder
+    pub(crate) input: PathBuf,
+    /// Decrypt it into a private folder in memory first, which is wiped at the end; for machines without FUSE
+    #[arg(long)]
+    pub(crate) memory: bool,
+    #[command(flatten)]
+    pub(crate) origin: Origin,
+    /// Program and arguments, after `--`; `{}` stands for the path of the file or folder
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         return ExitCode::from(fault.code());
     }
     match run(arguments, &printer) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fault) => {
             printer.fault(&fault);
             ExitCode::from(fault.code())
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments, printer: &printer::Printer) -> Result<(), Fault> {
+fn run(arguments: Arguments, printer: &printer::Printer) -> Result<ExitCode, Fault> {
     let Arguments {
         command,
         home,
@@ -53,11 +53,14 @@ fn run(arguments: Arguments, printer: &printer::Printer) -> Result<(), Fault> {
         Command::Verify(options) => commands::verify::run(&context, &options),
         Command::Inspect(options) => commands::inspect::run(&context, &options),
         Command::Rewrap(options) => commands::rewrap::run(&context, &options),
+        Command::Mount(options) => commands::mount::mount(&context, &options),
+        Command::Run(options) => return commands::mount::run(&context, &options),
         Command::Gateway(options) => commands::gateway::run(&context, &options),
         Command::Connect(options) => commands::connect::run(&context, &options),
         Command::Age { command } => commands::age::run(&context, &command),
         Command::Bench(options) => commands::bench::run(&context, &options),
         Command::Suites(options) => commands::suites::run(&context, &options),
         Command::Completions { shell } => commands::completions::run(&context, shell),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

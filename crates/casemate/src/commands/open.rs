@@ -9,7 +9,7 @@ use casemate_seal::{
 };
 use serde_json::json;
 
-use super::directory;
+use super::{directory, mount};
 use crate::{
     args::OpenOptions,
     context::{Context, Keyring},
@@ -23,6 +23,15 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
         Some(output) => output.clone(),
         None => without_suffix(&options.input)?,
     };
+    if options.to_memory {
+        let parent = output.parent().filter(|path| !path.as_os_str().is_empty());
+        let parent = parent.unwrap_or_else(|| Path::new("."));
+        if output == Path::new("-") || !mount::is_in_memory(parent) {
+            let message = format!("{} is not on a file system in memory", output.display());
+            return Err(Fault::new(Outcome::NotPermitted, message)
+                .hint("write below /dev/shm, or mount a tmpfs"));
+        }
+    }
     if options.input.is_dir() {
         return directory::open(context, options, &output);
     }

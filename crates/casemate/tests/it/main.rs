@@ -8,5 +8,6 @@ mod bench;
 mod folders;
 mod keys;
 mod kill;
+mod mount;
 mod suites;
 mod support;

@@ -69,14 +69,15 @@ impl House {
         names
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_casemate"));
         command
+            .args(["--passphrase-file", "passphrase"])
             .args(arguments)
             .current_dir(self.directory.path())
             .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("CASEMATE_HOME", self.path("home"))
-            .args(["--passphrase-file", "passphrase"])
             .stdin(Stdio::null());
         command
     }

@@ -1,0 +1,106 @@
+//! Segments that were decrypted lately.
+//!
+//! The kernel asks for 128 KiB or so at a time, a segment has a mebibyte, and several requests for one segment come at once: each segment is
+//! decrypted once and kept until others push it out.
+
+use std::{
+    num::NonZero,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use zeroize::Zeroizing;
+
+/// A decrypted segment, or nothing while the first reader is at it or after that failed.
+type Slot = Arc<Mutex<Option<Arc<Zeroizing<Vec<u8>>>>>>;
+
+/// Threads that answer requests.
+pub(crate) fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The most recent segments of all files.
+pub(crate) struct Cache {
+    /// File, segment, content; the most recent last.
+    slots: Mutex<Vec<(usize, u64, Slot)>>,
+    capacity: usize,
+}
+
+impl Cache {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: Mutex::default(),
+            // Two streams of readahead for each thread.
+            capacity: threads().saturating_mul(4).max(4),
+        }
+    }
+
+    /// The content of a segment; `decrypt` is called by one of those who ask at the same time.
+    pub(crate) fn get<E>(
+        &self,
+        file: usize,
+        segment: u64,
+        decrypt: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, E>,
+    ) -> Result<Arc<Zeroizing<Vec<u8>>>, E> {
+        let slot = self.slot(file, segment);
+        let mut content = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(content) = &*content {
+            return Ok(Arc::clone(content));
+        }
+        let fresh = Arc::new(decrypt()?);
+        *content = Some(Arc::clone(&fresh));
+        Ok(fresh)
+    }
+
+    fn slot(&self, file: usize, segment: u64) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = slots
+            .iter()
+            .position(|(f, s, _)| (*f, *s) == (file, segment));
+        let slot = match known {
+            Some(at) => slots.remove(at).2,
+            None => Slot::default(),
+        };
+        if slots.len() >= self.capacity {
+            slots.remove(0);
+        }
+        slots.push((file, segment, Arc::clone(&slot)));
+        slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(byte: u8) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(vec![byte])
+    }
+
+    fn get(cache: &Cache, file: usize, segment: u64, byte: u8) -> Arc<Zeroizing<Vec<u8>>> {
+        cache
+            .get(file, segment, || Ok::<_, ()>(bytes(byte)))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_segment_is_decrypted_once_until_others_push_it_out() {
+        let cache = Cache::new();
+        let first = get(&cache, 0, 0, 7);
+        let again = cache.get(0, 0, || -> Result<_, ()> { panic!("decrypted twice") });
+        assert!(Arc::ptr_eq(&first, &again.unwrap()));
+        assert_eq!(**get(&cache, 1, 0, 8), [8]);
+        for segment in 1..100 {
+            get(&cache, 0, segment, 0);
+        }
+        assert_eq!(**get(&cache, 0, 0, 9), [9]);
+        assert!(cache.slots.lock().unwrap().len() <= cache.capacity);
+    }
+
+    #[test]
+    fn a_failure_is_not_kept() {
+        let cache = Cache::new();
+        assert_eq!(cache.get(0, 0, || Err("damaged")), Err("damaged"));
+        assert_eq!(**get(&cache, 0, 0, 7), [7]);
+    }
+}

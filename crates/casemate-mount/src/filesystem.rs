@@ -1,0 +1,214 @@
+//! Answers to the kernel.
+
+use std::{
+    ffi::OsStr,
+    io,
+    sync::OnceLock,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use casemate_seal::{Opened, ReadAt};
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry,
+    ReplyOpen, Request,
+};
+use rustix::process::{getgid, getuid};
+
+use crate::{
+    MountedFile, ReadError, Report,
+    cache::Cache,
+    tree::{Node, ROOT, Tree},
+};
+
+/// Nothing changes while it is mounted, so the kernel may believe every answer for long.
+const TTL: Duration = Duration::from_hours(1);
+/// Bytes the kernel may read ahead: two segments of the usual size.
+const READAHEAD_BYTES: u32 = 2 << 20;
+const BLOCK_BYTES: u32 = 4096;
+
+pub(crate) struct View<R> {
+    files: Vec<(MountedFile<R>, OnceLock<Opened<R>>)>,
+    tree: Tree,
+    cache: Cache,
+    report: Report,
+}
+
+impl<R: ReadAt> View<R> {
+    pub(crate) fn new(files: Vec<MountedFile<R>>, report: Report) -> Self {
+        Self {
+            tree: Tree::new(files.iter().map(|file| &file.path)),
+            files: files
+                .into_iter()
+                .map(|file| (file, OnceLock::new()))
+                .collect(),
+            cache: Cache::new(),
+            report,
+        }
+    }
+
+    fn attributes(&self, inode: u64) -> Option<FileAttr> {
+        let (kind, perm, size, nlink) = match self.tree.get(inode)? {
+            Node::Folder { .. } => (FileType::Directory, 0o500, 0, 2),
+            Node::File(number) => {
+                let (file, _) = self.files.get(*number)?;
+                (FileType::RegularFile, 0o400, file.content_len, 1)
+            }
+        };
+        Some(FileAttr {
+            ino: INodeNo(inode),
+            size,
+            blocks: size.div_ceil(512),
+            atime: UNIX_EPOCH,
+            mtime: UNIX_EPOCH,
+            ctime: UNIX_EPOCH,
+            crtime: UNIX_EPOCH,
+            kind,
+            perm,
+            nlink,
+            uid: getuid().as_raw(),
+            gid: getgid().as_raw(),
+            rdev: 0,
+            blksize: BLOCK_BYTES,
+            flags: 0,
+        })
+    }
+
+    fn opened(&self, number: usize) -> Result<&Opened<R>, Errno> {
+        let (file, opened) = self.files.get(number).ok_or(Errno::ENOENT)?;
+        if let Some(opened) = opened.get() {
+            return Ok(opened);
+        }
+        match (file.open)() {
+            Ok(fresh) => Ok(opened.get_or_init(|| fresh)),
+            Err(error) => Err(self.tell(file, &ReadError::Open(error))),
+        }
+    }
+
+    fn tell(&self, file: &MountedFile<R>, error: &ReadError) -> Errno {
+        (self.report)(&file.path, error);
+        Errno::EIO
+    }
+
+    fn bytes(&self, number: usize, offset: u64, size: u32) -> Result<Vec<u8>, Errno> {
+        let opened = self.opened(number)?;
+        let (file, _) = self.files.get(number).ok_or(Errno::ENOENT)?;
+        let end = offset
+            .saturating_add(u64::from(size))
+            .min(opened.content_len());
+        let mut bytes = Vec::with_capacity(size as usize);
+        let mut at = offset;
+        while at < end {
+            let segment = opened.segment_at(at);
+            let content = self
+                .cache
+                .get(number, segment, || opened.read_segment(segment))
+                .map_err(|error| self.tell(file, &ReadError::Segment(error)))?;
+            let start = segment.saturating_mul(opened.segment_bytes());
+            let range = at.saturating_sub(start)..end.saturating_sub(start);
+            let (Ok(from), Ok(to)) = (usize::try_from(range.start), usize::try_from(range.end))
+            else {
+                return Err(Errno::EIO);
+            };
+            let part = content
+                .get(from..to.min(content.len()))
+                .filter(|part| !part.is_empty())
+                .ok_or(Errno::EIO)?;
+            bytes.extend_from_slice(part);
+            at = at.saturating_add(part.len() as u64);
+        }
+        Ok(bytes)
+    }
+}
+
+impl<R: ReadAt + 'static> Filesystem for View<R> {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // The kernel's own limit is taken where it is lower.
+        if let Err(most) = config.set_max_readahead(READAHEAD_BYTES) {
+            _ = config.set_max_readahead(most);
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = self.tree.find(parent.0, name);
+        match found.and_then(|inode| self.attributes(inode)) {
+            Some(attributes) => reply.entry(&TTL, &attributes, Generation(0)),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.attributes(inode.0) {
+            Some(attributes) => reply.attr(&TTL, &attributes),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let Some(Node::File(number)) = self.tree.get(inode.0) else {
+            return reply.error(Errno::EISDIR);
+        };
+        match self.opened(*number) {
+            Ok(_) => reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let Some(Node::File(number)) = self.tree.get(inode.0) else {
+            return reply.error(Errno::EISDIR);
+        };
+        match self.bytes(*number, offset, size) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let Some(Node::Folder { parent, entries }) = self.tree.get(inode.0) else {
+            return reply.error(Errno::ENOTDIR);
+        };
+        let dots = [(OsStr::new("."), inode.0), (OsStr::new(".."), *parent)];
+        let all = dots.into_iter().chain(
+            entries
+                .iter()
+                .map(|(name, inode)| (name.as_os_str(), *inode)),
+        );
+        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        for (number, (name, inode)) in all.enumerate().skip(skip) {
+            let kind = match self.tree.get(inode) {
+                Some(Node::File(_)) => FileType::RegularFile,
+                _ => FileType::Directory,
+            };
+            // The offset is where the next call goes on.
+            let next = (number as u64).saturating_add(1);
+            if reply.add(INodeNo(inode), next, kind, name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+}
+
+const _: () = assert!(
+    ROOT == INodeNo::ROOT.0,
+    "the kernel's number of the mount point"
+);

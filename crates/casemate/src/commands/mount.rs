@@ -1,0 +1,364 @@
+//! `casemate mount` and `casemate run`.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, ExitStatus},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use casemate_mount::{MountError, Mounted, MountedFile, Report};
+use casemate_seal::{
+    Artifact, Opened,
+    directory::{DirectoryError, RelativePath, SealedDirectory},
+    file::{self, Access, AtomicFile, Existing},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use super::{directory, gateway, open};
+use crate::{
+    args::{MountOptions, Origin, RunOptions},
+    context::{Context, Keyring},
+    fault::{Fault, Outcome},
+    progress,
+};
+
+/// How often it is asked whether a program ended or a view was unmounted.
+const POLL: Duration = Duration::from_millis(50);
+/// File systems in memory, by the magic number that Linux gives them.
+const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+const MEMORY: &str = "/dev/shm";
+
+/// What is shown: one file, or all of a folder.
+enum Content {
+    File(RelativePath, Opened<File>),
+    Folder(Arc<Folder>),
+}
+
+struct Folder {
+    directory: SealedDirectory,
+    keys: Vec<casemate_crypto::kem::KemPrivateKey>,
+}
+
+impl Folder {
+    fn open(&self, path: &str) -> Result<Opened<File>, DirectoryError> {
+        let entry = self.directory.manifest().find(path);
+        let entry = entry.ok_or_else(|| DirectoryError::Missing(path.to_owned()))?;
+        let keys: Vec<_> = self.keys.iter().collect();
+        self.directory.open_file(entry, &keys)
+    }
+}
+
+impl Content {
+    fn open(context: &Context<'_>, input: &Path, origin: &Origin) -> Result<Self, Fault> {
+        let mut keyring = Keyring::new(context);
+        let (named, unchecked) = (origin.trust.signer.as_deref(), origin.allow_unknown_signer);
+        if input.is_dir() {
+            let keys = keyring.openers()?;
+            let borrowed: Vec<_> = keys.iter().collect();
+            let found =
+                directory::open_folder(context, &mut keyring, input, &borrowed, named, unchecked)?;
+            if let Some(minimum) = origin.min_revision {
+                found.require_revision(minimum)?;
+            }
+            let directory = found;
+            return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
+        }
+        if origin.min_revision.is_some() {
+            return Err(Fault::usage(
+                "--min-revision is for folders: a single file has no revision",
+            ));
+        }
+        let source = file::open_shared(input).map_err(|error| Fault::file("open", input, error))?;
+        let artifact = Artifact::read(source)?;
+        let signer = open::signer(context, &mut keyring, &artifact, named, unchecked)?;
+        let key = keyring.opener(&artifact)?;
+        let origin = signer.as_ref().map_or(
+            casemate_seal::Origin::Unchecked,
+            casemate_seal::Origin::SignedBy,
+        );
+        let opened = artifact.open(&key, origin)?;
+        Ok(Self::File(name_of(&opened, input), opened))
+    }
+
+    /// Where the file or folder is below the place it is shown at.
+    fn below(&self, place: &Path) -> PathBuf {
+        match self {
+            Self::File(name, _) => place.join(name.as_str()),
+            Self::Folder(_) => place.to_owned(),
+        }
+    }
+
+    fn into_files(self) -> Vec<MountedFile<File>> {
+        match self {
+            Self::File(path, opened) => {
+                let content_len = opened.content_len();
+                let missing = DirectoryError::Missing(path.to_string());
+                let once = Mutex::new((Some(opened), Some(missing)));
+                let open = move || match once.lock() {
+                    Ok(mut once) => match once.0.take() {
+                        Some(opened) => Ok(opened),
+                        None => Err(once.1.take().unwrap_or(DirectoryError::Empty)),
+                    },
+                    Err(_) => Err(DirectoryError::Empty),
+                };
+                vec![MountedFile {
+                    path,
+                    content_len,
+                    open: Box::new(open),
+                }]
+            }
+            Self::Folder(folder) => {
+                let entries = folder.directory.manifest().files.iter();
+                let file = |entry: &casemate_seal::directory::FileEntry| {
+                    let (folder, path) = (Arc::clone(&folder), entry.path.clone());
+                    MountedFile {
+                        path: entry.path.clone(),
+                        content_len: entry.content_len,
+                        open: Box::new(move || folder.open(path.as_str())),
+                    }
+                };
+                entries.map(file).collect()
+            }
+        }
+    }
+
+    /// Decrypts everything into `place`, a folder in memory.
+    fn copy_to(&self, place: &Path) -> Result<(), Fault> {
+        match self {
+            Self::File(name, opened) => {
+                let path = place.join(name.as_str());
+                let failed = |error| Fault::file("write", &path, error);
+                let target = AtomicFile::create(&path, Access::Owner, Existing::Keep);
+                let target = target.map_err(failed)?;
+                let bar = progress::bar(opened.content_len(), "opening");
+                opened.copy_to(target.file(), &|bytes| bar.inc(bytes))?;
+                bar.finish_and_clear();
+                target.commit(Existing::Keep).map_err(failed)
+            }
+            Self::Folder(folder) => {
+                let keys: Vec<_> = folder.keys.iter().collect();
+                let bar = progress::bar(folder.directory.manifest().content_len(), "opening");
+                let copied = folder
+                    .directory
+                    .copy_to(place, Existing::Replace, &keys, &|bytes| bar.inc(bytes));
+                bar.finish_and_clear();
+                Ok(copied?)
+            }
+        }
+    }
+}
+
+/// The name that the sealer gave, if it can be a file name, else that of the artifact without its ending.
+fn name_of(opened: &Opened<File>, input: &Path) -> RelativePath {
+    let stem = input.with_extension("");
+    let stem = stem.file_name().map(|name| name.to_string_lossy());
+    let candidates = [Some(opened.private().name.as_str()), stem.as_deref()];
+    candidates
+        .into_iter()
+        .flatten()
+        .filter(|name| !name.contains('/'))
+        .find_map(|name| RelativePath::new(name).ok())
+        .or_else(|| RelativePath::new("content").ok())
+        .unwrap_or_else(|| unreachable!("a plain word is a path"))
+}
+
+pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(), Fault> {
+    let content = Content::open(context, &options.input, &options.origin)?;
+    let path = content.below(&options.point);
+    let mounted = start(content, &options.point)?;
+    let json = json!({ "schema": "casemate.mounted/1", "point": options.point, "path": path });
+    if context.printer.is_json() {
+        context.printer.data(&json, "");
+    }
+    let shown = path.display();
+    context
+        .printer
+        .done(&format!("mounted at {shown} until Ctrl-C"));
+    gateway::runtime()?.block_on(async {
+        let gone = async {
+            while !mounted.is_gone() {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::select! {
+            () = gateway::shutdown() => (),
+            () = gone => (),
+        }
+    });
+    let unmounted = mounted.unmount();
+    unmounted.map_err(|error| Fault::from_error(Outcome::Io, error))
+}
+
+pub(crate) fn run(context: &Context<'_>, options: &RunOptions) -> Result<ExitCode, Fault> {
+    let content = Content::open(context, &options.input, &options.origin)?;
+    let parent = if options.memory {
+        if !is_in_memory(Path::new(MEMORY)) {
+            let message = format!("{MEMORY} is no file system in memory here");
+            return Err(Fault::new(Outcome::Io, message));
+        }
+        PathBuf::from(MEMORY)
+    } else {
+        std::env::temp_dir()
+    };
+    let place = Place::create(&parent, options.memory)?;
+    let path = content.below(&place.path);
+    let mounted = if options.memory {
+        content.copy_to(&place.path)?;
+        None
+    } else {
+        Some(start(content, &place.path)?)
+    };
+    let status = run_program(&options.command, &path);
+    if let Some(mounted) = mounted {
+        mounted
+            .unmount()
+            .map_err(|error| Fault::from_error(Outcome::Io, error))?;
+    }
+    place.remove()?;
+    Ok(exit_code(status?))
+}
+
+fn start(content: Content, point: &Path) -> Result<Mounted, Fault> {
+    let report: Report = Arc::new(|path, error| {
+        // The reader only sees an input/output error.
+        tracing::error!(%path, "cannot be read: {error}");
+    });
+    gateway::init_logging();
+    casemate_mount::mount(content.into_files(), point, report).map_err(|error| {
+        let hint = match &error {
+            MountError::NoFuse(_) => {
+                "install the package fuse3 and load the kernel module fuse, or use `casemate run --memory` or `casemate open --to-memory`"
+            }
+            MountError::NotEmpty(_) => "give an empty folder",
+            _ => "the mount point must be a folder of yours",
+        };
+        Fault::from_error(Outcome::Io, error).hint(hint)
+    })
+}
+
+/// A folder of its own for one run.
+struct Place {
+    path: PathBuf,
+    /// Whether plaintext is written into it.
+    wipe: bool,
+}
+
+impl Place {
+    fn create(parent: &Path, wipe: bool) -> Result<Self, Fault> {
+        let random: [u8; 8] = casemate_crypto::random::bytes()
+            .map_err(|error| Fault::from_error(Outcome::Io, error))?;
+        let path = parent.join(format!("casemate-{:016x}", u64::from_be_bytes(random)));
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| Fault::file("create", &path, error))?;
+        Ok(Self { path, wipe })
+    }
+
+    fn remove(mut self) -> Result<(), Fault> {
+        let path = std::mem::take(&mut self.path);
+        clear(&path, self.wipe).map_err(|error| Fault::file("remove", &path, error))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            // After a failure, of which the user is told; this one would hide it.
+            _ = clear(&self.path, self.wipe);
+        }
+    }
+}
+
+/// Overwrites every file if asked to, and removes the folder.
+fn clear(path: &Path, wipe: bool) -> io::Result<()> {
+    if wipe {
+        let mut folders = vec![path.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                } else if entry.file_type()?.is_file() {
+                    blank(&entry.path())?;
+                }
+            }
+        }
+        return fs::remove_dir_all(path);
+    }
+    fs::remove_dir(path)
+}
+
+fn blank(path: &Path) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    let mut rest = file.metadata()?.len();
+    let zeros = vec![0; 1 << 20];
+    while rest > 0 {
+        let len = usize::try_from(rest).unwrap_or(usize::MAX).min(zeros.len());
+        let part = zeros.get(..len).unwrap_or_default();
+        io::Write::write_all(&mut &file, part)?;
+        rest = rest.saturating_sub(part.len() as u64);
+    }
+    Ok(())
+}
+
+/// Whether a folder lies in memory and never on a disk, swap apart.
+pub(super) fn is_in_memory(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|found| IN_MEMORY.contains(&found.f_type))
+}
+
+/// Runs the program; signals that would end us end it first, so that what it reads is taken away after it.
+fn run_program(command: &[String], path: &Path) -> Result<ExitStatus, Fault> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Fault::usage("there is no command"));
+    };
+    let path = path.to_string_lossy();
+    let arguments = arguments.iter().map(|text| text.replace("{}", &path));
+    gateway::runtime()?.block_on(async {
+        // Registered before the program starts: from here on signals do not end this process.
+        let mut stop = Box::pin(gateway::shutdown());
+        tokio::select! {
+            biased;
+            () = &mut stop => return Err(Fault::new(Outcome::Io, "stopped before the program started")),
+            () = std::future::ready(()) => (),
+        }
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env("CASEMATE_PATH", &*path)
+            .spawn()
+            .map_err(|error| {
+                Fault::from_error(Outcome::Usage, error).hint(format!("cannot run `{program}`"))
+            })?;
+        let mut stopping = false;
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => (),
+                Err(error) => return Err(Fault::from_error(Outcome::Io, error)),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => (),
+                () = &mut stop, if !stopping => {
+                    stopping = true;
+                    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+                    // It may have ended in this moment.
+                    _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+                }
+            }
+        }
+    })
+}
+
+/// The program's own code; as shells have it where a signal ended it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| signal.saturating_add(128)));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}

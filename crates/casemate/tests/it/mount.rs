@@ -1,0 +1,254 @@
+//! `casemate mount` and `casemate run`, with the kernel's own FUSE where the machine has it.
+
+use std::{
+    fs,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::House;
+
+fn has_fuse() -> bool {
+    let found = fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .is_ok();
+    if !found {
+        println!("skipped: /dev/fuse cannot be opened here");
+    }
+    found
+}
+
+/// Three segments and a bit.
+fn content() -> Vec<u8> {
+    (0..3_300_000_u32).map(|at| (at / 251 + at) as u8).collect()
+}
+
+fn sealed() -> House {
+    let house = House::with_keys();
+    house.write("model.bin", &content());
+    house.ok(&["seal", "model.bin", "--to", "alice", "--sign", "publisher"]);
+    fs::create_dir(house.path("view")).unwrap();
+    house
+}
+
+/// A mount in the background; waits until `file` can be seen.
+fn mounted(house: &House, input: &str, file: &Path) -> Child {
+    let mut child = house
+        .command(&["mount", input, "view"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while fs::File::open(file).is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
+        assert!(start.elapsed() < Duration::from_secs(30), "never mounted");
+        thread::sleep(Duration::from_millis(20));
+    }
+    child
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let done = Command::new("kill").args([name, &pid]).status().unwrap();
+    assert!(done.success());
+}
+
+fn is_mounted(point: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    mounts.contains(point.to_str().unwrap())
+}
+
+#[test]
+fn a_mounted_file_reads_as_the_plain_one_and_goes_with_the_command() {
+    if !has_fuse() {
+        return;
+    }
+    let house = sealed();
+    let (point, content) = (house.path("view"), content());
+    let file = point.join("model.bin");
+    let mut child = mounted(&house, "model.bin.sealed", &file);
+    assert_eq!(fs::read(&file).unwrap(), content);
+    let open = fs::File::open(&file).unwrap();
+    for (offset, len) in [
+        (0, 10),
+        (1_048_570, 20),
+        (3_299_999, 1),
+        (500_000, 2_500_000),
+    ] {
+        let mut part = vec![0; len];
+        open.read_exact_at(&mut part, offset as u64).unwrap();
+        assert_eq!(part, content[offset..offset + len]);
+    }
+    assert_eq!(open.read_at(&mut [0; 10], 3_300_000).unwrap(), 0);
+    drop(open);
+    let metadata = fs::metadata(&file).unwrap();
+    assert_eq!(
+        (metadata.len(), metadata.mode() & 0o777),
+        (3_300_000, 0o400)
+    );
+    fs::write(point.join("new"), b"x").unwrap_err();
+    fs::File::options().write(true).open(&file).unwrap_err();
+    signal(&child, "-TERM");
+    assert!(child.wait().unwrap().success());
+    assert!(!is_mounted(&point) && !file.exists());
+}
+
+#[test]
+fn a_view_whose_process_was_killed_is_replaced() {
+    if !has_fuse() {
+        return;
+    }
+    let house = sealed();
+    let point = house.path("view");
+    let file = point.join("model.bin");
+    let mut child = mounted(&house, "model.bin.sealed", &file);
+    signal(&child, "-KILL");
+    child.wait().unwrap();
+    fs::read_dir(&point).expect_err("the view is stale");
+    let mut child = mounted(&house, "model.bin.sealed", &file);
+    assert_eq!(fs::read(&file).unwrap(), content());
+    signal(&child, "-INT");
+    assert!(child.wait().unwrap().success());
+    assert!(!is_mounted(&point));
+}
+
+#[test]
+fn damage_is_an_error_to_the_reader_and_named_to_the_user() {
+    if !has_fuse() {
+        return;
+    }
+    let house = sealed();
+    let artifact = house.path("model.bin.sealed");
+    let mut bytes = fs::read(&artifact).unwrap();
+    bytes[2_200_000] ^= 1;
+    fs::write(&artifact, bytes).unwrap();
+    let file = house.path("view").join("model.bin");
+    let child = mounted(&house, "model.bin.sealed", &file);
+    let open = fs::File::open(&file).unwrap();
+    let mut part = [0; 100];
+    open.read_exact_at(&mut part, 100).unwrap();
+    assert_eq!(part, content()[100..200]);
+    let refused = open.read_exact_at(&mut part, 2_500_000).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(5), "{refused}");
+    drop(open);
+    signal(&child, "-TERM");
+    let said = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("segment 2"), "{said}");
+}
+
+#[test]
+fn a_folder_is_mounted_whole_and_a_changed_one_not_at_all() {
+    if !has_fuse() {
+        return;
+    }
+    let house = sealed();
+    fs::create_dir_all(house.path("m/a/b")).unwrap();
+    house.write("m/config.json", b"{}");
+    house.write("m/a/b/w.bin", &content());
+    house.ok(&["seal", "m", "--to", "alice", "--sign", "publisher"]);
+    let point = house.path("view");
+    let mut child = mounted(&house, "m.sealed", &point.join("config.json"));
+    assert_eq!(fs::read(point.join("a/b/w.bin")).unwrap(), content());
+    let names = |path: &Path| {
+        let mut names: Vec<_> = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&point), ["a", "config.json"]);
+    assert_eq!(names(&point.join("a/b")), ["w.bin"]);
+    signal(&child, "-TERM");
+    assert!(child.wait().unwrap().success());
+
+    house.write("m.sealed/extra", b"x");
+    let refused = house.run(&["mount", "m.sealed", "view"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("extra does not belong"),
+        "{}",
+        refused.err
+    );
+    house.write("view/full", b"x");
+    fs::remove_file(house.path("m.sealed/extra")).unwrap();
+    let refused = house.run(&["mount", "m.sealed", "view"]);
+    assert!(
+        refused.err.contains("not an empty folder"),
+        "{}",
+        refused.err
+    );
+}
+
+#[test]
+fn a_program_runs_on_it_and_nothing_stays() {
+    let house = sealed();
+    let ways: &[&[&str]] = if has_fuse() {
+        &[&[], &["--memory"]]
+    } else {
+        &[&["--memory"]]
+    };
+    let left = || {
+        [std::env::temp_dir(), "/dev/shm".into()]
+            .iter()
+            .flat_map(|folder| fs::read_dir(folder).unwrap())
+            .filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name().into_string().unwrap();
+                name.len() == 25 && name.starts_with("casemate-")
+            })
+            .count()
+    };
+    let before = left();
+    for way in ways {
+        let run = |command: &[&str]| {
+            house.run(&[&["run", "model.bin.sealed"], *way, &["--"], command].concat())
+        };
+        let same = run(&["cmp", "{}", "model.bin"]);
+        assert_eq!(same.code, 0, "{}", same.err);
+        assert_eq!(
+            run(&["sh", "-c", "test -r \"$CASEMATE_PATH\" && exit 7"]).code,
+            7
+        );
+        assert_eq!(run(&["sh", "-c", "kill -9 $$"]).code, 137);
+        let missing = run(&["no-such-program"]);
+        assert_eq!(missing.code, 2);
+        assert!(missing.err.contains("no-such-program"), "{}", missing.err);
+    }
+    assert_eq!(left(), before);
+}
+
+#[test]
+fn plaintext_goes_to_memory_only_where_that_was_asked_for() {
+    let house = sealed();
+    let refused = house.run(&["open", "model.bin.sealed", "-o", "out", "--to-memory"]);
+    let in_memory = Command::new("stat")
+        .args(["-f", "-c", "%T", house.directory.path().to_str().unwrap()])
+        .output()
+        .unwrap();
+    if in_memory.stdout.starts_with(b"tmpfs") {
+        println!("skipped: the temporary folder is in memory here");
+        return;
+    }
+    assert_eq!(refused.code, 4);
+    assert!(
+        refused.err.contains("not on a file system in memory"),
+        "{}",
+        refused.err
+    );
+    let target = tempfile::tempdir_in("/dev/shm").unwrap();
+    let out = target.path().join("out");
+    house.ok(&[
+        "open",
+        "model.bin.sealed",
+        "--to-memory",
+        "-o",
+        out.to_str().unwrap(),
+    ]);
+    assert_eq!(fs::read(out).unwrap(), content());
+}

@@ -1,0 +1,220 @@
+"""What sealing costs beside a plain copy and beside other people's tools, on one realistic model file.
+
+    python interop/peers/speed.py --casemate target/release/casemate [--folder /dev/shm] [--size 2.2e9] [--rounds 5] [--json FILE]
+
+Every tool that is installed runs once in each round, in turn, so that a busy moment hits all of them; the figure is the median, the spread the median
+absolute deviation. The file is in the page cache and the output in memory (`--folder`), so that the processor is what is measured. Before each
+run that much memory is allocated and freed again, because memory that the host has to find costs more than all the cryptography. Nothing is
+compared that is not also checked: what was opened must be the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# Shapes of a model of 1.1 billion parameters with 22 layers, bfloat16.
+LAYER = [(2048, 2048), (256, 2048), (256, 2048), (2048, 2048), (5632, 2048), (5632, 2048), (2048, 5632), (2048,), (2048,)]
+OUTER = [(32000, 2048), (32000, 2048), (2048,)]
+
+
+def make_model(path: Path, size: float) -> None:
+    """A safetensors file of about `size` bytes with Gaussian weights in bfloat16."""
+    import numpy as np
+
+    shapes = [*OUTER]
+    while sum(2 * _count(shape) for shape in shapes) < size - 2 * sum(map(_count, LAYER)):
+        shapes += LAYER
+    header, at = {}, 0
+    for number, shape in enumerate(shapes):
+        end = at + 2 * _count(shape)
+        header[f"layer.{number}"] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    random = np.random.default_rng(1)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for shape in shapes:
+            weights = random.standard_normal(_count(shape), dtype=np.float32)
+            file.write((weights.view(np.uint32) >> 16).astype(np.uint16).tobytes())
+
+
+def _count(shape) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total
+
+
+class Tool:
+    """A command that is timed: what it is called, how it runs, what it writes, and a check of what it wrote."""
+
+    def __init__(self, name, command, output=None, check=None, shell_output=None, environment=None):
+        self.name, self.command, self.output, self.check = name, command, output, check
+        self.shell_output, self.environment = shell_output, environment
+        self.seconds: list[float] = []
+        self.memory = 0
+
+    def run(self, size: int) -> None:
+        if self.output:
+            self.output.unlink(missing_ok=True)
+            warm_memory(self.output.parent, size)
+        stdout = open(self.shell_output, "wb") if self.shell_output else subprocess.DEVNULL
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            self.command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, env=self.environment
+        )
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        self.seconds.append(time.perf_counter() - start)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise SystemExit(f"{self.name} failed: {said.decode(errors='replace')}")
+        self.memory = max(self.memory, usage.ru_maxrss)
+        if self.check:
+            self.check()
+
+
+def warm_memory(folder: Path, size: int) -> None:
+    """Takes as much memory as the output needs, and gives it back."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+def same(first: Path, second: Path):
+    def check() -> None:
+        if subprocess.run(["cmp", first, second]).returncode != 0:
+            raise SystemExit(f"{second} is not {first}")
+
+    return check
+
+
+def prepare(arguments, folder: Path, model: Path) -> list[Tool]:
+    casemate = [os.path.abspath(arguments.casemate), "--home", str(folder / "home"), "--passphrase-file", str(folder / "pass")]
+    (folder / "pass").write_text("correct horse battery\n")
+
+    def quiet(*command, **more):
+        return subprocess.run(command, check=True, capture_output=True, **more)
+
+    quiet(*casemate, "keys", "init")
+    quiet(*casemate, "keys", "generate", "--name", "model", "--kind", "kem")
+    quiet(*casemate, "keys", "generate", "--name", "second", "--kind", "kem")
+    quiet(*casemate, "keys", "generate", "--name", "publisher", "--kind", "sign")
+    quiet(*casemate, "keys", "export", "publisher", "-o", str(folder / "publisher.pub"))
+    sealed, opened, copied = folder / "m.sealed", folder / "m.opened", folder / "m.copy"
+    seal = [*casemate, "seal", str(model), "--to", "model", "--sign", "publisher", "-o"]
+    quiet(*seal, str(folder / "kept.sealed"))
+    kept = str(folder / "kept.sealed")
+    tools = [
+        Tool("cp", ["cp", str(model), str(copied)], copied, same(model, copied)),
+        Tool("casemate keys list (unlocks the store)", [*casemate, "keys", "list"]),
+        Tool("casemate seal", [*seal, str(sealed)], sealed),
+        Tool("casemate open", [*casemate, "open", kept, "-o", str(opened)], opened, same(model, opened)),
+        Tool("casemate verify", [*casemate[:1], "verify", kept, "--signer", str(folder / "publisher.pub")]),
+        Tool("casemate rewrap", [*casemate, "rewrap", kept, "--to", "model", "--to", "second"]),
+    ]
+    if shutil.which("age"):
+        quiet("age-keygen", "-o", str(folder / "age.key"))
+        recipient = quiet("age-keygen", "-y", str(folder / "age.key")).stdout.decode().strip()
+        encrypted, plain = folder / "m.age", folder / "m.age.plain"
+        quiet("age", "-r", recipient, "-o", str(folder / "kept.age"), str(model))
+        tools += [
+            Tool("age encrypt (X25519)", ["age", "-r", recipient, "-o", str(encrypted), str(model)], encrypted),
+            Tool(
+                "age decrypt",
+                ["age", "-d", "-i", str(folder / "age.key"), "-o", str(plain), str(folder / "kept.age")],
+                plain,
+                same(model, plain),
+            ),
+        ]
+    if shutil.which("gpg"):
+        home = folder / "gnupg"
+        home.mkdir(mode=0o700)
+        encrypted = folder / "m.gpg"
+        command = ["gpg", "--homedir", str(home), "--batch", "--yes", "--pinentry-mode", "loopback"]
+        command += ["--passphrase-file", str(folder / "pass"), "--compress-algo", "none", "--cipher-algo", "AES256"]
+        tools.append(Tool("gpg -c, no compression", [*command, "-o", str(encrypted), "-c", str(model)], encrypted))
+    if shutil.which("openssl"):
+        encrypted = folder / "m.ctr"
+        command = ["openssl", "enc", "-aes-256-ctr", "-pbkdf2", "-pass", f"file:{folder / 'pass'}"]
+        tools.append(
+            Tool("openssl enc (no authentication)", [*command, "-in", str(model), "-out", str(encrypted)], encrypted)
+        )
+    if importable("model_signing"):
+        keys = folder / "oms"
+        quiet("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{keys}.pem")
+        quiet("openssl", "ec", "-in", f"{keys}.pem", "-pubout", "-out", f"{keys}.pub")
+        signing = [sys.executable, "-m", "model_signing"]
+        signature = f"{keys}.sig"
+        quiet(*signing, "sign", "key", str(model), "--private_key", f"{keys}.pem", "--signature", signature)
+        verify = ["verify", "key", str(model), "--signature", signature, "--public_key", f"{keys}.pub"]
+        tools.append(Tool("model_signing verify", [*signing, *verify]))
+    if importable("casemate") and importable("safetensors"):
+        plain = "import safetensors.numpy as s; s.load_file(%r)" % str(model)
+        sealed_load = (
+            "import casemate, casemate.safetensors as s\n"
+            "store = casemate.open_store(%r, passphrase=%r)\n"
+            "s.load_file(%r, keys=store.private('model'), signer=store.public('publisher'))"
+        ) % (str(folder / "home"), str(folder / "pass"), kept)
+        tools += [
+            Tool("safetensors.numpy.load_file, plain", [sys.executable, "-c", "import ml_dtypes; " + plain]),
+            Tool("casemate.safetensors.load_file", [sys.executable, "-c", "import ml_dtypes; " + sealed_load]),
+        ]
+    return tools
+
+
+def importable(name: str) -> bool:
+    return subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True).returncode == 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--casemate", required=True)
+    parser.add_argument("--folder", default="/dev/shm")
+    parser.add_argument("--size", type=float, default=2.2e9)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="casemate-speed-") as folder:
+        folder = Path(folder)
+        model = folder / "model.safetensors"
+        make_model(model, arguments.size)
+        size = model.stat().st_size
+        tools = prepare(arguments, folder, model)
+        for number in range(arguments.rounds):
+            for tool in tools:
+                print(f"\rround {number + 1} of {arguments.rounds}: {tool.name:40}", end="", file=sys.stderr)
+                tool.run(size)
+        print(file=sys.stderr)
+        overhead = (folder / "kept.sealed").stat().st_size / size - 1
+    report(tools, size, overhead, arguments)
+
+
+def report(tools: list[Tool], size: int, overhead: float, arguments) -> None:
+    base = statistics.median(tools[0].seconds)
+    load = os.getloadavg()[0]
+    print(f"{size:,} bytes, {arguments.rounds} rounds, {os.cpu_count()} cores, load {load:.1f} at the end")
+    print(f"a sealed file is {100 * overhead:.4f} % longer, for two recipients")
+    print(f"{'':40} {'seconds':>8} {'+-':>6} {'GB/s':>6} {'x cp':>6} {'peak MB':>8}")
+    rows = []
+    for tool in tools:
+        median = statistics.median(tool.seconds)
+        spread = statistics.median(abs(value - median) for value in tool.seconds)
+        rows.append({"name": tool.name, "seconds": tool.seconds, "median": median, "peak_kilobytes": tool.memory})
+        rate = size / median / 1e9
+        print(f"{tool.name:40} {median:8.3f} {spread:6.3f} {rate:6.2f} {base / median:6.2f} {tool.memory / 1000:8.0f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"bytes": size, "overhead": overhead, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
