@@ -13,7 +13,11 @@ use casemate_age::{Encoding, encrypt, recipient_to_text};
 use casemate_crypto::{encoding::PrivateKey, kem::KemPrivateKey, signature::HttpSigningKey, suite};
 use casemate_fuzzing::{age_identity, recipient, signer};
 use casemate_message::{Request, Response, keydoc, ohttp::GatewayKey, sign};
-use casemate_seal::{Artifact, HashAlgorithm, Private, SealOptions, SegmentSize, seal};
+use casemate_seal::{
+    Artifact, ArtifactId, HashAlgorithm, Private, SealOptions, SegmentSize,
+    directory::{DirectoryId, FileEntry, Manifest, RelativePath},
+    seal,
+};
 
 fn main() {
     let folder = env::args().nth(1).unwrap();
@@ -48,6 +52,19 @@ fn main() {
         .concat();
         write("artifact_tail", name, &tail);
     }
+    let entry = |path: &str, root: u8| FileEntry {
+        path: RelativePath::new(path).unwrap(),
+        content_len: 7,
+        id: ArtifactId::random().unwrap(),
+        root: vec![root; 32],
+        digest: vec![root; 32],
+    };
+    let manifest = Manifest {
+        id: DirectoryId::random().unwrap(),
+        revision: 2,
+        files: vec![entry("a/b.safetensors", 1), entry("config.json", 2)],
+    };
+    write("manifest", "two-files", &manifest.encode());
     for suite in [
         "mlkem1024-p384",
         "mlkem768-x25519",

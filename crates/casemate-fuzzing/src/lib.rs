@@ -23,15 +23,18 @@ use casemate_message::{
     ohttp::{ChannelBinding, GatewayKey, KeyConfig},
     sign,
 };
-use casemate_seal::{Artifact, Origin};
+use casemate_models::{read_model, scan_pickle};
+use casemate_seal::{Artifact, Origin, directory::Manifest};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// Name and function of every target.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("artifact", artifact),
     ("artifact_tail", artifact_tail),
+    ("manifest", manifest),
+    ("model", model),
     ("key_file", key_file),
     ("age_file", age_file),
     ("age_text", age_text),
@@ -109,6 +112,26 @@ pub fn artifact_tail(bytes: &[u8]) {
     file.extend(footer);
     file.extend(checksum.as_ref().iter().take(12));
     artifact(&file);
+}
+
+/// The manifest of a directory; what is read must be written the same way.
+pub fn manifest(bytes: &[u8]) {
+    if let Ok(manifest) = Manifest::decode(bytes) {
+        assert_eq!(manifest.encode(), bytes);
+        for file in &manifest.files {
+            assert!(file.path.sealed().is_relative());
+            assert!(manifest.find(file.path.as_str()).is_some());
+        }
+    }
+}
+
+/// Headers of model files, and the same bytes as a pickle without its magic.
+pub fn model(bytes: &[u8]) {
+    let bytes = bytes.to_vec();
+    if let Ok(Some(model)) = read_model(&bytes) {
+        assert!(model.tensors.len() <= bytes.len());
+    }
+    _ = scan_pickle(&bytes);
 }
 
 /// Public and private key files; what is read must survive being written and read again.

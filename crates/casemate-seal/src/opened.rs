@@ -1,6 +1,6 @@
 //! Decrypting.
 
-use std::{fmt, sync::Mutex};
+use std::{fmt, io, sync::Mutex};
 
 use casemate_crypto::Secret;
 use fast_floe::low_level::{DecryptionState, SharedDecryptionContext};
@@ -208,6 +208,21 @@ struct Piece<'o> {
     segment: u64,
     skip: usize,
     out: &'o mut [u8],
+}
+
+/// The content, decrypted where it is read.
+impl<R: ReadAt> ReadAt for Opened<R> {
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_at(out, offset).map_err(|error| match error {
+            OpenError::Io { source, .. } => source,
+            OpenError::Limit { .. } => io::ErrorKind::UnexpectedEof.into(),
+            other => io::Error::other(other),
+        })
+    }
+
+    fn byte_len(&self) -> io::Result<u64> {
+        Ok(self.content_len())
+    }
 }
 
 impl<R> fmt::Debug for Opened<R> {

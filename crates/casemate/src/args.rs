@@ -328,6 +328,9 @@ pub(crate) struct VerifyOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectOptions {
+    /// Open a file with a key of the key store and show what the model's header says: tensors, metadata, and what a pickle would run
+    #[arg(long)]
+    pub(crate) model: bool,
     /// Sealed file or folder to look at
     pub(crate) input: PathBuf,
 }

@@ -8,6 +8,7 @@ mod directory;
 pub(crate) mod gateway;
 pub(crate) mod inspect;
 pub(crate) mod keys;
+mod model;
 pub(crate) mod mount;
 pub(crate) mod open;
 pub(crate) mod rewrap;

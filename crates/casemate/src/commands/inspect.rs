@@ -6,7 +6,7 @@ use casemate_crypto::encoding::KeyId;
 use casemate_seal::{Artifact, ReadAt, directory::read_manifest, file};
 use serde_json::{Map, Value, json};
 
-use super::directory;
+use super::{directory, model};
 use crate::{args::InspectOptions, context::Context, fault::Fault, printer::bytes_text};
 
 pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(), Fault> {
@@ -29,6 +29,16 @@ pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(),
                 .printer
                 .note(&format!("the list of files is not shown: {fault}")),
         }
+    }
+    if options.model {
+        if folder {
+            return Err(Fault::usage(
+                "--model is for one file: name it inside the folder",
+            ));
+        }
+        let (found, lines) = model::show(context, &artifact)?;
+        fields.insert("model".to_owned(), found);
+        text.push_str(&lines);
     }
     context.printer.data(&Value::Object(fields), &text);
     Ok(())

@@ -1,6 +1,12 @@
 //! The binary as a user sees it: arguments, exit code, standard output, standard error, files.
 
-#![expect(clippy::unwrap_used, reason = "a failed expectation fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a failed expectation fails the test, and what is skipped is said"
+)]
 
 mod age;
 mod artifacts;

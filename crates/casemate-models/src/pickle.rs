@@ -1,0 +1,382 @@
+//! Pickles (Python's `pickletools`), looked at and never run.
+//!
+//! A pickle is a program. Whoever loads it imports the names it says and calls what it says. This scan follows the operations only as far as is
+//! needed to tell which names would be imported; it builds nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use casemate_seal::ReadAt;
+
+use crate::{Format, Model, ModelError, cursor::Cursor};
+
+/// Most operations of a pickle.
+const OPERATIONS_MAX: usize = 1 << 24;
+/// Most different names that are listed.
+const NAMES_MAX: usize = 4096;
+/// Longest line of a text operation, in bytes.
+const LINE_BYTES_MAX: usize = 4096;
+
+/// What `torch.save` of weights imports; anything else is somebody's code.
+const EXPECTED: [&str; 12] = [
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_tensor",
+    "torch._utils _rebuild_parameter",
+    "torch._tensor _rebuild_from_type_v2",
+    "torch.serialization _get_layout",
+    "torch Size",
+    "torch device",
+    "torch dtype",
+    "_codecs encode",
+    "numpy dtype",
+    "builtins set",
+];
+
+/// Types of elements, which a tensor may name.
+const TYPES: [&str; 17] = [
+    "bfloat16",
+    "bool",
+    "complex128",
+    "complex64",
+    "float16",
+    "float32",
+    "float64",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "int16",
+    "int32",
+    "int64",
+    "int8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "uint8",
+];
+
+/// What a pickle would do.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Pickle {
+    /// Names it would import, `module name`, in order.
+    pub imports: BTreeSet<String>,
+    /// Operations that import or call, with how often they occur.
+    pub operations: BTreeMap<&'static str, usize>,
+    /// Whether a name is made while it runs, so that the list of imports may be incomplete.
+    pub computed_names: bool,
+}
+
+impl Pickle {
+    /// Imports that weights do not need. One of these may be anything, up to a command.
+    pub fn suspicious(&self) -> impl Iterator<Item = &str> {
+        self.imports
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !is_expected(name))
+    }
+
+    /// Whether loading it without restrictions could run somebody's code.
+    pub fn is_dangerous(&self) -> bool {
+        self.computed_names || self.suspicious().next().is_some()
+    }
+
+    fn import(&mut self, module: &str, name: &str) -> Result<(), ModelError> {
+        if self.imports.len() >= NAMES_MAX {
+            return Err(ModelError::Limit("names"));
+        }
+        self.imports.insert(format!("{module} {name}"));
+        Ok(())
+    }
+
+    fn count(&mut self, operation: &'static str) {
+        let slot = self.operations.entry(operation).or_default();
+        *slot = slot.saturating_add(1);
+    }
+}
+
+fn is_expected(name: &str) -> bool {
+    let storage = name
+        .strip_prefix("torch ")
+        .is_some_and(|name| name.ends_with("Storage") || TYPES.contains(&name));
+    storage || EXPECTED.contains(&name)
+}
+
+/// A bare pickle as a model file.
+pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
+    let mut model = Model::new(Format::Pickle);
+    model
+        .pickles
+        .push(("(the file)".to_owned(), scan_pickle(source)?));
+    Ok(model)
+}
+
+const fn malformed(rule: &'static str) -> ModelError {
+    ModelError::malformed(Format::Pickle, rule)
+}
+
+const CUT: ModelError = malformed("it ends too early");
+
+/// Texts that were pushed lately and those that were memorised, as far as names are made of them.
+#[derive(Default)]
+struct Texts {
+    /// The last two pushed; `None` is a value that is no text.
+    recent: [Option<String>; 2],
+    memo: HashMap<u64, Option<String>>,
+}
+
+impl Texts {
+    fn push(&mut self, text: Option<String>) {
+        self.recent.swap(0, 1);
+        if let Some(last) = self.recent.last_mut() {
+            *last = text;
+        }
+    }
+
+    fn last(&self) -> Option<String> {
+        self.recent.last().cloned().flatten()
+    }
+
+    fn keep(&mut self, slot: u64) -> Result<(), ModelError> {
+        if self.memo.len() >= OPERATIONS_MAX >> 2 {
+            return Err(ModelError::Limit("memorised values"));
+        }
+        self.memo.insert(slot, self.last());
+        Ok(())
+    }
+}
+
+/// Lists what a pickle would import and call.
+///
+/// # Errors
+///
+/// [`ModelError`] for an unknown operation, an early end, or more operations than the limit.
+pub fn scan_pickle(source: &impl ReadAt) -> Result<Pickle, ModelError> {
+    let mut cursor = Cursor::new(source)?;
+    let c = &mut cursor;
+    let mut found = Pickle::default();
+    let mut texts = Texts::default();
+    for _ in 0..OPERATIONS_MAX {
+        let [operation] = c.array()?.ok_or(CUT)?;
+        if operation == b'.' {
+            return Ok(found);
+        }
+        step(c, operation, &mut found, &mut texts)?;
+    }
+    Err(ModelError::Limit("operations"))
+}
+
+fn step(
+    c: &mut Cursor<'_, impl ReadAt>,
+    operation: u8,
+    found: &mut Pickle,
+    texts: &mut Texts,
+) -> Result<(), ModelError> {
+    match operation {
+        // Names.
+        b'c' | b'i' => {
+            let (module, name) = (line(c)?, line(c)?);
+            found.import(&module, &name)?;
+            found.count(if operation == b'c' { "GLOBAL" } else { "INST" });
+            texts.push(None);
+        }
+        0x93 => {
+            found.count("STACK_GLOBAL");
+            match &texts.recent {
+                [Some(module), Some(name)] => {
+                    let (module, name) = (module.clone(), name.clone());
+                    found.import(&module, &name)?;
+                }
+                _ => found.computed_names = true,
+            }
+            texts.push(None);
+        }
+        // Names of a registry that the loading program fills.
+        0x82 => extension(c, found, texts, 1)?,
+        0x83 => extension(c, found, texts, 2)?,
+        0x84 => extension(c, found, texts, 4)?,
+        // Calls.
+        b'R' => call(found, texts, "REDUCE"),
+        b'o' => call(found, texts, "OBJ"),
+        0x81 => call(found, texts, "NEWOBJ"),
+        0x92 => call(found, texts, "NEWOBJ_EX"),
+        b'b' => call(found, texts, "BUILD"),
+        b'P' => {
+            line(c)?;
+            call(found, texts, "PERSID");
+        }
+        b'Q' => call(found, texts, "BINPERSID"),
+        // What changes the order of texts on the stack: a name that follows is taken as computed.
+        b'0' | b'1' | b'2' => {
+            texts.push(None);
+            texts.push(None);
+        }
+        _ => return text_or_memo(c, operation, texts),
+    }
+    Ok(())
+}
+
+/// Texts, and what is done with the memo.
+fn text_or_memo(
+    c: &mut Cursor<'_, impl ReadAt>,
+    operation: u8,
+    texts: &mut Texts,
+) -> Result<(), ModelError> {
+    match operation {
+        // Texts.
+        0x8c | b'U' | b'C' => counted_text::<1>(c, texts)?,
+        b'X' | b'T' | b'B' => counted_text::<4>(c, texts)?,
+        0x8d | 0x8e | 0x96 => counted_text::<8>(c, texts)?,
+        b'V' | b'S' => {
+            let text = line(c)?;
+            let text = text.trim_matches(['\'', '"']).to_owned();
+            texts.push(Some(text));
+        }
+        // The memo.
+        0x94 => texts.keep(texts.memo.len() as u64)?,
+        b'q' => {
+            let slot = number::<1>(c)?;
+            texts.keep(slot)?;
+        }
+        b'r' => {
+            let slot = number::<4>(c)?;
+            texts.keep(slot)?;
+        }
+        b'p' => {
+            let slot = line(c)?.parse().map_err(|_| malformed("a memo number"))?;
+            texts.keep(slot)?;
+        }
+        b'h' => {
+            let slot = number::<1>(c)?;
+            recall(texts, slot);
+        }
+        b'j' => {
+            let slot = number::<4>(c)?;
+            recall(texts, slot);
+        }
+        b'g' => {
+            let slot = line(c)?.parse().map_err(|_| malformed("a memo number"))?;
+            recall(texts, slot);
+        }
+        _ => return other(c, operation, texts),
+    }
+    Ok(())
+}
+
+/// A name by number.
+fn extension(
+    c: &mut Cursor<'_, impl ReadAt>,
+    found: &mut Pickle,
+    texts: &mut Texts,
+    bytes: u64,
+) -> Result<(), ModelError> {
+    found.computed_names = true;
+    call(found, texts, "EXT");
+    skip(c, bytes)
+}
+
+/// Values that are no texts, and containers.
+fn other(
+    c: &mut Cursor<'_, impl ReadAt>,
+    operation: u8,
+    texts: &mut Texts,
+) -> Result<(), ModelError> {
+    match operation {
+        // Protocol and frame.
+        0x80 => skip(c, 1)?,
+        0x95 => skip(c, 8)?,
+        // Numbers.
+        b'K' => value(c, texts, 1)?,
+        b'M' => value(c, texts, 2)?,
+        b'J' => value(c, texts, 4)?,
+        b'G' => value(c, texts, 8)?,
+        0x8a => {
+            let len = number::<1>(c)?;
+            value(c, texts, len)?;
+        }
+        0x8b => {
+            let len = number::<4>(c)?;
+            value(c, texts, len)?;
+        }
+        b'I' | b'L' | b'F' => {
+            line(c)?;
+            texts.push(None);
+        }
+        // None, booleans, empty containers, marks, tuples, and what takes values off the stack.
+        b'N'
+        | 0x88
+        | 0x89
+        | b']'
+        | b'}'
+        | b')'
+        | 0x8f
+        | b'('
+        | b't'
+        | 0x85..=0x87
+        | b'l'
+        | b'd'
+        | 0x90
+        | 0x91
+        | b'a'
+        | b'e'
+        | b's'
+        | b'u'
+        | 0x97
+        | 0x98 => texts.push(None),
+        _ => return Err(malformed("an operation that is not known")),
+    }
+    Ok(())
+}
+
+fn call(found: &mut Pickle, texts: &mut Texts, operation: &'static str) {
+    found.count(operation);
+    texts.push(None);
+}
+
+fn recall(texts: &mut Texts, slot: u64) {
+    let text = texts.memo.get(&slot).cloned().flatten();
+    texts.push(text);
+}
+
+fn number<const N: usize>(c: &mut Cursor<'_, impl ReadAt>) -> Result<u64, ModelError> {
+    let bytes: [u8; N] = c.array()?.ok_or(CUT)?;
+    let mut whole = [0; 8];
+    let low = whole.get_mut(..N).ok_or(CUT)?;
+    low.copy_from_slice(&bytes);
+    Ok(u64::from_le_bytes(whole))
+}
+
+fn skip(c: &mut Cursor<'_, impl ReadAt>, bytes: u64) -> Result<(), ModelError> {
+    c.skip(bytes).ok_or(CUT)
+}
+
+fn value(c: &mut Cursor<'_, impl ReadAt>, texts: &mut Texts, bytes: u64) -> Result<(), ModelError> {
+    skip(c, bytes)?;
+    texts.push(None);
+    Ok(())
+}
+
+/// A text or bytes with its length before it; only short ones can be part of a name.
+fn counted_text<const N: usize>(
+    c: &mut Cursor<'_, impl ReadAt>,
+    texts: &mut Texts,
+) -> Result<(), ModelError> {
+    let len = number::<N>(c)?;
+    if len > LINE_BYTES_MAX as u64 {
+        return value(c, texts, len);
+    }
+    let text = c.text(len)?.ok_or(CUT)?;
+    texts.push(Some(text));
+    Ok(())
+}
+
+fn line(c: &mut Cursor<'_, impl ReadAt>) -> Result<String, ModelError> {
+    let mut bytes = Vec::new();
+    loop {
+        let [byte] = c.array()?.ok_or(CUT)?;
+        if byte == b'\n' {
+            return Ok(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        if bytes.len() >= LINE_BYTES_MAX {
+            return Err(ModelError::Limit("lines"));
+        }
+        bytes.push(byte);
+    }
+}

@@ -1,0 +1,206 @@
+//! Headers, whole, cut and hostile. Files of the real libraries are read in `bindings/python/tests/test_inspect.py`.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a failed expectation fails the test"
+)]
+
+use casemate_models::{Format, Model, ModelError, read_model, scan_pickle};
+
+fn read(bytes: &[u8]) -> Result<Option<Model>, ModelError> {
+    read_model(&bytes.to_vec())
+}
+
+fn safetensors(json: &str, data: usize) -> Vec<u8> {
+    let mut file = (json.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(json.as_bytes());
+    file.resize(file.len() + data, 0);
+    file
+}
+
+fn text(text: &str) -> Vec<u8> {
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+/// One text, one list of texts, one tensor of 4 x 3 in F16.
+fn gguf() -> Vec<u8> {
+    let mut file = b"GGUF".to_vec();
+    file.extend(3_u32.to_le_bytes());
+    file.extend(1_u64.to_le_bytes());
+    file.extend(3_u64.to_le_bytes());
+    file.extend(text("general.name"));
+    file.extend(8_u32.to_le_bytes());
+    file.extend(text("tiny"));
+    file.extend(text("tokens"));
+    file.extend(9_u32.to_le_bytes());
+    file.extend(8_u32.to_le_bytes());
+    file.extend(2_u64.to_le_bytes());
+    file.extend(text("a"));
+    file.extend(text("bc"));
+    file.extend(text("layers"));
+    file.extend(4_u32.to_le_bytes());
+    file.extend(7_u32.to_le_bytes());
+    file.extend(text("blk.0.w"));
+    file.extend(2_u32.to_le_bytes());
+    file.extend(3_u64.to_le_bytes());
+    file.extend(4_u64.to_le_bytes());
+    file.extend(1_u32.to_le_bytes());
+    file.extend(0_u64.to_le_bytes());
+    file
+}
+
+#[test]
+fn a_gguf_header_gives_its_pairs_and_tensors() {
+    let file = gguf();
+    let model = read(&file).unwrap().unwrap();
+    assert_eq!(model.format, Format::Gguf);
+    let pairs: Vec<_> = model
+        .metadata
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.as_str()))
+        .collect();
+    let expected = [
+        ("general.name", "tiny"),
+        ("tokens", "[2 values]"),
+        ("layers", "7"),
+    ];
+    assert_eq!(pairs, expected);
+    let tensor = &model.tensors[0];
+    assert_eq!(
+        (tensor.name.as_str(), tensor.dtype.as_str()),
+        ("blk.0.w", "F16")
+    );
+    assert_eq!(tensor.shape, [4, 3]);
+    for len in 16..file.len() {
+        read(&file[..len]).unwrap_err();
+    }
+    // Counts that no memory holds, where tensors, pairs and a list's elements are counted.
+    for at in [8, 16] {
+        let mut huge = file.clone();
+        huge[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(matches!(read(&huge).unwrap_err(), ModelError::Limit(_)));
+    }
+    let at = file
+        .windows(6)
+        .position(|window| window == b"tokens")
+        .unwrap()
+        + 14;
+    let mut huge = file.clone();
+    huge[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(matches!(
+        read(&huge).unwrap_err(),
+        ModelError::Malformed { .. }
+    ));
+}
+
+#[test]
+fn a_safetensors_header_is_read_by_its_rules() {
+    let tensor = r#"{"dtype":"F32","shape":[2],"data_offsets":[0,8]}"#;
+    let good = safetensors(
+        &format!(r#"{{"w":{tensor},"__metadata__":{{"a":"b"}}}}"#),
+        8,
+    );
+    let model = read(&good).unwrap().unwrap();
+    assert_eq!(
+        (model.format, model.tensors[0].bytes),
+        (Format::Safetensors, Some(8))
+    );
+    assert_eq!(model.metadata, [("a".to_owned(), "b".to_owned())]);
+    for (json, data) in [
+        (format!(r#"{{"w":{tensor}}}"#), 7),
+        (format!(r#"{{"w":{tensor}}}"#), 9),
+        (format!(r#"{{"w":{tensor},"w":{tensor}}}"#), 8),
+        (format!(r#"{{"w":{tensor},"v":{tensor}}}"#), 16),
+        (
+            r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#.to_owned(),
+            8,
+        ),
+        (
+            r#"{"w":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#.to_owned(),
+            8,
+        ),
+        (
+            r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}}"#.to_owned(),
+            8,
+        ),
+        (format!(r#"{{"w":{}"#, "[".repeat(10_000)), 8),
+    ] {
+        read(&safetensors(&json, data)).expect_err(&json);
+    }
+    let mut longer = good;
+    longer[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    read(&longer).unwrap_err();
+}
+
+#[test]
+fn an_onnx_file_gives_its_initializers() {
+    // TensorProto: dims 3 and 4 packed, type FLOAT, name "w", four bytes of raw data.
+    let tensor = [0x0a, 2, 3, 4, 0x10, 1, 0x42, 1, b'w', 0x4a, 4, 0, 0, 0, 0];
+    let mut graph = vec![0x2a, 15];
+    graph.extend(tensor);
+    let mut file = vec![0x08, 8, 0x12, 2, b'm', b'e', 0x3a, 17];
+    file.extend(&graph);
+    let model = read(&file).unwrap().unwrap();
+    assert_eq!(model.format, Format::Onnx);
+    let tensor = &model.tensors[0];
+    assert_eq!(
+        (tensor.name.as_str(), tensor.dtype.as_str()),
+        ("w", "FLOAT")
+    );
+    assert_eq!(
+        (tensor.shape.as_slice(), tensor.bytes),
+        ([3, 4].as_slice(), Some(4))
+    );
+    // Protobuf has no magic: what is not well-formed is no ONNX.
+    for len in 0..file.len() {
+        assert_eq!(read(&file[..len]).unwrap(), None, "{len}");
+    }
+}
+
+#[test]
+fn a_pickle_names_what_it_would_import_without_being_run() {
+    // os.system("x") in protocols 0 and 4, and an ordered dictionary.
+    let old = b"cos\nsystem\n(S'x'\ntR.";
+    let new = b"\x80\x04\x95\x1d\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x01x\x94\x85\x94R\x94.";
+    for (pickle, import) in [(old.as_slice(), "os system"), (new, "posix system")] {
+        let found = scan_pickle(&pickle.to_vec()).unwrap();
+        assert_eq!(found.suspicious().collect::<Vec<_>>(), [import]);
+        assert!(found.is_dangerous() && found.operations["REDUCE"] == 1);
+        for len in 0..pickle.len() {
+            scan_pickle(&pickle[..len].to_vec()).unwrap_err();
+        }
+    }
+    let harmless = scan_pickle(&b"\x80\x02ccollections\nOrderedDict\nq\x00)R.".to_vec()).unwrap();
+    assert!(!harmless.is_dangerous());
+    assert_eq!(harmless.imports.len(), 1);
+}
+
+#[test]
+fn a_pickle_cannot_hide_a_name_behind_the_stack() {
+    // Pushes a bad pair, then a good one that it takes away again.
+    let popped = b"\x80\x04\x8c\x02os\x8c\x06system\x8c\x0bcollections\x8c\x0bOrderedDict00\x93.";
+    // Puts a bad pair into the memo and names good ones before fetching it.
+    let recalled = b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x8c\x0bcollections\x8c\x0bOrderedDicth\x00h\x01\x93.";
+    // Names by number.
+    let extension = b"\x80\x02\x82\x01.";
+    for pickle in [popped.as_slice(), recalled, extension] {
+        assert!(scan_pickle(&pickle.to_vec()).unwrap().is_dangerous());
+    }
+}
+
+#[test]
+fn other_content_is_no_model() {
+    for bytes in [
+        &b""[..],
+        b"x",
+        b"plain text, nothing else",
+        &[0; 100],
+        b"PK\x05\x06",
+    ] {
+        assert_eq!(read(bytes).unwrap(), None);
+    }
+    // A zip in name only.
+    read(b"PK\x03\x04 and nothing that follows").unwrap_err();
+}

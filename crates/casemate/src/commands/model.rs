@@ -1,0 +1,110 @@
+//! What `inspect --model` shows of a model's header.
+
+use std::fmt::Write as _;
+
+use casemate_models::{Model, ModelError, Pickle, read_model};
+use casemate_seal::{Artifact, Origin, ReadAt};
+use serde_json::{Value, json};
+
+use crate::{
+    context::{Context, Keyring},
+    fault::{Fault, Outcome},
+    printer::bytes_text,
+};
+
+/// Characters of a metadata value that people are shown.
+const VALUE_CHARACTERS: usize = 100;
+
+/// Opens the artifact, whoever signed it, and reads the header of the model in it.
+pub(super) fn show<R: ReadAt>(
+    context: &Context<'_>,
+    artifact: &Artifact<R>,
+) -> Result<(Value, String), Fault> {
+    let key = Keyring::new(context).opener(artifact)?;
+    // Looking is safe whoever made it: nothing in it runs. That nobody checked is said.
+    let opened = artifact.open(&key, Origin::Unchecked)?;
+    match read_model(&opened) {
+        Ok(Some(model)) => Ok((fields(&model), lines(&model))),
+        Ok(None) => Ok((
+            Value::Null,
+            "\nmodel       none of the formats that are known here".to_owned(),
+        )),
+        Err(ModelError::Io(error)) => Err(Fault::from_error(Outcome::Io, ModelError::Io(error))),
+        Err(error) => Err(Fault::from_error(Outcome::No, error)
+            .hint("the content is authentic as sealed, and the model in it is damaged or hostile")),
+    }
+}
+
+fn fields(model: &Model) -> Value {
+    let tensors: Vec<_> = model
+        .tensors
+        .iter()
+        .map(|tensor| json!({ "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "bytes": tensor.bytes }))
+        .collect();
+    let pickle = |(name, pickle): &(String, Pickle)| {
+        json!({
+            "name": name,
+            "imports": pickle.imports,
+            "suspicious": pickle.suspicious().collect::<Vec<_>>(),
+            "computed_names": pickle.computed_names,
+            "operations": pickle.operations,
+            "dangerous": pickle.is_dangerous(),
+        })
+    };
+    let metadata: Vec<_> = model
+        .metadata
+        .iter()
+        .map(|(name, value)| json!([name, value]))
+        .collect();
+    json!({
+        "format": model.format.as_str(),
+        "origin_checked": false,
+        "tensors": tensors,
+        "metadata": metadata,
+        "pickles": model.pickles.iter().map(pickle).collect::<Vec<_>>(),
+    })
+}
+
+fn lines(model: &Model) -> String {
+    let known = model.tensors.iter().filter_map(|tensor| tensor.bytes);
+    let total = known.fold(0_u64, u64::saturating_add);
+    let mut text = format!(
+        "\nmodel       {}, {} tensors",
+        model.format.as_str(),
+        model.tensors.len()
+    );
+    if total > 0 {
+        _ = write!(text, ", {}", bytes_text(total));
+    }
+    for (name, value) in &model.metadata {
+        let value: String = value.chars().take(VALUE_CHARACTERS).collect();
+        let (name, value) = (name.escape_debug(), value.escape_debug());
+        _ = write!(text, "\n  {name} = {value}");
+    }
+    let width = model.tensors.iter().map(|tensor| tensor.name.len()).max();
+    let width = width.unwrap_or(0).min(60);
+    for tensor in &model.tensors {
+        let sides: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
+        let name = tensor.name.escape_debug().to_string();
+        let (dtype, shape) = (tensor.dtype.escape_debug(), sides.join(" x "));
+        _ = write!(text, "\n  {name:width$}  {dtype}  {shape}");
+    }
+    for (name, pickle) in &model.pickles {
+        let verdict = if pickle.is_dangerous() {
+            "runs code of its own if it is loaded without weights_only"
+        } else {
+            "imports what weights need, nothing else"
+        };
+        _ = write!(text, "\npickle      {}: {verdict}", name.escape_debug());
+        for import in pickle.suspicious() {
+            _ = write!(text, "\n  imports {}", import.escape_debug());
+        }
+        if pickle.computed_names {
+            text.push_str("\n  imports names that are made while it runs");
+        }
+        for (operation, count) in &pickle.operations {
+            _ = write!(text, "\n  {operation} {count} times");
+        }
+    }
+    text
+}
