@@ -55,6 +55,29 @@ where
 /// Bytes of a permit of the budget.
 const PERMIT_BYTES: usize = 4096;
 
+/// Bytes of a body that is too long that are still read and thrown away.
+const DRAIN_BYTES_MAX: usize = 4 << 20;
+/// How long that may take.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Reads on for a while without keeping anything: a client that is still sending when the connection closes never sees the answer
+/// (RFC 9112, section 9.6).
+async fn drain<B>(mut body: B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let reading = async {
+        let mut left = DRAIN_BYTES_MAX;
+        while left > 0
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    // Whether it ended in time makes no difference to the answer.
+    _ = tokio::time::timeout(DRAIN_PATIENCE, reading).await;
+}
+
 /// A bound on what peers that are not yet known can make us hold.
 #[derive(Debug)]
 pub(crate) struct ByteBudget(Arc<Semaphore>);
@@ -94,10 +117,17 @@ impl ByteBudget {
             }
             Ok(())
         };
-        tokio::time::timeout(patience, reading)
-            .await
-            .map_err(|_| BodyError::Timeout)??;
-        Ok((content, held))
+        let read = tokio::time::timeout(patience, reading).await;
+        match read.map_err(|_| BodyError::Timeout)? {
+            Ok(()) => Ok((content, held)),
+            Err(error) => {
+                drop((content, held));
+                if error == BodyError::TooLong {
+                    drain(body).await;
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -167,6 +197,14 @@ pub(crate) fn to_upstream(
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use hyper::body::Frame;
+
     use super::*;
 
     fn body(len: usize) -> Full<Bytes> {
@@ -191,5 +229,38 @@ mod tests {
         );
         let long = budget.read(body(11), 10, Duration::from_secs(1)).await;
         assert_eq!(long.err(), Some(BodyError::TooLong));
+    }
+
+    /// Pieces of 64 KiB; counts what is still to come.
+    struct Pieces(usize);
+
+    impl Body for &mut Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.0 == 0 {
+                return Poll::Ready(None);
+            }
+            self.0 = self.0.saturating_sub(1);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 65_536])))))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_body_that_is_too_long_is_read_up_to_a_limit() {
+        let budget = ByteBudget::new(1 << 20);
+        for (pieces, left) in [(20, 0), (500, 500 - 3 - DRAIN_BYTES_MAX / 65_536)] {
+            let mut body = Pieces(pieces);
+            let refused = budget
+                .read(&mut body, 140_000, Duration::from_secs(60))
+                .await;
+            assert_eq!(refused.unwrap_err(), BodyError::TooLong);
+            assert_eq!(body.0, left);
+            assert_eq!(budget.0.available_permits(), (1 << 20) / PERMIT_BYTES);
+        }
     }
 }
