@@ -246,7 +246,7 @@ mod tests {
                 return Poll::Ready(None);
             }
             self.0 = self.0.saturating_sub(1);
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 65_536])))))
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![0; 65_536])))))
         }
     }
 
@@ -256,7 +256,7 @@ mod tests {
         for (pieces, left) in [(20, 0), (500, 500 - 3 - DRAIN_BYTES_MAX / 65_536)] {
             let mut body = Pieces(pieces);
             let refused = budget
-                .read(&mut body, 140_000, Duration::from_secs(60))
+                .read(&mut body, 140_000, Duration::from_mins(1))
                 .await;
             assert_eq!(refused.unwrap_err(), BodyError::TooLong);
             assert_eq!(body.0, left);
