@@ -84,7 +84,7 @@ class Header:
         artifact_id = c.bytes(16, "artifact id", exact=True)
         c.key(2)
         segment = c.uint()
-        need(MIN_SEGMENT <= segment <= MAX_SEGMENT, f"segment size {segment}", "limit")
+        need(MIN_SEGMENT <= segment <= MAX_SEGMENT, f"segment size {segment}")  # malformed, says section 9
         need(segment & (segment - 1) == 0, f"segment size {segment} is no power of two")
         c.key(3)
         need((hash_ := c.uint()) in (1, 2), f"hash {hash_}", "suite")
@@ -140,7 +140,7 @@ class Private:
         c.key(2)
         metadata: dict[str, str] = {}
         before = b""
-        for _ in range(c.count(5, MAX_PRIVATE, "metadata")):
+        for _ in range(c.argument(5)):
             start = c.at
             name_ = c.text(MAX_PRIVATE, "metadata name")
             need(before < (before := c.data[start : c.at]), "metadata names are not in ascending order")
@@ -188,10 +188,10 @@ class Artifact:
     def verify_signature(self, spki_pem: str | bytes) -> None:
         """Section 5.4: the artifact is signed, by this key, and the signature holds."""
         if self.signature is None:
-            raise SealedError("signature", "not signed")
+            raise SealedError("unsigned", "not signed")
         oid, key_id, signature = self.signature
         whole, suite = pem_body(spki_pem, "PUBLIC KEY"), SIGNATURES[oid]
-        need(hashlib.sha256(whole).digest() == key_id, "signed by another key", "signature")
+        need(hashlib.sha256(whole).digest() == key_id, "signed by another key", "other-signer")
         key = unwrap(whole, suite.mldsa_pk + suite.classical_pk, lambda k: spki(oid, k))
         if key is None:
             raise SealedError("signature", "the signer's key is of another suite")
@@ -226,9 +226,9 @@ class Artifact:
             key = hkdf384(self.private_part[:32], artifact_key, b"casemate/v1/artifact-private")
             aad = self.header.digest + self.root + sha384(self.recipients_encoded)
             plain = AESGCM(key).decrypt(bytes(12), self.private_part[32:], aad)
-            return Opened(self, message_key, Private.parse(plain, self.header.length))
         except (InvalidTag, ValueError, SealedError):
             raise SealedError("rejected", "not for this key, or changed") from None
+        return Opened(self, message_key, Private.parse(plain, self.header.length))
 
     def floe_kdf(self, key: bytes, purpose: bytes, length: int) -> bytes:
         """FLOE_KDF of section 4, with AAD = SHA-384(header)."""
@@ -354,7 +354,7 @@ def read(data: bytes | mmap.mmap) -> Artifact:
     c.end("tail")
     gap = end - FOOTER - len(tail) - header.body
     need(gap >= 0, "the tail begins inside the body")
-    need(gap <= MAX_GAP, f"gap of {gap} bytes", "limit")
+    need(gap <= MAX_GAP, f"gap of {gap} bytes")  # malformed, says section 9
     params = b"\0\0" + (header.segment + OVERHEAD).to_bytes(4) + (32).to_bytes(4)
     need(data[:10] == params, "FLOE parameters are not the header's")
     return Artifact(data, header, recipients, encoded, private_part, hashes_, signature, gap, len(data) - end)

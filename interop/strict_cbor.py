@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-Kind = Literal["not-an-artifact", "version", "malformed", "limit", "suite", "no-recipient", "signature", "segment", "rejected"]
+Kind = Literal[
+    "not-an-artifact", "version", "malformed", "limit", "suite", "no-recipient",
+    "unsigned", "other-signer", "signature", "segment", "rejected",
+]
 
 
 class SealedError(Exception):
