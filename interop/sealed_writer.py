@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, x25519
@@ -48,42 +49,50 @@ class KeyFile(NamedTuple):
         return pem("PRIVATE KEY", pkcs8(self.suite.oid, key))
 
 
-def new_scalar(curve: ec.EllipticCurve) -> bytes:
+Random = Callable[[int], bytes]
+
+
+def new_scalar(curve: ec.EllipticCurve, random: Random) -> bytes:
     """A fresh private scalar."""
-    number = ec.generate_private_key(curve).private_numbers().private_value
-    return number.to_bytes((curve.key_size + 7) // 8)
+    while True:
+        scalar = random((curve.key_size + 7) // 8)
+        try:
+            ec.derive_private_key(int.from_bytes(scalar), curve)
+        except ValueError:  # zero, or not below the order
+            continue
+        return scalar
 
 
-def new_kem_key(kem: Kem) -> KeyFile:
+def new_kem_key(kem: Kem, random: Random = os.urandom) -> KeyFile:
     """A fresh recipient key."""
-    seed = os.urandom(64)
-    scalar = b"" if kem.curve is None else os.urandom(32) if isinstance(kem.curve, str) else new_scalar(kem.curve)
+    seed = random(64)
+    scalar = b"" if kem.curve is None else random(32) if isinstance(kem.curve, str) else new_scalar(kem.curve, random)
     return KeyFile(kem, kem.public(seed, scalar), (seed, scalar))
 
 
-def new_signing_key(suite: Signature) -> KeyFile:
+def new_signing_key(suite: Signature, random: Random = os.urandom) -> KeyFile:
     """A fresh signing key."""
-    seed = os.urandom(32)
+    seed = random(32)
     private = (mldsa.MLDSA65PrivateKey if suite.mldsa is mldsa.MLDSA65PublicKey else mldsa.MLDSA87PrivateKey).from_seed_bytes(seed)
     post = private.public_key().public_bytes_raw()
     if suite.classical is None:
         return KeyFile(suite, post, (seed, b""))
     if suite.classical == "ed25519":
-        scalar = os.urandom(32)
+        scalar = random(32)
         return KeyFile(suite, post + ed25519.Ed25519PrivateKey.from_private_bytes(scalar).public_key().public_bytes_raw(), (seed, scalar))
-    scalar = new_scalar(P384)
+    scalar = new_scalar(P384, random)
     point = ec.derive_private_key(int.from_bytes(scalar), P384).public_key()
     return KeyFile(suite, post + point.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint), (seed, scalar))
 
 
-def sign(key: KeyFile, message: bytes) -> bytes:
+def sign(key: KeyFile, message: bytes, context: bytes = CONTEXT) -> bytes:
     """Section 5.4."""
     suite, (seed, scalar) = key.suite, key.secret
     assert isinstance(suite, Signature)
     private = (mldsa.MLDSA65PrivateKey if suite.mldsa is mldsa.MLDSA65PublicKey else mldsa.MLDSA87PrivateKey).from_seed_bytes(seed)
     if suite.classical is None:
-        return private.sign(message, CONTEXT)
-    represented = suite.represent(message, CONTEXT)
+        return private.sign(message, context)
+    represented = suite.represent(message, context)
     if suite.classical == "ed25519":
         half = ed25519.Ed25519PrivateKey.from_private_bytes(scalar).sign(represented)
     else:
@@ -166,29 +175,38 @@ def footer(tail: bytes, offset: int) -> bytes:
     return head + hashlib.sha256(head + tail).digest()[:12]
 
 
-def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **options: object) -> bytes:
+def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **options: Any) -> bytes:
     """Seals. Options replace parts, also by wrong ones: `segment`, `hash`, `created`, `content_type`, `name`, `metadata`,
-    and `edit`, a function that changes the tail's map before it is encoded."""
-    size = int(options.get("segment", 65536))  # type: ignore[call-overload]
-    hash_ = int(options.get("hash", 1))  # type: ignore[call-overload]
-    count = max(1, -(-len(content) // size))
-    encoded = cbor(
-        {
-            0: 1,
-            1: os.urandom(16),
-            2: size,
-            3: hash_,
-            4: FLOE_HEADER + len(content) + OVERHEAD * count,
-            5: options.get("created", 1_800_000_000),
-            6: options.get("content_type", "application/octet-stream"),
-        }
-    )
-    header = Header.parse(encoded) if options.get("check", True) else None
-    digest = sha384(encoded)
-    hashed = (header or Header(encoded, b"", size, hash_, 0, 0, "", 0, 0)).hashed
+    `private` (its plaintext), `salt`, `context` (of the signature), `gap`, and `random`, where random bytes come from.
 
-    artifact_key = os.urandom(32)
-    start = b"\0\0" + (size + OVERHEAD).to_bytes(4) + (32).to_bytes(4) + os.urandom(32)
+    What is built on a changed part goes with it. So only the change is wrong, and not also a tag or a hash over it:
+    `edit_header` (the map, before it is encoded), `edit_floe` (the 74 bytes), `edit_segments` (a list), `edit_entries`
+    (recipients), `edit_message` (to sign), `edit` (the tail's map); each gets a value and gives another, of which the header and
+    the tail can be bytes. `segment_form` makes prefix and additional data of a segment, from its number, length and finality.
+    """
+
+    def edited(name: str, value: Any) -> Any:
+        return options[name](value) if name in options else value
+
+    random: Random = options.get("random", os.urandom)
+    size, hash_ = options.get("segment", 65536), options.get("hash", 1)
+    count = max(1, -(-len(content) // size))
+    fields: dict[int, object] = {
+        0: 1,
+        1: random(16),
+        2: size,
+        3: hash_,
+        4: FLOE_HEADER + len(content) + OVERHEAD * count,
+        5: options.get("created", 1_800_000_000),
+        6: options.get("content_type", "application/octet-stream"),
+    }
+    fields_or_bytes = edited("edit_header", fields)
+    encoded = fields_or_bytes if isinstance(fields_or_bytes, bytes) else cbor(fields_or_bytes)
+    hashed = Header(encoded, b"", size, hash_, 0, 0, "", 0, 0).hashed
+    digest = sha384(encoded)
+
+    artifact_key = random(32)
+    start = b"\0\0" + (size + OVERHEAD).to_bytes(4) + (32).to_bytes(4) + random(32)
 
     def kdf(key: bytes, purpose: bytes, length: int) -> bytes:
         return HKDFExpand(hashes.SHA384(), length, start + purpose + digest).derive(key)
@@ -197,26 +215,32 @@ def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **op
     message_key = kdf(floe_key, b"MESSAGE_KEY:", 48)
     segments = []
     for i in range(count):
-        plain, final, nonce = content[i * size : (i + 1) * size], i == count - 1, os.urandom(12)
-        sealed = AESGCM(kdf(message_key, b"DEK:" + bytes(8), 32)).encrypt(nonce, plain, i.to_bytes(8) + bytes([final]))
-        prefix = len(plain) + OVERHEAD if final else 0xFFFFFFFF
-        segments.append(prefix.to_bytes(4) + nonce + sealed)
-    floe_header = start + kdf(floe_key, b"HEADER_TAG:", 32)
+        plain, nonce = content[i * size : (i + 1) * size], random(12)
+        prefix, aad = options.get("segment_form", segment_form)(i, len(plain) + OVERHEAD, i == count - 1)
+        sealed = AESGCM(kdf(message_key, b"DEK:" + bytes(8), 32)).encrypt(nonce, plain, aad)
+        segments.append(prefix + nonce + sealed)
+    segments = edited("edit_segments", segments)
+    floe_header = edited("edit_floe", start + kdf(floe_key, b"HEADER_TAG:", 32))
     body = floe_header + b"".join(segments)
 
     hash_list = b"".join(hashed("casemate/v1/artifact-segment", s) for s in segments)
-    root = hashed("casemate/v1/artifact-root", floe_header + count.to_bytes(8) + hash_list)
+    root = hashed("casemate/v1/artifact-root", floe_header + len(segments).to_bytes(8) + hash_list)
     info = b"casemate/v1/artifact-key\0" + digest
     entries = [[*r.suite.triple, r.key_id, *encapsulate(r, info, artifact_key)] for r in recipients]  # type: ignore[union-attr]
-    salt = os.urandom(32)
+    entries = edited("edit_entries", entries)
+    salt = options.get("salt") or random(32)
     key = hkdf384(salt, artifact_key, b"casemate/v1/artifact-private")
     private = options.get("private") or cbor({0: options.get("name", "n"), 1: len(content), 2: options.get("metadata", {})})
-    sealed = AESGCM(key).encrypt(bytes(12), private, digest + root + sha384(cbor(entries)))  # type: ignore[arg-type]
-    signature = [signer.suite.oid, signer.key_id, sign(signer, digest + root)] if signer else None
-    tail: dict[int, object] = {0: encoded, 1: entries, 2: salt + sealed, 3: hash_list, 4: signature}
-    if edit := options.get("edit"):
-        tail = edit(tail)  # type: ignore[operator]
-    return assemble(body, tail if isinstance(tail, bytes) else cbor(tail), bytes(int(options.get("gap", 0))))  # type: ignore[call-overload]
+    sealed = AESGCM(key).encrypt(bytes(12), private, digest + root + sha384(cbor(entries)))
+    message = edited("edit_message", digest + root)
+    signature = [signer.suite.oid, signer.key_id, sign(signer, message, options.get("context", CONTEXT))] if signer else None
+    tail = edited("edit", {0: encoded, 1: entries, 2: salt + sealed, 3: hash_list, 4: signature})
+    return assemble(body, tail if isinstance(tail, bytes) else cbor(tail), bytes(options.get("gap", 0)))
+
+
+def segment_form(index: int, length: int, final: bool) -> tuple[bytes, bytes]:
+    """Prefix and additional data of a segment (section 4)."""
+    return (length if final else 0xFFFFFFFF).to_bytes(4), index.to_bytes(8) + bytes([final])
 
 
 def assemble(body: bytes, tail: bytes, gap: bytes = b"") -> bytes:

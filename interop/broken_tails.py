@@ -1,0 +1,179 @@
+"""Vectors whose tail is not as sections 5 to 5.5 of `spec/sealed-artifact.md` want it; the footer's checksum is always right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from artifact_vector import KEM, KEY, OTHER_KEM, SIGNER, flip, made, stream
+from sealed_writer import Raw, cbor, cbor_head, seal
+
+Map = dict[int, Any]
+Cases = Iterator[tuple[str, bytes]]
+P256_PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1
+
+
+def put(pairs: list[tuple[Any, Any]], head: bytes | None = None) -> bytes:
+    """A map in the order given."""
+    return (head or cbor_head(5, len(pairs))) + b"".join(cbor(k) + cbor(v) for k, v in pairs)
+
+
+def maps(last: int) -> Iterator[tuple[str, str, Callable[[Map], bytes]]]:
+    """The same map, or nearly, in other encodings. Every one has the right entries first, where that is possible."""
+    yield "head-long", "map head not in its shortest form", lambda m: put([*m.items()], cbor_head(5, len(m), 1))
+    yield "indefinite", "map of indefinite length", lambda m: put([*m.items()], b"\xbf") + b"\xff"
+    yield "keys-unsorted", "map keys not in ascending order", lambda m: put([(1, m[1]), (0, m[0]), *[*m.items()][2:]])
+    yield "key-twice", "a key twice", lambda m: put([*m.items(), (last, m[last])])
+    yield "key-unknown", "an unknown key", lambda m: put([*m.items(), (last + 1, 0)])
+    yield "key-missing", "the last key missing", lambda m: put([*m.items()][:-1])
+    yield "key-long", "a key not in its shortest form", lambda m: put([(Raw(b"\x18\0"), m[0]), *[*m.items()][1:]])
+    yield "byte-after", "a byte after the item", lambda m: put([*m.items()]) + b"\0"
+    yield "tagged", "self-described CBOR", lambda m: b"\xd9\xd9\xf7" + put([*m.items()])
+
+
+def tails() -> Cases:
+    """Section 5."""
+    for name, what, form in maps(4):
+        yield made(f"tail-{name}", "malformed", f"section 5: {what}", edit=form)
+
+    def hashes(form: Callable[[bytes], bytes]) -> Callable[[Map], Map]:
+        return lambda t: t | {3: Raw(form(t[3]))}
+
+    for width in (2, 4, 8):
+        long = hashes(lambda h, width=width: cbor_head(2, len(h), width) + h)
+        yield made(f"tail-length-in-{width}-bytes", "malformed", "section 5: a length not in its shortest form", edit=long)
+    chunked = hashes(lambda h: b"\x5f" + cbor(h) + b"\xff")
+    yield made("tail-string-indefinite", "malformed", "section 5: byte string of indefinite length", edit=chunked)
+    text = hashes(lambda h: cbor("a" * len(h)))
+    yield made("tail-text-for-bytes", "malformed", "section 5: text where a byte string belongs", edit=text)
+    past = hashes(lambda h: cbor_head(2, 2**64 - 1) + h)
+    yield made("tail-length-past-end", "malformed", "section 5: a byte string longer than the tail", edit=past)
+    yield made("tail-cut", "malformed", "section 5: the item ends too early", edit=lambda t: cbor(t)[:-1])
+    yield made("tail-empty", "malformed", "section 5: no item", edit=lambda t: b"")
+    listed = lambda t: t | {1: Raw(b"\x9f" + cbor(t[1][0]) + b"\xff")}  # noqa: E731
+    yield made("tail-array-indefinite", "malformed", "section 5: array of indefinite length", edit=listed)
+    hashed = {"none": lambda h: b"", "two": lambda h: h + h, "short": lambda h: h[:-1]}
+    for name, change in hashed.items():
+        yield made(f"hashes-{name}", "malformed", "section 5.3: one hash for each segment", edit=lambda t, c=change: t | {3: c(t[3])})
+    comment = "section 5.4: null, or an array of three"
+    yield made("signature-undefined", "malformed", comment, edit=lambda t: t | {4: Raw(b"\xf7")})
+    yield made("signature-two", "malformed", comment, signed=SIGNER, edit=lambda t: t | {4: t[4][:2]})
+    yield made("signature-key-id-short", "malformed", "section 5.4: key id", signed=SIGNER, edit=lambda t: t | {4: [t[4][0], t[4][1][:-1], t[4][2]]})
+    comment = "section 5.4: an unknown suite is refused, though no signer is asked for"
+    yield made("signature-suite-unknown", "unknown-suite", comment, signed=SIGNER, edit=lambda t: t | {4: ["1.3.6.1.4.1.32473.2", *t[4][1:]]})
+    comment = "section 3: signature of 32,769 bytes"
+    yield made("signature-32769", "limit", comment, signed=SIGNER, edit=lambda t: t | {4: [*t[4][:2], bytes(32769)]})
+
+
+def headers() -> Cases:
+    """Section 5.1; all else is made for the header as it is."""
+    for name, what, form in maps(6):
+        yield made(f"header-{name}", "malformed", f"section 5.1: {what}", edit_header=form)
+
+    def case(name: str, expect: str, comment: str, at: int, value: object, **more: Any) -> tuple[str, bytes]:
+        return made(f"header-{name}", expect, f"section {comment}", edit_header=lambda h: h | {at: value}, **more)
+
+    yield case("version-2", "unsupported-version", "5.1: version 2", 0, 2)
+    yield case("version-0", "unsupported-version", "5.1: version 0", 0, 0)
+    yield case("version-long", "malformed", "5.1: version not in its shortest form", 0, Raw(b"\x18\1"))
+    yield case("id-15", "malformed", "5.1: artifact id of 15 bytes", 1, bytes(15))
+    for size in (1 << 15, 98304, 1 << 25):
+        comment = f"3 and 9: segment size {size} is malformed"
+        yield made(f"header-segment-size-{size}", "malformed", f"section {comment}", segment=size)
+    yield case("segment-size-0", "malformed", "3 and 9: segment size 0 is malformed", 2, 0)
+    yield case("hash-3", "unknown-suite", "5.1: hash 3", 3, 3)
+    for length in (0, 73, 105):
+        yield case(f"body-{length}", "malformed", "5.1: body length too small for any content", 4, length)
+    yield case("body-segment-33", "malformed", "5.1: a segment and one byte of the next, which no content has", 4, 74 + 65536 + 33)
+    yield case("created-negative", "malformed", "5.1: created is a uint", 5, Raw(b"\x20"))
+    for name, value in {
+        "empty": "", "no-slash": "text", "no-type": "/plain", "no-subtype": "text/", "control": "text/pl\x1fain",
+        "delete": "text/plain\x7f", "not-ascii": "text/plaïn",
+    }.items():  # fmt: skip
+        yield made(f"content-type-{name}", "malformed", "section 5.1: type/subtype in 0x20 to 0x7e", content_type=value)
+    yield case("content-type-no-utf8", "malformed", "5.1: content type is no UTF-8", 6, Raw(cbor_head(3, 3) + b"a/\xff"))
+    yield made("content-type-256", "limit", "section 3: content type of 256 bytes", content_type="a/" + "b" * 254)
+    yield made("header-1025", "limit", "section 3: header of 1,025 bytes, by its content type", content_type="a/" + "b" * 972)
+
+
+def replaced(at: int, change: Callable[[Any], Any]) -> Callable[[list[list[Any]]], list[list[Any]]]:
+    """Changes one element of the first recipient."""
+    return lambda found: [[*found[0][:at], change(found[0][at]), *found[0][at + 1 :]], *found[1:]]
+
+
+def entries() -> Cases:
+    """Section 5.2. The private part is bound to the recipients as they are, except where the comment says otherwise."""
+
+    def case(name: str, expect: str, comment: str, change: Callable[[Any], Any], **more: Any) -> tuple[str, bytes]:
+        return made(f"recipient-{name}", expect, f"section {comment}", edit_entries=change, **more)
+
+    yield made("recipients-none", "malformed", "section 5.2: an array of 1 to 1,024", edit_entries=lambda e: [])
+    yield case("twice", "malformed", "5.2: the same recipient twice", lambda e: [*e, *e])
+    comment = "5.2: one key id under two suites"
+    yield case("key-id-twice", "malformed", comment, lambda e: [e[0], [*e[1][:3], e[0][3], *e[1][4:]]], to=[KEY, KEM["mlkem768-p256"]], keys=[KEY])
+    yield case("five", "malformed", "5.2: an array of five", lambda e: [e[0][:5]])
+    yield case("seven", "malformed", "5.2: an array of seven", lambda e: [[*e[0], 0]])
+    yield case("kem-unknown", "unknown-suite", "5.2: KEM 0x0020", replaced(0, lambda _: 0x20))
+    yield case("kdf-unknown", "unknown-suite", "5.2: known KEM, other KDF", replaced(1, lambda _: 2))
+    yield case("aead-unknown", "unknown-suite", "5.2: known KEM, other AEAD", replaced(2, lambda _: 3))
+    yield case("kem-long", "malformed", "5: KEM not in its shortest form", replaced(0, lambda _: Raw(b"\x1a\0\0\x64\x7a")))
+    yield case("key-id-short", "malformed", "5.2: key id of 31 bytes", replaced(3, lambda v: v[:-1]))
+    for at, name in ((4, "enc"), (5, "ct")):
+        yield case(f"{name}-short", "malformed", f"5.2: {name} of another length", replaced(at, lambda v: v[:-1]))
+        yield case(f"{name}-long", "malformed", f"5.2: {name} of another length", replaced(at, lambda v: v + b"\0"))
+    reject = "7, step 5: one error for all"
+    yield case("ct-flipped", "rejected", f"{reject}: ct", replaced(5, lambda v: flip(v, 0)))
+    yield case("ct-tag-flipped", "rejected", f"{reject}: tag of ct", replaced(5, lambda v: flip(v, 47)))
+    for name, key in KEM.items():
+        yield case(f"enc-{name}-mlkem-flipped", "rejected", f"{reject}: ML-KEM part of enc", replaced(4, lambda v: flip(v, 9)), to=[key])
+        if key.suite.point:  # type: ignore[union-attr]
+            yield case(f"enc-{name}-classical-flipped", "rejected", f"{reject}: classical part of enc", replaced(4, lambda v: flip(v, -2)), to=[key])
+    high = "the bit of the X25519 share that X25519 ignores and the combiner hashes"
+    yield case("enc-high-bit", "rejected", f"5.2: {high}", replaced(4, lambda v: flip(v, -1, 0x80)))
+
+    def negated(enc: bytes) -> bytes:
+        return enc[:-32] + (P256_PRIME - int.from_bytes(enc[-32:])).to_bytes(32)
+
+    comment = "5.2: the other point with the same x, which gives the same secret and is hashed"
+    yield case("enc-negated", "rejected", comment, replaced(4, negated), to=[KEM["mlkem768-p256"]])
+    for name, first in (("hybrid", 6), ("infinity", 0)):
+        comment = f"{reject}: P-256 share begins with {first}"
+        yield case(f"enc-point-{name}", "rejected", comment, replaced(4, lambda v, f=first: v[:1088] + bytes([f]) + v[1089:]), to=[KEM["mlkem768-p256"]])
+    strange = lambda e: [[*e[1][:3], e[0][3], *e[1][4:]]]  # noqa: E731
+    comment = f"{reject}: the key id over an encapsulation to another key of the suite"
+    yield case("key-id-of-another", "rejected", comment, strange, to=[KEY, OTHER_KEM], keys=[KEY])
+    comment = f"{reject}: the key id over an encapsulation of another suite"
+    yield case("suite-not-the-keys", "rejected", comment, strange, to=[KEY, KEM["mlkem768-p256"]], keys=[KEY])
+    kept: Map = {}
+    seal(b"other", [KEY, OTHER_KEM], None, random=stream("another artifact"), edit=lambda t: kept.update(t) or t)
+    yield case("of-another-artifact", "rejected", f"{reject}: HPKE info has another header", lambda e: [kept[1][0]])
+    bound = "section 5.5: the private part is bound to the recipients"
+    yield made("recipient-added", "rejected", f"{bound}: one added", edit=lambda t: t | {1: [*t[1], kept[1][1]]})
+    yield made("recipient-dropped", "rejected", f"{bound}: one dropped", to=[KEY, OTHER_KEM], keys=[KEY], edit=lambda t: t | {1: t[1][:1]})
+    yield made("recipients-exchanged", "rejected", f"{bound}: another order", to=[KEY, OTHER_KEM], edit=lambda t: t | {1: t[1][::-1]})
+    changed = lambda t: t | {1: [t[1][0], [*t[1][1][:5], flip(t[1][1][5], 0)]]}  # noqa: E731
+    yield made("recipient-changed", "rejected", f"{bound}: another's ct changed", to=[KEY, OTHER_KEM], keys=[KEY], edit=changed)
+
+
+def privates() -> Cases:
+    """Section 5.5."""
+    for name, at in (("salt", 0), ("ciphertext", 32), ("tag", -1)):
+        yield made(f"private-{name}-flipped", "rejected", f"section 5.5: {name}", edit=lambda t, at=at: t | {2: flip(t[2], at)})
+    for length in (0, 31, 47):
+        comment = f"section 7, step 5: {length} bytes are too few for salt and tag"
+        yield made(f"private-{length}-bytes", "rejected", comment, edit=lambda t, n=length: t | {2: t[2][:n]})
+    good: Map = {0: "n", 1: 5, 2: {}}
+    for name, what, form in maps(2):
+        yield made(f"private-{name}", "malformed", f"section 5.5, authenticated: {what}", private=form(good))
+    for name, what, plain in (
+        ("length-wrong", "another content length than the header's", good | {1: 6}),
+        ("name-bytes", "name is a byte string", good | {0: b"n"}),
+        ("name-no-utf8", "name is no UTF-8", good | {0: Raw(b"\x61\xff")}),
+        ("metadata-unsorted", "names in order of length last", good | {2: Raw(put([("aa", ""), ("b", "")]))}),
+        ("metadata-twice", "a name twice", good | {2: Raw(put([("a", "1"), ("a", "2")]))}),
+        ("metadata-value-int", "value is no text", good | {2: {"a": 1}}),
+        ("metadata-indefinite", "map of indefinite length", good | {2: Raw(put([("a", "")], b"\xbf") + b"\xff")}),
+        ("metadata-count", "more entries announced than there are", good | {2: Raw(put([("a", "")], cbor_head(5, 2**64 - 1)))}),
+    ):
+        yield made(f"private-{name}", "malformed", f"section 5.5, authenticated: {what}", private=cbor(plain))
+    yield made("private-name-4097", "limit", "section 5.5: name of 4,097 bytes", name="n" * 4097)

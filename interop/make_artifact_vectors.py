@@ -1,0 +1,219 @@
+"""Writes `vectors/artifact/*.vector`: sealed artifacts, each right or with one rule of `spec/sealed-artifact.md` broken.
+
+usage: make_artifact_vectors.py FOLDER
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from artifact_vector import KEM, KEY, OTHER_KEM, OTHER_SIGN, SIGN, SIGNER, content, flip, made, stream
+from broken_tails import entries, headers, privates, tails
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from sealed_writer import assemble, footer, seal, segment_form
+
+SEGMENT = 65536
+STORED = SEGMENT + 32  # with prefix, nonce and tag
+P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
+Cases = Iterator[tuple[str, bytes]]
+
+
+def right() -> Cases:
+    """Artifacts that open."""
+    for name, key in KEM.items():
+        yield made(f"kem-{name}", "success", f"section 5.2: {name}", to=[key])
+    for name, key in SIGN.items():
+        yield made(f"sign-{name}", "success", f"section 5.4: {name}", signed=key, trusted=key)
+    for hash_, name in ((1, "blake3"), (2, "sha384")):
+        options = {"hash": hash_, "signed": SIGNER, "trusted": SIGNER}
+        yield made(f"hash-{name}", "success", f"section 5.3: {name}, one segment", **options)
+        yield made(f"hash-{name}-two-segments", "success", f"section 5.3: {name}, segment + 1 bytes", content(SEGMENT + 1), **options)
+    yield made("content-empty", "success", "section 2: no content is one segment", b"")
+    yield made("content-one-byte", "success", "section 2: one byte", b"\0")
+    yield made("content-one-segment", "success", "section 2: exactly one segment", content(SEGMENT))
+    yield made("segment-size-largest", "success", "section 3: segment size 16,777,216", segment=1 << 24)
+    yield made("recipients-five", "success", "section 5.2: each of five keys opens", to=[*KEM.values()])
+    yield made("content-type-255", "success", "section 3: content type of 255 bytes", content_type="a/" + "b" * 253)
+    yield made("private-name-4096", "success", "section 5.5: name of 4,096 bytes", name="n" * 4096, show=True)
+    yield made("private-name-empty", "success", "section 5.5: the name may be empty", name="", show=True)
+    metadata = {"": "no name", "b": "2", "aa": "1", "ü": "ß", "z" * 24: ""}
+    comment = "section 5.5: metadata names in bytewise order of their encoding, so shorter ones first"
+    yield made("private-metadata", "success", comment, name="../modèle.onnx", metadata=metadata, show=True)
+    yield made("signer-not-asked", "success", "section 7, step 4: signed, opened without a signer", signed=SIGNER)
+    comment = "section 7, step 4: a wrong signature is not looked at without a signer"
+    yield made("signature-not-asked", "success", comment, signed=SIGNER, edit=signature(lambda s: flip(s, 0)))
+    yield made("recipient-other", "no-recipient", "section 9: the key is no recipient", to=[KEY], keys=[OTHER_KEM])
+
+
+def signature(change: Callable[[bytes], bytes]) -> Callable[[dict[int, Any]], dict[int, Any]]:
+    """Changes the bytes of the signature in the tail."""
+    return lambda tail: tail | {4: [*tail[4][:2], change(tail[4][2])]}
+
+
+def other_s(signature_: bytes) -> bytes:
+    """The ECDSA half with -s."""
+    r, s = decode_dss_signature(signature_[3309:])
+    return signature_[:3309] + encode_dss_signature(r, P384_ORDER - s)
+
+
+def signatures() -> Cases:
+    """Section 5.4."""
+    signed = {"signed": SIGNER, "trusted": SIGNER}
+    yield made("unsigned", "unsigned", "section 5.4: a signer is asked for", trusted=SIGNER)
+    yield made("signer-other", "other-signer", "section 5.4: signed by another key of the suite", signed=OTHER_SIGN, trusted=SIGNER)
+    yield made("signer-other-suite", "other-signer", "section 5.4: signed by a key of another suite", signed=SIGN["mldsa87"], trusted=SIGNER)
+    for name, cut in (("mldsa87-p384", 4627), ("mldsa65-ed25519", 3309), ("mldsa65-p384", 3309)):
+        asked = {"signed": SIGN[name], "trusted": SIGN[name]}
+        half = "section 5.4: both halves must hold"
+        yield made(f"signature-{name}-mldsa-flipped", "bad-signature", half, edit=signature(lambda s: flip(s, 40)), **asked)
+        # The last byte: of the ECDSA half's `s`, of the Ed25519 half's `S`.
+        change = signature(lambda s, name=name: flip(s, len(s) - (20 if "25519" in name else 1)))
+        yield made(f"signature-{name}-classical-flipped", "bad-signature", half, edit=change, **asked)
+        yield made(f"signature-{name}-mldsa-only", "bad-signature", half, edit=signature(lambda s, cut=cut: s[:cut]), **asked)
+    asked = {"signed": SIGN["mldsa87"], "trusted": SIGN["mldsa87"]}
+    yield made("signature-mldsa87-flipped", "bad-signature", "section 5.4", edit=signature(lambda s: flip(s, 40)), **asked)
+    yield made("signature-empty", "bad-signature", "section 5.4", edit=signature(lambda s: b""), **signed)
+    yield made("signature-byte-after", "bad-signature", "section 5.4: a byte after the signature", edit=signature(lambda s: s + b"\0"), **signed)
+    asked = {"signed": SIGN["mldsa65-p384"], "trusted": SIGN["mldsa65-p384"]}
+    comment = "section 5.4: the ECDSA half changed into the other valid one"
+    yield made("signature-ecdsa-other-s", "success", comment, edit=signature(other_s), **asked)
+    comment = "section 5.4: the suite must be the OID of the signer's SPKI"
+    yield made("signature-suite-not-the-keys", "bad-signature", comment, edit=lambda t: t | {4: ["1.3.6.1.5.5.7.6.46", *t[4][1:]]}, **signed)
+    comment = "section 5.4: the key id of the signer over a signature by another key"
+    forged = lambda t: t | {4: [t[4][0], SIGNER.key_id, t[4][2]]}  # noqa: E731
+    yield made("signature-forged", "bad-signature", comment, signed=OTHER_SIGN, trusted=SIGNER, edit=forged)
+    yield made("signature-context", "bad-signature", "section 5.4: signed for another context", context=b"casemate/v1/roster", **signed)
+    yield made("signature-root", "bad-signature", "section 5.4: signed for another root", edit_message=lambda m: flip(m, 48), **signed)
+    old = hashlib.sha384(b"another header").digest()
+    comment = "section 5.4: a header that was not signed, all else made for it"
+    yield made("signature-header", "bad-signature", comment, edit_message=lambda m: old + m[48:], **signed)
+
+
+def body() -> Cases:
+    """Section 4, and the hashes of section 5.3."""
+    signed: dict[str, Any] = {"signed": SIGNER, "trusted": SIGNER}
+    three = content(2 * SEGMENT + 1)
+
+    def swapped(whole: bytes) -> bytes:
+        return whole[:74] + whole[74 + STORED : 74 + 2 * STORED] + whole[74 : 74 + STORED] + whole[74 + 2 * STORED :]
+
+    yield made("segments-swapped", "segment-hash", "section 5.3: two segments exchanged", three, change=swapped, **signed)
+    for name, at in (("prefix", 0), ("nonce", 4), ("ciphertext", 16), ("tag", 36)):
+        comment = f"section 5.3: a bit of the segment's {name} changed"
+        yield made(f"segment-{name}-flipped", "segment-hash", comment, change=lambda w, at=at: flip(w, 74 + at), **signed)
+    other = seal(b"other", [KEY], SIGNER, random=stream("another artifact"))
+    comment = "section 5.3: the segment of another artifact"
+    yield made("segment-of-another", "segment-hash", comment, change=lambda w: w[:74] + other[74:111] + w[111:], **signed)
+    genuine = "section 4: with right hash and signature, as only a sealer can"
+    for name, form in (
+        ("final-flag", lambda i, n, _: (segment_form(i, n, True)[0], segment_form(i, n, False)[1])),
+        ("final-prefix", lambda i, n, _: (segment_form(i, n, False)[0], segment_form(i, n, True)[1])),
+        ("not-final", lambda i, n, _: segment_form(i, n, False)),
+        ("length-prefix", lambda i, n, final: segment_form(i, n + 1, final)),
+        ("number", lambda i, n, final: segment_form(i + 1, n, final)),
+    ):
+        yield made(f"segment-{name}-wrong", "rejected", f"{genuine}: {name}", segment_form=form, **signed)
+    wrong = lambda s: [flip(s[0], len(s[0]) - 1)]  # noqa: E731
+    yield made("segment-tag-wrong", "rejected", f"{genuine}: tag", edit_segments=wrong, **signed)
+    comment = "section 4: the FLOE header tag, with a signature over it"
+    yield made("floe-tag-changed", "rejected", comment, edit_floe=lambda f: flip(f, 73), **signed)
+    for name, at in (("aead", 0), ("kdf", 1), ("segment-length", 3), ("iv-length", 9)):
+        comment = f"section 7, step 3: FLOE parameters that are not the header's ({name}), with a signature over them"
+        yield made(f"floe-{name}-changed", "malformed", comment, edit_floe=lambda f, at=at: flip(f, at), **signed)
+    comment = "section 5.1: the body of no content length, an empty segment after a full one"
+
+    def longer(fields: dict[int, Any]) -> dict[int, Any]:
+        return fields | {4: fields[4] + 32}
+
+    yield made("body-empty-last-segment", "malformed", comment, content(SEGMENT), edit_header=longer, edit_segments=lambda s: [*s, bytes(32)])
+
+
+def refit(start: int, value: bytes) -> Callable[[bytes], bytes]:
+    """Changes bytes of the footer and makes its checksum right again."""
+
+    def change(whole: bytes) -> bytes:
+        old = whole[-32:]
+        offset, length = int.from_bytes(old[8:16]), int.from_bytes(old[16:20])
+        head = old[:start] + value + old[start + len(value) : 20]
+        return whole[:-32] + head + hashlib.sha256(head + whole[offset : offset + length]).digest()[:12]
+
+    return change
+
+
+def footers() -> Cases:
+    """Section 6."""
+    none = "no-footer"
+    for name, cut in (("empty", lambda w: b""), ("one-byte", lambda w: w[:-1]), ("footer", lambda w: w[:-32]), ("half", lambda w: w[:800])):
+        yield made(f"cut-{name}", none, "section 9: cut short", change=cut)
+    yield made("footer-only", none, "section 6: the offset is not in the file", change=lambda w: w[-32:])
+    yield made("footer-magic", none, "section 6: magic CSMU", change=refit(0, b"CSMU"))
+    yield made("footer-reserved", none, "section 6: bytes 6 and 7 not zero", change=refit(7, b"\1"))
+    yield made("footer-version-2", "unsupported-version", "section 7, step 1: version 2 and offsets that add up", change=refit(4, b"\0\2"))
+    yield made("footer-version-0", "unsupported-version", "section 7, step 1: version 0 and offsets that add up", change=refit(4, b"\0\0"))
+
+    def fields(offset: int, length: int) -> Callable[[bytes], bytes]:
+        return lambda w: refit(8, (int.from_bytes(w[-24:-16]) + offset).to_bytes(8) + (int.from_bytes(w[-16:-12]) + length).to_bytes(4))(w)
+
+    yield made("footer-offset", none, "section 6: offset too small by one", change=fields(-1, 0))
+    yield made("footer-length", none, "section 6: length too small by one", change=fields(0, -1))
+    wrapped = lambda w: refit(8, (len(w) - 32 - 0xFFFFFFFF + 2**64).to_bytes(8) + b"\xff" * 4)(w)  # noqa: E731
+    yield made("footer-sum-wraps", none, "section 6: offsets that add up modulo 2^64 only", change=wrapped)
+    for name, at in (("checksum", -1), ("tail", -100)):
+        yield made(f"footer-{name}-flipped", none, f"section 6: a bit of the {name} changed", change=lambda w, at=at: flip(w, at))
+    comment = "section 6: the tail begins before the body ends"
+    yield made("tail-in-body", "malformed", comment, change=lambda w: assemble(w[:110], w[111:-32]))
+
+
+def rewrapped() -> Cases:
+    """Section 8: what an unfinished rewrap leaves, from the recipient KEY to OTHER_KEM."""
+    label = "rewrap"
+    kept: dict[int, Any] = {}
+    old = seal(b"hello", [KEY], SIGNER, random=stream(label), edit=lambda tail: kept.update(tail) or tail)
+    # The same stream, so the same body; the signature is one of many possible.
+    new = seal(b"hello", [OTHER_KEM], None, random=stream(label), salt=stream("salt")(32), edit=lambda tail: tail | {4: kept[4]})
+    assert old[:111] == new[:111]
+    start, tail = old[:111], new[111:-32]
+    place = max(len(old), 111 + len(tail) + 32)
+    first = old + bytes(place - len(old)) + tail + footer(tail, place)
+    second = start + tail + footer(tail, 111) + first[111 + len(tail) + 32 :]
+    zeroed = new + bytes((len(second) - len(new)) // 2) + second[len(new) + (len(second) - len(new)) // 2 :]
+
+    def case(name: str, expect: str, comment: str, whole: bytes, leftover: int | None, key: Any = OTHER_KEM) -> tuple[str, bytes]:
+        asked = {"trusted": SIGNER, "to": [KEY], "keys": [key], "leftover": leftover}
+        return made(name, expect, f"section 8: {comment}", change=lambda _: whole, **asked)
+
+    yield case("rewrap-done", "success", "a finished rewrap", new, 0)
+    yield case("rewrap-old-key", "no-recipient", "a recipient that was dropped", new, None, KEY)
+    yield case("rewrap-begun", "success", "cut during step 1, the old state", first[:-20], place + len(tail) + 12 - len(old), KEY)
+    yield case("rewrap-step-1", "success", "after step 1, a gap with the old tail in it", first, place - 111)
+    yield case("rewrap-step-2", "success", "after step 2, the same tail twice", second, place - 111)
+    yield case("rewrap-step-3", "success", "during step 3, zeros and the rest of a tail after the footer", zeroed, len(zeroed) - len(new))
+    yield case("gap", "success", "what is in a gap is ignored", assemble(start, tail, b"CSMT" * 40), 160)
+    yield case("after-one-byte", "success", "a byte after the footer", new + b"\0", 1)
+    for count, expect in ((31, "success"), (32, "no-footer")):
+        comment = f"{count} false candidates before the true one, at most 32 in all"
+        yield case(f"after-{count}-candidates", expect, comment, new + b"CSMT" * count + bytes(28), 4 * count + 28 if expect == "success" else None)
+    other = tail + b"\0"
+    whole = old + other + footer(other, len(old)) + b"\0"
+    yield case("after-malformed", "malformed", "the first candidate whose checksum is right decides", whole, None, KEY)
+
+
+def main() -> None:
+    """Writes every file."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: set[str] = set()
+    for group in (right, signatures, body, footers, rewrapped, tails, headers, entries, privates):
+        for name, file in group():
+            assert name not in seen, name
+            seen.add(name)
+            (folder / f"{name}.vector").write_bytes(file)
+    print(f"{len(seen)} vectors, {sum(f.stat().st_size for f in folder.glob('*.vector'))} bytes")
+
+
+if __name__ == "__main__":
+    main()
