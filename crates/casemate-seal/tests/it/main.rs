@@ -14,3 +14,4 @@ mod directory;
 mod hostile;
 mod roundtrip;
 mod support;
+mod vectors;
