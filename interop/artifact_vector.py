@@ -37,7 +37,8 @@ def stream(label: str) -> Stream:
 KEM_NAMES = ("mlkem1024-p384", "mlkem768-x25519", "mlkem768-p256", "mlkem1024", "mlkem1024-x25519")
 SIGN_NAMES = ("mldsa87-p384", "mldsa65-ed25519", "mldsa65-p384", "mldsa87")
 KEM = {n: new_kem_key(k, stream(n)) for n, k in zip(KEM_NAMES, KEMS.values(), strict=True)}
-SIGN = {n: new_signing_key(s, stream(n)) for n, s in zip(SIGN_NAMES, (s for s in SIGNATURES.values() if isinstance(s, Signature)), strict=True)}
+SUITES = [suite for suite in SIGNATURES.values() if isinstance(suite, Signature)]
+SIGN = {n: new_signing_key(s, stream(n)) for n, s in zip(SIGN_NAMES, SUITES, strict=True)}
 OTHER_KEM = new_kem_key(KEM["mlkem768-x25519"].suite, stream("other"))  # type: ignore[arg-type]
 OTHER_SIGN = new_signing_key(SIGN["mldsa65-ed25519"].suite, stream("other"))  # type: ignore[arg-type]
 # The suites with the smallest keys and ciphertexts, where the rule does not ask for another.

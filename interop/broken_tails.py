@@ -25,6 +25,8 @@ def maps(last: int) -> Iterator[tuple[str, str, Callable[[Map], bytes]]]:
     yield "keys-unsorted", "map keys not in ascending order", lambda m: put([(1, m[1]), (0, m[0]), *[*m.items()][2:]])
     yield "key-twice", "a key twice", lambda m: put([*m.items(), (last, m[last])])
     yield "key-unknown", "an unknown key", lambda m: put([*m.items(), (last + 1, 0)])
+    yield "key-other", "an unknown key in place of the last", lambda m: put([*[*m.items()][:-1], (last + 1, m[last])])
+    yield "head-more", "a map that says it has one entry more than follow", lambda m: put([*m.items()], cbor_head(5, len(m) + 1))
     yield "key-missing", "the last key missing", lambda m: put([*m.items()][:-1])
     yield "key-long", "a key not in its shortest form", lambda m: put([(Raw(b"\x18\0"), m[0]), *[*m.items()][1:]])
     yield "byte-after", "a byte after the item", lambda m: put([*m.items()]) + b"\0"
@@ -58,9 +60,11 @@ def tails() -> Cases:
     comment = "section 5.4: null, or an array of three"
     yield made("signature-undefined", "malformed", comment, edit=lambda t: t | {4: Raw(b"\xf7")})
     yield made("signature-two", "malformed", comment, signed=SIGNER, edit=lambda t: t | {4: t[4][:2]})
-    yield made("signature-key-id-short", "malformed", "section 5.4: key id", signed=SIGNER, edit=lambda t: t | {4: [t[4][0], t[4][1][:-1], t[4][2]]})
+    short = lambda t: t | {4: [t[4][0], t[4][1][:-1], t[4][2]]}  # noqa: E731
+    yield made("signature-key-id-short", "malformed", "section 5.4: key id", signed=SIGNER, edit=short)
     comment = "section 5.4: an unknown suite is refused, though no signer is asked for"
-    yield made("signature-suite-unknown", "unknown-suite", comment, signed=SIGNER, edit=lambda t: t | {4: ["1.3.6.1.4.1.32473.2", *t[4][1:]]})
+    for name, oid in (("unknown", "1.3.6.1.4.1.32473.2"), ("unknown-long", "1.3" + ".6" * 100), ("no-oid", "mldsa65-ed25519")):
+        yield made(f"signature-suite-{name}", "unknown-suite", comment, signed=SIGNER, edit=lambda t, o=oid: t | {4: [o, *t[4][1:]]})
     comment = "section 3: signature of 32,769 bytes"
     yield made("signature-32769", "limit", comment, signed=SIGNER, edit=lambda t: t | {4: [*t[4][:2], bytes(32769)]})
 
@@ -110,9 +114,12 @@ def entries() -> Cases:
     yield made("recipients-none", "malformed", "section 5.2: an array of 1 to 1,024", edit_entries=lambda e: [])
     yield case("twice", "malformed", "5.2: the same recipient twice", lambda e: [*e, *e])
     comment = "5.2: one key id under two suites"
-    yield case("key-id-twice", "malformed", comment, lambda e: [e[0], [*e[1][:3], e[0][3], *e[1][4:]]], to=[KEY, KEM["mlkem768-p256"]], keys=[KEY])
+    both = {"to": [KEY, KEM["mlkem768-p256"]], "keys": [KEY]}
+    yield case("key-id-twice", "malformed", comment, lambda e: [e[0], [*e[1][:3], e[0][3], *e[1][4:]]], **both)
     yield case("five", "malformed", "5.2: an array of five", lambda e: [e[0][:5]])
     yield case("seven", "malformed", "5.2: an array of seven", lambda e: [[*e[0], 0]])
+    more = lambda e: [Raw(cbor_head(4, 7) + cbor(e[0])[1:])]  # noqa: E731
+    yield case("head-seven", "malformed", "5.2: an array that says it has seven elements, and six follow", more)
     yield case("kem-unknown", "unknown-suite", "5.2: KEM 0x0020", replaced(0, lambda _: 0x20))
     yield case("kdf-unknown", "unknown-suite", "5.2: known KEM, other KDF", replaced(1, lambda _: 2))
     yield case("aead-unknown", "unknown-suite", "5.2: known KEM, other AEAD", replaced(2, lambda _: 3))
@@ -127,7 +134,8 @@ def entries() -> Cases:
     for name, key in KEM.items():
         yield case(f"enc-{name}-mlkem-flipped", "rejected", f"{reject}: ML-KEM part of enc", replaced(4, lambda v: flip(v, 9)), to=[key])
         if key.suite.point:  # type: ignore[union-attr]
-            yield case(f"enc-{name}-classical-flipped", "rejected", f"{reject}: classical part of enc", replaced(4, lambda v: flip(v, -2)), to=[key])
+            comment = f"{reject}: classical part of enc"
+            yield case(f"enc-{name}-classical-flipped", "rejected", comment, replaced(4, lambda v: flip(v, -2)), to=[key])
     high = "the bit of the X25519 share that X25519 ignores and the combiner hashes"
     yield case("enc-high-bit", "rejected", f"5.2: {high}", replaced(4, lambda v: flip(v, -1, 0x80)))
 
@@ -138,7 +146,8 @@ def entries() -> Cases:
     yield case("enc-negated", "rejected", comment, replaced(4, negated), to=[KEM["mlkem768-p256"]])
     for name, first in (("hybrid", 6), ("infinity", 0)):
         comment = f"{reject}: P-256 share begins with {first}"
-        yield case(f"enc-point-{name}", "rejected", comment, replaced(4, lambda v, f=first: v[:1088] + bytes([f]) + v[1089:]), to=[KEM["mlkem768-p256"]])
+        change = replaced(4, lambda v, f=first: v[:1088] + bytes([f]) + v[1089:])
+        yield case(f"enc-point-{name}", "rejected", comment, change, to=[KEM["mlkem768-p256"]])
     strange = lambda e: [[*e[1][:3], e[0][3], *e[1][4:]]]  # noqa: E731
     comment = f"{reject}: the key id over an encapsulation to another key of the suite"
     yield case("key-id-of-another", "rejected", comment, strange, to=[KEY, OTHER_KEM], keys=[KEY])

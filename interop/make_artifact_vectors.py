@@ -19,6 +19,7 @@ from sealed_writer import assemble, footer, seal, segment_form
 SEGMENT = 65536
 STORED = SEGMENT + 32  # with prefix, nonce and tag
 P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
+ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 Cases = Iterator[tuple[str, bytes]]
 
 
@@ -38,6 +39,8 @@ def right() -> Cases:
     yield made("segment-size-largest", "success", "section 3: segment size 16,777,216", segment=1 << 24)
     yield made("recipients-five", "success", "section 5.2: each of five keys opens", to=[*KEM.values()])
     yield made("content-type-255", "success", "section 3: content type of 255 bytes", content_type="a/" + "b" * 253)
+    yield made("content-type-parameter", "success", "section 5.1: spaces are allowed", content_type="text/plain; charset=utf-8")
+    yield made("created-largest", "success", "section 5.1: created is a uint", created=2**64 - 1)
     yield made("private-name-4096", "success", "section 5.5: name of 4,096 bytes", name="n" * 4096, show=True)
     yield made("private-name-empty", "success", "section 5.5: the name may be empty", name="", show=True)
     metadata = {"": "no name", "b": "2", "aa": "1", "ü": "ß", "z" * 24: ""}
@@ -60,12 +63,17 @@ def other_s(signature_: bytes) -> bytes:
     return signature_[:3309] + encode_dss_signature(r, P384_ORDER - s)
 
 
+def large_s(signature_: bytes) -> bytes:
+    """The Ed25519 half with an S that is not reduced."""
+    return signature_[:-32] + (int.from_bytes(signature_[-32:], "little") + ED25519_ORDER).to_bytes(32, "little")
+
+
 def signatures() -> Cases:
     """Section 5.4."""
     signed = {"signed": SIGNER, "trusted": SIGNER}
     yield made("unsigned", "unsigned", "section 5.4: a signer is asked for", trusted=SIGNER)
-    yield made("signer-other", "other-signer", "section 5.4: signed by another key of the suite", signed=OTHER_SIGN, trusted=SIGNER)
-    yield made("signer-other-suite", "other-signer", "section 5.4: signed by a key of another suite", signed=SIGN["mldsa87"], trusted=SIGNER)
+    for name, key in (("key", OTHER_SIGN), ("suite", SIGN["mldsa87"])):
+        yield made(f"signer-other-{name}", "other-signer", f"section 5.4: signed by another {name}", signed=key, trusted=SIGNER)
     for name, cut in (("mldsa87-p384", 4627), ("mldsa65-ed25519", 3309), ("mldsa65-p384", 3309)):
         asked = {"signed": SIGN[name], "trusted": SIGN[name]}
         half = "section 5.4: both halves must hold"
@@ -77,12 +85,19 @@ def signatures() -> Cases:
     asked = {"signed": SIGN["mldsa87"], "trusted": SIGN["mldsa87"]}
     yield made("signature-mldsa87-flipped", "bad-signature", "section 5.4", edit=signature(lambda s: flip(s, 40)), **asked)
     yield made("signature-empty", "bad-signature", "section 5.4", edit=signature(lambda s: b""), **signed)
-    yield made("signature-byte-after", "bad-signature", "section 5.4: a byte after the signature", edit=signature(lambda s: s + b"\0"), **signed)
+    comment = "section 5.4: a byte after the signature"
+    yield made("signature-byte-after", "bad-signature", comment, edit=signature(lambda s: s + b"\0"), **signed)
+    comment = "section 5.4: the Ed25519 half with the group's order added to S, which RFC 8032 refuses"
+    yield made("signature-ed25519-large-s", "bad-signature", comment, edit=signature(large_s), **signed)
     asked = {"signed": SIGN["mldsa65-p384"], "trusted": SIGN["mldsa65-p384"]}
     comment = "section 5.4: the ECDSA half changed into the other valid one"
     yield made("signature-ecdsa-other-s", "success", comment, edit=signature(other_s), **asked)
+    comment = "section 5.4: the ECDSA half in BER, its length not in the shortest form"
+    ber = signature(lambda s: s[:3310] + b"\x81" + s[3310:])
+    yield made("signature-ecdsa-ber", "bad-signature", comment, edit=ber, **asked)
     comment = "section 5.4: the suite must be the OID of the signer's SPKI"
-    yield made("signature-suite-not-the-keys", "bad-signature", comment, edit=lambda t: t | {4: ["1.3.6.1.5.5.7.6.46", *t[4][1:]]}, **signed)
+    other = lambda t: t | {4: [SIGN["mldsa65-p384"].suite.oid, *t[4][1:]]}  # noqa: E731
+    yield made("signature-suite-not-the-keys", "bad-signature", comment, edit=other, **signed)
     comment = "section 5.4: the key id of the signer over a signature by another key"
     forged = lambda t: t | {4: [t[4][0], SIGNER.key_id, t[4][2]]}  # noqa: E731
     yield made("signature-forged", "bad-signature", comment, signed=OTHER_SIGN, trusted=SIGNER, edit=forged)
@@ -129,7 +144,8 @@ def body() -> Cases:
     def longer(fields: dict[int, Any]) -> dict[int, Any]:
         return fields | {4: fields[4] + 32}
 
-    yield made("body-empty-last-segment", "malformed", comment, content(SEGMENT), edit_header=longer, edit_segments=lambda s: [*s, bytes(32)])
+    changes = {"edit_header": longer, "edit_segments": lambda s: [*s, bytes(32)]}
+    yield made("body-empty-last-segment", "malformed", comment, content(SEGMENT), **changes)
 
 
 def refit(start: int, value: bytes) -> Callable[[bytes], bytes]:
@@ -147,16 +163,21 @@ def refit(start: int, value: bytes) -> Callable[[bytes], bytes]:
 def footers() -> Cases:
     """Section 6."""
     none = "no-footer"
-    for name, cut in (("empty", lambda w: b""), ("one-byte", lambda w: w[:-1]), ("footer", lambda w: w[:-32]), ("half", lambda w: w[:800])):
-        yield made(f"cut-{name}", none, "section 9: cut short", change=cut)
+    for name, end in (("empty", 0), ("half", 800), ("footer", -32), ("one-byte", -1)):
+        yield made(f"cut-{name}", none, "section 9: cut short", change=lambda w, end=end: w[:end])
     yield made("footer-only", none, "section 6: the offset is not in the file", change=lambda w: w[-32:])
     yield made("footer-magic", none, "section 6: magic CSMU", change=refit(0, b"CSMU"))
     yield made("footer-reserved", none, "section 6: bytes 6 and 7 not zero", change=refit(7, b"\1"))
-    yield made("footer-version-2", "unsupported-version", "section 7, step 1: version 2 and offsets that add up", change=refit(4, b"\0\2"))
-    yield made("footer-version-0", "unsupported-version", "section 7, step 1: version 0 and offsets that add up", change=refit(4, b"\0\0"))
+    for version in (0, 2, 256):
+        comment = f"section 7, step 1: version {version} and offsets that add up"
+        yield made(f"footer-version-{version}", "unsupported-version", comment, change=refit(4, version.to_bytes(2)))
 
     def fields(offset: int, length: int) -> Callable[[bytes], bytes]:
-        return lambda w: refit(8, (int.from_bytes(w[-24:-16]) + offset).to_bytes(8) + (int.from_bytes(w[-16:-12]) + length).to_bytes(4))(w)
+        def change(whole: bytes) -> bytes:
+            old = int.from_bytes(whole[-24:-16]), int.from_bytes(whole[-16:-12])
+            return refit(8, (old[0] + offset).to_bytes(8) + (old[1] + length).to_bytes(4))(whole)
+
+        return change
 
     yield made("footer-offset", none, "section 6: offset too small by one", change=fields(-1, 0))
     yield made("footer-length", none, "section 6: length too small by one", change=fields(0, -1))
@@ -195,8 +216,10 @@ def rewrapped() -> Cases:
     yield case("gap", "success", "what is in a gap is ignored", assemble(start, tail, b"CSMT" * 40), 160)
     yield case("after-one-byte", "success", "a byte after the footer", new + b"\0", 1)
     for count, expect in ((31, "success"), (32, "no-footer")):
-        comment = f"{count} false candidates before the true one, at most 32 in all"
-        yield case(f"after-{count}-candidates", expect, comment, new + b"CSMT" * count + bytes(28), 4 * count + 28 if expect == "success" else None)
+        comment, after = f"{count} false candidates before the true one, at most 32 in all", b"CSMT" * count + bytes(28)
+        yield case(f"after-{count}-candidates", expect, comment, new + after, len(after) if expect == "success" else None)
+    later = refit(4, b"\0\2")(new + new[111:-32] + footer(new[111:-32], len(new))) + b"\0"
+    yield case("after-version-2", "success", "a candidate of another version is no valid footer", later, len(later) - len(new))
     other = tail + b"\0"
     whole = old + other + footer(other, len(old)) + b"\0"
     yield case("after-malformed", "malformed", "the first candidate whose checksum is right decides", whole, None, KEY)

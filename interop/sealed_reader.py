@@ -329,7 +329,7 @@ def parse_signature(c: Cursor) -> tuple[str, bytes, bytes] | None:
     if c.null():
         return None
     c.array(3, "signature")
-    oid = c.text(64, "signature suite")
+    oid = c.text(MAX_TAIL, "signature suite")
     need(oid in SIGNATURES, f"signature suite {oid!r}", "suite")
     return oid, c.bytes(32, "signer's key id", exact=True), c.bytes(MAX_SIGNATURE, "signature")
 
