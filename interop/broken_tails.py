@@ -121,6 +121,8 @@ def entries() -> Cases:
     more = lambda e: [Raw(cbor_head(4, 7) + cbor(e[0])[1:])]  # noqa: E731
     yield case("head-seven", "malformed", "5.2: an array that says it has seven elements, and six follow", more)
     yield case("kem-unknown", "unknown-suite", "5.2: KEM 0x0020", replaced(0, lambda _: 0x20))
+    comment = "5.2: a triple that is not known, and too large for 16 bits"
+    yield case("kem-large", "unknown-suite", comment, replaced(0, lambda _: 0x1647A))
     yield case("kdf-unknown", "unknown-suite", "5.2: known KEM, other KDF", replaced(1, lambda _: 2))
     yield case("aead-unknown", "unknown-suite", "5.2: known KEM, other AEAD", replaced(2, lambda _: 3))
     yield case("kem-long", "malformed", "5: KEM not in its shortest form", replaced(0, lambda _: Raw(b"\x1a\0\0\x64\x7a")))
