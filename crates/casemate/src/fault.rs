@@ -251,6 +251,15 @@ impl From<DirectoryError> for Fault {
                 Outcome::No,
                 "the folder is not as its publisher sealed it; get it again",
             ),
+            D::NotReplaced(_) => (
+                Outcome::Usage,
+                "--force replaces a folder only if it holds nothing else; write elsewhere with -o",
+            ),
+            D::LostRecipient { .. } => (
+                Outcome::No,
+                "its public key is needed to bring it back: name every recipient with --to",
+            ),
+            D::Concurrent => (Outcome::Io, "look at the recipients and run it again"),
             D::Revision { .. } => (Outcome::No, "get the current version from the publisher"),
             D::Manifest(_) => (Outcome::No, "do not use this folder"),
             D::TooManyFiles { .. } => (Outcome::Usage, "seal parts of the folder one by one"),

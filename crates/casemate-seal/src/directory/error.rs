@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use casemate_crypto::encoding::KeyId;
+
 use crate::{OpenError, RewrapError, SealError, limits};
 
 /// Why a directory could not be sealed, opened or rewrapped.
@@ -51,6 +53,20 @@ pub enum DirectoryError {
         /// What differs.
         what: &'static str,
     },
+    /// A folder that is in the way and holds other things.
+    #[error("{0} is not what would be replaced")]
+    NotReplaced(PathBuf),
+    /// A recipient that the manifest has and a file has not, so that it cannot be kept there.
+    #[error("{path} is not sealed to {key}, which the manifest is")]
+    LostRecipient {
+        /// Path of the file.
+        path: String,
+        /// The recipient.
+        key: KeyId,
+    },
+    /// The recipients changed while they were being changed.
+    #[error("somebody else changed the recipients meanwhile")]
+    Concurrent,
     /// An older version than the caller accepts.
     #[error("revision {found} is older than the least acceptable {minimum}")]
     Revision {

@@ -70,10 +70,12 @@ impl SealedDirectory {
         })
     }
 
-    /// Its place, its manifest and the root of the manifest's artifact.
-    pub(crate) fn into_parts(self) -> (PathBuf, Manifest, Vec<u8>) {
+    /// Its place, its manifest, and root and recipients of the manifest's artifact.
+    pub(crate) fn into_parts(self) -> (PathBuf, Manifest, Vec<u8>, Vec<KeyId>) {
         let manifest_root = self.artifact.root().to_vec();
-        (self.root, self.manifest, manifest_root)
+        let recipients = self.artifact.recipients().iter().map(|r| r.key);
+        let recipients = recipients.collect();
+        (self.root, self.manifest, manifest_root, recipients)
     }
 
     /// What the directory holds.
@@ -159,6 +161,9 @@ impl SealedDirectory {
         keys: &[&KemPrivateKey],
         progress: Progress<'_>,
     ) -> Result<(), DirectoryError> {
+        if existing == Existing::Replace {
+            tree::check_replaceable(destination, &self.manifest)?;
+        }
         let stage = StagedDirectory::create(destination, Access::Owner, existing)
             .map_err(DirectoryError::io("write", destination))?;
         self.copy_into(&stage, keys, progress)?;

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::{DirectoryError, SEALED_SUFFIX};
+use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, SEALED_SUFFIX};
 use crate::limits::{COMPONENT_BYTES_MAX, COMPONENTS_MAX, PATH_BYTES_MAX};
 
 /// A path below a directory that can be joined to one safely: no way up, no absolute path, nothing unprintable.
@@ -36,9 +36,18 @@ impl RelativePath {
             if component.len() > COMPONENT_BYTES_MAX {
                 return Err(refuse("has a component longer than 240 bytes"));
             }
-            if component.contains(|c: char| c == '\\' || c < ' ' || c == '\u{7f}') {
+            let unsafe_to_show = |c: char| {
+                c.is_control()
+                    || matches!(c, '\\' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            };
+            if component.contains(unsafe_to_show) {
                 return Err(refuse("has a backslash or a control character"));
             }
+        }
+        if [MANIFEST_NAME, JOURNAL_NAME].contains(&text.split('/').next().unwrap_or_default()) {
+            return Err(refuse(
+                "begins with a name that the sealed folder needs itself",
+            ));
         }
         Ok(Self(text.to_owned()))
     }
@@ -119,6 +128,10 @@ mod tests {
             ("a\0b", "control"),
             ("a\nb", "control"),
             ("a\u{7f}", "control"),
+            ("a\u{9b}31m", "control"),
+            ("a\u{202e}b", "control"),
+            ("manifest.casemate", "needs itself"),
+            (".casemate-rewrap/x", "needs itself"),
         ] {
             let refused = RelativePath::new(path).unwrap_err().to_string();
             assert!(refused.contains(rule), "{path:?}: {refused}");

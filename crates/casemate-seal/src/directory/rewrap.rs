@@ -12,7 +12,7 @@ use casemate_crypto::{
     kem::{KemPrivateKey, KemPublicKey},
 };
 
-use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, SealedDirectory, open};
+use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, SealedDirectory, open};
 use crate::{
     Artifact, Origin, RecipientRecord, change_recipients,
     file::{self, Access, Existing},
@@ -53,9 +53,17 @@ pub fn rewrap_directory(
         wanted.push(id);
     }
     // Gives up the manifest's lock, which would keep the rewrap out.
-    let (root, manifest, manifest_root) = directory.into_parts();
+    let (root, manifest, manifest_root, before) = directory.into_parts();
     let journal = root.join(JOURNAL_NAME);
     let failed = || DirectoryError::io("write", &journal);
+    let folder = File::open(&root).map_err(failed())?;
+    folder.lock().map_err(failed())?;
+    let change = Change {
+        keys,
+        wanted: &wanted,
+        added,
+    };
+    check_before(&root, &manifest, &before, &change)?;
     file::write(
         &journal,
         journal_text(&wanted).as_bytes(),
@@ -66,11 +74,6 @@ pub fn rewrap_directory(
     let mut done = RewrappedDirectory {
         changed: 0,
         skipped: 0,
-    };
-    let change = Change {
-        keys,
-        wanted: &wanted,
-        added,
     };
     let mut count = |changed| {
         let slot = if changed {
@@ -88,10 +91,37 @@ pub fn rewrap_directory(
     let location = root.join(MANIFEST_NAME);
     count(change.apply(&location, MANIFEST_NAME, &manifest_root)?);
     fs::remove_file(&journal).map_err(failed())?;
-    File::open(&root)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed())?;
+    folder.sync_all().map_err(failed())?;
     Ok(done)
+}
+
+/// Refuses, before anything is written, what could not be finished as wanted.
+fn check_before(
+    root: &Path,
+    manifest: &Manifest,
+    before: &[KeyId],
+    change: &Change<'_>,
+) -> Result<(), DirectoryError> {
+    let now = open::read_manifest(root)?;
+    if !has_exactly(now.recipients(), before) {
+        return Err(DirectoryError::Concurrent);
+    }
+    let added: HashSet<_> = change
+        .added
+        .iter()
+        .filter_map(|key| key.id().ok())
+        .collect();
+    for entry in &manifest.files {
+        let path = entry.path.as_str();
+        let artifact = open::read(&root.join(entry.path.sealed()), path)?;
+        let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
+        let mut wanted = change.wanted.iter();
+        if let Some(key) = wanted.find(|id| !present.contains(id) && !added.contains(id)) {
+            let (path, key) = (path.to_owned(), *key);
+            return Err(DirectoryError::LostRecipient { path, key });
+        }
+    }
+    Ok(())
 }
 
 /// What to make of each artifact.

@@ -13,7 +13,7 @@ use casemate_crypto::{
 
 use super::{
     DirectoryError, DirectoryId, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, RelativePath,
-    SealedDirectory, SourceFile, open, rewrap, stage::StagedDirectory,
+    SealedDirectory, SourceFile, is_sealed_directory, open, rewrap, stage::StagedDirectory,
 };
 use crate::{
     HashAlgorithm, Origin, Private, Progress, SealOptions, Sealed, SegmentSize, content_digest,
@@ -74,6 +74,9 @@ pub fn seal_directory(
     progress: Progress<'_>,
 ) -> Result<SealedFiles, DirectoryError> {
     let failed = || DirectoryError::io("write", destination);
+    if existing == Existing::Replace && destination.exists() && !is_sealed_directory(destination) {
+        return Err(DirectoryError::NotReplaced(destination.to_owned()));
+    }
     let stage = StagedDirectory::create(destination, Access::Umask, existing).map_err(failed())?;
     let mut entries = Vec::with_capacity(files.len());
     let (mut unchanged, mut artifact_len) = (0_usize, 0_u64);
@@ -230,8 +233,20 @@ fn take_over(
     let wanted: Result<Vec<KeyId>, _> = options.recipients.iter().map(|key| key.id()).collect();
     let wanted = wanted.map_err(|error| DirectoryError::seal(path)(error.into()))?;
     let copied = crate::Artifact::read(&copy).map_err(DirectoryError::open(path))?;
+    open::check_version(entry, &copied)?;
+    let key = open::key_for(&copied, since.keys).map_err(DirectoryError::open(path))?;
+    // The manifest says that this artifact holds this content. Whoever signed the version before may be another, and its files may have
+    // suffered since, so the new signature stands for what is really in it.
+    let opened = copied
+        .open(key, Origin::Unchecked)
+        .map_err(DirectoryError::open(path))?;
+    let held = content_digest(&opened, header.segment_size(), header.hash(), &|_| ())
+        .map_err(DirectoryError::seal(path))?;
+    if held != digest {
+        let (path, what) = (path.to_owned(), "content");
+        return Err(DirectoryError::OtherVersion { path, what });
+    }
     if !rewrap::has_exactly(copied.recipients(), &wanted) {
-        let key = open::key_for(&copied, since.keys).map_err(DirectoryError::open(path))?;
         crate::rewrap(&copy, key, Origin::Unchecked, options.recipients).map_err(|source| {
             DirectoryError::Rewrap {
                 path: path.to_owned(),

@@ -1,6 +1,7 @@
 //! What is in a folder, without following links unless asked to.
 
 use std::{
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -79,17 +80,25 @@ pub fn list_source(
 
 /// Checks that the sealed folder holds exactly what the manifest says (`spec/sealed-directory.md`, section 5, step 4).
 pub(crate) fn check_sealed(root: &Path, manifest: &Manifest) -> Result<(), DirectoryError> {
-    let mut expected: std::collections::HashMap<PathBuf, &RelativePath> = manifest
+    let mut expected: HashMap<PathBuf, &RelativePath> = manifest
         .files
         .iter()
         .map(|file| (file.path.sealed(), &file.path))
+        .collect();
+    let folders: HashSet<PathBuf> = expected
+        .keys()
+        .flat_map(|path| path.ancestors().skip(1).map(Path::to_owned))
         .collect();
     walk(root, &mut |below, location, file_type| {
         if file_type.is_symlink() {
             return Err(DirectoryError::Link(location.to_owned()));
         }
-        if file_type.is_dir() {
+        if file_type.is_dir() && folders.contains(below) {
             return Ok(true);
+        }
+        if file_type.is_dir() {
+            let shown = below.display().to_string();
+            return Err(DirectoryError::Extra(shown.escape_debug().to_string()));
         }
         if !file_type.is_file() {
             return Err(DirectoryError::Special(location.to_owned()));
@@ -106,6 +115,20 @@ pub(crate) fn check_sealed(root: &Path, manifest: &Manifest) -> Result<(), Direc
     let first = expected.values().min();
     first.map_or(Ok(()), |path| {
         Err(DirectoryError::Missing(path.to_string()))
+    })
+}
+
+/// Checks that a folder in the way holds nothing but files of this directory.
+pub(crate) fn check_replaceable(root: &Path, manifest: &Manifest) -> Result<(), DirectoryError> {
+    if !root.exists() {
+        return Ok(());
+    }
+    walk(root, &mut |below, location, file_type| {
+        let known = below.to_str().and_then(|path| manifest.find(path));
+        if file_type.is_dir() || (file_type.is_file() && known.is_some()) {
+            return Ok(file_type.is_dir());
+        }
+        Err(DirectoryError::NotReplaced(location.to_owned()))
     })
 }
 

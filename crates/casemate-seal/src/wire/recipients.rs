@@ -74,14 +74,15 @@ pub(super) fn read(d: &mut Decoder<'_>) -> Result<Vec<RecipientRecord>, OpenErro
 
 fn read_one(d: &mut Decoder<'_>) -> Result<RecipientRecord, OpenError> {
     expect_array(d, 6, RECIPIENTS)?;
-    let mut id = || d.u16().map_err(cbor(RECIPIENTS));
-    let triple = HpkeTriple {
-        kem: id()?,
-        kdf: id()?,
-        aead: id()?,
+    let mut id = || d.u64().map_err(cbor(RECIPIENTS));
+    let numbers = [id()?, id()?, id()?];
+    // Registered numbers have 16 bits; a larger one is as unknown as any.
+    let known = match numbers.map(u16::try_from) {
+        [Ok(kem), Ok(kdf), Ok(aead)] => KemSuite::by_hpke(HpkeTriple { kem, kdf, aead }),
+        _ => None,
     };
-    let suite = KemSuite::by_hpke(triple).ok_or_else(|| {
-        let HpkeTriple { kem, kdf, aead } = triple;
+    let suite = known.ok_or_else(|| {
+        let [kem, kdf, aead] = numbers;
         OpenError::UnknownSuite(format!("HPKE {kem:04x},{kdf:04x},{aead:04x}"))
     })?;
     let key = key_id(d, RECIPIENTS)?;

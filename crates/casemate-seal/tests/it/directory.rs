@@ -457,3 +457,66 @@ fn a_manifest_with_a_dangerous_path_or_in_another_encoding_is_refused() {
         Manifest::decode(&bytes).unwrap_err();
     }
 }
+
+#[test]
+fn a_version_before_that_holds_something_else_is_not_taken_over() {
+    let model = Model::new();
+    model.seal("one");
+    let shard = model.at("one/model-00001-of-00002.safetensors.sealed");
+    let whole = fs::read(&shard).unwrap();
+    let mut damaged = whole.clone();
+    damaged[100_000] ^= 1;
+    fs::write(&shard, damaged).unwrap();
+    let old = model.open("one").unwrap();
+    let refused = model.seal_since("two", Some(&old), &[&KEM]).unwrap_err();
+    assert!(matches!(
+        refused,
+        DirectoryError::Seal { .. } | DirectoryError::Open { .. }
+    ));
+    assert!(!model.at("two").exists());
+    fs::write(&shard, whole).unwrap();
+    model.seal_since("two", Some(&old), &[&KEM]).unwrap();
+}
+
+#[test]
+fn a_recipient_that_one_file_lost_is_named_before_anything_changes() {
+    let model = Model::new();
+    model.seal("sealed");
+    let root = model.at("sealed");
+    let late = root.join("tokenizer/vocab.txt.sealed");
+    let before = fs::read(&late).unwrap();
+    let (kem, other) = (KEM.public_key(), OTHER_KEM.public_key());
+    let ids = [kem.id().unwrap(), other.id().unwrap()];
+    let rewrap = |keep: &[_], added: &[_]| {
+        rewrap_directory(model.open("sealed").unwrap(), &[&*KEM], keep, added, &|| ())
+    };
+    rewrap(&ids[..1], &[other]).unwrap();
+    // An older tail of one file comes back.
+    fs::write(&late, before).unwrap();
+    let untouched = tree(&root);
+    let refused = rewrap(&ids, &[]).unwrap_err();
+    assert!(matches!(refused, DirectoryError::LostRecipient { key, .. } if key == ids[1]));
+    assert_eq!(tree(&root), untouched);
+    rewrap(&[], &[kem, other]).unwrap();
+    rewrap(&ids, &[]).unwrap();
+}
+
+#[test]
+fn a_folder_in_the_way_is_replaced_only_if_it_holds_nothing_else() {
+    let model = Model::new();
+    model.seal("sealed");
+    let opened = model.open("sealed").unwrap();
+    let out = model.at("out");
+    let copy = || opened.copy_to(&out, Existing::Replace, &[&*KEM], &|_| ());
+    copy().unwrap();
+    copy().unwrap();
+    fs::write(out.join("notes.txt"), b"mine").unwrap();
+    assert!(matches!(copy(), Err(DirectoryError::NotReplaced(_))));
+    assert_eq!(fs::read(out.join("notes.txt")).unwrap(), b"mine");
+
+    fs::create_dir_all(model.at("sealed/extra/deep")).unwrap();
+    assert!(matches!(
+        model.open("sealed"),
+        Err(DirectoryError::Extra(_))
+    ));
+}

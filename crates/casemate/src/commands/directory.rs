@@ -261,10 +261,12 @@ pub(super) fn open_folder(
 fn note_unfinished(context: &Context<'_>, root: &Path) {
     if let Ok(Some(wanted)) = unfinished_rewrap(root) {
         let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
-        let text = format!(
-            "a change of recipients to {} was not finished; run `casemate rewrap` again",
-            wanted.join(", ")
-        );
+        let whom = match wanted.as_slice() {
+            [] => String::new(),
+            some => format!(" to {}", some.join(", ")),
+        };
+        let text =
+            format!("a change of recipients{whom} was not finished; run `casemate rewrap` again");
         context.printer.note(&text);
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use casemate_crypto::{encoding::KeyId, kem::KemPublicKey};
 use casemate_seal::{
     Artifact, Origin, ReadAt, RecipientRecord, change_recipients,
-    directory::{is_sealed_directory, rewrap_directory},
+    directory::{is_sealed_directory, rewrap_directory, unfinished_rewrap},
     file,
 };
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ fn rewrap_file(
     );
     let signer = open::checked_signer(keyring, &artifact, named, unchecked)?;
     let key = keyring.opener(&artifact)?;
-    let (kept, added) = split(context, &artifact, wanted)?;
+    let (kept, added) = split(context, &artifact, wanted, false)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
     let keep = |record: &RecipientRecord| kept.contains(&record.key);
     let done = change_recipients(&target, &key, origin, &keep, &added)?;
@@ -109,7 +109,9 @@ fn rewrap_folder(
         options.allow_unknown_signer,
     );
     let folder = directory::open_folder(context, keyring, input, &keys, named, unchecked)?;
-    let (kept, added) = split(context, folder.artifact(), wanted)?;
+    // The command that is run again after an interruption may find its work half done.
+    let again = matches!(unfinished_rewrap(input), Ok(Some(_)));
+    let (kept, added) = split(context, folder.artifact(), wanted, again)?;
     let before = folder.artifact().recipients().len();
     let files = folder.manifest().files.len().saturating_add(1);
     let bar = progress::bar(files as u64, "rewrapping");
@@ -141,11 +143,12 @@ fn split<'w, R: ReadAt>(
     context: &Context<'_>,
     artifact: &Artifact<R>,
     wanted: &'w Wanted,
+    again: bool,
 ) -> Result<(Vec<KeyId>, Vec<&'w KemPublicKey>), Fault> {
     let policy = context.policy()?;
     let present = artifact.recipients();
     for id in &wanted.removed {
-        if !present.iter().any(|record| record.key == *id) {
+        if !again && !present.iter().any(|record| record.key == *id) {
             return Err(Fault::new(
                 Outcome::Usage,
                 format!("key {id} is no recipient, so it cannot be removed"),
