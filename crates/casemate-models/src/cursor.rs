@@ -76,6 +76,14 @@ impl<'s, S: ReadAt> Cursor<'s, S> {
             .ok_or(ModelError::Limit("bytes"))
     }
 
+    /// The next byte without moving; `None` at the end.
+    pub(crate) fn peek(&mut self) -> Result<Option<u8>, ModelError> {
+        let at = self.at;
+        let next = self.array::<1>()?.map(|[byte]| byte);
+        self.at = at;
+        Ok(next)
+    }
+
     pub(crate) fn array<const N: usize>(&mut self) -> Result<Option<[u8; N]>, ModelError> {
         let mut out = [0; N];
         Ok(self.fill(&mut out)?.map(|()| out))

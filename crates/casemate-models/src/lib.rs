@@ -139,14 +139,25 @@ pub fn read_model(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     let known = usize::try_from(len).unwrap_or(usize::MAX).min(start.len());
     let start = start.get_mut(..known).unwrap_or_default();
     source.read_exact_at(start, 0)?;
+    // First of all: eight bytes of length may begin as any other magic does.
+    if let [a, b, c, d, e, f, g, h, b'{', ..] = *start {
+        let header = u64::from_le_bytes([a, b, c, d, e, f, g, h]).saturating_add(8);
+        if header <= len {
+            return safetensors::read(source).map(Some);
+        }
+    }
     match &*start {
         [b'G', b'G', b'U', b'F', ..] => gguf::read(source).map(Some),
         [b'P', b'K', 3, 4, ..] => pytorch::read(source),
-        // Pickle protocols 2 to 5, and a frame or a first operation.
-        [0x80, 2..=5, ..] => pickle::read(source).map(Some),
+        // Pickle protocols from 1 on, and a frame or a first operation.
+        [0x80, 1..=5, ..] => pickle::read(source).map(Some),
         [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::read(source).map(Some),
         // Field 1, a small number: the ONNX version. Protobuf has no magic, so this may also be something else.
         [0x08, 1..=0x7f, ..] => Ok(onnx::read(source).ok()),
-        _ => Ok(None),
+        // Older pickles have no magic either. What reads as one to its end, and would import something, is shown.
+        _ => Ok(pickle::read(source).ok().filter(|model| {
+            let mut pickles = model.pickles.iter();
+            pickles.any(|(_, pickle)| !pickle.operations.is_empty())
+        })),
     }
 }

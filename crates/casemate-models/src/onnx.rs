@@ -81,11 +81,12 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
     while let Some((number, content)) = field(c, end)? {
         match (number, content) {
             (1, Field::Number(version)) => {
-                model
-                    .metadata
-                    .push(("ir_version".to_owned(), version.to_string()));
+                set(&mut model, "ir_version", version.to_string());
             }
-            (2, Field::Bytes(to)) => model.metadata.push(("producer".to_owned(), text(c, to)?)),
+            (2, Field::Bytes(to)) => {
+                let producer = text(c, to)?;
+                set(&mut model, "producer", producer);
+            }
             (7, Field::Bytes(to)) => {
                 graph = true;
                 read_graph(c, to, &mut model)?;
@@ -99,6 +100,12 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
     } else {
         Err(malformed("there is no graph"))
     }
+}
+
+/// The last value counts, as protobuf has it.
+fn set(model: &mut Model, name: &str, value: String) {
+    model.metadata.retain(|(known, _)| known != name);
+    model.metadata.push((name.to_owned(), value));
 }
 
 fn read_graph(

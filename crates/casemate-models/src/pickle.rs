@@ -3,14 +3,21 @@
 //! A pickle is a program. Whoever loads it imports the names it says and calls what it says. This scan follows the operations only as far as is
 //! needed to tell which names would be imported; it builds nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+};
 
 use casemate_seal::ReadAt;
 
 use crate::{Format, Model, ModelError, cursor::Cursor};
 
 /// Most operations of a pickle.
-const OPERATIONS_MAX: usize = 1 << 24;
+const OPERATIONS_MAX: usize = 1 << 22;
+/// Most memorised values.
+const MEMO_MAX: usize = 1 << 20;
+/// Longest text that can be part of a name, in bytes.
+const NAME_BYTES_MAX: usize = 1024;
 /// Most different names that are listed.
 const NAMES_MAX: usize = 4096;
 /// Longest line of a text operation, in bytes.
@@ -62,6 +69,8 @@ pub struct Pickle {
     pub operations: BTreeMap<&'static str, usize>,
     /// Whether a name is made while it runs, so that the list of imports may be incomplete.
     pub computed_names: bool,
+    /// Whether something follows that was not looked at, which a loader might read.
+    pub unread: bool,
 }
 
 impl Pickle {
@@ -75,7 +84,7 @@ impl Pickle {
 
     /// Whether loading it without restrictions could run somebody's code.
     pub fn is_dangerous(&self) -> bool {
-        self.computed_names || self.suspicious().next().is_some()
+        self.computed_names || self.unread || self.suspicious().next().is_some()
     }
 
     fn import(&mut self, module: &str, name: &str) -> Result<(), ModelError> {
@@ -118,24 +127,24 @@ const CUT: ModelError = malformed("it ends too early");
 #[derive(Default)]
 struct Texts {
     /// The last two pushed; `None` is a value that is no text.
-    recent: [Option<String>; 2],
-    memo: HashMap<u64, Option<String>>,
+    recent: [Option<Rc<str>>; 2],
+    memo: HashMap<u64, Option<Rc<str>>>,
 }
 
 impl Texts {
-    fn push(&mut self, text: Option<String>) {
+    fn push(&mut self, text: Option<Rc<str>>) {
         self.recent.swap(0, 1);
         if let Some(last) = self.recent.last_mut() {
             *last = text;
         }
     }
 
-    fn last(&self) -> Option<String> {
+    fn last(&self) -> Option<Rc<str>> {
         self.recent.last().cloned().flatten()
     }
 
     fn keep(&mut self, slot: u64) -> Result<(), ModelError> {
-        if self.memo.len() >= OPERATIONS_MAX >> 2 {
+        if self.memo.len() >= MEMO_MAX {
             return Err(ModelError::Limit("memorised values"));
         }
         self.memo.insert(slot, self.last());
@@ -156,7 +165,16 @@ pub fn scan_pickle(source: &impl ReadAt) -> Result<Pickle, ModelError> {
     for _ in 0..OPERATIONS_MAX {
         let [operation] = c.array()?.ok_or(CUT)?;
         if operation == b'.' {
-            return Ok(found);
+            // Old files of `torch.save` are several pickles in a row, and then bytes that only a loader understands.
+            match c.peek()? {
+                None => return Ok(found),
+                Some(0x80) => texts = Texts::default(),
+                Some(_) => {
+                    found.unread = true;
+                    return Ok(found);
+                }
+            }
+            continue;
         }
         step(c, operation, &mut found, &mut texts)?;
     }
@@ -181,7 +199,7 @@ fn step(
             found.count("STACK_GLOBAL");
             match &texts.recent {
                 [Some(module), Some(name)] => {
-                    let (module, name) = (module.clone(), name.clone());
+                    let (module, name) = (Rc::clone(module), Rc::clone(name));
                     found.import(&module, &name)?;
                 }
                 _ => found.computed_names = true,
@@ -227,7 +245,7 @@ fn text_or_memo(
         b'V' | b'S' => {
             let text = line(c)?;
             let text = text.trim_matches(['\'', '"']).to_owned();
-            texts.push(Some(text));
+            texts.push(Some(text.into()));
         }
         // The memo.
         0x94 => texts.keep(texts.memo.len() as u64)?,
@@ -359,11 +377,11 @@ fn counted_text<const N: usize>(
     texts: &mut Texts,
 ) -> Result<(), ModelError> {
     let len = number::<N>(c)?;
-    if len > LINE_BYTES_MAX as u64 {
+    if len > NAME_BYTES_MAX as u64 {
         return value(c, texts, len);
     }
     let text = c.text(len)?.ok_or(CUT)?;
-    texts.push(Some(text));
+    texts.push(Some(text.into()));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use casemate_seal::ReadAt;
-use zip::ZipArchive;
+use zip::{CompressionMethod, ZipArchive};
 
 use crate::{Format, HEADER_BYTES_MAX, Model, ModelError, Tensor, pickle::scan_pickle};
 
@@ -45,30 +45,38 @@ impl<S: ReadAt> Seek for Seeking<'_, S> {
 }
 
 /// `None` for a zip that is nothing of the kind.
+///
+/// Loaders differ in what they take from an unusual zip, so a file that is not as `torch.save` writes it is refused: another loader might run
+/// what this one does not see.
 pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     let len = source.byte_len()?;
     let reader = io::BufReader::with_capacity(1 << 16, Seeking { source, len, at: 0 });
     let mut archive =
         ZipArchive::new(reader).map_err(|_| malformed("the list of entries cannot be read"))?;
     let mut model = Model::new(Format::PyTorch);
+    let (mut stored, mut pickled) = (0_u64, 0_u64);
+    let list = (archive.len() as u64, archive.central_directory_start());
+    let mut unusual = archive.offset() != 0 || list_of(source, len)? != list;
     for number in 0..archive.len() {
         let entry = archive.by_index_raw(number);
         let mut entry = entry.map_err(|_| malformed("an entry cannot be read"))?;
         let name = entry.name().to_owned();
+        unusual |= entry.compression() != CompressionMethod::Stored
+            || entry.encrypted()
+            || entry.compressed_size() != entry.size()
+            || entry.name_raw() != name.as_bytes()
+            || entry.extra_data().is_some_and(has_other_name);
+        stored = stored.saturating_add(entry.compressed_size());
         let inside = name.split_once('/').map_or(name.as_str(), |(_, rest)| rest);
         let extension = Path::new(inside).extension();
         if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("pkl")) {
-            if entry.compressed_size() != entry.size() {
-                return Err(malformed("the pickle is compressed"));
-            }
-            if entry.size() > HEADER_BYTES_MAX {
-                return Err(ModelError::Limit("bytes in the pickle"));
+            pickled = pickled.saturating_add(entry.size());
+            // Entries that overlap would be read again and again.
+            if pickled > HEADER_BYTES_MAX || stored > len {
+                return Err(ModelError::Limit("bytes in pickles"));
             }
             let mut bytes = Vec::new();
-            entry
-                .by_ref()
-                .take(HEADER_BYTES_MAX)
-                .read_to_end(&mut bytes)?;
+            entry.by_ref().take(pickled).read_to_end(&mut bytes)?;
             model.pickles.push((name, scan_pickle(&bytes)?));
         } else if let Some(number) = inside.strip_prefix("data/") {
             let tensor = Tensor {
@@ -81,9 +89,87 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
         }
     }
     // Any other zip, an archive of whatever.
-    Ok(if model.pickles.is_empty() {
-        None
-    } else {
-        Some(model)
-    })
+    if model.pickles.is_empty() {
+        return Ok(None);
+    }
+    if unusual || stored > len {
+        return Err(malformed("the zip is not as `torch.save` writes it"));
+    }
+    Ok(Some(model))
+}
+
+/// Whether an extra field gives another name (Info-ZIP's Unicode path, 0x7075).
+fn has_other_name(extra: &[u8]) -> bool {
+    let mut rest = extra;
+    while let Some((&[a, b, c, d], after)) = rest.split_first_chunk() {
+        if u16::from_le_bytes([a, b]) == 0x7075 {
+            return true;
+        }
+        let len = usize::from(u16::from_le_bytes([c, d]));
+        rest = after.get(len..).unwrap_or_default();
+    }
+    false
+}
+
+/// Bytes of the end record, of the locator of its larger form, and of as much of that form as is needed (APPNOTE 4.3.14 to 4.3.16).
+const END: usize = 22;
+const LOCATOR: usize = 20;
+const LARGE: usize = 56;
+
+/// How many entries the end record at the very end of the file counts, and where it says their list is.
+fn list_of(source: &impl ReadAt, len: u64) -> Result<(u64, u64), ModelError> {
+    let cut = || malformed("it does not end in an end record");
+    let at = len.checked_sub(END as u64).ok_or_else(cut)?;
+    let mut end = [0; END];
+    source.read_exact_at(&mut end, at)?;
+    let [
+        b'P',
+        b'K',
+        5,
+        6,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        a,
+        b,
+        _,
+        _,
+        _,
+        _,
+        offset @ ..,
+        0,
+        0,
+    ] = end
+    else {
+        return Err(cut());
+    };
+    let small = (
+        u16::from_le_bytes([a, b]).into(),
+        u32::from_le_bytes(offset).into(),
+    );
+    let Some(at) = at.checked_sub(LOCATOR as u64) else {
+        return Ok(small);
+    };
+    let mut locator = [0; LOCATOR];
+    source.read_exact_at(&mut locator, at)?;
+    let [b'P', b'K', 6, 7, _, _, _, _, offset @ .., _, _, _, _] = locator else {
+        return Ok(small);
+    };
+    let offset = u64::from_le_bytes(offset);
+    if offset.checked_add(LARGE as u64).is_none_or(|to| to > len) {
+        return Err(cut());
+    }
+    let mut large = [0; LARGE];
+    source.read_exact_at(&mut large, offset)?;
+    if !large.starts_with(b"PK\x06\x06") {
+        return Err(cut());
+    }
+    let number = |at: usize| {
+        let bytes = large.get(at..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
+    };
+    Ok((number(32), number(48)))
 }

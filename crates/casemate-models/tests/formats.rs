@@ -191,6 +191,39 @@ fn a_pickle_cannot_hide_a_name_behind_the_stack() {
 }
 
 #[test]
+fn what_follows_a_pickle_is_looked_at_or_said_not_to_be() {
+    let first = b"\x80\x02K\x01.";
+    let attack = b"\x80\x02cposix\nsystem\nX\x01\0\0\0x\x85R.";
+    let both = scan_pickle(&[&first[..], attack].concat()).unwrap();
+    assert_eq!(both.suspicious().collect::<Vec<_>>(), ["posix system"]);
+    let more = scan_pickle(&[&first[..], b"more"].concat()).unwrap();
+    assert!(more.unread && more.is_dangerous());
+    assert!(!scan_pickle(&first.to_vec()).unwrap().is_dangerous());
+    let old = read(b"cposix\nsystem\n(S'x'\ntR.").unwrap().unwrap();
+    assert!(old.format == Format::Pickle && old.pickles[0].1.is_dangerous());
+}
+
+#[test]
+fn small_pickles_cannot_fill_the_memory() {
+    let mut pickle = b"\x80\x04X\0\x04\0\0".to_vec();
+    pickle.extend([b'a'; 1024]);
+    pickle.extend(vec![0x94; 2 << 20]);
+    pickle.push(b'.');
+    assert!(matches!(
+        scan_pickle(&pickle).unwrap_err(),
+        ModelError::Limit(_)
+    ));
+}
+
+#[test]
+fn a_safetensors_length_that_looks_like_a_pickle_is_a_length() {
+    let json = format!("{{{}}}", " ".repeat(0x280 - 2));
+    let file = safetensors(&json, 0);
+    assert_eq!(file[..2], [0x80, 2]);
+    assert_eq!(read(&file).unwrap().unwrap().format, Format::Safetensors);
+}
+
+#[test]
 fn other_content_is_no_model() {
     for bytes in [
         &b""[..],

@@ -47,6 +47,7 @@ fn fields(model: &Model) -> Value {
             "imports": pickle.imports,
             "suspicious": pickle.suspicious().collect::<Vec<_>>(),
             "computed_names": pickle.computed_names,
+            "unread": pickle.unread,
             "operations": pickle.operations,
             "dangerous": pickle.is_dangerous(),
         })
@@ -101,6 +102,9 @@ fn lines(model: &Model) -> String {
         }
         if pickle.computed_names {
             text.push_str("\n  imports names that are made while it runs");
+        }
+        if pickle.unread {
+            text.push_str("\n  something follows it that was not looked at");
         }
         for (operation, count) in &pickle.operations {
             _ = write!(text, "\n  {operation} {count} times");
