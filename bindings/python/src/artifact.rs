@@ -90,7 +90,7 @@ impl Artifact {
         crate::keys::check(&policy, &[key.public_key()], signer)?;
         let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
         let opened = py.detach(|| self.0.open(key, origin)).map_err(from_open)?;
-        Ok(Opened::new(Content::Source(opened)))
+        Ok(Opened::new(Content::Source(opened), signer.is_some()))
     }
 }
 
@@ -135,14 +135,16 @@ macro_rules! content {
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct Opened {
     content: Content,
+    origin_checked: bool,
     /// The segment that the last short read used, because the next one often wants it as well.
     recent: Mutex<Option<(u64, Zeroizing<Vec<u8>>)>>,
 }
 
 impl Opened {
-    pub(crate) fn new(content: Content) -> Self {
+    pub(crate) fn new(content: Content, origin_checked: bool) -> Self {
         Self {
             content,
+            origin_checked,
             recent: Mutex::new(None),
         }
     }
@@ -190,6 +192,18 @@ impl Opened {
         self.len()
     }
 
+    /// The artifact's id: 32 hex digits.
+    #[getter]
+    fn id(&self) -> String {
+        content!(&self.content, opened => opened.artifact().header().id().to_string())
+    }
+
+    /// Whether the publisher's signature was verified.
+    #[getter]
+    fn origin_checked(&self) -> bool {
+        self.origin_checked
+    }
+
     /// Name of the file that was sealed; never use it as a path.
     #[getter]
     fn name(&self) -> String {
@@ -225,6 +239,9 @@ impl Opened {
     ) -> PyResult<()> {
         if !out.is_c_contiguous() {
             return Err(PyValueError::new_err("the array is not contiguous"));
+        }
+        if offset.saturating_add(out.len() as u64) > self.len() {
+            return Err(PyValueError::new_err("the array reaches past the end"));
         }
         let slice = out
             .as_slice_mut()

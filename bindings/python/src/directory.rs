@@ -19,8 +19,9 @@ use crate::{
 /// A sealed folder whose manifest was verified.
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct Directory {
-    directory: SealedDirectory,
+    sealed: SealedDirectory,
     keys: Vec<PrivateKey>,
+    origin_checked: bool,
 }
 
 #[pymethods]
@@ -63,13 +64,18 @@ impl Directory {
             Ok(directory)
         });
         let directory = directory.map_err(from_directory)?;
-        Ok(Self { directory, keys })
+        let origin_checked = signer.is_some();
+        Ok(Self {
+            sealed: directory,
+            keys,
+            origin_checked,
+        })
     }
 
     /// Paths and content lengths of the files, in order.
     #[getter]
     fn files(&self) -> Vec<(String, u64)> {
-        let files = self.directory.manifest().files.iter();
+        let files = self.sealed.manifest().files.iter();
         files
             .map(|file| (file.path.to_string(), file.content_len))
             .collect()
@@ -78,29 +84,29 @@ impl Directory {
     /// The version's number.
     #[getter]
     fn revision(&self) -> u64 {
-        self.directory.manifest().revision
+        self.sealed.manifest().revision
     }
 
     /// The directory's id, the same in every version.
     #[getter]
     fn id(&self) -> String {
-        self.directory.manifest().id.to_string()
+        self.sealed.manifest().id.to_string()
     }
 
     /// Open one file.
     fn open_file(&self, py: Python<'_>, path: &str) -> PyResult<Opened> {
-        let entry = self.directory.manifest().find(path);
+        let entry = self.sealed.manifest().find(path);
         let entry = entry.ok_or_else(|| PyKeyError::new_err(path.to_owned()))?;
-        let opened = py.detach(|| self.directory.open_file(entry, &openers(&self.keys)));
+        let opened = py.detach(|| self.sealed.open_file(entry, &openers(&self.keys)));
         let opened = opened.map_err(from_directory)?;
-        Ok(Opened::new(Content::File(opened)))
+        Ok(Opened::new(Content::File(opened), self.origin_checked))
     }
 
     /// Write every file in the clear below `destination`, which appears whole or not at all.
     fn extract(&self, py: Python<'_>, destination: PathBuf) -> PyResult<()> {
         py.detach(|| {
             let keys = openers(&self.keys);
-            self.directory
+            self.sealed
                 .copy_to(&destination, Existing::Keep, &keys, &|_| ())
         })
         .map_err(from_directory)

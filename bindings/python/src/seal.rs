@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -13,6 +13,7 @@ use casemate_seal::{
     directory::{DirectoryOptions, Links, list_source},
     file::{Access, AtomicFile, Existing},
 };
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use numpy::PyReadonlyArray1;
 use pyo3::{exceptions::PyValueError, prelude::*};
 
@@ -122,7 +123,7 @@ fn run(
 
 /// Seal a folder. Returns its id, revision, number of files, and number of files taken over.
 #[pyfunction]
-#[pyo3(signature = (source, destination, to, sign, *, segment_size, policy, follow_links, exclude, force))]
+#[pyo3(signature = (source, destination, to, sign, *, segment_size, policy, follow_links, patterns, exclude, force))]
 #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
 pub(crate) fn seal_directory(
     py: Python<'_>,
@@ -133,6 +134,7 @@ pub(crate) fn seal_directory(
     segment_size: u64,
     policy: &str,
     follow_links: bool,
+    patterns: Vec<String>,
     exclude: Option<Bound<'_, PyAny>>,
     force: bool,
 ) -> PyResult<(String, u64, usize)> {
@@ -145,7 +147,11 @@ pub(crate) fn seal_directory(
     };
     let mut failed = None;
     let excluded = std::cell::RefCell::new(&mut failed);
+    let ignored = ignored(&source, &patterns)?;
     let files = list_source(&source, links, &|path, is_dir| {
+        if path == Path::new(IGNORE_FILE) || ignored.matched(path, is_dir).is_ignore() {
+            return false;
+        }
         let Some(exclude) = &exclude else {
             return true;
         };
@@ -188,6 +194,25 @@ pub(crate) fn seal_directory(
         manifest.revision,
         manifest.files.len(),
     ))
+}
+
+/// Patterns that the folder itself brings.
+const IGNORE_FILE: &str = ".casemateignore";
+
+/// The folder's own patterns and the caller's, as the command has them.
+fn ignored(root: &Path, patterns: &[String]) -> PyResult<Gitignore> {
+    let wrong = |error: ignore::Error| PyValueError::new_err(error.to_string());
+    let mut builder = GitignoreBuilder::new("");
+    let file = root.join(IGNORE_FILE);
+    if file.is_file()
+        && let Some(error) = builder.add(&file)
+    {
+        return Err(wrong(error));
+    }
+    for pattern in patterns {
+        builder.add_line(None, pattern).map_err(wrong)?;
+    }
+    builder.build().map_err(wrong)
 }
 
 const fn existing(force: bool) -> Existing {

@@ -130,6 +130,8 @@ def test_who_is_not_trusted_or_no_recipient_is_told(sealed, keys, trust):
     with pytest.raises(casemate.CasemateError, match="no key to open with"):
         casemate.open(sealed, signer=keys.publisher)
     assert casemate.open(sealed, keys=keys.alice, allow_unknown_signer=True).read(4) == CONTENT[:4]
+    with pytest.raises(ValueError, match="contradict"):
+        casemate.open(sealed, allow_unknown_signer=True, **trust)
 
 
 def test_an_unsigned_artifact_is_refused_where_a_signer_is_expected(tmp_path, keys, trust):
@@ -197,6 +199,18 @@ def test_policy_and_wrong_input_are_refused(tmp_path, keys, to):
     assert (tmp_path / "x").read_bytes() == b"kept"
 
 
+def test_the_environment_chooses_the_policy_as_for_the_command(tmp_path, keys, to, monkeypatch):
+    monkeypatch.setenv("PQC_KEY_MANAGEMENT", "pq")
+    with pytest.raises(casemate.CasemateError):
+        casemate.seal(b"x", tmp_path / "x", **to)
+    monkeypatch.setenv("CASEMATE_POLICY", "hybrid")
+    casemate.seal(b"x", tmp_path / "x", **to)
+    monkeypatch.delenv("CASEMATE_POLICY")
+    monkeypatch.setenv("PQC_KEY_MANAGEMENT", "classical")
+    with pytest.raises(casemate.CasemateError, match="PQC_KEY_MANAGEMENT"):
+        casemate.seal(b"x", tmp_path / "y", **to)
+
+
 def test_a_source_in_python_is_read_by_ranges_and_its_errors_come_through(sealed, trust):
     class Ranges:
         def __init__(self, data):
@@ -229,6 +243,8 @@ def test_folders(tmp_path, to, trust, keys):
     (source / "config.json").write_text("{}")
     (source / "a" / "w.bin").write_bytes(CONTENT)
     (source / "a" / "x.tmp").write_bytes(b"x")
+    (source / "secret.env").write_bytes(b"x")
+    (source / ".casemateignore").write_text("*.env\n")
     _, revision, files = casemate.seal_directory(source, tmp_path / "s", exclude=["*.tmp"], **to)
     assert (revision, files) == (1, 2)
     directory = casemate.open_directory(tmp_path / "s", **trust)

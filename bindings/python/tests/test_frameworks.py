@@ -39,6 +39,10 @@ class TestTorch:
         assert not (tmp_path / "owned").exists()
         with pytest.raises(ValueError, match="publisher's code"):
             sealed.load(tmp_path / "x", keys=trust["keys"], weights_only=False, allow_unknown_signer=True)
+        unchecked = casemate.open(tmp_path / "x", keys=trust["keys"], allow_unknown_signer=True)
+        with pytest.raises(ValueError, match="publisher's code"):
+            sealed.load(unchecked, weights_only=False)
+        assert not (tmp_path / "owned").exists()
 
     def test_safetensors(self, tmp_path, to, trust):
         import casemate.safetensors as sealed
@@ -89,6 +93,8 @@ class TestTorch:
         with pytest.raises(casemate.VerificationError, match="not trusted"):
             StorageReader(tmp_path / "c", **trust).read_metadata()
         casemate.seal(pickle.dumps(Attack()), place, force=True, **to)
+        with pytest.raises(casemate.VerificationError, match="not sealed as part of a checkpoint"):
+            StorageReader(tmp_path / "c", **trust).read_metadata()
         flip(place, 100)
         with pytest.raises(casemate.VerificationError):
             StorageReader(tmp_path / "c", **trust).read_metadata()

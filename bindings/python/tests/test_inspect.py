@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import subprocess
+import zipfile
 
 import numpy as np
 import pytest
@@ -73,10 +74,17 @@ def test_torch_and_pickles(tmp_path, inspect):
     torch.save({"w": torch.zeros(3), "x": Attack()}, tmp_path / "bad")
     model, _ = inspect(tmp_path / "bad")
     assert any("system" in name for one in model["pickles"] for name in one["suspicious"])
+    torch.save({"x": Attack()}, tmp_path / "old", _use_new_zipfile_serialization=False)
+    model, _ = inspect(tmp_path / "old")
+    assert all(one["dangerous"] for one in model["pickles"])
+    with zipfile.ZipFile(tmp_path / "m") as before, zipfile.ZipFile(tmp_path / "z", "w", zipfile.ZIP_DEFLATED) as after:
+        for name in before.namelist():
+            after.writestr(name, before.read(name))
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        inspect(tmp_path / "z")
+    assert b"not as `torch.save` writes it" in refused.value.stderr
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         (tmp_path / "p").write_bytes(pickle.dumps(Attack(), protocol))
         model, _ = inspect(tmp_path / "p")
-        # Protocols 0 and 1 have no magic, so nobody can tell them from other files.
-        if protocol >= 2:
-            (one,) = model["pickles"]
-            assert one["dangerous"] and one["suspicious"], protocol
+        (one,) = model["pickles"]
+        assert one["dangerous"] and one["suspicious"], protocol

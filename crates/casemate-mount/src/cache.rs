@@ -69,6 +69,47 @@ impl Cache {
     }
 }
 
+/// Files that were used lately: each holds a descriptor, a lock and its segment hashes, so a view of many files cannot keep all.
+pub(crate) struct Recent<T> {
+    /// File and what was opened; the most recent last.
+    entries: Mutex<Vec<(usize, Arc<T>)>>,
+}
+
+/// Files that stay open; far below the usual limit of 1,024 descriptors.
+const OPEN_FILES: usize = 128;
+
+impl<T> Recent<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: Mutex::default(),
+        }
+    }
+
+    /// What is open for a file; `open` is called if it was not used lately.
+    pub(crate) fn get<E>(
+        &self,
+        file: usize,
+        open: impl FnOnce() -> Result<Arc<T>, E>,
+    ) -> Result<Arc<T>, E> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = entries.iter().position(|(known, _)| *known == file) {
+            let entry = entries.remove(at);
+            let found = Arc::clone(&entry.1);
+            entries.push(entry);
+            return Ok(found);
+        }
+        drop(entries);
+        // Opened outside the lock: verifying takes a while, and two readers who both open it do no harm.
+        let fresh = open()?;
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= OPEN_FILES {
+            entries.remove(0);
+        }
+        entries.push((file, Arc::clone(&fresh)));
+        Ok(fresh)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +136,18 @@ mod tests {
         }
         assert_eq!(**get(&cache, 0, 0, 9), [9]);
         assert!(cache.slots.lock().unwrap().len() <= cache.capacity);
+    }
+
+    #[test]
+    fn few_files_stay_open() {
+        let recent = Recent::new();
+        for file in 0..1000 {
+            recent.get(file, || Ok::<_, ()>(Arc::new(file))).unwrap();
+        }
+        assert_eq!(recent.entries.lock().unwrap().len(), OPEN_FILES);
+        let again = recent.get(999, || Err("opened again"));
+        assert_eq!(*again.unwrap(), 999);
+        assert_eq!(recent.get(0, || Err("opened again")), Err("opened again"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     io,
-    sync::OnceLock,
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -17,7 +17,7 @@ use rustix::process::{getgid, getuid};
 
 use crate::{
     MountedFile, ReadError, Report,
-    cache::Cache,
+    cache::{Cache, Recent},
     tree::{Node, ROOT, Tree},
 };
 
@@ -28,7 +28,8 @@ const READAHEAD_BYTES: u32 = 2 << 20;
 const BLOCK_BYTES: u32 = 4096;
 
 pub(crate) struct View<R> {
-    files: Vec<(MountedFile<R>, OnceLock<Opened<R>>)>,
+    files: Vec<MountedFile<R>>,
+    opened: Recent<Opened<R>>,
     tree: Tree,
     cache: Cache,
     report: Report,
@@ -38,10 +39,8 @@ impl<R: ReadAt> View<R> {
     pub(crate) fn new(files: Vec<MountedFile<R>>, report: Report) -> Self {
         Self {
             tree: Tree::new(files.iter().map(|file| &file.path)),
-            files: files
-                .into_iter()
-                .map(|file| (file, OnceLock::new()))
-                .collect(),
+            files,
+            opened: Recent::new(),
             cache: Cache::new(),
             report,
         }
@@ -51,7 +50,7 @@ impl<R: ReadAt> View<R> {
         let (kind, perm, size, nlink) = match self.tree.get(inode)? {
             Node::Folder { .. } => (FileType::Directory, 0o500, 0, 2),
             Node::File(number) => {
-                let (file, _) = self.files.get(*number)?;
+                let file = self.files.get(*number)?;
                 (FileType::RegularFile, 0o400, file.content_len, 1)
             }
         };
@@ -74,15 +73,11 @@ impl<R: ReadAt> View<R> {
         })
     }
 
-    fn opened(&self, number: usize) -> Result<&Opened<R>, Errno> {
-        let (file, opened) = self.files.get(number).ok_or(Errno::ENOENT)?;
-        if let Some(opened) = opened.get() {
-            return Ok(opened);
-        }
-        match (file.open)() {
-            Ok(fresh) => Ok(opened.get_or_init(|| fresh)),
-            Err(error) => Err(self.tell(file, &ReadError::Open(error))),
-        }
+    fn opened(&self, number: usize) -> Result<Arc<Opened<R>>, Errno> {
+        let file = self.files.get(number).ok_or(Errno::ENOENT)?;
+        self.opened
+            .get(number, || (file.open)())
+            .map_err(|error| self.tell(file, &ReadError::Open(error)))
     }
 
     fn tell(&self, file: &MountedFile<R>, error: &ReadError) -> Errno {
@@ -92,7 +87,7 @@ impl<R: ReadAt> View<R> {
 
     fn bytes(&self, number: usize, offset: u64, size: u32) -> Result<Vec<u8>, Errno> {
         let opened = self.opened(number)?;
-        let (file, _) = self.files.get(number).ok_or(Errno::ENOENT)?;
+        let file = self.files.get(number).ok_or(Errno::ENOENT)?;
         let end = offset
             .saturating_add(u64::from(size))
             .min(opened.content_len());

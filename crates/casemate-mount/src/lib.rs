@@ -22,8 +22,8 @@ use rustix::{
     mount::{UnmountFlags, unmount},
 };
 
-/// Opens a file the first time it is needed.
-pub type Opener<R> = Box<dyn Fn() -> Result<Opened<R>, DirectoryError> + Send + Sync>;
+/// Opens a file when it is needed and was not used lately.
+pub type Opener<R> = Box<dyn Fn() -> Result<Arc<Opened<R>>, DirectoryError> + Send + Sync>;
 
 /// A file of the view.
 pub struct MountedFile<R> {
@@ -55,10 +55,17 @@ pub enum ReadError {
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Open(error) => error.fmt(f),
-            Self::Segment(error) => error.fmt(f),
+        let error: &dyn std::error::Error = match self {
+            Self::Open(error) => error,
+            Self::Segment(error) => error,
+        };
+        write!(f, "{error}")?;
+        let mut next = error.source();
+        while let Some(cause) = next {
+            write!(f, ": {cause}")?;
+            next = cause.source();
         }
+        Ok(())
     }
 }
 

@@ -22,6 +22,11 @@ pub struct Opened<R> {
 }
 
 impl<R: ReadAt> Opened<R> {
+    /// The artifact.
+    pub const fn artifact(&self) -> &Artifact<R> {
+        &self.artifact
+    }
+
     /// What only recipients may read beside the content.
     pub const fn private(&self) -> &Private {
         &self.private

@@ -68,6 +68,10 @@ class Artifact:
 
 class Opened:
     @property
+    def id(self) -> str: ...
+    @property
+    def origin_checked(self) -> bool: ...
+    @property
     def size(self) -> int: ...
     @property
     def name(self) -> str: ...
@@ -118,6 +122,7 @@ def seal_directory(
     segment_size: int,
     policy: str,
     follow_links: bool,
+    patterns: Sequence[str],
     exclude: Callable[[str, bool], bool] | None,
     force: bool,
 ) -> tuple[str, int, int]: ...

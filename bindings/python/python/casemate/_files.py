@@ -83,6 +83,16 @@ class SealedFile(io.RawIOBase):
         """What the sealer wrote beside the content."""
         return self._opened.metadata
 
+    @property
+    def artifact_id(self) -> str:
+        """The artifact's id: 32 hex digits."""
+        return self._opened.id
+
+    @property
+    def origin_checked(self) -> bool:
+        """Whether the publisher's signature was verified."""
+        return self._opened.origin_checked
+
     def read_at(self, offset: int, length: int) -> bytes:
         """Read up to ``length`` bytes from ``offset`` without moving the position."""
         self._check()
@@ -159,7 +169,7 @@ def open_directory(
     root = os.fspath(root)
     recipients, found = _casemate.Directory.recipients(root)
     trusted = _keys.trusted_signer(signer, keys, found, allow_unknown_signer)
-    private = _keys.opening_keys(keys, recipients)
+    private = _keys.opening_keys(keys, recipients, all_of_store=True)
     return Directory(_casemate.Directory.open(root, private, trusted, _keys.policy_name(policy), min_revision))
 
 

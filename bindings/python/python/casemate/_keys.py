@@ -15,7 +15,6 @@ Keys = Union[PrivateKey, PathLike, KeyStore, Callable[[list[str]], object], Iter
 #: A public key, a PEM file of one, or several of these.
 Signers = Union[PublicKey, PathLike, Iterable[object], None]
 
-DEFAULT_POLICY = "hybrid"
 _defaults: dict[str, object] = {}
 
 
@@ -25,7 +24,7 @@ def configure(
     signer: Signers = None,
     to: object = None,
     sign: object = None,
-    policy: str = DEFAULT_POLICY,
+    policy: str | None = None,
 ) -> None:
     """Set what later calls use where they are given nothing: ``keys`` and ``signer`` to open, ``to`` and ``sign`` to seal.
 
@@ -40,7 +39,15 @@ def default(name: str, given: object) -> object:
 
 
 def policy_name(given: str | None) -> str:
-    return given or str(_defaults.get("policy") or DEFAULT_POLICY)
+    """The policy: the argument, :func:`configure`, ``CASEMATE_POLICY``, what ``PQC_KEY_MANAGEMENT`` says, or ``hybrid``, as the command has it."""
+    chosen = given or _defaults.get("policy") or os.environ.get("CASEMATE_POLICY")
+    if chosen:
+        return str(chosen)
+    management = os.environ.get("PQC_KEY_MANAGEMENT") or "hybrid"
+    policies = {"hybrid": "hybrid", "pq": "cnsa2"}
+    if management not in policies:
+        raise CasemateError(f"PQC_KEY_MANAGEMENT is {management!r}: set it to 'hybrid' or 'pq'")
+    return policies[management]
 
 
 def open_store(home: PathLike | None = None, *, passphrase: bytes | PathLike | Callable[[], bytes]) -> KeyStore:
@@ -60,30 +67,33 @@ def open_store(home: PathLike | None = None, *, passphrase: bytes | PathLike | C
     return KeyStore.unlock(os.fspath(home), secret)
 
 
-def opening_keys(keys: Keys, recipients: list[str]) -> list[PrivateKey]:
-    """The private keys among ``keys`` that are worth trying for an artifact sealed to ``recipients``."""
+def opening_keys(keys: Keys, recipients: list[str], *, all_of_store: bool = False) -> list[PrivateKey]:
+    """The private keys among ``keys`` that are worth trying for an artifact sealed to ``recipients``.
+
+    With ``all_of_store`` a key store gives every key that opens: while recipients of a folder are being changed, its files have different ones.
+    """
     keys = default("keys", keys)
     if keys is None:
         raise CasemateError("no key to open with: pass keys=, or call casemate.configure(keys=...)")
-    return list(_flatten(keys, recipients))
+    return list(_flatten(keys, recipients, all_of_store))
 
 
-def _flatten(keys: object, recipients: list[str]):
+def _flatten(keys: object, recipients: list[str], all_of_store: bool):
     if isinstance(keys, PrivateKey):
         yield keys
     elif isinstance(keys, KeyStore):
         for _name, key_id, kind, _suite, private in keys.list():
-            if private and kind == "kem" and key_id in recipients:
+            if private and kind == "kem" and (all_of_store or key_id in recipients):
                 yield keys.private(key_id)
     elif isinstance(keys, (str, os.PathLike)):
         yield PrivateKey.from_file(os.fspath(keys))
     elif callable(keys):
         found = keys(list(recipients))
         if found is not None:
-            yield from _flatten(found, recipients)
+            yield from _flatten(found, recipients, all_of_store)
     elif isinstance(keys, Iterable):
         for key in keys:
-            yield from _flatten(key, recipients)
+            yield from _flatten(key, recipients, all_of_store)
     else:
         raise TypeError(f"{type(keys).__name__} is not a private key, a file, a key store or a function")
 
@@ -93,6 +103,8 @@ def trusted_signer(
 ) -> PublicKey | None:
     """The public key that must have signed, for an artifact that names ``found`` as its signer."""
     if allow_unknown_signer:
+        if signer is not None:
+            raise ValueError("signer= and allow_unknown_signer=True contradict each other")
         return None
     signer = default("signer", signer)
     candidates = list(_public(signer)) if signer is not None else _signers_of_store(default("keys", keys))

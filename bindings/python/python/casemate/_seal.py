@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Union
@@ -80,18 +79,9 @@ def seal_directory(
 ) -> tuple[str, int, int]:
     """Seal a folder as a unit, and return its id, its revision and the number of files.
 
-    ``exclude`` is a list of patterns for :mod:`fnmatch`, each against a path below the folder or its last component, or a function of path and
-    whether it is a folder. ``follow_links`` seals what symbolic links lead to, as in the Hugging Face cache.
+    ``exclude`` is a list of patterns as in ``.gitignore``, or a function of path and whether it is a folder. A file ``.casemateignore`` in the folder
+    is read as well. ``follow_links`` seals what symbolic links lead to, as in the Hugging Face cache.
     """
-    if callable(exclude):
-        excluded: Callable[[str, bool], bool] | None = exclude
-    else:
-        patterns = list(exclude)
-
-        def excluded(path: str, _is_dir: bool) -> bool:
-            names = (str(path), os.path.basename(path))
-            return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
-
     return _casemate.seal_directory(
         os.fspath(source),
         os.fspath(destination),
@@ -100,6 +90,7 @@ def seal_directory(
         segment_size=segment_size,
         policy=_keys.policy_name(policy),
         follow_links=follow_links,
-        exclude=excluded,
+        patterns=[] if callable(exclude) else list(exclude),
+        exclude=exclude if callable(exclude) else None,
         force=force,
     )

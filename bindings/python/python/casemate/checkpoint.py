@@ -5,8 +5,9 @@
     torch.distributed.checkpoint.save(state, storage_writer=casemate.checkpoint.StorageWriter("step-100", to=..., sign=...))
     torch.distributed.checkpoint.load(state, storage_reader=casemate.checkpoint.StorageReader("step-100", keys=..., signer=...))
 
-Every file is sealed, the metadata among them. PyTorch unpickles the metadata, so they are verified first: a checkpoint by an unknown
-publisher runs no code here.
+Every file is sealed, the metadata among them. PyTorch unpickles the metadata, so their publisher and their content type are verified first, always: a
+checkpoint by an unknown publisher runs no code here. Files of one checkpoint are not bound to each other: whoever can write to the folder can put
+a file of an older checkpoint by the same publisher there. Seal the finished folder with :func:`casemate.seal_directory` where that matters.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.filesystem import FileSystem
 
 from . import _files, _keys, _seal
+from ._casemate import VerificationError
 
 SUFFIX = ".sealed"
 CONTENT_TYPE = "application/vnd.pytorch.checkpoint"
@@ -46,7 +48,12 @@ class _SealedFileSystem(FileSystem):
         if mode == "rb":
             if self._trust is None:
                 raise OSError("this file system only writes")
+            artifact = _files.inspect(_sealed(path))
+            if artifact.content_type != CONTENT_TYPE:
+                raise VerificationError(f"{path} was not sealed as part of a checkpoint")
             with _files.open(_sealed(path), **self._trust) as file:
+                if file.artifact_id != artifact.id:
+                    raise VerificationError(f"{path} was replaced while it was opened")
                 # The last segment stays decrypted; small reads of pickled metadata cost nothing more.
                 yield io.BufferedReader(file, 1 << 16)
         elif mode == "wb":
@@ -110,16 +117,10 @@ class StorageReader(FileSystemReader):
         *,
         keys: _keys.Keys = None,
         signer: _keys.Signers = None,
-        allow_unknown_signer: bool = False,
         policy: str | None = None,
     ) -> None:
         super().__init__(path)
-        trust = {
-            "keys": keys,
-            "signer": signer,
-            "allow_unknown_signer": allow_unknown_signer,
-            "policy": policy,
-        }
+        trust = {"keys": keys, "signer": signer, "policy": policy}
         self.fs = _SealedFileSystem(None, trust)
 
     @classmethod

@@ -53,6 +53,7 @@ class CasemateFileSystem(AbstractFileSystem):
             fs = fsspec.filesystem(target_protocol, **(target_options or {}))
         self.fs = fs or LocalFileSystem()
         self._target = fo
+        self._known: dict[str, Any] = {}
         self._trust = {
             "keys": keys,
             "signer": signer,
@@ -68,8 +69,18 @@ class CasemateFileSystem(AbstractFileSystem):
 
     def _opened(self, path: str) -> Any:
         # A chain with nothing before `::` has its path in `fo`.
+        # All reads through one instance see one version of a file; `invalidate_cache` looks anew.
         path = self.fs._strip_protocol(path or self._target or "")
-        return _files.open_artifact(_Ranges(self.fs, path), **self._trust)
+        if path not in self._known:
+            self._known[path] = _files.open_artifact(_Ranges(self.fs, path), **self._trust)
+        return self._known[path]
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        if path is None:
+            self._known.clear()
+        else:
+            self._known.pop(self.fs._strip_protocol(path), None)
+        self.fs.invalidate_cache(path)
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> _files.SealedFile:
         if mode != "rb":

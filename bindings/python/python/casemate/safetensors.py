@@ -20,6 +20,8 @@ from ._dtypes import numpy_dtype, numpy_name, torch_dtype, torch_name, type_byte
 #: Longest header that the format's own library reads, in bytes.
 HEADER_BYTES_MAX = 100_000_000
 CONTENT_TYPE = "application/vnd.safetensors"
+#: Most dimensions of a tensor.
+DIMENSIONS_MAX = 64
 
 
 class FormatError(ValueError):
@@ -41,7 +43,9 @@ def _header(opened: _casemate.Opened) -> tuple[dict[str, _Entry], dict[str, str]
         raise FormatError("not safetensors: the header's length is impossible")
     try:
         header = json.loads(opened.read_at(8, length).decode("utf-8"), object_pairs_hook=_unique)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, FormatError):
+            raise
         raise FormatError("not safetensors: the header is not JSON") from error
     if not isinstance(header, dict):
         raise FormatError("not safetensors: the header is not an object")
@@ -72,7 +76,12 @@ def _entry(name: str, value: Any) -> _Entry:
         raise FormatError(f"not safetensors: tensor {name!r} is not described as one")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     numbers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else None
-    if numbers is None or len(offsets) != 2 or not all(type(n) is int and n >= 0 for n in numbers):
+    if (
+        numbers is None
+        or len(offsets) != 2
+        or len(shape) > DIMENSIONS_MAX
+        or not all(type(n) is int and 0 <= n < 1 << 63 for n in numbers)
+    ):
         raise FormatError(f"not safetensors: shape or offsets of tensor {name!r} are no numbers")
     if not isinstance(dtype, str) or type_bytes(dtype) is None:
         raise FormatError(f"tensor {name!r} has the type {dtype!r}, which is not known here")

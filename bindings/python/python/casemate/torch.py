@@ -58,12 +58,12 @@ def load(
     """
     import torch
 
-    if not weights_only and allow_unknown_signer:
-        raise ValueError("weights_only=False runs the publisher's code: say whose it is with signer=")
     file = f
     if not isinstance(f, _files.SealedFile):
         file = _files.open(
             f, keys=keys, signer=signer, allow_unknown_signer=allow_unknown_signer, policy=policy
         )
+    if not weights_only and not file.origin_checked:
+        raise ValueError("weights_only=False runs the publisher's code: say whose it is with signer=")
     # torch reads zip entries piece by piece; whole segments are decrypted and the last one is kept.
     return torch.load(file, map_location=map_location, weights_only=weights_only, **arguments)

@@ -12,6 +12,10 @@ from . import _files, _keys, safetensors
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+#: Endings of files that hold weights, which stay sealed.
+WEIGHTS = {
+    ".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".npz", ".onnx", ".ot", ".pkl", ".pt", ".pth", ".safetensors",
+}  # fmt: skip
 #: Longest text file that is read as configuration, in bytes.
 TEXT_BYTES_MAX = 256 << 20
 
@@ -52,7 +56,7 @@ def from_pretrained(
 
     Raises as :func:`casemate.open_directory`, and as ``from_pretrained``.
     """
-    if arguments.get("trust_remote_code"):
+    if arguments.pop("trust_remote_code", False):
         raise ValueError("models with code of their own do not load this way: use `casemate mount`")
     directory = _files.open_directory(
         root,
@@ -67,7 +71,7 @@ def from_pretrained(
         raise OSError(f"{memory} is no file system in memory here: mount the folder with `casemate mount`")
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         for path in directory.files:
-            if PurePosixPath(path).suffix in {".safetensors", ".bin", ".gguf", ".onnx", ".pt", ".pth"}:
+            if PurePosixPath(path).suffix in WEIGHTS:
                 continue
             if directory.size(path) > TEXT_BYTES_MAX:
                 continue
@@ -76,16 +80,28 @@ def from_pretrained(
             with open(place, "xb") as file:
                 file.write(directory.open(path).read())
         if not _takes_weights(auto_class):
-            return auto_class.from_pretrained(folder, **arguments)
+            return auto_class.from_pretrained(folder, trust_remote_code=False, **arguments)
         config = arguments.pop("config", None)
         if config is None:
             from transformers import AutoConfig
 
-            config = AutoConfig.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        generation = _generation_config(folder)
     weights = state_dict(directory)
-    return _model_class(auto_class, config).from_pretrained(
-        None, config=config, state_dict=weights, **arguments
+    model = _model_class(auto_class, config).from_pretrained(
+        None, config=config, state_dict=weights, trust_remote_code=False, **arguments
     )
+    if generation is not None and getattr(model, "generation_config", None) is not None:
+        model.generation_config = generation
+    return model
+
+
+def _generation_config(folder: str) -> Any:
+    if not os.path.exists(os.path.join(folder, "generation_config.json")):
+        return None
+    from transformers import GenerationConfig
+
+    return GenerationConfig.from_pretrained(folder)
 
 
 def _model_class(auto_class: Any, config: Any) -> Any:

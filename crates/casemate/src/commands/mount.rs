@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode, ExitStatus},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -32,6 +32,10 @@ const POLL: Duration = Duration::from_millis(50);
 /// File systems in memory, by the magic number that Linux gives them.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 const MEMORY: &str = "/dev/shm";
+/// Name of a folder's copy in memory.
+const FOLDER: &str = "folder";
+/// What the places of runs begin with; 16 hex digits follow.
+const PLACE: &str = "casemate-";
 
 /// What is shown: one file, or all of a folder.
 enum Content {
@@ -82,7 +86,7 @@ impl Content {
             casemate_seal::Origin::SignedBy,
         );
         let opened = artifact.open(&key, origin)?;
-        Ok(Self::File(name_of(&opened, input), opened))
+        Ok(Self::File(name_of(input), opened))
     }
 
     /// Where the file or folder is below the place it is shown at.
@@ -93,23 +97,23 @@ impl Content {
         }
     }
 
+    /// The folder below `place` that a copy goes into: one that is made whole inside, so that nothing of it is ever beside.
+    fn copied(&self, place: &Path) -> PathBuf {
+        match self {
+            Self::File(..) => self.below(place),
+            Self::Folder(_) => place.join(FOLDER),
+        }
+    }
+
     fn into_files(self) -> Vec<MountedFile<File>> {
         match self {
             Self::File(path, opened) => {
                 let content_len = opened.content_len();
-                let missing = DirectoryError::Missing(path.to_string());
-                let once = Mutex::new((Some(opened), Some(missing)));
-                let open = move || match once.lock() {
-                    Ok(mut once) => match once.0.take() {
-                        Some(opened) => Ok(opened),
-                        None => Err(once.1.take().unwrap_or(DirectoryError::Empty)),
-                    },
-                    Err(_) => Err(DirectoryError::Empty),
-                };
+                let opened = Arc::new(opened);
                 vec![MountedFile {
                     path,
                     content_len,
-                    open: Box::new(open),
+                    open: Box::new(move || Ok(Arc::clone(&opened))),
                 }]
             }
             Self::Folder(folder) => {
@@ -119,7 +123,7 @@ impl Content {
                     MountedFile {
                         path: entry.path.clone(),
                         content_len: entry.content_len,
-                        open: Box::new(move || folder.open(path.as_str())),
+                        open: Box::new(move || folder.open(path.as_str()).map(Arc::new)),
                     }
                 };
                 entries.map(file).collect()
@@ -143,9 +147,12 @@ impl Content {
             Self::Folder(folder) => {
                 let keys: Vec<_> = folder.keys.iter().collect();
                 let bar = progress::bar(folder.directory.manifest().content_len(), "opening");
-                let copied = folder
-                    .directory
-                    .copy_to(place, Existing::Replace, &keys, &|bytes| bar.inc(bytes));
+                let copied = folder.directory.copy_to(
+                    &place.join(FOLDER),
+                    Existing::Keep,
+                    &keys,
+                    &|bytes| bar.inc(bytes),
+                );
                 bar.finish_and_clear();
                 Ok(copied?)
             }
@@ -153,16 +160,14 @@ impl Content {
     }
 }
 
-/// The name that the sealer gave, if it can be a file name, else that of the artifact without its ending.
-fn name_of(opened: &Opened<File>, input: &Path) -> RelativePath {
+/// The artifact's own name without its ending, if it is plain. The name in the private part is not signed, and this one goes into paths and perhaps
+/// into a shell.
+fn name_of(input: &Path) -> RelativePath {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let stem = input.with_extension("");
-    let stem = stem.file_name().map(|name| name.to_string_lossy());
-    let candidates = [Some(opened.private().name.as_str()), stem.as_deref()];
-    candidates
-        .into_iter()
-        .flatten()
-        .filter(|name| !name.contains('/'))
-        .find_map(|name| RelativePath::new(name).ok())
+    let stem = stem.file_name().and_then(|name| name.to_str());
+    let stem = stem.filter(|name| !name.starts_with(['-', '.']) && name.chars().all(plain));
+    stem.and_then(|name| RelativePath::new(name).ok())
         .or_else(|| RelativePath::new("content").ok())
         .unwrap_or_else(|| unreachable!("a plain word is a path"))
 }
@@ -205,15 +210,26 @@ pub(crate) fn run(context: &Context<'_>, options: &RunOptions) -> Result<ExitCod
     } else {
         std::env::temp_dir()
     };
+    // From here on signals end the program, not this process, which has something to clear away.
+    let runtime = gateway::runtime()?;
+    let stop = runtime.spawn(gateway::shutdown());
     let place = Place::create(&parent, options.memory)?;
-    let path = content.below(&place.path);
-    let mounted = if options.memory {
+    let (path, mounted) = if options.memory {
+        let path = content.copied(&place.path);
         content.copy_to(&place.path)?;
-        None
+        (path, None)
     } else {
-        Some(start(content, &place.path)?)
+        let path = content.below(&place.path);
+        (path, Some(start(content, &place.path)?))
     };
-    let status = run_program(&options.command, &path);
+    let status = if stop.is_finished() {
+        Err(Fault::new(
+            Outcome::Io,
+            "stopped before the program started",
+        ))
+    } else {
+        run_program(&runtime, stop, &options.command, &path)
+    };
     if let Some(mounted) = mounted {
         mounted
             .unmount()
@@ -241,23 +257,34 @@ fn start(content: Content, point: &Path) -> Result<Mounted, Fault> {
     })
 }
 
-/// A folder of its own for one run.
+/// A folder of its own for one run, locked while the run lasts.
 struct Place {
     path: PathBuf,
+    _lock: File,
     /// Whether plaintext is written into it.
     wipe: bool,
 }
 
 impl Place {
     fn create(parent: &Path, wipe: bool) -> Result<Self, Fault> {
+        clear_abandoned(parent, wipe);
         let random: [u8; 8] = casemate_crypto::random::bytes()
             .map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        let path = parent.join(format!("casemate-{:016x}", u64::from_be_bytes(random)));
+        let path = parent.join(format!("{PLACE}{:016x}", u64::from_be_bytes(random)));
+        let failed = |error| Fault::file("create", &path, error);
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
-            .map_err(|error| Fault::file("create", &path, error))?;
-        Ok(Self { path, wipe })
+            .map_err(failed)?;
+        let lock = File::open(&path).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        // Another run may have taken it for abandoned in this moment.
+        fs::metadata(&path).map_err(failed)?;
+        Ok(Self {
+            path,
+            _lock: lock,
+            wipe,
+        })
     }
 
     fn remove(mut self) -> Result<(), Fault> {
@@ -271,6 +298,25 @@ impl Drop for Place {
         if !self.path.as_os_str().is_empty() {
             // After a failure, of which the user is told; this one would hide it.
             _ = clear(&self.path, self.wipe);
+        }
+    }
+}
+
+/// Clears away what runs left that were killed. Nothing is said about those of other users.
+fn clear_abandoned(parent: &Path, wipe: bool) {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix(PLACE));
+        let ours =
+            digits.is_some_and(|d| d.len() == 16 && d.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if let Ok(folder) = File::open(entry.path())
+            && folder.try_lock().is_ok()
+        {
+            _ = clear(&entry.path(), wipe);
         }
     }
 }
@@ -312,28 +358,26 @@ pub(super) fn is_in_memory(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|found| IN_MEMORY.contains(&found.f_type))
 }
 
-/// Runs the program; signals that would end us end it first, so that what it reads is taken away after it.
-fn run_program(command: &[String], path: &Path) -> Result<ExitStatus, Fault> {
+/// Runs the program; a signal that would end us ends it first, so that what it reads is taken away after it.
+fn run_program(
+    runtime: &tokio::runtime::Runtime,
+    mut stop: tokio::task::JoinHandle<()>,
+    command: &[String],
+    path: &Path,
+) -> Result<ExitStatus, Fault> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Fault::usage("there is no command"));
     };
     let path = path.to_string_lossy();
     let arguments = arguments.iter().map(|text| text.replace("{}", &path));
-    gateway::runtime()?.block_on(async {
-        // Registered before the program starts: from here on signals do not end this process.
-        let mut stop = Box::pin(gateway::shutdown());
-        tokio::select! {
-            biased;
-            () = &mut stop => return Err(Fault::new(Outcome::Io, "stopped before the program started")),
-            () = std::future::ready(()) => (),
-        }
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env("CASEMATE_PATH", &*path)
-            .spawn()
-            .map_err(|error| {
-                Fault::from_error(Outcome::Usage, error).hint(format!("cannot run `{program}`"))
-            })?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("CASEMATE_PATH", &*path)
+        .spawn()
+        .map_err(|error| {
+            Fault::from_error(Outcome::Usage, error).hint(format!("cannot run `{program}`"))
+        })?;
+    runtime.block_on(async {
         let mut stopping = false;
         loop {
             match child.try_wait() {
@@ -343,7 +387,7 @@ fn run_program(command: &[String], path: &Path) -> Result<ExitStatus, Fault> {
             }
             tokio::select! {
                 () = tokio::time::sleep(POLL) => (),
-                () = &mut stop, if !stopping => {
+                _ = &mut stop, if !stopping => {
                     stopping = true;
                     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
                     // It may have ended in this moment.

@@ -200,7 +200,9 @@ fn a_program_runs_on_it_and_nothing_stays() {
             .flat_map(|folder| fs::read_dir(folder).unwrap())
             .filter(|entry| {
                 let name = entry.as_ref().unwrap().file_name().into_string().unwrap();
-                name.len() == 25 && name.starts_with("casemate-")
+                name.starts_with("casemate-0")
+                    || (name.len() == 25 && name.starts_with("casemate-"))
+                    || name.starts_with(".casemate-")
             })
             .count()
     };
@@ -220,7 +222,54 @@ fn a_program_runs_on_it_and_nothing_stays() {
         assert_eq!(missing.code, 2);
         assert!(missing.err.contains("no-such-program"), "{}", missing.err);
     }
+    // What a killed run left, of a file and of a folder.
+    let dead = Path::new("/dev/shm/casemate-00000000000000aa");
+    fs::create_dir_all(dead.join("folder")).unwrap();
+    fs::write(dead.join("folder/w"), b"plaintext").unwrap();
+    fs::create_dir_all(house.path("m/a")).unwrap();
+    house.write("m/a/w.bin", &content());
+    house.ok(&["seal", "m", "--to", "alice", "--sign", "publisher"]);
+    for way in ways {
+        let same =
+            house.run(&[&["run", "m.sealed"], *way, &["--", "diff", "-r", "m", "{}"]].concat());
+        assert_eq!(same.code, 0, "{}", same.err);
+    }
+    assert!(!dead.exists());
     assert_eq!(left(), before);
+}
+
+#[test]
+fn the_name_in_the_artifact_reaches_no_shell() {
+    let house = sealed();
+    house.write("w$(touch INJECTED).bin", b"x");
+    house.ok(&[
+        "seal",
+        "w$(touch INJECTED).bin",
+        "-o",
+        "m.sealed",
+        "--to",
+        "alice",
+        "--sign",
+        "publisher",
+    ]);
+    let shown = house.run(&["run", "--memory", "m.sealed", "--", "sh", "-c", "echo {}"]);
+    assert!(shown.out.ends_with("/m\n"), "{}", shown.out);
+    fs::copy(
+        house.path("m.sealed"),
+        house.path("$(touch INJECTED).sealed"),
+    )
+    .unwrap();
+    let shown = house.run(&[
+        "run",
+        "--memory",
+        "$(touch INJECTED).sealed",
+        "--",
+        "sh",
+        "-c",
+        "echo {}",
+    ]);
+    assert!(shown.out.ends_with("/content\n"), "{}", shown.out);
+    assert!(!house.path("INJECTED").exists());
 }
 
 #[test]
