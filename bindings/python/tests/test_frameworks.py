@@ -89,7 +89,9 @@ class TestTorch:
                 return (Path.touch, (tmp_path / "owned",))
 
         place = tmp_path / "c" / ".metadata.sealed"
-        casemate.seal(pickle.dumps(Attack()), place, to=to["to"], sign=keys.stranger, force=True)
+        kind = casemate.inspect(place).content_type
+        attack = {"source": pickle.dumps(Attack()), "destination": place, "content_type": kind, "force": True}
+        casemate.seal(**attack, to=to["to"], sign=keys.stranger)
         with pytest.raises(casemate.VerificationError, match="not trusted"):
             StorageReader(tmp_path / "c", **trust).read_metadata()
         casemate.seal(pickle.dumps(Attack()), place, force=True, **to)

@@ -14,6 +14,8 @@ const fn malformed(rule: &'static str) -> ModelError {
     ModelError::malformed(Format::PyTorch, rule)
 }
 
+const UNUSUAL: ModelError = malformed("the zip is not as `torch.save` writes it");
+
 /// A position over a source, as the zip reader wants it.
 struct Seeking<'s, S> {
     source: &'s S,
@@ -70,6 +72,9 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
         let inside = name.split_once('/').map_or(name.as_str(), |(_, rest)| rest);
         let extension = Path::new(inside).extension();
         if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("pkl")) {
+            if unusual {
+                return Err(UNUSUAL);
+            }
             pickled = pickled.saturating_add(entry.size());
             // Entries that overlap would be read again and again.
             if pickled > HEADER_BYTES_MAX || stored > len {
@@ -93,7 +98,7 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
         return Ok(None);
     }
     if unusual || stored > len {
-        return Err(malformed("the zip is not as `torch.save` writes it"));
+        return Err(UNUSUAL);
     }
     Ok(Some(model))
 }
