@@ -87,3 +87,57 @@ fn a_killed_rewrap_leaves_the_old_recipients_or_the_new_ones() {
     house.ok(&["open", "model.sealed", "-o", "copy"]);
     assert!(house.read("copy") == house.read("model"));
 }
+
+/// A folder of forty files of half a megabyte.
+fn folder() -> House {
+    let house = House::with_keys();
+    std::fs::create_dir(house.path("m")).unwrap();
+    for number in 0..40 {
+        house.write(&format!("m/shard-{number:02}"), &vec![number; 500_000]);
+    }
+    house
+}
+
+const SEAL: [&str; 6] = ["seal", "m", "--to", "alice", "--sign", "publisher"];
+
+#[test]
+fn a_killed_seal_of_a_folder_leaves_none_or_a_whole_one_and_the_next_clears_up() {
+    let house = folder();
+    let before = house.names();
+    let (mut none, mut whole) = (0, 0);
+    for after in moments() {
+        killed(&house, &SEAL, after * 3);
+        if house.path("m.sealed").exists() {
+            whole += 1;
+            house.ok(&["verify", "m.sealed", "--signer", "publisher"]);
+            std::fs::remove_dir_all(house.path("m.sealed")).unwrap();
+        } else {
+            none += 1;
+        }
+    }
+    println!("{none} killed before, {whole} after");
+    house.ok(&SEAL);
+    std::fs::remove_dir_all(house.path("m.sealed")).unwrap();
+    assert_eq!(house.names(), before);
+}
+
+#[test]
+fn a_killed_rewrap_of_a_folder_opens_still_and_is_finished_by_the_same_command() {
+    let house = folder();
+    house.ok(&SEAL);
+    for (round, after) in moments().enumerate() {
+        let change = if round % 2 == 0 { "--add" } else { "--remove" };
+        let command = ["rewrap", "m.sealed", change, "bob"];
+        let finished = killed(&house, &command, after);
+        house.ok(&["verify", "m.sealed", "--signer", "publisher"]);
+        if !finished && house.path("m.sealed/.casemate-rewrap").exists() {
+            house.ok(&command);
+        }
+        assert!(!house.path("m.sealed/.casemate-rewrap").exists());
+        // Whether or not the killed one had begun, the wanted state is reached by --to.
+        let all = ["rewrap", "m.sealed", "--to", "alice", "--to", "bob"];
+        house.ok(if round % 2 == 0 { &all } else { &all[..4] });
+    }
+    house.ok(&["open", "m.sealed", "-o", "copy"]);
+    assert_eq!(house.read("copy/shard-39"), house.read("m/shard-39"));
+}
