@@ -2,10 +2,12 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     os::fd::AsFd,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -188,13 +190,24 @@ pub fn open_shared_regular(path: &Path) -> io::Result<File> {
 
 /// Opens an artifact for a rewrap and keeps readers and other rewraps out until it is closed.
 ///
+/// Readers that are soon done are waited for, some seconds in all; a mounted artifact is read for as long as it is mounted.
+///
 /// # Errors
 ///
-/// The system's error.
+/// The system's error; [`io::ErrorKind::ResourceBusy`] if others do not let go of it.
 pub fn open_exclusive(path: &Path) -> io::Result<File> {
+    const TRIES: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(50);
     let file = File::options().read(true).write(true).open(path)?;
-    file.lock()?;
-    Ok(file)
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    let busy = "it is being read, mounted or changed by somebody else";
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, busy))
 }
 
 pub(crate) fn directory_of(path: &Path) -> &Path {
