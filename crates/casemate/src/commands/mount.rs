@@ -36,6 +36,7 @@ const MEMORY: &str = "/dev/shm";
 const FOLDER: &str = "folder";
 /// What the places of runs begin with; 16 hex digits follow.
 const PLACE: &str = "casemate-";
+const PLACE_TRIES: usize = 10;
 
 /// What is shown: one file, or all of a folder.
 enum Content {
@@ -268,23 +269,29 @@ struct Place {
 impl Place {
     fn create(parent: &Path, wipe: bool) -> Result<Self, Fault> {
         clear_abandoned(parent, wipe);
-        let random: [u8; 8] = casemate_crypto::random::bytes()
-            .map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        let path = parent.join(format!("{PLACE}{:016x}", u64::from_be_bytes(random)));
-        let failed = |error| Fault::file("create", &path, error);
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(failed)?;
-        let lock = File::open(&path).map_err(failed)?;
-        lock.lock().map_err(failed)?;
-        // Another run may have taken it for abandoned in this moment.
-        fs::metadata(&path).map_err(failed)?;
-        Ok(Self {
-            path,
-            _lock: lock,
-            wipe,
-        })
+        for _ in 0..PLACE_TRIES {
+            let random: [u8; 8] = casemate_crypto::random::bytes()
+                .map_err(|error| Fault::from_error(Outcome::Io, error))?;
+            let path = parent.join(format!("{PLACE}{:016x}", u64::from_be_bytes(random)));
+            let failed = |error| Fault::file("create", &path, error);
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .map_err(failed)?;
+            // Another run may take it for abandoned before it is locked, and clear it away.
+            let Ok(lock) = File::open(&path) else {
+                continue;
+            };
+            lock.lock().map_err(failed)?;
+            if path.exists() {
+                return Ok(Self {
+                    path,
+                    _lock: lock,
+                    wipe,
+                });
+            }
+        }
+        Err(Fault::new(Outcome::Io, "cannot make a private folder"))
     }
 
     fn remove(mut self) -> Result<(), Fault> {
