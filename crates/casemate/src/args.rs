@@ -263,13 +263,7 @@ pub(crate) struct OpenOptions {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) trust: Trust,
-    /// Open even if nobody known signed; says nothing about who made the content
-    #[arg(long, conflicts_with = "signer")]
-    pub(crate) allow_unknown_signer: bool,
-    /// For a folder: refuse a version older than this revision
-    #[arg(long, value_name = "REVISION")]
-    pub(crate) min_revision: Option<u64>,
+    pub(crate) origin: Origin,
     /// Refuse to write anywhere but to a file system in memory, such as /dev/shm
     #[arg(long)]
     pub(crate) to_memory: bool,

@@ -24,6 +24,8 @@ use crate::{
     progress,
 };
 
+/// Media type of every file of a folder.
+const CONTENT_TYPE: &str = "application/octet-stream";
 /// Patterns that the folder itself brings.
 const IGNORE_FILE: &str = ".casemateignore";
 
@@ -59,7 +61,7 @@ pub(crate) fn seal(
         segment_size: seal::parse_size(&options.segment_size)?,
         hash: context.policy()?.hash().into(),
         created: unix_seconds(),
-        content_type: |_| "application/octet-stream",
+        content_type: |_| CONTENT_TYPE,
         since: before.as_ref().map(|directory| Since {
             directory,
             keys: &keys,
@@ -100,8 +102,10 @@ pub(crate) fn seal(
 
 /// What to seal, by the folder's own patterns and the user's.
 fn source_files(options: &SealOptions) -> Result<Vec<SourceFile>, Fault> {
-    if !options.metadata.is_empty() {
-        return Err(Fault::usage("--metadata is for single files"));
+    if !options.metadata.is_empty() || options.content_type != CONTENT_TYPE {
+        return Err(Fault::usage(
+            "--metadata and --content-type are for single files",
+        ));
     }
     if is_sealed_directory(&options.input) {
         let shown = options.input.display();
@@ -132,8 +136,8 @@ pub(crate) fn open(
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
     let (named, unchecked) = (
-        options.trust.signer.as_deref(),
-        options.allow_unknown_signer,
+        options.origin.trust.signer.as_deref(),
+        options.origin.allow_unknown_signer,
     );
     let directory = open_folder(
         context,
@@ -143,7 +147,7 @@ pub(crate) fn open(
         named,
         unchecked,
     )?;
-    if let Some(minimum) = options.min_revision {
+    if let Some(minimum) = options.origin.min_revision {
         directory.require_revision(minimum)?;
     }
     let manifest = directory.manifest();

@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
     if options.input.is_dir() {
         return directory::open(context, options, &output);
     }
-    if options.min_revision.is_some() {
+    if options.origin.min_revision.is_some() {
         return Err(Fault::usage(
             "--min-revision is for folders: a single file has no revision",
         ));
@@ -46,8 +46,8 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
     note_leftover(context, &artifact);
     let mut keyring = Keyring::new(context);
     let (named, unchecked) = (
-        options.trust.signer.as_deref(),
-        options.allow_unknown_signer,
+        options.origin.trust.signer.as_deref(),
+        options.origin.allow_unknown_signer,
     );
     let signer = signer(context, &mut keyring, &artifact, named, unchecked)?;
     let key = keyring.opener(&artifact)?;

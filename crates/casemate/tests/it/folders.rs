@@ -194,6 +194,10 @@ fn wrong_use_is_named() {
             &["seal", "m", "--to", "alice", "--exclude", "*"],
             "no file to seal",
         ),
+        (
+            &["seal", "m", "--to", "alice", "--content-type", "model/onnx"],
+            "are for single files",
+        ),
         (&["rewrap", "m.sealed"], "--to"),
         (
             &["rewrap", "m.sealed", "--to", "bob", "--add", "bob"],
