@@ -1,0 +1,153 @@
+"""Storage or network changes bytes and knows no key."""
+
+from __future__ import annotations
+
+from judge import INSPECT, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, trials
+from victim import CONTENT, OTHER_CONTENT, SEGMENT, House, parts, rebuilt
+
+NO_FOOTER = "not a sealed artifact, or cut short: no valid footer"
+ALL = (OPEN_FROM, OPEN_ANYONES, VERIFY, INSPECT, REWRAP)
+# Those that read the content. A rewrap does not, so it can move a file whose content was changed.
+CONTENT_READERS = (OPEN_FROM, OPEN_ANYONES, VERIFY)
+WHOLE = SEGMENT + 32  # an encrypted segment
+FIRST = 74  # where it begins
+
+
+def changed(data: bytes, at: int, new: bytes) -> bytes:
+    """Bytes replaced in place."""
+    return data[:at] + new + data[at + len(new) :]
+
+
+@attack("truncate", "storage", "sealed-artifact 6, 7.1")
+def truncate(house: House) -> Cases:
+    """The file ends early: in the body, in the tail, in the footer, at once."""
+    victim = house.sealed()
+    data = victim.read_bytes()
+    body = parts(victim)[0].header.body
+    for label, length in {
+        "in the body": FIRST + WHOLE + 1000,
+        "after the body": body,
+        "in the tail": len(data) - 1000,
+        "without the footer": len(data) - 32,
+        "by one byte": len(data) - 1,
+        "to less than a footer": 31,
+        "to nothing": 0,
+    }.items():
+        yield Case(label, victim, house.write(data[:length]), CONTENT, trials(NO_FOOTER, *ALL))
+
+
+@attack("truncate-whole-segments", "storage", "sealed-artifact 5.1, 6")
+def truncate_whole_segments(house: House) -> Cases:
+    """The last segments are cut out and the footer is made right again."""
+    victim = house.sealed()
+    body = parts(victim)[1]
+    for label, length in {"one segment": FIRST + 3 * WHOLE, "all segments": FIRST, "one byte": len(body) - 1}.items():
+        forged = house.write(rebuilt(victim, body=body[:length]))
+        yield Case(label, victim, forged, CONTENT, trials("malformed artifact: tail begins before the body ends", *ALL))
+
+
+@attack("extend", "storage", "sealed-artifact 8", Promise.CONTAINED)
+def extend(house: House) -> Cases:
+    """Bytes after the footer or before the tail are nobody's content: they are ignored and reported."""
+    victim = house.sealed()
+    data = victim.read_bytes()
+    body = parts(victim)[1]
+    for label, forged in {
+        "after the footer": data + b"PK\x05\x06" + bytes(96),
+        "a torn footer": data + data[-32:-1] + bytes(69),
+        "in the gap": rebuilt(victim, body=body + b"x" * 100),
+    }.items():
+        note = "an unfinished rewrap left 100 bytes"
+        reports = trials(note, OPEN_FROM, VERIFY, code=0) + trials("leftover    100 B", INSPECT, code=0)
+        yield Case(label, victim, house.write(forged), CONTENT, reports)
+
+
+@attack("extend-past-candidates", "storage", "sealed-artifact 8")
+def extend_past_candidates(house: House) -> Cases:
+    """More false footers than a reader looks at, so that none is searched for without end."""
+    victim = house.sealed()
+    data = victim.read_bytes() + (b"CSMT" + bytes(28)) * 32
+    yield Case("32 magics", victim, house.write(data), CONTENT, trials(NO_FOOTER, *ALL))
+
+
+@attack("extend-with-segment", "storage", "sealed-artifact 4, 5.3")
+def extend_with_segment(house: House) -> Cases:
+    """One more segment at the end of the body."""
+    victim = house.sealed()
+    artifact, body, tail = parts(victim)
+    added = body[FIRST : FIRST + WHOLE]
+    longer = body + added
+    header = tail[0].replace(len(body).to_bytes(4), len(longer).to_bytes(4))
+    assert header != tail[0]
+    hashes = tail[3] + artifact.header.hashed("casemate/v1/artifact-segment", added)
+    malformed = "malformed artifact: {} bytes of segment hashes, expected {}"
+    for label, forged, says in (
+        ("its length", rebuilt(victim, body=longer, k0=header), trials(malformed.format(128, 160), *ALL)),
+        ("its hash", rebuilt(victim, body=longer, k3=hashes), trials(malformed.format(160, 128), *ALL)),
+        ("both", rebuilt(victim, body=longer, k0=header, k3=hashes), FORGED_ROOT),
+    ):
+        yield Case(label, victim, house.write(forged), CONTENT, says)
+
+
+SIGNATURE = "the publisher's signature does not verify"
+REJECTED = "authentication failed: wrong key, or the artifact was changed"
+# Whoever checks a signature stops there; whoever does not is stopped by what is bound to the artifact key.
+FORGED_ROOT = trials(SIGNATURE, OPEN_FROM, VERIFY, REWRAP) + trials(REJECTED, OPEN_ANYONES)
+
+
+@attack("swap-segments", "storage", "sealed-artifact 5.3")
+def swap_segments(house: House) -> Cases:
+    """Two segments change places, with and without their hashes."""
+    victim = house.sealed()
+    artifact, body, _ = parts(victim)
+    first, second = body[FIRST : FIRST + WHOLE], body[FIRST + WHOLE : FIRST + 2 * WHOLE]
+    swapped = changed(body, FIRST, second + first)
+    yield Case("segments", victim, house.write(rebuilt(victim, body=swapped)), CONTENT, trials("segment 0 was changed", *CONTENT_READERS))
+    size = artifact.header.hash_size
+    hashes = artifact.hashes[size : 2 * size] + artifact.hashes[:size] + artifact.hashes[2 * size :]
+    forged = house.write(rebuilt(victim, body=swapped, k3=hashes))
+    yield Case("segments and hashes", victim, forged, CONTENT, FORGED_ROOT)
+
+
+@attack("splice-segment", "storage", "sealed-artifact 5.3")
+def splice_segment(house: House) -> Cases:
+    """A segment of another artifact with the same publisher, recipients and position."""
+    victim, other = house.sealed(), house.sealed("other")
+    donor = other.read_bytes()[FIRST : FIRST + WHOLE]
+    body = changed(parts(victim)[1], FIRST, donor)
+    yield Case("segment", victim, house.write(rebuilt(victim, body=body)), CONTENT, trials("segment 0 was changed", *CONTENT_READERS))
+    artifact = parts(victim)[0]
+    hashed = artifact.header.hashed("casemate/v1/artifact-segment", donor)
+    forged = house.write(rebuilt(victim, body=body, k3=hashed + artifact.hashes[32:]))
+    yield Case("segment and hash", victim, forged, CONTENT, FORGED_ROOT)
+    # All of the other's content under this one's tail.
+    whole = parts(other)[1]
+    yield Case("whole body", victim, house.write(rebuilt(victim, body=whole)), CONTENT, FORGED_ROOT)
+    forged = house.write(rebuilt(victim, body=whole[:FIRST] + parts(victim)[1][FIRST:]))
+    yield Case("start of the body", victim, forged, CONTENT, FORGED_ROOT)
+
+
+@attack("flip", "storage", "sealed-artifact 4, 5.3")
+def flip(house: House) -> Cases:
+    """One bit of the content, or of what leads to it."""
+    victim = house.sealed()
+    data = victim.read_bytes()
+    for label, at, says in (
+        ("prefix of segment 0", FIRST, "segment 0 was changed"),
+        ("nonce of segment 1", FIRST + WHOLE + 4, "segment 1 was changed"),
+        ("ciphertext of segment 2", FIRST + 2 * WHOLE + 500, "segment 2 was changed"),
+        ("tag of the last", parts(victim)[0].header.body - 1, "segment 3 was changed"),
+    ):
+        forged = house.write(changed(data, at, bytes([data[at] ^ 1])))
+        yield Case(label, victim, forged, CONTENT, trials(says, *CONTENT_READERS))
+    for label, at in {"FLOE nonce": 10, "FLOE tag": 73}.items():
+        yield Case(label, victim, house.write(changed(data, at, bytes([data[at] ^ 1]))), CONTENT, FORGED_ROOT)
+    says = "malformed artifact: body parameters differ from the header"
+    for label, at in {"FLOE algorithm": 0, "FLOE segment length": 5, "FLOE nonce length": 9}.items():
+        yield Case(label, victim, house.write(changed(data, at, bytes([data[at] ^ 1]))), CONTENT, trials(says, *ALL))
+
+
+@attack("replace-by-other-file", "storage", "sealed-artifact 1", Promise.NOT_PROMISED)
+def replace_by_other_file(house: House) -> Cases:
+    """Another artifact of the same publisher stands in: only its id tells, and a folder's manifest."""
+    yield Case("another file", house.sealed(), house.sealed("other"), CONTENT, trials("opened", OPEN_FROM, code=0), opens_to=OTHER_CONTENT)

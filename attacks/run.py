@@ -1,0 +1,57 @@
+"""Runs the attacks and says what became of them.
+
+    python attacks/run.py --casemate PATH [NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+import catalogue  # noqa: E402
+from judge import Judge, Report  # noqa: E402
+from victim import House  # noqa: E402
+
+
+def line(report: Report) -> str:
+    """One attack on one line."""
+    attack = report.attack
+    word = "NOT REFUSED" if report.problems else str(attack.promise)
+    return f"{word:12}  {attack.name:28}  {attack.attacker:12}  {report.commands:3} commands  {attack.idea}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 1 if an attack is not answered as the specification says."""
+    parser = argparse.ArgumentParser(description="Attack sealed files and folders")
+    parser.add_argument("--casemate", type=Path, required=True, metavar="PATH", help="the program to attack")
+    parser.add_argument("--answers", action="store_true", help="show what the program said to each command")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="attacks to run; all of them without a name")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - set(catalogue.ATTACKS)
+    if unknown:
+        parser.error(f"no such attack: {', '.join(sorted(unknown))}")
+    chosen = [attack for name, attack in catalogue.ATTACKS.items() if name in options.names or not options.names]
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="attacks-") as root, ThreadPoolExecutor(2) as pool:
+        judge = Judge(House(options.casemate, Path(root)))
+        reports = []
+        for report in pool.map(judge.judge, chosen):
+            print(line(report), flush=True)
+            shown = [f"said: {answer}" for answer in report.answers] if options.answers else []
+            for text in report.problems + shown:
+                print(f"    {text}")
+            reports.append(report)
+    through = sum(bool(report.problems) for report in reports)
+    commands = sum(report.commands for report in reports)
+    print(f"{len(reports)} attacks, {commands} commands, {time.monotonic() - started:.0f} s, {through} not answered as specified")
+    return 1 if through else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Who is attacked: key stores, and files and folders that the real program sealed.
+
+`alice` is a recipient, `bob` another, `publisher` signs, `rival` is a publisher whom alice does not know. Every key is made
+here and imported, so that an attack can act as whoever owns it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "interop"))
+
+import sealed_writer  # noqa: E402
+from sealed_reader import Artifact, read  # noqa: E402
+from sealed_writer import KeyFile, assemble, cbor, new_kem_key, new_signing_key  # noqa: E402
+from standards import KEMS, SIGNATURES, Signature  # noqa: E402
+
+SEGMENT = 65536
+# Every segment differs, and the last one is short.
+CONTENT = b"".join(bytes([i]) * SEGMENT for i in range(3)) + b"the end"
+OTHER_CONTENT = bytes(byte ^ 0xFF for byte in CONTENT)
+FOLDER = {
+    "config.json": b'{"layers": 2}',
+    "model-1.safetensors": b"1" * 70_000,
+    "model-2.safetensors": b"2" * 70_000,
+    "onnx/model.onnx": b"onnx",
+}
+OTHER_FOLDER = {path: content[::-1] + b"!" for path, content in FOLDER.items()}
+Content = bytes | dict[str, bytes]
+COMPOSITE, WEAKER = "1.3.6.1.5.5.7.6.49", "1.3.6.1.5.5.7.6.48"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a finished command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The error and its causes on one line, without words that only make it readable."""
+        lines = (line.partition(": ") for line in self.err.split("\n"))
+        return " <- ".join(text for word, _, text in lines if word in ("error", "caused by"))
+
+
+def signing_key(oid: str = COMPOSITE) -> KeyFile:
+    """A fresh signing key of a suite that PyCA has."""
+    suite = SIGNATURES[oid]
+    assert isinstance(suite, Signature)
+    return new_signing_key(suite)
+
+
+class House:
+    """A directory with key stores, public keys and victims. Victims are never changed: attacks work on copies."""
+
+    def __init__(self, casemate: Path, root: Path) -> None:
+        self.casemate, self.root = casemate.resolve(strict=True), root
+        self.keys = root / "keys"
+        self.keys.mkdir()
+        (root / "passphrase").write_text("one that protects nothing\n")
+        self.kem = {"alice": new_kem_key(KEMS[0x0051, 2, 2]), "bob": new_kem_key(KEMS[0x647A, 1, 2])}
+        self.sign = {"publisher": signing_key(), "second": signing_key(), "rival": signing_key()}
+        for name, key in (self.kem | self.sign).items():
+            (self.keys / f"{name}.pub").write_text(key.public_pem)
+            (self.keys / f"{name}.key").write_text(key.private_pem)
+        # `both` is whoever knows two publishers. The publisher's own store is nobody's victim.
+        self._store("publisher", "publisher.key", "rival.key", "second.key", "alice.key")
+        self._store("alice", "alice.key", "bob.pub", "publisher.pub")
+        self._store("bob", "bob.key", "publisher.pub")
+        self._store("both", "alice.key", "bob.pub", "publisher.pub", "second.pub")
+
+    def _store(self, owner: str, *files: str) -> None:
+        self.ok(owner, "keys", "init")
+        for file in files:
+            self.ok(owner, "keys", "import", "--name", file.split(".")[0], self.keys / file)
+
+    def run(self, owner: str, *arguments: str | Path, cwd: Path | None = None) -> Said:
+        """Runs the program as `owner`; `@name` in the arguments is that public key's file."""
+        common = ["--home", str(self.root / f"{owner}.home"), "--passphrase-file", str(self.root / "passphrase")]
+        named = [str(self.keys / f"{a[1:]}.pub") if str(a).startswith("@") else str(a) for a in map(str, arguments)]
+        # The environment of whoever runs this could name another store or policy.
+        done = subprocess.run([str(self.casemate), *common, *named], cwd=cwd or self.root, env={}, capture_output=True, timeout=60)
+        return Said(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+    def ok(self, owner: str, *arguments: str | Path, cwd: Path | None = None) -> str:
+        """Runs, and expects success."""
+        said = self.run(owner, *arguments, cwd=cwd)
+        assert said.code == 0, (arguments, said)
+        return said.out
+
+    @cache
+    def sealed(self, name: str = "model", signer: str | None = "publisher", to: tuple[str, ...] = ("alice", "bob")) -> Path:
+        """A sealed file: `model` holds CONTENT, and every other name OTHER_CONTENT."""
+        work = self.fresh()
+        (work / name).write_bytes(CONTENT if name == "model" else OTHER_CONTENT)
+        recipients = [part for key in to for part in ("--to", f"@{key}")]
+        signed = ["--sign", signer] if signer else []
+        self.ok("publisher", "seal", name, *recipients, *signed, "--segment-size", "64k", cwd=work)
+        return work / f"{name}.sealed"
+
+    @cache
+    def sealed_folder(self, other: bool = False, to: tuple[str, ...] = ("alice", "bob")) -> Path:
+        """A sealed folder."""
+        return self._seal_folder(OTHER_FOLDER if other else FOLDER, to)
+
+    @cached_property
+    def next_folder(self) -> Path:
+        """The next revision of `sealed_folder()`, in which one file changed."""
+        return self._seal_folder(FOLDER | {"config.json": b'{"layers": 3}'}, ("alice", "bob"), "--since", self.sealed_folder())
+
+    def _seal_folder(self, files: dict[str, bytes], to: tuple[str, ...], *more: str | Path) -> Path:
+        work = self.fresh()
+        write_tree(work / "m", files)
+        recipients = [part for key in to for part in ("--to", f"@{key}")]
+        self.ok("publisher", "seal", "m", *recipients, "--sign", "publisher", *more, cwd=work)
+        return work / "m.sealed"
+
+    def fresh(self) -> Path:
+        """A new directory."""
+        parent = self.root / "work"
+        parent.mkdir(exist_ok=True)
+        while True:
+            path = parent / str(len(list(parent.iterdir())))
+            try:
+                path.mkdir()
+            except FileExistsError:  # another thread was faster
+                continue
+            return path
+
+    def write(self, data: bytes) -> Path:
+        """A file with these bytes."""
+        path = self.fresh() / "forged"
+        path.write_bytes(data)
+        return path
+
+    def copy(self, victim: Path) -> Path:
+        """A copy to change."""
+        path = self.fresh() / "forged"
+        copy(victim, path)
+        return path
+
+    def seal(self, content: bytes = CONTENT, to: tuple[str, ...] = ("alice",), signer: str | None = "publisher", **options: Any) -> bytes:
+        """Seals with the independent writer, which can be told to do it wrong."""
+        signer_key = self.sign[signer] if signer else None
+        return sealed_writer.seal(content, [self.kem[name] for name in to], signer_key, **options)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file or a folder, links as links."""
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+    else:
+        shutil.copyfile(source, target)
+
+
+def write_tree(root: Path, files: dict[str, bytes]) -> None:
+    """Writes files below a folder."""
+    for path, content in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+
+
+def parts(path: Path) -> tuple[Artifact, bytes, dict[int, Any]]:
+    """A sealed file taken apart: what it says, its body, and its tail as the map to change."""
+    data = path.read_bytes()
+    artifact = read(data)
+    entries = [[*r.kem.triple, r.key_id, r.enc, r.ct] for r in artifact.recipients]
+    signature = list(artifact.signature) if artifact.signature else None
+    tail = {0: artifact.header.encoded, 1: entries, 2: artifact.private_part, 3: artifact.hashes, 4: signature}
+    body = data[: artifact.header.body]
+    # What is put together again unchanged is the same file, or a change would be more than it says.
+    assert assemble(body, cbor(tail)) == data
+    return artifact, body, tail
+
+
+def rebuilt(path: Path, **change: Any) -> bytes:
+    """A sealed file with parts of its tail replaced, `k2=value` for key 2, under a footer that is right again."""
+    _, body, tail = parts(path)
+    return assemble(change.pop("body", body), cbor(tail | {int(name[1:]): value for name, value in change.items()}))
