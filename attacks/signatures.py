@@ -1,0 +1,186 @@
+"""Who signed: signatures taken off, cut in half, made by others, and of other suites."""
+
+from __future__ import annotations
+
+import hashlib
+
+from bytes_attacks import FIRST, SIGNATURE, WHOLE, changed
+from judge import OPEN, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, trials
+from sealed_reader import Artifact, hkdf384, sha384
+from sealed_writer import AESGCM, KeyFile, cbor, segment_form, sign
+from standards import Signature, spki
+from victim import CONTENT, SEGMENT, WEAKER, House, parts, rebuilt, signing_key
+
+CHECKERS = (OPEN_FROM, VERIFY, REWRAP)
+FORGED_CONTENT = b"forged!" + CONTENT[7:]
+
+
+def signed_by(artifact: Artifact, key: KeyFile) -> list[object]:
+    """A signature over what a tail says."""
+    return [key.suite.oid, key.key_id, sign(key, artifact.header.digest + artifact.root)]
+
+
+def message_of(artifact: Artifact, hashes: bytes) -> bytes:
+    """What a publisher signs, with these hashes."""
+    count = artifact.header.segments.to_bytes(8)
+    return artifact.header.digest + artifact.header.hashed("casemate/v1/artifact-root", artifact.floe_header + count + hashes)
+
+
+def artifact_key(house: House, artifact: Artifact, recipient: str) -> bytes:
+    """What a recipient knows."""
+    key = house.kem[recipient]
+    record = next(r for r in artifact.recipients if r.key_id == key.key_id)
+    return record.kem.open_base(*key.secret, record.enc, b"casemate/v1/artifact-key\0" + artifact.header.digest, record.ct)
+
+
+def forge(house: House, artifact: Artifact, recipient: str = "bob") -> tuple[bytes, bytes, bytes]:
+    """FORGED_CONTENT in place of the publisher's, as well as a recipient can do it: body, hashes, private part."""
+    opened = artifact.unlock(house.kem[recipient].private_pem)
+    prefix, aad = segment_form(0, WHOLE, False)
+    nonce, zero = bytes(12), (0).to_bytes(8)
+    content = AESGCM(artifact.floe_kdf(opened.message_key, b"DEK:" + zero, 32)).encrypt(nonce, FORGED_CONTENT[:SEGMENT], aad)
+    segment = prefix + nonce + content
+    hashes = artifact.header.hashed("casemate/v1/artifact-segment", segment) + artifact.hashes[artifact.header.hash_size :]
+    body = changed(artifact.data[: artifact.header.body], FIRST, segment)
+    key, salt = artifact_key(house, artifact, recipient), bytes(32)
+    plain = cbor({0: "model", 1: artifact.header.length, 2: {}})
+    aad = message_of(artifact, hashes) + sha384(artifact.recipients_encoded)
+    private = salt + AESGCM(hkdf384(salt, key, b"casemate/v1/artifact-private")).encrypt(bytes(12), plain, aad)
+    return body, hashes, private
+
+
+@attack("strip-signature", "storage", "sealed-artifact 5.4, 7.4")
+def strip_signature(house: House) -> Cases:
+    """The signature is taken off."""
+    victim = house.sealed()
+    yield Case("null", victim, house.write(rebuilt(victim, k4=None)), CONTENT, trials("the artifact is not signed", OPEN, *CHECKERS))
+
+
+@attack("strip-half-signature", "storage", "sealed-artifact 5.4")
+def strip_half_signature(house: House) -> Cases:
+    """One half of the composite is taken off, blanked, or replaced by a half of another artifact's."""
+    victim = house.sealed()
+    _, _, tail = parts(victim)
+    oid, key_id, whole = tail[4]
+    other = parts(house.sealed("other"))[2][4][2]
+    suite = house.sign["publisher"].suite
+    assert isinstance(suite, Signature)
+    at = suite.mldsa_sig
+    for label, signature in {
+        "only ML-DSA": whole[:at],
+        "only ECDSA": whole[at:],
+        "ML-DSA blanked": bytes(at) + whole[at:],
+        "ECDSA blanked": whole[:at] + bytes(len(whole) - at),
+        "ML-DSA of another artifact": other[:at] + whole[at:],
+        "ECDSA of another artifact": whole[:at] + other[at:],
+        "of another artifact": other,
+        "empty": b"",
+        "a byte more": whole + b"\0",
+    }.items():
+        forged = house.write(rebuilt(victim, k4=[oid, key_id, signature]))
+        yield Case(label, victim, forged, CONTENT, trials(SIGNATURE, *CHECKERS))
+
+
+@attack("one-half-broken", "recipient", "sealed-artifact 5.4")
+def one_half_broken(house: House) -> Cases:
+    """A recipient forges content and has the publisher's private key of one half, as if that algorithm were broken."""
+    victim = house.sealed()
+    artifact, _, tail = parts(victim)
+    body, hashes, private = forge(house, artifact)
+    publisher, stranger = house.sign["publisher"], signing_key()
+    suite = publisher.suite
+    assert isinstance(suite, Signature)
+    message, at = message_of(artifact, hashes), suite.mldsa_sig
+    genuine, strangers, recorded = sign(publisher, message), sign(stranger, message), tail[4][2]
+    for label, signature in {
+        "ECDSA broken, ML-DSA by a stranger": strangers[:at] + genuine[at:],
+        "ECDSA broken, ML-DSA recorded": recorded[:at] + genuine[at:],
+        "ML-DSA broken, ECDSA by a stranger": genuine[:at] + strangers[at:],
+        "ML-DSA broken, ECDSA recorded": genuine[:at] + recorded[at:],
+    }.items():
+        signed = [suite.oid, publisher.key_id, signature]
+        forged = house.write(rebuilt(victim, body=body, k2=private, k3=hashes, k4=signed))
+        yield Case(label, victim, forged, CONTENT, trials(SIGNATURE, *CHECKERS))
+
+
+@attack("re-sign", "publisher", "sealed-artifact 5.4")
+def re_sign(house: House) -> Cases:
+    """Another publisher signs the artifact, under the own key id or under the victim's."""
+    victim = house.sealed()
+    artifact = parts(victim)[0]
+    rival, publisher = house.sign["rival"], house.sign["publisher"]
+    oid, key_id, signature = signed_by(artifact, rival)
+    short, expected = rival.key_id.hex()[:16], publisher.key_id.hex()[:16]
+    own = house.write(rebuilt(victim, k4=[oid, key_id, signature]))
+    named = trials(f"the artifact is signed by key {short}, not by {expected}", *CHECKERS)
+    unknown = trials(f"the artifact is signed by key {short}, which is not known here", OPEN, code=4)
+    yield Case("own key id", victim, own, CONTENT, named + unknown)
+    theirs = house.write(rebuilt(victim, k4=[oid, publisher.key_id, signature]))
+    yield Case("the publisher's key id", victim, theirs, CONTENT, trials(SIGNATURE, OPEN, *CHECKERS))
+
+
+@attack("recipient-forges-content", "recipient", "sealed-artifact 5.3, 5.4")
+def recipient_forges_content(house: House) -> Cases:
+    """A recipient knows the artifact key and seals other content under it; only the signature is the publisher's."""
+    victim = house.sealed()
+    body, hashes, private = forge(house, parts(victim)[0])
+    for label, forged in {
+        "all that a key can make": rebuilt(victim, body=body, k2=private, k3=hashes),
+        "signed by the recipient": rebuilt(victim, body=body, k2=private, k3=hashes, k4=[*parts(victim)[2][4][:2], sign(signing_key(), b"")]),
+    }.items():
+        yield Case(label, victim, house.write(forged), CONTENT, trials(SIGNATURE, OPEN, *CHECKERS))
+    # A tag that is right does not help against the hash that was signed.
+    forged = house.write(rebuilt(victim, body=body))
+    yield Case("the signed hashes", victim, forged, CONTENT, trials("segment 0 was changed", OPEN_FROM, OPEN_ANYONES, VERIFY))
+
+
+@attack("recipient-forges-unchecked", "recipient", "sealed-artifact 1", Promise.NOT_PROMISED)
+def recipient_forges_unchecked(house: House) -> Cases:
+    """The same forgery for somebody who waives the signature: it opens, so the signature is all that stands against it."""
+    victim = house.sealed()
+    body, hashes, private = forge(house, parts(victim)[0])
+    forged = house.write(rebuilt(victim, body=body, k2=private, k3=hashes))
+    says = trials("warning: nobody vouches for this content", OPEN_ANYONES, code=0)
+    yield Case("--allow-unknown-signer", victim, forged, CONTENT, says, opens_to=FORGED_CONTENT)
+    # With the private keys of both halves there is nothing left; so each case of `one-half-broken` lacks only the other half.
+    publisher = house.sign["publisher"]
+    signed = [publisher.suite.oid, publisher.key_id, sign(publisher, message_of(parts(victim)[0], hashes))]
+    forged = house.write(rebuilt(victim, body=body, k2=private, k3=hashes, k4=signed))
+    yield Case("the publisher's own key", victim, forged, CONTENT, trials("opened", OPEN_FROM, code=0), opens_to=FORGED_CONTENT)
+
+
+@attack("downgrade-signature-suite", "storage", "sealed-artifact 5.4")
+def downgrade_signature_suite(house: House) -> Cases:
+    """The tail names another suite: a weaker composite, one half alone, a classical one."""
+    victim = house.sealed()
+    artifact, _, tail = parts(victim)
+    oid, key_id, whole = tail[4]
+    publisher = house.sign["publisher"]
+    suite = publisher.suite
+    assert isinstance(suite, Signature)
+    plain = "2.16.840.1.101.3.4.3.19"  # ML-DSA-87 alone
+    for label, signature in {"weaker composite": [WEAKER, key_id, whole], "ML-DSA alone": [plain, key_id, whole[: suite.mldsa_sig]]}.items():
+        yield Case(label, victim, house.write(rebuilt(victim, k4=signature)), CONTENT, trials(SIGNATURE, *CHECKERS))
+    # The publisher's ML-DSA half as a key of its own, which has another identifier.
+    half = hashlib.sha256(spki(plain, publisher.public[: suite.mldsa_pk])).digest()
+    says = f"the artifact is signed by key {half.hex()[:16]}, not by {key_id.hex()[:16]}"
+    forged = house.write(rebuilt(victim, k4=[plain, half, whole[: suite.mldsa_sig]]))
+    yield Case("the half as a key", victim, forged, CONTENT, trials(says, *CHECKERS))
+    for label, classical in {"Ed25519": "1.3.101.112", "ECDSA": "1.2.840.10045.4.3.3", "nothing": "", "escape sequence": "\x1b[2J1.3"}.items():
+        says = f"unknown suite {classical.replace(chr(27), '')}"
+        forged = house.write(rebuilt(victim, k4=[classical, key_id, whole]))
+        yield Case(label, victim, forged, CONTENT, trials(says, *CHECKERS, OPEN_ANYONES))
+
+
+@attack("sign-other-context", "publisher", "sealed-artifact 5.4")
+def sign_other_context(house: House) -> Cases:
+    """A signature that the publisher's key made for another purpose."""
+    honest = house.write(house.seal())
+    for label, options in {
+        "no context": {"context": b""},
+        "of a request": {"context": b"casemate/v1/http"},
+        "root without header": {"edit_message": lambda message: message[48:]},
+        "header without root": {"edit_message": lambda message: message[:48]},
+    }.items():
+        forged = house.write(house.seal(**options))
+        yield Case(label, honest, forged, CONTENT, trials(SIGNATURE, *CHECKERS))
