@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -112,6 +114,7 @@ class Report:
     problems: list[str] = field(default_factory=list)
     cases: int = 0
     commands: int = 0
+    seconds: float = 0
     answers: list[str] = field(default_factory=list)
 
 
@@ -154,7 +157,9 @@ def perform(house: House, owner: str, command: tuple[str, ...], target: Path) ->
     copy(target, inner / "x.sealed")
     before = snapshot(outer)
     said = house.run(owner, *command, cwd=inner)
-    return Run(said, snapshot(outer) != before, content_of(inner / "out"))
+    run = Run(said, snapshot(outer) != before, content_of(inner / "out"))
+    shutil.rmtree(outer)
+    return run
 
 
 def faults(trial: Trial, run: Run, content: Content) -> list[str]:
@@ -187,7 +192,7 @@ class Judge:
 
     def judge(self, attack: Attack) -> Report:
         """Runs every trial of an attack on its forgery and on the honest twin."""
-        report = Report(attack)
+        report, started = Report(attack), time.monotonic()
         for case in attack.make(self.house):
             report.cases += 1
             for trial in case.trials:
@@ -198,6 +203,7 @@ class Judge:
                 report.answers.append(f"{case.label}: {run.said.error or trial.says}")
         if not report.commands:
             report.problems.append("it tried nothing")
+        report.seconds = time.monotonic() - started
         return report
 
     def twin_faults(self, case: Case, trial: Trial) -> list[str]:

@@ -23,7 +23,7 @@ def line(report: Report) -> str:
     """One attack on one line."""
     attack = report.attack
     word = "NOT REFUSED" if report.problems else str(attack.promise)
-    return f"{word:12}  {attack.name:28}  {attack.attacker:12}  {report.commands:3} commands  {attack.idea}"
+    return f"{word:12}  {attack.name:28}  {attack.attacker:12}  {report.commands:3} commands {report.seconds:5.1f} s  {attack.idea}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,10 @@ here and imported, so that an attack can act as whoever owns it.
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -63,7 +66,7 @@ class House:
 
     def __init__(self, casemate: Path, root: Path) -> None:
         self.casemate, self.root = casemate.resolve(strict=True), root
-        self.keys = root / "keys"
+        self.keys, self._numbers = root / "keys", itertools.count()
         self.keys.mkdir()
         (root / "passphrase").write_text("one that protects nothing\n")
         self.kem = {"alice": new_kem_key(KEMS[0x0051, 2, 2]), "bob": new_kem_key(KEMS[0x647A, 1, 2])}
@@ -125,15 +128,9 @@ class House:
 
     def fresh(self) -> Path:
         """A new directory."""
-        parent = self.root / "work"
-        parent.mkdir(exist_ok=True)
-        while True:
-            path = parent / str(len(list(parent.iterdir())))
-            try:
-                path.mkdir()
-            except FileExistsError:  # another thread was faster
-                continue
-            return path
+        path = self.root / f"{next(self._numbers)}"
+        path.mkdir()
+        return path
 
     def write(self, data: bytes) -> Path:
         """A file with these bytes."""
@@ -156,7 +153,15 @@ class House:
 def copy(source: Path, target: Path) -> None:
     """Copies a file or a folder, links as links."""
     if source.is_dir():
-        shutil.copytree(source, target, symlinks=True)
+        shutil.copytree(source, target, symlinks=True, copy_function=copy_entry)
+    else:
+        shutil.copyfile(source, target)
+
+
+def copy_entry(source: str, target: str) -> None:
+    """Copies a file, or makes another pipe."""
+    if stat.S_ISFIFO(os.lstat(source).st_mode):
+        os.mkfifo(target)
     else:
         shutil.copyfile(source, target)
 

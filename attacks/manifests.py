@@ -1,0 +1,187 @@
+"""A publisher whom the victim trusts signs a hostile manifest. It is written with the publisher's real key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from judge import OPEN_ANYONES, OPEN_FROM, VERIFY, Case, Cases, Promise, attack, trials
+from sealed_reader import read
+from sealed_writer import Raw, cbor, cbor_head
+from victim import House, write_tree
+
+TYPE = "application/vnd.casemate.manifest"
+READERS = (OPEN_FROM, OPEN_ANYONES, VERIFY)
+FILES = {"a": b"first", "b": b"second"}
+NOT_A_MANIFEST = "not a manifest: "
+Entry = list[Any]
+
+
+class Press:
+    """Makes folders with two good files and any manifest."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.sealed = {path: house.seal(content) for path, content in FILES.items()}
+        self.entries = {path: self.entry(path) for path in FILES}
+        self.honest = self.folder(self.manifest([*self.entries.values()]))
+
+    def entry(self, path: object, of: str | None = None) -> Entry:
+        """A manifest's line for a file, under any path. The digest is for writers only."""
+        data = self.sealed[of or str(path)]
+        artifact = read(data)
+        return [path, artifact.header.length, artifact.header.artifact_id, artifact.root, bytes(32)]
+
+    def manifest(self, files: object, **change: Any) -> bytes:
+        """The encoded content of a manifest."""
+        return cbor({0: 1, 1: bytes(16), 2: 1, 3: files} | {int(name[1:]): value for name, value in change.items()})
+
+    def folder(self, manifest: bytes, names: dict[str, str] | None = None, **options: Any) -> Path:
+        """A folder with this manifest; `names` says which artifacts lie where."""
+        root = self.house.fresh() / "forged"
+        sealed = self.house.seal(manifest, content_type=TYPE, **options)
+        placed = {f"{path}.sealed": self.sealed[of] for path, of in (names or {"a": "a", "b": "b"}).items()}
+        write_tree(root, {"manifest.casemate": sealed} | placed)
+        return root
+
+    def case(self, label: str, manifest: bytes, says: str, code: int = 1, **options: Any) -> Case:
+        """A manifest that has to be refused. All commands read it with the same code, so one is tried."""
+        return Case(label, self.honest, self.folder(manifest, **options), FILES, trials(says, OPEN_FROM, code=code))
+
+
+def path_rules() -> dict[str, list[str]]:
+    """Paths by the rule that each breaks."""
+    return {
+        "is absolute or has an empty component": ["/etc/passwd", "/", "", "a//b", "c/", "//host/share"],
+        "has a component `.` or `..`": ["..", "../out", "c/../../out", "c/..", "./c", "c/./d", "../../../../../../../../tmp/x"],
+        "has a backslash or a control character": ["..\\out", "C:\\x", "c\\d", "c\0d", "c\nd", "c\x1b[2J", "c\x7f", "c\x9b2J", "c\u202egnp.exe", "c\u2066d"],
+        "begins with a name that the sealed folder needs itself": ["manifest.casemate", ".casemate-rewrap", "manifest.casemate/c", ".casemate-rewrap/c"],
+        "has a component longer than 240 bytes": ["c" * 241, "c/" + "ü" * 121],
+        "has more than 64 components": ["/".join("c" * 65), "/" * 65],
+        "is longer than 1,024 bytes": ["/".join(["c" * 204] * 5 + ["d"]), "c" * 1025, "/../" * 300],
+    }
+
+
+def shown(path: str) -> str:
+    """A path as an error shows it: escaped, and not without end."""
+    special = {"\\": "\\\\", "\n": "\\n", "\0": "\\0"}
+    escaped = (special.get(c) or (c if c.isprintable() else f"\\u{{{ord(c):x}}}") for c in path)
+    return "".join(escaped)[:200]
+
+
+@attack("manifest-path", "publisher", "sealed-directory 3.1")
+def manifest_path(house: House) -> Cases:
+    """Paths that leave the folder, hide what they are, or are too long: zip-slip in every form."""
+    press = Press(house)
+    for rule, paths in path_rules().items():
+        for path in paths:
+            manifest = press.manifest([press.entry(path, "a")])
+            # The exit code is that of wrong use, which a path given to `seal` would be.
+            says = trials(f"path `{shown(path)}` {rule}", OPEN_FROM, code=2)
+            yield Case(repr(path[:20]), press.honest, press.folder(manifest), FILES, says)
+    entry = press.entries["a"]
+    for label, text in {"not UTF-8": b"\xff\xfe", "surrogate": b"\xed\xa0\x80", "overlong dot": b"\xc0\xae\xc0\xae"}.items():
+        name = Raw(cbor_head(3, len(text)) + text)
+        yield press.case(label, press.manifest([[name, *entry[1:]]]), NOT_A_MANIFEST + "not the CBOR of one")
+    yield press.case("bytes", press.manifest([[b"c", *entry[1:]]]), NOT_A_MANIFEST + "not the CBOR of one")
+
+
+@attack("manifest-collision", "publisher", "sealed-directory 3, 3.1")
+def manifest_collision(house: House) -> Cases:
+    """Two files where one would replace the other, or where a file would have to be a folder."""
+    press = Press(house)
+
+    def files(*paths: str) -> bytes:
+        return press.manifest([press.entry(path, "a") for path in paths])
+
+    order = NOT_A_MANIFEST + "paths are not in ascending order"
+    yield press.case("twice", files("a", "a"), order)
+    yield press.case("not in order", files("b", "a"), order)
+    below = "path `{}` lies below another file of the list, or below its artifact"
+    for paths in (("a", "a/b"), ("a", "a.b", "a/c"), ("a", "a.sealed/b"), ("a", "a/b/c/d")):
+        yield press.case(" ".join(paths), files(*paths), below.format(paths[-1]), code=2)
+
+
+@attack("manifest-case", "publisher", "sealed-directory 3.1", Promise.CONTAINED)
+def manifest_case(house: House) -> Cases:
+    """Names that differ in case, or in how a letter is composed: where the file system tells them apart, each keeps its content."""
+    press = Press(house)
+    for label, first, second in (("case", "README", "readme"), ("composition", "e\u0301", "\u00e9"), ("look-alike", "a", "\u0430")):
+        manifest = press.manifest([press.entry(first, "a"), press.entry(second, "b")])
+        forged = press.folder(manifest, {first: "a", second: "b"})
+        opened = trials("opened 2 files", OPEN_FROM, code=0)
+        yield Case(label, press.honest, forged, FILES, opened, opens_to={first: FILES["a"], second: FILES["b"]})
+
+
+@attack("manifest-bomb", "publisher", "sealed-directory 3")
+def manifest_bomb(house: House) -> Cases:
+    """Counts and lengths without end, and a manifest past its limit."""
+    press = Press(house)
+    start = cbor_head(5, 4) + b"".join(cbor(k) + cbor(v) for k, v in ((0, 1), (1, bytes(16)), (2, 1))) + cbor(3)
+    shape = NOT_A_MANIFEST + "not the CBOR of one"
+    for label, manifest in {
+        "65,536 files that do not follow": start + cbor_head(4, 65_536),
+        "file of 2^64-1 elements": start + cbor_head(4, 1) + cbor_head(4, 2**64 - 1),
+        "path of 2^64-1 bytes": start + cbor_head(4, 1) + cbor_head(4, 5) + cbor_head(3, 2**64 - 1),
+        "nested": start + b"\x81" * 1_000_000,
+        "nothing": b"",
+    }.items():
+        yield press.case(label, manifest, shape)
+    for count in (65_537, 2**64 - 1):
+        says = f"{count} files exceed the limit of 65536"
+        yield press.case(f"{count} files", start + cbor_head(4, count), says, code=2)
+    limit = 64 << 20
+    says = f"manifest.casemate: content length of {limit + 1} exceeds the limit of {limit}"
+    yield press.case("64 MiB and a byte", bytes(limit + 1), says, segment=1 << 24)
+
+
+@attack("manifest-form", "publisher", "sealed-directory 3, 5")
+def manifest_form(house: House) -> Cases:
+    """A manifest of another version, in another encoding, without files, or with roots of another length."""
+    press = Press(house)
+    files = [*press.entries.values()]
+    good = press.manifest(files)
+    shape, form = NOT_A_MANIFEST + "not the CBOR of one", NOT_A_MANIFEST + "not in deterministic encoding"
+    entry = press.entries["a"]
+    for label, manifest, says in (
+        ("version 2", press.manifest(files, k0=2), NOT_A_MANIFEST + "of a version not known here"),
+        ("revision 0", press.manifest(files, k2=0), NOT_A_MANIFEST + "revisions start at 1"),
+        ("negative revision", press.manifest(files, k2=Raw(b"\x20")), shape),
+        ("no files", press.manifest([]), NOT_A_MANIFEST + "it lists no file"),
+        ("id of 15 bytes", press.manifest(files, k1=bytes(15)), shape),
+        ("unknown key", press.manifest(files, k4=0), shape),
+        ("byte after", good + b"\0", form),
+        ("long number", press.manifest(files, k2=Raw(b"\x18\x01")), form),
+        ("indefinite list", press.manifest(Raw(b"\x9f" + b"".join(map(cbor, files)) + b"\xff")), shape),
+        ("root of 31 bytes", press.manifest([[*entry[:3], bytes(31), bytes(31)]]), NOT_A_MANIFEST + "a root or digest has another length"),
+        ("digest of another length", press.manifest([[*entry[:4], bytes(48)]]), NOT_A_MANIFEST + "a root or digest has another length"),
+    ):
+        yield press.case(label, manifest, says)
+    says = NOT_A_MANIFEST + "its content type is another one"
+    plain = press.folder(good)
+    (plain / "manifest.casemate").write_bytes(house.seal(good))
+    yield Case("another content type", press.honest, plain, FILES, trials(says, *READERS))
+
+
+@attack("manifest-entry", "publisher", "sealed-directory 5.5")
+def manifest_entry(house: House) -> Cases:
+    """A line of the manifest that is not about the file that is there."""
+    press = Press(house)
+    entry = press.entries["a"]
+    for what, at, value in (("length", 1, 6), ("length", 1, 2**64 - 1), ("artifact id", 2, bytes(16)), ("root", 3, bytes(32))):
+        files = [[*entry[:at], value, *entry[at + 1 :]], press.entries["b"]]
+        yield press.case(f"{what} {value!r:.12}", press.manifest(files), f"a is another version than the manifest says: its {what} differs")
+
+
+@attack("manifest-signer", "publisher", "sealed-directory 5.1")
+def manifest_signer(house: House) -> Cases:
+    """A good manifest by a publisher whom the victim does not trust, or by nobody."""
+    press = Press(house)
+    good = press.manifest([*press.entries.values()])
+    rival, expected = (house.sign[name].key_id.hex()[:16] for name in ("rival", "publisher"))
+    checkers = (OPEN_FROM, VERIFY)
+    unknown = trials(f"the artifact is signed by key {rival}, which is not known here", OPEN_FROM[:4], code=4)
+    named = trials(f"manifest.casemate: the artifact is signed by key {rival}, not by {expected}", *checkers)
+    yield Case("rival", press.honest, press.folder(good, signer="rival"), FILES, named + unknown)
+    unsigned = trials("manifest.casemate: the artifact is not signed", *checkers) + trials("the artifact is not signed", OPEN_FROM[:4])
+    yield Case("nobody", press.honest, press.folder(good, signer=None), FILES, unsigned)
