@@ -32,7 +32,10 @@ class Promise(StrEnum):
 
 @dataclass(frozen=True)
 class Trial:
-    """A command on `x.sealed`. Code 0 means that it goes on, and `says` is then part of what it says."""
+    """A command on `x.sealed`. Code 0 means that it goes on, and `says` is then part of what it says.
+
+    Of two damaged segments either may be seen first, so there are answers with ` | ` between them.
+    """
 
     command: tuple[str, ...]
     says: str
@@ -65,6 +68,7 @@ class Attack:
     attacker: str
     spec: str
     promise: Promise
+    gap: bool
     make: Callable[[House], Iterable[Case]]
 
     @property
@@ -81,12 +85,14 @@ class Attack:
 ATTACKS: dict[str, Attack] = {}
 
 
-def attack(name: str, attacker: str, spec: str, promise: Promise = Promise.REFUSED) -> Callable[[Callable[[House], Iterable[Case]]], Attack]:
-    """Registers the function below it."""
+def attack(
+    name: str, attacker: str, spec: str, promise: Promise = Promise.REFUSED, *, gap: bool = False
+) -> Callable[[Callable[[House], Iterable[Case]]], Attack]:
+    """Registers the function below it. A `gap` is an attack that is known to go through and should not."""
 
     def register(make: Callable[[House], Iterable[Case]]) -> Attack:
         assert name not in ATTACKS and make.__doc__
-        ATTACKS[name] = Attack(name, attacker, spec, promise, make)
+        ATTACKS[name] = Attack(name, attacker, spec, promise, gap, make)
         return ATTACKS[name]
 
     return register
@@ -111,11 +117,21 @@ class Report:
     """What became of one attack."""
 
     attack: Attack
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # with the answers to the attack
+    broken: list[str] = field(default_factory=list)  # with the attack itself: its twin is refused, or its check cannot fail
     cases: int = 0
     commands: int = 0
     seconds: float = 0
     answers: list[str] = field(default_factory=list)
+
+    @property
+    def word(self) -> str:
+        """What became of it, in a word or two."""
+        if self.broken:
+            return "BROKEN"
+        if self.attack.gap:
+            return "KNOWN GAP" if self.problems else "GAP CLOSED"
+        return "NOT REFUSED" if self.problems else str(self.attack.promise)
 
 
 @dataclass(frozen=True)
@@ -167,16 +183,18 @@ def faults(trial: Trial, run: Run, content: Content) -> list[str]:
     said = run.said
     found = []
     if said.code < 0 or "panicked" in said.err:
-        found.append(f"it crashed with {said.code}: {said.err}")
+        found.append(f"it crashed with {said.code}: {said.err!r}")
     if said.code != trial.code:
-        found.append(f"exit code {said.code} instead of {trial.code}: {said.err}")
+        found.append(f"exit code {said.code} instead of {trial.code}: {said.err!r}")
     if trial.code == 0:
         if trial.says not in said.out + said.err:
-            found.append(f"it does not say {trial.says!r}: {said.out}{said.err}")
+            found.append(f"it does not say {trial.says!r}: {said.out + said.err!r}")
         if "out" in trial.command and run.written != content:
             found.append("what it wrote is not what was sealed")
+        if "out" not in trial.command and run.changed:
+            found.append("it left or changed files")
         return found
-    if said.error != trial.says:
+    if said.error not in trial.says.split(" | "):
         found.append(f"it says {said.error!r} instead of {trial.says!r}")
     if run.changed:
         found.append("it left or changed files")
@@ -198,18 +216,19 @@ class Judge:
             for trial in case.trials:
                 report.commands += 1
                 run = perform(self.house, case.owner, trial.command, case.forged)
-                found = faults(trial, run, wanted(case)) + self.twin_faults(case, trial)
-                report.problems += [f"{case.label}: {' '.join(trial.command)}: {fault}" for fault in found]
-                report.answers.append(f"{case.label}: {run.said.error or trial.says}")
+                where = f"{case.label}: {' '.join(trial.command)}: "
+                report.problems += [where + fault for fault in faults(trial, run, wanted(case))]
+                report.broken += [where + fault for fault in self.twin_faults(case, trial)]
+                report.answers.append(f"{case.label}: {run.said.error or (trial.says if trial.code == 0 else 'no error')}")
         if not report.commands:
-            report.problems.append("it tried nothing")
+            report.broken.append("it tried nothing")
         report.seconds = time.monotonic() - started
         return report
 
     def twin_faults(self, case: Case, trial: Trial) -> list[str]:
         """What is wrong with the twin: it must open to its content, and the judge must see that as not the answer it wants."""
         twin = self.untouched(case.twin_owner or case.owner, case.honest, trial.command)
-        found = [f"the untouched victim is refused: {twin.said.err}"] if twin.said.code else []
+        found = [f"the untouched victim is refused: {twin.said.err!r}"] if twin.said.code else []
         if "out" in trial.command and twin.written != case.content:
             found.append("the untouched victim opens to something else")
         if not faults(trial, self.untouched(case.owner, case.honest, trial.command), wanted(case)):

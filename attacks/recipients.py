@@ -115,7 +115,7 @@ def two_keys_for_one_artifact(house: House) -> Cases:
 def removed_recipient(house: House) -> Cases:
     """A removed recipient opens what is stored now, mixes old parts into it, or searches it for the old tail."""
     before, after = without_bob(house)
-    old, new = parts(before)[2], parts(after)[2]
+    old = parts(before)[2]
     yield Case("as it is", before, after, CONTENT, trials(NO_KEY, OPEN, code=4), owner="bob")
     assert all(entry[4][:64] not in after.read_bytes() for entry in old[1] if entry[3] == house.kem["bob"].key_id)
     entries = house.write(rebuilt(after, k1=old[1]))

@@ -153,8 +153,7 @@ def recipient_forges_unchecked(house: House) -> Cases:
 def downgrade_signature_suite(house: House) -> Cases:
     """The tail names another suite: a weaker composite, one half alone, a classical one."""
     victim = house.sealed()
-    artifact, _, tail = parts(victim)
-    oid, key_id, whole = tail[4]
+    _, key_id, whole = parts(victim)[2][4]
     publisher = house.sign["publisher"]
     suite = publisher.suite
     assert isinstance(suite, Signature)

@@ -12,7 +12,7 @@ from sealed_writer import Raw, assemble, cbor, cbor_head
 from victim import CONTENT, House, parts, rebuilt
 
 # Whoever opens; the signature does not cover the private part and the recipients, so `verify` has nothing to say about them.
-OPENERS = (OPEN_FROM, OPEN_ANYONES, REWRAP)
+OPENERS = (OPEN_ANYONES, REWRAP)
 NOT_CBOR = "malformed artifact: {} is not the expected CBOR structure"
 NOT_DETERMINISTIC = "malformed artifact: {} is not in deterministic encoding"
 

@@ -1,0 +1,151 @@
+"""Hostile model files, sealed by anybody to the victim, who looks into them with `inspect --model`."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+from judge import MODEL, Case, Cases, Promise, attack, trials
+from victim import House
+
+TOUCH = b"cos\nsystem\n(S'touch ran'\ntR."
+
+
+def safetensors(json: bytes, data: bytes = b"") -> bytes:
+    """A header with its length, and data."""
+    return len(json).to_bytes(8, "little") + json + data
+
+
+def gguf(tensors: int, pairs: int, rest: bytes = b"") -> bytes:
+    """Version 3 with these counts."""
+    return b"GGUF" + struct.pack("<IQQ", 3, tensors, pairs) + rest
+
+
+def listed(*lists: tuple[int, int]) -> bytes:
+    """One pair whose value is a list, of a type and a count, in a list."""
+    return struct.pack("<Q", 1) + b"a" + struct.pack("<I", 9) + b"".join(struct.pack("<IQ", kind, count) for kind, count in lists)
+
+
+def zipped(name: str, content: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip with one entry."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+class Runs:
+    """Unpickling it runs a command that leaves a file."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.system, ("touch ran",)
+
+
+def tensor(name: str, start: int, end: int) -> str:
+    """A tensor of bytes."""
+    return f'"{name}":{{"dtype":"U8","shape":[{end - start}],"data_offsets":[{start},{end}]}}'
+
+
+def looked_at(house: House, good: bytes, cases: dict[str, tuple[bytes, str]]) -> Cases:
+    """Seals each with a small segment, and a good one of the format as the twin."""
+    honest = house.write(house.seal(good))
+    for label, (content, says) in cases.items():
+        yield Case(label, honest, house.write(house.seal(content)), good, trials(says, MODEL))
+
+
+@attack("safetensors-bomb", "anybody", "SECURITY: model header")
+def safetensors_bomb(house: House) -> Cases:
+    """A header made to exhaust or confuse: lengths, nesting, counts, overlaps."""
+    bad = "not well-formed safetensors: "
+    length, json = bad + "the header's length is impossible", bad + "the header is not its JSON"
+    shape, gap = bad + "a tensor's shape or offsets are impossible", bad + "tensors leave a gap or overlap"
+    end = bad + "the data end before or after the file does"
+    empty = ",".join(tensor(str(i), 0, 0) for i in range((1 << 20) + 1))
+    yield from looked_at(house, safetensors(f"{{{tensor('a', 0, 4)}}}".encode(), bytes(4)), {
+        "header of 2^63 bytes": ((2**63).to_bytes(8, "little") + b"{}", length),
+        "header of 2^64-1 bytes": ((2**64 - 1).to_bytes(8, "little") + b"{}", length),
+        "header past the end": ((1000).to_bytes(8, "little") + b"{}", length),
+        "nested objects": (safetensors(b'{"a":' * 200_000), json),
+        "nested lists": (safetensors(b'{"a":{"dtype":"F32","shape":' + b"[" * 200_000), json),
+        "a name twice": (safetensors(f"{{{tensor('a', 0, 4)},{tensor('a', 0, 4)}}}".encode(), bytes(4)), json),
+        "unknown field": (safetensors(b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"x":0}}'), json),
+        "overlap": (safetensors(f"{{{tensor('a', 0, 4)},{tensor('b', 2, 6)}}}".encode(), bytes(6)), gap),
+        "gap": (safetensors(f"{{{tensor('a', 2, 4)}}}".encode(), bytes(4)), gap),
+        "offset of 2^64-1": (safetensors(b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,18446744073709551615]}}', bytes(4)), end),
+        "offsets the wrong way round": (safetensors(b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[4,0]}}', bytes(4)), shape),
+        "65 dimensions": (safetensors(b'{"a":{"dtype":"U8","shape":[' + b"1," * 64 + b'1],"data_offsets":[0,1]}}', b"x"), shape),
+        "bytes after": (safetensors(b"{}", b"x"), end),
+        "2^20 + 1 tensors": (safetensors(f"{{{empty}}}".encode()), "the header has too many tensors, or too large ones"),
+    })  # fmt: skip
+
+
+@attack("gguf-bomb", "anybody", "SECURITY: model header")
+def gguf_bomb(house: House) -> Cases:
+    """Counts, texts and nested lists without end."""
+    many = "the header has too many {}, or too large ones"
+    cut = "not well-formed gguf: the header ends too early"
+    yield from looked_at(house, gguf(0, 0), {
+        "2^64-1 tensors": (gguf(2**64 - 1, 0), many.format("tensors or pairs")),
+        "2^64-1 pairs": (gguf(0, 2**64 - 1), many.format("tensors or pairs")),
+        "2^20 tensors that do not follow": (gguf(1 << 20, 0), cut),
+        "text of 2^64-1 bytes": (gguf(0, 1, struct.pack("<Q", 2**64 - 1)), many.format("texts")),
+        "list of 2^64-1 numbers": (gguf(0, 1, listed((4, 2**64 - 1))), cut),
+        "list of 2^64-1 lists": (gguf(0, 1, listed((9, 2**64 - 1), *[(0, 0)] * 1000)), cut),
+        "nested lists": (gguf(0, 1, listed(*[(9, 1)] * 100)), many.format("nested lists")),
+        "2^32-1 dimensions": (gguf(1, 0, struct.pack("<Q", 1) + b"a" + b"\xff" * 4), many.format("dimensions")),
+    })  # fmt: skip
+
+
+@attack("pickle-bomb", "anybody", "SECURITY: model header, pickle")
+def pickle_bomb(house: House) -> Cases:
+    """Pickles that would exhaust a scan, end early, or hide in a zip that loaders read differently."""
+    bad, many = "not well-formed pickle: ", "the header has too many {}, or too large ones"
+    zip_ = "not well-formed pytorch: the zip is not as `torch.save` writes it"
+    good, evil = zipped("a/data.pkl", b"\x80\x02N."), zipped("a/data.pkl", b"\x80\x02" + TOUCH)
+    yield from looked_at(house, pickle.dumps([1]), {
+        "2^22 operations": (b"\x80\x04" + b"N0" * (1 << 21) + b"N.", many.format("operations")),
+        "2^20 + 1 memorised values": (b"\x80\x04N" + b"\x94" * ((1 << 20) + 1) + b".", many.format("memorised values")),
+        "text of 2^64-1 bytes": (b"\x80\x04\x8d" + b"\xff" * 8 + b".", bad + "it ends too early"),
+        "cut after the call": (b"\x80\x02" + TOUCH[:-1], bad + "it ends too early"),
+        "unknown operation after the call": (b"\x80\x02" + TOUCH[:-1] + b"\xff", bad + "an operation that is not known"),
+        "deflated": (zipped("a/data.pkl", b"\x80\x02N." + bytes(1 << 20), zipfile.ZIP_DEFLATED), zip_),
+        "two zips": (good + evil, zip_),
+        "a zip within the other's data": (good[:-22] + evil, zip_),
+    })  # fmt: skip
+
+
+@attack("pickle-named", "anybody", "SECURITY: model header, pickle", Promise.CONTAINED)
+def pickle_named(house: House) -> Cases:
+    """A pickle that runs a command: it is named, however it is written, and it does not run."""
+    good = pickle.dumps([1])
+    honest = house.write(house.seal(good))
+    for label, content in {
+        "protocol 0": pickle.dumps(Runs(), 0),
+        "protocol 2": pickle.dumps(Runs(), 2),
+        "protocol 5": pickle.dumps(Runs(), 5),
+        "a second one": pickle.dumps(1, 2) + b"\x80\x02" + TOUCH,
+        "a name by number": b"\x80\x02\x82\x01)R.",
+        "a name that is made": b"\x80\x04\x8c\x02os\x8c\x06system0\x8c\x06system\x93)R.",
+        "a name from the memo": b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94NNh\0h\x01\x93)R.",
+        "in a zip": zipped("a/data.pkl", b"\x80\x02" + TOUCH),
+        "beside the expected name": zipped("a/constants.pkl", b"\x80\x02" + TOUCH),
+        "after a polite beginning": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + TOUCH,
+    }.items():
+        says = trials("runs code of its own if it is loaded without weights_only", MODEL, code=0)
+        yield Case(label, honest, house.write(house.seal(content)), good, says)
+
+
+@attack("model-names", "anybody", "SECURITY: model header", Promise.CONTAINED)
+def model_names(house: House) -> Cases:
+    """Names that would write to the terminal of whoever looks: they are shown escaped."""
+    good = safetensors(f"{{{tensor('a', 0, 4)}}}".encode(), bytes(4))
+    honest = house.write(house.seal(good))
+    hostile = safetensors(("{" + tensor("\\u001b[2J", 0, 4) + "}").encode(), bytes(4))
+    yield Case("tensor", honest, house.write(house.seal(hostile)), good, trials("\\u{1b}[2J  U8", MODEL, code=0))
+    value = safetensors(b'{"__metadata__":{"a":"\\u001b]0;x\\u0007"}}')
+    yield Case("metadata", honest, house.write(house.seal(value)), good, trials("a = \\u{1b}]0;x\\u{7}", MODEL, code=0))
