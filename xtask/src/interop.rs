@@ -34,6 +34,7 @@ pub(crate) fn run() -> Outcome {
                     "no:cacheprovider",
                     "--ignore=interop/page",
                     "interop",
+                    "attacks",
                 ],
             );
             tests

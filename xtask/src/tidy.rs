@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use crate::step::{Outcome, command, root};
 
 /// Files and folders that a newcomer needs at the root.
-const ROOT: [&str; 26] = [
+const ROOT: [&str; 27] = [
     ".cargo",
     ".ci",
     ".config",
@@ -21,6 +21,7 @@ const ROOT: [&str; 26] = [
     "README.md",
     "SECURITY.md",
     "assets",
+    "attacks",
     "bindings",
     "clippy.toml",
     "crates",
