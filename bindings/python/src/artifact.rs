@@ -1,12 +1,9 @@
 //! Reading artifacts.
 
-use std::sync::Mutex;
-
 use casemate_crypto::policy::Policy;
 use casemate_seal::Origin;
 use numpy::{PyReadwriteArray1, PyUntypedArrayMethods as _};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
-use zeroize::Zeroizing;
 
 use crate::{
     error::{CasemateError, NotARecipientError, from_open, from_policy},
@@ -16,7 +13,7 @@ use crate::{
 
 /// An artifact that was read but not opened: what anyone can see of it.
 #[pyclass(frozen, module = "casemate")]
-pub(crate) struct Artifact(casemate_seal::Artifact<Source>);
+pub(crate) struct Artifact(casemate_seal::Artifact<casemate_seal::Source>);
 
 #[pymethods]
 impl Artifact {
@@ -24,7 +21,7 @@ impl Artifact {
     #[staticmethod]
     fn read(source: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = source.py();
-        let source = Source::of(source)?;
+        let source: casemate_seal::Source = Box::new(Source::of(source)?);
         let artifact = py.detach(|| casemate_seal::Artifact::read(source));
         artifact.map(Self).map_err(from_open)
     }
@@ -90,7 +87,7 @@ impl Artifact {
         crate::keys::check(&policy, &[key.public_key()], signer)?;
         let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
         let opened = py.detach(|| self.0.open(key, origin)).map_err(from_open)?;
-        Ok(Opened::new(Content::Source(opened), signer.is_some()))
+        Ok(Opened::new(opened, signer.is_some()))
     }
 }
 
@@ -116,71 +113,22 @@ fn choose<'k, R: casemate_seal::ReadAt>(
     )))
 }
 
-/// Content of a file of our own or of a directory's.
-pub(crate) enum Content {
-    Source(casemate_seal::Opened<Source>),
-    File(casemate_seal::Opened<std::fs::File>),
-}
-
-macro_rules! content {
-    ($self:expr, $opened:ident => $value:expr) => {
-        match $self {
-            Content::Source($opened) => $value,
-            Content::File($opened) => $value,
-        }
-    };
-}
-
 /// An opened artifact. Reads decrypt only the segments that they need; many threads may read at once.
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct Opened {
-    content: Content,
+    content: casemate_seal::Opened<casemate_seal::Source>,
     origin_checked: bool,
-    /// The segment that the last short read used, because the next one often wants it as well.
-    recent: Mutex<Option<(u64, Zeroizing<Vec<u8>>)>>,
 }
 
 impl Opened {
-    pub(crate) fn new(content: Content, origin_checked: bool) -> Self {
+    pub(crate) const fn new(
+        content: casemate_seal::Opened<casemate_seal::Source>,
+        origin_checked: bool,
+    ) -> Self {
         Self {
             content,
             origin_checked,
-            recent: Mutex::new(None),
         }
-    }
-
-    fn len(&self) -> u64 {
-        content!(&self.content, opened => opened.content_len())
-    }
-
-    fn fill(&self, out: &mut [u8], offset: u64) -> Result<(), casemate_seal::OpenError> {
-        content!(&self.content, opened => {
-            let segment = opened.segment_at(offset);
-            let last = offset.saturating_add(out.len() as u64).saturating_sub(1);
-            let within = segment == opened.segment_at(last) && last < opened.content_len();
-            if out.is_empty() || !within {
-                return opened.read_at(out, offset);
-            }
-            let start = segment.saturating_mul(opened.segment_bytes());
-            let skip = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
-            if let Ok(recent) = self.recent.lock()
-                && let Some((index, content)) = &*recent
-                && *index == segment
-                && let Some(found) = content.get(skip..).and_then(|rest| rest.get(..out.len()))
-            {
-                out.copy_from_slice(found);
-                return Ok(());
-            }
-            let content = opened.read_segment(segment)?;
-            match content.get(skip..).and_then(|rest| rest.get(..out.len())) {
-                Some(found) => out.copy_from_slice(found),
-                None => return opened.read_at(out, offset),
-            }
-            if let Ok(mut recent) = self.recent.lock() {
-                *recent = Some((segment, content));
-            }
-            Ok(())
-        })
     }
 }
 
@@ -189,13 +137,13 @@ impl Opened {
     /// Length of the content, in bytes.
     #[getter]
     fn size(&self) -> u64 {
-        self.len()
+        self.content.content_len()
     }
 
     /// The artifact's id: 32 hex digits.
     #[getter]
     fn id(&self) -> String {
-        content!(&self.content, opened => opened.artifact().header().id().to_string())
+        self.content.artifact().header().id().to_string()
     }
 
     /// Whether the publisher's signature was verified.
@@ -207,13 +155,13 @@ impl Opened {
     /// Name of the file that was sealed; never use it as a path.
     #[getter]
     fn name(&self) -> String {
-        content!(&self.content, opened => opened.private().name.clone())
+        self.content.private().name.clone()
     }
 
     /// What the sealer wrote beside the content.
     #[getter]
     fn metadata(&self) -> std::collections::BTreeMap<String, String> {
-        content!(&self.content, opened => opened.private().metadata.clone())
+        self.content.private().metadata.clone()
     }
 
     /// Read up to `length` bytes from `offset`; fewer only at the end.
@@ -223,10 +171,11 @@ impl Opened {
         offset: u64,
         length: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let rest = self.len().saturating_sub(offset);
+        let rest = self.content.content_len().saturating_sub(offset);
         let length = usize::try_from(rest).unwrap_or(usize::MAX).min(length);
         PyBytes::new_with(py, length, |out| {
-            py.detach(|| self.fill(out, offset)).map_err(from_open)
+            py.detach(|| self.content.read_at(out, offset))
+                .map_err(from_open)
         })
     }
 
@@ -240,16 +189,17 @@ impl Opened {
         if !out.is_c_contiguous() {
             return Err(PyValueError::new_err("the array is not contiguous"));
         }
-        if offset.saturating_add(out.len() as u64) > self.len() {
+        if offset.saturating_add(out.len() as u64) > self.content.content_len() {
             return Err(PyValueError::new_err("the array reaches past the end"));
         }
         let slice = out
             .as_slice_mut()
             .map_err(|_| CasemateError::new_err("the array cannot be written"))?;
-        py.detach(|| self.fill(slice, offset)).map_err(from_open)
+        py.detach(|| self.content.read_at(slice, offset))
+            .map_err(from_open)
     }
 
     fn __repr__(&self) -> String {
-        format!("<Opened {} bytes>", self.len())
+        format!("<Opened {} bytes>", self.content.content_len())
     }
 }

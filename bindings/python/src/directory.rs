@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use casemate_crypto::{kem::KemPrivateKey, policy::Policy};
 use casemate_seal::{
     Origin,
-    directory::{SealedDirectory, read_manifest},
+    directory::{LocalFolder, SealedDirectory, read_manifest},
     file::Existing,
 };
 use pyo3::{exceptions::PyKeyError, prelude::*};
 
 use crate::{
-    artifact::{Content, Opened},
+    artifact::Opened,
     error::{from_directory, from_policy},
     keys::{PrivateKey, PublicKey},
 };
@@ -29,7 +29,7 @@ impl Directory {
     /// Who can open the manifest of `root`, and who signed it, not verified.
     #[staticmethod]
     fn recipients(root: PathBuf) -> PyResult<(Vec<String>, Option<String>)> {
-        let artifact = read_manifest(&root).map_err(from_directory)?;
+        let artifact = read_manifest(&LocalFolder::new(&root)).map_err(from_directory)?;
         let recipients = artifact.recipients().iter().map(|r| r.key.to_hex());
         let signer = artifact.signature().map(|record| record.key.to_hex());
         Ok((recipients.collect(), signer))
@@ -58,8 +58,13 @@ impl Directory {
         }
         let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
         let directory = py.detach(|| {
-            let artifact = read_manifest(&root)?;
-            let directory = SealedDirectory::open(&root, artifact, &openers, origin)?;
+            let artifact = read_manifest(&LocalFolder::new(&root))?;
+            let directory = SealedDirectory::open(
+                Box::new(LocalFolder::new(&root)),
+                artifact,
+                &openers,
+                origin,
+            )?;
             directory.require_revision(min_revision)?;
             Ok(directory)
         });
@@ -99,7 +104,7 @@ impl Directory {
         let entry = entry.ok_or_else(|| PyKeyError::new_err(path.to_owned()))?;
         let opened = py.detach(|| self.sealed.open_file(entry, &openers(&self.keys)));
         let opened = opened.map_err(from_directory)?;
-        Ok(Opened::new(Content::File(opened), self.origin_checked))
+        Ok(Opened::new(opened, self.origin_checked))
     }
 
     /// Write every file in the clear below `destination`, which appears whole or not at all.

@@ -10,6 +10,7 @@
 //! | change recipients | [`rewrap_directory`] |
 
 mod error;
+mod folder;
 mod manifest;
 mod open;
 mod path;
@@ -19,11 +20,12 @@ mod stage;
 mod tree;
 
 pub use error::DirectoryError;
+pub use folder::{Expected, LocalFolder, SealTarget, SealedFolder};
 pub use manifest::{DirectoryId, FileEntry, Manifest};
 pub use open::{SealedDirectory, is_sealed_directory, read_manifest};
 pub use path::RelativePath;
 pub use rewrap::{RewrappedDirectory, rewrap_directory, unfinished_rewrap};
-pub use seal::{DirectoryOptions, SealedFiles, Since, seal_directory};
+pub use seal::{DirectoryOptions, SealedFiles, Since, seal_directory, seal_directory_to};
 pub use stage::StagedDirectory;
 pub use tree::{Links, SourceFile, list_source};
 

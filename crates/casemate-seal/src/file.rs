@@ -12,6 +12,8 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
+use crate::WriteAt;
+
 /// Who may read a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -142,6 +144,12 @@ impl AtomicFile {
     }
 }
 
+impl WriteAt for AtomicFile {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        WriteAt::write_all_at(&self.file, bytes, offset)
+    }
+}
+
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         self.discard_temporary();
@@ -155,7 +163,7 @@ impl Drop for AtomicFile {
 /// As [`AtomicFile::create`] and [`AtomicFile::commit`].
 pub fn write(path: &Path, bytes: &[u8], access: Access, existing: Existing) -> io::Result<()> {
     let file = AtomicFile::create(path, access, existing)?;
-    crate::WriteAt::write_all_at(file.file(), bytes, 0)?;
+    file.write_all_at(bytes, 0)?;
     file.commit(existing)
 }
 

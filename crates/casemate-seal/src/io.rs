@@ -1,6 +1,6 @@
 //! Reading and writing at an offset.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Mutex};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Mutex};
 
 /// A source of bytes that can be read at any offset, from several threads at once.
 pub trait ReadAt: Send + Sync {
@@ -17,7 +17,13 @@ pub trait ReadAt: Send + Sync {
     ///
     /// The source's own error.
     fn byte_len(&self) -> io::Result<u64>;
+
+    /// Says that all of `range` will soon be read, roughly from its start to its end, each byte once. Sources that are far away fetch ahead.
+    fn will_read(&self, _range: Range<u64>) {}
 }
+
+/// A source whose kind is not known beforehand: a file, or an object of a store.
+pub type Source = Box<dyn ReadAt>;
 
 /// A sink of bytes that can be written at any offset, from several threads at once.
 pub trait WriteAt: Sync {
@@ -125,5 +131,23 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
 
     fn byte_len(&self) -> io::Result<u64> {
         (**self).byte_len()
+    }
+
+    fn will_read(&self, range: Range<u64>) {
+        (**self).will_read(range);
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_exact_at(out, offset)
+    }
+
+    fn byte_len(&self) -> io::Result<u64> {
+        (**self).byte_len()
+    }
+
+    fn will_read(&self, range: Range<u64>) {
+        (**self).will_read(range);
     }
 }

@@ -33,11 +33,11 @@ mod writer;
 pub use digest::content_digest;
 pub use error::{Malformed, OpenError, RewrapError, SealError};
 pub use hash::HashAlgorithm;
-pub use io::{Durable, ReadAt, WriteAt};
+pub use io::{Durable, ReadAt, Source, WriteAt};
 pub use layout::SegmentSize;
 pub use opened::Opened;
 pub use reader::{Artifact, Origin};
-pub use rewrap::{Rewrapped, change_recipients, rewrap};
+pub use rewrap::{NewTail, Rewrapped, change_recipients, new_tail, rewrap};
 pub use wire::{ArtifactId, Header, Private, RecipientRecord, SignatureRecord};
 pub use writer::{SealOptions, Sealed, seal};
 

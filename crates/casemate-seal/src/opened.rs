@@ -3,7 +3,7 @@
 use std::{fmt, io, sync::Mutex};
 
 use casemate_crypto::Secret;
-use fast_floe::low_level::{DecryptionState, SharedDecryptionContext};
+use fast_floe::low_level::{DecryptionState, SEGMENT_PAYLOAD_OFFSET, SharedDecryptionContext};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -19,6 +19,15 @@ pub struct Opened<R> {
     pub(crate) artifact_key: Secret<32>,
     pub(crate) context: SharedDecryptionContext,
     pub(crate) private: Private,
+    pub(crate) recent: Mutex<Recent>,
+}
+
+/// The segment that the last short read used: the next one often wants it as well, and it is decrypted whole or not at all.
+#[derive(Default)]
+pub(crate) struct Recent {
+    segment: Option<u64>,
+    /// As [`DecryptionState`] leaves it: the content behind the segment's header.
+    buffer: Zeroizing<Vec<u8>>,
 }
 
 impl<R: ReadAt> Opened<R> {
@@ -48,6 +57,7 @@ impl<R: ReadAt> Opened<R> {
         job: impl Fn(u64, &[u8]) -> Result<(), OpenError> + Sync,
     ) -> Result<(), OpenError> {
         let layout = &self.artifact.header().layout;
+        self.artifact.will_read_body();
         parallel::for_each(
             layout.segments(),
             || (self.context.fork(), Zeroizing::new(Vec::new())),
@@ -129,6 +139,9 @@ impl<R: ReadAt> Opened<R> {
                 limit,
             });
         }
+        if self.read_recent(out, offset)? {
+            return Ok(());
+        }
         let pieces = self.pieces(out, offset)?;
         parallel::for_each(
             pieces.len() as u64,
@@ -146,6 +159,41 @@ impl<R: ReadAt> Opened<R> {
                 Ok(())
             },
         )
+    }
+
+    /// Reads a short range inside one segment, which stays decrypted until another is needed. `false` if the range is none, or another thread is at it.
+    fn read_recent(&self, out: &mut [u8], offset: u64) -> Result<bool, OpenError> {
+        let segment = self.segment_at(offset);
+        let last = offset.saturating_add(out.len() as u64).saturating_sub(1);
+        let short = (out.len() as u64).saturating_mul(2) <= self.segment_bytes();
+        if out.is_empty() || !short || self.segment_at(last) != segment {
+            return Ok(false);
+        }
+        let Ok(mut recent) = self.recent.try_lock() else {
+            return Ok(false);
+        };
+        let Recent {
+            segment: at,
+            buffer,
+        } = &mut *recent;
+        if *at != Some(segment) {
+            *at = None;
+            // All that it will ever need: growing later would leave content behind where it was.
+            let whole = self.artifact.header().segment_size().encrypted();
+            let missing = (whole as usize).saturating_sub(buffer.len());
+            buffer.reserve_exact(missing);
+            self.decrypt_segment(&mut self.context.fork(), buffer, segment)?;
+            *at = Some(segment);
+        }
+        let layout = &self.artifact.header().layout;
+        let skip = offset.saturating_sub(layout.content_offset(segment));
+        let skip = usize::try_from(skip).map_err(|_| OpenError::Rejected)?;
+        let found = buffer
+            .get(SEGMENT_PAYLOAD_OFFSET..)
+            .and_then(|content| content.get(skip..))
+            .and_then(|rest| rest.get(..out.len()));
+        out.copy_from_slice(found.ok_or(OpenError::Rejected)?);
+        Ok(true)
     }
 
     /// Decrypts one segment whole; `index` counts from 0.

@@ -1,6 +1,9 @@
 //! Reading, verifying and opening.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use casemate_crypto::{
     Purpose, Secret, hpke::HpkeSuite, kem::KemPrivateKey, signature::VerifyingKey,
@@ -154,6 +157,7 @@ impl<R: ReadAt> Artifact<R> {
     ///
     /// [`OpenError::SegmentHash`] with the first damaged segment that was seen.
     pub fn verify_segments(&self, progress: Progress<'_>) -> Result<(), OpenError> {
+        self.will_read_body();
         parallel::for_each(self.0.header.segments(), Vec::new, |buffer, index| {
             let content_len = self.load_segment(index, buffer)?;
             progress(content_len);
@@ -181,6 +185,7 @@ impl<R: ReadAt> Artifact<R> {
             artifact_key,
             context,
             private,
+            recent: Mutex::default(),
         })
     }
 
@@ -193,6 +198,7 @@ impl<R: ReadAt> Artifact<R> {
             artifact_key,
             context,
             private: crate::Private::default(),
+            recent: Mutex::default(),
         })
     }
 
@@ -239,6 +245,13 @@ impl<R: ReadAt> Artifact<R> {
             return Err(damaged);
         }
         Ok(segment.plaintext_length() as u64)
+    }
+
+    /// Tells the source that the whole body will be read.
+    pub(crate) fn will_read_body(&self) {
+        let layout = &self.0.header.layout;
+        let body = layout.body_offset(0)..layout.body_len();
+        self.0.source.will_read(body);
     }
 
     pub(crate) fn tail(&self) -> &Tail {

@@ -6,7 +6,7 @@
 use casemate_crypto::kem::{KemPrivateKey, KemPublicKey};
 
 use crate::{
-    Artifact, Durable, Origin,
+    Artifact, Durable, Origin, ReadAt,
     error::{RewrapError, SealError},
     limits::FOOTER_BYTES,
     wire::{RecipientRecord, Tail},
@@ -57,6 +57,51 @@ pub fn change_recipients<F: Durable>(
     added: &[&KemPublicKey],
 ) -> Result<Rewrapped, RewrapError> {
     let artifact = Artifact::read(file)?;
+    let new = new_tail(&artifact, key, origin, keep, added)?;
+    let artifact_len = replace_tail(file, &new.tail, new.body_len)?;
+    Ok(Rewrapped {
+        before: new.before,
+        after: new.after,
+        leftover_removed: artifact.leftover_len(),
+        artifact_len,
+    })
+}
+
+/// The end of an artifact with other recipients, for places where it cannot be changed in place.
+#[derive(Debug)]
+pub struct NewTail {
+    tail: Vec<u8>,
+    /// Bytes of the body, which the tail follows.
+    pub body_len: u64,
+    /// Recipients before.
+    pub before: usize,
+    /// Recipients now.
+    pub after: usize,
+}
+
+impl NewTail {
+    /// Tail and footer.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::TooLong`].
+    pub fn encode(&self) -> Result<Vec<u8>, SealError> {
+        writer::with_footer(&self.tail, self.body_len)
+    }
+}
+
+/// Makes the tail that [`change_recipients`] would write.
+///
+/// # Errors
+///
+/// As [`change_recipients`].
+pub fn new_tail<R: ReadAt>(
+    artifact: &Artifact<R>,
+    key: &KemPrivateKey,
+    origin: Origin<'_>,
+    keep: &dyn Fn(&RecipientRecord) -> bool,
+    added: &[&KemPublicKey],
+) -> Result<NewTail, RewrapError> {
     let opened = artifact.open(key, origin)?;
     let (header, old) = (artifact.header(), artifact.tail());
     let kept = old.recipients.iter().filter(|record| keep(record));
@@ -75,14 +120,12 @@ pub fn change_recipients<F: Durable>(
         private,
         hashes: old.hashes.clone(),
         signature: old.signature.clone(),
-    }
-    .encode();
-    let artifact_len = replace_tail(file, &tail, header.body_len())?;
-    Ok(Rewrapped {
+    };
+    Ok(NewTail {
+        tail: tail.encode(),
+        body_len: header.body_len(),
         before: old.recipients.len(),
         after,
-        leftover_removed: artifact.leftover_len(),
-        artifact_len,
     })
 }
 

@@ -247,13 +247,18 @@ pub(crate) fn wrap(
     Ok((records, sealed))
 }
 
-/// Writes tail and footer at `offset` and returns where the artifact ends.
-pub(crate) fn write_tail(sink: &impl WriteAt, tail: &[u8], offset: u64) -> Result<u64, SealError> {
+/// Tail and footer as they stand at `offset`.
+pub(crate) fn with_footer(tail: &[u8], offset: u64) -> Result<Vec<u8>, SealError> {
     let too_long = SealError::TooLong {
         bytes: tail.len() as u64,
     };
     let footer = footer::encode(offset, tail).ok_or(too_long)?;
-    let whole = [tail, &footer].concat();
+    Ok([tail, &footer].concat())
+}
+
+/// Writes tail and footer at `offset` and returns where the artifact ends.
+pub(crate) fn write_tail(sink: &impl WriteAt, tail: &[u8], offset: u64) -> Result<u64, SealError> {
+    let whole = with_footer(tail, offset)?;
     sink.write_all_at(&whole, offset)
         .map_err(SealError::io("writing the tail"))?;
     Ok(offset.saturating_add(whole.len() as u64))

@@ -53,6 +53,9 @@ pub enum DirectoryError {
         /// What differs.
         what: &'static str,
     },
+    /// Only a folder of this machine can be changed in place, or taken over from.
+    #[error("the sealed folder is not on this machine")]
+    NotLocal,
     /// A folder that is in the way and holds other things.
     #[error("{0} is not what would be replaced")]
     NotReplaced(PathBuf),

@@ -1,14 +1,15 @@
 //! Opening (`spec/sealed-directory.md`, section 5).
 
-use std::{fs::File, path::Path, path::PathBuf};
+use std::path::{Path, PathBuf};
 
 use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey};
 
 use super::{
-    DirectoryError, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, stage::StagedDirectory, tree,
+    DirectoryError, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, SealedFolder,
+    stage::StagedDirectory, tree,
 };
 use crate::{
-    Artifact, OpenError, Opened, Origin, Progress, ReadAt, file,
+    Artifact, OpenError, Opened, Origin, Progress, ReadAt, Source,
     file::{Access, AtomicFile, Existing},
     limits::MANIFEST_BYTES_MAX,
 };
@@ -18,25 +19,30 @@ pub fn is_sealed_directory(root: &Path) -> bool {
     root.join(MANIFEST_NAME).is_file()
 }
 
-/// Reads the manifest's artifact, which says who signed it and who can open it. Rewraps are kept out while it is held.
+/// Reads the manifest's artifact, which says who signed it and who can open it. In a local folder rewraps are kept out while it is held.
 ///
 /// # Errors
 ///
 /// [`DirectoryError::Open`], naming the manifest.
-pub fn read_manifest(root: &Path) -> Result<Artifact<File>, DirectoryError> {
-    read(&root.join(MANIFEST_NAME), MANIFEST_NAME)
+pub fn read_manifest(folder: &dyn SealedFolder) -> Result<Artifact<Source>, DirectoryError> {
+    read(folder, Path::new(MANIFEST_NAME), MANIFEST_NAME)
 }
 
-pub(crate) fn read(location: &Path, path: &str) -> Result<Artifact<File>, DirectoryError> {
-    let file = file::open_shared_regular(location).map_err(DirectoryError::io("open", location))?;
-    Artifact::read(file).map_err(DirectoryError::open(path))
+pub(crate) fn read(
+    folder: &dyn SealedFolder,
+    place: &Path,
+    path: &str,
+) -> Result<Artifact<Source>, DirectoryError> {
+    let source = folder.open(place);
+    let source = source.map_err(DirectoryError::io("open", folder.shown(place)))?;
+    Artifact::read(source).map_err(DirectoryError::open(path))
 }
 
 /// A directory whose manifest is verified and whose listing is complete.
 pub struct SealedDirectory {
-    root: PathBuf,
+    folder: Box<dyn SealedFolder>,
     manifest: Manifest,
-    artifact: Artifact<File>,
+    artifact: Artifact<Source>,
 }
 
 impl SealedDirectory {
@@ -46,8 +52,8 @@ impl SealedDirectory {
     ///
     /// [`DirectoryError`]; for the manifest's artifact as [`Artifact::open`] under [`DirectoryError::Open`].
     pub fn open(
-        root: &Path,
-        artifact: Artifact<File>,
+        folder: Box<dyn SealedFolder>,
+        artifact: Artifact<Source>,
         keys: &[&KemPrivateKey],
         origin: Origin<'_>,
     ) -> Result<Self, DirectoryError> {
@@ -62,20 +68,23 @@ impl SealedDirectory {
             .read_all(MANIFEST_BYTES_MAX as u64, &|_| ())
             .map_err(failed())?;
         let manifest = Manifest::decode(&content)?;
-        tree::check_sealed(root, &manifest)?;
+        folder.check(&manifest)?;
         Ok(Self {
-            root: root.to_owned(),
+            folder,
             manifest,
             artifact,
         })
     }
 
-    /// Its place, its manifest, and root and recipients of the manifest's artifact.
-    pub(crate) fn into_parts(self) -> (PathBuf, Manifest, Vec<u8>, Vec<KeyId>) {
+    /// Its place, which must be a local one, its manifest, and root and recipients of the manifest's artifact.
+    pub(crate) fn into_parts(
+        self,
+    ) -> Result<(PathBuf, Manifest, Vec<u8>, Vec<KeyId>), DirectoryError> {
+        let root = self.folder.local().ok_or(DirectoryError::NotLocal)?;
         let manifest_root = self.artifact.root().to_vec();
         let recipients = self.artifact.recipients().iter().map(|r| r.key);
         let recipients = recipients.collect();
-        (self.root, self.manifest, manifest_root, recipients)
+        Ok((root.to_owned(), self.manifest, manifest_root, recipients))
     }
 
     /// What the directory holds.
@@ -84,7 +93,7 @@ impl SealedDirectory {
     }
 
     /// The manifest's artifact.
-    pub const fn artifact(&self) -> &Artifact<File> {
+    pub const fn artifact(&self) -> &Artifact<Source> {
         &self.artifact
     }
 
@@ -101,9 +110,9 @@ impl SealedDirectory {
         Err(DirectoryError::Revision { found, minimum })
     }
 
-    /// Where the artifact of `entry` is.
-    pub fn location(&self, entry: &FileEntry) -> PathBuf {
-        self.root.join(entry.path.sealed())
+    /// Where the artifact of `entry` is on this machine, if the folder is a local one.
+    pub fn location(&self, entry: &FileEntry) -> Option<PathBuf> {
+        Some(self.folder.local()?.join(entry.path.sealed()))
     }
 
     /// Reads the artifact of `entry` and checks that it is the version that the manifest says.
@@ -111,9 +120,9 @@ impl SealedDirectory {
     /// # Errors
     ///
     /// [`DirectoryError::OtherVersion`], [`DirectoryError::Io`] or [`DirectoryError::Open`].
-    pub fn read(&self, entry: &FileEntry) -> Result<Artifact<File>, DirectoryError> {
+    pub fn read(&self, entry: &FileEntry) -> Result<Artifact<Source>, DirectoryError> {
         let path = entry.path.as_str();
-        let artifact = read(&self.location(entry), path)?;
+        let artifact = read(&*self.folder, &entry.path.sealed(), path)?;
         check_version(entry, &artifact)?;
         Ok(artifact)
     }
@@ -127,7 +136,7 @@ impl SealedDirectory {
         &self,
         entry: &FileEntry,
         keys: &[&KemPrivateKey],
-    ) -> Result<Opened<File>, DirectoryError> {
+    ) -> Result<Opened<Source>, DirectoryError> {
         let failed = || DirectoryError::open(entry.path.as_str());
         let artifact = self.read(entry)?;
         let key = key_for(&artifact, keys).map_err(failed())?;
@@ -197,7 +206,7 @@ impl SealedDirectory {
 impl std::fmt::Debug for SealedDirectory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SealedDirectory")
-            .field("root", &self.root)
+            .field("folder", &self.folder.shown(Path::new("")))
             .finish_non_exhaustive()
     }
 }

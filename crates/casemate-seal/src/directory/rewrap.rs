@@ -12,7 +12,9 @@ use casemate_crypto::{
     kem::{KemPrivateKey, KemPublicKey},
 };
 
-use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, SealedDirectory, open};
+use super::{
+    DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, Manifest, SealedDirectory, open,
+};
 use crate::{
     Artifact, Origin, RecipientRecord, change_recipients,
     file::{self, Access, Existing},
@@ -53,7 +55,7 @@ pub fn rewrap_directory(
         wanted.push(id);
     }
     // Gives up the manifest's lock, which would keep the rewrap out.
-    let (root, manifest, manifest_root, before) = directory.into_parts();
+    let (root, manifest, manifest_root, before) = directory.into_parts()?;
     let journal = root.join(JOURNAL_NAME);
     let failed = || DirectoryError::io("write", &journal);
     let folder = File::open(&root).map_err(failed())?;
@@ -102,7 +104,8 @@ fn check_before(
     before: &[KeyId],
     change: &Change<'_>,
 ) -> Result<(), DirectoryError> {
-    let now = open::read_manifest(root)?;
+    let folder = LocalFolder::new(root);
+    let now = open::read_manifest(&folder)?;
     if !has_exactly(now.recipients(), before) {
         return Err(DirectoryError::Concurrent);
     }
@@ -113,7 +116,7 @@ fn check_before(
         .collect();
     for entry in &manifest.files {
         let path = entry.path.as_str();
-        let artifact = open::read(&root.join(entry.path.sealed()), path)?;
+        let artifact = open::read(&folder, &entry.path.sealed(), path)?;
         let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
         let mut wanted = change.wanted.iter();
         if let Some(key) = wanted.find(|id| !present.contains(id) && !added.contains(id)) {

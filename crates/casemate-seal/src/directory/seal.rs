@@ -13,11 +13,12 @@ use casemate_crypto::{
 
 use super::{
     DirectoryError, DirectoryId, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, RelativePath,
-    SealedDirectory, SourceFile, is_sealed_directory, open, rewrap, stage::StagedDirectory,
+    SealTarget, SealedDirectory, SourceFile, is_sealed_directory, open, rewrap,
+    stage::StagedDirectory,
 };
 use crate::{
     HashAlgorithm, Origin, Private, Progress, SealOptions, Sealed, SegmentSize, content_digest,
-    file::{self, Access, AtomicFile, Existing},
+    file::{self, Access, Existing},
     limits::MANIFEST_BYTES_MAX,
     seal,
 };
@@ -78,16 +79,31 @@ pub fn seal_directory(
         return Err(DirectoryError::NotReplaced(destination.to_owned()));
     }
     let stage = StagedDirectory::create(destination, Access::Umask, existing).map_err(failed())?;
+    let sealed = seal_directory_to(files, &stage, options, progress)?;
+    stage.commit(existing).map_err(failed())?;
+    Ok(sealed)
+}
+
+/// Seals `files` to any target; the manifest comes last, so that nothing can be opened before all of it is there.
+///
+/// # Errors
+///
+/// [`DirectoryError`]; [`DirectoryError::NotLocal`] if an earlier version is given and either of the two is not on this machine.
+pub fn seal_directory_to<T: SealTarget>(
+    files: &[SourceFile],
+    target: &T,
+    options: &DirectoryOptions<'_>,
+    progress: Progress<'_>,
+) -> Result<SealedFiles, DirectoryError> {
     let mut entries = Vec::with_capacity(files.len());
     let (mut unchanged, mut artifact_len) = (0_usize, 0_u64);
     for source in files {
-        let place = stage.place(&source.path.sealed()).map_err(failed())?;
-        let (entry, len) = match take_over(source, &place, options, progress)? {
+        let (entry, len) = match take_over(source, target, options, progress)? {
             Some(taken) => {
                 unchanged = unchanged.saturating_add(1);
                 taken
             }
-            None => seal_file(source, &place, options, progress)?,
+            None => seal_file(source, target, options, progress)?,
         };
         artifact_len = artifact_len.saturating_add(len);
         entries.push(entry);
@@ -103,8 +119,7 @@ pub fn seal_directory(
         revision: before.map_or(1, |before| before.revision.saturating_add(1)),
         files: entries,
     };
-    let len = seal_manifest(&manifest, &stage.path().join(MANIFEST_NAME), options)?;
-    stage.commit(existing).map_err(failed())?;
+    let len = seal_manifest(&manifest, target, options)?;
     Ok(SealedFiles {
         manifest,
         unchanged,
@@ -112,20 +127,22 @@ pub fn seal_directory(
     })
 }
 
-fn seal_file(
+fn seal_file<T: SealTarget>(
     source: &SourceFile,
-    place: &Path,
+    target: &T,
     options: &DirectoryOptions<'_>,
     progress: Progress<'_>,
 ) -> Result<(FileEntry, u64), DirectoryError> {
     let path = &source.path;
     let content = open_source(source)?;
+    let sealed_path = path.sealed();
     let names = Names {
+        place: &sealed_path,
         path: path.as_str(),
         name: path.file_name(),
         content_type: (options.content_type)(path),
     };
-    let sealed = seal_one(&content, &names, place, options, progress)?;
+    let sealed = seal_one(&content, &names, target, options, progress)?;
     let digest = sealed.content.unwrap_or_default();
     let entry = FileEntry {
         path: path.clone(),
@@ -137,9 +154,9 @@ fn seal_file(
     Ok((entry, sealed.artifact_len))
 }
 
-fn seal_manifest(
+fn seal_manifest<T: SealTarget>(
     manifest: &Manifest,
-    place: &Path,
+    target: &T,
     options: &DirectoryOptions<'_>,
 ) -> Result<u64, DirectoryError> {
     let content = manifest.encode();
@@ -147,16 +164,19 @@ fn seal_manifest(
         return Err(DirectoryError::Manifest("longer than 64 MiB"));
     }
     let names = Names {
+        place: Path::new(MANIFEST_NAME),
         path: MANIFEST_NAME,
         name: "",
         content_type: MANIFEST_TYPE,
     };
-    let sealed = seal_one(&content, &names, place, options, &|_| ())?;
+    let sealed = seal_one(&content, &names, target, options, &|_| ())?;
     Ok(sealed.artifact_len)
 }
 
 /// What an artifact of the folder is called.
 struct Names<'a> {
+    /// Where it goes, below the folder.
+    place: &'a Path,
     /// In errors.
     path: &'a str,
     /// In the private part.
@@ -164,10 +184,10 @@ struct Names<'a> {
     content_type: &'a str,
 }
 
-fn seal_one(
+fn seal_one<T: SealTarget>(
     content: &impl crate::ReadAt,
     names: &Names<'_>,
-    place: &Path,
+    target: &T,
     options: &DirectoryOptions<'_>,
     progress: Progress<'_>,
 ) -> Result<Sealed, DirectoryError> {
@@ -186,10 +206,11 @@ fn seal_one(
         digest_content: true,
     };
     let failed = || DirectoryError::io("write the artifact of", names.path);
-    let target = AtomicFile::create(place, Access::Umask, Existing::Keep).map_err(failed())?;
-    let sealed = seal(content, target.file(), &sealing, progress)
-        .map_err(DirectoryError::seal(names.path))?;
-    target.commit(Existing::Keep).map_err(failed())?;
+    let len = content.byte_len().map_err(failed())?;
+    let file = target.create(names.place, len).map_err(failed())?;
+    let sealed =
+        seal(content, &file, &sealing, progress).map_err(DirectoryError::seal(names.path))?;
+    target.commit(file).map_err(failed())?;
     Ok(sealed)
 }
 
@@ -198,9 +219,9 @@ fn open_source(source: &SourceFile) -> Result<File, DirectoryError> {
 }
 
 /// Copies the artifact of the version before, if the content is the same, and gives it the new recipients.
-fn take_over(
+fn take_over<T: SealTarget>(
     source: &SourceFile,
-    place: &Path,
+    target: &T,
     options: &DirectoryOptions<'_>,
     progress: Progress<'_>,
 ) -> Result<Option<(FileEntry, u64)>, DirectoryError> {
@@ -227,9 +248,14 @@ fn take_over(
         return Ok(None);
     }
     let failed = || DirectoryError::io("copy the artifact of", path);
+    let from = since.directory.location(entry);
+    let place = target.local(&source.path.sealed()).map_err(failed())?;
+    let (Some(from), Some(place)) = (from, place) else {
+        return Err(DirectoryError::NotLocal);
+    };
     // Shares blocks where the file system can.
-    fs::copy(since.directory.location(entry), place).map_err(failed())?;
-    let copy = file::open_exclusive(place).map_err(failed())?;
+    fs::copy(from, &place).map_err(failed())?;
+    let copy = file::open_exclusive(&place).map_err(failed())?;
     let wanted: Result<Vec<KeyId>, _> = options.recipients.iter().map(|key| key.id()).collect();
     let wanted = wanted.map_err(|error| DirectoryError::seal(path)(error.into()))?;
     let copied = crate::Artifact::read(&copy).map_err(DirectoryError::open(path))?;

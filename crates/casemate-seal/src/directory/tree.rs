@@ -1,12 +1,14 @@
 //! What is in a folder, without following links unless asked to.
 
 use std::{
-    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
 
-use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, RelativePath};
+use super::{
+    DirectoryError, Manifest, RelativePath,
+    folder::{Expected, extra},
+};
 use crate::limits::FILES_MAX;
 
 /// What to do about symbolic links to files in the folder that is sealed.
@@ -80,15 +82,8 @@ pub fn list_source(
 
 /// Checks that the sealed folder holds exactly what the manifest says (`spec/sealed-directory.md`, section 5, step 4).
 pub(crate) fn check_sealed(root: &Path, manifest: &Manifest) -> Result<(), DirectoryError> {
-    let mut expected: HashMap<PathBuf, &RelativePath> = manifest
-        .files
-        .iter()
-        .map(|file| (file.path.sealed(), &file.path))
-        .collect();
-    let folders: HashSet<PathBuf> = expected
-        .keys()
-        .flat_map(|path| path.ancestors().skip(1).map(Path::to_owned))
-        .collect();
+    let mut expected = Expected::new(manifest);
+    let folders = expected.folders();
     walk(root, &mut |below, location, file_type| {
         if file_type.is_symlink() {
             return Err(DirectoryError::Link(location.to_owned()));
@@ -97,25 +92,15 @@ pub(crate) fn check_sealed(root: &Path, manifest: &Manifest) -> Result<(), Direc
             return Ok(true);
         }
         if file_type.is_dir() {
-            let shown = below.display().to_string();
-            return Err(DirectoryError::Extra(shown.escape_debug().to_string()));
+            return Err(extra(below));
         }
         if !file_type.is_file() {
             return Err(DirectoryError::Special(location.to_owned()));
         }
-        let known = expected.remove(below).is_some()
-            || below == Path::new(MANIFEST_NAME)
-            || below == Path::new(JOURNAL_NAME);
-        if known {
-            return Ok(false);
-        }
-        let shown = below.display().to_string();
-        Err(DirectoryError::Extra(shown.escape_debug().to_string()))
+        expected.found(below)?;
+        Ok(false)
     })?;
-    let first = expected.values().min();
-    first.map_or(Ok(()), |path| {
-        Err(DirectoryError::Missing(path.to_string()))
-    })
+    expected.end()
 }
 
 /// Checks that a folder in the way holds nothing but files of this directory.

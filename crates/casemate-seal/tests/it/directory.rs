@@ -11,8 +11,9 @@ use casemate_crypto::kem::KemPrivateKey;
 use casemate_seal::{
     Artifact, HashAlgorithm, Origin, SegmentSize,
     directory::{
-        DirectoryError, DirectoryOptions, Links, Manifest, SealedDirectory, SealedFiles, Since,
-        list_source, read_manifest, rewrap_directory, seal_directory, unfinished_rewrap,
+        DirectoryError, DirectoryOptions, Links, LocalFolder, Manifest, SealedDirectory,
+        SealedFiles, Since, list_source, read_manifest, rewrap_directory, seal_directory,
+        unfinished_rewrap,
     },
     file::Existing,
 };
@@ -77,9 +78,14 @@ impl Model {
 
     fn open(&self, name: &str) -> Result<SealedDirectory, DirectoryError> {
         let root = self.at(name);
-        let artifact = read_manifest(&root)?;
+        let artifact = read_manifest(&LocalFolder::new(&root))?;
         let origin = Origin::SignedBy(SIGNER.verifying_key());
-        SealedDirectory::open(&root, artifact, &[&*KEM], origin)
+        SealedDirectory::open(
+            Box::new(LocalFolder::new(&root)),
+            artifact,
+            &[&*KEM],
+            origin,
+        )
     }
 
     /// Opens, decrypts everything and says what came out.
@@ -230,9 +236,14 @@ fn a_manifest_of_another_signer_or_for_another_key_is_refused() {
     model.seal("sealed");
     let root = model.at("sealed");
     let open = |keys: &[&KemPrivateKey], origin| {
-        SealedDirectory::open(&root, read_manifest(&root).unwrap(), keys, origin)
-            .map(|_| ())
-            .unwrap_err()
+        SealedDirectory::open(
+            Box::new(LocalFolder::new(&root)),
+            read_manifest(&LocalFolder::new(&root)).unwrap(),
+            keys,
+            origin,
+        )
+        .map(|_| ())
+        .unwrap_err()
     };
     let origin = Origin::SignedBy(OTHER_SIGNER.verifying_key());
     let refused = open(&[&*KEM], origin);
@@ -372,8 +383,13 @@ fn recipients_change_everywhere_and_again_after_an_interruption() {
 
     let other = [&*OTHER_KEM];
     let origin = Origin::SignedBy(SIGNER.verifying_key());
-    let opened =
-        SealedDirectory::open(&root, read_manifest(&root).unwrap(), &other, origin).unwrap();
+    let opened = SealedDirectory::open(
+        Box::new(LocalFolder::new(&root)),
+        read_manifest(&LocalFolder::new(&root)).unwrap(),
+        &other,
+        origin,
+    )
+    .unwrap();
     let out = model.at("other");
     opened
         .copy_to(&out, Existing::Keep, &other, &|_| ())

@@ -1,0 +1,164 @@
+//! Where a sealed directory is: a local folder, or a place that another crate brings.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, RelativePath, StagedDirectory, tree,
+};
+use crate::{
+    Source, WriteAt,
+    file::{self, Access, AtomicFile, Existing},
+};
+
+/// A place that holds the artifacts of one sealed directory.
+pub trait SealedFolder: Send + Sync {
+    /// Opens what is at `path`, below the folder, for reading.
+    ///
+    /// # Errors
+    ///
+    /// The place's own error.
+    fn open(&self, path: &Path) -> io::Result<Source>;
+
+    /// Checks that the folder holds exactly what the manifest says (`spec/sealed-directory.md`, section 5, step 4).
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`], naming what is missing or does not belong.
+    fn check(&self, manifest: &Manifest) -> Result<(), DirectoryError>;
+
+    /// How `path` is called in errors.
+    fn shown(&self, path: &Path) -> PathBuf;
+
+    /// The folder itself, if it is a local one.
+    fn local(&self) -> Option<&Path> {
+        None
+    }
+}
+
+/// A folder of this machine.
+#[derive(Clone, Debug)]
+pub struct LocalFolder(PathBuf);
+
+impl LocalFolder {
+    /// Names the folder at `root`; nothing is read yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self(root.into())
+    }
+}
+
+impl SealedFolder for LocalFolder {
+    fn open(&self, path: &Path) -> io::Result<Source> {
+        Ok(Box::new(file::open_shared_regular(&self.0.join(path))?))
+    }
+
+    fn check(&self, manifest: &Manifest) -> Result<(), DirectoryError> {
+        tree::check_sealed(&self.0, manifest)
+    }
+
+    fn shown(&self, path: &Path) -> PathBuf {
+        self.0.join(path)
+    }
+
+    fn local(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+}
+
+/// Where a directory is sealed to. What was made becomes visible with the manifest, which is made last.
+pub trait SealTarget {
+    /// A file that is being written.
+    type File: WriteAt;
+
+    /// Starts the file at `path`, which is expected to have about `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The place's own error.
+    fn create(&self, path: &Path, len: u64) -> io::Result<Self::File>;
+
+    /// Ends a file, which is whole now.
+    ///
+    /// # Errors
+    ///
+    /// The place's own error.
+    fn commit(&self, file: Self::File) -> io::Result<()>;
+
+    /// Where `path` will be on this machine, so that an artifact of an earlier version can be taken over; `None` elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The place's own error.
+    fn local(&self, _path: &Path) -> io::Result<Option<PathBuf>> {
+        Ok(None)
+    }
+}
+
+impl SealTarget for StagedDirectory {
+    type File = AtomicFile;
+
+    fn create(&self, path: &Path, _len: u64) -> io::Result<AtomicFile> {
+        AtomicFile::create(&self.place(path)?, Access::Umask, Existing::Keep)
+    }
+
+    fn commit(&self, file: AtomicFile) -> io::Result<()> {
+        file.commit(Existing::Keep)
+    }
+
+    fn local(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        self.place(path).map(Some)
+    }
+}
+
+/// What a listing must hold, and what is still missing of it.
+#[derive(Debug)]
+pub struct Expected<'m>(HashMap<PathBuf, &'m RelativePath>);
+
+impl<'m> Expected<'m> {
+    /// Everything that belongs to the directory besides manifest and journal.
+    pub fn new(manifest: &'m Manifest) -> Self {
+        let files = manifest.files.iter();
+        Self(files.map(|file| (file.path.sealed(), &file.path)).collect())
+    }
+
+    /// The folders that the files need.
+    pub(crate) fn folders(&self) -> HashSet<PathBuf> {
+        let above = |path: &PathBuf| {
+            let above: Vec<_> = path.ancestors().skip(1).map(Path::to_owned).collect();
+            above
+        };
+        self.0.keys().flat_map(above).collect()
+    }
+
+    /// Takes note of a file that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Extra`] if it does not belong there.
+    pub fn found(&mut self, path: &Path) -> Result<(), DirectoryError> {
+        let known = self.0.remove(path).is_some()
+            || path == Path::new(MANIFEST_NAME)
+            || path == Path::new(JOURNAL_NAME);
+        if known { Ok(()) } else { Err(extra(path)) }
+    }
+
+    /// Ends the listing.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Missing`], naming the first file that was not there.
+    pub fn end(self) -> Result<(), DirectoryError> {
+        let first = self.0.values().min();
+        first.map_or(Ok(()), |path| {
+            Err(DirectoryError::Missing(path.to_string()))
+        })
+    }
+}
+
+pub(crate) fn extra(path: &Path) -> DirectoryError {
+    let shown = path.display().to_string();
+    DirectoryError::Extra(shown.escape_debug().to_string())
+}
