@@ -51,12 +51,13 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate: a crate may depend on crates of a lower rank only.
-const RANKS: [(&str, u8); 17] = [
+const RANKS: [(&str, u8); 18] = [
     ("casemate-awslc", 0),
     ("casemate-age", 2),
     ("casemate-crypto", 1),
     ("casemate-onnx", 1),
     ("casemate-seal", 2),
+    ("casemate-store", 3),
     ("casemate-keys", 2),
     ("casemate-message", 2),
     ("casemate-ct", 3),

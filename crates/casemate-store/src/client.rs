@@ -1,0 +1,326 @@
+//! Connections to stores, by address.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use object_store::{
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder},
+    azure::MicrosoftAzureBuilder,
+    client::{HttpClient, HttpConnector, ReqwestConnector},
+    gcp::GoogleCloudStorageBuilder,
+    multipart::MultipartStore,
+    path::Path,
+    signer::Url,
+};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::error::{StoreError, io_error};
+
+/// Requests that failed for a passing reason are repeated this often, with growing pauses: about three seconds in all.
+const RETRIES: usize = 5;
+/// No repetition is started after this time.
+const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
+/// A request with its answer must end in this time; the largest carries one part.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The store copies a part by itself while we wait.
+const COPY_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Runs the requests of all clients. It lives as long as the process, so that an object outlives the client it came from.
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+/// The path that a `file://` address names; `None` for other addresses.
+pub fn local_path(address: &str) -> Option<PathBuf> {
+    let url = Url::parse(address).ok()?;
+    (url.scheme() == "file")
+        .then(|| url.to_file_path().ok())
+        .flatten()
+}
+
+/// Opens stores, one connection for each bucket.
+pub struct Client {
+    handle: Handle,
+    settings: Vec<(String, String)>,
+    buckets: Mutex<HashMap<String, Arc<Bucket>>>,
+}
+
+impl Client {
+    /// Starts the runtime for requests. `settings` are names and values as the stores' own tools read them from the environment:
+    /// `AWS_ACCESS_KEY_ID`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME` and so on; others are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Runtime`].
+    pub fn new(settings: impl IntoIterator<Item = (String, String)>) -> Result<Self, StoreError> {
+        let runtime = if let Some(runtime) = RUNTIME.get() {
+            runtime
+        } else {
+            let started = Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name("casemate-store")
+                .enable_all()
+                .build()
+                .map_err(StoreError::Runtime)?;
+            RUNTIME.get_or_init(|| started)
+        };
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            settings: settings.into_iter().collect(),
+            buckets: Mutex::default(),
+        })
+    }
+
+    /// Whether `text` is an address of a store, and not a path.
+    pub fn is_address(text: &str) -> bool {
+        text.split_once("://").is_some_and(|(scheme, _)| {
+            !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
+    }
+
+    /// The object or prefix at an address: `s3://BUCKET/KEY`, `gs://BUCKET/KEY`, `az://CONTAINER/KEY` and the other forms that name the same.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Url`] or [`StoreError::Settings`]. No request is made yet.
+    pub fn locate(&self, address: &str) -> Result<Location, StoreError> {
+        let refused = |rule| StoreError::Url {
+            url: without_credentials(address),
+            rule,
+        };
+        let url = Url::parse(address).map_err(|_| refused("is no address"))?;
+        if !url.username().is_empty() && url.scheme() == "s3" || url.password().is_some() {
+            return Err(refused(
+                "holds credentials, which belong in the environment",
+            ));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refused("has a query or a fragment"));
+        }
+        let (scheme, path) = ObjectStoreScheme::parse(&url)
+            .map_err(|_| refused("is of no store known here: s3://, gs:// and az:// are"))?;
+        let bucket = self.bucket(&url, &scheme, address)?;
+        Ok(Location {
+            bucket,
+            path,
+            is_prefix: address.ends_with('/'),
+            address: address.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    fn bucket(
+        &self,
+        url: &Url,
+        scheme: &ObjectStoreScheme,
+        address: &str,
+    ) -> Result<Arc<Bucket>, StoreError> {
+        let name = format!("{}://{}", url.scheme(), url.authority());
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get(&name) {
+            return Ok(Arc::clone(bucket));
+        }
+        // Addresses by https name the bucket in their path.
+        let shared = url.scheme() != "https";
+        let bucket = connect(url, scheme, &self.settings, self.handle.clone());
+        let bucket = Arc::new(bucket.map_err(|error| match error {
+            Some(error) => StoreError::Settings {
+                url: without_credentials(address),
+                source: io_error(error),
+            },
+            None => StoreError::Url {
+                url: without_credentials(address),
+                rule: "is of no store known here: s3://, gs:// and az:// are",
+            },
+        })?);
+        if shared {
+            buckets.insert(name, Arc::clone(&bucket));
+        }
+        Ok(bucket)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client(..)")
+    }
+}
+
+fn without_credentials(address: &str) -> String {
+    match Url::parse(address) {
+        Ok(mut url) if url.password().is_some() => {
+            // Fails for addresses that cannot have a password, which this one has.
+            _ = url.set_password(None);
+            url.to_string()
+        }
+        _ => address.escape_debug().to_string(),
+    }
+}
+
+/// A bucket or container.
+pub(crate) struct Bucket {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) multipart: Arc<dyn MultipartStore>,
+    /// Copies parts without moving them through this machine; S3 only.
+    pub(crate) s3: Option<S3>,
+    pub(crate) handle: Handle,
+}
+
+/// S3 with what its client has no call for.
+pub(crate) struct S3 {
+    pub(crate) store: Arc<AmazonS3>,
+    pub(crate) name: String,
+    pub(crate) http: HttpClient,
+}
+
+impl Bucket {
+    /// Runs a request to its end, from a thread that is not one of the runtime's.
+    pub(crate) fn wait<T>(
+        &self,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> io::Result<T> {
+        self.handle.block_on(request).map_err(io_error)
+    }
+}
+
+/// An object, or a prefix that names many.
+#[derive(Clone)]
+pub struct Location {
+    pub(crate) bucket: Arc<Bucket>,
+    pub(crate) path: Path,
+    is_prefix: bool,
+    address: String,
+}
+
+impl Location {
+    /// The address as it was given, without a slash at its end.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether the address ended in a slash: it names everything below, not one object.
+    pub const fn is_prefix(&self) -> bool {
+        self.is_prefix
+    }
+
+    /// The object at `below`, a relative path with `/` between its parts.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] if no store could hold such a name.
+    pub fn join(&self, below: &str) -> io::Result<Self> {
+        let whole = if self.path.as_ref().is_empty() {
+            below.to_owned()
+        } else {
+            format!("{}/{below}", self.path)
+        };
+        let path = Path::parse(whole)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Self {
+            bucket: Arc::clone(&self.bucket),
+            path,
+            is_prefix: false,
+            address: format!("{}/{below}", self.address),
+        })
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Location").field(&self.address).finish()
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.address)
+    }
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig::default(),
+        max_retries: RETRIES,
+        retry_timeout: RETRY_TIMEOUT,
+    }
+}
+
+fn client_options() -> ClientOptions {
+    ClientOptions::new()
+        .with_timeout(REQUEST_TIMEOUT)
+        .with_connect_timeout(CONNECT_TIMEOUT)
+}
+
+/// `None` is a kind of store that is not known here.
+fn connect(
+    url: &Url,
+    scheme: &ObjectStoreScheme,
+    settings: &[(String, String)],
+    handle: Handle,
+) -> Result<Bucket, Option<object_store::Error>> {
+    // Each builder has its own type of setting, and none of them a trait in common.
+    macro_rules! configured {
+        ($builder:expr) => {
+            settings.iter().fold(
+                $builder
+                    .with_client_options(client_options())
+                    .with_retry(retries())
+                    .with_url(url.as_str()),
+                |builder, (name, value)| match name.to_ascii_lowercase().parse() {
+                    Ok(key) => builder.with_config(key, value),
+                    Err(_) => builder,
+                },
+            )
+        };
+    }
+    let bucket = match scheme {
+        ObjectStoreScheme::AmazonS3 => {
+            let store = Arc::new(configured!(AmazonS3Builder::new()).build().map_err(Some)?);
+            let allow_http = settings.iter().any(|(name, value)| {
+                name.eq_ignore_ascii_case("AWS_ALLOW_HTTP") && value.eq_ignore_ascii_case("true")
+            });
+            let options = client_options()
+                .with_timeout(COPY_TIMEOUT)
+                .with_allow_http(allow_http);
+            let s3 = S3 {
+                store: Arc::clone(&store),
+                name: url.host_str().unwrap_or_default().to_owned(),
+                http: ReqwestConnector::default()
+                    .connect(&options)
+                    .map_err(Some)?,
+            };
+            Bucket {
+                store: Arc::<AmazonS3>::clone(&store),
+                multipart: store,
+                s3: (url.scheme() != "https").then_some(s3),
+                handle,
+            }
+        }
+        ObjectStoreScheme::GoogleCloudStorage => {
+            let store = configured!(GoogleCloudStorageBuilder::new()).build();
+            let store = Arc::new(store.map_err(Some)?);
+            Bucket {
+                store: Arc::<object_store::gcp::GoogleCloudStorage>::clone(&store),
+                multipart: store,
+                s3: None,
+                handle,
+            }
+        }
+        ObjectStoreScheme::MicrosoftAzure => {
+            let store = configured!(MicrosoftAzureBuilder::new()).build();
+            let store = Arc::new(store.map_err(Some)?);
+            Bucket {
+                store: Arc::<object_store::azure::MicrosoftAzure>::clone(&store),
+                multipart: store,
+                s3: None,
+                handle,
+            }
+        }
+        _ => return Err(None),
+    };
+    Ok(bucket)
+}

@@ -1,0 +1,131 @@
+//! Sealed directories below a prefix.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use casemate_seal::{
+    Source,
+    directory::{
+        DirectoryError, Expected, MANIFEST_NAME, Manifest, SEALED_SUFFIX, SealTarget, SealedFolder,
+    },
+    file::Existing,
+    limits::FILES_MAX,
+};
+use futures_util::TryStreamExt;
+
+use crate::{RemoteObject, Upload, client::Location};
+
+/// A prefix that holds a sealed directory, or will.
+#[derive(Clone, Debug)]
+pub struct RemoteFolder {
+    location: Location,
+    existing: Existing,
+}
+
+impl RemoteFolder {
+    /// Names the prefix; `existing` says what to do about objects that are there when something is sealed to it.
+    pub const fn new(location: Location, existing: Existing) -> Self {
+        Self { location, existing }
+    }
+
+    /// Whether there is a manifest.
+    ///
+    /// # Errors
+    ///
+    /// The store's error.
+    pub fn has_manifest(&self) -> io::Result<bool> {
+        match RemoteObject::open(&self.location.join(MANIFEST_NAME)?) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn at(&self, path: &Path) -> io::Result<Location> {
+        let text = path.to_str().ok_or(io::ErrorKind::InvalidInput)?;
+        self.location.join(text)
+    }
+}
+
+/// The objects below a prefix, by their paths below it.
+///
+/// # Errors
+///
+/// The store's error; [`io::ErrorKind::QuotaExceeded`] past `limit` objects.
+pub fn list(prefix: &Location, limit: usize) -> io::Result<Vec<String>> {
+    let bucket = &prefix.bucket;
+    let above = prefix.path.as_ref();
+    let start = (!above.is_empty()).then_some(&prefix.path);
+    let mut found = Vec::new();
+    let mut listing = bucket.store.list(start);
+    while let Some(object) = bucket.wait(listing.try_next())? {
+        let key = object.location.as_ref();
+        let below = match above {
+            "" => Some(key),
+            above => key
+                .strip_prefix(above)
+                .and_then(|rest| rest.strip_prefix('/')),
+        };
+        // Consoles make empty objects that end in a slash and call them folders; the client leaves the slash out.
+        let Some(below) = below.filter(|below| !below.is_empty()) else {
+            continue;
+        };
+        if found.len() == limit {
+            let message = format!("there are more than {limit} objects below {prefix}");
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+        }
+        found.push(below.to_owned());
+    }
+    Ok(found)
+}
+
+/// The sealed files and manifests below a prefix; manifests last, because they say that all before them is done.
+///
+/// # Errors
+///
+/// As [`list`].
+pub fn list_sealed(prefix: &Location, limit: usize) -> io::Result<Vec<Location>> {
+    let is_manifest = |path: &String| path.rsplit('/').next() == Some(MANIFEST_NAME);
+    let mut paths = list(prefix, limit)?;
+    paths.retain(|path| path.ends_with(SEALED_SUFFIX) || is_manifest(path));
+    paths.sort_by_cached_key(|path| (is_manifest(path), path.clone()));
+    paths.iter().map(|path| prefix.join(path)).collect()
+}
+
+impl SealedFolder for RemoteFolder {
+    fn open(&self, path: &Path) -> io::Result<Source> {
+        Ok(Box::new(RemoteObject::open(&self.at(path)?)?))
+    }
+
+    fn check(&self, manifest: &Manifest) -> Result<(), DirectoryError> {
+        let listing = list(&self.location, FILES_MAX.saturating_add(1));
+        let listing = listing.map_err(|source| DirectoryError::Io {
+            what: "list",
+            path: PathBuf::from(self.location.address()),
+            source,
+        })?;
+        let mut expected = Expected::new(manifest);
+        for path in &listing {
+            expected.found(Path::new(path))?;
+        }
+        expected.end()
+    }
+
+    fn shown(&self, path: &Path) -> PathBuf {
+        PathBuf::from(self.location.address()).join(path)
+    }
+}
+
+impl SealTarget for RemoteFolder {
+    type File = Upload;
+
+    fn create(&self, path: &Path, len: u64) -> io::Result<Upload> {
+        Upload::create(&self.at(path)?, len, self.existing)
+    }
+
+    fn commit(&self, file: Upload) -> io::Result<()> {
+        file.commit()
+    }
+}

@@ -1,0 +1,153 @@
+//! Objects that are read where they are needed.
+
+use std::{
+    fmt, io,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use casemate_seal::ReadAt;
+use futures_util::StreamExt;
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
+
+use crate::{
+    client::Location,
+    error::{Changed, io_error},
+    read_ahead::ReadAhead,
+};
+
+/// An object as it was when it was opened; if it is replaced, reads fail instead of mixing two versions.
+#[derive(Clone)]
+pub struct RemoteObject(Arc<Inner>);
+
+pub(crate) struct Inner {
+    location: Location,
+    meta: ObjectMeta,
+    ahead: Mutex<Option<Arc<ReadAhead>>>,
+}
+
+impl RemoteObject {
+    /// Asks the store for length and version.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`], [`io::ErrorKind::PermissionDenied`], or the network's error after the retries.
+    pub fn open(location: &Location) -> io::Result<Self> {
+        let bucket = &location.bucket;
+        let meta = bucket.wait(bucket.store.head(&location.path))?;
+        Ok(Self(Arc::new(Inner {
+            location: location.clone(),
+            meta,
+            ahead: Mutex::default(),
+        })))
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.0.location
+    }
+
+    pub(crate) fn meta(&self) -> &ObjectMeta {
+        &self.0.meta
+    }
+}
+
+impl Inner {
+    /// Reads `range` of the version that was opened.
+    pub(crate) async fn fetch(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range.clone())),
+            if_match: self.meta.e_tag.clone(),
+            ..GetOptions::default()
+        };
+        let found = self
+            .location
+            .bucket
+            .store
+            .get_opts(&self.location.path, options);
+        let found = found.await.map_err(io_error)?;
+        // Stores without entity tags tell by these.
+        if found.meta.size != self.meta.size || found.meta.e_tag != self.meta.e_tag {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, Changed));
+        }
+        let expected = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        let mut bytes = Vec::with_capacity(expected);
+        let mut stream = found.into_stream();
+        while let Some(part) = stream.next().await {
+            let part = part.map_err(io_error)?;
+            if part.len() > expected.saturating_sub(bytes.len()) {
+                return Err(wrong_length(expected));
+            }
+            bytes.extend_from_slice(&part);
+        }
+        if bytes.len() != expected {
+            return Err(wrong_length(expected));
+        }
+        Ok(bytes.into())
+    }
+}
+
+fn wrong_length(expected: usize) -> io::Error {
+    let message = format!("the store answered a request for {expected} bytes with another length");
+    io::Error::other(message)
+}
+
+impl ReadAt for RemoteObject {
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        let inner = &self.0;
+        let end = offset.checked_add(out.len() as u64);
+        let end = end.filter(|end| *end <= inner.meta.size);
+        let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        if out.is_empty() {
+            return Ok(());
+        }
+        let ahead = inner.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let ahead = ahead.clone();
+        if let Some(ahead) = ahead.filter(|ahead| ahead.covers(&(offset..end))) {
+            return ahead.read(inner, out, offset);
+        }
+        let handle = &inner.location.bucket.handle;
+        let bytes = handle.block_on(inner.fetch(offset..end))?;
+        out.copy_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn byte_len(&self) -> io::Result<u64> {
+        Ok(self.0.meta.size)
+    }
+
+    fn will_read(&self, range: Range<u64>) {
+        let end = range.end.min(self.0.meta.size);
+        let range = range.start.min(end)..end;
+        let mut ahead = self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        *ahead = Some(Arc::new(ReadAhead::new(range)));
+    }
+}
+
+impl ReadAhead {
+    /// Starts fetching `range` in the background and hands the result to `deliver`.
+    pub(crate) fn start(
+        inner: &Arc<Inner>,
+        range: Range<u64>,
+        deliver: impl FnOnce(io::Result<Bytes>) + Send + 'static,
+    ) {
+        let fetching = Arc::clone(inner);
+        let handle = &inner.location.bucket.handle;
+        // It ends by itself, within the bounds of its retries, and what it brings is dropped if nobody waits any more.
+        drop(handle.spawn(async move { deliver(fetching.fetch(range).await) }));
+    }
+
+    /// Fetches what nobody fetched ahead.
+    pub(crate) fn fetch_now(inner: &Inner, range: Range<u64>) -> io::Result<Bytes> {
+        inner.location.bucket.handle.block_on(inner.fetch(range))
+    }
+}
+
+impl fmt::Debug for RemoteObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RemoteObject")
+            .field(&self.0.location)
+            .finish()
+    }
+}

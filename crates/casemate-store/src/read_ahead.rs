@@ -1,0 +1,149 @@
+//! Fetching ahead of a reader that goes through an object from start to end.
+//!
+//! A store answers after tens of milliseconds whatever is asked, so blocks are asked for before they are needed, several at once. Each byte is read
+//! once: a block is given up when all of it was read.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::Range,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+
+use crate::object::Inner;
+
+/// Bytes of a block: large beside what a request costs, small beside the memory that a process has.
+const BLOCK: u64 = 4 << 20;
+/// Blocks that are fetched while an earlier one is read.
+const AHEAD: u64 = 6;
+
+pub(crate) struct ReadAhead {
+    range: Range<u64>,
+    state: Mutex<State>,
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The first block that nobody asked for yet.
+    next: u64,
+    blocks: BTreeMap<u64, Block>,
+}
+
+/// A block that was asked for.
+#[derive(Default)]
+struct Block {
+    /// What came, once it did.
+    bytes: Option<io::Result<Bytes>>,
+    /// Bytes of it that were read.
+    read: usize,
+}
+
+impl ReadAhead {
+    pub(crate) fn new(range: Range<u64>) -> Self {
+        Self {
+            range,
+            state: Mutex::default(),
+            ready: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn covers(&self, range: &Range<u64>) -> bool {
+        self.range.start <= range.start && range.end <= self.range.end
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn block_range(&self, block: u64) -> Range<u64> {
+        let start = block.saturating_mul(BLOCK).saturating_add(self.range.start);
+        let end = start.saturating_add(BLOCK).min(self.range.end);
+        start.min(end)..end
+    }
+
+    /// Fills `out` from `offset`; both lie in the range.
+    pub(crate) fn read(
+        self: &Arc<Self>,
+        inner: &Arc<Inner>,
+        mut out: &mut [u8],
+        offset: u64,
+    ) -> io::Result<()> {
+        let mut at = offset;
+        while !out.is_empty() {
+            let below = at.saturating_sub(self.range.start);
+            let block = below.checked_div(BLOCK).unwrap_or(0);
+            let range = self.block_range(block);
+            let len = range.end.saturating_sub(at).min(out.len() as u64);
+            let len = usize::try_from(len).unwrap_or(out.len());
+            let (part, rest) = out.split_at_mut(len);
+            let skip = usize::try_from(at.saturating_sub(range.start)).unwrap_or(usize::MAX);
+            self.request(inner, block);
+            if !self.take(block, skip, part)? {
+                let end = at.saturating_add(len as u64);
+                part.copy_from_slice(&Self::fetch_now(inner, at..end)?);
+            }
+            out = rest;
+            at = at.saturating_add(len as u64);
+        }
+        Ok(())
+    }
+
+    /// Asks for every block up to some after `block`.
+    fn request(self: &Arc<Self>, inner: &Arc<Inner>, block: u64) {
+        let mut state = self.state();
+        let until = block.saturating_add(AHEAD);
+        while state.next <= until {
+            let (number, range) = (state.next, self.block_range(state.next));
+            if range.is_empty() {
+                return;
+            }
+            state.next = number.saturating_add(1);
+            state.blocks.insert(number, Block::default());
+            let ahead = Arc::clone(self);
+            Self::start(inner, range, move |bytes| ahead.deliver(number, bytes));
+        }
+    }
+
+    fn deliver(&self, number: u64, bytes: io::Result<Bytes>) {
+        if let Some(block) = self.state().blocks.get_mut(&number) {
+            block.bytes = Some(bytes);
+        }
+        self.ready.notify_all();
+    }
+
+    /// Waits for a block and copies from it; `false` if it was given up already.
+    fn take(&self, number: u64, skip: usize, out: &mut [u8]) -> io::Result<bool> {
+        let mut state = self.state();
+        loop {
+            let Some(block) = state.blocks.get_mut(&number) else {
+                return Ok(false);
+            };
+            match &block.bytes {
+                None => {
+                    let waited = self.ready.wait(state);
+                    state = waited.unwrap_or_else(PoisonError::into_inner);
+                }
+                Some(Ok(bytes)) => {
+                    let found = bytes.get(skip..).and_then(|rest| rest.get(..out.len()));
+                    out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+                    block.read = block.read.saturating_add(out.len());
+                    if block.read >= bytes.len() {
+                        state.blocks.remove(&number);
+                    }
+                    return Ok(true);
+                }
+                Some(Err(_)) => {
+                    // The next reader of it tries for itself.
+                    let failed = state.blocks.remove(&number).and_then(|block| block.bytes);
+                    return match failed {
+                        Some(Err(error)) => Err(error),
+                        _ => Ok(false),
+                    };
+                }
+            }
+        }
+    }
+}

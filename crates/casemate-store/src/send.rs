@@ -1,0 +1,310 @@
+//! Copying a sealed file to a store, where an interrupted copy goes on with the parts that are there.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    ops::Range,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use aws_lc_rs::digest;
+use casemate_seal::{
+    Artifact, Progress, ReadAt,
+    file::{self, Access, Existing},
+};
+use object_store::{MultipartId, ObjectStoreExt, PutMode, multipart::PartId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    RemoteObject,
+    client::Location,
+    upload::{part_len, refuse_existing},
+};
+
+const SCHEMA: &str = "casemate.upload/1";
+/// A journal longer than this was not written by us.
+const JOURNAL_BYTES_MAX: u64 = 4 << 20;
+/// Parts that are under way at once.
+const THREADS: usize = 4;
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Length of the object, in bytes.
+    pub len: u64,
+    /// Bytes that an earlier, interrupted copy had sent already.
+    pub resumed: u64,
+}
+
+/// What is known about an upload that is under way. It holds nothing secret.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Journal {
+    schema: String,
+    address: String,
+    /// Length of the file, and SHA-256 of its tail: another file, or the same with other recipients, is another upload.
+    len: u64,
+    tail: String,
+    part_bytes: u64,
+    upload: String,
+    /// The store's name of each part that it has, by number.
+    parts: BTreeMap<usize, String>,
+}
+
+/// A name for the journal of copies to `to`, of letters and digits.
+pub fn journal_name(to: &Location) -> String {
+    let digest = digest::digest(&digest::SHA256, to.address().as_bytes());
+    format!("{}.json", hex::encode(digest))
+}
+
+/// Copies the artifact in `source` to `to`. `journal` is a file of this machine that says how far it went; it is removed at the end.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidData`] if `source` is no artifact; [`io::ErrorKind::AlreadyExists`]; the store's error. The object is then as it was, and
+/// the same call again goes on where this one ended.
+pub fn send<R: ReadAt>(
+    source: &R,
+    to: &Location,
+    existing: Existing,
+    journal: &Path,
+    progress: Progress<'_>,
+) -> io::Result<Sent> {
+    let artifact = Artifact::read(source);
+    let artifact = artifact.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let len = artifact.artifact_len();
+    if existing == Existing::Keep {
+        refuse_existing(to)?;
+    }
+    let part_bytes = part_len(len);
+    if len <= part_bytes {
+        return put_whole(source, len, to, existing, progress);
+    }
+    let tail = tail_digest(source, artifact.header().body_len(), len)?;
+    let resumed = resume(journal, to, len, &tail, part_bytes)?;
+    let upload = match resumed {
+        Some(found) => found,
+        None => start(to, len, tail, part_bytes)?,
+    };
+    let resumed = upload.parts.len() as u64;
+    let sending = Sending {
+        source,
+        to,
+        path: journal,
+        journal: Mutex::new(upload),
+    };
+    sending.to_the_end(existing, progress)?;
+    // The object is whole: a journal that stays would only be refused the next time.
+    _ = fs::remove_file(journal);
+    Ok(Sent {
+        len,
+        resumed: resumed.saturating_mul(part_bytes).min(len),
+    })
+}
+
+fn put_whole<R: ReadAt>(
+    source: &R,
+    len: u64,
+    to: &Location,
+    existing: Existing,
+    progress: Progress<'_>,
+) -> io::Result<Sent> {
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    source.read_exact_at(&mut bytes, 0)?;
+    let mode = match existing {
+        Existing::Keep => PutMode::Create,
+        _ => PutMode::Overwrite,
+    };
+    let put = to
+        .bucket
+        .store
+        .put_opts(&to.path, bytes.into(), mode.into());
+    to.bucket.wait(put)?;
+    progress(len);
+    Ok(Sent { len, resumed: 0 })
+}
+
+fn tail_digest<R: ReadAt>(source: &R, body_len: u64, len: u64) -> io::Result<String> {
+    let tail = len.saturating_sub(body_len);
+    let mut bytes = vec![0; usize::try_from(tail).map_err(io::Error::other)?];
+    source.read_exact_at(&mut bytes, body_len)?;
+    Ok(hex::encode(digest::digest(&digest::SHA256, &bytes)))
+}
+
+fn start(to: &Location, len: u64, tail: String, part_bytes: u64) -> io::Result<Journal> {
+    let bucket = &to.bucket;
+    let upload = bucket.wait(bucket.multipart.create_multipart(&to.path))?;
+    Ok(Journal {
+        schema: SCHEMA.to_owned(),
+        address: to.address().to_owned(),
+        len,
+        tail,
+        part_bytes,
+        upload,
+        parts: BTreeMap::new(),
+    })
+}
+
+/// The upload of the journal, if it is of the same file to the same place and the store still has it.
+fn resume(
+    path: &Path,
+    to: &Location,
+    len: u64,
+    tail: &str,
+    part_bytes: u64,
+) -> io::Result<Option<Journal>> {
+    let text = match fs::metadata(path) {
+        Ok(found) if found.len() <= JOURNAL_BYTES_MAX => fs::read(path)?,
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Ok(journal) = serde_json::from_slice::<Journal>(&text) else {
+        return Ok(None);
+    };
+    if journal.schema != SCHEMA || journal.address != to.address() {
+        return Ok(None);
+    }
+    let same = journal.len == len && journal.tail == tail && journal.part_bytes == part_bytes;
+    if same {
+        return Ok(Some(journal));
+    }
+    // The file changed: its parts are worth nothing, and stores charge for them.
+    let bucket = &to.bucket;
+    _ = bucket.wait(bucket.multipart.abort_multipart(&to.path, &journal.upload));
+    Ok(None)
+}
+
+struct Sending<'a, R> {
+    source: &'a R,
+    to: &'a Location,
+    path: &'a Path,
+    journal: Mutex<Journal>,
+}
+
+impl<R: ReadAt> Sending<'_, R> {
+    /// Sends what the store does not have yet and completes. If the store has forgotten the upload, all of it, once.
+    fn to_the_end(&self, existing: Existing, progress: Progress<'_>) -> io::Result<()> {
+        let attempt = || {
+            self.missing_parts(progress)?;
+            self.complete(existing)
+        };
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            done => return done,
+        }
+        let (len, tail, part_bytes) =
+            self.with(|journal| (journal.len, journal.tail.clone(), journal.part_bytes));
+        let fresh = start(self.to, len, tail, part_bytes)?;
+        self.with(|journal| *journal = fresh);
+        attempt()
+    }
+
+    fn with<T>(&self, job: impl FnOnce(&mut Journal) -> T) -> T {
+        job(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn missing_parts(&self, progress: Progress<'_>) -> io::Result<()> {
+        let (len, part_bytes) = self.with(|journal| (journal.len, journal.part_bytes));
+        let (upload, missing) = self.with(|journal| {
+            let missing = (0..len.div_ceil(part_bytes))
+                .filter(|number| !journal.parts.contains_key(&index(*number)));
+            (journal.upload.clone(), missing.collect::<Vec<_>>())
+        });
+        self.save()?;
+        let next = AtomicU64::new(0);
+        let failed = Mutex::new(None);
+        let work = || {
+            let mut buffer = Vec::new();
+            while failed.lock().is_ok_and(|failed| failed.is_none()) {
+                let at = index(next.fetch_add(1, Ordering::Relaxed));
+                let Some(number) = missing.get(at) else {
+                    return;
+                };
+                let start = number.saturating_mul(part_bytes);
+                let range = start..start.saturating_add(part_bytes).min(len);
+                if let Err(error) =
+                    self.one_part(&upload, index(*number), range, &mut buffer, progress)
+                    && let Ok(mut first) = failed.lock()
+                {
+                    first.get_or_insert(error);
+                }
+            }
+        };
+        thread::scope(|scope| (0..THREADS).for_each(|_| _ = scope.spawn(work)));
+        failed.into_inner().ok().flatten().map_or(Ok(()), Err)
+    }
+
+    fn one_part(
+        &self,
+        upload: &MultipartId,
+        number: usize,
+        range: Range<u64>,
+        buffer: &mut Vec<u8>,
+        progress: Progress<'_>,
+    ) -> io::Result<()> {
+        let len = range.end.saturating_sub(range.start);
+        buffer.resize(usize::try_from(len).map_err(io::Error::other)?, 0);
+        self.source.read_exact_at(buffer, range.start)?;
+        let bucket = &self.to.bucket;
+        let payload = bytes::Bytes::copy_from_slice(buffer).into();
+        let put = bucket
+            .multipart
+            .put_part(&self.to.path, upload, number, payload);
+        let part = bucket.wait(put)?;
+        self.with(|journal| journal.parts.insert(number, part.content_id));
+        self.save()?;
+        progress(len);
+        Ok(())
+    }
+
+    /// Writes the journal, whole or not at all. Two parts that end together write it one after the other.
+    fn save(&self) -> io::Result<()> {
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = serde_json::to_vec(&*journal).map_err(io::Error::other)?;
+        file::write(self.path, &text, Access::Owner, Existing::Replace)
+    }
+
+    fn complete(&self, existing: Existing) -> io::Result<()> {
+        let (upload, parts, len) = self.with(|journal| {
+            let parts = journal.parts.values();
+            let parts = parts.map(|id| PartId {
+                content_id: id.clone(),
+            });
+            (
+                journal.upload.clone(),
+                parts.collect::<Vec<_>>(),
+                journal.len,
+            )
+        });
+        if existing == Existing::Keep {
+            // The store's own refusal is not to be had for multipart uploads everywhere; this leaves a moment.
+            refuse_existing(self.to)?;
+        }
+        let bucket = &self.to.bucket;
+        bucket.wait(
+            bucket
+                .multipart
+                .complete_multipart(&self.to.path, &upload, parts),
+        )?;
+        let found = bucket.wait(bucket.store.head(&self.to.path))?.size;
+        if found != len {
+            let message = format!("the store made an object of {found} bytes out of {len}");
+            return Err(io::Error::other(message));
+        }
+        // What was sent is what the journal of another, older attempt said: the tail tells.
+        let object = RemoteObject::open(self.to)?;
+        Artifact::read(object)
+            .map(drop)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

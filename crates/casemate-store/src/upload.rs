@@ -1,0 +1,282 @@
+//! Writing an object in parts, several at once; it is not there before it is whole.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io, mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use casemate_seal::{WriteAt, file::Existing};
+use object_store::{MultipartId, ObjectStoreExt, PutMode, PutPayload, multipart::PartId};
+
+use crate::{client::Location, error::io_error};
+
+/// Bytes of a part, unless the object is so long that it would have too many.
+const PART: u64 = 8 << 20;
+/// Parts of one object; S3 allows 10,000.
+const PARTS_MAX: u64 = 9_000;
+/// Parts that are under way at once.
+const UNDER_WAY: usize = 4;
+
+/// An object that is being written. Dropped before [`Upload::commit`] it leaves nothing behind that could be read.
+pub struct Upload(Arc<Inner>);
+
+struct Inner {
+    location: Location,
+    part_len: u64,
+    existing: Existing,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Parts that are being filled.
+    open: BTreeMap<u64, Part>,
+    under_way: usize,
+    id: Option<MultipartId>,
+    done: BTreeMap<u64, PartId>,
+    failed: Option<io::Error>,
+    /// Where the object ends, as far as it is written.
+    end: u64,
+    committed: bool,
+}
+
+#[derive(Default)]
+struct Part {
+    bytes: Vec<u8>,
+    filled: u64,
+}
+
+impl Upload {
+    /// Starts the object at `location`, which is expected to have about `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AlreadyExists`] if `existing` says to keep what is there.
+    pub fn create(location: &Location, len: u64, existing: Existing) -> io::Result<Self> {
+        if existing == Existing::Keep {
+            refuse_existing(location)?;
+        }
+        Ok(Self(Arc::new(Inner {
+            location: location.clone(),
+            part_len: part_len(len),
+            existing,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })))
+    }
+
+    /// Waits for all parts and makes the object visible.
+    ///
+    /// # Errors
+    ///
+    /// The store's error; the object is then as it was before.
+    pub fn commit(self) -> io::Result<()> {
+        let inner = &self.0;
+        let (id, last) = {
+            let mut state = inner.state();
+            let last = mem::take(&mut state.open);
+            (state.id.clone(), last)
+        };
+        match id {
+            None => inner.put_whole(last)?,
+            Some(id) => inner.complete(&id, last)?,
+        }
+        inner.state().committed = true;
+        Ok(())
+    }
+}
+
+/// Bytes of a part of an object that will have about `len` bytes, tail and footer included.
+pub(crate) fn part_len(len: u64) -> u64 {
+    // A thousandth more than the content, for tags and hashes.
+    let generous = len.saturating_add(len >> 8);
+    let needed = generous.div_ceil(PARTS_MAX);
+    needed.next_multiple_of(1 << 20).max(PART)
+}
+
+pub(crate) fn refuse_existing(location: &Location) -> io::Result<()> {
+    let bucket = &location.bucket;
+    match bucket.wait(bucket.store.head(&location.path)) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An object of one part needs no multipart upload, and can be refused by the store itself if there is one already.
+    fn put_whole(&self, last: BTreeMap<u64, Part>) -> io::Result<()> {
+        let bytes: Vec<u8> = last.into_values().flat_map(|part| part.bytes).collect();
+        let mode = match self.existing {
+            Existing::Keep => PutMode::Create,
+            _ => PutMode::Overwrite,
+        };
+        let bucket = &self.location.bucket;
+        let put = bucket
+            .store
+            .put_opts(&self.location.path, bytes.into(), mode.into());
+        bucket.wait(put).map(drop)
+    }
+
+    fn complete(self: &Arc<Self>, id: &MultipartId, last: BTreeMap<u64, Part>) -> io::Result<()> {
+        for (number, part) in last {
+            self.send(number, part.bytes)?;
+        }
+        let parts = {
+            let mut state = self.state();
+            while state.under_way > 0 {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if let Some(error) = state.failed.take() {
+                return Err(error);
+            }
+            if !state.done.keys().copied().eq(0..state.done.len() as u64) {
+                return Err(io::Error::other("a part of the object was never written"));
+            }
+            mem::take(&mut state.done).into_values().collect()
+        };
+        if self.existing == Existing::Keep {
+            // The store's own refusal is not to be had for multipart uploads everywhere; this leaves a moment.
+            refuse_existing(&self.location)?;
+        }
+        let bucket = &self.location.bucket;
+        let completed = bucket
+            .multipart
+            .complete_multipart(&self.location.path, id, parts);
+        bucket.wait(completed).map(drop)
+    }
+
+    /// Sends a part in the background, when not too many are under way.
+    fn send(self: &Arc<Self>, number: u64, bytes: Vec<u8>) -> io::Result<()> {
+        let id = {
+            let mut state = self.state();
+            while state.under_way >= UNDER_WAY && state.failed.is_none() {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if let Some(error) = state.failed.take() {
+                // Kept for whoever comes next, as far as an error can be.
+                state.failed = Some(io::Error::new(error.kind(), error.to_string()));
+                return Err(error);
+            }
+            if state.id.is_none() {
+                let bucket = &self.location.bucket;
+                let created = bucket.multipart.create_multipart(&self.location.path);
+                state.id = Some(bucket.wait(created)?);
+            }
+            state.under_way = state.under_way.saturating_add(1);
+            state.id.clone().unwrap_or_default()
+        };
+        let inner = Arc::clone(self);
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        drop(self.location.bucket.handle.spawn(async move {
+            let payload = PutPayload::from(bytes);
+            let location = &inner.location;
+            let put = location
+                .bucket
+                .multipart
+                .put_part(&location.path, &id, index, payload)
+                .await;
+            let mut state = inner.state();
+            state.under_way = state.under_way.saturating_sub(1);
+            match put {
+                Ok(part) => _ = state.done.insert(number, part),
+                Err(error) => _ = state.failed.get_or_insert_with(|| io_error(error)),
+            }
+            drop(state);
+            inner.changed.notify_all();
+        }));
+        Ok(())
+    }
+
+    /// Puts bytes into the part they belong to; gives the part back when it is full.
+    fn fill(&self, number: u64, skip: u64, bytes: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let mut state = self.state();
+        if state.done.contains_key(&number) {
+            return Err(io::Error::other("a part of the object was written twice"));
+        }
+        let part = state.open.entry(number).or_default();
+        let start = usize::try_from(skip).map_err(io::Error::other)?;
+        let end = start.saturating_add(bytes.len());
+        if part.bytes.capacity() == 0 && self.part_len > end as u64 {
+            // One allocation: most parts are filled whole.
+            part.bytes
+                .reserve_exact(usize::try_from(self.part_len).unwrap_or(end));
+        }
+        if part.bytes.len() < end {
+            part.bytes.resize(end, 0);
+        }
+        let slot = part.bytes.get_mut(start..end);
+        slot.ok_or(io::ErrorKind::InvalidInput)?
+            .copy_from_slice(bytes);
+        part.filled = part.filled.saturating_add(bytes.len() as u64);
+        let full = part.filled >= self.part_len;
+        let written = number
+            .saturating_mul(self.part_len)
+            .saturating_add(end as u64);
+        state.end = state.end.max(written);
+        Ok(full
+            .then(|| state.open.remove(&number))
+            .flatten()
+            .map(|part| part.bytes))
+    }
+}
+
+/// Every byte must be written once, in any order that is roughly ascending.
+impl WriteAt for Upload {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let part_len = self.0.part_len;
+        let (mut rest, mut at) = (bytes, offset);
+        while !rest.is_empty() {
+            let number = at.checked_div(part_len).unwrap_or(0);
+            let skip = at.saturating_sub(number.saturating_mul(part_len));
+            let room = part_len.saturating_sub(skip).min(rest.len() as u64);
+            let (part, after) = rest.split_at(usize::try_from(room).unwrap_or(rest.len()));
+            if let Some(full) = self.0.fill(number, skip, part)? {
+                self.0.send(number, full)?;
+            }
+            rest = after;
+            at = at.saturating_add(room);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let inner = &self.0;
+        let mut state = inner.state();
+        if state.committed {
+            return;
+        }
+        while state.under_way > 0 {
+            state = inner
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(id) = state.id.take() {
+            drop(state);
+            let bucket = &inner.location.bucket;
+            // Nothing of it can be read; the store keeps its parts until its own rules remove them.
+            _ = bucket.wait(bucket.multipart.abort_multipart(&inner.location.path, &id));
+        }
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Upload").field(&self.0.location).finish()
+    }
+}
