@@ -54,7 +54,7 @@ pub enum Upstream {
     /// Models opened from their sealed artifacts into memory.
     Models(Models),
     /// Another HTTP server.
-    Http(HttpUpstream),
+    Http(Box<HttpUpstream>),
 }
 
 impl Upstream {

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::place::Place;
+
 /// Protects AI assets with hybrid classical and post-quantum cryptography.
 #[derive(Debug, Parser)]
 #[command(
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Inspect(InspectOptions),
     /// Change the recipients of a sealed file or folder, in place
     Rewrap(RewrapOptions),
+    /// Copy a sealed file or folder to an object store, from one, or between two, without opening it
+    Copy(CopyOptions),
     /// Show a sealed file or folder as plain files that any program can read, without plaintext on disk
     Mount(MountOptions),
     /// Run a program on a sealed file or folder, mounted or in memory for as long as it runs
@@ -216,9 +220,9 @@ pub(crate) enum Kind {
 pub(crate) struct SealOptions {
     /// File or folder to seal
     pub(crate) input: PathBuf,
-    /// File or folder to write [default: INPUT.sealed]
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+    /// File or folder to write, or an address such as `s3://bucket/key` [default: INPUT.sealed]
+    #[arg(short, long, value_name = "FILE", value_parser = Place::parser())]
+    pub(crate) output: Option<Place>,
     /// Recipient: name, key id, or a public key file; may be repeated
     #[arg(long, required = true, value_name = "KEY")]
     pub(crate) to: Vec<String>,
@@ -257,8 +261,9 @@ pub(crate) struct Trust {
 
 #[derive(Debug, Args)]
 pub(crate) struct OpenOptions {
-    /// Sealed file or folder to open
-    pub(crate) input: PathBuf,
+    /// Sealed file or folder to open: a path, or an address such as `s3://bucket/key`
+    #[arg(value_parser = Place::parser())]
+    pub(crate) input: Place,
     /// File or folder to write; `-` for standard output [default: INPUT without .sealed]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -286,8 +291,9 @@ pub(crate) struct Origin {
 
 #[derive(Debug, Args)]
 pub(crate) struct MountOptions {
-    /// Sealed file or folder
-    pub(crate) input: PathBuf,
+    /// Sealed file or folder: a path or an address
+    #[arg(value_parser = Place::parser())]
+    pub(crate) input: Place,
     /// Empty folder to mount it at
     pub(crate) point: PathBuf,
     #[command(flatten)]
@@ -296,8 +302,9 @@ pub(crate) struct MountOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
-    /// Sealed file or folder
-    pub(crate) input: PathBuf,
+    /// Sealed file or folder: a path or an address
+    #[arg(value_parser = Place::parser())]
+    pub(crate) input: Place,
     /// Decrypt it into a private folder in memory first, which is wiped at the end; for machines without FUSE
     #[arg(long)]
     pub(crate) memory: bool,
@@ -310,8 +317,9 @@ pub(crate) struct RunOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyOptions {
-    /// Sealed file or folder to check
-    pub(crate) input: PathBuf,
+    /// Sealed file or folder to check: a path or an address
+    #[arg(value_parser = Place::parser())]
+    pub(crate) input: Place,
     /// For a folder: refuse a version older than this revision
     #[arg(long, value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
@@ -325,16 +333,17 @@ pub(crate) struct InspectOptions {
     /// Open a file with a key of the key store and show what the model's header says: tensors, metadata, and what a pickle would run
     #[arg(long)]
     pub(crate) model: bool,
-    /// Sealed file or folder to look at
-    pub(crate) input: PathBuf,
+    /// Sealed file or folder to look at: a path or an address
+    #[arg(value_parser = Place::parser())]
+    pub(crate) input: Place,
 }
 
 #[derive(Debug, Args)]
 #[group(id = "change", required = true, multiple = true, args = ["to", "add", "remove"])]
 pub(crate) struct RewrapOptions {
-    /// Sealed files or folders to change
-    #[arg(required = true)]
-    pub(crate) inputs: Vec<PathBuf>,
+    /// Sealed files or folders to change: paths or addresses; an address that ends in a slash stands for everything sealed below it
+    #[arg(required = true, value_parser = Place::parser())]
+    pub(crate) inputs: Vec<Place>,
     /// Every recipient it shall have: name, key id, or a public key file; may be repeated
     #[arg(long, value_name = "KEY", conflicts_with_all = ["add", "remove"])]
     pub(crate) to: Vec<String>,
@@ -349,6 +358,19 @@ pub(crate) struct RewrapOptions {
     /// Rewrap even if nobody known signed
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CopyOptions {
+    /// Sealed file or folder to copy: a path or an address
+    #[arg(value_parser = Place::parser())]
+    pub(crate) from: Place,
+    /// Where to: a path or an address, and not both on this machine. An interrupted copy to a store goes on where it was if it is run again
+    #[arg(value_parser = Place::parser())]
+    pub(crate) to: Place,
+    /// Replace what is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ pub(crate) mod age;
 pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod connect;
+pub(crate) mod copy;
 mod directory;
 pub(crate) mod gateway;
 pub(crate) mod inspect;

@@ -1,6 +1,7 @@
 //! What every command shares: the printer, the policy, the key store, and how keys are named.
 
 use std::{
+    cell::OnceCell,
     env, fs,
     io::Read,
     path::{Path, PathBuf},
@@ -16,6 +17,7 @@ use casemate_crypto::{
 use casemate_gateway::tls::Fallback;
 use casemate_keys::{KeyStore, SqliteEngine};
 use casemate_seal::{Artifact, OpenError, ReadAt};
+use casemate_store::{Client, Location};
 
 use crate::{
     fault::{Fault, Outcome},
@@ -32,6 +34,7 @@ pub(crate) struct Context<'a> {
     home: Option<PathBuf>,
     policy: Option<String>,
     passphrase_file: Option<PathBuf>,
+    stores: OnceCell<Client>,
 }
 
 impl<'a> Context<'a> {
@@ -46,7 +49,22 @@ impl<'a> Context<'a> {
             home,
             policy,
             passphrase_file,
+            stores: OnceCell::new(),
         }
+    }
+
+    /// What an address names. Credentials and settings are the environment's, under the names that the stores' own tools use.
+    pub(crate) fn locate(&self, address: &str) -> Result<Location, Fault> {
+        if self.stores.get().is_none() {
+            let variables = env::vars_os().filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            });
+            let client = Client::new(variables)?;
+            self.stores.get_or_init(|| client);
+        }
+        let client = self.stores.get();
+        let client = client.ok_or_else(|| Fault::usage("there is no client for stores"))?;
+        Ok(client.locate(address)?)
     }
 
     /// The policy: flag or `CASEMATE_POLICY`, else what `PQC_KEY_MANAGEMENT` says, else `hybrid`.

@@ -259,6 +259,10 @@ impl From<DirectoryError> for Fault {
                 Outcome::No,
                 "its public key is needed to bring it back: name every recipient with --to",
             ),
+            D::NotLocal => (
+                Outcome::Usage,
+                "work on a local copy and bring it to the store with `casemate copy`",
+            ),
             D::Concurrent => (Outcome::Io, "look at the recipients and run it again"),
             D::Revision { .. } => (Outcome::No, "get the current version from the publisher"),
             D::Manifest(_) => (Outcome::No, "do not use this folder"),
@@ -300,6 +304,24 @@ impl From<StoreError> for Fault {
             Some(hint) => fault.hint(hint),
             None => fault,
         }
+    }
+}
+
+impl From<casemate_store::StoreError> for Fault {
+    fn from(error: casemate_store::StoreError) -> Self {
+        use casemate_store::StoreError as S;
+        let (outcome, hint) = match &error {
+            S::Url { .. } => (
+                Outcome::Usage,
+                "write s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY",
+            ),
+            S::Settings { .. } => (
+                Outcome::Usage,
+                "credentials and settings come from the environment: AWS_..., GOOGLE_..., AZURE_...",
+            ),
+            _ => (Outcome::Io, "try again"),
+        };
+        Self::from_error(outcome, error).hint(hint)
     }
 }
 

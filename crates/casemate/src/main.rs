@@ -6,6 +6,7 @@ mod context;
 mod demo;
 mod fault;
 mod passphrase;
+mod place;
 mod printer;
 mod progress;
 
@@ -53,6 +54,7 @@ fn run(arguments: Arguments, printer: &printer::Printer) -> Result<ExitCode, Fau
         Command::Verify(options) => commands::verify::run(&context, &options),
         Command::Inspect(options) => commands::inspect::run(&context, &options),
         Command::Rewrap(options) => commands::rewrap::run(&context, &options),
+        Command::Copy(options) => commands::copy::run(&context, &options),
         Command::Mount(options) => commands::mount::mount(&context, &options),
         Command::Run(options) => return commands::mount::run(&context, &options),
         Command::Gateway(options) => commands::gateway::run(&context, &options),

@@ -7,11 +7,13 @@ use casemate_gateway::unix_seconds;
 use casemate_seal::{
     Origin,
     directory::{
-        DirectoryOptions, Links, SealedDirectory, Since, SourceFile, is_sealed_directory,
-        list_source, read_manifest, seal_directory, unfinished_rewrap,
+        DirectoryOptions, Links, SealedDirectory, SealedFolder, Since, SourceFile,
+        is_sealed_directory, list_source, read_manifest, seal_directory, seal_directory_to,
+        unfinished_rewrap,
     },
     file::Existing,
 };
+use casemate_store::RemoteFolder;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde_json::{Value, json};
 
@@ -20,6 +22,7 @@ use crate::{
     args::{OpenOptions, SealOptions, VerifyOptions},
     context::{Context, Keyring},
     fault::{Fault, Outcome},
+    place::{Place, Sealed},
     printer::bytes_text,
     progress,
 };
@@ -32,7 +35,7 @@ const IGNORE_FILE: &str = ".casemateignore";
 pub(crate) fn seal(
     context: &Context<'_>,
     options: &SealOptions,
-    output: &Path,
+    output: &Place,
 ) -> Result<(), Fault> {
     let files = source_files(options)?;
     let mut keyring = Keyring::new(context);
@@ -44,17 +47,9 @@ pub(crate) fn seal(
         None => Vec::new(),
     };
     let keys: Vec<_> = owned.iter().collect();
-    let before = match &options.since {
-        Some(root) => Some(open_folder(
-            context,
-            &mut keyring,
-            root,
-            &keys,
-            None,
-            false,
-        )?),
-        None => None,
-    };
+    let before = options.since.as_deref();
+    let before = before.map(|root| version_before(context, &mut keyring, root, &keys));
+    let before = before.transpose()?;
     let sealing = DirectoryOptions {
         recipients: &recipients,
         signer: signer.as_ref(),
@@ -72,13 +67,20 @@ pub(crate) fn seal(
         .fold(0_u64, |sum, file| sum.saturating_add(file.len));
     let bar = progress::bar(total, "sealing");
     let existing = existing(options.force);
-    let sealed = seal_directory(&files, output, existing, &sealing, &|bytes| bar.inc(bytes))?;
+    let count = |bytes| bar.inc(bytes);
+    let sealed = match output {
+        Place::Local(path) => seal_directory(&files, path, existing, &sealing, &count)?,
+        Place::Remote(address) => {
+            let target = empty_prefix(context, address)?;
+            seal_directory_to(&files, &target, &sealing, &count)?
+        }
+    };
     bar.finish_and_clear();
 
     let manifest = &sealed.manifest;
     let json = json!({
         "schema": "casemate.sealed-directory/1",
-        "directory": output,
+        "directory": output.to_text(),
         "id": manifest.id.to_string(),
         "revision": manifest.revision,
         "files": manifest.files.len(),
@@ -93,11 +95,39 @@ pub(crate) fn seal(
     }
     let (files, unchanged) = (manifest.files.len(), sealed.unchanged);
     let (content, revision) = (bytes_text(manifest.content_len()), manifest.revision);
-    let output = output.display();
     context.printer.done(&format!(
         "sealed {files} files, {content}, to {output} (revision {revision}, {unchanged} unchanged)"
     ));
     Ok(())
+}
+
+/// The sealed folder whose unchanged files are taken over.
+fn version_before(
+    context: &Context<'_>,
+    keyring: &mut Keyring<'_>,
+    root: &Path,
+    keys: &[&KemPrivateKey],
+) -> Result<SealedDirectory, Fault> {
+    match context.sealed(&Place::Local(root.to_owned()))? {
+        Sealed::Folder(folder) => open_folder(context, keyring, folder, keys, None, false),
+        Sealed::File(_) => Err(Fault::usage(format!(
+            "--since {} is no folder",
+            root.display()
+        ))),
+    }
+}
+
+/// A prefix to which a version can be sealed: an object that does not belong to it would be refused with all the others.
+pub(super) fn empty_prefix(context: &Context<'_>, address: &str) -> Result<RemoteFolder, Fault> {
+    let location = context.locate(address)?;
+    let found = casemate_store::list(&location, usize::MAX)
+        .map_err(|error| Fault::file("list", Path::new(address), error))?;
+    if found.is_empty() {
+        return Ok(RemoteFolder::new(location, Existing::Keep));
+    }
+    let message = format!("{address} holds {} objects already", found.len());
+    Err(Fault::usage(message)
+        .hint("give each version a prefix of its own, such as one that ends in its number"))
 }
 
 /// What to seal, by the folder's own patterns and the user's.
@@ -126,6 +156,7 @@ fn source_files(options: &SealOptions) -> Result<Vec<SourceFile>, Fault> {
 pub(crate) fn open(
     context: &Context<'_>,
     options: &OpenOptions,
+    folder: Box<dyn SealedFolder>,
     output: &Path,
 ) -> Result<(), Fault> {
     if output == Path::new("-") {
@@ -139,14 +170,7 @@ pub(crate) fn open(
         options.origin.trust.signer.as_deref(),
         options.origin.allow_unknown_signer,
     );
-    let directory = open_folder(
-        context,
-        &mut keyring,
-        &options.input,
-        &keys,
-        named,
-        unchecked,
-    )?;
+    let directory = open_folder(context, &mut keyring, folder, &keys, named, unchecked)?;
     if let Some(minimum) = options.origin.min_revision {
         directory.require_revision(minimum)?;
     }
@@ -174,13 +198,17 @@ pub(crate) fn open(
 }
 
 /// Checks the manifest, the list of files, and every segment of each file against the manifest.
-pub(crate) fn verify(context: &Context<'_>, options: &VerifyOptions) -> Result<(), Fault> {
+pub(crate) fn verify(
+    context: &Context<'_>,
+    options: &VerifyOptions,
+    folder: Box<dyn SealedFolder>,
+) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
     let signer = keyring.verifier(&options.signer)?;
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
     let named = Some(options.signer.as_str());
-    let directory = open_folder(context, &mut keyring, &options.input, &keys, named, false)?;
+    let directory = open_folder(context, &mut keyring, folder, &keys, named, false)?;
     if let Some(minimum) = options.min_revision {
         directory.require_revision(minimum)?;
     }
@@ -193,7 +221,7 @@ pub(crate) fn verify(context: &Context<'_>, options: &VerifyOptions) -> Result<(
         .map_err(|_| Fault::usage("the signer's key cannot be encoded"))?;
     let json = json!({
         "schema": "casemate.verified-directory/1",
-        "directory": options.input,
+        "directory": options.input.to_text(),
         "id": manifest.id.to_string(),
         "revision": manifest.revision,
         "files": manifest.files.len(),
@@ -202,7 +230,7 @@ pub(crate) fn verify(context: &Context<'_>, options: &VerifyOptions) -> Result<(
     });
     let text = format!(
         "verified {}: revision {} signed by {id} ({}), {} files, all there and intact",
-        options.input.display(),
+        options.input,
         manifest.revision,
         signer.suite().name,
         manifest.files.len()
@@ -212,12 +240,16 @@ pub(crate) fn verify(context: &Context<'_>, options: &VerifyOptions) -> Result<(
 }
 
 /// The list of files, for who has a key; without one the caller shows the manifest's artifact only.
-pub(crate) fn listing(context: &Context<'_>, root: &Path) -> Result<(Value, String), Fault> {
+pub(crate) fn listing(
+    context: &Context<'_>,
+    folder: Box<dyn SealedFolder>,
+) -> Result<(Value, String), Fault> {
     let mut keyring = Keyring::new(context);
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
+    let artifact = read_manifest(&*folder)?;
     // Whether the signer is trusted is `verify`'s question; the listing says that nobody asked.
-    let directory = SealedDirectory::open(root, read_manifest(root)?, &keys, Origin::Unchecked)?;
+    let directory = SealedDirectory::open(folder, artifact, &keys, Origin::Unchecked)?;
     let manifest = directory.manifest();
     let files: Vec<_> = manifest
         .files
@@ -244,22 +276,19 @@ pub(crate) fn listing(context: &Context<'_>, root: &Path) -> Result<(Value, Stri
 pub(super) fn open_folder(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
-    root: &Path,
+    folder: Box<dyn SealedFolder>,
     keys: &[&KemPrivateKey],
     named: Option<&str>,
     unchecked: bool,
 ) -> Result<SealedDirectory, Fault> {
-    if !is_sealed_directory(root) {
-        let message = format!("{} is not a sealed folder", root.display());
-        return Err(Fault::new(Outcome::No, message)
-            .hint("it has no manifest.casemate; `casemate seal` makes one"));
+    if let Some(root) = folder.local() {
+        note_unfinished(context, root);
     }
-    note_unfinished(context, root);
-    let artifact = read_manifest(root)?;
+    let artifact = read_manifest(&*folder)?;
     open::note_leftover(context, &artifact);
     let signer = open::signer(context, keyring, &artifact, named, unchecked)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
-    Ok(SealedDirectory::open(root, artifact, keys, origin)?)
+    Ok(SealedDirectory::open(folder, artifact, keys, origin)?)
 }
 
 fn note_unfinished(context: &Context<'_>, root: &Path) {
@@ -294,7 +323,7 @@ fn patterns(root: &Path, exclude: &[String]) -> Result<Gitignore, Fault> {
         .map_err(|error| Fault::from_error(Outcome::Usage, error))
 }
 
-const fn existing(force: bool) -> Existing {
+pub(super) const fn existing(force: bool) -> Existing {
     if force {
         Existing::Replace
     } else {

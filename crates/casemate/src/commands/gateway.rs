@@ -55,7 +55,8 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
             let ca = ca.transpose()?;
             let tls = tls::client_config(provider, ca.as_ref().map(SecretBytes::expose))?;
             let server = HttpUpstream::new(&upstream.url, tls);
-            Upstream::Http(server.map_err(|error| Fault::from_error(Outcome::Usage, error))?)
+            let server = server.map_err(|error| Fault::from_error(Outcome::Usage, error))?;
+            Upstream::Http(Box::new(server))
         }
         None => Upstream::Models(load_models(&config, &base, &mut keyring)?),
     };

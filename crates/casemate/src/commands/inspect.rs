@@ -3,24 +3,23 @@
 use std::fmt::Write as _;
 
 use casemate_crypto::encoding::KeyId;
-use casemate_seal::{Artifact, ReadAt, directory::read_manifest, file};
+use casemate_seal::{Artifact, ReadAt, directory::read_manifest};
 use serde_json::{Map, Value, json};
 
 use super::{directory, model};
-use crate::{args::InspectOptions, context::Context, fault::Fault, printer::bytes_text};
+use crate::{
+    args::InspectOptions, context::Context, fault::Fault, place::Sealed, printer::bytes_text,
+};
 
 pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(), Fault> {
-    let folder = options.input.is_dir();
-    let artifact = if folder {
-        read_manifest(&options.input)?
-    } else {
-        let source = file::open_shared(&options.input)
-            .map_err(|error| Fault::file("open", &options.input, error))?;
-        Artifact::read(source)?
+    let (artifact, folder) = match context.sealed(&options.input)? {
+        Sealed::Folder(folder) => (read_manifest(&*folder)?, Some(folder)),
+        Sealed::File(source) => (Artifact::read(source)?, None),
     };
     let (mut fields, mut text) = (fields(&artifact), lines(&artifact));
-    if folder {
-        match directory::listing(context, &options.input) {
+    let is_folder = folder.is_some();
+    if let Some(folder) = folder {
+        match directory::listing(context, folder) {
             Ok((listing, lines)) => {
                 text.push_str(&lines);
                 fields.insert("directory".to_owned(), listing);
@@ -31,7 +30,7 @@ pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(),
         }
     }
     if options.model {
-        if folder {
+        if is_folder {
             return Err(Fault::usage(
                 "--model is for one file: name it inside the folder",
             ));

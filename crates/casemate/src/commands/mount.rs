@@ -12,9 +12,9 @@ use std::{
 
 use casemate_mount::{MountError, Mounted, MountedFile, Report};
 use casemate_seal::{
-    Artifact, Opened,
+    Artifact, Opened, Source,
     directory::{DirectoryError, RelativePath, SealedDirectory},
-    file::{self, Access, AtomicFile, Existing},
+    file::{Access, AtomicFile, Existing},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -24,6 +24,7 @@ use crate::{
     args::{MountOptions, Origin, RunOptions},
     context::{Context, Keyring},
     fault::{Fault, Outcome},
+    place::{Place as At, Sealed},
     progress,
 };
 
@@ -40,7 +41,7 @@ const PLACE_TRIES: usize = 10;
 
 /// What is shown: one file, or all of a folder.
 enum Content {
-    File(RelativePath, Opened<File>),
+    File(RelativePath, Opened<Source>),
     Folder(Arc<Folder>),
 }
 
@@ -50,7 +51,7 @@ struct Folder {
 }
 
 impl Folder {
-    fn open(&self, path: &str) -> Result<Opened<File>, DirectoryError> {
+    fn open(&self, path: &str) -> Result<Opened<Source>, DirectoryError> {
         let entry = self.directory.manifest().find(path);
         let entry = entry.ok_or_else(|| DirectoryError::Missing(path.to_owned()))?;
         let keys: Vec<_> = self.keys.iter().collect();
@@ -59,26 +60,34 @@ impl Folder {
 }
 
 impl Content {
-    fn open(context: &Context<'_>, input: &Path, origin: &Origin) -> Result<Self, Fault> {
+    fn open(context: &Context<'_>, input: &At, origin: &Origin) -> Result<Self, Fault> {
         let mut keyring = Keyring::new(context);
         let (named, unchecked) = (origin.trust.signer.as_deref(), origin.allow_unknown_signer);
-        if input.is_dir() {
-            let keys = keyring.openers()?;
-            let borrowed: Vec<_> = keys.iter().collect();
-            let found =
-                directory::open_folder(context, &mut keyring, input, &borrowed, named, unchecked)?;
-            if let Some(minimum) = origin.min_revision {
-                found.require_revision(minimum)?;
+        let source = match context.sealed(input)? {
+            Sealed::File(source) => source,
+            Sealed::Folder(folder) => {
+                let keys = keyring.openers()?;
+                let borrowed: Vec<_> = keys.iter().collect();
+                let found = directory::open_folder(
+                    context,
+                    &mut keyring,
+                    folder,
+                    &borrowed,
+                    named,
+                    unchecked,
+                )?;
+                if let Some(minimum) = origin.min_revision {
+                    found.require_revision(minimum)?;
+                }
+                let directory = found;
+                return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
             }
-            let directory = found;
-            return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
-        }
+        };
         if origin.min_revision.is_some() {
             return Err(Fault::usage(
                 "--min-revision is for folders: a single file has no revision",
             ));
         }
-        let source = file::open_shared(input).map_err(|error| Fault::file("open", input, error))?;
         let artifact = Artifact::read(source)?;
         let signer = open::signer(context, &mut keyring, &artifact, named, unchecked)?;
         let key = keyring.opener(&artifact)?;
@@ -87,7 +96,7 @@ impl Content {
             casemate_seal::Origin::SignedBy,
         );
         let opened = artifact.open(&key, origin)?;
-        Ok(Self::File(name_of(input), opened))
+        Ok(Self::File(name_of(&input.file_name()), opened))
     }
 
     /// Where the file or folder is below the place it is shown at.
@@ -106,7 +115,7 @@ impl Content {
         }
     }
 
-    fn into_files(self) -> Vec<MountedFile<File>> {
+    fn into_files(self) -> Vec<MountedFile<Source>> {
         match self {
             Self::File(path, opened) => {
                 let content_len = opened.content_len();

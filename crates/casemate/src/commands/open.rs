@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use casemate_crypto::signature::VerifyingKey;
 use casemate_seal::{
     Artifact, Opened, Origin, ReadAt,
-    file::{self, Access, AtomicFile, Existing},
+    file::{Access, AtomicFile, Existing},
 };
 use serde_json::json;
 
@@ -14,6 +14,7 @@ use crate::{
     args::OpenOptions,
     context::{Context, Keyring},
     fault::{Fault, Outcome},
+    place::Sealed,
     printer::bytes_text,
     progress,
 };
@@ -21,7 +22,7 @@ use crate::{
 pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fault> {
     let output = match &options.output {
         Some(output) => output.clone(),
-        None => without_suffix(&options.input)?,
+        None => without_suffix(&options.input.file_name())?,
     };
     if options.to_memory {
         let parent = output.parent().filter(|path| !path.as_os_str().is_empty());
@@ -32,16 +33,15 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
                 .hint("write below /dev/shm, or mount a tmpfs"));
         }
     }
-    if options.input.is_dir() {
-        return directory::open(context, options, &output);
-    }
+    let source = match context.sealed(&options.input)? {
+        Sealed::Folder(folder) => return directory::open(context, options, folder, &output),
+        Sealed::File(source) => source,
+    };
     if options.origin.min_revision.is_some() {
         return Err(Fault::usage(
             "--min-revision is for folders: a single file has no revision",
         ));
     }
-    let source = file::open_shared(&options.input)
-        .map_err(|error| Fault::file("open", &options.input, error))?;
     let artifact = Artifact::read(source)?;
     note_leftover(context, &artifact);
     let mut keyring = Keyring::new(context);
@@ -129,7 +129,6 @@ pub(crate) fn note_leftover<R: ReadAt>(context: &Context<'_>, artifact: &Artifac
 }
 
 fn without_suffix(input: &Path) -> Result<PathBuf, Fault> {
-    let input: PathBuf = input.components().collect();
     if input
         .extension()
         .is_some_and(|extension| extension == "sealed")

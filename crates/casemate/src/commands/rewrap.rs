@@ -1,11 +1,13 @@
 //! `casemate rewrap`.
 
+mod remote;
+
 use std::path::Path;
 
 use casemate_crypto::{encoding::KeyId, kem::KemPublicKey};
 use casemate_seal::{
     Artifact, Origin, ReadAt, RecipientRecord, change_recipients,
-    directory::{is_sealed_directory, rewrap_directory, unfinished_rewrap},
+    directory::{LocalFolder, is_sealed_directory, rewrap_directory, unfinished_rewrap},
     file,
 };
 use serde_json::{Value, json};
@@ -15,6 +17,7 @@ use crate::{
     args::RewrapOptions,
     context::{Context, Keyring},
     fault::{Fault, Outcome},
+    place::Place,
     progress,
 };
 
@@ -43,10 +46,19 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
     };
     let mut results = Vec::new();
     for input in &options.inputs {
-        results.push(if is_sealed_directory(input) {
-            rewrap_folder(context, &mut keyring, options, input, &wanted)?
-        } else {
-            rewrap_file(context, &mut keyring, options, input, &wanted)?
+        results.push(match input {
+            Place::Local(path) if is_sealed_directory(path) => {
+                rewrap_folder(context, &mut keyring, options, path, &wanted)?
+            }
+            Place::Local(path) => rewrap_file(context, &mut keyring, options, path, &wanted)?,
+            Place::Remote(address) => {
+                let change = remote::Change {
+                    context,
+                    options,
+                    wanted: &wanted,
+                };
+                change.address(&mut keyring, address)?
+            }
         });
     }
     if context.printer.is_json() {
@@ -108,7 +120,8 @@ fn rewrap_folder(
         options.trust.signer.as_deref(),
         options.allow_unknown_signer,
     );
-    let folder = directory::open_folder(context, keyring, input, &keys, named, unchecked)?;
+    let place = Box::new(LocalFolder::new(input));
+    let folder = directory::open_folder(context, keyring, place, &keys, named, unchecked)?;
     // The command that is run again after an interruption may find its work half done.
     let again = matches!(unfinished_rewrap(input), Ok(Some(_)));
     let (kept, added) = split(context, folder.artifact(), wanted, again)?;

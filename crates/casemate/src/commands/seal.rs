@@ -10,10 +10,11 @@ use std::{
 use casemate_crypto::signature::SigningKey;
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
-    Private, SealOptions as Sealing, SegmentSize,
+    Private, SealOptions as Sealing, Sealed, SegmentSize,
     file::{Access, AtomicFile, Existing},
     seal,
 };
+use casemate_store::Upload;
 use serde_json::json;
 
 use super::directory;
@@ -21,6 +22,7 @@ use crate::{
     args::SealOptions,
     context::{Context, Keyring},
     fault::Fault,
+    place::Place,
     printer::bytes_text,
     progress,
 };
@@ -29,7 +31,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     let output = options
         .output
         .clone()
-        .unwrap_or_else(|| with_suffix(&options.input));
+        .unwrap_or_else(|| Place::Local(with_suffix(&options.input)));
     if options.input.is_dir() {
         return directory::seal(context, options, &output);
     }
@@ -46,18 +48,10 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     let recipients = keyring.recipients(&options.to)?;
     let signer = signer(context, &mut keyring, options)?;
 
-    let existing = if options.force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
-    let failed = |error| Fault::file("write", &output, error);
-    let target = AtomicFile::create(&output, Access::Umask, existing).map_err(failed)?;
     let len = source
         .metadata()
         .map_err(|error| Fault::file("read", &options.input, error))?
         .len();
-    let bar = progress::bar(len, "sealing");
     let recipients: Vec<_> = recipients.iter().collect();
     let sealing = Sealing {
         recipients: &recipients,
@@ -69,14 +63,12 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         private: &private,
         digest_content: false,
     };
-    let sealed = seal(&source, target.file(), &sealing, &|bytes| bar.inc(bytes))?;
-    bar.finish_and_clear();
-    target.commit(existing).map_err(failed)?;
+    let sealed = write(context, &source, len, &output, options.force, &sealing)?;
 
     let added = sealed.artifact_len.saturating_sub(sealed.content_len);
     let json = json!({
         "schema": "casemate.sealed/1",
-        "artifact": output,
+        "artifact": output.to_text(),
         "id": sealed.id.to_string(),
         "content_bytes": sealed.content_len,
         "artifact_bytes": sealed.artifact_len,
@@ -87,11 +79,51 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         context.printer.data(&json, "");
     }
     context.printer.done(&format!(
-        "sealed {} to {} ({added} bytes added)",
+        "sealed {} to {output} ({added} bytes added)",
         bytes_text(sealed.content_len),
-        output.display()
     ));
     Ok(())
+}
+
+/// Seals to a file or an object, neither of which is there before it is whole.
+fn write(
+    context: &Context<'_>,
+    source: &File,
+    len: u64,
+    output: &Place,
+    force: bool,
+    sealing: &Sealing<'_>,
+) -> Result<Sealed, Fault> {
+    let existing = if force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    let bar = progress::bar(len, "sealing");
+    let count = |bytes| bar.inc(bytes);
+    let shown = output.to_text();
+    let failed = |error| Fault::file("write", Path::new(&shown), error);
+    let sealed = match output {
+        Place::Local(path) => {
+            let target = AtomicFile::create(path, Access::Umask, existing).map_err(failed)?;
+            let sealed = seal(source, target.file(), sealing, &count)?;
+            target.commit(existing).map_err(failed)?;
+            sealed
+        }
+        Place::Remote(address) => {
+            let location = context.locate(address)?;
+            if location.is_prefix() {
+                return Err(Fault::usage(format!("{address} names no object"))
+                    .hint("write the whole key, without a slash at its end"));
+            }
+            let target = Upload::create(&location, len, existing).map_err(failed)?;
+            let sealed = seal(source, &target, sealing, &count)?;
+            target.commit().map_err(failed)?;
+            sealed
+        }
+    };
+    bar.finish_and_clear();
+    Ok(sealed)
 }
 
 /// The key that signs, or a warning that nobody does.

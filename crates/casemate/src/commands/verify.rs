@@ -1,6 +1,6 @@
 //! `casemate verify`.
 
-use casemate_seal::{Artifact, file};
+use casemate_seal::Artifact;
 use serde_json::json;
 
 use super::{directory, open::note_leftover};
@@ -8,21 +8,21 @@ use crate::{
     args::VerifyOptions,
     context::{Context, Keyring},
     fault::Fault,
+    place::Sealed,
     progress,
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), Fault> {
-    if options.input.is_dir() {
-        return directory::verify(context, options);
-    }
+    let source = match context.sealed(&options.input)? {
+        Sealed::Folder(folder) => return directory::verify(context, options, folder),
+        Sealed::File(source) => source,
+    };
     if options.min_revision.is_some() {
         return Err(Fault::usage(
             "--min-revision is for folders: a single file has no revision",
         ));
     }
     let signer = Keyring::new(context).verifier(&options.signer)?;
-    let source = file::open_shared(&options.input)
-        .map_err(|error| Fault::file("open", &options.input, error))?;
     let artifact = Artifact::read(source)?;
     note_leftover(context, &artifact);
     artifact.verify_signature(&signer)?;
@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
     let header = artifact.header();
     let json = json!({
         "schema": "casemate.verified/1",
-        "artifact": options.input,
+        "artifact": options.input.to_text(),
         "id": header.id().to_string(),
         "signer": id.to_hex(),
         "suite": signer.suite().name,
@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
     });
     let text = format!(
         "verified {}: signed by {id} ({}), {} segments intact",
-        options.input.display(),
+        options.input,
         signer.suite().name,
         header.segments()
     );

@@ -1,0 +1,146 @@
+//! Changing the recipients of objects.
+
+use std::{collections::HashSet, path::Path};
+
+use casemate_crypto::encoding::KeyId;
+use casemate_seal::{Artifact, Origin, RecipientRecord, new_tail};
+use casemate_store::{Location, RemoteObject, list_sealed, replace_tail};
+use serde_json::{Value, json};
+
+use super::{Wanted, split, unencodable, warn_if_out};
+use crate::{
+    args::RewrapOptions,
+    commands::open,
+    context::{Context, Keyring},
+    fault::{Fault, Outcome},
+    place, progress,
+};
+
+/// What to make of each object.
+pub(super) struct Change<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) options: &'a RewrapOptions,
+    pub(super) wanted: &'a Wanted,
+}
+
+/// What became of an object.
+struct Changed {
+    before: usize,
+    after: usize,
+    /// Whether anything had to be written.
+    written: bool,
+}
+
+impl Change<'_> {
+    /// Changes the object at an address, or everything sealed below it.
+    pub(super) fn address(&self, keyring: &mut Keyring<'_>, address: &str) -> Result<Value, Fault> {
+        let location = self.context.locate(address)?;
+        if let Some(object) = place::object(&location)? {
+            return self.one(keyring, &object);
+        }
+        self.below(keyring, &location)
+    }
+
+    fn one(&self, keyring: &mut Keyring<'_>, object: &RemoteObject) -> Result<Value, Fault> {
+        let done = self.object(keyring, object, false)?;
+        let address = object.location().address();
+        let (before, after) = (done.before, done.after);
+        self.context.printer.done(&format!(
+            "rewrapped {address}: {before} recipients before, {after} now"
+        ));
+        Ok(json!({
+            "schema": "casemate.rewrapped/1",
+            "artifact": address,
+            "recipients_before": before,
+            "recipients_after": after,
+        }))
+    }
+
+    /// Goes through all of them, whatever fails: run again, it finds those that are left.
+    fn below(&self, keyring: &mut Keyring<'_>, prefix: &Location) -> Result<Value, Fault> {
+        let address = prefix.address();
+        let objects = list_sealed(prefix, usize::MAX)
+            .map_err(|error| Fault::file("list", Path::new(address), error))?;
+        if objects.is_empty() {
+            let message = format!("nothing sealed is below {address}/");
+            return Err(Fault::new(Outcome::No, message));
+        }
+        let bar = progress::bar(objects.len() as u64, "rewrapping");
+        let (mut changed, mut skipped, mut refused) = (0_usize, 0_usize, Vec::new());
+        for location in &objects {
+            let done = RemoteObject::open(location)
+                .map_err(|error| Fault::file("open", Path::new(location.address()), error))
+                .and_then(|object| self.object(keyring, &object, true));
+            match done {
+                Ok(done) if done.written => changed = changed.saturating_add(1),
+                Ok(_) => skipped = skipped.saturating_add(1),
+                Err(fault) => {
+                    let mut text = format!("{location}: {fault}");
+                    for cause in fault.causes() {
+                        text.push_str(": ");
+                        text.push_str(&cause);
+                    }
+                    self.context.printer.warning(&text);
+                    refused.push(location.address());
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let text =
+            format!("rewrapped {changed} objects below {address}/, {skipped} were as wanted");
+        self.context.printer.done(&text);
+        if !refused.is_empty() {
+            let message = format!("{} objects were not rewrapped", refused.len());
+            return Err(Fault::new(Outcome::No, message)
+                .hint("the others are; mend what is said above, and run the same command again"));
+        }
+        Ok(json!({
+            "schema": "casemate.rewrapped-prefix/1",
+            "prefix": address,
+            "changed": changed,
+            "skipped": skipped,
+        }))
+    }
+
+    fn object(
+        &self,
+        keyring: &mut Keyring<'_>,
+        object: &RemoteObject,
+        again: bool,
+    ) -> Result<Changed, Fault> {
+        let artifact = Artifact::read(object)?;
+        let (named, unchecked) = (
+            self.options.trust.signer.as_deref(),
+            self.options.allow_unknown_signer,
+        );
+        let signer = open::checked_signer(keyring, &artifact, named, unchecked)?;
+        let (kept, added) = split(self.context, &artifact, self.wanted, again)?;
+        let present: HashSet<KeyId> = artifact.recipients().iter().map(|r| r.key).collect();
+        let mut wanted: HashSet<KeyId> = kept.iter().copied().collect();
+        for key in &added {
+            wanted.insert(key.id().map_err(unencodable)?);
+        }
+        let before = present.len();
+        if again && present == wanted {
+            return Ok(Changed {
+                before,
+                after: before,
+                written: false,
+            });
+        }
+        let key = keyring.opener(&artifact)?;
+        let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
+        let keep = |record: &RecipientRecord| kept.contains(&record.key);
+        let new = new_tail(&artifact, &key, origin, &keep, &added)?;
+        replace_tail(object, &new)
+            .map_err(|error| Fault::file("write", Path::new(object.location().address()), error))?;
+        let own = key.public_key().id().map_err(unencodable)?;
+        warn_if_out(self.context, &[own], &kept, &added);
+        Ok(Changed {
+            before,
+            after: new.after,
+            written: true,
+        })
+    }
+}
