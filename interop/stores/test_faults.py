@@ -1,0 +1,183 @@
+"""A store that fails: requests are repeated a bounded number of times, and nothing torn is ever seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+
+from bucket import BUCKET, Store
+from faulty_proxy import DROP, DROP_AFTER, GONE, LIE, PASS, SHORT, UNAVAILABLE, Seen, times
+
+ADDRESS = f"s3://{BUCKET}/m.sealed"
+
+
+def body_read(seen: Seen) -> bool:
+    return seen.method == "GET" and "range" in seen.headers
+
+
+@pytest.mark.parametrize("fault", [UNAVAILABLE, DROP, SHORT])
+def test_passing_faults_while_reading_are_repeated(store: Store, fault: str) -> None:
+    store.seal("m.sealed")
+    store.proxy.reset(times(3, fault, body_read))
+    assert store.opens(ADDRESS)
+    assert sum(seen.fault == fault for seen in store.proxy.seen) == 3
+
+
+@pytest.mark.parametrize("fault", [UNAVAILABLE, DROP, DROP_AFTER])
+def test_passing_faults_while_writing_are_repeated(store: Store, fault: str) -> None:
+    store.proxy.reset(times(3, fault, lambda seen: seen.is_part))
+    store.seal("m.sealed")
+    assert sum(seen.fault == fault for seen in store.proxy.seen) == 3
+    store.proxy.reset()
+    assert store.opens(ADDRESS)
+
+
+@pytest.mark.parametrize("which", ["copy", "part", "complete"])
+@pytest.mark.parametrize("fault", [UNAVAILABLE, DROP])
+def test_passing_faults_of_a_rewrap_are_repeated(store: Store, fault: str, which: str) -> None:
+    store.seal("m.sealed")
+    meant = {
+        "copy": lambda seen: seen.is_copy,
+        "part": lambda seen: seen.is_part,
+        "complete": lambda seen: seen.method == "POST" and "uploadId=" in seen.path,
+    }[which]
+    store.proxy.reset(times(2, fault, meant))
+    store.ok("rewrap", ADDRESS, "--add", "two")
+    assert sum(seen.fault == fault for seen in store.proxy.seen) == 2
+    store.proxy.reset()
+    assert len(json.loads(store.ok("--json", "inspect", ADDRESS))["recipients"]) == 2
+
+
+def test_a_store_that_stays_away_is_given_up(store: Store) -> None:
+    """In bounded time, with an error that says so, and without an output."""
+    store.seal("m.sealed")
+    before = store.bytes_of("m.sealed")
+    store.proxy.reset(lambda seen: UNAVAILABLE)
+    for arguments in (["open", ADDRESS, "-o", "never.bin"], ["rewrap", ADDRESS, "--add", "two"], ["seal", "m.bin", "-o", ADDRESS, "--force", "--to", "me"]):
+        store.proxy.seen.clear()
+        start = time.monotonic()
+        refused = store.refused(3, *arguments)
+        assert "503" in refused and time.monotonic() - start < 60
+        assert 2 <= len(store.proxy.seen) <= 40
+    assert not (store.work / "never.bin").exists()
+    assert store.bytes_of("m.sealed") == before
+
+
+def test_a_store_that_answers_with_less_than_was_asked_is_caught(store: Store) -> None:
+    """A whole answer of half the length, which no connection error tells about."""
+    store.seal("m.sealed")
+    store.proxy.reset(times(1, LIE, lambda seen: body_read(seen) and len(store.proxy.seen) > 6))
+    refused = store.refused(3, "open", ADDRESS, "-o", "never.bin")
+    assert "another length" in refused
+    assert not (store.work / "never.bin").exists()
+
+
+def test_parts_that_fail_for_good_leave_nothing(store: Store) -> None:
+    store.proxy.reset(lambda seen: UNAVAILABLE if "partNumber=3" in seen.path else PASS)
+    store.refused(3, "seal", "m.bin", "-o", ADDRESS, "--to", "me", "--sign", "publisher")
+    assert store.keys() == {} and store.uploads() == []
+
+
+def test_a_killed_copy_goes_on_where_it_was(store: Store) -> None:
+    """Killed when some parts are there: no object is visible, and the second run sends the other parts only."""
+    store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
+    process = None
+
+    def rule(seen: Seen) -> str:
+        """Three parts arrive, the others wait for the kill."""
+        if seen.is_part and sum(other.is_part for other in store.proxy.seen) >= 3:
+            time.sleep(1.5)
+            return DROP
+        return PASS
+
+    store.proxy.reset(rule)
+    process = store.start("copy", "local.sealed", ADDRESS)
+    time.sleep(1.2)
+    process.kill()
+    process.wait()
+    assert store.keys() == {} and store.uploads() == ["m.sealed"]
+    time.sleep(1.5)
+    store.proxy.reset()
+    done = json.loads(store.ok("--json", "copy", "local.sealed", ADDRESS))
+    parts = [seen for seen in store.proxy.seen if seen.is_part]
+    assert done["resumed_bytes"] >= 8 << 20
+    assert sum(part.sent for part in parts) == done["bytes"] - done["resumed_bytes"]
+    assert store.opens(ADDRESS) and store.uploads() == []
+    assert not list((store.work / "home" / "uploads").iterdir())
+
+
+@pytest.mark.parametrize("when", ["part", "complete"])
+def test_a_forgotten_upload_is_sent_again(store: Store, when: str) -> None:
+    """The store's own rules removed the parts meanwhile; S3 says NoSuchUpload, where moto fails."""
+    store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
+    store.proxy.reset(lambda seen: UNAVAILABLE if "partNumber=5" in seen.path else PASS)
+    store.refused(3, "copy", "local.sealed", ADDRESS)
+    (upload,) = store.s3.list_multipart_uploads(Bucket=BUCKET)["Uploads"]
+    forgotten = upload["UploadId"]
+    store.proxy.reset(lambda seen: GONE if forgotten in seen.path and (seen.is_part if when == "part" else seen.method == "POST") else PASS)
+    store.ok("copy", "local.sealed", ADDRESS)
+    assert any(seen.fault == GONE for seen in store.proxy.seen)
+    assert store.opens(ADDRESS)
+
+
+def test_another_file_is_not_mixed_into_a_begun_copy(store: Store) -> None:
+    store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
+    store.proxy.reset(lambda seen: UNAVAILABLE if "partNumber=5" in seen.path else PASS)
+    store.refused(3, "copy", "local.sealed", ADDRESS)
+    store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
+    store.proxy.reset()
+    done = json.loads(store.ok("--json", "copy", "local.sealed", ADDRESS))
+    assert done["resumed_bytes"] == 0
+    assert store.opens(ADDRESS) and store.uploads() == []
+
+
+@pytest.mark.parametrize("job", ["seal", "rewrap", "copy"])
+def test_a_kill_at_any_request_leaves_the_old_object_or_the_new_one(store: Store, job: str) -> None:
+    """Killed at requests from the first to the last, before the store sees it or after."""
+    store.seal("m.sealed")
+    old = store.bytes_of("m.sealed")
+    store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
+    arguments = {
+        "seal": ["seal", "m.bin", "-o", ADDRESS, "--force", "--to", "me", "--sign", "publisher"],
+        "rewrap": ["rewrap", ADDRESS, "--to", "me", "--to", "two"],
+        "copy": ["copy", "local.sealed", ADDRESS, "--force"],
+    }[job]
+    store.proxy.reset()
+    store.ok(*arguments)
+    last = next(at for at, seen in enumerate(store.proxy.seen) if seen.method == "POST" and "uploadId=" in seen.path)
+    moments = [(0, DROP), (last // 3, DROP_AFTER), (last // 2, DROP), (last - 1, DROP_AFTER), (last, DROP), (last, DROP_AFTER)]
+    outcomes = set()
+    for moment, fault in moments:
+        store.s3.put_object(Bucket=BUCKET, Key="m.sealed", Body=old)
+        shutil.rmtree(store.work / "home" / "uploads", ignore_errors=True)
+        outcomes.add(killed_at(store, arguments, moment, fault))
+        assert store.keys().keys() == {"m.sealed"}
+        assert store.opens(ADDRESS)
+    assert outcomes == {"old", "new"}
+
+
+def killed_at(store: Store, arguments: list[str], moment: int, fault: str) -> str:
+    """Kills the command at a request, and says which object is there."""
+    old = store.bytes_of("m.sealed")
+    process: list[subprocess.Popen[str]] = []
+    ready = threading.Event()
+
+    def rule(_: Seen) -> str:
+        if len(store.proxy.seen) < moment:
+            return PASS
+        ready.wait(5)
+        process[0].kill()
+        return fault
+
+    store.proxy.reset(rule)
+    process.append(store.start(*arguments))
+    ready.set()
+    process[0].wait()
+    store.proxy.settle()
+    store.proxy.reset()
+    return "old" if store.bytes_of("m.sealed") == old else "new"

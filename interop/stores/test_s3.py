@@ -1,0 +1,219 @@
+"""Sealed artifacts in an S3 store: what is there, what goes over the wire, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from bucket import BUCKET, CONTENT, Store
+
+MIB = 1 << 20
+
+
+def test_an_object_is_sealed_read_and_opened_in_place(store: Store) -> None:
+    """Nothing but the object is made, and it is what a local file would be."""
+    address = store.seal("a/m.sealed")
+    assert store.keys().keys() == {"a/m.sealed"} and store.uploads() == []
+    assert "intact" in store.ok("verify", address, "--signer", "publisher")
+    assert store.opens(address)
+    (store.work / "local.sealed").write_bytes(store.bytes_of("a/m.sealed"))
+    assert store.opens("local.sealed")
+
+
+def test_looking_fetches_the_tail_only(store: Store) -> None:
+    address = store.seal("m.sealed")
+    store.proxy.reset()
+    store.ok("inspect", address)
+    assert sum(seen.received for seen in store.proxy.seen if seen.method == "GET") < 64_000
+
+
+def test_a_model_is_looked_at_without_its_tensors(store: Store) -> None:
+    header = json.dumps({"w": {"dtype": "U8", "shape": [len(CONTENT)], "data_offsets": [0, len(CONTENT)]}}).encode()
+    (store.work / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + CONTENT)
+    address = store.seal("w.sealed", "w.safetensors")
+    store.proxy.reset()
+    found = json.loads(store.ok("--json", "inspect", "--model", address))
+    assert found["model"]["tensors"][0]["shape"] == [len(CONTENT)]
+    assert sum(seen.received for seen in store.proxy.seen) < 3 * MIB
+
+
+def test_all_of_it_is_read_ahead_and_once(store: Store) -> None:
+    address = store.seal("m.sealed")
+    store.proxy.reset()
+    store.ok("verify", address, "--signer", "publisher")
+    ranges = [seen for seen in store.proxy.seen if seen.method == "GET"]
+    assert len(CONTENT) < sum(seen.received for seen in ranges) < len(CONTENT) + MIB
+    assert len(ranges) < 20
+
+
+def test_recipients_change_without_moving_the_body(store: Store) -> None:
+    """The store copies the body; what passes here is the tail, and the body stays byte for byte."""
+    address = store.seal("m.sealed")
+    before = store.bytes_of("m.sealed")
+    store.proxy.reset()
+    store.ok("rewrap", address, "--add", "two")
+    moved = sum(seen.sent + seen.received for seen in store.proxy.seen)
+    assert moved < 100_000, moved
+    assert any(seen.is_copy for seen in store.proxy.seen)
+    after = store.bytes_of("m.sealed")
+    assert after[: len(CONTENT)] == before[: len(CONTENT)] and after != before
+    found = json.loads(store.ok("--json", "inspect", address))
+    assert len(found["recipients"]) == 2 and found["leftover_bytes"] == 0
+    store.ok("rewrap", address, "--remove", "two")
+    assert len(json.loads(store.ok("--json", "inspect", address))["recipients"]) == 1
+    assert store.opens(address) and store.uploads() == []
+
+
+def test_a_short_object_is_rewrapped_in_one_request(store: Store) -> None:
+    (store.work / "short").write_bytes(b"short")
+    address = store.seal("short.sealed", "short")
+    store.ok("rewrap", address, "--add", "two")
+    assert len(json.loads(store.ok("--json", "inspect", address))["recipients"]) == 2
+    store.ok("open", address, "-o", "short.out", "--force")
+    assert (store.work / "short.out").read_bytes() == b"short"
+
+
+def test_what_is_there_is_kept(store: Store) -> None:
+    address = store.seal("m.sealed")
+    before = store.bytes_of("m.sealed")
+    refused = store.refused(2, "seal", "m.bin", "-o", address, "--to", "me", "--sign", "publisher")
+    assert "already exists" in refused and "--force" in refused
+    assert store.bytes_of("m.sealed") == before and store.uploads() == []
+    store.seal("m.sealed", "m.bin", "--force")
+    assert store.bytes_of("m.sealed") != before and store.opens(address)
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed(store: Store) -> None:
+    """After some ranges of the first version the second is there."""
+    address = store.seal("m.sealed")
+    first = store.bytes_of("m.sealed")
+    store.seal("m.sealed", "m.bin", "--force")
+    second = store.bytes_of("m.sealed")
+    store.s3.put_object(Bucket=BUCKET, Key="m.sealed", Body=first)
+    count = [0]
+
+    def rule(seen: object) -> str:
+        count[0] += getattr(seen, "method") == "GET"
+        if count[0] == 6:
+            store.s3.put_object(Bucket=BUCKET, Key="m.sealed", Body=second)
+        return "pass"
+
+    store.proxy.reset(rule)
+    refused = store.refused(3, "open", address, "-o", "mixed.bin")
+    assert "replaced by somebody else" in refused
+    assert not (store.work / "mixed.bin").exists()
+
+
+def test_a_rewrap_does_not_undo_anothers(store: Store) -> None:
+    """The object changes after the rewrap has read it: the other one's change stays."""
+    address = store.seal("m.sealed")
+    before = store.bytes_of("m.sealed")
+    store.seal("m.sealed", "m.bin", "--force")
+    other = store.bytes_of("m.sealed")
+    store.s3.put_object(Bucket=BUCKET, Key="m.sealed", Body=before)
+    done = [False]
+
+    def rule(seen: object) -> str:
+        if getattr(seen, "is_part") and not done[0]:
+            done[0] = True
+            store.s3.put_object(Bucket=BUCKET, Key="m.sealed", Body=other)
+        return "pass"
+
+    store.proxy.reset(rule)
+    assert "replaced by somebody else" in store.refused(3, "rewrap", address, "--add", "two")
+    assert store.bytes_of("m.sealed") == other and store.uploads() == []
+
+
+@pytest.fixture
+def folder(store: Store) -> str:
+    root = store.work / "folder"
+    shutil.rmtree(root, ignore_errors=True)
+    (root / "sub").mkdir(parents=True)
+    (root / "model.bin").write_bytes(CONTENT)
+    (root / "config.json").write_text("{}")
+    (root / "sub" / "tokens").write_text("a b")
+    return store.seal("v1/", "folder")
+
+
+def test_a_folder_is_sealed_below_a_prefix(store: Store, folder: str) -> None:
+    assert store.keys().keys() == {f"v1/{name}" for name in ("config.json.sealed", "manifest.casemate", "model.bin.sealed", "sub/tokens.sealed")}
+    assert "3 files, all there and intact" in store.ok("verify", folder, "--signer", "publisher")
+    shutil.rmtree(store.work / "back", ignore_errors=True)
+    store.ok("open", folder.rstrip("/"), "-o", "back")
+    assert (store.work / "back/model.bin").read_bytes() == CONTENT and (store.work / "back/sub/tokens").read_text() == "a b"
+    assert "give each version a prefix" in store.refused(2, "seal", "folder", "-o", folder, "--to", "me", "--sign", "publisher", "--force")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("drop", "sub/tokens is missing"),
+        ("add", "extra.sealed does not belong"),
+        ("swap", "config.json is another version"),
+        ("rename", "does not belong"),
+    ],
+)
+def test_a_changed_folder_is_refused(store: Store, folder: str, change: str, expected: str) -> None:
+    names = {"Bucket": BUCKET}
+    if change in ("drop", "rename"):
+        store.s3.delete_object(**names, Key="v1/sub/tokens.sealed")
+    if change in ("add", "rename"):
+        store.s3.copy_object(**names, Key="v1/extra.sealed", CopySource=f"{BUCKET}/v1/config.json.sealed")
+    if change == "swap":
+        store.s3.copy_object(**names, Key="v1/config.json.sealed", CopySource=f"{BUCKET}/v1/model.bin.sealed")
+    assert expected in store.refused(1, "open", folder, "-o", "never")
+    assert not (store.work / "never").exists()
+
+
+def test_recipients_of_a_whole_prefix_change_and_again_after_an_interruption(store: Store, folder: str) -> None:
+    single = store.seal("other/m.sealed")
+    left = [4]
+
+    def rule(seen: object) -> str:
+        """The store is gone after some objects are done."""
+        if getattr(seen, "method") in ("PUT", "POST"):
+            left[0] -= 1
+        return "drop" if left[0] < 0 else "pass"
+
+    store.proxy.reset(rule)
+    refused = store.refused(1, "rewrap", f"s3://{BUCKET}/", "--add", "two")
+    assert "objects were not rewrapped" in refused
+    store.proxy.reset()
+    done = json.loads(store.ok("--json", "rewrap", f"s3://{BUCKET}/", "--add", "two"))
+    assert done["changed"] >= 1 and done["skipped"] >= 1 and done["changed"] + done["skipped"] == 5
+    done = json.loads(store.ok("--json", "rewrap", f"s3://{BUCKET}/", "--add", "two"))
+    assert (done["changed"], done["skipped"]) == (0, 5)
+    assert store.opens(single)
+    store.ok("verify", folder, "--signer", "publisher")
+
+
+def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -> None:
+    shutil.rmtree(store.work / "local", ignore_errors=True)
+    store.ok("copy", folder, "local")
+    store.ok("verify", "local", "--signer", "publisher")
+    done = json.loads(store.ok("--json", "copy", "local", f"s3://{BUCKET}/v2"))
+    assert done["files"] == 4 and done["resumed_bytes"] == 0
+    store.ok("verify", f"s3://{BUCKET}/v2", "--signer", "publisher")
+    assert "holds 4 objects already" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v2")
+    store.ok("copy", f"s3://{BUCKET}/v1/model.bin.sealed", f"s3://{BUCKET}/single/")
+    assert store.opens(f"s3://{BUCKET}/single/model.bin.sealed")
+    store.s3.delete_object(Bucket=BUCKET, Key="v2/manifest.casemate")
+    done = json.loads(store.ok("--json", "copy", "local", f"s3://{BUCKET}/v2"))
+    assert done["resumed_bytes"] > len(CONTENT)
+
+
+def test_what_is_not_sealed_is_not_copied(store: Store) -> None:
+    assert "no valid footer" in store.refused(1, "copy", "m.bin", f"s3://{BUCKET}/m.bin")
+    assert store.keys() == {} and store.uploads() == []
+
+
+def test_mistakes_are_named(store: Store) -> None:
+    assert "is of no store known here" in store.refused(2, "open", "ftp://host/x.sealed")
+    assert "hold" in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
+    assert "secret" not in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
+    assert "not found" in store.refused(3, "open", f"s3://{BUCKET}/missing.sealed").lower()
+    assert "not found" in store.refused(3, "seal", "m.bin", "-o", "s3://nobody-has-this/x.sealed", "--to", "me").lower()
+    assert "is not a sealed folder" in store.refused(1, "open", f"s3://{BUCKET}/nothing/", "-o", "never")
+    assert "names no object" in store.refused(2, "seal", "m.bin", "-o", f"s3://{BUCKET}/x/", "--to", "me")
