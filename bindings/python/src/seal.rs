@@ -91,6 +91,7 @@ pub(crate) fn seal(
         created: wish.created,
         content_type,
         private: &private,
+        revision: None,
         digest_content: false,
     };
     let existing = existing(force);

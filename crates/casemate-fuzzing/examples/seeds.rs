@@ -38,6 +38,7 @@ fn main() {
             created: 1,
             content_type: "model/onnx",
             private: &Private::default(),
+            revision: None,
             digest_content: false,
         };
         let sink = Mutex::new(Vec::new());

@@ -55,6 +55,17 @@ pub enum Malformed {
     /// The content type is not `type/subtype` in printable ASCII.
     #[error("content type is not `type/subtype` in printable ASCII")]
     ContentType,
+    /// A revision of 0.
+    #[error("revisions start at 1")]
+    Revision,
+    /// The signature is by another key than the one the artifact was sealed by, so somebody has put an own one in its place.
+    #[error("it was sealed by {sealed} and is signed by {signed}")]
+    Publisher {
+        /// Key in the header, or `nobody`.
+        sealed: String,
+        /// Key of the signature.
+        signed: KeyId,
+    },
     /// The private part names another content length than the header.
     #[error("private part disagrees with the header about the content length")]
     PrivateLength,
@@ -111,6 +122,14 @@ pub enum OpenError {
     /// The signature does not verify.
     #[error("the publisher's signature does not verify")]
     BadSignature,
+    /// An older version than the caller accepts.
+    #[error("{} is older than the least acceptable {minimum}", found.map_or("a version without a revision".to_owned(), |found| format!("revision {found}")))]
+    Revision {
+        /// Revision in the header, if there is one.
+        found: Option<u64>,
+        /// Least acceptable.
+        minimum: u64,
+    },
     /// A segment is not the one that was sealed.
     #[error("segment {segment} was changed")]
     SegmentHash {
@@ -187,6 +206,9 @@ pub enum SealError {
     /// The content type is not `type/subtype` in printable ASCII.
     #[error("content type `{0}` is not `type/subtype` in printable ASCII")]
     ContentType(String),
+    /// A revision of 0.
+    #[error("revisions start at 1")]
+    Revision,
     /// Reading the content or writing the artifact failed.
     #[error("{what}")]
     Io {

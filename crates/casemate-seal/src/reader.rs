@@ -56,6 +56,7 @@ impl<R: ReadAt> Artifact<R> {
         let found = footer::find(&source)?;
         let tail = Tail::decode(&found.bytes)?;
         let header = Header::decode(&tail.header)?;
+        check_publisher(&header, tail.signature.as_ref())?;
         let body_len = header.body_len();
         let gap = found
             .offset
@@ -105,6 +106,19 @@ impl<R: ReadAt> Artifact<R> {
     /// Who can open it.
     pub fn recipients(&self) -> &[RecipientRecord] {
         &self.0.tail.recipients
+    }
+
+    /// Refuses a version older than `minimum`, or one without a revision. Only a verified signature vouches for the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Revision`].
+    pub fn require_revision(&self, minimum: u64) -> Result<(), OpenError> {
+        let found = self.0.header.revision();
+        if found.is_some_and(|found| found >= minimum) {
+            return Ok(());
+        }
+        Err(OpenError::Revision { found, minimum })
     }
 
     /// The publisher's signature, not yet verified.
@@ -257,6 +271,19 @@ impl<R: ReadAt> Artifact<R> {
     pub(crate) fn tail(&self) -> &Tail {
         &self.0.tail
     }
+}
+
+/// Refuses a signature that somebody else put in place of the publisher's.
+fn check_publisher(header: &Header, signature: Option<&SignatureRecord>) -> Result<(), Malformed> {
+    let Some(signed) = signature.map(|record| record.key) else {
+        return Ok(());
+    };
+    if header.publisher() == Some(signed) {
+        return Ok(());
+    }
+    let sealed = header.publisher();
+    let sealed = sealed.map_or_else(|| "nobody".to_owned(), |key| key.to_string());
+    Err(Malformed::Publisher { sealed, signed })
 }
 
 impl<R> Clone for Artifact<R> {

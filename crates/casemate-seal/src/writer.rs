@@ -35,6 +35,8 @@ pub struct SealOptions<'a> {
     pub created: u64,
     /// Media type of the content; readable without a key.
     pub content_type: &'a str,
+    /// The publisher's number of this version, from 1, by which readers refuse older ones.
+    pub revision: Option<u64>,
     /// What only recipients may read.
     pub private: &'a Private,
     /// Whether to compute a digest of the content as well, by which a later version finds it unchanged. Keep it secret: it tells
@@ -184,13 +186,19 @@ fn new_header(source: &impl ReadAt, options: &SealOptions<'_>) -> Result<Header,
         let shown = options.content_type.escape_debug().to_string();
         return Err(SealError::ContentType(shown));
     }
+    if options.revision == Some(0) {
+        return Err(SealError::Revision);
+    }
     let layout = layout_of(source, options.segment_size)?;
+    let publisher = options.signer.map(|key| key.verifying_key().id());
     Ok(Header {
         id: ArtifactId::random()?,
         hash: options.hash,
         layout,
         created: options.created,
         content_type: options.content_type.to_owned(),
+        publisher: publisher.transpose()?,
+        revision: options.revision,
     })
 }
 

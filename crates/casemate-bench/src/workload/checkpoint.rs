@@ -90,6 +90,7 @@ fn seal_file(keys: &Keys, from: &Path, to: &Path) -> Result<u64, BenchError> {
         created: 0,
         content_type: "application/octet-stream",
         private: &Private::default(),
+        revision: None,
         digest_content: false,
     };
     let source = File::open(from)?;

@@ -41,6 +41,7 @@ fn sealed(content: &[u8], recipient: &KemPublicKey) -> Result<Vec<u8>, Box<dyn E
         created: 1,
         content_type: "application/octet-stream",
         private: &private,
+        revision: None,
         digest_content: false,
     };
     seal(&content, &sink, &options, &|_| ())?;

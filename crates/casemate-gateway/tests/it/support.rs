@@ -43,6 +43,7 @@ pub(crate) fn models(directory: &Path, publisher: &SigningKey, key: &KemPrivateK
         created: 0,
         content_type: "model/onnx",
         private: &Private::default(),
+        revision: None,
         digest_content: false,
     };
     let file = std::fs::File::create(&artifact).unwrap();

@@ -38,6 +38,17 @@ pub(crate) fn read(
     Artifact::read(source).map_err(DirectoryError::open(path))
 }
 
+/// What is known of a directory whose manifest is not held open any more.
+pub(crate) struct Released {
+    pub(crate) root: PathBuf,
+    pub(crate) manifest: Manifest,
+    /// Root of the manifest's artifact.
+    pub(crate) manifest_root: Vec<u8>,
+    /// Recipients of the manifest's artifact.
+    pub(crate) recipients: Vec<KeyId>,
+    pub(crate) publisher: Option<KeyId>,
+}
+
 /// A directory whose manifest is verified and whose listing is complete.
 pub struct SealedDirectory {
     folder: Box<dyn SealedFolder>,
@@ -77,14 +88,17 @@ impl SealedDirectory {
     }
 
     /// Its place, which must be a local one, its manifest, and root and recipients of the manifest's artifact.
-    pub(crate) fn into_parts(
-        self,
-    ) -> Result<(PathBuf, Manifest, Vec<u8>, Vec<KeyId>), DirectoryError> {
+    /// Lets go of the manifest's file, which a rewrap needs for itself. The directory must be a local one.
+    pub(crate) fn release(self) -> Result<Released, DirectoryError> {
         let root = self.folder.local().ok_or(DirectoryError::NotLocal)?;
-        let manifest_root = self.artifact.root().to_vec();
         let recipients = self.artifact.recipients().iter().map(|r| r.key);
-        let recipients = recipients.collect();
-        Ok((root.to_owned(), self.manifest, manifest_root, recipients))
+        Ok(Released {
+            root: root.to_owned(),
+            manifest_root: self.artifact.root().to_vec(),
+            recipients: recipients.collect(),
+            publisher: self.artifact.header().publisher(),
+            manifest: self.manifest,
+        })
     }
 
     /// What the directory holds.
@@ -123,7 +137,7 @@ impl SealedDirectory {
     pub fn read(&self, entry: &FileEntry) -> Result<Artifact<Source>, DirectoryError> {
         let path = entry.path.as_str();
         let artifact = read(&*self.folder, &entry.path.sealed(), path)?;
-        check_version(entry, &artifact)?;
+        check_version(entry, &artifact, self.artifact.header().publisher())?;
         Ok(artifact)
     }
 
@@ -144,14 +158,20 @@ impl SealedDirectory {
         artifact.open(key, Origin::Unchecked).map_err(failed())
     }
 
-    /// Checks every segment of every file against the manifest, without decrypting.
+    /// Opens every file and checks each of its segments against the manifest, without decrypting them.
     ///
     /// # Errors
     ///
-    /// As [`Self::read`] and [`Artifact::verify_segments`].
-    pub fn verify_files(&self, progress: Progress<'_>) -> Result<(), DirectoryError> {
+    /// As [`Self::open_file`] and [`Artifact::verify_segments`].
+    pub fn verify_files(
+        &self,
+        keys: &[&KemPrivateKey],
+        progress: Progress<'_>,
+    ) -> Result<(), DirectoryError> {
         for entry in &self.manifest.files {
-            self.read(entry)?
+            // The list of recipients is authentic only for who opens it.
+            self.open_file(entry, keys)?
+                .artifact()
                 .verify_segments(progress)
                 .map_err(DirectoryError::open(entry.path.as_str()))?;
         }
@@ -214,6 +234,7 @@ impl std::fmt::Debug for SealedDirectory {
 pub(crate) fn check_version<R: ReadAt>(
     entry: &FileEntry,
     artifact: &Artifact<R>,
+    publisher: Option<KeyId>,
 ) -> Result<(), DirectoryError> {
     let what = if artifact.header().id() != entry.id {
         "artifact id"
@@ -221,6 +242,8 @@ pub(crate) fn check_version<R: ReadAt>(
         "root"
     } else if artifact.header().content_len() != entry.content_len {
         "length"
+    } else if artifact.header().publisher() != publisher {
+        "publisher"
     } else {
         return Ok(());
     };

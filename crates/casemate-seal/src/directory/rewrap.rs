@@ -13,7 +13,8 @@ use casemate_crypto::{
 };
 
 use super::{
-    DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, Manifest, SealedDirectory, open,
+    DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, SealedDirectory,
+    open::{self, Released},
 };
 use crate::{
     Artifact, Origin, RecipientRecord, change_recipients,
@@ -55,17 +56,18 @@ pub fn rewrap_directory(
         wanted.push(id);
     }
     // Gives up the manifest's lock, which would keep the rewrap out.
-    let (root, manifest, manifest_root, before) = directory.into_parts()?;
+    let directory = directory.release()?;
+    let root = &directory.root;
     let journal = root.join(JOURNAL_NAME);
     let failed = || DirectoryError::io("write", &journal);
-    let folder = File::open(&root).map_err(failed())?;
+    let folder = File::open(root).map_err(failed())?;
     folder.lock().map_err(failed())?;
     let change = Change {
         keys,
         wanted: &wanted,
         added,
     };
-    check_before(&root, &manifest, &before, &change)?;
+    check_before(&directory, &change)?;
     file::write(
         &journal,
         journal_text(&wanted).as_bytes(),
@@ -86,27 +88,22 @@ pub fn rewrap_directory(
         *slot = slot.saturating_add(1);
         progress();
     };
-    for entry in &manifest.files {
+    for entry in &directory.manifest.files {
         let location = root.join(entry.path.sealed());
         count(change.apply(&location, entry.path.as_str(), &entry.root)?);
     }
     let location = root.join(MANIFEST_NAME);
-    count(change.apply(&location, MANIFEST_NAME, &manifest_root)?);
+    count(change.apply(&location, MANIFEST_NAME, &directory.manifest_root)?);
     fs::remove_file(&journal).map_err(failed())?;
     folder.sync_all().map_err(failed())?;
     Ok(done)
 }
 
 /// Refuses, before anything is written, what could not be finished as wanted.
-fn check_before(
-    root: &Path,
-    manifest: &Manifest,
-    before: &[KeyId],
-    change: &Change<'_>,
-) -> Result<(), DirectoryError> {
-    let folder = LocalFolder::new(root);
+fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), DirectoryError> {
+    let folder = LocalFolder::new(&directory.root);
     let now = open::read_manifest(&folder)?;
-    if !has_exactly(now.recipients(), before) {
+    if !has_exactly(now.recipients(), &directory.recipients) {
         return Err(DirectoryError::Concurrent);
     }
     let added: HashSet<_> = change
@@ -114,9 +111,10 @@ fn check_before(
         .iter()
         .filter_map(|key| key.id().ok())
         .collect();
-    for entry in &manifest.files {
+    for entry in &directory.manifest.files {
         let path = entry.path.as_str();
         let artifact = open::read(&folder, &entry.path.sealed(), path)?;
+        open::check_version(entry, &artifact, directory.publisher)?;
         let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
         let mut wanted = change.wanted.iter();
         if let Some(key) = wanted.find(|id| !present.contains(id) && !added.contains(id)) {
@@ -149,10 +147,15 @@ impl Change<'_> {
             let (path, what) = (path.to_owned(), "root");
             return Err(DirectoryError::OtherVersion { path, what });
         }
+        let key = open::key_for(&artifact, self.keys);
         if has_exactly(artifact.recipients(), self.wanted) {
-            return Ok(false);
+            // Only who opens it knows that the list is the one that was made. Who has removed their own key cannot any more.
+            let opened = key.map_or(Ok(()), |key| {
+                artifact.open(key, Origin::Unchecked).map(drop)
+            });
+            return opened.map(|()| false).map_err(DirectoryError::open(path));
         }
-        let key = open::key_for(&artifact, self.keys).map_err(DirectoryError::open(path))?;
+        let key = key.map_err(DirectoryError::open(path))?;
         let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
         let missing = self.added.iter().copied();
         let missing: Vec<_> = missing

@@ -116,7 +116,7 @@ pub fn seal_directory_to<T: SealTarget>(
         || DirectoryId::random().map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()));
     let manifest = Manifest {
         id: before.map_or_else(random, |before| Ok(before.id))?,
-        revision: before.map_or(1, |before| before.revision.saturating_add(1)),
+        revision: next_revision(before)?,
         files: entries,
     };
     let len = seal_manifest(&manifest, target, options)?;
@@ -125,6 +125,13 @@ pub fn seal_directory_to<T: SealTarget>(
         unchanged,
         artifact_len: artifact_len.saturating_add(len),
     })
+}
+
+fn next_revision(before: Option<&Manifest>) -> Result<u64, DirectoryError> {
+    let next = before.map_or(Some(1), |before| before.revision.checked_add(1));
+    next.ok_or(DirectoryError::Manifest(
+        "it is the last revision there can be",
+    ))
 }
 
 fn seal_file<T: SealTarget>(
@@ -202,6 +209,7 @@ fn seal_one<T: SealTarget>(
         hash: options.hash,
         created: options.created,
         content_type: names.content_type,
+        revision: None,
         private: &private,
         digest_content: true,
     };
@@ -237,7 +245,16 @@ fn take_over<T: SealTarget>(
     }
     let artifact = since.directory.read(entry)?;
     let header = artifact.header();
-    if header.segment_size() != options.segment_size || header.hash() != options.hash {
+    let publisher = options
+        .signer
+        .map(|key| key.verifying_key().id())
+        .transpose();
+    let publisher = publisher.map_err(|error| DirectoryError::seal(path)(error.into()))?;
+    // Another publisher than the manifest's would be refused, so what another signed is sealed again.
+    if header.segment_size() != options.segment_size
+        || header.hash() != options.hash
+        || header.publisher() != publisher
+    {
         return Ok(None);
     }
     let content = open_source(source)?;
@@ -259,7 +276,7 @@ fn take_over<T: SealTarget>(
     let wanted: Result<Vec<KeyId>, _> = options.recipients.iter().map(|key| key.id()).collect();
     let wanted = wanted.map_err(|error| DirectoryError::seal(path)(error.into()))?;
     let copied = crate::Artifact::read(&copy).map_err(DirectoryError::open(path))?;
-    open::check_version(entry, &copied)?;
+    open::check_version(entry, &copied, publisher)?;
     let key = open::key_for(&copied, since.keys).map_err(DirectoryError::open(path))?;
     // The manifest says that this artifact holds this content. Whoever signed the version before may be another, and its files may have
     // suffered since, so the new signature stands for what is really in it.

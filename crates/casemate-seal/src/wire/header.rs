@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use casemate_crypto::encoding::KeyId;
 use minicbor::Decoder;
 
-use super::{cbor, check_limit, encode, expect_deterministic, expect_key};
+use super::{cbor, check_limit, encode, expect_deterministic, expect_key, key_id};
 use crate::{
     HashAlgorithm, SegmentSize,
     error::{Malformed, OpenError},
@@ -15,6 +16,8 @@ use crate::{
 
 const HEADER: &str = "header";
 const VERSION: u64 = 1;
+/// Entries that every header has.
+const ALWAYS: u64 = 7;
 
 /// Names one sealing; random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +70,8 @@ pub struct Header {
     pub(crate) layout: Layout,
     pub(crate) created: u64,
     pub(crate) content_type: String,
+    pub(crate) publisher: Option<KeyId>,
+    pub(crate) revision: Option<u64>,
 }
 
 impl Header {
@@ -110,15 +115,35 @@ impl Header {
         &self.content_type
     }
 
+    /// Key id of the publisher, whose signature must be the artifact's if it has one.
+    pub const fn publisher(&self) -> Option<KeyId> {
+        self.publisher
+    }
+
+    /// The publisher's number of this version, if it has one.
+    pub const fn revision(&self) -> Option<u64> {
+        self.revision
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
+        let present = [self.publisher.is_some(), self.revision.is_some()];
+        let optional = present.into_iter().filter(|is| *is).count() as u64;
         encode(|e| {
-            e.map(7)?.u8(0)?.u64(VERSION)?;
+            e.map(ALWAYS.saturating_add(optional))?
+                .u8(0)?
+                .u64(VERSION)?;
             e.u8(1)?.bytes(self.id.as_bytes())?;
             e.u8(2)?.u32(self.layout.segment_size().bytes())?;
             e.u8(3)?.u8(self.hash.id())?;
             e.u8(4)?.u64(self.layout.body_len())?;
             e.u8(5)?.u64(self.created)?;
             e.u8(6)?.str(&self.content_type)?;
+            if let Some(publisher) = &self.publisher {
+                e.u8(7)?.bytes(publisher.as_bytes())?;
+            }
+            if let Some(revision) = self.revision {
+                e.u8(8)?.u64(revision)?;
+            }
             Ok(())
         })
     }
@@ -132,9 +157,9 @@ impl Header {
         if version != VERSION {
             return Err(OpenError::Version { found: version });
         }
-        if entries != Some(7) {
-            return Err(Malformed::Cbor(HEADER).into());
-        }
+        let optional = entries.and_then(|entries| entries.checked_sub(ALWAYS));
+        let optional = optional.filter(|count| *count <= 2);
+        let optional = optional.ok_or(Malformed::Cbor(HEADER))?;
         expect_key(d, 1, HEADER)?;
         let id = d.bytes().map_err(cbor(HEADER))?;
         let id = ArtifactId(id.try_into().map_err(|_| Malformed::FieldLength {
@@ -166,13 +191,25 @@ impl Header {
         if !is_content_type(content_type) {
             return Err(Malformed::ContentType.into());
         }
-        let header = Self {
+        let mut header = Self {
             id,
             hash,
             layout,
             created,
             content_type: content_type.to_owned(),
+            publisher: None,
+            revision: None,
         };
+        for _ in 0..optional {
+            match d.u64().map_err(cbor(HEADER))? {
+                7 => header.publisher = Some(key_id(d, HEADER)?),
+                8 => header.revision = Some(d.u64().map_err(cbor(HEADER))?),
+                _ => return Err(Malformed::Cbor(HEADER).into()),
+            }
+        }
+        if header.revision == Some(0) {
+            return Err(Malformed::Revision.into());
+        }
         expect_deterministic(bytes, &header.encode(), HEADER)?;
         Ok(header)
     }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use casemate_crypto::kem::KemPrivateKey;
+use casemate_crypto::{kem::KemPrivateKey, signature::SigningKey};
 use casemate_seal::{
     Artifact, HashAlgorithm, Origin, SegmentSize,
     directory::{
@@ -146,6 +146,38 @@ fn a_directory_comes_back_as_it_was_for_the_owner_only() {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{path:?}: {mode:o}");
     }
+}
+
+#[test]
+fn what_another_publisher_sealed_is_not_taken_over() {
+    let home = Model::new();
+    home.seal("v1");
+    let before = home.open("v1").unwrap();
+    let files = list_source(&home.at("model"), Links::Refuse, &|_, _| true).unwrap();
+    let keys = [&*KEM];
+    let recipients = [KEM.public_key()];
+    let seal = |signer: &SigningKey, to: &str| {
+        let options = DirectoryOptions {
+            recipients: &recipients,
+            signer: Some(signer),
+            segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
+            hash: HashAlgorithm::Blake3,
+            created: 1_700_000_000,
+            content_type: |_| "application/octet-stream",
+            since: Some(Since {
+                directory: &before,
+                keys: &keys,
+            }),
+        };
+        seal_directory(&files, &home.at(to), Existing::Keep, &options, &|_| ()).unwrap()
+    };
+    assert_eq!(seal(&*SIGNER, "v2").unchanged, files.len());
+    assert_eq!(seal(&*OTHER_SIGNER, "v3").unchanged, 0);
+    let folder = LocalFolder::new(home.at("v3"));
+    let artifact = read_manifest(&folder).unwrap();
+    let origin = Origin::SignedBy(OTHER_SIGNER.verifying_key());
+    let opened = SealedDirectory::open(Box::new(folder), artifact, &keys, origin).unwrap();
+    opened.verify_files(&keys, &|_| ()).unwrap();
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn every_suite_seals_and_opens_for_every_recipient() {
             created: 0,
             content_type: "model/onnx",
             private: &private,
+            revision: None,
             digest_content: false,
         };
         let sink = Mutex::new(Vec::new());
@@ -138,6 +139,7 @@ fn sealing_without_or_with_doubled_recipients_is_refused() {
         created: 0,
         content_type: "a/b",
         private: &private,
+        revision: None,
         digest_content: false,
     };
     let sink = Mutex::new(Vec::new());

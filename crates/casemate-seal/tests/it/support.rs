@@ -43,6 +43,7 @@ pub(crate) fn sealed_with(
         created: 1_700_000_000,
         content_type: "application/octet-stream",
         private: &private,
+        revision: None,
         digest_content: false,
     };
     let sink = Mutex::new(Vec::new());

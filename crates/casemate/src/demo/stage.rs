@@ -100,6 +100,7 @@ pub(super) fn seal_model(model: &[u8], path: &Path, keys: &Keys) -> Result<u64, 
         created: unix_seconds(),
         content_type: "application/octet-stream",
         private: &private,
+        revision: None,
         digest_content: false,
     };
     let target = AtomicFile::create(path, Access::Umask, Existing::Keep).map_err(io_fault)?;
