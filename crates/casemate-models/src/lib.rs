@@ -154,10 +154,7 @@ pub fn read_model(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
         [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::read(source).map(Some),
         // Field 1, a small number: the ONNX version. Protobuf has no magic, so this may also be something else.
         [0x08, 1..=0x7f, ..] => Ok(onnx::read(source).ok()),
-        // Older pickles have no magic either. What reads as one to its end, and would import something, is shown.
-        _ => Ok(pickle::read(source).ok().filter(|model| {
-            let mut pickles = model.pickles.iter();
-            pickles.any(|(_, pickle)| !pickle.operations.is_empty())
-        })),
+        // Older pickles have no magic either. What would import something is shown.
+        _ => pickle::read_unnamed(source),
     }
 }

@@ -20,8 +20,11 @@ const MEMO_MAX: usize = 1 << 20;
 const NAME_BYTES_MAX: usize = 1024;
 /// Most different names that are listed.
 const NAMES_MAX: usize = 4096;
-/// Longest line of a text operation, in bytes.
+/// Bytes of a line that are kept.
 const LINE_BYTES_MAX: usize = 4096;
+
+/// What a pickle that is a whole file is called.
+const WHOLE: &str = "(the file)";
 
 /// What `torch.save` of weights imports; anything else is somebody's code.
 const EXPECTED: [&str; 12] = [
@@ -111,9 +114,7 @@ fn is_expected(name: &str) -> bool {
 /// A bare pickle as a model file.
 pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
     let mut model = Model::new(Format::Pickle);
-    model
-        .pickles
-        .push(("(the file)".to_owned(), scan_pickle(source)?));
+    model.pickles.push((WHOLE.to_owned(), scan_pickle(source)?));
     Ok(model)
 }
 
@@ -158,25 +159,49 @@ impl Texts {
 ///
 /// [`ModelError`] for an unknown operation, an early end, or more operations than the limit.
 pub fn scan_pickle(source: &impl ReadAt) -> Result<Pickle, ModelError> {
+    let mut found = Pickle::default();
+    scan(source, &mut found)?;
+    Ok(found)
+}
+
+/// A file that may be a pickle of the oldest kind, which has no magic: one if it would import or call something before it ends, or before the scan
+/// gives up. A loader has done all that when it finds out that the rest is no pickle.
+pub(crate) fn read_unnamed(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
+    let mut found = Pickle::default();
+    match scan(source, &mut found) {
+        Ok(()) => (),
+        Err(ModelError::Io(error)) => return Err(ModelError::Io(error)),
+        Err(ModelError::Limit(_)) => found.unread = true,
+        Err(_) if found.operations.is_empty() => return Ok(None),
+        Err(_) => found.unread = true,
+    }
+    if found.operations.is_empty() && !found.unread {
+        return Ok(None);
+    }
+    let mut model = Model::new(Format::Pickle);
+    model.pickles.push((WHOLE.to_owned(), found));
+    Ok(Some(model))
+}
+
+fn scan(source: &impl ReadAt, found: &mut Pickle) -> Result<(), ModelError> {
     let mut cursor = Cursor::new(source)?;
     let c = &mut cursor;
-    let mut found = Pickle::default();
     let mut texts = Texts::default();
     for _ in 0..OPERATIONS_MAX {
         let [operation] = c.array()?.ok_or(CUT)?;
         if operation == b'.' {
             // Old files of `torch.save` are several pickles in a row, and then bytes that only a loader understands.
             match c.peek()? {
-                None => return Ok(found),
+                None => return Ok(()),
                 Some(0x80) => texts = Texts::default(),
                 Some(_) => {
                     found.unread = true;
-                    return Ok(found);
+                    return Ok(());
                 }
             }
             continue;
         }
-        step(c, operation, &mut found, &mut texts)?;
+        step(c, operation, found, &mut texts)?;
     }
     Err(ModelError::Limit("operations"))
 }
@@ -244,8 +269,10 @@ fn text_or_memo(
         0x8d | 0x8e | 0x96 => counted_text::<8>(c, texts)?,
         b'V' | b'S' => {
             let text = line(c)?;
-            let text = text.trim_matches(['\'', '"']).to_owned();
-            texts.push(Some(text.into()));
+            // A longer one is no name that anybody could import.
+            let is_name = text.len() <= NAME_BYTES_MAX;
+            let text = text.trim_matches(['\'', '"']);
+            texts.push(is_name.then(|| text.into()));
         }
         // The memo.
         0x94 => texts.keep(texts.memo.len() as u64)?,
@@ -258,8 +285,9 @@ fn text_or_memo(
             texts.keep(slot)?;
         }
         b'p' => {
-            let slot = line(c)?.parse().map_err(|_| malformed("a memo number"))?;
-            texts.keep(slot)?;
+            if let Some(slot) = memo_number(c)? {
+                texts.keep(slot)?;
+            }
         }
         b'h' => {
             let slot = number::<1>(c)?;
@@ -269,10 +297,10 @@ fn text_or_memo(
             let slot = number::<4>(c)?;
             recall(texts, slot);
         }
-        b'g' => {
-            let slot = line(c)?.parse().map_err(|_| malformed("a memo number"))?;
-            recall(texts, slot);
-        }
+        b'g' => match memo_number(c)? {
+            Some(slot) => recall(texts, slot),
+            None => texts.push(None),
+        },
         _ => return other(c, operation, texts),
     }
     Ok(())
@@ -385,6 +413,13 @@ fn counted_text<const N: usize>(
     Ok(())
 }
 
+/// A memo number as text. Python reads more forms of numbers than this; what is not read is a value that is not known, and no error, because a
+/// loader would go on.
+fn memo_number(c: &mut Cursor<'_, impl ReadAt>) -> Result<Option<u64>, ModelError> {
+    Ok(line(c)?.trim().parse().ok())
+}
+
+/// A line, of which no more is kept than could matter.
 fn line(c: &mut Cursor<'_, impl ReadAt>) -> Result<String, ModelError> {
     let mut bytes = Vec::new();
     loop {
@@ -392,9 +427,8 @@ fn line(c: &mut Cursor<'_, impl ReadAt>) -> Result<String, ModelError> {
         if byte == b'\n' {
             return Ok(String::from_utf8_lossy(&bytes).into_owned());
         }
-        if bytes.len() >= LINE_BYTES_MAX {
-            return Err(ModelError::Limit("lines"));
+        if bytes.len() < LINE_BYTES_MAX {
+            bytes.push(byte);
         }
-        bytes.push(byte);
     }
 }

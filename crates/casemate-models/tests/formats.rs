@@ -204,6 +204,30 @@ fn what_follows_a_pickle_is_looked_at_or_said_not_to_be() {
 }
 
 #[test]
+fn what_a_loader_runs_before_it_gives_up_is_shown() {
+    let call = b"cposix\nsystem\n(S'x'\ntR";
+    let long = [b"S'".as_slice(), &[b'a'; 10_000], b"'\n0"].concat();
+    let endless = b"N0".repeat(1 << 21);
+    let mut files = vec![
+        [&long, call.as_slice(), b"."].concat(),
+        [call.as_slice(), b"\xff"].concat(),
+        call.to_vec(),
+        [b"Np1_0\n0", call.as_slice(), b"."].concat(),
+        [&endless, call.as_slice(), b"."].concat(),
+    ];
+    for file in &files {
+        let model = read(file).unwrap().unwrap();
+        assert!(model.format == Format::Pickle && model.pickles[0].1.is_dangerous());
+    }
+    // Text that only begins as a pickle might is none.
+    files.clear();
+    files.extend([b"N\xff".to_vec(), b"S'a text'\n".to_vec(), b"K".to_vec()]);
+    for file in &files {
+        assert_eq!(read(file).unwrap(), None);
+    }
+}
+
+#[test]
 fn small_pickles_cannot_fill_the_memory() {
     let mut pickle = b"\x80\x04X\0\x04\0\0".to_vec();
     pickle.extend([b'a'; 1024]);
