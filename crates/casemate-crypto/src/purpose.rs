@@ -24,6 +24,8 @@ impl Purpose {
     pub const CONTENT_SEGMENT: Self = Self("casemate/v1/content-segment");
     /// Hash domain: the list of plaintext segment hashes.
     pub const CONTENT_ROOT: Self = Self("casemate/v1/content-root");
+    /// Composite signature context: the publisher's detached signature over a model.
+    pub const MODEL: Self = Self("casemate/v1/model");
     /// Composite signature context: an update of a federated round.
     pub const ROUND: Self = Self("casemate/v1/round");
     /// RFC 9421 tag of a signed request.

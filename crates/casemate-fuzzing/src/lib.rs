@@ -30,11 +30,12 @@ use casemate_seal::{Artifact, Origin, directory::Manifest};
 pub type Target = fn(&[u8]);
 
 /// Name and function of every target.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("artifact", artifact),
     ("artifact_tail", artifact_tail),
     ("manifest", manifest),
     ("model", model),
+    ("model_signature", model_signature),
     ("key_file", key_file),
     ("age_file", age_file),
     ("age_text", age_text),
@@ -69,6 +70,14 @@ static CHANNEL: LazyLock<ChannelBinding> = LazyLock::new(|| {
         .channel()
         .clone()
 });
+
+/// Detached model signatures.
+pub fn model_signature(bytes: &[u8]) {
+    _ = casemate_oms::parse(bytes);
+    _ = casemate_oms::signers(bytes);
+    _ = casemate_oms::EcdsaKey::from_pem(bytes);
+    _ = casemate_oms::EcdsaPublicKey::from_pem(bytes);
+}
 
 /// The key that seeds are sealed to.
 pub fn recipient() -> &'static KemPrivateKey {

@@ -1,0 +1,216 @@
+//! The bundle (`spec/model-signature.md`, section 2).
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+
+use crate::OmsError;
+
+/// Longest bundle, in bytes.
+pub const BUNDLE_BYTES_MAX: usize = 64 << 20;
+const PAYLOAD_BYTES_MAX: usize = 48 << 20;
+const SIGNATURES_MAX: usize = 8;
+const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+
+/// A bundle as far as it is read here; what others may add to it is left alone.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Json {
+    media_type: String,
+    verification_material: Material,
+    dsse_envelope: Envelope,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Material {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    public_key: Option<PublicKey>,
+    #[serde(default, skip_serializing)]
+    certificate: Option<serde_json::Value>,
+    #[serde(default, skip_serializing)]
+    x509_certificate_chain: Option<serde_json::Value>,
+    #[serde(default)]
+    tlog_entries: Vec<serde_json::Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PublicKey {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Envelope {
+    payload: String,
+    payload_type: String,
+    signatures: Vec<Signature>,
+}
+
+/// One signature of an envelope.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Signature {
+    sig: String,
+    #[serde(default)]
+    keyid: Option<String>,
+}
+
+impl Signature {
+    pub(crate) fn of(keyid: String, signature: Vec<u8>) -> Self {
+        Self {
+            sig: STANDARD.encode(signature),
+            keyid: Some(keyid),
+        }
+    }
+
+    /// OMS tools name no key here.
+    pub(crate) fn classical(signature: Vec<u8>) -> Self {
+        Self::of(String::new(), signature)
+    }
+
+    pub(crate) fn keyid(&self) -> Option<&str> {
+        self.keyid.as_deref().filter(|id| !id.is_empty())
+    }
+
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, OmsError> {
+        let decoded = STANDARD.decode(&self.sig);
+        decoded.map_err(|_| OmsError::Bundle("a signature is not base64"))
+    }
+}
+
+/// A bundle whose form was checked, and nothing else.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    hint: Option<String>,
+    payload: String,
+    pub(crate) signatures: Vec<Signature>,
+}
+
+impl Bundle {
+    pub(crate) fn new(hint: String, payload: &[u8], signatures: Vec<Signature>) -> Self {
+        Self {
+            hint: Some(hint),
+            payload: STANDARD.encode(payload),
+            signatures,
+        }
+    }
+
+    pub(crate) fn encode(self) -> Result<Vec<u8>, OmsError> {
+        let json = Json {
+            media_type: MEDIA_TYPE.to_owned(),
+            verification_material: Material {
+                public_key: Some(PublicKey { hint: self.hint }),
+                certificate: None,
+                x509_certificate_chain: None,
+                tlog_entries: Vec::new(),
+            },
+            dsse_envelope: Envelope {
+                payload: self.payload,
+                payload_type: PAYLOAD_TYPE.to_owned(),
+                signatures: self.signatures,
+            },
+        };
+        let mut text =
+            serde_json::to_vec(&json).map_err(|_| OmsError::Bundle("cannot be written"))?;
+        text.push(b'\n');
+        check_len("bundle", text.len(), BUNDLE_BYTES_MAX)?;
+        Ok(text)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, OmsError> {
+        check_len("bundle", bytes.len(), BUNDLE_BYTES_MAX)?;
+        let json: Json = serde_json::from_slice(bytes)
+            .map_err(|_| OmsError::Bundle("it is not the JSON of a Sigstore bundle"))?;
+        if json.media_type != MEDIA_TYPE {
+            return Err(OmsError::Bundle("its media type is another one"));
+        }
+        let material = json.verification_material;
+        if material.certificate.is_some() || material.x509_certificate_chain.is_some() {
+            return Err(OmsError::Method("a certificate"));
+        }
+        let key = material
+            .public_key
+            .ok_or(OmsError::Bundle("it names no public key"))?;
+        let envelope = json.dsse_envelope;
+        if envelope.payload_type != PAYLOAD_TYPE {
+            return Err(OmsError::Bundle("its payload is no in-toto statement"));
+        }
+        if envelope.signatures.is_empty() || envelope.signatures.len() > SIGNATURES_MAX {
+            return Err(OmsError::Bundle("it must hold 1 to 8 signatures"));
+        }
+        Ok(Self {
+            hint: key.hint.filter(|hint| !hint.is_empty()),
+            payload: envelope.payload,
+            signatures: envelope.signatures,
+        })
+    }
+
+    /// What was signed.
+    pub(crate) fn payload(&self) -> Result<Vec<u8>, OmsError> {
+        let payload = STANDARD.decode(&self.payload);
+        let payload = payload.map_err(|_| OmsError::Bundle("its payload is not base64"))?;
+        check_len("statement", payload.len(), PAYLOAD_BYTES_MAX)?;
+        Ok(payload)
+    }
+
+    /// Refuses a bundle that says it is of another classical key.
+    pub(crate) fn check_hint(&self, expected: &str) -> Result<(), OmsError> {
+        match &self.hint {
+            Some(found) if found != expected => Err(OmsError::OtherSigner {
+                found: format!("key {}", shown(found)),
+                expected: expected.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The signature that names `id`.
+    pub(crate) fn signature_of(&self, id: &str) -> Result<Vec<u8>, OmsError> {
+        let named = |signature: &&Signature| signature.keyid.as_deref() == Some(id);
+        if let Some(found) = self.signatures.iter().find(named) {
+            return found.bytes();
+        }
+        let others = self
+            .signatures
+            .iter()
+            .filter_map(|signature| signature.keyid.as_deref());
+        let others: Vec<_> = others.filter(|id| !id.is_empty()).map(shown).collect();
+        Err(OmsError::OtherSigner {
+            found: match others.as_slice() {
+                [] => "a classical key only".to_owned(),
+                some => format!("key {}", some.join(", ")),
+            },
+            expected: id.to_owned(),
+        })
+    }
+}
+
+/// What a stranger wrote, short and without control characters.
+fn shown(text: &str) -> String {
+    let short: String = text.chars().take(64).collect();
+    short.escape_debug().to_string()
+}
+
+fn check_len(what: &'static str, actual: usize, limit: usize) -> Result<(), OmsError> {
+    if actual <= limit {
+        return Ok(());
+    }
+    let (actual, limit) = (actual as u64, limit as u64);
+    Err(OmsError::Limit {
+        what,
+        actual,
+        limit,
+    })
+}
+
+/// The DSSE pre-authentication encoding of a statement.
+pub(crate) fn pae(payload: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "DSSEv1 {} {PAYLOAD_TYPE} {} ",
+        PAYLOAD_TYPE.len(),
+        payload.len()
+    );
+    [head.as_bytes(), payload].concat()
+}

@@ -1,0 +1,187 @@
+//! The in-toto statement (`spec/model-signature.md`, section 3).
+
+use std::collections::{BTreeMap, HashSet};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+
+use crate::{OmsError, hash::Hash};
+
+const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
+const RESOURCES_MAX: usize = 1_000_000;
+
+/// A statement about one model.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Statement {
+    #[serde(rename = "_type")]
+    kind: String,
+    subject: Vec<Subject>,
+    #[serde(rename = "predicateType")]
+    predicate_type: String,
+    pub(crate) predicate: Predicate,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Subject {
+    name: String,
+    digest: BTreeMap<String, String>,
+}
+
+/// Fields that later versions of the predicate add are ignored, as OMS v1.0 asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Predicate {
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) serialization: Serialization,
+}
+
+/// A file, or a range of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Resource {
+    pub(crate) name: String,
+    pub(crate) algorithm: String,
+    pub(crate) digest: String,
+}
+
+/// How the model was listed and hashed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Serialization {
+    method: String,
+    hash_type: String,
+    pub(crate) allow_symlinks: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard_size: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ignore_paths: Vec<String>,
+}
+
+impl Serialization {
+    /// Whole files with SHA-256, which every OMS tool reads.
+    pub(crate) fn files(ignore_paths: Vec<String>) -> Self {
+        Self {
+            method: "files".to_owned(),
+            hash_type: Hash::Sha256.name().to_owned(),
+            allow_symlinks: false,
+            shard_size: None,
+            ignore_paths,
+        }
+    }
+
+    pub(crate) fn hash(&self) -> Result<Hash, OmsError> {
+        Hash::by_name(&self.hash_type).ok_or(OmsError::Statement("its hash is not known here"))
+    }
+
+    /// Bytes of a shard; `None` if files are hashed whole.
+    pub(crate) fn shard(&self) -> Result<Option<u64>, OmsError> {
+        match (self.method.as_str(), self.shard_size) {
+            ("files", None) => Ok(None),
+            ("shards", Some(size)) if size > 0 => Ok(Some(size)),
+            _ => Err(OmsError::Statement("its method is not known here")),
+        }
+    }
+}
+
+impl Statement {
+    pub(crate) fn new(
+        name: String,
+        resources: Vec<Resource>,
+        serialization: Serialization,
+    ) -> Self {
+        let digest = root(&resources).unwrap_or_default();
+        let digest = BTreeMap::from([("sha256".to_owned(), digest)]);
+        Self {
+            kind: STATEMENT_TYPE.to_owned(),
+            subject: vec![Subject { name, digest }],
+            predicate_type: PREDICATE_TYPE.to_owned(),
+            predicate: Predicate {
+                resources,
+                serialization,
+            },
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        // Strings, numbers and lists only: there is nothing in it that JSON cannot hold.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.subject.first().map_or("", |subject| &subject.name)
+    }
+
+    /// Reads a statement and checks every rule that needs no model.
+    pub(crate) fn decode(payload: &[u8]) -> Result<Self, OmsError> {
+        let rule = OmsError::Statement;
+        let statement: Self =
+            serde_json::from_slice(payload).map_err(|_| rule("not the JSON of one"))?;
+        if statement.kind != STATEMENT_TYPE {
+            return Err(rule("its type is another one"));
+        }
+        if statement.predicate_type != PREDICATE_TYPE {
+            return Err(rule("its predicate is another one"));
+        }
+        let [subject] = statement.subject.as_slice() else {
+            return Err(rule("it must have one subject"));
+        };
+        let Predicate {
+            resources,
+            serialization,
+        } = &statement.predicate;
+        if resources.len() > RESOURCES_MAX {
+            return Err(OmsError::Limit {
+                what: "number of resources",
+                actual: resources.len() as u64,
+                limit: RESOURCES_MAX as u64,
+            });
+        }
+        serialization.shard()?;
+        let hash = serialization.hash()?;
+        let mut names = HashSet::with_capacity(resources.len());
+        for resource in resources {
+            if resource.algorithm != hash.name() || resource.digest.len() != hash.hex_len() {
+                return Err(rule("a resource has another hash"));
+            }
+            if !names.insert(resource.name.as_str()) {
+                return Err(rule("a resource is listed twice"));
+            }
+        }
+        let expected = subject.digest.get("sha256").map(String::as_str);
+        if expected.is_none() || root(resources).as_deref() != expected {
+            return Err(rule("its subject is not the digest of its resources"));
+        }
+        Ok(statement)
+    }
+
+    /// Compares with what was found at the model's place.
+    pub(crate) fn compare(&self, found: &[Resource]) -> Result<(), OmsError> {
+        let signed = self.predicate.resources.iter();
+        let mut signed: BTreeMap<&str, &Resource> = signed
+            .map(|resource| (resource.name.as_str(), resource))
+            .collect();
+        for resource in found {
+            match signed.remove(resource.name.as_str()) {
+                None => return Err(OmsError::Extra(shown(&resource.name))),
+                Some(expected) if expected.digest != resource.digest => {
+                    return Err(OmsError::Changed(shown(&resource.name)));
+                }
+                Some(_) => (),
+            }
+        }
+        let missing = signed.into_keys().next();
+        missing.map_or(Ok(()), |name| Err(OmsError::Missing(shown(name))))
+    }
+}
+
+fn shown(name: &str) -> String {
+    name.escape_debug().to_string()
+}
+
+/// SHA-256 over all digests, in hex; `None` if one of them is not hex.
+fn root(resources: &[Resource]) -> Option<String> {
+    let mut context = Context::new(&SHA256);
+    for resource in resources {
+        context.update(&hex::decode(&resource.digest).ok()?);
+    }
+    Some(hex::encode(context.finish()))
+}
