@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Seal(SealOptions),
     /// Decrypt a sealed file or folder
     Open(OpenOptions),
+    /// Sign a model that stays readable for every tool, in a file beside it
+    Sign(SignOptions),
     /// Check a sealed file's signature and every segment, without a private key; a folder needs one, for its list of files
     Verify(VerifyOptions),
     /// Show what a sealed file or folder says about itself
@@ -238,9 +240,20 @@ pub(crate) struct SealOptions {
     /// Metadata that only recipients can read; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) metadata: Vec<String>,
+    /// Number of this version, from 1, by which readers can refuse older ones; a folder counts its own
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) revision: Option<u64>,
     /// For a folder: take over what did not change since this sealed version
     #[arg(long, value_name = "DIR")]
     pub(crate) since: Option<PathBuf>,
+    /// With --since: refuse to go on from a version older than this revision
+    #[arg(
+        long,
+        visible_alias = "min-version",
+        value_name = "REVISION",
+        requires = "since"
+    )]
+    pub(crate) min_revision: Option<u64>,
     /// For a folder: leave out what matches, written as in `.gitignore`; may be repeated. `.casemateignore` in the folder is read as well
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
@@ -257,6 +270,8 @@ pub(crate) struct Trust {
     /// Publisher that must have signed: name, key id, or a public key file [default: any signing key in the key store]
     #[arg(long, value_name = "KEY")]
     pub(crate) signer: Option<String>,
+    #[command(flatten)]
+    pub(crate) trusted: TrustFile,
 }
 
 #[derive(Debug, Args)]
@@ -284,8 +299,8 @@ pub(crate) struct Origin {
     /// Go on even if nobody known signed; says nothing about who made the content
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
-    /// For a folder: refuse a version older than this revision
-    #[arg(long, value_name = "REVISION")]
+    /// Refuse a version older than this revision, and a file that was sealed without one
+    #[arg(long, visible_alias = "min-version", value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
 }
 
@@ -320,12 +335,63 @@ pub(crate) struct VerifyOptions {
     /// Sealed file or folder to check: a path or an address
     #[arg(value_parser = Place::parser())]
     pub(crate) input: Place,
-    /// For a folder: refuse a version older than this revision
-    #[arg(long, value_name = "REVISION")]
+    /// Refuse a version older than this revision, and a file that was sealed without one
+    #[arg(long, visible_alias = "min-version", value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
     /// Publisher that must have signed: name, key id, or a public key file
-    #[arg(long, value_name = "KEY")]
-    pub(crate) signer: String,
+    #[arg(long, value_name = "KEY", required_unless_present_any = ["oms", "file"])]
+    pub(crate) signer: Option<String>,
+    #[command(flatten)]
+    pub(crate) trusted: TrustFile,
+    /// The input is a model that is not sealed, and this is its signature
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signature: Option<PathBuf>,
+    /// Classical public key (PEM) that must have signed as well, as the tools of OMS (`model-signing`) do
+    #[arg(long, value_name = "FILE", requires = "signature")]
+    pub(crate) oms: Option<PathBuf>,
+    /// Accept the classical signature alone
+    #[arg(long, requires = "oms", conflicts_with = "signer")]
+    pub(crate) allow_classical: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignOptions {
+    /// File or folder to sign
+    pub(crate) model: PathBuf,
+    /// Key that signs: name or key id
+    #[arg(long, value_name = "KEY", required_unless_present = "oms")]
+    pub(crate) sign: Option<String>,
+    /// File to write [default: MODEL.sig]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Sign with this classical private key (PEM) as well, so that the tools of OMS (`model-signing`) verify the same file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) oms: Option<PathBuf>,
+    /// File or folder below the model to leave out; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ignore: Vec<PathBuf>,
+    /// Sign by the classical key alone
+    #[arg(long, requires = "oms", conflicts_with = "sign")]
+    pub(crate) allow_classical: bool,
+    /// Replace the output if it is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// A file that says whom to trust for what.
+#[derive(Debug, Args)]
+pub(crate) struct TrustFile {
+    /// File that lists publishers and what they may sign [default: any signing key in the key store]
+    #[arg(
+        long = "trust",
+        env = "CASEMATE_TRUST",
+        value_name = "FILE",
+        conflicts_with = "signer"
+    )]
+    pub(crate) file: Option<PathBuf>,
+    /// What it must be trusted for
+    #[arg(long, value_name = "ROLE", default_value = "model")]
+    pub(crate) role: String,
 }
 
 #[derive(Debug, Args)]

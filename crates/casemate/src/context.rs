@@ -307,15 +307,11 @@ impl<'a> Keyring<'a> {
         Ok(keys)
     }
 
-    /// The key that must have signed an artifact: the named one, or the signer if the store knows it.
+    /// The key that signed an artifact, if the store knows it.
     pub(crate) fn trusted_signer<R: ReadAt>(
         &mut self,
         artifact: &Artifact<R>,
-        named: Option<&str>,
     ) -> Result<VerifyingKey, Fault> {
-        if let Some(named) = named {
-            return self.verifier(named);
-        }
         let Some(record) = artifact.signature() else {
             return Err(OpenError::Unsigned.into());
         };

@@ -7,6 +7,7 @@ use casemate_bench::BenchError;
 use casemate_crypto::policy::PolicyError;
 use casemate_gateway::{ConnectError, GatewayError, LoadError, ServeError, tls::TlsError};
 use casemate_keys::StoreError;
+use casemate_oms::OmsError;
 use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
 
 /// Exit codes of every command.
@@ -147,6 +148,10 @@ impl From<OpenError> for Fault {
             OpenError::OtherSigner { .. } => (
                 Outcome::No,
                 Some("pass the publisher's key with --signer, or import it if you trust it"),
+            ),
+            OpenError::Revision { .. } => (
+                Outcome::No,
+                Some("get the current version from the publisher"),
             ),
             OpenError::BadSignature | OpenError::SegmentHash { .. } => (
                 Outcome::No,
@@ -298,6 +303,36 @@ impl From<StoreError> for Fault {
             ),
             StoreError::UnknownSuite(_) => (Outcome::Usage, Some("`casemate suites` lists them")),
             _ => (Outcome::Usage, None),
+        };
+        let fault = Self::from_error(outcome, error);
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+impl From<OmsError> for Fault {
+    fn from(error: OmsError) -> Self {
+        let (outcome, hint) = match &error {
+            OmsError::Io { .. } => (Outcome::Io, None),
+            OmsError::NoSigner | OmsError::Key | OmsError::NotUtf8(_) | OmsError::Special(_) => {
+                (Outcome::Usage, None)
+            }
+            OmsError::OtherSigner { .. } => (
+                Outcome::No,
+                Some(
+                    "name the publisher's key if you trust it; `--signer` needs a composite signature",
+                ),
+            ),
+            OmsError::Missing(_)
+            | OmsError::Extra(_)
+            | OmsError::Changed(_)
+            | OmsError::BadSignature => (
+                Outcome::No,
+                Some("do not use this model; get it again from its publisher"),
+            ),
+            _ => (Outcome::No, None),
         };
         let fault = Self::from_error(outcome, error);
         match hint {

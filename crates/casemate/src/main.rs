@@ -9,6 +9,7 @@ mod passphrase;
 mod place;
 mod printer;
 mod progress;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,7 @@ fn run(arguments: Arguments, printer: &printer::Printer) -> Result<ExitCode, Fau
         Command::Keys { command } => commands::keys::run(&context, command),
         Command::Seal(options) => commands::seal::run(&context, &options),
         Command::Open(options) => commands::open::run(&context, &options),
+        Command::Sign(options) => commands::sign::run(&context, &options),
         Command::Verify(options) => commands::verify::run(&context, &options),
         Command::Inspect(options) => commands::inspect::run(&context, &options),
         Command::Rewrap(options) => commands::rewrap::run(&context, &options),

@@ -1,6 +1,9 @@
 //! Data on standard output, everything else on standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
+};
 
 use serde_json::Value;
 
@@ -35,7 +38,7 @@ impl Printer {
     /// A line of data. A reader that went away is no error of ours.
     #[expect(clippy::unused_self, reason = "all output goes through a printer")]
     pub(crate) fn line(&self, text: &str) {
-        _ = writeln!(io::stdout().lock(), "{text}");
+        _ = writeln!(io::stdout().lock(), "{}", plain(text));
     }
 
     /// Bytes of data.
@@ -54,7 +57,7 @@ impl Printer {
     /// What a command did.
     #[expect(clippy::unused_self, reason = "all output goes through a printer")]
     pub(crate) fn done(&self, text: &str) {
-        _ = writeln!(io::stderr().lock(), "{text}");
+        _ = writeln!(io::stderr().lock(), "{}", plain(text));
     }
 
     pub(crate) fn warning(&self, text: &str) {
@@ -72,6 +75,7 @@ impl Printer {
     }
 
     fn say(&self, word: &str, colour: &str, text: &str) {
+        let text = plain(text);
         let mut err = io::stderr().lock();
         // Nothing can be done if standard error is gone.
         _ = if self.colour {
@@ -82,6 +86,27 @@ impl Printer {
     }
 }
 
+/// Without what would move a terminal's cursor, hide text or turn it around: names in it may come from strangers.
+fn plain(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| match c {
+        '\n' | '\t' => true,
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        other => !other.is_control(),
+    };
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_plain(c) {
+            out.push(c);
+        } else {
+            out.extend(c.escape_unicode());
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// A length for people, with the exact number of bytes.
 pub(crate) fn bytes_text(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
@@ -90,5 +115,17 @@ pub(crate) fn bytes_text(bytes: u64) -> String {
         0..1_000_000 => format!("{bytes} B"),
         1_000_000..1_000_000_000 => format!("{:.2} MB ({bytes} B)", value / 1e6),
         _ => format!("{:.2} GB ({bytes} B)", value / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_drive_a_terminal_is_shown_and_not_done() {
+        assert_eq!(plain("a\tb\nö"), "a\tb\nö");
+        assert_eq!(plain("a\u{1b}[2Jb\r"), "a\\u{1b}[2Jb\\u{d}");
+        assert_eq!(plain("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
     }
 }

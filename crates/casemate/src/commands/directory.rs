@@ -25,6 +25,7 @@ use crate::{
     place::{Place, Sealed},
     printer::bytes_text,
     progress,
+    trust::{self, Whom},
 };
 
 /// Media type of every file of a folder.
@@ -50,6 +51,9 @@ pub(crate) fn seal(
     let before = options.since.as_deref();
     let before = before.map(|root| version_before(context, &mut keyring, root, &keys));
     let before = before.transpose()?;
+    if let (Some(before), Some(minimum)) = (&before, options.min_revision) {
+        before.require_revision(minimum)?;
+    }
     let sealing = DirectoryOptions {
         recipients: &recipients,
         signer: signer.as_ref(),
@@ -109,7 +113,7 @@ fn version_before(
     keys: &[&KemPrivateKey],
 ) -> Result<SealedDirectory, Fault> {
     match context.sealed(&Place::Local(root.to_owned()))? {
-        Sealed::Folder(folder) => open_folder(context, keyring, folder, keys, None, false),
+        Sealed::Folder(folder) => open_folder(context, keyring, folder, keys, Whom::Store),
         Sealed::File(_) => Err(Fault::usage(format!(
             "--since {} is no folder",
             root.display()
@@ -132,9 +136,10 @@ pub(super) fn empty_prefix(context: &Context<'_>, address: &str) -> Result<Remot
 
 /// What to seal, by the folder's own patterns and the user's.
 fn source_files(options: &SealOptions) -> Result<Vec<SourceFile>, Fault> {
-    if !options.metadata.is_empty() || options.content_type != CONTENT_TYPE {
+    let single = !options.metadata.is_empty() || options.revision.is_some();
+    if single || options.content_type != CONTENT_TYPE {
         return Err(Fault::usage(
-            "--metadata and --content-type are for single files",
+            "--metadata, --revision and --content-type are for single files",
         ));
     }
     if is_sealed_directory(&options.input) {
@@ -166,11 +171,8 @@ pub(crate) fn open(
     let mut keyring = Keyring::new(context);
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
-    let (named, unchecked) = (
-        options.origin.trust.signer.as_deref(),
-        options.origin.allow_unknown_signer,
-    );
-    let directory = open_folder(context, &mut keyring, folder, &keys, named, unchecked)?;
+    let whom = options.origin.whom();
+    let directory = open_folder(context, &mut keyring, folder, &keys, whom)?;
     if let Some(minimum) = options.origin.min_revision {
         directory.require_revision(minimum)?;
     }
@@ -185,7 +187,7 @@ pub(crate) fn open(
         "revision": manifest.revision,
         "files": manifest.files.len(),
         "content_bytes": manifest.content_len(),
-        "origin_checked": !unchecked,
+        "origin_checked": !matches!(whom, Whom::Anyone),
     });
     if context.printer.is_json() {
         context.printer.data(&json, "");
@@ -204,35 +206,33 @@ pub(crate) fn verify(
     folder: Box<dyn SealedFolder>,
 ) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
-    let signer = keyring.verifier(&options.signer)?;
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
-    let named = Some(options.signer.as_str());
-    let directory = open_folder(context, &mut keyring, folder, &keys, named, false)?;
+    let directory = open_folder(context, &mut keyring, folder, &keys, options.whom())?;
     if let Some(minimum) = options.min_revision {
         directory.require_revision(minimum)?;
     }
     let manifest = directory.manifest();
     let bar = progress::bar(manifest.content_len(), "verifying");
-    directory.verify_files(&|bytes| bar.inc(bytes))?;
+    directory.verify_files(&keys, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
-    let id = signer
-        .id()
-        .map_err(|_| Fault::usage("the signer's key cannot be encoded"))?;
+    // It was verified when the folder was opened.
+    let record = directory.artifact().signature();
+    let (id, suite) = record.map_or_else(Default::default, |r| (r.key.to_hex(), r.suite.name));
     let json = json!({
         "schema": "casemate.verified-directory/1",
         "directory": options.input.to_text(),
         "id": manifest.id.to_string(),
         "revision": manifest.revision,
         "files": manifest.files.len(),
-        "signer": id.to_hex(),
-        "suite": signer.suite().name,
+        "signer": id,
+        "suite": suite,
     });
     let text = format!(
-        "verified {}: revision {} signed by {id} ({}), {} files, all there and intact",
+        "verified {}: revision {} signed by {} ({suite}), {} files, all there and intact",
         options.input,
         manifest.revision,
-        signer.suite().name,
+        id.get(..16).unwrap_or_default(),
         manifest.files.len()
     );
     context.printer.data(&json, &text);
@@ -278,15 +278,14 @@ pub(super) fn open_folder(
     keyring: &mut Keyring<'_>,
     folder: Box<dyn SealedFolder>,
     keys: &[&KemPrivateKey],
-    named: Option<&str>,
-    unchecked: bool,
+    whom: Whom<'_>,
 ) -> Result<SealedDirectory, Fault> {
     if let Some(root) = folder.local() {
         note_unfinished(context, root);
     }
     let artifact = read_manifest(&*folder)?;
     open::note_leftover(context, &artifact);
-    let signer = open::signer(context, keyring, &artifact, named, unchecked)?;
+    let signer = trust::signer(context, keyring, &artifact, whom)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
     Ok(SealedDirectory::open(folder, artifact, keys, origin)?)
 }

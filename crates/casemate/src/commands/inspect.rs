@@ -62,6 +62,11 @@ fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Map<String, Value> {
         ("content_bytes", json!(header.content_len())),
         ("artifact_bytes", json!(artifact.artifact_len())),
         ("created", json!(header.created())),
+        ("revision", json!(header.revision())),
+        (
+            "publisher",
+            json!(header.publisher().map(|key| key.to_hex())),
+        ),
         ("segment_bytes", json!(header.segment_size().bytes())),
         ("segments", json!(header.segments())),
         ("hash", json!(header.hash().name())),
@@ -92,6 +97,9 @@ fn lines<R: ReadAt>(artifact: &Artifact<R>) -> String {
         root(artifact),
         header.created(),
     );
+    if let Some(revision) = header.revision() {
+        _ = write!(text, "\nrevision    {revision}");
+    }
     for record in artifact.recipients() {
         _ = write!(text, "\nrecipient   {} {}", record.key, record.suite.name);
     }

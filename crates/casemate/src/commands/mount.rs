@@ -19,13 +19,13 @@ use casemate_seal::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::{directory, gateway, open};
+use super::{directory, gateway};
 use crate::{
     args::{MountOptions, Origin, RunOptions},
     context::{Context, Keyring},
     fault::{Fault, Outcome},
     place::{Place as At, Sealed},
-    progress,
+    progress, trust,
 };
 
 /// How often it is asked whether a program ended or a view was unmounted.
@@ -62,20 +62,13 @@ impl Folder {
 impl Content {
     fn open(context: &Context<'_>, input: &At, origin: &Origin) -> Result<Self, Fault> {
         let mut keyring = Keyring::new(context);
-        let (named, unchecked) = (origin.trust.signer.as_deref(), origin.allow_unknown_signer);
+        let whom = origin.whom();
         let source = match context.sealed(input)? {
             Sealed::File(source) => source,
             Sealed::Folder(folder) => {
                 let keys = keyring.openers()?;
                 let borrowed: Vec<_> = keys.iter().collect();
-                let found = directory::open_folder(
-                    context,
-                    &mut keyring,
-                    folder,
-                    &borrowed,
-                    named,
-                    unchecked,
-                )?;
+                let found = directory::open_folder(context, &mut keyring, folder, &borrowed, whom)?;
                 if let Some(minimum) = origin.min_revision {
                     found.require_revision(minimum)?;
                 }
@@ -83,13 +76,11 @@ impl Content {
                 return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
             }
         };
-        if origin.min_revision.is_some() {
-            return Err(Fault::usage(
-                "--min-revision is for folders: a single file has no revision",
-            ));
-        }
         let artifact = Artifact::read(source)?;
-        let signer = open::signer(context, &mut keyring, &artifact, named, unchecked)?;
+        let signer = trust::signer(context, &mut keyring, &artifact, whom)?;
+        if let Some(minimum) = origin.min_revision {
+            artifact.require_revision(minimum)?;
+        }
         let key = keyring.opener(&artifact)?;
         let origin = signer.as_ref().map_or(
             casemate_seal::Origin::Unchecked,

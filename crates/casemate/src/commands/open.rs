@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use casemate_crypto::signature::VerifyingKey;
 use casemate_seal::{
     Artifact, Opened, Origin, ReadAt,
     file::{Access, AtomicFile, Existing},
@@ -16,7 +15,7 @@ use crate::{
     fault::{Fault, Outcome},
     place::Sealed,
     printer::bytes_text,
-    progress,
+    progress, trust,
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fault> {
@@ -37,22 +36,17 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
         Sealed::Folder(folder) => return directory::open(context, options, folder, &output),
         Sealed::File(source) => source,
     };
-    if options.origin.min_revision.is_some() {
-        return Err(Fault::usage(
-            "--min-revision is for folders: a single file has no revision",
-        ));
-    }
     let artifact = Artifact::read(source)?;
     note_leftover(context, &artifact);
     let mut keyring = Keyring::new(context);
-    let (named, unchecked) = (
-        options.origin.trust.signer.as_deref(),
-        options.origin.allow_unknown_signer,
-    );
-    let signer = signer(context, &mut keyring, &artifact, named, unchecked)?;
+    let whom = options.origin.whom();
+    let signer = trust::signer(context, &mut keyring, &artifact, whom)?;
     let key = keyring.opener(&artifact)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
     let opened = artifact.open(&key, origin)?;
+    if let Some(minimum) = options.origin.min_revision {
+        artifact.require_revision(minimum)?;
+    }
     if output == Path::new("-") {
         return to_stdout(context, &opened);
     }
@@ -76,6 +70,9 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
         "content_bytes": opened.content_len(),
         "name": private.name,
         "metadata": private.metadata,
+        "id": artifact.header().id().to_string(),
+        "revision": artifact.header().revision(),
+        "signer": signer.as_ref().and_then(|key| key.id().ok()).map(|id| id.to_hex()),
         "origin_checked": signer.is_some(),
     });
     if context.printer.is_json() {
@@ -86,35 +83,6 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
         .printer
         .done(&format!("opened {text} to {}", output.display()));
     Ok(())
-}
-
-/// The key that must have signed; `None`, with a warning, if the user asked not to check.
-pub(super) fn signer<R: ReadAt>(
-    context: &Context<'_>,
-    keyring: &mut Keyring<'_>,
-    artifact: &Artifact<R>,
-    named: Option<&str>,
-    unchecked: bool,
-) -> Result<Option<VerifyingKey>, Fault> {
-    if unchecked {
-        context
-            .printer
-            .warning("nobody vouches for this content: its signature is not checked");
-    }
-    checked_signer(keyring, artifact, named, unchecked)
-}
-
-/// As [`signer`], without the warning.
-pub(super) fn checked_signer<R: ReadAt>(
-    keyring: &mut Keyring<'_>,
-    artifact: &Artifact<R>,
-    named: Option<&str>,
-    unchecked: bool,
-) -> Result<Option<VerifyingKey>, Fault> {
-    if unchecked {
-        return Ok(None);
-    }
-    keyring.trusted_signer(artifact, named).map(Some)
 }
 
 /// Tells about what an unfinished rewrap left behind.

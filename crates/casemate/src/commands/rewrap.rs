@@ -12,13 +12,13 @@ use casemate_seal::{
 };
 use serde_json::{Value, json};
 
-use super::{directory, open};
+use super::directory;
 use crate::{
     args::RewrapOptions,
     context::{Context, Keyring},
     fault::{Fault, Outcome},
     place::Place,
-    progress,
+    progress, trust,
 };
 
 /// Who shall be a recipient, by the options.
@@ -81,11 +81,7 @@ fn rewrap_file(
     let target = file::open_exclusive(input)
         .map_err(|error| Fault::file("open for writing", input, error))?;
     let artifact = Artifact::read(&target)?;
-    let (named, unchecked) = (
-        options.trust.signer.as_deref(),
-        options.allow_unknown_signer,
-    );
-    let signer = open::checked_signer(keyring, &artifact, named, unchecked)?;
+    let signer = trust::signer_quietly(context, keyring, &artifact, options.whom())?;
     let key = keyring.opener(&artifact)?;
     let (kept, added) = split(context, &artifact, wanted, false)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
@@ -116,12 +112,8 @@ fn rewrap_folder(
 ) -> Result<Value, Fault> {
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
-    let (named, unchecked) = (
-        options.trust.signer.as_deref(),
-        options.allow_unknown_signer,
-    );
     let place = Box::new(LocalFolder::new(input));
-    let folder = directory::open_folder(context, keyring, place, &keys, named, unchecked)?;
+    let folder = directory::open_folder(context, keyring, place, &keys, options.whom())?;
     // The command that is run again after an interruption may find its work half done.
     let again = matches!(unfinished_rewrap(input), Ok(Some(_)));
     let (kept, added) = split(context, folder.artifact(), wanted, again)?;

@@ -61,6 +61,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         created: unix_seconds(),
         content_type: &options.content_type,
         private: &private,
+        revision: options.revision,
         digest_content: false,
     };
     let sealed = write(context, &source, len, &output, options.force, &sealing)?;

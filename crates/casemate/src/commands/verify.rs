@@ -3,29 +3,32 @@
 use casemate_seal::Artifact;
 use serde_json::json;
 
-use super::{directory, open::note_leftover};
+use super::{directory, open::note_leftover, sign};
 use crate::{
     args::VerifyOptions,
     context::{Context, Keyring},
     fault::Fault,
     place::Sealed,
-    progress,
+    progress, trust,
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), Fault> {
+    if let Some(signature) = &options.signature {
+        return sign::verify(context, options, signature);
+    }
     let source = match context.sealed(&options.input)? {
         Sealed::Folder(folder) => return directory::verify(context, options, folder),
         Sealed::File(source) => source,
     };
-    if options.min_revision.is_some() {
-        return Err(Fault::usage(
-            "--min-revision is for folders: a single file has no revision",
-        ));
-    }
-    let signer = Keyring::new(context).verifier(&options.signer)?;
     let artifact = Artifact::read(source)?;
     note_leftover(context, &artifact);
+    let mut keyring = Keyring::new(context);
+    let signer = trust::signer_quietly(context, &mut keyring, &artifact, options.whom())?;
+    let signer = signer.ok_or_else(|| Fault::usage("nobody is named who must have signed"))?;
     artifact.verify_signature(&signer)?;
+    if let Some(minimum) = options.min_revision {
+        artifact.require_revision(minimum)?;
+    }
     let bar = progress::bar(artifact.header().content_len(), "verifying");
     artifact.verify_segments(&|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
@@ -37,6 +40,7 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
         "schema": "casemate.verified/1",
         "artifact": options.input.to_text(),
         "id": header.id().to_string(),
+        "revision": header.revision(),
         "signer": id.to_hex(),
         "suite": signer.suite().name,
         "segments": header.segments(),

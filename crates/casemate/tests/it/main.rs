@@ -17,3 +17,4 @@ mod kill;
 mod mount;
 mod suites;
 mod support;
+mod trust;

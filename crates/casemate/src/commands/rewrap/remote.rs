@@ -10,10 +10,9 @@ use serde_json::{Value, json};
 use super::{Wanted, split, unencodable, warn_if_out};
 use crate::{
     args::RewrapOptions,
-    commands::open,
     context::{Context, Keyring},
     fault::{Fault, Outcome},
-    place, progress,
+    place, progress, trust,
 };
 
 /// What to make of each object.
@@ -110,11 +109,8 @@ impl Change<'_> {
         again: bool,
     ) -> Result<Changed, Fault> {
         let artifact = Artifact::read(object)?;
-        let (named, unchecked) = (
-            self.options.trust.signer.as_deref(),
-            self.options.allow_unknown_signer,
-        );
-        let signer = open::checked_signer(keyring, &artifact, named, unchecked)?;
+        let whom = self.options.whom();
+        let signer = trust::signer_quietly(self.context, keyring, &artifact, whom)?;
         let (kept, added) = split(self.context, &artifact, self.wanted, again)?;
         let present: HashSet<KeyId> = artifact.recipients().iter().map(|r| r.key).collect();
         let mut wanted: HashSet<KeyId> = kept.iter().copied().collect();
@@ -122,15 +118,20 @@ impl Change<'_> {
             wanted.insert(key.id().map_err(unencodable)?);
         }
         let before = present.len();
+        let key = keyring.opener(&artifact);
+        let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
         if again && present == wanted {
+            // Only who opens it knows that the list is the one that was made. Who has removed their own key cannot any more.
+            if let Ok(key) = &key {
+                artifact.open(key, origin)?;
+            }
             return Ok(Changed {
                 before,
                 after: before,
                 written: false,
             });
         }
-        let key = keyring.opener(&artifact)?;
-        let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
+        let key = key?;
         let keep = |record: &RecipientRecord| kept.contains(&record.key);
         let new = new_tail(&artifact, &key, origin, &keep, &added)?;
         replace_tail(object, &new)

@@ -1,0 +1,207 @@
+//! `casemate sign`, and `casemate verify --signature`.
+
+use std::path::{Path, PathBuf};
+
+use casemate_crypto::{encoding::KEY_FILE_BYTES_MAX, signature::VerifyingKey};
+use casemate_oms::{
+    BUNDLE_BYTES_MAX, EcdsaKey, EcdsaPublicKey, Signing, Trusted, sign, verify as verify_model,
+};
+use casemate_seal::{
+    directory::is_sealed_directory,
+    file::{self, Access},
+};
+use serde_json::json;
+
+use super::directory::existing;
+use crate::{
+    args::{SignOptions, VerifyOptions},
+    context::{Context, Keyring, read_limited},
+    fault::{Fault, Outcome},
+    place::Place,
+    progress,
+    trust::{self, Whom},
+};
+
+pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fault> {
+    if is_sealed_directory(&options.model) {
+        let message = format!("{} is sealed, and signed as such", options.model.display());
+        return Err(Fault::usage(message).hint("`casemate verify` checks it"));
+    }
+    let output = output_of(options)?;
+    let mut keyring = Keyring::new(context);
+    let named = options.sign.as_deref();
+    let signer = named.map(|named| keyring.signer(named)).transpose()?;
+    if signer.is_none() && !options.allow_classical {
+        return Err(classical_alone("signed"));
+    }
+    let classical = options.oms.as_deref().map(private_key).transpose()?;
+    let mut ignore = options.ignore.clone();
+    ignore.extend(inside(&output, &options.model));
+    let bar = progress::bar(content_len(&options.model), "signing");
+    let signing = Signing {
+        signer: signer.as_ref(),
+        classical: classical.as_ref(),
+        ignore: &ignore,
+    };
+    let bundle = sign(&options.model, &signing, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    file::write(&output, &bundle, Access::Umask, existing(options.force))
+        .map_err(|error| Fault::file("write", &output, error))?;
+    let key = signer
+        .as_ref()
+        .and_then(|key| key.verifying_key().id().ok());
+    let json = json!({
+        "schema": "casemate.model-signed/1",
+        "model": options.model,
+        "signature": output,
+        "signer": key.map(|id| id.to_hex()),
+        "oms": classical.is_some(),
+    });
+    if context.printer.is_json() {
+        context.printer.data(&json, "");
+    }
+    let (model, output) = (options.model.display(), output.display());
+    context.printer.done(&format!("signed {model} in {output}"));
+    Ok(())
+}
+
+/// Checks a model against its detached signature.
+pub(super) fn verify(
+    context: &Context<'_>,
+    options: &VerifyOptions,
+    signature: &Path,
+) -> Result<(), Fault> {
+    let Place::Local(model) = &options.input else {
+        return Err(
+            Fault::usage("a model in a store cannot be checked in place")
+                .hint("bring it to this machine first"),
+        );
+    };
+    if options.min_revision.is_some() {
+        return Err(Fault::usage("a detached signature has no revision"));
+    }
+    let mut keyring = Keyring::new(context);
+    let bundle = read_limited(signature, BUNDLE_BYTES_MAX)?;
+    let signer = match options.whom() {
+        Whom::Named(named) => Some(keyring.verifier(named)?),
+        Whom::Listed { file, role } => Some(listed_signer(context, bundle.expose(), file, role)?),
+        _ if options.allow_classical => {
+            context
+                .printer
+                .warning("only a classical signature is checked: a quantum computer could make it");
+            None
+        }
+        _ => return Err(classical_alone("checked")),
+    };
+    let classical = options.oms.as_deref().map(public_key).transpose()?;
+    let bar = progress::bar(content_len(model), "verifying");
+    let trusted = Trusted {
+        signer: signer.as_ref(),
+        classical: classical.as_ref(),
+    };
+    let verified = verify_model(model, bundle.expose(), &trusted, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    let signer = signer.as_ref().and_then(|key| key.id().ok());
+    let json = json!({
+        "schema": "casemate.model-verified/1",
+        "model": model,
+        "name": verified.name,
+        "resources": verified.resources,
+        "ignored": verified.ignored,
+        "signer": signer.map(|id| id.to_hex()),
+        "classical_checked": classical.is_some(),
+    });
+    let by = signer.map_or_else(|| "a classical key".to_owned(), |id| id.to_string());
+    let text = format!(
+        "verified {}: {} files or shards as {by} signed them",
+        model.display(),
+        verified.resources
+    );
+    context.printer.data(&json, &text);
+    Ok(())
+}
+
+/// The first of the keys that a bundle names which the file lists.
+fn listed_signer(
+    context: &Context<'_>,
+    bundle: &[u8],
+    file: &Path,
+    role: &str,
+) -> Result<VerifyingKey, Fault> {
+    let mut refused = None;
+    for id in casemate_oms::signers(bundle)? {
+        let Ok(id) = id.parse() else { continue };
+        match trust::listed(context, file, role, id) {
+            Ok(key) => return Ok(key),
+            Err(fault) => refused = Some(fault),
+        }
+    }
+    Err(refused.unwrap_or_else(|| classical_alone("checked")))
+}
+
+fn classical_alone(done: &str) -> Fault {
+    let message = format!("it would be {done} by a classical algorithm alone");
+    Fault::new(Outcome::NotPermitted, message)
+        .hint("name a composite key as well, or say --allow-classical if other tools need it so")
+}
+
+fn output_of(options: &SignOptions) -> Result<PathBuf, Fault> {
+    if let Some(output) = &options.output {
+        return Ok(output.clone());
+    }
+    let plain: PathBuf = options.model.components().collect();
+    if plain.file_name().is_none() {
+        return Err(Fault::usage("the model's path has no name").hint("say where to write with -o"));
+    }
+    let mut name = plain.into_os_string();
+    name.push(".sig");
+    Ok(name.into())
+}
+
+/// The signature's own path below the model, if it is there: a signature cannot cover itself.
+fn inside(output: &Path, model: &Path) -> Option<PathBuf> {
+    let folder = output.parent().filter(|path| !path.as_os_str().is_empty());
+    let folder = folder
+        .unwrap_or_else(|| Path::new("."))
+        .canonicalize()
+        .ok()?;
+    let below = folder
+        .strip_prefix(model.canonicalize().ok()?)
+        .ok()?
+        .to_owned();
+    Some(below.join(output.file_name()?))
+}
+
+/// For the bar only: what cannot be read is named when it is hashed.
+fn content_len(model: &Path) -> u64 {
+    let mut open = vec![model.to_owned()];
+    let mut sum = 0_u64;
+    while let Some(path) = open.pop() {
+        match std::fs::metadata(&path) {
+            Ok(found) if found.is_file() => sum = sum.saturating_add(found.len()),
+            Ok(_) => {
+                let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+                let real = entries.filter(|entry| entry.file_type().is_ok_and(|t| !t.is_symlink()));
+                open.extend(real.map(|entry| entry.path()));
+            }
+            Err(_) => (),
+        }
+    }
+    sum
+}
+
+fn private_key(path: &Path) -> Result<EcdsaKey, Fault> {
+    let pem = read_limited(path, KEY_FILE_BYTES_MAX)?;
+    EcdsaKey::from_pem(pem.expose()).map_err(|error| {
+        Fault::from_error(Outcome::Usage, error)
+            .hint("`openssl ecparam -name secp384r1 -genkey -noout -out oms.pem` makes one")
+    })
+}
+
+fn public_key(path: &Path) -> Result<EcdsaPublicKey, Fault> {
+    let pem = read_limited(path, KEY_FILE_BYTES_MAX)?;
+    EcdsaPublicKey::from_pem(pem.expose()).map_err(|error| {
+        Fault::from_error(Outcome::Usage, error)
+            .hint("`openssl pkey -in oms.pem -pubout -out oms.pub` writes the public half")
+    })
+}

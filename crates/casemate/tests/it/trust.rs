@@ -1,0 +1,197 @@
+//! Whom commands trust: lists of publishers, revisions, and detached signatures.
+
+use serde_json::Value;
+
+use crate::support::House;
+
+const LIST: &str = r#"
+[[publisher]]
+key = "publisher.pub"
+roles = ["model", "tokenizer"]
+
+[[publisher]]
+key = "curator"
+roles = ["dataset"]
+"#;
+
+/// A house with a list, a model that `publisher` sealed, and a data set that `curator` sealed.
+fn listed() -> House {
+    let house = House::with_keys();
+    house.ok(&["keys", "generate", "--name", "curator", "--kind", "sign"]);
+    house.ok(&["keys", "generate", "--name", "stranger", "--kind", "sign"]);
+    house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    house.write("trust.toml", LIST.as_bytes());
+    for (name, signer) in [
+        ("model", "publisher"),
+        ("data", "curator"),
+        ("other", "stranger"),
+    ] {
+        house.write(name, name.as_bytes());
+        house.ok(&["seal", name, "--to", "alice", "--sign", signer]);
+    }
+    house
+}
+
+#[test]
+fn a_publisher_is_trusted_for_the_listed_roles_only() {
+    let house = listed();
+    let trust = |input: &'static str, role: &'static str| {
+        [
+            "open",
+            input,
+            "-o",
+            "out",
+            "--force",
+            "--trust",
+            "trust.toml",
+            "--role",
+            role,
+        ]
+    };
+    house.ok(&trust("model.sealed", "model"));
+    house.ok(&trust("model.sealed", "tokenizer"));
+    house.ok(&trust("data.sealed", "dataset"));
+    house.ok(&["verify", "model.sealed", "--trust", "trust.toml"]);
+    house.refused(
+        &trust("data.sealed", "model"),
+        4,
+        "trusts for dataset, not for model",
+    );
+    house.refused(
+        &trust("other.sealed", "model"),
+        4,
+        "which trust.toml does not list",
+    );
+    let seen = house.run_with(
+        &["open", "other.sealed", "-o", "never"],
+        &[("CASEMATE_TRUST", "trust.toml")],
+    );
+    assert_eq!(seen.code, 4, "{seen:?}");
+    assert!(!house.path("never").exists());
+    house.refused(
+        &[
+            "verify",
+            "model.sealed",
+            "--trust",
+            "trust.toml",
+            "--signer",
+            "publisher",
+        ],
+        2,
+        "cannot be used with",
+    );
+}
+
+#[test]
+fn a_list_that_cannot_be_read_trusts_nobody() {
+    let house = listed();
+    for (list, words) in [
+        ("publisher = 1", "invalid type"),
+        ("[[publisher]]\nkey = \"curator\"", "missing field `roles`"),
+        (
+            "[[publisher]]\nkey = \"curator\"\nroles = [\"\"]",
+            "a role is a word",
+        ),
+        (
+            "[[publisher]]\nkey = \"curator\"\nroles = [\"model\"]\nsince = 1",
+            "unknown field",
+        ),
+        (
+            "[[publisher]]\nkey = \"nobody\"\nroles = [\"model\"]",
+            "nobody",
+        ),
+    ] {
+        house.write("list.toml", list.as_bytes());
+        house.refused(
+            &["verify", "model.sealed", "--trust", "list.toml"],
+            2,
+            words,
+        );
+    }
+}
+
+#[test]
+fn a_file_older_than_the_floor_is_refused() {
+    let house = House::with_keys();
+    house.write("m", b"model");
+    let seal = ["seal", "m", "--to", "alice", "--sign", "publisher"];
+    house.ok(&[&seal[..], &["-o", "2.sealed", "--revision", "2"]].concat());
+    house.ok(&[&seal[..], &["-o", "none.sealed"]].concat());
+    let seen: Value = serde_json::from_str(&house.ok(&["--json", "inspect", "2.sealed"])).unwrap();
+    assert_eq!(seen["revision"], 2);
+    let open = |name: &'static str, floor: &'static str| {
+        ["open", name, "-o", "out", "--force", "--min-version", floor]
+    };
+    house.ok(&open("2.sealed", "2"));
+    house.ok(&[
+        "verify",
+        "2.sealed",
+        "--signer",
+        "publisher",
+        "--min-revision",
+        "1",
+    ]);
+    house.refused(&open("2.sealed", "3"), 1, "revision 2 is older");
+    house.refused(
+        &open("none.sealed", "1"),
+        1,
+        "a version without a revision is older",
+    );
+    let verify = [
+        "verify",
+        "2.sealed",
+        "--signer",
+        "publisher",
+        "--min-revision",
+        "3",
+    ];
+    house.refused(&verify, 1, "revision 2 is older");
+    house.refused(
+        &[&seal[..], &["-o", "x", "--revision", "0"]].concat(),
+        2,
+        "0 is not in 1",
+    );
+}
+
+#[test]
+fn a_model_is_signed_beside_itself_and_checked() {
+    let house = listed();
+    std::fs::create_dir(house.path("m")).unwrap();
+    house.write("m/weights", b"weights");
+    house.ok(&["sign", "m", "--sign", "publisher"]);
+    let check = ["verify", "m", "--signature", "m.sig"];
+    house.ok(&[&check[..], &["--signer", "publisher.pub"]].concat());
+    house.ok(&[&check[..], &["--trust", "trust.toml"]].concat());
+    house.refused(
+        &[&check[..], &["--signer", "curator"]].concat(),
+        1,
+        "not by key",
+    );
+    house.refused(
+        &[&check[..], &["--trust", "trust.toml", "--role", "dataset"]].concat(),
+        4,
+        "not for dataset",
+    );
+    house.refused(&["sign", "m", "--sign", "publisher"], 2, "already exists");
+    house.write("m/weights", b"Weights");
+    house.refused(
+        &[&check[..], &["--signer", "publisher"]].concat(),
+        1,
+        "weights was changed",
+    );
+    house.write("m/weights", b"weights");
+    house.ok(&["sign", "m", "--sign", "publisher", "-o", "m/inside.sig"]);
+    house.ok(&[
+        "verify",
+        "m",
+        "--signature",
+        "m/inside.sig",
+        "--signer",
+        "publisher",
+    ]);
+    house.refused(
+        &[&check[..], &["--signer", "publisher"]].concat(),
+        1,
+        "inside.sig was not signed",
+    );
+}
