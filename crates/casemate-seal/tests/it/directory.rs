@@ -171,8 +171,8 @@ fn what_another_publisher_sealed_is_not_taken_over() {
         };
         seal_directory(&files, &home.at(to), Existing::Keep, &options, &|_| ()).unwrap()
     };
-    assert_eq!(seal(&*SIGNER, "v2").unchanged, files.len());
-    assert_eq!(seal(&*OTHER_SIGNER, "v3").unchanged, 0);
+    assert_eq!(seal(&SIGNER, "v2").unchanged, files.len());
+    assert_eq!(seal(&OTHER_SIGNER, "v3").unchanged, 0);
     let folder = LocalFolder::new(home.at("v3"));
     let artifact = read_manifest(&folder).unwrap();
     let origin = Origin::SignedBy(OTHER_SIGNER.verifying_key());
