@@ -1,18 +1,19 @@
-"""The guide's examples run as they stand."""
+"""The guides' examples run as they stand."""
 
 from pathlib import Path
 
 import pytest
 
-GUIDE = Path(__file__).parents[3] / "docs/guides/python.md"
+GUIDES = Path(__file__).parents[3] / "docs/guides"
 
 
-def test_every_example_of_the_guide_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("guide", "least"), [("python.md", 7), ("checkpoints.md", 4)])
+def test_every_example_of_the_guide_runs(guide, least, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    blocks = GUIDE.read_text().split("```python\n")[1:]
+    blocks = (GUIDES / guide).read_text().split("```python\n")[1:]
     names: dict[str, object] = {}
     for number, block in enumerate(blocks):
         code = block.split("```")[0]
-        exec(compile(code, f"guide block {number + 1}", "exec"), names)  # noqa: S102
-    assert len(blocks) >= 7
+        exec(compile(code, f"{guide} block {number + 1}", "exec"), names)  # noqa: S102
+    assert len(blocks) >= least
