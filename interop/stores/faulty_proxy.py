@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-PASS, UNAVAILABLE, GONE, DROP, DROP_AFTER, SHORT, LIE = "pass", "unavailable", "gone", "drop", "drop-after", "short", "lie"
-ANSWERS = {UNAVAILABLE: (503, "SlowDown"), GONE: (404, "NoSuchUpload")}
+PASS, DROP, DROP_AFTER, SHORT, LIE = "pass", "drop", "drop-after", "short", "lie"
+UNAVAILABLE, GONE, NOT_IMPLEMENTED = "unavailable", "gone", "not-implemented"
+ANSWERS = {UNAVAILABLE: (503, "SlowDown"), GONE: (404, "NoSuchUpload"), NOT_IMPLEMENTED: (501, "NotImplemented")}
 
 
 @dataclass

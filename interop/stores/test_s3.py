@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from bucket import BUCKET, CONTENT, Store
+from faulty_proxy import NOT_IMPLEMENTED, PASS
 
 MIB = 1 << 20
 
@@ -73,6 +74,23 @@ def test_a_short_object_is_rewrapped_in_one_request(store: Store) -> None:
     assert len(json.loads(store.ok("--json", "inspect", address))["recipients"]) == 2
     store.ok("open", address, "-o", "short.out", "--force")
     assert (store.work / "short.out").read_bytes() == b"short"
+
+
+def test_keys_may_hold_anything_that_a_store_allows(store: Store) -> None:
+    """Spaces, other scripts and percent signs, also where the key goes into a header."""
+    store.ok("seal", "m.bin", "-o", f"s3://{BUCKET}/a%20b/%C3%BC+%2541.sealed", "--to", "me", "--sign", "publisher")
+    assert store.keys().keys() == {"a b/ü+%41.sealed"}
+    done = json.loads(store.ok("--json", "rewrap", f"s3://{BUCKET}/a%20b/", "--add", "two"))
+    assert done["changed"] == 1
+    assert store.opens(f"s3://{BUCKET}/a%20b/%C3%BC+%2541.sealed")
+
+
+def test_a_server_without_conditions_on_completion_is_asked_without(store: Store) -> None:
+    address = store.seal("m.sealed")
+    store.proxy.reset(lambda seen: NOT_IMPLEMENTED if seen.method == "POST" and "if-match" in seen.headers else PASS)
+    store.ok("rewrap", address, "--add", "two")
+    assert any(seen.fault == NOT_IMPLEMENTED for seen in store.proxy.seen)
+    assert len(json.loads(store.ok("--json", "inspect", address))["recipients"]) == 2
 
 
 def test_what_is_there_is_kept(store: Store) -> None:

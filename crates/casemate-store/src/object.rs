@@ -3,12 +3,13 @@
 use std::{
     fmt, io,
     ops::Range,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
 use casemate_seal::ReadAt;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
 
 use crate::{
@@ -135,7 +136,11 @@ impl ReadAhead {
         let fetching = Arc::clone(inner);
         let handle = &inner.location.bucket.handle;
         // It ends by itself, within the bounds of its retries, and what it brings is dropped if nobody waits any more.
-        drop(handle.spawn(async move { deliver(fetching.fetch(range).await) }));
+        drop(handle.spawn(async move {
+            // Whoever waits must get an answer, also if a library panics.
+            let fetched = AssertUnwindSafe(fetching.fetch(range)).catch_unwind().await;
+            deliver(fetched.unwrap_or_else(|_| Err(io::Error::other("a request panicked"))));
+        }));
     }
 
     /// Fetches what nobody fetched ahead.

@@ -221,16 +221,23 @@ async fn complete(s3: &S3, object: &RemoteObject, id: &str, parts: &[PartId]) ->
     };
     let body = quick_xml::se::to_string(&body).map_err(io::Error::other)?;
     let condition = object.meta().e_tag.iter();
-    let headers: Vec<_> = condition
+    let condition: Vec<_> = condition
         .map(|e_tag| (IF_MATCH.as_str(), e_tag.clone()))
         .collect();
-    let request = Request {
+    let query = [("uploadId", id.to_owned())];
+    let request = |headers| Request {
         method: Method::POST,
-        query: &[("uploadId", id.to_owned())],
-        headers: &headers,
+        query: &query,
+        headers,
         body: &body,
     };
-    request.send(s3, location).await.map(drop)
+    match request(&condition).send(s3, location).await {
+        // Not every server that speaks as S3 does has conditions here; it was asked a moment ago.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            request(&[]).send(s3, location).await.map(drop)
+        }
+        done => done.map(drop),
+    }
 }
 
 /// A request that the store's client has no call for, signed by that client.
@@ -338,6 +345,7 @@ fn failure(status: u16, answer: &str) -> Failed {
     let kind = match status {
         403 => io::ErrorKind::PermissionDenied,
         404 => io::ErrorKind::NotFound,
+        501 => io::ErrorKind::Unsupported,
         _ => io::ErrorKind::Other,
     };
     let error = io::Error::new(kind, text.escape_debug().to_string());

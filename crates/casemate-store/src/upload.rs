@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeMap,
     fmt, io, mem,
+    panic::AssertUnwindSafe,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use casemate_seal::{WriteAt, file::Existing};
+use futures_util::FutureExt;
 use object_store::{MultipartId, ObjectStoreExt, PutMode, PutPayload, multipart::PartId};
 
 use crate::{client::Location, error::io_error};
@@ -79,6 +81,14 @@ impl Upload {
             let last = mem::take(&mut state.open);
             (state.id.clone(), last)
         };
+        // One part at most is not full, the last one, and nothing is missing inside it.
+        if last.len() > 1
+            || last
+                .values()
+                .any(|part| part.filled != part.bytes.len() as u64)
+        {
+            return Err(missing());
+        }
         match id {
             None => inner.put_whole(last)?,
             Some(id) => inner.complete(&id, last)?,
@@ -86,6 +96,10 @@ impl Upload {
         inner.state().committed = true;
         Ok(())
     }
+}
+
+fn missing() -> io::Error {
+    io::Error::other("a part of the object was never written")
 }
 
 /// Bytes of a part of an object that will have about `len` bytes, tail and footer included.
@@ -140,7 +154,7 @@ impl Inner {
                 return Err(error);
             }
             if !state.done.keys().copied().eq(0..state.done.len() as u64) {
-                return Err(io::Error::other("a part of the object was never written"));
+                return Err(missing());
             }
             mem::take(&mut state.done).into_values().collect()
         };
@@ -186,13 +200,18 @@ impl Inner {
             let put = location
                 .bucket
                 .multipart
-                .put_part(&location.path, &id, index, payload)
-                .await;
+                .put_part(&location.path, &id, index, payload);
+            // Whoever waits must get an answer, also if a library panics.
+            let put = AssertUnwindSafe(put).catch_unwind().await;
+            let put = match put {
+                Ok(put) => put.map_err(io_error),
+                Err(_) => Err(io::Error::other("a request panicked")),
+            };
             let mut state = inner.state();
             state.under_way = state.under_way.saturating_sub(1);
             match put {
                 Ok(part) => _ = state.done.insert(number, part),
-                Err(error) => _ = state.failed.get_or_insert_with(|| io_error(error)),
+                Err(error) => _ = state.failed.get_or_insert(error),
             }
             drop(state);
             inner.changed.notify_all();

@@ -14,7 +14,7 @@ use casemate_seal::{
     },
     file::{Access, AtomicFile, Existing},
 };
-use casemate_store::{Location, RemoteFolder, RemoteObject, list_sealed, send};
+use casemate_store::{Location, RemoteFolder, RemoteObject, send};
 use serde_json::json;
 
 use super::directory::{empty_prefix, existing};
@@ -244,12 +244,9 @@ fn send_folder(
     if done.has_manifest().map_err(failed)? {
         empty_prefix(context, address)?;
     }
-    for found in list_sealed(&prefix, usize::MAX).map_err(failed)? {
-        let below = found.address().strip_prefix(prefix.address());
-        let below = below.map(|path| path.trim_start_matches('/').to_owned());
-        if !below.is_some_and(|path| paths.contains(&path)) {
-            empty_prefix(context, address)?;
-        }
+    let found = casemate_store::list(&prefix, usize::MAX).map_err(failed)?;
+    if found.iter().any(|path| !paths.contains(path)) {
+        empty_prefix(context, address)?;
     }
     let mut copied = Copied::default();
     for path in paths {
