@@ -58,9 +58,10 @@ def _count(shape) -> int:
 class Tool:
     """A command that is timed: what it is called, how it runs, what it writes, and a check of what it wrote."""
 
-    def __init__(self, name, command, output=None, check=None, shell_output=None, environment=None):
+    def __init__(self, name, command, output=None, check=None, inner=False):
         self.name, self.command, self.output, self.check = name, command, output, check
-        self.shell_output, self.environment = shell_output, environment
+        # The command says itself how long its job took, without the start of an interpreter.
+        self.inner = inner
         self.seconds: list[float] = []
         self.memory = 0
 
@@ -68,14 +69,14 @@ class Tool:
         if self.output:
             self.output.unlink(missing_ok=True)
             warm_memory(self.output.parent, size)
-        stdout = open(self.shell_output, "wb") if self.shell_output else subprocess.DEVNULL
         start = time.perf_counter()
-        process = subprocess.Popen(
-            self.command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, env=self.environment
-        )
-        said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        self.seconds.append(time.perf_counter() - start)
+        with tempfile.TemporaryFile() as answer:
+            process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=answer, stderr=subprocess.PIPE)
+            said = process.stderr.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - start
+            answer.seek(0)
+            self.seconds.append(float(answer.read().split()[-1]) if self.inner and status == 0 else seconds)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             raise SystemExit(f"{self.name} failed: {said.decode(errors='replace')}")
@@ -149,15 +150,34 @@ def prepare(arguments, folder: Path, model: Path) -> list[Tool]:
         tools.append(
             Tool("openssl enc (no authentication)", [*command, "-in", str(model), "-out", str(encrypted)], encrypted)
         )
+    other = [sys.executable, str(Path(__file__).with_name("others.py"))]
+    if importable("pyrage"):
+        encrypted, plain, kept_rage = folder / "m.rage", folder / "m.rage.plain", folder / "kept.rage"
+        quiet(*other, "rage-encrypt", str(model), str(kept_rage))
+        tools += [
+            Tool("rage encrypt (pyrage)", [*other, "rage-encrypt", str(model), str(encrypted)], encrypted, inner=True),
+            Tool("rage decrypt", [*other, "rage-decrypt", str(kept_rage), str(plain)], plain, same(model, plain), inner=True),
+        ]
+    if importable("cryptotensors") and importable("torch"):
+        saved, kept_ct = folder / "m.ct", folder / "kept.ct"
+        quiet(*other, "cryptotensors-save", str(model), str(kept_ct))
+        tools += [
+            Tool("CryptoTensors save (from memory)", [*other, "cryptotensors-save", str(model), str(saved)], saved, inner=True),
+            Tool("CryptoTensors load (into memory)", [*other, "cryptotensors-load", str(kept_ct), "-"], inner=True),
+        ]
     if importable("model_signing"):
         keys = folder / "oms"
         quiet("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{keys}.pem")
         quiet("openssl", "ec", "-in", f"{keys}.pem", "-pubout", "-out", f"{keys}.pub")
         signing = [sys.executable, "-m", "model_signing"]
         signature = f"{keys}.sig"
-        quiet(*signing, "sign", "key", str(model), "--private_key", f"{keys}.pem", "--signature", signature)
-        verify = ["verify", "key", str(model), "--signature", signature, "--public_key", f"{keys}.pub"]
-        tools.append(Tool("model_signing verify", [*signing, *verify]))
+        quiet(*signing, "sign", "key", str(model), "--private-key", f"{keys}.pem", "--signature", signature)
+        verify = ["verify", "key", str(model), "--signature", signature, "--public-key", f"{keys}.pub"]
+        ours = ["verify", str(model), "--signature", signature, "--oms", f"{keys}.pub", "--allow-classical"]
+        tools += [
+            Tool("model_signing verify", [*signing, *verify]),
+            Tool("casemate verify of the same signature", [*casemate[:1], *ours]),
+        ]
     if importable("casemate") and importable("safetensors"):
         plain = "import safetensors.numpy as s; s.load_file(%r)" % str(model)
         sealed_load = (
