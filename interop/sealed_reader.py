@@ -3,7 +3,7 @@
 Section numbers are those of that text. It shares no code with the Rust implementation:
 FLOE is written out here, `strict_cbor.py` decodes, and `standards.py` puts HPKE and the composite signatures together.
 
-    python sealed_reader.py FILE --signer PUB.pem --key PRIV.pem -o OUT
+    python sealed_reader.py FILE --signer PUB.pem --key PRIV.pem [--min-revision N] -o OUT
 """
 
 from __future__ import annotations
@@ -72,14 +72,16 @@ class Header:
     content_type: str
     length: int
     segments: int
+    publisher: bytes | None = None
+    revision: int | None = None
 
     @classmethod
     def parse(cls, encoded: bytes) -> Header:
         """Decodes and checks."""
         c = Cursor(encoded)
-        c.map(7, "header")
+        entries = c.argument(5)
         c.key(0)
-        need((version := c.uint()) == 1, f"header version {version}", "version")
+        need((version := c.uint()) == 1, f"header version {version}", "version")  # before the number of keys, says section 9
         c.key(1)
         artifact_id = c.bytes(16, "artifact id", exact=True)
         c.key(2)
@@ -97,12 +99,21 @@ class Header:
         main, _, rest = content_type.partition("/")
         shown = all(" " <= character <= "~" for character in content_type)
         need(bool(main and rest) and shown, "content type is not type/subtype in printable ASCII")
+        publisher = c.bytes(32, "publisher's key id", exact=True) if c.optional(7) else None
+        revision = c.uint() if c.optional(8) else None
+        need(revision != 0, "revision 0")
+        need(entries == 7 + (publisher is not None) + (revision is not None), f"header is not a map of {entries} known keys")
         c.end("header")
         segments = max(1, -(-(body - FLOE_HEADER) // (segment + OVERHEAD)))
         length = body - FLOE_HEADER - OVERHEAD * segments
         need(length >= 0 and max(1, -(-length // segment)) == segments, f"body length {body} is impossible")
         need(segments <= MAX_SEGMENTS, f"{segments} segments", "limit")
-        return cls(encoded, artifact_id, segment, hash_, body, created, content_type, length, segments)
+        return cls(encoded, artifact_id, segment, hash_, body, created, content_type, length, segments, publisher, revision)
+
+    def fields(self) -> dict[int, object]:
+        """The map of section 5.1, for whoever makes another of it."""
+        values = (1, self.artifact_id, self.segment, self.hash, self.body, self.created, self.content_type, self.publisher, self.revision)
+        return {key: value for key, value in enumerate(values) if value is not None}
 
     @cached_property
     def digest(self) -> bytes:
@@ -207,10 +218,17 @@ class Artifact:
             self.segment(index)
         return True
 
-    def unlock(self, private_pem: str | bytes, signer_pem: str | bytes | None = None) -> Opened:
-        """Section 7, steps 4 and 5."""
+    def check_revision(self, least: int) -> None:
+        """Section 5.1: not a smaller revision, and not none."""
+        revision = self.header.revision
+        need(revision is not None and revision >= least, f"revision {revision}, the least acceptable is {least}", "revision")
+
+    def unlock(self, private_pem: str | bytes, signer_pem: str | bytes | None = None, least_revision: int | None = None) -> Opened:
+        """Section 7, steps 4 and 5. The revision comes after the signature, which is what vouches for it."""
         if signer_pem is not None:
             self.verify_signature(signer_pem)
+        if least_revision is not None:
+            self.check_revision(least_revision)
         kem, seed, scalar = next(((k, *pair) for k in KEMS.values() if (pair := k.private(private_pem))), (None, b"", b""))
         if kem is None:
             raise ValueError("no private key of a suite this format has")
@@ -240,9 +258,9 @@ class Artifact:
         need(hmac.compare_digest(tag, self.floe_header[42:]), "FLOE header tag", "rejected")
         return self.floe_kdf(key, b"MESSAGE_KEY:", 48)
 
-    def open(self, private_pem: str | bytes, signer_pem: str | bytes | None = None) -> bytes:
+    def open(self, private_pem: str | bytes, signer_pem: str | bytes | None = None, least_revision: int | None = None) -> bytes:
         """The whole content. With a signer, nothing is released before its signature holds."""
-        return self.unlock(private_pem, signer_pem).read()
+        return self.unlock(private_pem, signer_pem, least_revision).read()
 
 
 @dataclass(frozen=True)
@@ -324,14 +342,16 @@ def parse_recipients(c: Cursor) -> tuple[Recipient, ...]:
     return tuple(found.values())
 
 
-def parse_signature(c: Cursor) -> tuple[str, bytes, bytes] | None:
-    """Section 5.4."""
+def parse_signature(c: Cursor, publisher: bytes | None) -> tuple[str, bytes, bytes] | None:
+    """Section 5.4: by the publisher whom the header names, or by nobody."""
     if c.null():
         return None
     c.array(3, "signature")
     oid = c.text(MAX_TAIL, "signature suite")
     need(oid in SIGNATURES, f"signature suite {oid!r}", "suite")
-    return oid, c.bytes(32, "signer's key id", exact=True), c.bytes(MAX_SIGNATURE, "signature")
+    key_id, signature = c.bytes(32, "signer's key id", exact=True), c.bytes(MAX_SIGNATURE, "signature")
+    need(key_id == publisher, "signed by another key than the header names")
+    return oid, key_id, signature
 
 
 def read(data: bytes | mmap.mmap) -> Artifact:
@@ -350,7 +370,7 @@ def read(data: bytes | mmap.mmap) -> Artifact:
     c.key(3)
     hashes_ = c.bytes(header.segments * header.hash_size, "segment hashes", exact=True)
     c.key(4)
-    signature = parse_signature(c)
+    signature = parse_signature(c, header.publisher)
     c.end("tail")
     gap = end - FOOTER - len(tail) - header.body
     need(gap >= 0, "the tail begins inside the body")
@@ -366,13 +386,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--signer", type=Path, required=True, help="public key (PEM) that must have signed")
     parser.add_argument("--key", type=Path, required=True, help="private key (PEM) of a recipient")
+    parser.add_argument("--min-revision", type=int, metavar="N", help="least acceptable revision")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args(arguments)
     try:
         with options.file.open("rb") as file:
             size = options.file.stat().st_size
             artifact = read(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
-            content = artifact.open(options.key.read_bytes(), options.signer.read_bytes())
+            content = artifact.open(options.key.read_bytes(), options.signer.read_bytes(), options.min_revision)
         options.output.write_bytes(content)
     except (SealedError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -178,6 +178,8 @@ def footer(tail: bytes, offset: int) -> bytes:
 def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **options: Any) -> bytes:
     """Seals. Options replace parts, also by wrong ones: `segment`, `hash`, `created`, `content_type`, `name`, `metadata`,
     `private` (its plaintext), `salt`, `context` (of the signature), `gap`, and `random`, where random bytes come from.
+    `revision` is left out without the option. `publisher`, header key 7, is the signer's key id or left out if nobody signs;
+    another value goes in as it is, and None leaves it out.
 
     What is built on a changed part goes with it. So only the change is wrong, and not also a tag or a hash over it:
     `edit_header` (the map, before it is encoded), `edit_floe` (the 74 bytes), `edit_segments` (a list), `edit_entries`
@@ -200,6 +202,9 @@ def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **op
         5: options.get("created", 1_800_000_000),
         6: options.get("content_type", "application/octet-stream"),
     }
+    publisher = options.get("publisher", signer and signer.key_id)
+    fields |= {7: publisher} if publisher is not None else {}
+    fields |= {8: options["revision"]} if "revision" in options else {}
     fields_or_bytes = edited("edit_header", fields)
     encoded = fields_or_bytes if isinstance(fields_or_bytes, bytes) else cbor(fields_or_bytes)
     hashed = Header(encoded, b"", size, hash_, 0, 0, "", 0, 0).hashed

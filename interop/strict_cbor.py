@@ -6,12 +6,12 @@ from typing import Literal
 
 Kind = Literal[
     "not-an-artifact", "version", "malformed", "limit", "suite", "no-recipient",
-    "unsigned", "other-signer", "signature", "segment", "rejected",
+    "unsigned", "other-signer", "signature", "revision", "segment", "rejected",
 ]
 
 
 class SealedError(Exception):
-    """A refusal; `kind` is its class in section 9."""
+    """A refusal; `kind` is its class in section 9, or `revision` for one that section 5.1 wants refused."""
 
     def __init__(self, kind: Kind, text: str) -> None:
         super().__init__(f"{kind}: {text}")
@@ -79,6 +79,12 @@ class Cursor:
     def map(self, length: int, what: str) -> None:
         """The head of a map of exactly `length` entries."""
         need(self.argument(5) == length, f"{what} is not a map of {length}")
+
+    def optional(self, number: int) -> bool:
+        """Consumes a map key if it is the next one; otherwise whatever comes next has to be accounted for by the caller."""
+        found = self.data[self.at : self.at + 1] == bytes([number])  # below 24, so one byte is its only form
+        self.at += found
+        return found
 
     def key(self, number: int) -> None:
         """The map key that has to come next; so none is missing, unknown, twice or out of order."""

@@ -158,6 +158,24 @@ def test_recipients_metadata_and_inspect(store: Store) -> None:
     assert [r["key"] for r in seen["recipients"]] == [r.key_id.hex() for r in artifact.recipients]
 
 
+def test_publisher_and_revision(store: Store) -> None:
+    """Section 5.1: the header names who signs, and the least revision that a reader is told is the least it takes."""
+    key, signer = store.kem["mlkem768-x25519"], store.sign["mldsa65-ed25519"]
+    plain = read(store.seal(b"hello", ["mlkem768-x25519"], "mldsa65-ed25519"))
+    assert (plain.header.publisher, plain.header.revision) == (signer.key_id, None)
+    refused("revision", lambda: plain.open(key.private_pem, signer.public_pem, 1))
+    artifact = read(store.seal(b"hello", ["mlkem768-x25519"], "mldsa65-ed25519", "--revision", "3"))
+    assert artifact.header.revision == 3
+    assert artifact.open(key.private_pem, signer.public_pem, 3) == b"hello"
+    refused("revision", lambda: artifact.open(key.private_pem, signer.public_pem, 4))
+    for revision, least, code in ((3, "3", 0), (3, "4", 1), (None, "1", 1)):
+        options = {} if revision is None else {"revision": revision}
+        (store.work / "a").write_bytes(seal(b"hello", [key], signer, **options))
+        for command in (("verify", "a"), ("open", "a", "-o", "opened", "--force")):
+            done = store.run(*command, "--signer", "mldsa65-ed25519.pub", "--min-revision", least)
+            assert done.returncode == code, done.stderr
+
+
 def test_rewrap(store: Store) -> None:
     """Only the recipients and the private part change; a dropped recipient is one no longer."""
     content = b"rewrapped" * 20_000
@@ -242,6 +260,15 @@ def test_wrong_keys(store: Store, small: tuple[bytes, bytes, bytes, str, str]) -
     refused("unsigned", lambda: read(unsigned).open(store.kem["other"].private_pem, signer))
     (store.work / "a").write_bytes(unsigned)
     assert store.run("verify", "a", "--signer", "mldsa65-ed25519.pub").returncode == 1
+    # A right signature, but not by the key that the header names.
+    for publisher in (None, store.sign["mldsa87"].key_id):
+        changed = seal(b"x", [store.kem["other"]], store.sign["mldsa65-ed25519"], publisher=publisher)
+        refused("malformed", lambda changed=changed: read(changed))
+        assert store.inspect(changed).returncode == 1
+    named = seal(b"x", [store.kem["mlkem768-p256"]], None, publisher=artifact.header.publisher)
+    assert read(named).open(store.kem["mlkem768-p256"].private_pem) == b"x"
+    refused("unsigned", lambda: read(named).open(store.kem["mlkem768-p256"].private_pem, signer))
+    assert store.inspect(named).returncode == 0
     # The key id of a recipient over an encapsulation to somebody else.
     other = seal(b"x", [store.kem["other"]], None, edit=lambda t: t | {1: [[*t[1][0][:3], read(data).recipients[0].key_id, *t[1][0][4:]]]})
     refused("rejected", lambda: read(other).open(key))
@@ -328,6 +355,16 @@ def encodings(tail: dict[int, object], header: list[tuple[int, object]]) -> Iter
         yield f"header: body length {length}", field(4, length)
     yield "header: content type too long", field(6, "a/" + "b" * 254)
     yield "header: content type no UTF-8", field(6, Raw(b"\x61\xff"))
+    yield "header: publisher short", field(7, fields[7][1][:-1])  # type: ignore[index]
+    yield "header: publisher is text", field(7, "a" * 32)
+    yield "header: another publisher", field(7, bytes(32))
+    yield "header: no publisher", with_header(put(fields[:7]))
+    yield "header: publisher twice", with_header(put([*fields, fields[7]]))
+    yield "header: revision 0", with_header(put([*fields, (8, 0)]))
+    yield "header: revision is text", with_header(put([*fields, (8, "1")]))
+    yield "header: revision before publisher", with_header(put([*fields[:7], (8, 1), fields[7]]))
+    yield "header: key unknown", with_header(put([*fields, (9, 1)]))
+    yield "header: ten keys", with_header(put([*fields, (8, 1), (9, 1)]))
 
 
 def test_other_encodings(store: Store) -> None:
@@ -335,8 +372,8 @@ def test_other_encodings(store: Store) -> None:
     kept: dict[int, object] = {}
     data = seal(b"hello", [store.kem["other"]], store.sign["mldsa65-ed25519"], edit=lambda t: kept.update(t) or t)
     h = read(data).header
-    fields = [(0, 1), (1, h.artifact_id), (2, h.segment), (3, h.hash), (4, h.body), (5, h.created), (6, h.content_type)]
-    assert cbor(dict(fields)) == h.encoded and assemble(data[: h.body], cbor(kept)) == data
+    fields = [*h.fields().items()]
+    assert cbor(h.fields()) == h.encoded and assemble(data[: h.body], cbor(kept)) == data
     assert store.inspect(data).returncode == 0
     for name, tail in encodings(kept, fields):
         changed = assemble(data[: h.body], tail)
