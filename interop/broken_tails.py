@@ -18,14 +18,14 @@ def put(pairs: list[tuple[Any, Any]], head: bytes | None = None) -> bytes:
     return (head or cbor_head(5, len(pairs))) + b"".join(cbor(k) + cbor(v) for k, v in pairs)
 
 
-def maps(last: int) -> Iterator[tuple[str, str, Callable[[Map], bytes]]]:
+def maps(last: int, unknown: int) -> Iterator[tuple[str, str, Callable[[Map], bytes]]]:
     """The same map, or nearly, in other encodings. Every one has the right entries first, where that is possible."""
     yield "head-long", "map head not in its shortest form", lambda m: put([*m.items()], cbor_head(5, len(m), 1))
     yield "indefinite", "map of indefinite length", lambda m: put([*m.items()], b"\xbf") + b"\xff"
     yield "keys-unsorted", "map keys not in ascending order", lambda m: put([(1, m[1]), (0, m[0]), *[*m.items()][2:]])
     yield "key-twice", "a key twice", lambda m: put([*m.items(), (last, m[last])])
-    yield "key-unknown", "an unknown key", lambda m: put([*m.items(), (last + 1, 0)])
-    yield "key-other", "an unknown key in place of the last", lambda m: put([*[*m.items()][:-1], (last + 1, m[last])])
+    yield "key-unknown", "an unknown key", lambda m: put([*m.items(), (unknown, 0)])
+    yield "key-other", "an unknown key in place of the last", lambda m: put([*[*m.items()][:-1], (unknown, m[last])])
     yield "head-more", "a map that says it has one entry more than follow", lambda m: put([*m.items()], cbor_head(5, len(m) + 1))
     yield "key-missing", "the last key missing", lambda m: put([*m.items()][:-1])
     yield "key-long", "a key not in its shortest form", lambda m: put([(Raw(b"\x18\0"), m[0]), *[*m.items()][1:]])
@@ -35,7 +35,7 @@ def maps(last: int) -> Iterator[tuple[str, str, Callable[[Map], bytes]]]:
 
 def tails() -> Cases:
     """Section 5."""
-    for name, what, form in maps(4):
+    for name, what, form in maps(4, 5):
         yield made(f"tail-{name}", "malformed", f"section 5: {what}", edit=form)
 
     def hashes(form: Callable[[bytes], bytes]) -> Callable[[Map], Map]:
@@ -71,7 +71,7 @@ def tails() -> Cases:
 
 def headers() -> Cases:
     """Section 5.1; all else is made for the header as it is."""
-    for name, what, form in maps(6):
+    for name, what, form in maps(6, 9):  # keys 7 and 8 are optional
         yield made(f"header-{name}", "malformed", f"section 5.1: {what}", edit_header=form)
 
     def case(name: str, expect: str, comment: str, at: int, value: object, **more: Any) -> tuple[str, bytes]:
@@ -98,6 +98,57 @@ def headers() -> Cases:
     yield case("content-type-no-utf8", "malformed", "5.1: content type is no UTF-8", 6, Raw(cbor_head(3, 3) + b"a/\xff"))
     yield made("content-type-256", "limit", "section 3: content type of 256 bytes", content_type="a/" + "b" * 254)
     yield made("header-1025", "limit", "section 3: header of 1,025 bytes, by its content type", content_type="a/" + "b" * 972)
+
+
+def optional_keys() -> Cases:
+    """Keys 7 and 8 of the header (section 5.1). Nobody signs, so what is wrong is wrong in its form only."""
+    key_id = SIGNER.key_id
+    for name, what, value in (
+        ("short", "31 bytes", key_id[:-1]),
+        ("long", "33 bytes", key_id + b"\0"),
+        ("empty", "no bytes", b""),
+        ("text", "text", "a" * 32),
+        ("int", "a number", 0),
+        ("null", "null: it would have to be left out", Raw(b"\xf6")),
+        ("list", "a list of one", [key_id]),
+        ("length-long", "a length not in its shortest form", Raw(cbor_head(2, 32, 2) + key_id)),
+        ("indefinite", "a byte string of indefinite length", Raw(b"\x5f" + cbor(key_id) + b"\xff")),
+        ("length-past-end", "longer than the header", Raw(cbor_head(2, 2**64 - 1) + key_id)),
+    ):
+        yield made(f"publisher-{name}", "malformed", f"section 5.1: publisher is {what}", publisher=value)
+    for name, what, value in (
+        ("0", "0, and revisions start at 1", 0),
+        ("negative", "a negative number", Raw(b"\x20")),
+        ("text", "text", "1"),
+        ("bytes", "a byte string", b"\1"),
+        ("null", "null: it would have to be left out", None),
+        ("float", "a float", Raw(b"\xf9\x3c\0")),
+        ("long", "not in its shortest form", Raw(b"\x18\1")),
+        ("large", "2^64, a tagged byte string", Raw(b"\xc2\x49\1" + bytes(8))),
+    ):
+        yield made(f"revision-{name}", "malformed", f"section 5.1: revision is {what}", revision=value, publisher=key_id)
+
+    def case(name: str, comment: str, form: Callable[[list[tuple[Any, Any]]], bytes], expect: str = "malformed") -> tuple[str, bytes]:
+        change = lambda h: form([*h.items()])  # noqa: E731
+        return made(f"header-{name}", expect, f"section {comment}", edit_header=change, publisher=key_id, revision=1)
+
+    yield case("revision-first", "5.1: key 8 before key 7", lambda p: put([*p[:7], p[8], p[7]]))
+    yield case("publisher-first", "5.1: key 7 before key 0", lambda p: put([p[7], *p[:7], p[8]]))
+    yield case("publisher-twice", "5.1: key 7 twice", lambda p: put([*p[:8], p[7]]))
+    yield case("publisher-twice-of-ten", "5.1: key 7 twice, and key 8", lambda p: put([*p[:8], *p[7:]]))
+    yield case("revision-twice", "5.1: key 8 twice", lambda p: put([*p[:7], p[8], p[8]]))
+    yield case("key-9", "5.1: an unknown key 9 after all others, ten in all", lambda p: put([*p, (9, 0)]))
+    yield case("key-9-for-8", "5.1: an unknown key 9 in place of key 8", lambda p: put([*p[:8], (9, 1)]))
+    yield case("key-minus-1", "5.1: a negative key after all others", lambda p: put([*p[:8], (Raw(b"\x20"), 1)]))
+    yield case("content-type-missing", "5.1: key 6 missing, keys 7 and 8 there", lambda p: put([*p[:6], *p[7:]]))
+    yield case("publisher-key-long", "5: key 7 not in its shortest form", lambda p: put([*p[:7], (Raw(b"\x18\7"), p[7][1]), p[8]]))
+    yield case("revision-key-long", "5: key 8 not in its shortest form", lambda p: put([*p[:8], (Raw(b"\x18\10"), 1)]))
+    yield case("head-nine", "5.1: a map that says it has nine entries, and eight follow", lambda p: put(p[:8], cbor_head(5, 9)))
+    yield case("head-eight", "5.1: a map that says it has eight entries, and nine follow", lambda p: put(p, cbor_head(5, 8)))
+    yield case("head-seven", "5.1: a map that says it has seven entries, and eight follow", lambda p: put(p[:8], cbor_head(5, 7)))
+    later = "unsupported-version"
+    yield case("version-2-ten", "9: version 2 comes before the number of keys: ten", lambda p: put([(0, 2), *p[1:], (9, 0)]), later)
+    yield case("version-2-six", "9: version 2 comes before the number of keys: six", lambda p: put([(0, 2), *p[1:6]]), later)
 
 
 def replaced(at: int, change: Callable[[Any], Any]) -> Callable[[list[list[Any]]], list[list[Any]]]:
@@ -174,7 +225,7 @@ def privates() -> Cases:
         comment = f"section 7, step 5: {length} bytes are too few for salt and tag"
         yield made(f"private-{length}-bytes", "rejected", comment, edit=lambda t, n=length: t | {2: t[2][:n]})
     good: Map = {0: "n", 1: 5, 2: {}}
-    for name, what, form in maps(2):
+    for name, what, form in maps(2, 3):
         yield made(f"private-{name}", "malformed", f"section 5.5, authenticated: {what}", private=form(good))
     for name, what, plain in (
         ("length-wrong", "another content length than the header's", good | {1: 6}),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from artifact_vector import KEM, KEY, OTHER_KEM, OTHER_SIGN, SIGN, SIGNER, content, flip, made, stream
-from broken_tails import entries, headers, privates, tails
+from broken_tails import entries, headers, optional_keys, privates, tails
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from sealed_writer import assemble, footer, seal, segment_form
 
@@ -49,6 +49,11 @@ def right() -> Cases:
     yield made("signer-not-asked", "success", "section 7, step 4: signed, opened without a signer", signed=SIGNER)
     comment = "section 7, step 4: a wrong signature is not looked at without a signer"
     yield made("signature-not-asked", "success", comment, signed=SIGNER, edit=signature(lambda s: flip(s, 0)))
+    yield made("revision", "success", "section 5.1: publisher and revision", revision=1, signed=SIGNER, trusted=SIGNER)
+    yield made("revision-largest", "success", "section 5.1: revision is a uint", revision=2**64 - 1, signed=SIGNER, trusted=SIGNER)
+    yield made("revision-without-publisher", "success", "section 5.1: each of keys 7 and 8 can be left out alone", revision=7)
+    comment = "section 5.4: the header names a publisher, nobody signed, and no signer is asked for"
+    yield made("publisher-not-signed", "success", comment, publisher=SIGNER.key_id)
     yield made("recipient-other", "no-recipient", "section 9: the key is no recipient", to=[KEY], keys=[OTHER_KEM])
 
 
@@ -72,8 +77,11 @@ def signatures() -> Cases:
     """Section 5.4."""
     signed = {"signed": SIGNER, "trusted": SIGNER}
     yield made("unsigned", "unsigned", "section 5.4: a signer is asked for", trusted=SIGNER)
+    comment = "section 5.4: the header names the signer who is asked for, and nobody signed"
+    yield made("unsigned-publisher-named", "unsigned", comment, publisher=SIGNER.key_id, trusted=SIGNER)
     for name, key in (("key", OTHER_SIGN), ("suite", SIGN["mldsa87"])):
-        yield made(f"signer-other-{name}", "other-signer", f"section 5.4: signed by another {name}", signed=key, trusted=SIGNER)
+        comment = f"section 5.4: sealed and signed by another {name} than is asked for"
+        yield made(f"signer-other-{name}", "other-signer", comment, signed=key, trusted=SIGNER)
     for name, cut in (("mldsa87-p384", 4627), ("mldsa65-ed25519", 3309), ("mldsa65-p384", 3309)):
         asked = {"signed": SIGN[name], "trusted": SIGN[name]}
         half = "section 5.4: both halves must hold"
@@ -100,12 +108,30 @@ def signatures() -> Cases:
     yield made("signature-suite-not-the-keys", "bad-signature", comment, edit=other, **signed)
     comment = "section 5.4: the key id of the signer over a signature by another key"
     forged = lambda t: t | {4: [t[4][0], SIGNER.key_id, t[4][2]]}  # noqa: E731
-    yield made("signature-forged", "bad-signature", comment, signed=OTHER_SIGN, trusted=SIGNER, edit=forged)
+    asked = {"signed": OTHER_SIGN, "publisher": SIGNER.key_id, "trusted": SIGNER}
+    yield made("signature-forged", "bad-signature", comment, edit=forged, **asked)
     yield made("signature-context", "bad-signature", "section 5.4: signed for another context", context=b"casemate/v1/roster", **signed)
     yield made("signature-root", "bad-signature", "section 5.4: signed for another root", edit_message=lambda m: flip(m, 48), **signed)
     old = hashlib.sha384(b"another header").digest()
     comment = "section 5.4: a header that was not signed, all else made for it"
     yield made("signature-header", "bad-signature", comment, edit_message=lambda m: old + m[48:], **signed)
+
+
+def publishers() -> Cases:
+    """Section 5.4: the signature has to be by the key that the header names. It is right in all of these."""
+    for name, key in (("key", OTHER_SIGN), ("suite", SIGN["mldsa87"])):
+        for who, trusted in (("", SIGNER), ("-trusted", key), ("-not-asked", None)):
+            label = f"publisher-other-{name}{who}"
+            comment = f"section 5.4: signed by another {name} than the header names"
+            yield made(label, "malformed", comment, signed=key, publisher=SIGNER.key_id, trusted=trusted)
+    comment = "section 5.4: signed under a header without key 7"
+    for who, trusted in (("", SIGNER), ("-not-asked", None)):
+        yield made(f"publisher-missing{who}", "malformed", comment, signed=SIGNER, publisher=None, trusted=trusted)
+    comment = "section 5.4: signed under a header with key 8 and without key 7"
+    yield made("publisher-missing-revision", "malformed", comment, signed=SIGNER, publisher=None, trusted=SIGNER, revision=1)
+    comment = "section 5.4: the publisher's signature under another key id"
+    renamed = lambda t: t | {4: [t[4][0], OTHER_SIGN.key_id, t[4][2]]}  # noqa: E731
+    yield made("signature-key-id-other", "malformed", comment, signed=SIGNER, trusted=SIGNER, edit=renamed)
 
 
 def body() -> Cases:
@@ -194,8 +220,9 @@ def rewrapped() -> Cases:
     label = "rewrap"
     kept: dict[int, Any] = {}
     old = seal(b"hello", [KEY], SIGNER, random=stream(label), edit=lambda tail: kept.update(tail) or tail)
-    # The same stream, so the same body; the signature is one of many possible.
-    new = seal(b"hello", [OTHER_KEM], None, random=stream(label), salt=stream("salt")(32), edit=lambda tail: tail | {4: kept[4]})
+    # The same stream and publisher, so the same body; the signature is one of many possible.
+    same: dict[str, Any] = {"random": stream(label), "publisher": SIGNER.key_id}
+    new = seal(b"hello", [OTHER_KEM], None, salt=stream("salt")(32), edit=lambda tail: tail | {4: kept[4]}, **same)
     assert old[:111] == new[:111]
     start, tail = old[:111], new[111:-32]
     place = max(len(old), 111 + len(tail) + 32)
@@ -230,7 +257,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[str] = set()
-    for group in (right, signatures, body, footers, rewrapped, tails, headers, entries, privates):
+    for group in (right, signatures, publishers, body, footers, rewrapped, tails, headers, optional_keys, entries, privates):
         for name, file in group():
             assert name not in seen, name
             seen.add(name)
