@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from answers import IS_A_LINK, IS_SPECIAL, NO_REVISION, OTHER_VERSION, TOO_OLD
 from bytes_attacks import NO_FOOTER, REJECTED, SIGNATURE
 from judge import INSPECT, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, content_of, trials
 from victim import CONTENT, FOLDER, OTHER_FOLDER, House, copy, parts, rebuilt, write_tree
@@ -14,7 +15,6 @@ READERS = (OPEN_FROM, OPEN_ANYONES, VERIFY)
 ALL = (*READERS, REWRAP)
 CONFIG, FIRST, SECOND = "config.json.sealed", "model-1.safetensors.sealed", "model-2.safetensors.sealed"
 NEXT = FOLDER | {"config.json": b'{"layers": 3}'}
-OTHER_VERSION = "{} is another version than the manifest says: its {} differs"
 
 
 @attack("folder-mix-versions", "storage", "sealed-directory 5.5")
@@ -124,6 +124,38 @@ def change_file(house: House) -> Cases:
         yield Case(label, honest, forged, FOLDER, trials(says, *commands))
 
 
+def dropped_bob(house: House, honest: Path) -> Path:
+    """A copy in which one file has lost a recipient, so that nobody can open it."""
+    forged = house.copy(honest)
+    (forged / FIRST).write_bytes(rebuilt(honest / FIRST, k1=parts(honest / FIRST)[2][1][:1]))
+    return forged
+
+
+@attack("verify-changed-recipients", "storage", "sealed-directory 5")
+def verify_changed_recipients(house: House) -> Cases:
+    """A recipient of one file is dropped, so nobody can open it: whoever verifies with a key opens each file, and sees it."""
+    honest = house.sealed_folder()
+    says = f"model-1.safetensors: {REJECTED}"
+    yield Case("dropped", honest, dropped_bob(house, honest), FOLDER, trials(says, VERIFY, OPEN_FROM, OPEN_ANYONES))
+
+
+@attack("rewrap-skips-forged-list", "storage", "sealed-directory 5, 6")
+def rewrap_skips_forged_list(house: House) -> Cases:
+    """The forged list is the wanted one: a rewrap that took it for done without opening it would report success."""
+    honest = house.sealed_folder()
+    yield Case("dropped", honest, dropped_bob(house, honest), FOLDER, trials(f"model-1.safetensors: {REJECTED}", REWRAP))
+
+
+@attack("rewrap-mixed-folder", "storage", "sealed-directory 6")
+def rewrap_mixed_folder(house: House) -> Cases:
+    """A folder with a file of another version: a rewrap refuses it before it changes anything."""
+    honest = house.sealed_folder()
+    for name, donor in ((CONFIG, house.next_folder / CONFIG), (SECOND, house.sealed())):
+        forged = house.copy(honest)
+        copy(donor, forged / name)
+        yield Case(name, honest, forged, FOLDER, trials(OTHER_VERSION.format(name[:-7], "artifact id"), REWRAP))
+
+
 @attack("folder-unsigned-file", "storage", "sealed-directory 5", Promise.CONTAINED)
 def unsigned_file(house: House) -> Cases:
     """The signature of one file is taken off: the manifest's stands for it, and the file alone is refused."""
@@ -168,10 +200,10 @@ def roll_back(house: House) -> Cases:
     """The older version as a whole, for a reader that says the least acceptable revision."""
     old, new = house.sealed_folder(), house.next_folder
     least = ("--min-revision", "2")
-    says = "revision 1 is older than the least acceptable 2"
+    says = TOO_OLD.format(1, 2)
     commands = ((*OPEN_FROM, *least), (*OPEN_ANYONES, *least), (*VERIFY, *least))
     yield Case("--min-revision 2", new, old, NEXT, trials(says, *commands))
-    file = trials("--min-revision is for folders: a single file has no revision", (*OPEN_FROM, *least), code=2)
+    file = trials(NO_REVISION.format(2), *commands)
     yield Case("a single file instead", new, house.sealed(), NEXT, file)
 
 
@@ -212,7 +244,7 @@ def link(house: House) -> Cases:
         (".casemate-rewrap", "/etc/passwd"),
     ):
         forged = linked(house, honest, name, to)
-        yield Case(f"{name} to {Path(to).name}", honest, forged, FOLDER, trials(f"x.sealed/{name} is a symbolic link", OPEN_FROM, REWRAP))
+        yield Case(f"{name} to {Path(to).name}", honest, forged, FOLDER, trials(IS_A_LINK.format(f"x.sealed/{name}"), OPEN_FROM, REWRAP))
     forged = linked(house, honest, "manifest.casemate", elsewhere / "m/manifest.casemate")
     says = "cannot open x.sealed/manifest.casemate <- Too many levels of symbolic links (os error 40)"
     yield Case("manifest.casemate", honest, forged, FOLDER, trials(says, *READERS, INSPECT, code=3))
@@ -226,12 +258,23 @@ def special_file(house: House) -> Cases:
         forged = house.copy(honest)
         (forged / name).unlink(missing_ok=True)
         os.mkfifo(forged / name)
-        says = f"x.sealed/{name} is neither a regular file nor a folder"
+        says = IS_SPECIAL.format(f"x.sealed/{name}")
         yield Case(name, honest, forged, FOLDER, trials(says, *ALL, code=2))
     forged = house.copy(honest)
     (forged / "manifest.casemate").unlink()
     os.mkfifo(forged / "manifest.casemate")
     yield Case("manifest", honest, forged, FOLDER, trials("x.sealed is not a sealed folder", OPEN_FROM, VERIFY))
+
+
+@attack("link-name-on-terminal", "storage", "sealed-directory 5.4")
+def link_name_on_terminal(house: House) -> Cases:
+    """Names that would write to the terminal of whoever reads the error: they are shown escaped."""
+    honest = house.sealed_folder()
+    shown = "x.sealed/\\u{1b}[2J"
+    yield Case("link", honest, linked(house, honest, "\x1b[2J", "/"), FOLDER, trials(IS_A_LINK.format(shown), *ALL))
+    forged = house.copy(honest)
+    os.mkfifo(forged / "\x1b[2J")
+    yield Case("pipe", honest, forged, FOLDER, trials(IS_SPECIAL.format(shown), *ALL, code=2))
 
 
 @attack("folder-type-confusion", "publisher", "sealed-directory 5.1")

@@ -104,7 +104,10 @@ OPEN_ANYONES = (*OPEN, "--allow-unknown-signer")
 VERIFY = ("verify", "x.sealed", "--signer", "@publisher")
 INSPECT = ("inspect", "x.sealed")
 REWRAP = ("rewrap", "x.sealed", "--to", "@alice", "--signer", "@publisher")
+# By `both`, who trusts the second publisher as well.
+ADD_BOB = ("rewrap", "x.sealed", "--add", "@bob", "--signer", "@second")
 MODEL = ("inspect", "--model", "x.sealed")
+MODEL_JSON = ("--json", *MODEL)
 
 
 def trials(says: str, *commands: tuple[str, ...], code: int = 1) -> tuple[Trial, ...]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from judge import OPEN_ANYONES, OPEN_FROM, VERIFY, Case, Cases, Promise, attack, trials
+from answers import OTHER_VERSION, short
+from bytes_attacks import REJECTED
+from judge import ADD_BOB, OPEN_ANYONES, OPEN_FROM, VERIFY, Case, Cases, Promise, attack, trials
 from sealed_reader import read
 from sealed_writer import Raw, cbor, cbor_head
-from victim import House, write_tree
+from signatures import claimed_by
+from victim import House, parts, rebuilt, write_tree
 
 TYPE = "application/vnd.casemate.manifest"
 READERS = (OPEN_FROM, OPEN_ANYONES, VERIFY)
@@ -170,7 +173,7 @@ def manifest_entry(house: House) -> Cases:
     entry = press.entries["a"]
     for what, at, value in (("length", 1, 6), ("length", 1, 2**64 - 1), ("artifact id", 2, bytes(16)), ("root", 3, bytes(32))):
         files = [[*entry[:at], value, *entry[at + 1 :]], press.entries["b"]]
-        yield press.case(f"{what} {value!r:.12}", press.manifest(files), f"a is another version than the manifest says: its {what} differs")
+        yield press.case(f"{what} {value!r:.12}", press.manifest(files), OTHER_VERSION.format("a", what))
 
 
 @attack("manifest-signer", "publisher", "sealed-directory 5.1")
@@ -178,10 +181,31 @@ def manifest_signer(house: House) -> Cases:
     """A good manifest by a publisher whom the victim does not trust, or by nobody."""
     press = Press(house)
     good = press.manifest([*press.entries.values()])
-    rival, expected = (house.sign[name].key_id.hex()[:16] for name in ("rival", "publisher"))
+    rival, expected = short(house.sign["rival"]), short(house.sign["publisher"])
     checkers = (OPEN_FROM, VERIFY)
+    # Whoever waives the signature still sees that the files are another publisher's.
+    anyones = trials(OTHER_VERSION.format("a", "publisher"), OPEN_ANYONES)
     unknown = trials(f"the artifact is signed by key {rival}, which is not known here", OPEN_FROM[:4], code=4)
     named = trials(f"manifest.casemate: the artifact is signed by key {rival}, not by {expected}", *checkers)
-    yield Case("rival", press.honest, press.folder(good, signer="rival"), FILES, named + unknown)
+    yield Case("rival", press.honest, press.folder(good, signer="rival"), FILES, named + unknown + anyones)
     unsigned = trials("manifest.casemate: the artifact is not signed", *checkers) + trials("the artifact is not signed", OPEN_FROM[:4])
-    yield Case("nobody", press.honest, press.folder(good, signer=None), FILES, unsigned)
+    yield Case("nobody", press.honest, press.folder(good, signer=None), FILES, unsigned + anyones)
+
+
+@attack("adopt-to-read", "publisher", "sealed-directory 5.5")
+def adopt_to_read(house: House) -> Cases:
+    """The same as `re-sign-to-read` with a folder: a manifest lists an artifact that its publisher cannot open."""
+    press = Press(house)
+    stolen = house.sealed(to=("alice",))
+    other = OTHER_VERSION.format("a", "publisher")
+    claimed = rebuilt(stolen, **claimed_by(parts(stolen)[0], house.sign["second"]))
+    for label, adopted, says in (
+        ("as it is", stolen.read_bytes(), other),
+        ("with a header of the own", claimed, f"a: {REJECTED}"),
+        ("one that nobody signed", house.seal(signer=None), other),
+    ):
+        press.sealed["a"] = adopted
+        forged = press.folder(press.manifest([press.entry("a")]), {"a": "a"}, signer="second")
+        press.sealed["a"] = house.seal(b"own", signer="second")
+        honest = press.folder(press.manifest([press.entry("a")]), {"a": "a"}, signer="second")
+        yield Case(label, honest, forged, {"a": b"own"}, trials(says, ADD_BOB), owner="both")

@@ -10,10 +10,14 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from judge import MODEL, Case, Cases, Promise, attack, trials
+from answers import DANGEROUS, DANGEROUS_JSON
+from judge import MODEL, MODEL_JSON, Case, Cases, Promise, attack, trials
 from victim import House
 
 TOUCH = b"cos\nsystem\n(S'touch ran'\ntR."
+
+
+CALLED_DANGEROUS = trials(DANGEROUS, MODEL, code=0) + trials(DANGEROUS_JSON, MODEL_JSON, code=0)
 
 
 def safetensors(json: bytes, data: bytes = b"") -> bytes:
@@ -136,8 +140,19 @@ def pickle_named(house: House) -> Cases:
         "beside the expected name": zipped("a/constants.pkl", b"\x80\x02" + TOUCH),
         "after a polite beginning": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + TOUCH,
     }.items():
-        says = trials("runs code of its own if it is loaded without weights_only", MODEL, code=0)
-        yield Case(label, honest, house.write(house.seal(content)), good, says)
+        yield Case(label, honest, house.write(house.seal(content)), good, CALLED_DANGEROUS)
+
+
+@attack("pickle-unnamed", "anybody", "SECURITY: model header, pickle", Promise.CONTAINED)
+def pickle_unnamed(house: House) -> Cases:
+    """A pickle without magic that the scan gives up on after it would import and call something: it is named all the same."""
+    good = pickle.dumps([1], 0)
+    honest = house.write(house.seal(good))
+    for label, content in {
+        "a long line before": b"S'" + b"a" * 5000 + b"'\n0" + TOUCH,
+        "an unknown operation after": TOUCH[:-1] + b"\xff",
+    }.items():
+        yield Case(label, honest, house.write(house.seal(content)), good, CALLED_DANGEROUS)
 
 
 @attack("model-names", "anybody", "SECURITY: model header", Promise.CONTAINED)

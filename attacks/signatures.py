@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-from bytes_attacks import FIRST, SIGNATURE, WHOLE, changed
-from judge import OPEN, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, trials
+from answers import NO_REVISION, TOO_OLD, sealed_by, short
+from bytes_attacks import ALL, FIRST, REJECTED, SIGNATURE, WHOLE, changed
+from judge import ADD_BOB, OPEN, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, trials
 from sealed_reader import Artifact, hkdf384, sha384
 from sealed_writer import AESGCM, KeyFile, cbor, segment_form, sign
 from standards import Signature, spki
-from victim import CONTENT, SEGMENT, WEAKER, House, parts, rebuilt, signing_key
+from victim import CONTENT, OTHER_CONTENT, SEGMENT, WEAKER, House, parts, rebuilt, signing_key
 
 CHECKERS = (OPEN_FROM, VERIFY, REWRAP)
 FORGED_CONTENT = b"forged!" + CONTENT[7:]
@@ -18,6 +19,13 @@ FORGED_CONTENT = b"forged!" + CONTENT[7:]
 def signed_by(artifact: Artifact, key: KeyFile) -> list[object]:
     """A signature over what a tail says."""
     return [key.suite.oid, key.key_id, sign(key, artifact.header.digest + artifact.root)]
+
+
+def claimed_by(artifact: Artifact, key: KeyFile | None) -> dict[str, object]:
+    """The header with another publisher or none, and a right signature over it: what somebody without the artifact key can make."""
+    header = cbor({name: value for name, value in (artifact.header.fields() | {7: key and key.key_id}).items() if value is not None})
+    signature = [key.suite.oid, key.key_id, sign(key, sha384(header) + artifact.root)] if key else None
+    return {"k0": header, "k4": signature}
 
 
 def message_of(artifact: Artifact, hashes: bytes) -> bytes:
@@ -53,7 +61,11 @@ def forge(house: House, artifact: Artifact, recipient: str = "bob") -> tuple[byt
 def strip_signature(house: House) -> Cases:
     """The signature is taken off."""
     victim = house.sealed()
-    yield Case("null", victim, house.write(rebuilt(victim, k4=None)), CONTENT, trials("the artifact is not signed", OPEN, *CHECKERS))
+    says = trials("the artifact is not signed", OPEN, *CHECKERS)
+    yield Case("null", victim, house.write(rebuilt(victim, k4=None)), CONTENT, says)
+    # Whoever waives the signature is stopped by the header, to which the artifact key is bound.
+    anonymous = house.write(rebuilt(victim, **claimed_by(parts(victim)[0], None)))
+    yield Case("null, and no publisher", victim, anonymous, CONTENT, says + trials(REJECTED, OPEN_ANYONES))
 
 
 @attack("strip-half-signature", "storage", "sealed-artifact 5.4")
@@ -105,18 +117,53 @@ def one_half_broken(house: House) -> Cases:
 
 @attack("re-sign", "publisher", "sealed-artifact 5.4")
 def re_sign(house: House) -> Cases:
-    """Another publisher signs the artifact, under the own key id or under the victim's."""
+    """Another publisher signs the artifact: under the own key id, under the victim's, and with a header that names the other."""
     victim = house.sealed()
     artifact = parts(victim)[0]
     rival, publisher = house.sign["rival"], house.sign["publisher"]
     oid, key_id, signature = signed_by(artifact, rival)
-    short, expected = rival.key_id.hex()[:16], publisher.key_id.hex()[:16]
     own = house.write(rebuilt(victim, k4=[oid, key_id, signature]))
-    named = trials(f"the artifact is signed by key {short}, not by {expected}", *CHECKERS)
-    unknown = trials(f"the artifact is signed by key {short}, which is not known here", OPEN, code=4)
-    yield Case("own key id", victim, own, CONTENT, named + unknown)
+    yield Case("own key id", victim, own, CONTENT, trials(sealed_by(publisher, rival), OPEN, *ALL))
     theirs = house.write(rebuilt(victim, k4=[oid, publisher.key_id, signature]))
     yield Case("the publisher's key id", victim, theirs, CONTENT, trials(SIGNATURE, OPEN, *CHECKERS))
+    claimed = house.write(rebuilt(victim, **claimed_by(artifact, rival)))
+    named = trials(f"the artifact is signed by key {short(rival)}, not by {short(publisher)}", *CHECKERS)
+    unknown = trials(f"the artifact is signed by key {short(rival)}, which is not known here", OPEN, code=4)
+    yield Case("a header of the own", victim, claimed, CONTENT, named + unknown + trials(REJECTED, OPEN_ANYONES))
+    # The publisher's own signature, over a header that names somebody else, or nobody.
+    for label, key in (("rival", rival), ("nobody", None)):
+        header = claimed_by(artifact, key)["k0"]
+        forged = house.write(rebuilt(victim, k0=header))
+        yield Case(f"a header of {label}", victim, forged, CONTENT, trials(sealed_by(key, publisher), OPEN, *ALL))
+    nobodys = house.sealed(signer=None)
+    forged = house.write(rebuilt(nobodys, k4=signed_by(parts(nobodys)[0], rival)))
+    yield Case("one that nobody signed", victim, forged, CONTENT, trials(sealed_by(None, rival), OPEN, *ALL))
+
+
+@attack("re-sign-to-read", "publisher", "sealed-artifact 5.4")
+def re_sign_to_read(house: House) -> Cases:
+    """Another trusted publisher, who cannot open a file, signs it as its own and asks a recipient to add a key, to read it then."""
+    stolen = house.sealed(to=("alice",))
+    honest = house.sealed("other", signer="second", to=("alice",))
+    artifact, publisher, second = parts(stolen)[0], house.sign["publisher"], house.sign["second"]
+    for label, change, says in (
+        ("the publisher's header", {"k4": signed_by(artifact, second)}, sealed_by(publisher, second)),
+        ("a header of the own", claimed_by(artifact, second), REJECTED),
+    ):
+        yield Case(label, honest, house.write(rebuilt(stolen, **change)), OTHER_CONTENT, trials(says, ADD_BOB), owner="both")
+
+
+@attack("file-roll-back", "storage", "sealed-artifact 5.1")
+def file_roll_back(house: House) -> Cases:
+    """An older version of a file, for a reader that says the least acceptable revision, and a revision that storage makes up."""
+    old, new = house.sealed("other", revision=1), house.sealed(revision=2)
+    least = ("--min-revision", "2")
+    commands = ((*OPEN_FROM, *least), (*OPEN_ANYONES, *least), (*VERIFY, *least))
+    yield Case("older", new, old, CONTENT, trials(TOO_OLD.format(1, 2), *commands))
+    yield Case("without a revision", new, house.sealed("other"), CONTENT, trials(NO_REVISION.format(2), *commands))
+    artifact = parts(old)[0]
+    forged = house.write(rebuilt(old, k0=cbor(artifact.header.fields() | {8: 2})))
+    yield Case("made up", new, forged, CONTENT, trials(SIGNATURE, commands[0], commands[2]) + trials(REJECTED, commands[1]))
 
 
 @attack("recipient-forges-content", "recipient", "sealed-artifact 5.3, 5.4")
@@ -162,9 +209,8 @@ def downgrade_signature_suite(house: House) -> Cases:
         yield Case(label, victim, house.write(rebuilt(victim, k4=signature)), CONTENT, trials(SIGNATURE, *CHECKERS))
     # The publisher's ML-DSA half as a key of its own, which has another identifier.
     half = hashlib.sha256(spki(plain, publisher.public[: suite.mldsa_pk])).digest()
-    says = f"the artifact is signed by key {half.hex()[:16]}, not by {key_id.hex()[:16]}"
     forged = house.write(rebuilt(victim, k4=[plain, half, whole[: suite.mldsa_sig]]))
-    yield Case("the half as a key", victim, forged, CONTENT, trials(says, *CHECKERS))
+    yield Case("the half as a key", victim, forged, CONTENT, trials(sealed_by(publisher, half), *CHECKERS))
     for label, classical in {"Ed25519": "1.3.101.112", "ECDSA": "1.2.840.10045.4.3.3", "nothing": "", "escape sequence": "\x1b[2J1.3"}.items():
         says = f"unknown suite {classical.replace(chr(27), '')}"
         forged = house.write(rebuilt(victim, k4=[classical, key_id, whole]))

@@ -131,7 +131,7 @@ def header_disagrees(house: House) -> Cases:
     victim = house.sealed()
     artifact, _, tail = parts(victim)
     h = artifact.header
-    fields: dict[int, object] = {0: 1, 1: h.artifact_id, 2: h.segment, 3: h.hash, 4: h.body, 5: h.created, 6: h.content_type}
+    fields = h.fields()
     assert cbor(fields) == tail[0]
     malformed = "malformed artifact: "
     for label, change, says in (
@@ -143,9 +143,12 @@ def header_disagrees(house: House) -> Cases:
         ("unknown hash", {3: 3}, "unknown suite hash 3"),
         ("version 2", {0: 2}, "format version 2 is not supported, this program reads version 1"),
         ("escape sequence in the content type", {6: "a/\x1b[2J"}, f"{malformed}content type is not `type/subtype` in printable ASCII"),
+        ("revision 0", {8: 0}, f"{malformed}revisions start at 1"),
+        ("key id of 31 bytes", {7: bytes(31)}, f"{malformed}key id of 31 bytes, expected 32"),
+        ("unknown key", {9: 0}, NOT_CBOR.format("header")),
     ):
         yield Case(label, victim, house.write(rebuilt(victim, k0=cbor(fields | change))), CONTENT, trials(says, *ALL))
-    for label, change in {"another id": {1: bytes(16)}, "older": {5: 1}, "another content type": {6: "application/vnd.casemate.manifest"}}.items():
+    for label, change in {"another id": {1: bytes(16)}, "older": {5: 1}, "a revision": {8: 1}, "another content type": {6: "application/vnd.casemate.manifest"}}.items():
         yield Case(label, victim, house.write(rebuilt(victim, k0=cbor(fields | change))), CONTENT, FORGED_ROOT)
     other = parts(house.sealed("other"))[2]
     yield Case("of another artifact", victim, house.write(rebuilt(victim, k0=other[0])), CONTENT, FORGED_ROOT)

@@ -99,13 +99,16 @@ class House:
         return said.out
 
     @cache
-    def sealed(self, name: str = "model", signer: str | None = "publisher", to: tuple[str, ...] = ("alice", "bob")) -> Path:
+    def sealed(
+        self, name: str = "model", signer: str | None = "publisher", to: tuple[str, ...] = ("alice", "bob"), revision: int | None = None
+    ) -> Path:
         """A sealed file: `model` holds CONTENT, and every other name OTHER_CONTENT."""
         work = self.fresh()
         (work / name).write_bytes(CONTENT if name == "model" else OTHER_CONTENT)
         recipients = [part for key in to for part in ("--to", f"@{key}")]
         signed = ["--sign", signer] if signer else []
-        self.ok("publisher", "seal", name, *recipients, *signed, "--segment-size", "64k", cwd=work)
+        numbered = ["--revision", str(revision)] if revision else []
+        self.ok("publisher", "seal", name, *recipients, *signed, *numbered, "--segment-size", "64k", cwd=work)
         return work / f"{name}.sealed"
 
     @cache
