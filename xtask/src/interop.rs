@@ -65,6 +65,7 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
         &[
             "interop/requirements.txt",
             "interop/clients/requirements.txt",
+            "interop/oms/requirements.txt",
             "interop/stores/requirements.txt",
         ],
     )?;
