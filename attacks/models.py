@@ -151,6 +151,8 @@ def pickle_unnamed(house: House) -> Cases:
     for label, content in {
         "a long line before": b"S'" + b"a" * 5000 + b"'\n0" + TOUCH,
         "an unknown operation after": TOUCH[:-1] + b"\xff",
+        "cut after the call": TOUCH[:-1],
+        "more operations before than are looked at": b"N0" * (1 << 21) + TOUCH,
     }.items():
         yield Case(label, honest, house.write(house.seal(content)), good, CALLED_DANGEROUS)
 
