@@ -83,6 +83,9 @@ class Tool:
         self.memory = max(self.memory, usage.ru_maxrss)
         if self.check:
             self.check()
+        if self.output:
+            # The folder is in memory, and there are many tools.
+            self.output.unlink()
 
 
 def warm_memory(folder: Path, size: int) -> None:
@@ -171,8 +174,8 @@ def prepare(arguments, folder: Path, model: Path) -> list[Tool]:
         quiet("openssl", "ec", "-in", f"{keys}.pem", "-pubout", "-out", f"{keys}.pub")
         signing = [sys.executable, "-m", "model_signing"]
         signature = f"{keys}.sig"
-        quiet(*signing, "sign", "key", str(model), "--private-key", f"{keys}.pem", "--signature", signature)
-        verify = ["verify", "key", str(model), "--signature", signature, "--public-key", f"{keys}.pub"]
+        quiet(*signing, "sign", "key", str(model), "--private_key", f"{keys}.pem", "--signature", signature)
+        verify = ["verify", "key", str(model), "--signature", signature, "--public_key", f"{keys}.pub"]
         ours = ["verify", str(model), "--signature", signature, "--oms", f"{keys}.pub", "--allow-classical"]
         tools += [
             Tool("model_signing verify", [*signing, *verify]),

@@ -7,7 +7,7 @@ use crate::OmsError;
 
 /// Longest bundle, in bytes.
 pub const BUNDLE_BYTES_MAX: usize = 64 << 20;
-const PAYLOAD_BYTES_MAX: usize = 48 << 20;
+const PAYLOAD_BYTES_MAX: usize = 46 << 20;
 const SIGNATURES_MAX: usize = 8;
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -129,6 +129,9 @@ impl Bundle {
         let material = json.verification_material;
         if material.certificate.is_some() || material.x509_certificate_chain.is_some() {
             return Err(OmsError::Method("a certificate"));
+        }
+        if !material.tlog_entries.is_empty() {
+            return Err(OmsError::Method("an entry in a transparency log"));
         }
         let key = material
             .public_key

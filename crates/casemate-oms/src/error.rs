@@ -38,7 +38,10 @@ pub enum OmsError {
     /// A file is not the one that was signed.
     #[error("{0} was changed")]
     Changed(String),
-    /// A link where links are not allowed, or neither a file nor a folder.
+    /// A link where links are not allowed, or one to a folder.
+    #[error("{0} is a symbolic link")]
+    Link(PathBuf),
+    /// Neither a file nor a folder.
     #[error("{0} is neither a regular file nor a folder")]
     Special(PathBuf),
     /// A name that is not UTF-8.

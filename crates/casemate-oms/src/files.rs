@@ -66,7 +66,7 @@ impl Scope {
             // The model itself may be one: whoever names it means what it leads to.
             let is_link = link.is_symlink() && !below.is_empty();
             if is_link && !serialization.allow_symlinks {
-                return Err(OmsError::Special(location));
+                return Err(OmsError::Link(location));
             }
             let metadata = fs::metadata(&location).map_err(OmsError::io(&location))?;
             if metadata.is_file() {
@@ -83,8 +83,10 @@ impl Scope {
                 });
             } else if metadata.is_dir() && !is_link {
                 list(&location, &below, &mut open)?;
-            } else {
+            } else if is_link {
                 // Other tools pass over a link to a folder, so that what is in it would be loaded and was never signed.
+                return Err(OmsError::Link(location));
+            } else {
                 return Err(OmsError::Special(location));
             }
         }

@@ -9,7 +9,7 @@ use crate::{OmsError, hash::Hash};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
-const RESOURCES_MAX: usize = 1_000_000;
+const RESOURCES_MAX: usize = 250_000;
 
 /// A statement about one model.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub(crate) struct Serialization {
     hash_type: String,
     pub(crate) allow_symlinks: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    shard_size: Option<u64>,
+    shard_size: Option<serde_json::Number>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) ignore_paths: Vec<String>,
 }
@@ -69,17 +69,37 @@ impl Serialization {
     }
 
     pub(crate) fn hash(&self) -> Result<Hash, OmsError> {
-        Hash::by_name(&self.hash_type).ok_or(OmsError::Statement("its hash is not known here"))
+        let plain = self.plain_name(&self.hash_type)?;
+        Hash::by_name(plain).ok_or(OmsError::Statement("its hash is not known here"))
+    }
+
+    /// A hash's name without what other tools append where they hash shards: `sha256-sharded-SIZE`.
+    fn plain_name<'n>(&self, name: &'n str) -> Result<&'n str, OmsError> {
+        let Some(size) = self.shard()? else {
+            return Ok(name);
+        };
+        let suffix = format!("-sharded-{size}");
+        Ok(name.strip_suffix(&suffix).unwrap_or(name))
     }
 
     /// Bytes of a shard; `None` if files are hashed whole.
     pub(crate) fn shard(&self) -> Result<Option<u64>, OmsError> {
-        match (self.method.as_str(), self.shard_size) {
+        let unknown = OmsError::Statement("its method is not known here");
+        match (self.method.as_str(), &self.shard_size) {
             ("files", None) => Ok(None),
-            ("shards", Some(size)) if size > 0 => Ok(Some(size)),
-            _ => Err(OmsError::Statement("its method is not known here")),
+            ("shards", Some(size)) => whole(size)
+                .filter(|size| *size > 0)
+                .map(Some)
+                .ok_or(unknown),
+            _ => Err(unknown),
         }
     }
+}
+
+/// A whole number, which other tools write as `1000.0` too.
+fn whole(number: &serde_json::Number) -> Option<u64> {
+    let text = number.to_string();
+    text.strip_suffix(".0").unwrap_or(&text).parse().ok()
 }
 
 impl Statement {
@@ -139,7 +159,8 @@ impl Statement {
         let hash = serialization.hash()?;
         let mut names = HashSet::with_capacity(resources.len());
         for resource in resources {
-            if resource.algorithm != hash.name() || resource.digest.len() != hash.hex_len() {
+            let algorithm = serialization.plain_name(&resource.algorithm)?;
+            if algorithm != hash.name() || resource.digest.len() != hash.hex_len() {
                 return Err(rule("a resource has another hash"));
             }
             if !names.insert(resource.name.as_str()) {

@@ -112,11 +112,11 @@ fn every_change_of_the_model_is_named() {
         ("c was not signed", |root| {
             fs::rename(root.join("a"), root.join("c")).unwrap()
         }),
-        ("is neither a regular file nor a folder", |root| {
+        ("is a symbolic link", |root| {
             fs::remove_file(root.join("a")).unwrap();
             symlink("sub/b", root.join("a")).unwrap();
         }),
-        ("is neither a regular file nor a folder", |root| {
+        ("is a symbolic link", |root| {
             symlink("sub", root.join("d")).unwrap()
         }),
     ];

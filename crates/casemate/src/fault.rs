@@ -316,9 +316,11 @@ impl From<OmsError> for Fault {
     fn from(error: OmsError) -> Self {
         let (outcome, hint) = match &error {
             OmsError::Io { .. } => (Outcome::Io, None),
-            OmsError::NoSigner | OmsError::Key | OmsError::NotUtf8(_) | OmsError::Special(_) => {
-                (Outcome::Usage, None)
-            }
+            OmsError::NoSigner | OmsError::Key | OmsError::NotUtf8(_) => (Outcome::Usage, None),
+            OmsError::Link(_) | OmsError::Special(_) => (
+                Outcome::No,
+                Some("a signed model holds files and folders only"),
+            ),
             OmsError::OtherSigner { .. } => (
                 Outcome::No,
                 Some(

@@ -17,7 +17,7 @@ use super::{
     open::{self, Released},
 };
 use crate::{
-    Artifact, Origin, RecipientRecord, change_recipients,
+    Artifact, Origin, RecipientRecord, Source, change_recipients,
     file::{self, Access, Existing},
 };
 
@@ -115,6 +115,7 @@ fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), Directo
         let path = entry.path.as_str();
         let artifact = open::read(&folder, &entry.path.sealed(), path)?;
         open::check_version(entry, &artifact, directory.publisher)?;
+        change.check_recipients(&artifact, path)?;
         let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
         let mut wanted = change.wanted.iter();
         if let Some(key) = wanted.find(|id| !present.contains(id) && !added.contains(id)) {
@@ -133,6 +134,21 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// Refuses a list of recipients that is not the one that was made, which only who opens the artifact can tell. Who has removed their own key in
+    /// an interrupted attempt cannot any more, and has nothing left to do there.
+    fn check_recipients(
+        &self,
+        artifact: &Artifact<Source>,
+        path: &str,
+    ) -> Result<(), DirectoryError> {
+        match open::key_for(artifact, self.keys) {
+            Err(_) if has_exactly(artifact.recipients(), self.wanted) => Ok(()),
+            found => found
+                .and_then(|key| artifact.open(key, Origin::Unchecked).map(drop))
+                .map_err(DirectoryError::open(path)),
+        }
+    }
+
     /// Changes one artifact, unless it is as wanted; says whether it did.
     fn apply(
         &self,
@@ -147,15 +163,10 @@ impl Change<'_> {
             let (path, what) = (path.to_owned(), "root");
             return Err(DirectoryError::OtherVersion { path, what });
         }
-        let key = open::key_for(&artifact, self.keys);
         if has_exactly(artifact.recipients(), self.wanted) {
-            // Only who opens it knows that the list is the one that was made. Who has removed their own key cannot any more.
-            let opened = key.map_or(Ok(()), |key| {
-                artifact.open(key, Origin::Unchecked).map(drop)
-            });
-            return opened.map(|()| false).map_err(DirectoryError::open(path));
+            return Ok(false);
         }
-        let key = key.map_err(DirectoryError::open(path))?;
+        let key = open::key_for(&artifact, self.keys).map_err(DirectoryError::open(path))?;
         let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
         let missing = self.added.iter().copied();
         let missing: Vec<_> = missing
