@@ -50,6 +50,12 @@ impl Artifact {
         self.0.header().created()
     }
 
+    /// The publisher's number of this version, if it has one; nobody vouches for it before the signature is verified.
+    #[getter]
+    fn revision(&self) -> Option<u64> {
+        self.0.header().revision()
+    }
+
     /// Key ids of those who can open it.
     #[getter]
     fn recipients(&self) -> Vec<String> {
@@ -80,13 +86,20 @@ impl Artifact {
         keys: Vec<PyRef<'_, PrivateKey>>,
         signer: Option<PyRef<'_, PublicKey>>,
         policy: &str,
+        min_revision: Option<u64>,
     ) -> PyResult<Opened> {
         let policy = Policy::by_name(policy).map_err(from_policy)?;
         let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
         let key = choose(&self.0, &keys)?;
         crate::keys::check(&policy, &[key.public_key()], signer)?;
         let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
-        let opened = py.detach(|| self.0.open(key, origin)).map_err(from_open)?;
+        let opened = py.detach(|| {
+            let opened = self.0.open(key, origin)?;
+            // Only now somebody vouches for it.
+            min_revision.map_or(Ok(()), |minimum| self.0.require_revision(minimum))?;
+            Ok(opened)
+        });
+        let opened = opened.map_err(from_open)?;
         Ok(Opened::new(opened, signer.is_some()))
     }
 }

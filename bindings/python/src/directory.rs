@@ -118,6 +118,13 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// The directory, and the keys it was opened with.
+    pub(crate) fn opened(&self) -> (&SealedDirectory, Vec<&KemPrivateKey>) {
+        (&self.sealed, openers(&self.keys))
+    }
+}
+
 fn openers(keys: &[PrivateKey]) -> Vec<&KemPrivateKey> {
     keys.iter().filter_map(PrivateKey::opener).collect()
 }

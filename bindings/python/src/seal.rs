@@ -10,7 +10,7 @@ use std::{
 use casemate_crypto::{kem::KemPublicKey, policy::Policy, signature::SigningKey};
 use casemate_seal::{
     Private, ReadAt, SealOptions, SegmentSize,
-    directory::{DirectoryOptions, Links, list_source},
+    directory::{DirectoryOptions, Links, Since, list_source},
     file::{Access, AtomicFile, Existing},
 };
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -18,6 +18,7 @@ use numpy::PyReadonlyArray1;
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
+    directory::Directory,
     error::{from_directory, from_policy, from_seal},
     keys::{PrivateKey, PublicKey, check},
     source::{Parts, with_path},
@@ -65,7 +66,7 @@ impl<'a> Wish<'a> {
 
 /// Seal a file, or arrays of bytes, to `destination`, which appears whole or not at all. Returns the artifact's id.
 #[pyfunction]
-#[pyo3(signature = (source, destination, to, sign, *, name, metadata, content_type, segment_size, policy, force))]
+#[pyo3(signature = (source, destination, to, sign, *, name, metadata, content_type, revision, segment_size, policy, force))]
 #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
 pub(crate) fn seal(
     py: Python<'_>,
@@ -76,6 +77,7 @@ pub(crate) fn seal(
     name: String,
     metadata: BTreeMap<String, String>,
     content_type: &str,
+    revision: Option<u64>,
     segment_size: u64,
     policy: &str,
     force: bool,
@@ -91,7 +93,7 @@ pub(crate) fn seal(
         created: wish.created,
         content_type,
         private: &private,
-        revision: None,
+        revision,
         digest_content: false,
     };
     let existing = existing(force);
@@ -124,7 +126,7 @@ fn run(
 
 /// Seal a folder. Returns its id, revision, number of files, and number of files taken over.
 #[pyfunction]
-#[pyo3(signature = (source, destination, to, sign, *, segment_size, policy, follow_links, patterns, exclude, force))]
+#[pyo3(signature = (source, destination, to, sign, *, segment_size, policy, follow_links, patterns, exclude, since, force))]
 #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
 pub(crate) fn seal_directory(
     py: Python<'_>,
@@ -137,8 +139,9 @@ pub(crate) fn seal_directory(
     follow_links: bool,
     patterns: Vec<String>,
     exclude: Option<Bound<'_, PyAny>>,
+    since: Option<PyRef<'_, Directory>>,
     force: bool,
-) -> PyResult<(String, u64, usize)> {
+) -> PyResult<(String, u64, usize, usize)> {
     let wish = Wish::new(&to, sign.as_ref(), segment_size, policy)?;
     let signer = sign.as_ref().map(|key| key.signer()).transpose()?;
     let links = if follow_links {
@@ -171,6 +174,7 @@ pub(crate) fn seal_directory(
         return Err(error);
     }
     let files = files.map_err(from_directory)?;
+    let before = since.as_ref().map(|before| before.opened());
     let options = DirectoryOptions {
         recipients: &wish.recipients,
         signer,
@@ -178,7 +182,9 @@ pub(crate) fn seal_directory(
         hash: wish.policy.hash().into(),
         created: wish.created,
         content_type: |_| "application/octet-stream",
-        since: None,
+        since: before
+            .as_ref()
+            .map(|(directory, keys)| Since { directory, keys }),
     };
     let sealed = py.detach(|| {
         casemate_seal::directory::seal_directory(
@@ -189,11 +195,13 @@ pub(crate) fn seal_directory(
             &|_| (),
         )
     });
-    let manifest = sealed.map_err(from_directory)?.manifest;
+    let sealed = sealed.map_err(from_directory)?;
+    let manifest = sealed.manifest;
     Ok((
         manifest.id.to_string(),
         manifest.revision,
         manifest.files.len(),
+        sealed.unchanged,
     ))
 }
 

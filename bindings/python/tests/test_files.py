@@ -245,8 +245,8 @@ def test_folders(tmp_path, to, trust, keys):
     (source / "a" / "x.tmp").write_bytes(b"x")
     (source / "secret.env").write_bytes(b"x")
     (source / ".casemateignore").write_text("*.env\n")
-    _, revision, files = casemate.seal_directory(source, tmp_path / "s", exclude=["*.tmp"], **to)
-    assert (revision, files) == (1, 2)
+    sealed = casemate.seal_directory(source, tmp_path / "s", exclude=["*.tmp"], **to)
+    assert (sealed.revision, sealed.files, sealed.unchanged) == (1, 2, 0)
     directory = casemate.open_directory(tmp_path / "s", **trust)
     assert directory.files == ["a/w.bin", "config.json"]
     assert directory.open("a/w.bin").read() == CONTENT
@@ -261,6 +261,38 @@ def test_folders(tmp_path, to, trust, keys):
         casemate.open_directory(tmp_path / "s", **trust)
     with pytest.raises(ZeroDivisionError):
         casemate.seal_directory(source, tmp_path / "t", exclude=lambda *_: 1 / 0, **to)
+
+
+def test_the_next_version_takes_over_what_did_not_change(tmp_path):
+    me, publisher, other = (casemate.PrivateKey.generate(suite) for suite in ("mlkem768-x25519", "mldsa65-ed25519", "mldsa65-ed25519"))
+    to, trust = {"to": me.public_key, "sign": publisher}, {"keys": me, "signer": publisher.public_key}
+    source = tmp_path / "m"
+    source.mkdir()
+    (source / "w.bin").write_bytes(CONTENT)
+    (source / "config.json").write_text("{}")
+    first = casemate.seal_directory(source, tmp_path / "1", **to)
+    (source / "config.json").write_text("{1}")
+    before = casemate.open_directory(tmp_path / "1", **trust)
+    second = casemate.seal_directory(source, tmp_path / "2", since=before, **to)
+    assert (second.id, second.revision, second.unchanged) == (first.id, 2, 1)
+    third = casemate.seal_directory(source, tmp_path / "3", since=before, to=me.public_key, sign=other)
+    assert third.unchanged == 0
+    directory = casemate.open_directory(tmp_path / "2", min_revision=2, **trust)
+    assert directory.open("config.json").read() == b"{1}" and directory.open("w.bin").read() == CONTENT
+
+
+def test_an_older_file_is_refused(tmp_path):
+    me, publisher = casemate.PrivateKey.generate("mlkem768-x25519"), casemate.PrivateKey.generate("mldsa65-ed25519")
+    to, trust = {"to": me.public_key, "sign": publisher}, {"keys": me, "signer": publisher.public_key}
+    casemate.seal(b"x", tmp_path / "2", revision=2, **to)
+    casemate.seal(b"x", tmp_path / "none", **to)
+    assert casemate.inspect(tmp_path / "2").revision == 2
+    assert casemate.open(tmp_path / "2", min_revision=2, **trust).read() == b"x"
+    for name, floor in (("2", 3), ("none", 1)):
+        with pytest.raises(casemate.VerificationError, match="older than the least acceptable"):
+            casemate.open(tmp_path / name, min_revision=floor, **trust)
+    with pytest.raises(casemate.CasemateError, match="revisions start at 1"):
+        casemate.seal(b"x", tmp_path / "zero", revision=0, **to)
 
 
 @pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN names no casemate to work with")

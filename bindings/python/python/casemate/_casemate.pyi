@@ -60,11 +60,15 @@ class Artifact:
     @property
     def created(self) -> int: ...
     @property
+    def revision(self) -> int | None: ...
+    @property
     def recipients(self) -> list[str]: ...
     @property
     def signer(self) -> str | None: ...
     def verify(self, signer: PublicKey) -> None: ...
-    def open(self, keys: Sequence[PrivateKey], signer: PublicKey | None, policy: str) -> Opened: ...
+    def open(
+        self, keys: Sequence[PrivateKey], signer: PublicKey | None, policy: str, min_revision: int | None
+    ) -> Opened: ...
 
 class Opened:
     @property
@@ -109,6 +113,7 @@ def seal(
     name: str,
     metadata: dict[str, str],
     content_type: str,
+    revision: int | None,
     segment_size: int,
     policy: str,
     force: bool,
@@ -124,5 +129,6 @@ def seal_directory(
     follow_links: bool,
     patterns: Sequence[str],
     exclude: Callable[[str, bool], bool] | None,
+    since: Directory | None,
     force: bool,
-) -> tuple[str, int, int]: ...
+) -> tuple[str, int, int, int]: ...

@@ -29,19 +29,20 @@ def open_artifact(
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
+    min_revision: int | None = None,
     policy: str | None = None,
 ) -> _casemate.Opened:
     """Open an artifact for reads at any offset: ``read_at(offset, length)`` and ``readinto(offset, uint8_array)``, from any number of threads.
 
     ``source`` is a path, or an object with ``size`` and ``read_at(offset, length) -> bytes``. The publisher's signature is verified first; each read
-    decrypts and checks the segments that it needs.
+    decrypts and checks the segments that it needs. ``min_revision`` refuses an older version, and one that was sealed without a revision.
 
     Raises :class:`VerificationError`, :class:`NotARecipientError`, :class:`CasemateError` or :class:`OSError`.
     """
     artifact = _read(source)
     trusted = _keys.trusted_signer(signer, keys, artifact.signer, allow_unknown_signer)
     private = _keys.opening_keys(keys, artifact.recipients)
-    return artifact.open(private, trusted, _keys.policy_name(policy))
+    return artifact.open(private, trusted, _keys.policy_name(policy), min_revision)
 
 
 def open(  # noqa: A001 - the name that people expect, as in gzip.open
@@ -50,11 +51,17 @@ def open(  # noqa: A001 - the name that people expect, as in gzip.open
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
+    min_revision: int | None = None,
     policy: str | None = None,
 ) -> SealedFile:
     """Open an artifact as a read-only binary file. Arguments and errors are those of :func:`open_artifact`."""
     opened = open_artifact(
-        source, keys=keys, signer=signer, allow_unknown_signer=allow_unknown_signer, policy=policy
+        source,
+        keys=keys,
+        signer=signer,
+        allow_unknown_signer=allow_unknown_signer,
+        min_revision=min_revision,
+        policy=policy,
     )
     return SealedFile(opened)
 
