@@ -90,7 +90,7 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
         )))?;
     } else {
         skipped.push(
-            "npm is not installed: the Node client, age-encryption and SLH-DSA were not tried"
+            "npm is not installed: the Node client, age-encryption, SLH-DSA and Azure were not tried"
                 .to_owned(),
         );
     }
