@@ -8,8 +8,8 @@
 //! | find a store | [`Client::locate`] |
 //! | read an object in ranges, ahead where all of it is read | [`RemoteObject`] |
 //! | write one in parts, visible when it is whole | [`Upload`] |
-//! | copy a sealed file to a store, again after an interruption | [`send`] |
-//! | change the recipients without moving the body | [`replace_tail`] |
+//! | copy a sealed file to a store, again after an interruption | [`send()`] |
+//! | change the recipients without moving the body | [`replace_tail()`] |
 //! | sealed directories below a prefix | [`RemoteFolder`] |
 
 mod client;

@@ -296,6 +296,9 @@ pub(crate) struct OpenOptions {
 pub(crate) struct Origin {
     #[command(flatten)]
     pub(crate) trust: Trust,
+    /// Refuse anything but this artifact, or this folder in whatever version: 32 hex digits, as `inspect` shows them
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
     /// Go on even if nobody known signed; says nothing about who made the content
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
@@ -341,6 +344,9 @@ pub(crate) struct VerifyOptions {
     /// Publisher that must have signed: name, key id, or a public key file
     #[arg(long, value_name = "KEY", required_unless_present_any = ["oms", "file"])]
     pub(crate) signer: Option<String>,
+    /// Refuse anything but this artifact, or this folder in whatever version: 32 hex digits, as `inspect` shows them
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
     #[command(flatten)]
     pub(crate) trusted: TrustFile,
     /// The input is a model that is not sealed, and this is its signature

@@ -104,6 +104,19 @@ pub(crate) fn signer_quietly<R: ReadAt>(
     }
 }
 
+/// Refuses another artifact or folder than the one that was asked for, though its publisher is the same.
+pub(crate) fn require_id(found: &impl ToString, wanted: Option<&str>) -> Result<(), Fault> {
+    let found = found.to_string();
+    match wanted {
+        Some(wanted) if !found.eq_ignore_ascii_case(wanted) => Err(Fault::new(
+            Outcome::No,
+            format!("its id is {found}, not {}", wanted.escape_debug()),
+        )
+        .hint("it is another thing by the same publisher, or the id was not copied whole")),
+        _ => Ok(()),
+    }
+}
+
 /// A file that says who may sign what.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

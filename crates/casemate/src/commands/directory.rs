@@ -176,6 +176,7 @@ pub(crate) fn open(
     if let Some(minimum) = options.origin.min_revision {
         directory.require_revision(minimum)?;
     }
+    trust::require_id(&directory.manifest().id, options.origin.id.as_deref())?;
     let manifest = directory.manifest();
     let bar = progress::bar(manifest.content_len(), "opening");
     directory.copy_to(output, existing(options.force), &keys, &|n| bar.inc(n))?;
@@ -212,6 +213,7 @@ pub(crate) fn verify(
     if let Some(minimum) = options.min_revision {
         directory.require_revision(minimum)?;
     }
+    trust::require_id(&directory.manifest().id, options.id.as_deref())?;
     let manifest = directory.manifest();
     let bar = progress::bar(manifest.content_len(), "verifying");
     directory.verify_files(&keys, &|bytes| bar.inc(bytes))?;

@@ -72,6 +72,7 @@ impl Content {
                 if let Some(minimum) = origin.min_revision {
                     found.require_revision(minimum)?;
                 }
+                trust::require_id(&found.manifest().id, origin.id.as_deref())?;
                 let directory = found;
                 return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
             }
@@ -81,6 +82,7 @@ impl Content {
         if let Some(minimum) = origin.min_revision {
             artifact.require_revision(minimum)?;
         }
+        trust::require_id(&artifact.header().id(), origin.id.as_deref())?;
         let key = keyring.opener(&artifact)?;
         let origin = signer.as_ref().map_or(
             casemate_seal::Origin::Unchecked,

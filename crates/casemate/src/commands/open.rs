@@ -47,6 +47,7 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
     if let Some(minimum) = options.origin.min_revision {
         artifact.require_revision(minimum)?;
     }
+    trust::require_id(&artifact.header().id(), options.origin.id.as_deref())?;
     if output == Path::new("-") {
         return to_stdout(context, &opened);
     }

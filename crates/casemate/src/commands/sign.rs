@@ -77,8 +77,10 @@ pub(super) fn verify(
                 .hint("bring it to this machine first"),
         );
     };
-    if options.min_revision.is_some() {
-        return Err(Fault::usage("a detached signature has no revision"));
+    if options.min_revision.is_some() || options.id.is_some() {
+        return Err(Fault::usage(
+            "a detached signature has no revision and no id",
+        ));
     }
     let mut keyring = Keyring::new(context);
     let bundle = read_limited(signature, BUNDLE_BYTES_MAX)?;

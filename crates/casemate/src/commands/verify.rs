@@ -29,6 +29,7 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
     if let Some(minimum) = options.min_revision {
         artifact.require_revision(minimum)?;
     }
+    trust::require_id(&artifact.header().id(), options.id.as_deref())?;
     let bar = progress::bar(artifact.header().content_len(), "verifying");
     artifact.verify_segments(&|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();

@@ -154,6 +154,36 @@ fn a_file_older_than_the_floor_is_refused() {
 }
 
 #[test]
+fn another_thing_by_the_same_publisher_is_refused_by_its_id() {
+    let house = House::with_keys();
+    std::fs::create_dir(house.path("m")).unwrap();
+    house.write("m/w", b"w");
+    for input in ["m", "m/w"] {
+        let seal = ["seal", input, "--to", "alice", "--sign", "publisher", "-o"];
+        house.ok(&[&seal[..], &["1"]].concat());
+        house.ok(&[&seal[..], &["2"]].concat());
+        let seen: Value = serde_json::from_str(&house.ok(&["--json", "inspect", "1"])).unwrap();
+        let id = seen["directory"]["id"]
+            .as_str()
+            .or_else(|| seen["id"].as_str());
+        let id = id.unwrap();
+        house.ok(&["open", "1", "-o", "out", "--id", id]);
+        house.ok(&["verify", "1", "--signer", "publisher", "--id", id]);
+        house.refused(&["open", "2", "-o", "never", "--id", id], 1, "its id is");
+        house.refused(
+            &["verify", "2", "--signer", "publisher", "--id", id],
+            1,
+            "its id is",
+        );
+        assert!(!house.path("never").exists());
+        for name in ["1", "2", "out"] {
+            let path = house.path(name);
+            _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+        }
+    }
+}
+
+#[test]
 fn a_model_is_signed_beside_itself_and_checked() {
     let house = listed();
     std::fs::create_dir(house.path("m")).unwrap();
