@@ -5,12 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::step::{Outcome, command, has, root, succeed};
+use crate::{
+    step::{Outcome, command, has, root, succeed},
+    tools::program,
+};
 
 /// Installs what the tests under `interop/` need, by name from PyPI and npm, and runs them.
 pub(crate) fn run() -> Outcome {
-    let build = ["build", "--release", "--package", "casemate"];
-    if let Outcome::Failed(reason) = succeed(&mut command("cargo", &build)) {
+    if let Outcome::Failed(reason) = program() {
         return Outcome::Failed(reason);
     }
     if !has("python3", &["-m", "venv", "--help"]) {

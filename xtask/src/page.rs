@@ -3,12 +3,12 @@
 use crate::{
     interop::virtual_environment,
     step::{Outcome, command, install, root, succeed},
+    tools::program,
 };
 
 /// Installs Chromium from Debian where it may, Selenium from PyPI, and looks at the page at two widths in two colour schemes.
 pub(crate) fn run() -> Outcome {
-    let build = ["build", "--release", "--package", "casemate"];
-    if let Outcome::Failed(reason) = succeed(&mut command("cargo", &build)) {
+    if let Outcome::Failed(reason) = program() {
         return Outcome::Failed(reason);
     }
     if !install("chromedriver", &["chromium", "chromium-driver"]) {

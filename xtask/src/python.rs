@@ -3,12 +3,12 @@
 use crate::{
     interop::virtual_environment,
     step::{Outcome, command, has, root, succeed},
+    tools::program,
 };
 
 /// Installs the package with pip, what its tests need from PyPI, and runs them.
 pub(crate) fn run() -> Outcome {
-    let build = ["build", "--release", "--package", "casemate"];
-    if let Outcome::Failed(reason) = succeed(&mut command("cargo", &build)) {
+    if let Outcome::Failed(reason) = program() {
         return Outcome::Failed(reason);
     }
     if !has("python3", &["-m", "venv", "--help"]) {

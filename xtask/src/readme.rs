@@ -2,7 +2,10 @@
 
 use std::{env, fs, path::Path};
 
-use crate::step::{Outcome, command, root, succeed};
+use crate::{
+    step::{Outcome, command, root, succeed},
+    tools::program,
+};
 
 /// Documents whose `sh` blocks are promises; the one about object stores needs a server and runs with the tests of those. The README's first block is this very command and the demonstration.
 const DOCUMENTS: [&str; 4] = [
@@ -13,8 +16,7 @@ const DOCUMENTS: [&str; 4] = [
 ];
 
 pub(crate) fn run() -> Outcome {
-    let build = ["build", "--release", "--package", "casemate"];
-    if let Outcome::Failed(reason) = succeed(&mut command("cargo", &build)) {
+    if let Outcome::Failed(reason) = program() {
         return Outcome::Failed(reason);
     }
     let demo = root().join("target/release/casemate");

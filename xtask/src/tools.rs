@@ -19,6 +19,13 @@ pub(crate) fn clippy() -> Outcome {
     succeed(&mut command("cargo", &arguments))
 }
 
+/// Builds the program, with the same features of every dependency as the tests have: asked for alone it would need others, and the ONNX engine a second
+/// compilation of many minutes.
+pub(crate) fn program() -> Outcome {
+    let build = ["build", "--release", "--workspace", "--bins", "--tests"];
+    succeed(&mut command("cargo", &build))
+}
+
 /// Unit and integration tests: nextest where it is installed, else cargo's own runner, which runs the same tests.
 pub(crate) fn tests() -> Outcome {
     if has("cargo", &["nextest", "--version"]) {
