@@ -167,6 +167,17 @@ pub fn write(path: &Path, bytes: &[u8], access: Access, existing: Existing) -> i
     file.commit(existing)
 }
 
+/// Writes a small note where no other name may appear even for a moment. A crash may leave a part of it, so its readers have to bear that. Links
+/// are not followed.
+pub(crate) fn write_note(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let flags =
+        OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Access::Umask.mode())?);
+    WriteAt::write_all_at(&file, bytes, 0)?;
+    file.sync_all()?;
+    File::open(directory_of(path))?.sync_all()
+}
+
 /// Opens an artifact for reading and keeps rewraps out until it is closed.
 ///
 /// # Errors

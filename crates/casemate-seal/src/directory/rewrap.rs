@@ -16,10 +16,7 @@ use super::{
     DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, SealedDirectory,
     open::{self, Released},
 };
-use crate::{
-    Artifact, Origin, RecipientRecord, Source, change_recipients,
-    file::{self, Access, Existing},
-};
+use crate::{Artifact, Origin, RecipientRecord, Source, change_recipients, file};
 
 const FIRST_LINE: &str = "casemate-rewrap 1";
 /// A journal longer than this was not written by us.
@@ -68,13 +65,8 @@ pub fn rewrap_directory(
         added,
     };
     check_before(&directory, &change)?;
-    file::write(
-        &journal,
-        journal_text(&wanted).as_bytes(),
-        Access::Umask,
-        Existing::Replace,
-    )
-    .map_err(failed())?;
+    // A temporary name would not belong to the folder, and a kill in that moment would make it one that nobody opens.
+    file::write_note(&journal, journal_text(&wanted).as_bytes()).map_err(failed())?;
     let mut done = RewrappedDirectory {
         changed: 0,
         skipped: 0,
