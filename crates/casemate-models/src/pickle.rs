@@ -215,7 +215,8 @@ fn step(
     match operation {
         // Names.
         b'c' | b'i' => {
-            let (module, name) = (line(c)?, line(c)?);
+            // Some loaders import a name that the end of the file cuts off.
+            let (module, (name, _)) = (line(c)?, line_or_rest(c)?);
             found.import(&module, &name)?;
             found.count(if operation == b'c' { "GLOBAL" } else { "INST" });
             texts.push(None);
@@ -419,16 +420,22 @@ fn memo_number(c: &mut Cursor<'_, impl ReadAt>) -> Result<Option<u64>, ModelErro
     Ok(line(c)?.trim().parse().ok())
 }
 
-/// A line, of which no more is kept than could matter.
 fn line(c: &mut Cursor<'_, impl ReadAt>) -> Result<String, ModelError> {
-    let mut bytes = Vec::new();
-    loop {
-        let [byte] = c.array()?.ok_or(CUT)?;
-        if byte == b'\n' {
-            return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    let (line, ends) = line_or_rest(c)?;
+    if ends { Ok(line) } else { Err(CUT) }
+}
+
+/// A line, of which no more is kept than could matter, and whether it has its end.
+fn line_or_rest(c: &mut Cursor<'_, impl ReadAt>) -> Result<(String, bool), ModelError> {
+    let (mut bytes, mut ends) = (Vec::new(), false);
+    while let Some([byte]) = c.array()? {
+        ends = byte == b'\n';
+        if ends {
+            break;
         }
         if bytes.len() < LINE_BYTES_MAX {
             bytes.push(byte);
         }
     }
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), ends))
 }

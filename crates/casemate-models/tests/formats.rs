@@ -191,6 +191,15 @@ fn a_pickle_cannot_hide_a_name_behind_the_stack() {
 }
 
 #[test]
+fn a_name_that_the_end_of_the_file_cuts_off_is_seen() {
+    // Python runs this: it takes the last byte of the name for the end of the line.
+    let model = read(b"(S'id'\nios\nsystemX").unwrap().unwrap();
+    let (_, pickle) = &model.pickles[0];
+    assert_eq!(pickle.suspicious().collect::<Vec<_>>(), ["os systemX"]);
+    assert!(pickle.unread && pickle.is_dangerous());
+}
+
+#[test]
 fn what_follows_a_pickle_is_looked_at_or_said_not_to_be() {
     let first = b"\x80\x02K\x01.";
     let attack = b"\x80\x02cposix\nsystem\nX\x01\0\0\0x\x85R.";
