@@ -1,7 +1,12 @@
 //! The bundle (`spec/model-signature.md`, section 2).
 
+use std::fmt;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 
 use crate::OmsError;
 
@@ -27,11 +32,44 @@ struct Material {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     public_key: Option<PublicKey>,
     #[serde(default, skip_serializing)]
-    certificate: Option<serde_json::Value>,
+    certificate: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
-    x509_certificate_chain: Option<serde_json::Value>,
+    x509_certificate_chain: Option<IgnoredAny>,
+    /// None here: what a stranger puts there is only looked at for whether there is any.
     #[serde(default)]
-    tlog_entries: Vec<serde_json::Value>,
+    tlog_entries: Entries,
+}
+
+/// A list of which only the length is kept.
+#[derive(Debug, Default)]
+struct Entries(usize);
+
+impl Serialize for Entries {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(std::iter::empty::<()>())
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Count;
+        impl<'de> Visitor<'de> for Count {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entries, A::Error> {
+                let mut count = 0_usize;
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    count = count.saturating_add(1);
+                }
+                Ok(Entries(count))
+            }
+        }
+        deserializer.deserialize_seq(Count)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -104,7 +142,7 @@ impl Bundle {
                 public_key: Some(PublicKey { hint: self.hint }),
                 certificate: None,
                 x509_certificate_chain: None,
-                tlog_entries: Vec::new(),
+                tlog_entries: Entries(0),
             },
             dsse_envelope: Envelope {
                 payload: self.payload,
@@ -130,7 +168,7 @@ impl Bundle {
         if material.certificate.is_some() || material.x509_certificate_chain.is_some() {
             return Err(OmsError::Method("a certificate"));
         }
-        if !material.tlog_entries.is_empty() {
+        if material.tlog_entries.0 > 0 {
             return Err(OmsError::Method("an entry in a transparency log"));
         }
         let key = material

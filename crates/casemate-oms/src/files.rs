@@ -17,7 +17,7 @@ use std::{
 use crate::{
     OmsError, Progress,
     hash::Hash,
-    statement::{Resource, Serialization},
+    statement::{RESOURCES_MAX, Resource, Serialization},
 };
 
 /// Bytes that are read at once.
@@ -38,6 +38,8 @@ struct Item<'a> {
     name: String,
     location: &'a Path,
     range: Range<u64>,
+    /// Length of the whole file when it was listed.
+    file_len: u64,
 }
 
 /// The model's name: its last part, as it is on disk.
@@ -100,6 +102,18 @@ impl Scope {
         progress: Progress<'_>,
     ) -> Result<Vec<Resource>, OmsError> {
         let (hash, shard) = (serialization.hash()?, serialization.shard()?);
+        let count = |file: &Found| shard.map_or(1, |size| file.len.div_ceil(size.max(1)));
+        let actual = self
+            .0
+            .iter()
+            .fold(0_u64, |sum, file| sum.saturating_add(count(file)));
+        if actual > RESOURCES_MAX as u64 {
+            return Err(OmsError::Limit {
+                what: "number of resources",
+                actual,
+                limit: RESOURCES_MAX as u64,
+            });
+        }
         let items: Vec<_> = self.0.iter().flat_map(|file| file.items(shard)).collect();
         let digests: Vec<_> = items.iter().map(|_| Mutex::new(String::new())).collect();
         let next = AtomicUsize::new(0);
@@ -151,6 +165,7 @@ impl Found {
             name,
             location: &self.location,
             range,
+            file_len: self.len,
         };
         let Some(size) = shard else {
             return vec![item(self.name.clone(), 0..self.len)];
@@ -188,9 +203,9 @@ impl Item<'_> {
             progress(len as u64);
             at = at.saturating_add(len as u64);
         }
-        // A file that grew while it was read would be signed cut short.
+        // A file that grew while it was read would be signed, or pass, cut short.
         let now = file.metadata().map_err(OmsError::io(self.location))?.len();
-        if now < self.range.end {
+        if now != self.file_len {
             let changed = io::Error::other("its length changed while it was read");
             return Err(OmsError::io(self.location)(changed));
         }

@@ -9,7 +9,7 @@ use crate::{OmsError, hash::Hash};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
-const RESOURCES_MAX: usize = 250_000;
+pub(crate) const RESOURCES_MAX: usize = 250_000;
 
 /// A statement about one model.
 #[derive(Debug, Serialize, Deserialize)]
@@ -154,6 +154,9 @@ impl Statement {
                 actual: resources.len() as u64,
                 limit: RESOURCES_MAX as u64,
             });
+        }
+        if resources.is_empty() {
+            return Err(rule("it signs no file"));
         }
         serialization.shard()?;
         let hash = serialization.hash()?;

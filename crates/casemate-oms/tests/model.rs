@@ -254,6 +254,12 @@ fn the_vectors_of_the_specification_are_read_and_refused_as_it_says() {
     }
     let refused = read("invalid-payload/wrong-predicate.bundle.json").unwrap_err();
     assert!(matches!(refused, OmsError::Statement(_)), "{refused}");
+    let many = format!(
+        "{{\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\",\"verificationMaterial\":{{\"publicKey\":{{\"hint\":\"\"}},\"tlogEntries\":[{}1]}},\"dsseEnvelope\":{{\"payload\":\"\",\"payloadType\":\"application/vnd.in-toto+json\",\"signatures\":[{{\"sig\":\"\"}}]}}}}",
+        "1,".repeat(1000)
+    );
+    let refused = parse(many.as_bytes()).unwrap_err();
+    assert!(matches!(refused, OmsError::Method(_)), "{refused}");
     for name in ["empty", "missing-envelope", "missing-verification-material"] {
         let refused = read(&format!("invalid/{name}.bundle.json")).unwrap_err();
         assert!(matches!(refused, OmsError::Bundle(_)), "{name}: {refused}");

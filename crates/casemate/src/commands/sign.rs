@@ -35,6 +35,13 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
         return Err(classical_alone("signed"));
     }
     let classical = options.oms.as_deref().map(private_key).transpose()?;
+    for path in &options.ignore {
+        // A misspelt name would stay in the signed list, and leave out what appears under it later.
+        if !options.model.join(path).exists() {
+            let message = format!("--ignore {}: there is no such path", path.display());
+            return Err(Fault::usage(message).hint("paths are below the model"));
+        }
+    }
     let mut ignore = options.ignore.clone();
     ignore.extend(inside(&output, &options.model));
     let bar = progress::bar(content_len(&options.model), "signing");
@@ -115,9 +122,10 @@ pub(super) fn verify(
     });
     let by = signer.map_or_else(|| "a classical key".to_owned(), |id| id.to_string());
     let text = format!(
-        "verified {}: {} files or shards as {by} signed them",
+        "verified {}: {} files or shards as {by} signed them; left out by the publisher: {}",
         model.display(),
-        verified.resources
+        verified.resources,
+        verified.ignored.join(", ")
     );
     context.printer.data(&json, &text);
     Ok(())
