@@ -27,7 +27,7 @@ pub use path::RelativePath;
 pub use rewrap::{RewrappedDirectory, rewrap_directory, unfinished_rewrap};
 pub use seal::{DirectoryOptions, SealedFiles, Since, seal_directory, seal_directory_to};
 pub use stage::StagedDirectory;
-pub use tree::{Links, SourceFile, list_source};
+pub use tree::{Links, SourceFile, check_sealed_replaceable, list_source};
 
 /// Name of the manifest in the sealed folder.
 pub const MANIFEST_NAME: &str = "manifest.casemate";

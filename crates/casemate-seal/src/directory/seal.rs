@@ -13,8 +13,7 @@ use casemate_crypto::{
 
 use super::{
     DirectoryError, DirectoryId, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, RelativePath,
-    SealTarget, SealedDirectory, SourceFile, is_sealed_directory, open, rewrap,
-    stage::StagedDirectory,
+    SealTarget, SealedDirectory, SourceFile, open, rewrap, stage::StagedDirectory, tree,
 };
 use crate::{
     HashAlgorithm, Origin, Private, Progress, SealOptions, Sealed, SegmentSize, content_digest,
@@ -75,8 +74,8 @@ pub fn seal_directory(
     progress: Progress<'_>,
 ) -> Result<SealedFiles, DirectoryError> {
     let failed = || DirectoryError::io("write", destination);
-    if existing == Existing::Replace && destination.exists() && !is_sealed_directory(destination) {
-        return Err(DirectoryError::NotReplaced(destination.to_owned()));
+    if existing == Existing::Replace {
+        tree::check_sealed_replaceable(destination)?;
     }
     let stage = StagedDirectory::create(destination, Access::Umask, existing).map_err(failed())?;
     let sealed = seal_directory_to(files, &stage, options, progress)?;

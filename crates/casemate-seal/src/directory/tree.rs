@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    DirectoryError, Manifest, RelativePath,
+    DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, RelativePath, SEALED_SUFFIX,
     folder::{Expected, extra},
 };
 use crate::limits::FILES_MAX;
@@ -101,6 +101,33 @@ pub(crate) fn check_sealed(root: &Path, manifest: &Manifest) -> Result<(), Direc
         Ok(false)
     })?;
     expected.end()
+}
+
+/// Checks that a sealed folder in the way holds nothing but sealed files, so that replacing it loses nothing else.
+///
+/// # Errors
+///
+/// [`DirectoryError::NotReplaced`], naming what is in the way.
+pub fn check_sealed_replaceable(root: &Path) -> Result<(), DirectoryError> {
+    if fs::symlink_metadata(root).is_err() {
+        return Ok(());
+    }
+    if !root.join(MANIFEST_NAME).is_file() {
+        return Err(DirectoryError::NotReplaced(root.to_owned()));
+    }
+    walk(root, &mut |below, location, file_type| {
+        let own = [MANIFEST_NAME, JOURNAL_NAME]
+            .iter()
+            .any(|name| below == Path::new(name));
+        let sealed = below
+            .as_os_str()
+            .as_encoded_bytes()
+            .ends_with(SEALED_SUFFIX.as_bytes());
+        if file_type.is_dir() || (file_type.is_file() && (own || sealed)) {
+            return Ok(file_type.is_dir());
+        }
+        Err(DirectoryError::NotReplaced(location.to_owned()))
+    })
 }
 
 /// Checks that a folder in the way holds nothing but files of this directory.

@@ -149,6 +149,35 @@ fn a_directory_comes_back_as_it_was_for_the_owner_only() {
 }
 
 #[test]
+fn a_sealed_folder_that_holds_other_things_is_not_replaced() {
+    let home = Model::new();
+    home.seal("v1");
+    let notes = home.at("v1/thesis/notes.txt");
+    fs::create_dir(notes.parent().unwrap()).unwrap();
+    fs::write(&notes, "years").unwrap();
+    let files = list_source(&home.at("model"), Links::Refuse, &|_, _| true).unwrap();
+    let recipients = [KEM.public_key()];
+    let options = DirectoryOptions {
+        recipients: &recipients,
+        signer: Some(&SIGNER),
+        segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
+        hash: HashAlgorithm::Blake3,
+        created: 1_700_000_000,
+        content_type: |_| "application/octet-stream",
+        since: None,
+    };
+    let replace = || seal_directory(&files, &home.at("v1"), Existing::Replace, &options, &|_| ());
+    let refused = replace().unwrap_err();
+    assert!(
+        matches!(refused, DirectoryError::NotReplaced(_)),
+        "{refused}"
+    );
+    assert_eq!(fs::read_to_string(&notes).unwrap(), "years");
+    fs::remove_file(&notes).unwrap();
+    replace().unwrap();
+}
+
+#[test]
 fn what_another_publisher_sealed_is_not_taken_over() {
     let home = Model::new();
     home.seal("v1");
