@@ -299,7 +299,7 @@ pub(crate) struct Origin {
     /// Refuse anything but this artifact, or this folder in whatever version: 32 hex digits, as `inspect` shows them
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
-    /// Go on even if nobody known signed; says nothing about who made the content
+    /// Go on even if nobody known signed, whatever a trust file says; nothing then tells who made the content
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
     /// Refuse a version older than this revision, and a file that was sealed without one
@@ -387,13 +387,8 @@ pub(crate) struct SignOptions {
 /// A file that says whom to trust for what.
 #[derive(Debug, Args)]
 pub(crate) struct TrustFile {
-    /// File that lists publishers and what they may sign [default: any signing key in the key store]
-    #[arg(
-        long = "trust",
-        env = "CASEMATE_TRUST",
-        value_name = "FILE",
-        conflicts_with = "signer"
-    )]
+    /// File that lists publishers and what they may sign; --signer goes before it [default: any signing key in the key store]
+    #[arg(long = "trust", env = "CASEMATE_TRUST", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// What it must be trusted for
     #[arg(long, value_name = "ROLE", default_value = "model")]
@@ -427,7 +422,7 @@ pub(crate) struct RewrapOptions {
     pub(crate) remove: Vec<String>,
     #[command(flatten)]
     pub(crate) trust: Trust,
-    /// Rewrap even if nobody known signed
+    /// Rewrap even if nobody known signed, whatever a trust file says
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
 }
