@@ -107,8 +107,8 @@ impl Client {
         let bucket = self.bucket(&url, &scheme, address)?;
         Ok(Location {
             bucket,
+            is_prefix: address.ends_with('/') || path.as_ref().is_empty(),
             path,
-            is_prefix: address.ends_with('/'),
             address: address.trim_end_matches('/').to_owned(),
         })
     }
@@ -150,15 +150,17 @@ impl fmt::Debug for Client {
     }
 }
 
+/// An address as it may be shown: without what stands where user, password or a signed query would, also if it cannot be read.
 fn without_credentials(address: &str) -> String {
-    match Url::parse(address) {
-        Ok(mut url) if url.password().is_some() => {
-            // Fails for addresses that cannot have a password, which this one has.
-            _ = url.set_password(None);
-            url.to_string()
-        }
-        _ => address.escape_debug().to_string(),
-    }
+    let plain = address.split(['?', '#']).next().unwrap_or_default();
+    let shown = match plain.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, after)) => format!("{scheme}://{after}"),
+            None => plain.to_owned(),
+        },
+        None => plain.to_owned(),
+    };
+    shown.escape_debug().to_string()
 }
 
 /// A bucket or container.
@@ -202,7 +204,7 @@ impl Location {
         &self.address
     }
 
-    /// Whether the address ended in a slash: it names everything below, not one object.
+    /// Whether the address ended in a slash or is that of a bucket: it names everything below, not one object.
     pub const fn is_prefix(&self) -> bool {
         self.is_prefix
     }
@@ -262,6 +264,17 @@ fn connect(
     settings: &[(String, String)],
     handle: Handle,
 ) -> Result<Bucket, Option<object_store::Error>> {
+    // The client would also take `TOKEN`, `ENDPOINT` or `TIMEOUT`, which in an environment are anybody's.
+    let prefix = match scheme {
+        ObjectStoreScheme::AmazonS3 => "aws_",
+        ObjectStoreScheme::GoogleCloudStorage => "google_",
+        ObjectStoreScheme::MicrosoftAzure => "azure_",
+        _ => return Err(None),
+    };
+    let settings: Vec<_> = settings
+        .iter()
+        .filter(|(name, _)| name.to_ascii_lowercase().starts_with(prefix))
+        .collect();
     // Each builder has its own type of setting, and none of them a trait in common.
     macro_rules! configured {
         ($builder:expr) => {
@@ -323,4 +336,23 @@ fn connect(
         _ => return Err(None),
     };
     Ok(bucket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_in_an_address_are_not_shown() {
+        for (address, shown) in [
+            ("s3://AKIA:SE/CRET@models/x", "s3://models/x"),
+            (
+                "https://a.example/c/k?sv=1&sig=SECRET",
+                "https://a.example/c/k",
+            ),
+            ("s3://models/x", "s3://models/x"),
+        ] {
+            assert_eq!(without_credentials(address), shown);
+        }
+    }
 }

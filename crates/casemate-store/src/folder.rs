@@ -17,6 +17,9 @@ use futures_util::TryStreamExt;
 
 use crate::{RemoteObject, Upload, client::Location};
 
+/// Most objects that a listing may name, whether or not they belong to what is asked for.
+pub const OBJECTS_MAX: usize = 1_000_000;
+
 /// A prefix that holds a sealed directory, or will.
 #[derive(Clone, Debug)]
 pub struct RemoteFolder {
@@ -59,8 +62,14 @@ pub fn list(prefix: &Location, limit: usize) -> io::Result<Vec<String>> {
     let above = prefix.path.as_ref();
     let start = (!above.is_empty()).then_some(&prefix.path);
     let mut found = Vec::new();
+    let (limit, mut seen) = (limit.min(OBJECTS_MAX), 0_usize);
     let mut listing = bucket.store.list(start);
     while let Some(object) = bucket.wait(listing.try_next())? {
+        seen = seen.saturating_add(1);
+        if seen > OBJECTS_MAX {
+            let message = format!("the store lists more than {OBJECTS_MAX} objects for {prefix}");
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+        }
         let key = object.location.as_ref();
         let below = match above {
             "" => Some(key),

@@ -23,7 +23,7 @@ mod upload;
 
 pub use client::{Client, Location, local_path};
 pub use error::StoreError;
-pub use folder::{RemoteFolder, list, list_sealed};
+pub use folder::{OBJECTS_MAX, RemoteFolder, list, list_sealed};
 pub use object::RemoteObject;
 pub use rewrap::replace_tail;
 pub use send::{Sent, journal_name, send};

@@ -95,6 +95,10 @@ impl ReadAhead {
     fn request(self: &Arc<Self>, inner: &Arc<Inner>, block: u64) {
         let mut state = self.state();
         let until = block.saturating_add(AHEAD);
+        // A jump: what lies between is fetched if somebody comes for it.
+        if block.saturating_sub(state.next) > AHEAD {
+            state.next = block;
+        }
         while state.next <= until {
             let (number, range) = (state.next, self.block_range(state.next));
             if range.is_empty() {

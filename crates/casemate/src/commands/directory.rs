@@ -13,7 +13,7 @@ use casemate_seal::{
     },
     file::Existing,
 };
-use casemate_store::RemoteFolder;
+use casemate_store::{OBJECTS_MAX, RemoteFolder};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ fn version_before(
 /// A prefix to which a version can be sealed: an object that does not belong to it would be refused with all the others.
 pub(super) fn empty_prefix(context: &Context<'_>, address: &str) -> Result<RemoteFolder, Fault> {
     let location = context.locate(address)?;
-    let found = casemate_store::list(&location, usize::MAX)
+    let found = casemate_store::list(&location, OBJECTS_MAX)
         .map_err(|error| Fault::file("list", Path::new(address), error))?;
     if found.is_empty() {
         return Ok(RemoteFolder::new(location, Existing::Keep));
