@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,13 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bucket import BUCKET, CREDENTIALS, Store
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from bucket import BUCKET, CREDENTIALS, Store, free_port
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bucket import CONTENT, Store
-from conftest import free_port
+from bucket import CONTENT, Store, free_port
 
 WORK = Path(os.environ["CASEMATE_INTEROP_DIR"])
 NODE = WORK / "node_modules" / "node" / "bin" / "node"

@@ -3,13 +3,18 @@
 use std::{collections::HashSet, path::Path};
 
 use casemate_crypto::encoding::KeyId;
-use casemate_seal::{Artifact, Origin, RecipientRecord, new_tail};
-use casemate_store::{Location, RemoteObject, list_sealed, replace_tail};
+use casemate_seal::{
+    Artifact, Origin, RecipientRecord, directory::MANIFEST_NAME, file::Existing, new_tail,
+};
+use casemate_store::{
+    Location, OBJECTS_MAX, RemoteFolder, RemoteObject, list_sealed, replace_tail,
+};
 use serde_json::{Value, json};
 
 use super::{Wanted, split, unencodable, warn_if_out};
 use crate::{
     args::RewrapOptions,
+    commands::directory,
     context::{Context, Keyring},
     fault::{Fault, Outcome},
     place, progress, trust,
@@ -20,6 +25,12 @@ pub(super) struct Change<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) options: &'a RewrapOptions,
     pub(super) wanted: &'a Wanted,
+}
+
+/// The folder whose manifest an object is.
+fn folder_root(object: &Location) -> Option<String> {
+    let root = object.address().strip_suffix(MANIFEST_NAME)?;
+    root.strip_suffix('/').map(str::to_owned)
 }
 
 /// What became of an object.
@@ -58,7 +69,7 @@ impl Change<'_> {
     /// Goes through all of them, whatever fails: run again, it finds those that are left.
     fn below(&self, keyring: &mut Keyring<'_>, prefix: &Location) -> Result<Value, Fault> {
         let address = prefix.address();
-        let objects = list_sealed(prefix, usize::MAX)
+        let mut objects = list_sealed(prefix, OBJECTS_MAX)
             .map_err(|error| Fault::file("list", Path::new(address), error))?;
         if objects.is_empty() {
             let message = format!("nothing sealed is below {address}/");
@@ -66,6 +77,16 @@ impl Change<'_> {
         }
         let bar = progress::bar(objects.len() as u64, "rewrapping");
         let (mut changed, mut skipped, mut refused) = (0_usize, 0_usize, Vec::new());
+        let roots: Vec<_> = objects.iter().filter_map(folder_root).collect();
+        for root in roots {
+            // Before the first change of it: an object that storage put there must not get the folder's new recipients.
+            if let Err(fault) = self.check_folder(keyring, &root) {
+                self.warn(&root, &fault);
+                let below = format!("{root}/");
+                objects.retain(|object| !object.address().starts_with(&below));
+                refused.push(root);
+            }
+        }
         for location in &objects {
             let done = RemoteObject::open(location)
                 .map_err(|error| Fault::file("open", Path::new(location.address()), error))
@@ -74,13 +95,8 @@ impl Change<'_> {
                 Ok(done) if done.written => changed = changed.saturating_add(1),
                 Ok(_) => skipped = skipped.saturating_add(1),
                 Err(fault) => {
-                    let mut text = format!("{location}: {fault}");
-                    for cause in fault.causes() {
-                        text.push_str(": ");
-                        text.push_str(&cause);
-                    }
-                    self.context.printer.warning(&text);
-                    refused.push(location.address());
+                    self.warn(location.address(), &fault);
+                    refused.push(location.address().to_owned());
                 }
             }
             bar.inc(1);
@@ -90,7 +106,7 @@ impl Change<'_> {
             format!("rewrapped {changed} objects below {address}/, {skipped} were as wanted");
         self.context.printer.done(&text);
         if !refused.is_empty() {
-            let message = format!("{} objects were not rewrapped", refused.len());
+            let message = format!("{} objects or folders were not rewrapped", refused.len());
             return Err(Fault::new(Outcome::No, message)
                 .hint("the others are; mend what is said above, and run the same command again"));
         }
@@ -100,6 +116,28 @@ impl Change<'_> {
             "changed": changed,
             "skipped": skipped,
         }))
+    }
+
+    fn warn(&self, what: &str, fault: &Fault) {
+        let mut text = format!("{what}: {fault}");
+        for cause in fault.causes() {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        self.context.printer.warning(&text);
+    }
+
+    /// Opens a folder and compares every artifact with its manifest.
+    fn check_folder(&self, keyring: &mut Keyring<'_>, root: &str) -> Result<(), Fault> {
+        let place = RemoteFolder::new(self.context.locate(root)?, Existing::Keep);
+        let owned = keyring.openers()?;
+        let keys: Vec<_> = owned.iter().collect();
+        let whom = self.options.whom();
+        let folder = directory::open_folder(self.context, keyring, Box::new(place), &keys, whom)?;
+        for entry in &folder.manifest().files {
+            folder.read(entry)?;
+        }
+        Ok(())
     }
 
     fn object(
