@@ -14,8 +14,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PASS, DROP, DROP_AFTER, SHORT, LIE = "pass", "drop", "drop-after", "short", "lie"
-UNAVAILABLE, GONE, NOT_IMPLEMENTED = "unavailable", "gone", "not-implemented"
-ANSWERS = {UNAVAILABLE: (503, "SlowDown"), GONE: (404, "NoSuchUpload"), NOT_IMPLEMENTED: (501, "NotImplemented")}
+UNAVAILABLE, GONE, NOT_IMPLEMENTED, BAD, DONE = "unavailable", "gone", "not-implemented", "bad", "done"
+ANSWERS = {
+    UNAVAILABLE: (503, "<Error><Code>SlowDown</Code><Message>no</Message></Error>"),
+    GONE: (404, "<Error><Code>NoSuchUpload</Code><Message>no</Message></Error>"),
+    NOT_IMPLEMENTED: (501, "<Error><Code>NotImplemented</Code><Message>no</Message></Error>"),
+    BAD: (400, "<Error><Code>InvalidPart</Code><Message>no</Message></Error>"),
+    DONE: (200, "<html>welcome</html>"),
+}
 
 
 @dataclass
@@ -104,8 +110,8 @@ class Proxy:
         if seen.fault == DROP:
             return hang_up(request)
         if seen.fault in ANSWERS:
-            status, code = ANSWERS[seen.fault]
-            answer = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+            status, text = ANSWERS[seen.fault]
+            answer = text.encode()
             request.send_response(status)
             request.send_header("content-length", str(len(answer)))
             request.end_headers()

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from bucket import BUCKET, Store
-from faulty_proxy import DROP, DROP_AFTER, GONE, LIE, PASS, SHORT, UNAVAILABLE, Seen, times
+from faulty_proxy import BAD, DONE, DROP, DROP_AFTER, GONE, LIE, PASS, SHORT, UNAVAILABLE, Seen, times
 
 ADDRESS = f"s3://{BUCKET}/m.sealed"
 
@@ -51,6 +51,76 @@ def test_passing_faults_of_a_rewrap_are_repeated(store: Store, fault: str, which
     assert sum(seen.fault == fault for seen in store.proxy.seen) == 2
     store.proxy.reset()
     assert len(json.loads(store.ok("--json", "inspect", ADDRESS))["recipients"]) == 2
+
+
+def writes(seen: Seen) -> bool:
+    """Whether a request makes an object visible."""
+    completes = seen.method == "POST" and "uploadId=" in seen.path
+    return completes or (seen.method == "PUT" and "partNumber=" not in seen.path)
+
+
+@pytest.mark.parametrize("source", ["m.bin", "small.bin"])
+@pytest.mark.parametrize("job", ["seal", "rewrap", "copy"])
+def test_a_lost_answer_is_no_failure(store: Store, job: str, source: str) -> None:
+    """The store did what it was asked; its answer is lost, and the client's second request meets the new object."""
+    (store.work / "small.bin").write_bytes(b"small")
+    key = f"lost-{source}"
+    address = f"s3://{BUCKET}/{key}"
+    store.s3.delete_object(Bucket=BUCKET, Key=key)
+    store.ok("seal", source, "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
+    if job == "rewrap":
+        store.seal(key, source)
+    arguments = {
+        "seal": ["seal", source, "-o", address, "--to", "me", "--sign", "publisher"],
+        "rewrap": ["rewrap", address, "--add", "two"],
+        "copy": ["copy", "local.sealed", address],
+    }[job]
+    store.proxy.reset(times(1, DROP_AFTER, writes))
+    store.ok(*arguments)
+    assert sum(seen.fault == DROP_AFTER for seen in store.proxy.seen) == 1
+    store.proxy.reset()
+    store.ok("verify", address, "--signer", "publisher")
+    assert len(json.loads(store.ok("--json", "inspect", address))["recipients"]) == (2 if job == "rewrap" else 1)
+
+
+@pytest.mark.parametrize("source", ["m.bin", "small.bin"])
+def test_somebody_elses_object_is_no_lost_answer(store: Store, source: str) -> None:
+    """An object of the same length that was put there meanwhile stays, and the command fails."""
+    (store.work / "small.bin").write_bytes(b"small")
+    key = f"race-{source}"
+    store.s3.delete_object(Bucket=BUCKET, Key=key)
+    store.ok("seal", source, "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
+    other = (store.work / "local.sealed").read_bytes()
+    put = []
+
+    def rule(seen: Seen) -> str:
+        if seen.method == "PUT" and not put:
+            put.append(store.s3.put_object(Bucket=BUCKET, Key=key, Body=other))
+        return PASS
+
+    store.proxy.reset(rule)
+    store.refused(2, "seal", source, "-o", f"s3://{BUCKET}/{key}", "--to", "me", "--sign", "publisher")
+    assert put and store.bytes_of(key) == other
+
+
+def test_a_rewrap_that_only_seems_done_is_a_failure(store: Store) -> None:
+    """Something between answers the last request with a success of its own."""
+    store.seal("m.sealed")
+    before = store.bytes_of("m.sealed")
+    store.proxy.reset(times(1, DONE, lambda seen: seen.method == "POST" and "uploadId=" in seen.path))
+    store.refused(3, "rewrap", ADDRESS, "--add", "two")
+    assert store.bytes_of("m.sealed") == before
+
+
+def test_parts_that_make_no_object_are_sent_again(store: Store) -> None:
+    """The store lost parts, which it says when the upload is completed: the next run begins anew."""
+    store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
+    store.proxy.reset(lambda seen: BAD if seen.method == "POST" and "uploadId=" in seen.path else PASS)
+    assert "400" in store.refused(3, "copy", "local.sealed", ADDRESS)
+    store.proxy.reset()
+    done = json.loads(store.ok("--json", "copy", "local.sealed", ADDRESS))
+    assert done["resumed_bytes"] == 0
+    assert store.opens(ADDRESS) and store.uploads() == []
 
 
 def test_a_store_that_stays_away_is_given_up(store: Store) -> None:

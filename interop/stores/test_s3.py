@@ -197,7 +197,7 @@ def test_recipients_of_a_whole_prefix_change_and_again_after_an_interruption(sto
 
     store.proxy.reset(rule)
     refused = store.refused(1, "rewrap", f"s3://{BUCKET}/", "--add", "two")
-    assert "objects were not rewrapped" in refused
+    assert "were not rewrapped" in refused
     store.proxy.reset()
     done = json.loads(store.ok("--json", "rewrap", f"s3://{BUCKET}/", "--add", "two"))
     assert done["changed"] >= 1 and done["skipped"] >= 1 and done["changed"] + done["skipped"] == 5
@@ -205,6 +205,26 @@ def test_recipients_of_a_whole_prefix_change_and_again_after_an_interruption(sto
     assert (done["changed"], done["skipped"]) == (0, 5)
     assert store.opens(single)
     store.ok("verify", folder, "--signer", "publisher")
+
+
+@pytest.mark.parametrize("options", [[], ["--signer", "publisher"]])
+def test_an_object_put_into_a_folder_does_not_get_its_recipients(store: Store, folder: str, options: list[str]) -> None:
+    """Storage swaps a file for another artifact of the same publisher and asks for a rewrap of all."""
+    (store.work / "secret").write_bytes(b"secret")
+    store.seal("planted.sealed", "secret")
+    store.s3.copy_object(Bucket=BUCKET, Key="v1/config.json.sealed", CopySource=f"{BUCKET}/planted.sealed")
+    before = {key: store.bytes_of(key) for key in store.keys("v1/")}
+    assert "another version" in store.refused(1, "rewrap", folder, "--add", "two", *options)
+    assert {key: store.bytes_of(key) for key in store.keys("v1/")} == before
+
+
+def test_variables_of_others_are_no_settings(store: Store) -> None:
+    """`TOKEN` and the like belong to somebody else, and go nowhere."""
+    address = store.seal("m.sealed")
+    store.proxy.reset()
+    done = store.run("inspect", address, TOKEN="somebodys-secret", ENDPOINT="http://127.0.0.1:9", TIMEOUT="30")
+    assert done.returncode == 0, done.stderr
+    assert not any("somebodys-secret" in str(seen.headers) + seen.path for seen in store.proxy.seen)
 
 
 def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -> None:
@@ -217,6 +237,10 @@ def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -
     assert "holds 4 objects already" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v2")
     store.ok("copy", f"s3://{BUCKET}/v1/model.bin.sealed", f"s3://{BUCKET}/single/")
     assert store.opens(f"s3://{BUCKET}/single/model.bin.sealed")
+    store.ok("copy", f"s3://{BUCKET}/single/model.bin.sealed", ".")
+    assert (store.work / "model.bin.sealed").read_bytes() == store.bytes_of("single/model.bin.sealed")
+    (store.work / "model.bin.sealed").unlink()
+    assert "is not replaced" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v2", "--force")
     store.s3.delete_object(Bucket=BUCKET, Key="v2/manifest.casemate")
     done = json.loads(store.ok("--json", "copy", "local", f"s3://{BUCKET}/v2"))
     assert done["resumed_bytes"] > len(CONTENT)
@@ -232,6 +256,7 @@ def test_mistakes_are_named(store: Store) -> None:
     assert "hold" in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "secret" not in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "not found" in store.refused(3, "open", f"s3://{BUCKET}/missing.sealed").lower()
+    assert "is not a sealed folder" in store.refused(1, "inspect", f"s3://{BUCKET}")
     assert "not found" in store.refused(3, "seal", "m.bin", "-o", "s3://nobody-has-this/x.sealed", "--to", "me").lower()
     assert "is not a sealed folder" in store.refused(1, "open", f"s3://{BUCKET}/nothing/", "-o", "never")
     assert "names no object" in store.refused(2, "seal", "m.bin", "-o", f"s3://{BUCKET}/x/", "--to", "me")

@@ -7,11 +7,14 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use casemate_seal::{WriteAt, file::Existing};
 use futures_util::FutureExt;
-use object_store::{MultipartId, ObjectStoreExt, PutMode, PutPayload, multipart::PartId};
+use object_store::{
+    MultipartId, ObjectStoreExt, PutMode, PutOptions, PutPayload, multipart::PartId,
+};
 
-use crate::{client::Location, error::io_error};
+use crate::{client::Location, error::io_error, object::ends_with};
 
 /// Bytes of a part, unless the object is so long that it would have too many.
 const PART: u64 = 8 << 20;
@@ -119,6 +122,25 @@ pub(crate) fn refuse_existing(location: &Location) -> io::Result<()> {
     }
 }
 
+/// Writes an object in one request.
+///
+/// If the answer to it was lost, the client's second request meets the object of the first one, and is refused: what is there tells.
+pub(crate) fn put(location: &Location, bytes: Vec<u8>, mode: PutMode) -> io::Result<()> {
+    let bytes = Bytes::from(bytes);
+    let bucket = &location.bucket;
+    let payload = PutPayload::from(bytes.clone());
+    let put = bucket
+        .store
+        .put_opts(&location.path, payload, PutOptions::from(mode));
+    let Err(error) = bucket.wait(put) else {
+        return Ok(());
+    };
+    if ends_with(location, bytes.len() as u64, &bytes).unwrap_or(false) {
+        return Ok(());
+    }
+    Err(error)
+}
+
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -131,16 +153,14 @@ impl Inner {
             Existing::Keep => PutMode::Create,
             _ => PutMode::Overwrite,
         };
-        let bucket = &self.location.bucket;
-        let put = bucket
-            .store
-            .put_opts(&self.location.path, bytes.into(), mode.into());
-        bucket.wait(put).map(drop)
+        put(&self.location, bytes, mode)
     }
 
     fn complete(self: &Arc<Self>, id: &MultipartId, last: BTreeMap<u64, Part>) -> io::Result<()> {
+        let mut end = Bytes::new();
         for (number, part) in last {
-            self.send(number, part.bytes)?;
+            end = Bytes::from(part.bytes);
+            self.send(number, end.clone())?;
         }
         let parts = {
             let mut state = self.state();
@@ -166,11 +186,18 @@ impl Inner {
         let completed = bucket
             .multipart
             .complete_multipart(&self.location.path, id, parts);
-        bucket.wait(completed).map(drop)
+        let Err(error) = bucket.wait(completed) else {
+            return Ok(());
+        };
+        let len = self.state().end;
+        if ends_with(&self.location, len, &end).unwrap_or(false) {
+            return Ok(());
+        }
+        Err(error)
     }
 
     /// Sends a part in the background, when not too many are under way.
-    fn send(self: &Arc<Self>, number: u64, bytes: Vec<u8>) -> io::Result<()> {
+    fn send(self: &Arc<Self>, number: u64, bytes: Bytes) -> io::Result<()> {
         let id = {
             let mut state = self.state();
             while state.under_way >= UNDER_WAY && state.failed.is_none() {
@@ -263,7 +290,7 @@ impl WriteAt for Upload {
             let room = part_len.saturating_sub(skip).min(rest.len() as u64);
             let (part, after) = rest.split_at(usize::try_from(room).unwrap_or(rest.len()));
             if let Some(full) = self.0.fill(number, skip, part)? {
-                self.0.send(number, full)?;
+                self.0.send(number, full.into())?;
             }
             rest = after;
             at = at.saturating_add(room);

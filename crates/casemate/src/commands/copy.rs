@@ -9,12 +9,12 @@ use std::{
 use casemate_seal::{
     Artifact, Progress, ReadAt, Source, WriteAt,
     directory::{
-        DirectoryError, Links, MANIFEST_NAME, RelativePath, SealedFolder, StagedDirectory,
-        is_sealed_directory, list_source, read_manifest, unfinished_rewrap,
+        Links, MANIFEST_NAME, RelativePath, SealedFolder, StagedDirectory,
+        check_sealed_replaceable, list_source, read_manifest, unfinished_rewrap,
     },
     file::{Access, AtomicFile, Existing},
 };
-use casemate_store::{Location, RemoteFolder, RemoteObject, send};
+use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, RemoteObject, send};
 use serde_json::json;
 
 use super::directory::{empty_prefix, existing};
@@ -85,6 +85,10 @@ fn copy_file(
         ..Copied::default()
     };
     match &options.to {
+        Place::Local(path) if path.is_dir() => {
+            let path = path.join(options.from.file_name());
+            copied.bytes = fetch(source, &path, existing, &count)?;
+        }
         Place::Local(path) => copied.bytes = fetch(source, path, existing, &count)?,
         Place::Remote(address) => {
             let location = context.locate(address)?;
@@ -165,7 +169,7 @@ fn artifacts_of(context: &Context<'_>, from: &Place) -> Result<Vec<String>, Faul
         }
         Place::Remote(address) => {
             let failed = |error| cannot_copy(from, error);
-            let found = casemate_store::list(&context.locate(address)?, usize::MAX);
+            let found = casemate_store::list(&context.locate(address)?, OBJECTS_MAX);
             found.map_err(failed)?
         }
     };
@@ -195,6 +199,11 @@ fn copy_folder(
     let count = |bytes| bar.inc(bytes);
     let copied = match &options.to {
         Place::Local(root) => fetch_folder(folder, &sources, root, options.force, &count)?,
+        Place::Remote(_) if options.force => {
+            return Err(Fault::usage("a folder in a store is not replaced").hint(
+                "give each version a prefix of its own, such as one that ends in its number",
+            ));
+        }
         Place::Remote(address) => send_folder(context, folder, &sources, address, &count)?,
     };
     bar.finish_and_clear();
@@ -208,8 +217,8 @@ fn fetch_folder(
     force: bool,
     count: Progress<'_>,
 ) -> Result<Copied, Fault> {
-    if force && root.exists() && !is_sealed_directory(root) {
-        return Err(DirectoryError::NotReplaced(root.to_owned()).into());
+    if force {
+        check_sealed_replaceable(root)?;
     }
     let failed = |error| Fault::file("write", root, error);
     let existing = existing(force);
@@ -244,7 +253,7 @@ fn send_folder(
     if done.has_manifest().map_err(failed)? {
         empty_prefix(context, address)?;
     }
-    let found = casemate_store::list(&prefix, usize::MAX).map_err(failed)?;
+    let found = casemate_store::list(&prefix, OBJECTS_MAX).map_err(failed)?;
     if found.iter().any(|path| !paths.contains(path)) {
         empty_prefix(context, address)?;
     }
@@ -257,7 +266,12 @@ fn send_folder(
             copied.resumed = copied.resumed.saturating_add(len);
             count(len);
         } else {
-            let sent = send_one(context, &source, &to, Existing::Replace, count)?;
+            // What is there without a manifest is a beginning of this copy; a manifest that appears is somebody else's.
+            let existing = match path.as_str() {
+                MANIFEST_NAME => Existing::Keep,
+                _ => Existing::Replace,
+            };
+            let sent = send_one(context, &source, &to, existing, count)?;
             copied.resumed = copied.resumed.saturating_add(sent.resumed);
         }
         copied.files = copied.files.saturating_add(1);
