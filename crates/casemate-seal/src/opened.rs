@@ -3,7 +3,7 @@
 use std::{fmt, io, sync::Mutex};
 
 use casemate_crypto::Secret;
-use fast_floe::low_level::{DecryptionState, SEGMENT_PAYLOAD_OFFSET, SharedDecryptionContext};
+use fast_floe::low_level::{DecryptionState, SegmentLayout, SharedDecryptionContext};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -26,8 +26,8 @@ pub struct Opened<R> {
 #[derive(Default)]
 pub(crate) struct Recent {
     segment: Option<u64>,
-    /// As [`DecryptionState`] leaves it: the content behind the segment's header.
-    buffer: Zeroizing<Vec<u8>>,
+    encrypted: Vec<u8>,
+    content: Zeroizing<Vec<u8>>,
 }
 
 impl<R: ReadAt> Opened<R> {
@@ -62,11 +62,7 @@ impl<R: ReadAt> Opened<R> {
             layout.segments(),
             || (self.context.fork(), Zeroizing::new(Vec::new())),
             |(floe, buffer), index| {
-                self.artifact.load_segment(index, buffer)?;
-                let segment = layout.floe_segment(index).ok_or(OpenError::Rejected)?;
-                let content = floe
-                    .decrypt_segment_in_place_raw(buffer, segment)
-                    .map_err(|_| OpenError::Rejected)?;
+                let content = self.decrypt_segment(floe, buffer, index)?;
                 job(layout.content_offset(index), content)?;
                 progress(content.len() as u64);
                 Ok(())
@@ -105,22 +101,13 @@ impl<R: ReadAt> Opened<R> {
             actual,
             limit,
         })?;
-        let segment_len = self.artifact.header().segment_size().bytes() as usize;
         let mut content = Zeroizing::new(vec![0; len]);
-        let slots: Vec<_> = content.chunks_mut(segment_len).map(Mutex::new).collect();
-        self.for_each_segment(progress, |offset, plaintext| {
-            let slot = usize::try_from(offset)
-                .ok()
-                .and_then(|at| slots.get(at.checked_div(segment_len)?));
-            match slot.map(Mutex::lock) {
-                Some(Ok(mut slot)) => slot.copy_from_slice(plaintext),
-                // Empty content has one segment and no slot.
-                _ if plaintext.is_empty() => {}
-                _ => return Err(OpenError::Rejected),
-            }
-            Ok(())
-        })?;
-        drop(slots);
+        self.artifact.will_read_body();
+        if content.is_empty() {
+            // Empty content has one segment all the same.
+            self.read_segment(0)?;
+        }
+        self.read_pieces(&mut content, 0, progress)?;
         Ok(content)
     }
 
@@ -142,6 +129,16 @@ impl<R: ReadAt> Opened<R> {
         if self.read_recent(out, offset)? {
             return Ok(());
         }
+        self.read_pieces(out, offset, &|_| ())
+    }
+
+    /// Reads a range segment by segment; those that are wanted whole are decrypted where they are wanted.
+    fn read_pieces(
+        &self,
+        out: &mut [u8],
+        offset: u64,
+        progress: Progress<'_>,
+    ) -> Result<(), OpenError> {
         let pieces = self.pieces(out, offset)?;
         parallel::for_each(
             pieces.len() as u64,
@@ -150,12 +147,20 @@ impl<R: ReadAt> Opened<R> {
                 let piece = usize::try_from(number).ok().and_then(|n| pieces.get(n));
                 let piece = piece.ok_or(OpenError::Rejected)?;
                 let mut piece = piece.lock().map_err(|_| OpenError::Rejected)?;
-                let content = self.decrypt_segment(floe, buffer, piece.segment)?;
-                let found = content
-                    .get(piece.skip..)
-                    .and_then(|rest| rest.get(..piece.out.len()))
-                    .ok_or(OpenError::Rejected)?;
-                piece.out.copy_from_slice(found);
+                let content_len = self.artifact.load_segment(piece.segment, buffer)?;
+                if piece.out.len() as u64 == content_len {
+                    let segment = self.floe_segment(piece.segment)?;
+                    floe.decrypt_segment_into(buffer, segment, piece.out)
+                        .map_err(|_| OpenError::Rejected)?;
+                } else {
+                    let content = self.decrypt_in_place(floe, buffer, piece.segment)?;
+                    let found = content
+                        .get(piece.skip..)
+                        .and_then(|rest| rest.get(..piece.out.len()))
+                        .ok_or(OpenError::Rejected)?;
+                    piece.out.copy_from_slice(found);
+                }
+                progress(piece.out.len() as u64);
                 Ok(())
             },
         )
@@ -172,28 +177,48 @@ impl<R: ReadAt> Opened<R> {
         let Ok(mut recent) = self.recent.try_lock() else {
             return Ok(false);
         };
-        let Recent {
-            segment: at,
-            buffer,
-        } = &mut *recent;
-        if *at != Some(segment) {
-            *at = None;
-            // All that it will ever need: growing later would leave content behind where it was.
-            let whole = self.artifact.header().segment_size().encrypted();
-            let missing = (whole as usize).saturating_sub(buffer.len());
-            buffer.reserve_exact(missing);
-            self.decrypt_segment(&mut self.context.fork(), buffer, segment)?;
-            *at = Some(segment);
+        if recent.segment != Some(segment) {
+            self.load_recent(&mut recent, segment)?;
         }
         let layout = &self.artifact.header().layout;
         let skip = offset.saturating_sub(layout.content_offset(segment));
         let skip = usize::try_from(skip).map_err(|_| OpenError::Rejected)?;
-        let found = buffer
-            .get(SEGMENT_PAYLOAD_OFFSET..)
-            .and_then(|content| content.get(skip..))
-            .and_then(|rest| rest.get(..out.len()));
+        let found = recent.content.get(skip..);
+        let found = found.and_then(|rest| rest.get(..out.len()));
         out.copy_from_slice(found.ok_or(OpenError::Rejected)?);
         Ok(true)
+    }
+
+    /// Decrypts one segment while another thread hashes it: somebody waits for these few bytes. It counts once both agree.
+    fn load_recent(&self, recent: &mut Recent, index: u64) -> Result<(), OpenError> {
+        let Recent {
+            segment,
+            encrypted,
+            content,
+        } = recent;
+        *segment = None;
+        let content_len = self.artifact.fetch_segment(index, encrypted)?;
+        // All that it will ever need: growing later would leave content behind where it was.
+        let whole = self.artifact.header().segment_size().bytes() as usize;
+        let missing = whole.saturating_sub(content.len());
+        content.reserve_exact(missing);
+        content.resize(
+            usize::try_from(content_len).map_err(|_| OpenError::Rejected)?,
+            0,
+        );
+        let floe_segment = self.floe_segment(index)?;
+        let check = || self.artifact.check_segment(index, encrypted);
+        let decrypted = parallel::both(check, || {
+            self.context
+                .fork()
+                .decrypt_segment_into(encrypted, floe_segment, content)
+                .map_err(|_| OpenError::Rejected)
+        });
+        match decrypted {
+            (Ok(()), Ok(_)) => *segment = Some(index),
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Decrypts one segment whole; `index` counts from 0.
@@ -225,11 +250,24 @@ impl<R: ReadAt> Opened<R> {
         index: u64,
     ) -> Result<&'b [u8], OpenError> {
         self.artifact.load_segment(index, buffer)?;
-        let layout = &self.artifact.header().layout;
-        let segment = layout.floe_segment(index).ok_or(OpenError::Rejected)?;
-        floe.decrypt_segment_in_place_raw(buffer, segment)
+        self.decrypt_in_place(floe, buffer, index)
+    }
+
+    /// Decrypts a segment whose hash was checked.
+    fn decrypt_in_place<'b>(
+        &self,
+        floe: &mut DecryptionState,
+        buffer: &'b mut [u8],
+        index: u64,
+    ) -> Result<&'b [u8], OpenError> {
+        floe.decrypt_segment_in_place_raw(buffer, self.floe_segment(index)?)
             .map(|content| &*content)
             .map_err(|_| OpenError::Rejected)
+    }
+
+    fn floe_segment(&self, index: u64) -> Result<SegmentLayout, OpenError> {
+        let layout = &self.artifact.header().layout;
+        layout.floe_segment(index).ok_or(OpenError::Rejected)
     }
 
     /// Cuts a range at the borders of segments.

@@ -9,7 +9,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread,
+    thread::{self, Builder},
 };
 
 const THREADS_PER_CORE: usize = 2;
@@ -56,12 +56,26 @@ pub(crate) fn for_each<S, E: Send>(
             }
         }
     };
-    if workers <= 1 {
+    thread::scope(|scope| {
+        // This thread is one of them. Where the system gives no more, it goes on with those that it gave.
+        for _ in 1..workers {
+            if Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
         work();
-    } else {
-        thread::scope(|scope| (0..workers).for_each(|_| _ = scope.spawn(work)));
-    }
+    });
     failed.into_inner().ok().flatten().map_or(Ok(()), Err)
+}
+
+/// Runs two short jobs at once, or one after the other where the system gives no thread.
+pub(crate) fn both<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let other = Builder::new().spawn_scoped(scope, &first).ok();
+        let second = second();
+        let done = other.and_then(|thread| thread.join().ok());
+        (done.unwrap_or_else(&first), second)
+    })
 }
 
 #[cfg(test)]

@@ -235,16 +235,26 @@ impl<R: ReadAt> Artifact<R> {
 
     /// Reads segment `index` into `buffer`, checks its hash, and returns its content length.
     pub(crate) fn load_segment(&self, index: u64, buffer: &mut Vec<u8>) -> Result<u64, OpenError> {
+        let content_len = self.fetch_segment(index, buffer)?;
+        self.check_segment(index, buffer)?;
+        Ok(content_len)
+    }
+
+    /// Reads segment `index` into `buffer` and returns its content length. Nothing is known of it before [`Self::check_segment`].
+    pub(crate) fn fetch_segment(&self, index: u64, buffer: &mut Vec<u8>) -> Result<u64, OpenError> {
         let layout = &self.0.header.layout;
-        let damaged = OpenError::SegmentHash { segment: index };
-        let Some(segment) = layout.floe_segment(index) else {
-            return Err(damaged);
-        };
+        let segment = layout.floe_segment(index);
+        let segment = segment.ok_or(OpenError::SegmentHash { segment: index })?;
         buffer.resize(segment.ciphertext_length(), 0);
         self.0
             .source
             .read_exact_at(buffer, layout.body_offset(index))
             .map_err(OpenError::io("reading a segment"))?;
+        Ok(segment.plaintext_length() as u64)
+    }
+
+    /// Checks the encrypted bytes of segment `index` against their hash.
+    pub(crate) fn check_segment(&self, index: u64, segment: &[u8]) -> Result<(), OpenError> {
         let hash_len = self.0.header.hash.bytes();
         let at = usize::try_from(index)
             .unwrap_or(usize::MAX)
@@ -255,10 +265,10 @@ impl<R: ReadAt> Artifact<R> {
             .hashes
             .get(at..)
             .and_then(|rest| rest.get(..hash_len));
-        if expected != Some(self.0.header.hash.segment(buffer).as_slice()) {
-            return Err(damaged);
+        if expected == Some(self.0.header.hash.segment(segment).as_slice()) {
+            return Ok(());
         }
-        Ok(segment.plaintext_length() as u64)
+        Err(OpenError::SegmentHash { segment: index })
     }
 
     /// Tells the source that the whole body will be read.
