@@ -11,6 +11,7 @@ mod artifact;
 mod directory;
 mod error;
 mod keys;
+mod model;
 mod seal;
 mod source;
 
@@ -27,6 +28,8 @@ mod _casemate {
     use super::error::{CasemateError, KeyStoreError, NotARecipientError, VerificationError};
     #[pymodule_export]
     use super::keys::{KeyStore, PrivateKey, PublicKey};
+    #[pymodule_export]
+    use super::model::safetensors_header;
     #[pymodule_export]
     use super::seal::{seal, seal_directory};
     use super::{Bound, PyModule, PyModuleMethods as _, PyResult};

@@ -16,6 +16,7 @@ use std::io;
 use casemate_seal::ReadAt;
 
 pub use pickle::{Pickle, scan_pickle};
+pub use safetensors::{SafetensorsEntry, SafetensorsHeader};
 
 /// Most bytes of a file that are looked at.
 pub const HEADER_BYTES_MAX: u64 = 256 << 20;
@@ -73,7 +74,7 @@ pub struct Tensor {
 pub struct Model {
     /// Its format.
     pub format: Format,
-    /// Its tensors, in the order of the header.
+    /// Its tensors, in the order of the header, or of their data.
     pub tensors: Vec<Tensor>,
     /// What the header says beside them: names and short values.
     pub metadata: Vec<(String, String)>,
@@ -113,6 +114,9 @@ pub enum ModelError {
         /// The rule.
         rule: &'static str,
     },
+    /// A safetensors header that is not the JSON that it should be.
+    #[error("not well-formed safetensors: the header cannot be read")]
+    Json(#[source] serde_json::Error),
     /// A limit of this crate.
     #[error("the header has too many {0}, or too large ones")]
     Limit(&'static str),

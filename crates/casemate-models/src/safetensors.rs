@@ -1,6 +1,6 @@
 //! safetensors: eight bytes of length, a JSON object, the data (huggingface.co/docs/safetensors, "Format").
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 use casemate_seal::ReadAt;
 use serde::{
@@ -8,13 +8,16 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use crate::{DIMENSIONS_MAX, Format, Model, ModelError, Tensor};
+use crate::{DIMENSIONS_MAX, Format, Model, ModelError, TENSORS_MAX, Tensor};
 
 /// Longest header that the format's own library reads, in bytes.
 const JSON_BYTES_MAX: u64 = 100_000_000;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a tensor's dtype, shape and data_offsets"
+)]
 struct Info {
     dtype: String,
     shape: Vec<u64>,
@@ -61,46 +64,117 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
+/// What the header of a safetensors file says; every rule of the format was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SafetensorsHeader {
+    /// Texts beside the tensors.
+    pub metadata: BTreeMap<String, String>,
+    /// The tensors, in the order of their data.
+    pub tensors: Vec<SafetensorsEntry>,
+}
+
+/// A tensor of a safetensors file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SafetensorsEntry {
+    /// Its name.
+    pub name: String,
+    /// Type of its elements, in the format's own words. It may be one that is not known here.
+    pub dtype: String,
+    /// Its shape.
+    pub shape: Vec<u64>,
+    /// Where its data start and end, in bytes after the header.
+    pub range: Range<u64>,
+}
+
+/// Bytes of an element; `None` for a type that is not known here, or is no whole number of bytes.
+fn element_bytes(dtype: &str) -> Option<u64> {
+    match dtype {
+        "BOOL" | "U8" | "I8" | "F8_E5M2" | "F8_E4M3" => Some(1),
+        "I16" | "U16" | "F16" | "BF16" => Some(2),
+        "I32" | "U32" | "F32" => Some(4),
+        "F64" | "I64" | "U64" | "C64" => Some(8),
+        _ => None,
+    }
+}
+
+impl SafetensorsHeader {
+    /// Reads the JSON of a header that `data_len` bytes of data follow.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Malformed`], naming the rule; [`ModelError::Limit`].
+    pub fn parse(json: &[u8], data_len: u64) -> Result<Self, ModelError> {
+        let header: Header = serde_json::from_slice(json).map_err(ModelError::Json)?;
+        if header.tensors.len() > TENSORS_MAX {
+            return Err(ModelError::Limit("tensors"));
+        }
+        let entry = |(name, info): (String, Info)| {
+            let [from, to] = info.data_offsets;
+            let count = info
+                .shape
+                .iter()
+                .try_fold(1_u64, |n, side| n.checked_mul(*side));
+            let len = to.checked_sub(from);
+            if info.shape.len() > DIMENSIONS_MAX || len.is_none() {
+                return Err(malformed("a tensor's shape or offsets are impossible"));
+            }
+            if let Some(each) = element_bytes(&info.dtype)
+                && count.and_then(|count| count.checked_mul(each)) != len
+            {
+                return Err(malformed("a tensor has another size than its shape says"));
+            }
+            Ok(SafetensorsEntry {
+                name,
+                dtype: info.dtype,
+                shape: info.shape,
+                range: from..to,
+            })
+        };
+        let tensors = header.tensors.into_iter().map(entry);
+        let mut tensors = tensors.collect::<Result<Vec<_>, _>>()?;
+        tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
+        let mut end = 0;
+        for tensor in &tensors {
+            if tensor.range.start != end {
+                return Err(malformed("tensors leave a gap or overlap"));
+            }
+            end = tensor.range.end;
+        }
+        if end != data_len {
+            return Err(malformed("the data end before or after the file does"));
+        }
+        Ok(Self {
+            metadata: header.metadata,
+            tensors,
+        })
+    }
+}
+
+fn malformed(rule: &'static str) -> ModelError {
+    ModelError::malformed(Format::Safetensors, rule)
+}
+
 pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
-    let malformed = |rule| ModelError::malformed(Format::Safetensors, rule);
     let len = source.byte_len()?;
     let mut prefix = [0; 8];
     source.read_exact_at(&mut prefix, 0)?;
     let json_len = u64::from_le_bytes(prefix);
-    let start = json_len.saturating_add(8);
-    if json_len > JSON_BYTES_MAX || start > len {
+    let data_len = len.checked_sub(json_len.saturating_add(8));
+    let Some(data_len) = data_len.filter(|_| json_len <= JSON_BYTES_MAX) else {
         return Err(malformed("the header's length is impossible"));
-    }
+    };
     let mut json = vec![0; usize::try_from(json_len).unwrap_or(0)];
     source.read_exact_at(&mut json, 8)?;
-    let header: Header =
-        serde_json::from_slice(&json).map_err(|_| malformed("the header is not its JSON"))?;
+    let header = SafetensorsHeader::parse(&json, data_len)?;
     let mut model = Model::new(Format::Safetensors);
     model.metadata = header.metadata.into_iter().collect();
-    let mut ranges = Vec::with_capacity(header.tensors.len());
-    for (name, info) in header.tensors {
-        let [from, to] = info.data_offsets;
-        if info.shape.len() > DIMENSIONS_MAX || to < from {
-            return Err(malformed("a tensor's shape or offsets are impossible"));
-        }
-        ranges.push((from, to));
+    for tensor in header.tensors {
         model.add(Tensor {
-            name,
-            dtype: info.dtype,
-            shape: info.shape,
-            bytes: to.checked_sub(from),
+            name: tensor.name,
+            dtype: tensor.dtype,
+            shape: tensor.shape,
+            bytes: tensor.range.end.checked_sub(tensor.range.start),
         })?;
-    }
-    ranges.sort_unstable();
-    let mut end = 0;
-    for (from, to) in ranges {
-        if from != end {
-            return Err(malformed("tensors leave a gap or overlap"));
-        }
-        end = to;
-    }
-    if start.checked_add(end) != Some(len) {
-        return Err(malformed("the data end before or after the file does"));
     }
     Ok(model)
 }

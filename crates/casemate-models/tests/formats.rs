@@ -122,6 +122,10 @@ fn a_safetensors_header_is_read_by_its_rules() {
             8,
         ),
         (
+            r#"{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#.to_owned(),
+            8,
+        ),
+        (
             r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}}"#.to_owned(),
             8,
         ),

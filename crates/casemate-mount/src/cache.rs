@@ -9,10 +9,8 @@ use std::{
     thread,
 };
 
-use zeroize::Zeroizing;
-
 /// A decrypted segment, or nothing while the first reader is at it or after that failed.
-type Slot = Arc<Mutex<Option<Arc<Zeroizing<Vec<u8>>>>>>;
+type Slot<C> = Arc<Mutex<Option<Arc<C>>>>;
 
 /// Threads that answer requests.
 pub(crate) fn threads() -> usize {
@@ -20,13 +18,13 @@ pub(crate) fn threads() -> usize {
 }
 
 /// The most recent segments of all files.
-pub(crate) struct Cache {
+pub(crate) struct Cache<C> {
     /// File, segment, content; the most recent last.
-    slots: Mutex<Vec<(usize, u64, Slot)>>,
+    slots: Mutex<Vec<(usize, u64, Slot<C>)>>,
     capacity: usize,
 }
 
-impl Cache {
+impl<C> Cache<C> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Mutex::default(),
@@ -40,8 +38,8 @@ impl Cache {
         &self,
         file: usize,
         segment: u64,
-        decrypt: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, E>,
-    ) -> Result<Arc<Zeroizing<Vec<u8>>>, E> {
+        decrypt: impl FnOnce() -> Result<C, E>,
+    ) -> Result<Arc<C>, E> {
         let slot = self.slot(file, segment);
         let mut content = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(content) = &*content {
@@ -52,7 +50,7 @@ impl Cache {
         Ok(fresh)
     }
 
-    fn slot(&self, file: usize, segment: u64) -> Slot {
+    fn slot(&self, file: usize, segment: u64) -> Slot<C> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let known = slots
             .iter()
@@ -114,14 +112,8 @@ impl<T> Recent<T> {
 mod tests {
     use super::*;
 
-    fn bytes(byte: u8) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(vec![byte])
-    }
-
-    fn get(cache: &Cache, file: usize, segment: u64, byte: u8) -> Arc<Zeroizing<Vec<u8>>> {
-        cache
-            .get(file, segment, || Ok::<_, ()>(bytes(byte)))
-            .unwrap()
+    fn get(cache: &Cache<u8>, file: usize, segment: u64, byte: u8) -> Arc<u8> {
+        cache.get(file, segment, || Ok::<_, ()>(byte)).unwrap()
     }
 
     #[test]
@@ -130,11 +122,11 @@ mod tests {
         let first = get(&cache, 0, 0, 7);
         let again = cache.get(0, 0, || -> Result<_, ()> { panic!("decrypted twice") });
         assert!(Arc::ptr_eq(&first, &again.unwrap()));
-        assert_eq!(**get(&cache, 1, 0, 8), [8]);
+        assert_eq!(*get(&cache, 1, 0, 8), 8);
         for segment in 1..100 {
             get(&cache, 0, segment, 0);
         }
-        assert_eq!(**get(&cache, 0, 0, 9), [9]);
+        assert_eq!(*get(&cache, 0, 0, 9), 9);
         assert!(cache.slots.lock().unwrap().len() <= cache.capacity);
     }
 
@@ -154,6 +146,6 @@ mod tests {
     fn a_failure_is_not_kept() {
         let cache = Cache::new();
         assert_eq!(cache.get(0, 0, || Err("damaged")), Err("damaged"));
-        assert_eq!(**get(&cache, 0, 0, 7), [7]);
+        assert_eq!(*get(&cache, 0, 0, 7), 7);
     }
 }

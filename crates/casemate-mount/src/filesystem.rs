@@ -7,7 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use casemate_seal::{Opened, ReadAt};
+use casemate_seal::{Opened, ReadAt, SegmentContent};
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry,
@@ -31,7 +31,7 @@ pub(crate) struct View<R> {
     files: Vec<MountedFile<R>>,
     opened: Recent<Opened<R>>,
     tree: Tree,
-    cache: Cache,
+    cache: Cache<SegmentContent>,
     report: Report,
 }
 

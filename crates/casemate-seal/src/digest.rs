@@ -2,10 +2,8 @@
 
 use std::{io, sync::Mutex};
 
-use zeroize::Zeroizing;
-
 use crate::{
-    HashAlgorithm, Progress, ReadAt, SegmentSize, error::SealError, layout::Layout,
+    HashAlgorithm, Progress, ReadAt, SegmentSize, buffer::Buffer, error::SealError, layout::Layout,
     limits::SEGMENTS_MAX, parallel,
 };
 
@@ -57,21 +55,17 @@ pub fn content_digest(
 ) -> Result<Vec<u8>, SealError> {
     let layout = layout_of(source, segment_size)?;
     let list = HashList::new(hash, layout.segments());
-    parallel::for_each(
-        layout.segments(),
-        || Zeroizing::new(Vec::new()),
-        |buffer, index| {
-            let segment = layout
-                .floe_segment(index)
-                .ok_or(casemate_crypto::Error::Internal)?;
-            buffer.resize(segment.plaintext_length(), 0);
-            source
-                .read_exact_at(buffer, layout.content_offset(index))
-                .map_err(SealError::io(READING))?;
-            progress(buffer.len() as u64);
-            list.set(index, &hash.content_segment(buffer))
-        },
-    )?;
+    parallel::for_each(layout.segments(), Buffer::default, |buffer, index| {
+        let segment = layout
+            .floe_segment(index)
+            .ok_or(casemate_crypto::Error::Internal)?;
+        buffer.resize(segment.plaintext_length(), 0);
+        source
+            .read_exact_at(buffer, layout.content_offset(index))
+            .map_err(SealError::io(READING))?;
+        progress(buffer.len() as u64);
+        list.set(index, &hash.content_segment(buffer))
+    })?;
     refuse_changed_source(source, layout.content_len())?;
     Ok(hash.content_root(layout.content_len(), &list.into_bytes()?))
 }

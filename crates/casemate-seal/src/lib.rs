@@ -12,6 +12,7 @@
 //! | seal a folder as a unit | [`directory`] |
 
 mod body;
+mod buffer;
 mod digest;
 pub mod directory;
 mod error;
@@ -35,7 +36,7 @@ pub use error::{Malformed, OpenError, RewrapError, SealError};
 pub use hash::HashAlgorithm;
 pub use io::{Durable, ReadAt, Source, WriteAt};
 pub use layout::SegmentSize;
-pub use opened::Opened;
+pub use opened::{Opened, SegmentContent};
 pub use reader::{Artifact, Origin};
 pub use rewrap::{NewTail, Rewrapped, change_recipients, new_tail, rewrap};
 pub use wire::{ArtifactId, Header, Private, RecipientRecord, SignatureRecord};

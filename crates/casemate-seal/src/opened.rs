@@ -1,6 +1,6 @@
 //! Decrypting.
 
-use std::{fmt, io, sync::Mutex};
+use std::{fmt, io, ops::Deref, sync::Mutex};
 
 use casemate_crypto::Secret;
 use fast_floe::low_level::{DecryptionState, SegmentLayout, SharedDecryptionContext};
@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Artifact, Progress, ReadAt, WriteAt,
+    buffer::Buffer,
     error::OpenError,
     parallel::{self, Turn},
     wire::Private,
@@ -26,8 +27,8 @@ pub struct Opened<R> {
 #[derive(Default)]
 pub(crate) struct Recent {
     segment: Option<u64>,
-    encrypted: Vec<u8>,
-    content: Zeroizing<Vec<u8>>,
+    encrypted: Buffer,
+    content: Buffer,
 }
 
 impl<R: ReadAt> Opened<R> {
@@ -60,7 +61,7 @@ impl<R: ReadAt> Opened<R> {
         self.artifact.will_read_body();
         parallel::for_each(
             layout.segments(),
-            || (self.context.fork(), Zeroizing::new(Vec::new())),
+            || (self.context.fork(), Buffer::default()),
             |(floe, buffer), index| {
                 let content = self.decrypt_segment(floe, buffer, index)?;
                 job(layout.content_offset(index), content)?;
@@ -142,7 +143,7 @@ impl<R: ReadAt> Opened<R> {
         let pieces = self.pieces(out, offset)?;
         parallel::for_each(
             pieces.len() as u64,
-            || (self.context.fork(), Zeroizing::new(Vec::new())),
+            || (self.context.fork(), Buffer::default()),
             |(floe, buffer), number| {
                 let piece = usize::try_from(number).ok().and_then(|n| pieces.get(n));
                 let piece = piece.ok_or(OpenError::Rejected)?;
@@ -226,10 +227,18 @@ impl<R: ReadAt> Opened<R> {
     /// # Errors
     ///
     /// As [`Self::copy_to`].
-    pub fn read_segment(&self, index: u64) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let mut buffer = Zeroizing::new(Vec::new());
-        let content = self.decrypt_segment(&mut self.context.fork(), &mut buffer, index)?;
-        Ok(Zeroizing::new(content.to_vec()))
+    pub fn read_segment(&self, index: u64) -> Result<SegmentContent, OpenError> {
+        let (mut encrypted, mut content) = (Buffer::default(), Buffer::default());
+        let content_len = self.artifact.load_segment(index, &mut encrypted)?;
+        content.resize(
+            usize::try_from(content_len).map_err(|_| OpenError::Rejected)?,
+            0,
+        );
+        self.context
+            .fork()
+            .decrypt_segment_into(&encrypted, self.floe_segment(index)?, &mut content)
+            .map_err(|_| OpenError::Rejected)?;
+        Ok(SegmentContent(content))
     }
 
     /// Content bytes in a segment; the last may have fewer.
@@ -246,7 +255,7 @@ impl<R: ReadAt> Opened<R> {
     fn decrypt_segment<'b>(
         &self,
         floe: &mut DecryptionState,
-        buffer: &'b mut Zeroizing<Vec<u8>>,
+        buffer: &'b mut Buffer,
         index: u64,
     ) -> Result<&'b [u8], OpenError> {
         self.artifact.load_segment(index, buffer)?;
@@ -291,6 +300,23 @@ impl<R: ReadAt> Opened<R> {
             at = at.saturating_add(take as u64);
         }
         Ok(pieces)
+    }
+}
+
+/// Content of one segment, wiped when it is dropped.
+pub struct SegmentContent(Buffer);
+
+impl Deref for SegmentContent {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SegmentContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SegmentContent(..)")
     }
 }
 

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Opened, Progress, ReadAt, body,
+    buffer::Buffer,
     error::{Malformed, OpenError},
     footer,
     layout::FLOE_HEADER_LEN,
@@ -172,11 +173,15 @@ impl<R: ReadAt> Artifact<R> {
     /// [`OpenError::SegmentHash`] with the first damaged segment that was seen.
     pub fn verify_segments(&self, progress: Progress<'_>) -> Result<(), OpenError> {
         self.will_read_body();
-        parallel::for_each(self.0.header.segments(), Vec::new, |buffer, index| {
-            let content_len = self.load_segment(index, buffer)?;
-            progress(content_len);
-            Ok(())
-        })
+        parallel::for_each(
+            self.0.header.segments(),
+            Buffer::default,
+            |buffer, index| {
+                let content_len = self.load_segment(index, buffer)?;
+                progress(content_len);
+                Ok(())
+            },
+        )
     }
 
     /// Recovers the artifact key and checks everything that is bound to it.

@@ -4,10 +4,10 @@ use casemate_crypto::{
     Purpose, Secret, encoding::KeyId, hpke::HpkeSuite, kem::KemPublicKey, signature::SigningKey,
 };
 use fast_floe::low_level::{SEGMENT_PAYLOAD_OFFSET, SharedEncryptionContext};
-use zeroize::Zeroizing;
 
 use crate::{
     HashAlgorithm, Progress, ReadAt, SegmentSize, WriteAt, body,
+    buffer::Buffer,
     digest::{HashList, READING, layout_of, refuse_changed_source},
     error::SealError,
     footer,
@@ -139,7 +139,7 @@ fn encrypt_segments(
     let turn = Turn::default();
     parallel::for_each(
         layout.segments(),
-        || (context.fork(), Zeroizing::new(Vec::new())),
+        || (context.fork(), Buffer::default()),
         |(floe, buffer), index| {
             let segment = layout
                 .floe_segment(index)

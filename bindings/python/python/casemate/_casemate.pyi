@@ -104,6 +104,9 @@ class Directory:
     def open_file(self, path: str) -> Opened: ...
     def extract(self, destination: str | PathLike[str]) -> None: ...
 
+def safetensors_header(
+    json: bytes, data_len: int
+) -> tuple[list[tuple[str, str, list[int], int, int]], dict[str, str]]: ...
 def seal(
     source: str | Sequence[npt.NDArray[np.uint8]],
     destination: str | PathLike[str],

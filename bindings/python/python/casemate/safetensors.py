@@ -7,10 +7,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,74 +19,36 @@ from ._dtypes import numpy_dtype, numpy_name, torch_dtype, torch_name, type_byte
 #: Longest header that the format's own library reads, in bytes.
 HEADER_BYTES_MAX = 100_000_000
 CONTENT_TYPE = "application/vnd.safetensors"
-#: Most dimensions of a tensor.
-DIMENSIONS_MAX = 64
 
 
 class FormatError(ValueError):
     """The content is not safetensors."""
 
 
-class _Entry:
-    __slots__ = ("begin", "dtype", "end", "shape")
-
-    def __init__(self, dtype: str, shape: list[int], begin: int, end: int) -> None:
-        self.dtype, self.shape, self.begin, self.end = dtype, shape, begin, end
+class _Entry(NamedTuple):
+    dtype: str
+    shape: list[int]
+    begin: int
+    end: int
 
 
 def _header(opened: _casemate.Opened) -> tuple[dict[str, _Entry], dict[str, str], int]:
-    """Tensors, metadata, and where the data start; every rule of the format is checked."""
+    """Tensors in the order of their data, metadata, and where the data start; every rule of the format is checked."""
     size = opened.size
     length = int.from_bytes(opened.read_at(0, 8), "little")
     if size < 8 or length > HEADER_BYTES_MAX or 8 + length > size:
         raise FormatError("not safetensors: the header's length is impossible")
-    try:
-        header = json.loads(opened.read_at(8, length).decode("utf-8"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError("not safetensors: the header is not JSON") from error
-    if not isinstance(header, dict):
-        raise FormatError("not safetensors: the header is not an object")
-    metadata = header.pop("__metadata__", None) or {}
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise FormatError("not safetensors: the metadata are not texts")
     start = 8 + length
-    entries = {name: _entry(name, value) for name, value in header.items()}
-    at = 0
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
-        if entry.begin != at:
-            raise FormatError(f"not safetensors: tensor {name!r} leaves a gap or overlaps another")
-        at = entry.end
-    if start + at != size:
-        raise FormatError("not safetensors: the data end before or after the file does")
+    try:
+        rows, metadata = _casemate.safetensors_header(opened.read_at(8, length), size - start)
+    except ValueError as error:
+        raise FormatError(str(error)) from None
+    entries = {name: _Entry(dtype, shape, begin, end) for name, dtype, shape, begin, end in rows}
+    for dtype in {entry.dtype for entry in entries.values()}:
+        if type_bytes(dtype) is None:
+            name = next(name for name, entry in entries.items() if entry.dtype == dtype)
+            raise FormatError(f"tensor {name!r} has the type {dtype!r}, which is not known here")
     return entries, metadata, start
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise FormatError("not safetensors: a name occurs twice")
-    return found
-
-
-def _entry(name: str, value: Any) -> _Entry:
-    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        raise FormatError(f"not safetensors: tensor {name!r} is not described as one")
-    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    numbers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else None
-    if (
-        numbers is None
-        or len(offsets) != 2
-        or len(shape) > DIMENSIONS_MAX
-        or not all(type(n) is int and 0 <= n < 1 << 63 for n in numbers)
-    ):
-        raise FormatError(f"not safetensors: shape or offsets of tensor {name!r} are no numbers")
-    if not isinstance(dtype, str) or type_bytes(dtype) is None:
-        raise FormatError(f"tensor {name!r} has the type {dtype!r}, which is not known here")
-    if math.prod(shape) * type_bytes(dtype) != offsets[1] - offsets[0]:
-        raise FormatError(f"not safetensors: tensor {name!r} has another size than its shape says")
-    return _Entry(dtype, shape, offsets[0], offsets[1])
 
 
 def _convert(raw: np.ndarray, dtype: str, shape: list[int], framework: str, device: str = "cpu") -> Any:
@@ -245,7 +206,7 @@ class safe_open:  # noqa: N801 - the name of the original
 
     def keys(self) -> list[str]:
         """Names of the tensors, in the order of their data."""
-        return sorted(self._entries, key=lambda name: (self._entries[name].begin, name))
+        return list(self._entries)
 
     offset_keys = keys
 
