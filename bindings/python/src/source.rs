@@ -124,6 +124,12 @@ impl ReadAt for Parts<'_> {
         Err(io::ErrorKind::UnexpectedEof.into())
     }
 
+    fn in_memory(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let after = self.parts.partition_point(|(start, _)| *start <= offset);
+        let (start, slice) = self.parts.get(after.checked_sub(1)?)?;
+        slice.in_memory(offset.checked_sub(*start)?, len)
+    }
+
     fn byte_len(&self) -> io::Result<u64> {
         Ok(self.len)
     }

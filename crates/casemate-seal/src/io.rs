@@ -18,6 +18,11 @@ pub trait ReadAt: Send + Sync {
     /// The source's own error.
     fn byte_len(&self) -> io::Result<u64>;
 
+    /// The `len` bytes from `offset` themselves, if they lie in memory as one piece. Whoever asks can do without a copy.
+    fn in_memory(&self, _offset: u64, _len: usize) -> Option<&[u8]> {
+        None
+    }
+
     /// Says that all of `range` will soon be read, roughly from its start to its end, each byte once. Sources that are far away fetch ahead.
     fn will_read(&self, _range: Range<u64>) {}
 }
@@ -80,12 +85,14 @@ impl WriteAt for File {
 
 impl ReadAt for [u8] {
     fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
-        let found = usize::try_from(offset)
-            .ok()
-            .and_then(|start| self.get(start..start.checked_add(out.len())?))
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
-        out.copy_from_slice(found);
+        let found = self.in_memory(offset, out.len());
+        out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
+    }
+
+    fn in_memory(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let start = usize::try_from(offset).ok()?;
+        self.get(start..start.checked_add(len)?)
     }
 
     fn byte_len(&self) -> io::Result<u64> {
@@ -96,6 +103,10 @@ impl ReadAt for [u8] {
 impl ReadAt for Vec<u8> {
     fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
         self.as_slice().read_exact_at(out, offset)
+    }
+
+    fn in_memory(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        self.as_slice().in_memory(offset, len)
     }
 
     fn byte_len(&self) -> io::Result<u64> {
@@ -129,6 +140,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
         (**self).read_exact_at(out, offset)
     }
 
+    fn in_memory(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        (**self).in_memory(offset, len)
+    }
+
     fn byte_len(&self) -> io::Result<u64> {
         (**self).byte_len()
     }
@@ -141,6 +156,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
 impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
     fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(out, offset)
+    }
+
+    fn in_memory(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        (**self).in_memory(offset, len)
     }
 
     fn byte_len(&self) -> io::Result<u64> {

@@ -146,18 +146,26 @@ fn encrypt_segments(
                 .ok_or(casemate_crypto::Error::Internal)?;
             let content_len = segment.plaintext_length();
             buffer.resize(segment.ciphertext_length(), 0);
-            let content = buffer
-                .get_mut(SEGMENT_PAYLOAD_OFFSET..)
-                .and_then(|payload| payload.get_mut(..content_len))
-                .ok_or(casemate_crypto::Error::Internal)?;
-            source
-                .read_exact_at(content, layout.content_offset(index))
-                .map_err(SealError::io(READING))?;
-            if let Some(contents) = &contents {
-                contents.set(index, &hash.content_segment(content))?;
-            }
-            floe.encrypt_segment_in_place_raw(buffer, segment)
-                .map_err(|_| casemate_crypto::Error::Internal)?;
+            let note = |content: &[u8]| match &contents {
+                Some(contents) => contents.set(index, &hash.content_segment(content)),
+                None => Ok(()),
+            };
+            let offset = layout.content_offset(index);
+            let encrypted = if let Some(content) = source.in_memory(offset, content_len) {
+                note(content)?;
+                floe.encrypt_segment_into(content, segment, buffer)
+            } else {
+                let content = buffer
+                    .get_mut(SEGMENT_PAYLOAD_OFFSET..)
+                    .and_then(|payload| payload.get_mut(..content_len))
+                    .ok_or(casemate_crypto::Error::Internal)?;
+                source
+                    .read_exact_at(content, offset)
+                    .map_err(SealError::io(READING))?;
+                note(content)?;
+                floe.encrypt_segment_in_place_raw(buffer, segment)
+            };
+            encrypted.map_err(|_| casemate_crypto::Error::Internal)?;
             hashes.set(index, &hash.segment(buffer))?;
             turn.take(|| sink.write_all_at(buffer, layout.body_offset(index)))
                 .map_err(SealError::io("writing the artifact"))?;
