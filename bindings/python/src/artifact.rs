@@ -105,7 +105,7 @@ impl Artifact {
 }
 
 /// The first key to which the artifact is sealed.
-fn choose<'k, R: casemate_seal::ReadAt>(
+pub(crate) fn choose<'k, R: casemate_seal::ReadAt>(
     artifact: &casemate_seal::Artifact<R>,
     keys: &'k [PyRef<'_, PrivateKey>],
 ) -> PyResult<&'k casemate_crypto::kem::KemPrivateKey> {

@@ -1,8 +1,8 @@
 //! Directories.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use casemate_crypto::{kem::KemPrivateKey, policy::Policy};
+use casemate_crypto::{kem::KemPrivateKey, policy::Policy, signature::VerifyingKey};
 use casemate_seal::{
     Origin,
     directory::{LocalFolder, SealedDirectory, read_manifest},
@@ -52,28 +52,14 @@ impl Directory {
             .filter(|key| key.opener().is_some())
             .map(|key| PrivateKey::clone(key))
             .collect();
-        let openers = openers(&keys);
-        for key in &openers {
-            crate::keys::check(&policy, &[key.public_key()], signer)?;
-        }
-        let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
-        let directory = py.detach(|| {
-            let artifact = read_manifest(&LocalFolder::new(&root))?;
-            let directory = SealedDirectory::open(
-                Box::new(LocalFolder::new(&root)),
-                artifact,
-                &openers,
-                origin,
-            )?;
-            directory.require_revision(min_revision)?;
-            Ok(directory)
-        });
-        let directory = directory.map_err(from_directory)?;
-        let origin_checked = signer.is_some();
+        let sealed = open_sealed(py, &root, &openers(&keys), signer, &policy)?;
+        sealed
+            .require_revision(min_revision)
+            .map_err(from_directory)?;
         Ok(Self {
-            sealed: directory,
+            sealed,
             keys,
-            origin_checked,
+            origin_checked: signer.is_some(),
         })
     }
 
@@ -125,6 +111,25 @@ impl Directory {
     }
 }
 
-fn openers(keys: &[PrivateKey]) -> Vec<&KemPrivateKey> {
+/// Opens the manifest of `root` under what the policy allows.
+pub(crate) fn open_sealed(
+    py: Python<'_>,
+    root: &Path,
+    keys: &[&KemPrivateKey],
+    signer: Option<&VerifyingKey>,
+    policy: &Policy,
+) -> PyResult<SealedDirectory> {
+    for key in keys {
+        crate::keys::check(policy, &[key.public_key()], signer)?;
+    }
+    let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
+    py.detach(|| {
+        let artifact = read_manifest(&LocalFolder::new(root))?;
+        SealedDirectory::open(Box::new(LocalFolder::new(root)), artifact, keys, origin)
+    })
+    .map_err(from_directory)
+}
+
+pub(crate) fn openers(keys: &[PrivateKey]) -> Vec<&KemPrivateKey> {
     keys.iter().filter_map(PrivateKey::opener).collect()
 }

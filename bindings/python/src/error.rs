@@ -4,7 +4,7 @@ use std::error::Error;
 
 use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
 use casemate_keys::StoreError;
-use casemate_seal::{OpenError, SealError, directory::DirectoryError};
+use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
 use pyo3::{PyErr, create_exception, exceptions::PyException};
 
 create_exception!(
@@ -61,6 +61,14 @@ pub(crate) fn from_seal(error: SealError) -> PyErr {
     match error {
         SealError::Io { source, .. } => os_error(source, text),
         _ => CasemateError::new_err(text),
+    }
+}
+
+pub(crate) fn from_rewrap(error: RewrapError) -> PyErr {
+    match error {
+        RewrapError::Open(error) => from_open(error),
+        RewrapError::Seal(error) => from_seal(error),
+        other => CasemateError::new_err(chain(&other)),
     }
 }
 

@@ -12,6 +12,7 @@ mod directory;
 mod error;
 mod keys;
 mod model;
+mod rewrap;
 mod seal;
 mod source;
 
@@ -30,6 +31,8 @@ mod _casemate {
     use super::keys::{KeyStore, PrivateKey, PublicKey};
     #[pymodule_export]
     use super::model::safetensors_header;
+    #[pymodule_export]
+    use super::rewrap::{rewrap_file, rewrap_folder};
     #[pymodule_export]
     use super::seal::{seal, seal_directory};
     use super::{Bound, PyModule, PyModuleMethods as _, PyResult};

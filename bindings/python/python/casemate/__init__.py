@@ -4,6 +4,7 @@
 seal a file, bytes or arrays          :func:`seal`
 open one as a file object             :func:`open`, or :func:`open_artifact` for reads at an offset
 a folder                              :func:`seal_directory`, :func:`open_directory`
+change who can open either            :func:`rewrap`
 safetensors                           :mod:`casemate.safetensors`
 PyTorch, distributed checkpoints      :mod:`casemate.torch`, :mod:`casemate.checkpoint`
 ONNX Runtime, transformers, fsspec    :mod:`casemate.onnx`, :mod:`casemate.transformers`, :mod:`casemate.fsspec`
@@ -25,6 +26,7 @@ from ._casemate import (
 )
 from ._files import Directory, SealedFile, inspect, open, open_artifact, open_directory
 from ._keys import configure, open_store
+from ._rewrap import Rewrapped, rewrap
 from ._seal import seal, seal_directory
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "NotARecipientError",
     "PrivateKey",
     "PublicKey",
+    "Rewrapped",
     "SealedFile",
     "VerificationError",
     "__version__",
@@ -44,6 +47,7 @@ __all__ = [
     "open_artifact",
     "open_directory",
     "open_store",
+    "rewrap",
     "seal",
     "seal_directory",
 ]

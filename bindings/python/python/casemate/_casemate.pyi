@@ -104,6 +104,26 @@ class Directory:
     def open_file(self, path: str) -> Opened: ...
     def extract(self, destination: str | PathLike[str]) -> None: ...
 
+def rewrap_file(
+    path: str | PathLike[str],
+    keys: Sequence[PrivateKey],
+    signer: PublicKey | None,
+    *,
+    add: Sequence[PublicKey],
+    remove: Sequence[str],
+    keep: bool,
+    policy: str,
+) -> tuple[int, int]: ...
+def rewrap_folder(
+    root: str | PathLike[str],
+    keys: Sequence[PrivateKey],
+    signer: PublicKey | None,
+    *,
+    add: Sequence[PublicKey],
+    remove: Sequence[str],
+    keep: bool,
+    policy: str,
+) -> tuple[int, int]: ...
 def safetensors_header(
     json: bytes, data_len: int
 ) -> tuple[list[tuple[str, str, list[int], int, int]], dict[str, str]]: ...

@@ -1,0 +1,135 @@
+//! Changing recipients.
+
+use std::path::PathBuf;
+
+use casemate_crypto::{encoding::KeyId, policy::Policy};
+use casemate_seal::{
+    Artifact, Origin, RecipientRecord, change_recipients,
+    directory::{rewrap_directory, unfinished_rewrap},
+    file,
+};
+use pyo3::{exceptions::PyValueError, prelude::*};
+
+use crate::{
+    artifact::choose,
+    directory::{open_sealed, openers},
+    error::{from_crypto, from_directory, from_policy, from_rewrap},
+    keys::{PrivateKey, PublicKey, check},
+    source::with_path,
+};
+
+/// Who shall be a recipient.
+struct Change<'a> {
+    policy: Policy,
+    /// Whether present recipients stay unless they are removed.
+    keep: bool,
+    added: &'a [PyRef<'a, PublicKey>],
+    /// Key ids in hex.
+    removed: &'a [String],
+}
+
+impl<'a> Change<'a> {
+    fn new(
+        added: &'a [PyRef<'a, PublicKey>],
+        removed: &'a [String],
+        keep: bool,
+        policy: &str,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            policy: Policy::by_name(policy).map_err(from_policy)?,
+            keep,
+            added,
+            removed,
+        })
+    }
+
+    /// Who stays. With `again` somebody who is to be removed may be gone already.
+    fn kept(&self, present: &[RecipientRecord], again: bool) -> PyResult<Vec<KeyId>> {
+        let is_present = |id: &str| present.iter().any(|record| record.key.to_hex() == *id);
+        if let Some(id) = self.removed.iter().find(|id| !again && !is_present(id)) {
+            let text = format!("key {id} is no recipient, so it cannot be removed");
+            return Err(PyValueError::new_err(text));
+        }
+        let mut kept = Vec::new();
+        for record in present {
+            if self.keep && !self.removed.contains(&record.key.to_hex()) {
+                self.policy.check_kem(record.suite).map_err(from_policy)?;
+                kept.push(record.key);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Who comes, without those who stay.
+    fn added(&self, kept: &[KeyId]) -> PyResult<Vec<&casemate_crypto::kem::KemPublicKey>> {
+        let mut added = Vec::new();
+        for key in self.added {
+            let key = key.recipient()?;
+            if !kept.contains(&key.id().map_err(from_crypto)?) {
+                added.push(key);
+            }
+        }
+        Ok(added)
+    }
+}
+
+/// Change the recipients of a sealed file in place. Returns how many there were, and how many there are.
+#[pyfunction]
+#[pyo3(signature = (path, keys, signer, *, add, remove, keep, policy))]
+#[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
+pub(crate) fn rewrap_file(
+    py: Python<'_>,
+    path: PathBuf,
+    keys: Vec<PyRef<'_, PrivateKey>>,
+    signer: Option<PyRef<'_, PublicKey>>,
+    add: Vec<PyRef<'_, PublicKey>>,
+    remove: Vec<String>,
+    keep: bool,
+    policy: &str,
+) -> PyResult<(usize, usize)> {
+    let change = Change::new(&add, &remove, keep, policy)?;
+    let file = py.detach(|| file::open_exclusive(&path));
+    let file = file.map_err(|error| with_path(error, &path))?;
+    let artifact = Artifact::read(&file).map_err(crate::error::from_open)?;
+    let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
+    let key = choose(&artifact, &keys)?;
+    let kept = change.kept(artifact.recipients(), false)?;
+    let added = change.added(&kept)?;
+    check(&change.policy, &added, signer)?;
+    let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
+    let keep = |record: &RecipientRecord| kept.contains(&record.key);
+    let done = py.detach(|| change_recipients(&file, key, origin, &keep, &added));
+    let done = done.map_err(from_rewrap)?;
+    Ok((done.before, done.after))
+}
+
+/// Change the recipients of every file of a sealed folder. Returns how many there were, and how many there are.
+#[pyfunction]
+#[pyo3(signature = (root, keys, signer, *, add, remove, keep, policy))]
+#[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
+pub(crate) fn rewrap_folder(
+    py: Python<'_>,
+    root: PathBuf,
+    keys: Vec<PyRef<'_, PrivateKey>>,
+    signer: Option<PyRef<'_, PublicKey>>,
+    add: Vec<PyRef<'_, PublicKey>>,
+    remove: Vec<String>,
+    keep: bool,
+    policy: &str,
+) -> PyResult<(usize, usize)> {
+    let change = Change::new(&add, &remove, keep, policy)?;
+    let keys: Vec<PrivateKey> = keys.iter().map(|key| PrivateKey::clone(key)).collect();
+    let keys = openers(&keys);
+    let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
+    let sealed = open_sealed(py, &root, &keys, signer, &change.policy)?;
+    let present = sealed.artifact().recipients();
+    // The call that is made again after an interruption may find its work half done.
+    let again = matches!(unfinished_rewrap(&root), Ok(Some(_)));
+    let (before, kept) = (present.len(), change.kept(present, again)?);
+    let added = change.added(&kept)?;
+    check(&change.policy, &added, signer)?;
+    let after = kept.len().saturating_add(added.len());
+    py.detach(|| rewrap_directory(sealed, &keys, &kept, &added, &|| ()))
+        .map_err(from_directory)?;
+    Ok((before, after))
+}

@@ -1,0 +1,84 @@
+"""Changing who can open."""
+
+import casemate
+import pytest
+
+CONTENT = bytes(range(256)) * 9000
+
+
+@pytest.fixture
+def artifact(tmp_path, to):
+    path = tmp_path / "m.sealed"
+    casemate.seal(CONTENT, path, **to)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, to):
+    source = tmp_path / "m"
+    source.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (source / name).write_bytes(CONTENT)
+    casemate.seal_directory(source, tmp_path / "m.sealed", **to)
+    return tmp_path / "m.sealed"
+
+
+def reads(path, keys, key):
+    """What a key reads of a file or a folder."""
+    trust = {"keys": key, "signer": keys.publisher.public_key}
+    if path.is_dir():
+        directory = casemate.open_directory(path, **trust)
+        return directory.open("model.safetensors").read()
+    return casemate.open(path, **trust).read()
+
+
+@pytest.mark.parametrize("kind", ["artifact", "folder"])
+def test_recipients_come_and_go(request, keys, trust, kind):
+    path = request.getfixturevalue(kind)
+    assert casemate.rewrap(path, add=keys.bob.public_key, **trust) == (1, 2)
+    assert reads(path, keys, keys.alice) == reads(path, keys, keys.bob) == CONTENT
+    assert casemate.rewrap(path, remove=keys.alice.public_key.id, **trust) == (2, 1)
+    assert reads(path, keys, keys.bob) == CONTENT
+    with pytest.raises(casemate.NotARecipientError):
+        reads(path, keys, keys.alice)
+    with pytest.raises(casemate.NotARecipientError):
+        casemate.rewrap(path, add=keys.alice.public_key, **trust)
+    by_bob = {"keys": keys.bob, "signer": keys.publisher.public_key}
+    assert casemate.rewrap(path, to=[keys.alice.public_key], **by_bob) == (1, 1)
+    assert reads(path, keys, keys.alice) == CONTENT
+
+
+def test_the_body_stays_byte_for_byte(artifact, keys, trust):
+    before = artifact.read_bytes()
+    casemate.rewrap(artifact, add=keys.bob.public_key, **trust)
+    after = artifact.read_bytes()
+    assert after[: len(CONTENT)] == before[: len(CONTENT)]
+    assert len(after) > len(before)
+
+
+@pytest.mark.parametrize("kind", ["artifact", "folder"])
+def test_what_cannot_be_done_changes_nothing(request, keys, trust, kind):
+    path = request.getfixturevalue(kind)
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    before = [file.read_bytes() for file in files]
+    bob = keys.bob.public_key
+    by_stranger = {**trust, "signer": keys.stranger.public_key}
+    for error, message, arguments in [
+        (ValueError, "nothing to change", trust),
+        (ValueError, "add= and remove=", {"to": bob, "add": bob, **trust}),
+        (ValueError, "is no recipient", {"remove": bob, **trust}),
+        (casemate.VerificationError, "not trusted", {"add": bob, **by_stranger}),
+        (casemate.CasemateError, "recipient", {"remove": keys.alice.public_key, **trust}),
+        (TypeError, "kem", {"add": keys.stranger.public_key, **trust}),
+        (casemate.CasemateError, "not allow", {"add": bob, "policy": "cnsa2", **trust}),
+    ]:
+        with pytest.raises(error, match=message):
+            casemate.rewrap(path, **arguments)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_a_file_that_is_being_read_is_not_changed(artifact, keys, trust):
+    reader = casemate.open(artifact, **trust)
+    with pytest.raises(OSError):
+        casemate.rewrap(artifact, add=keys.bob.public_key, **trust)
+    assert reader.read() == CONTENT
