@@ -49,6 +49,10 @@ pub(crate) fn with_path(error: io::Error, path: &Path) -> PyErr {
             let text = format!("{} exists; pass force=True to replace it", path.display());
             pyo3::exceptions::PyFileExistsError::new_err(text)
         }
+        None if error.kind() == io::ErrorKind::ResourceBusy => {
+            let text = format!("{}: {error}", path.display());
+            pyo3::exceptions::PyBlockingIOError::new_err(text)
+        }
         None => PyErr::from(error),
     }
 }

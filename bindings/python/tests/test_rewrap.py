@@ -27,9 +27,10 @@ def reads(path, keys, key):
     """What a key reads of a file or a folder."""
     trust = {"keys": key, "signer": keys.publisher.public_key}
     if path.is_dir():
-        directory = casemate.open_directory(path, **trust)
-        return directory.open("model.safetensors").read()
-    return casemate.open(path, **trust).read()
+        with casemate.open_directory(path, **trust) as directory, directory.open("model.safetensors") as file:
+            return file.read()
+    with casemate.open(path, **trust) as file:
+        return file.read()
 
 
 @pytest.mark.parametrize("kind", ["artifact", "folder"])
@@ -77,8 +78,20 @@ def test_what_cannot_be_done_changes_nothing(request, keys, trust, kind):
     assert [file.read_bytes() for file in files] == before
 
 
-def test_a_file_that_is_being_read_is_not_changed(artifact, keys, trust):
-    reader = casemate.open(artifact, **trust)
-    with pytest.raises(OSError):
-        casemate.rewrap(artifact, add=keys.bob.public_key, **trust)
-    assert reader.read() == CONTENT
+def test_a_file_that_is_being_read_is_not_changed_until_it_is_closed(artifact, keys, trust):
+    with casemate.open(artifact, **trust) as reader:
+        with pytest.raises(BlockingIOError, match="m.sealed: it is being read"):
+            casemate.rewrap(artifact, add=keys.bob.public_key, **trust)
+        assert reader.read() == CONTENT
+    casemate.rewrap(artifact, add=keys.bob.public_key, **trust)
+    for use in (reader.read, lambda: reader.size, lambda: reader.read_at(0, 1)):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+
+
+def test_a_folder_that_is_closed_can_be_changed(folder, keys, trust):
+    with casemate.open_directory(folder, **trust) as directory:
+        assert "config.json" in directory
+    casemate.rewrap(folder, add=keys.bob.public_key, **trust)
+    with pytest.raises(ValueError, match="closed"):
+        directory.open("config.json")

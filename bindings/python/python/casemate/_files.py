@@ -66,14 +66,30 @@ def open(  # noqa: A001 - the name that people expect, as in gzip.open
     return SealedFile(opened)
 
 
+def still_open(what: Any) -> Any:
+    """What was opened, unless it was closed."""
+    if what is None:
+        raise ValueError("I/O operation on closed file")
+    return what
+
+
 class SealedFile(io.RawIOBase):
     """The content of an artifact as a seekable, read-only binary file. Threads share its position; :meth:`read_at` needs none."""
 
     def __init__(self, opened: _casemate.Opened) -> None:
         super().__init__()
-        self._opened = opened
+        self._artifact: _casemate.Opened | None = opened
         self._position = 0
         self._lock = threading.Lock()
+
+    @property
+    def _opened(self) -> _casemate.Opened:
+        return still_open(self._artifact)
+
+    def close(self) -> None:
+        """Give up the file, its keys and its lock."""
+        super().close()
+        self._artifact = None
 
     @property
     def size(self) -> int:
@@ -157,7 +173,7 @@ class SealedFile(io.RawIOBase):
             raise ValueError("I/O operation on closed file")
 
     def __repr__(self) -> str:
-        return f"<casemate.SealedFile {self.size} bytes>"
+        return "<casemate.SealedFile closed>" if self.closed else f"<casemate.SealedFile {self.size} bytes>"
 
 
 def open_directory(
@@ -181,11 +197,25 @@ def open_directory(
 
 
 class Directory:
-    """A sealed folder, opened."""
+    """A sealed folder, opened. While it is, and while files of it are, nobody can change its recipients; :meth:`close` or ``with`` gives it up."""
 
     def __init__(self, directory: _casemate.Directory) -> None:
-        self._directory = directory
+        self._sealed: _casemate.Directory | None = directory
         self._sizes = dict(directory.files)
+
+    @property
+    def _directory(self) -> _casemate.Directory:
+        return still_open(self._sealed)
+
+    def close(self) -> None:
+        """Give up the folder, its keys and its lock. Files of it that are open stay so."""
+        self._sealed = None
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def files(self) -> list[str]:
@@ -222,4 +252,4 @@ class Directory:
         return path in self._sizes
 
     def __repr__(self) -> str:
-        return f"<casemate.Directory {len(self._sizes)} files, revision {self.revision}>"
+        return f"<casemate.Directory {len(self._sizes)} files>"

@@ -195,14 +195,18 @@ class safe_open:  # noqa: N801 - the name of the original
     ) -> None:
         self._framework = _framework(framework)
         self._device = device
-        self._opened = _open(filename, keys, signer, allow_unknown_signer, policy)
+        self._artifact: _casemate.Opened | None = _open(filename, keys, signer, allow_unknown_signer, policy)
         self._entries, self._metadata, self._start = _header(self._opened)
 
     def __enter__(self) -> safe_open:
         return self
 
     def __exit__(self, *_: object) -> None:
-        return None
+        self._artifact = None
+
+    @property
+    def _opened(self) -> _casemate.Opened:
+        return _files.still_open(self._artifact)
 
     def keys(self) -> list[str]:
         """Names of the tensors, in the order of their data."""
