@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -216,6 +217,40 @@ def test_an_object_put_into_a_folder_does_not_get_its_recipients(store: Store, f
     before = {key: store.bytes_of(key) for key in store.keys("v1/")}
     assert "another version" in store.refused(1, "rewrap", folder, "--add", "two", *options)
     assert {key: store.bytes_of(key) for key in store.keys("v1/")} == before
+
+
+def test_a_profile_gives_what_the_environment_does_not(store: Store, tmp_path: Path) -> None:
+    """Keys of `~/.aws`; the environment goes before them, and a profile that needs more than its keys is refused by name."""
+    address = store.seal("m.sealed")
+    aws = tmp_path / ".aws"
+    aws.mkdir()
+    (aws / "credentials").write_text("# mine\n[default]\naws_access_key_id = first\naws_secret_access_key = a/b+c\n[half]\naws_access_key_id = x\n")
+    (aws / "config").write_text(
+        f"[profile work]\nregion = eu-west-1\nendpoint_url = {store.proxy.url}\ns3 =\n    addressing_style = path\n"
+        "aws_access_key_id=second\naws_secret_access_key=d\naws_session_token=token\n"
+        "[profile sso]\nsso_session = mine\n[default]\nregion = us-east-1\n"
+    )
+    gone = {"HOME": str(tmp_path), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+
+    def signed_by(**more: str) -> str:
+        store.proxy.reset()
+        done = store.run("inspect", address, **gone | more)
+        assert done.returncode == 0, done.stderr
+        return store.proxy.seen[0].headers["authorization"]
+
+    assert "Credential=first/" in signed_by() and "/us-east-1/" in signed_by()
+    work = signed_by(AWS_PROFILE="work", AWS_REGION="", AWS_ENDPOINT="")
+    assert "Credential=second/" in work and "/eu-west-1/" in work
+    assert store.proxy.seen[0].headers["x-amz-security-token"] == "token"
+    third = signed_by(AWS_PROFILE="sso", AWS_ACCESS_KEY_ID="third", AWS_SECRET_ACCESS_KEY="x")
+    assert "Credential=third/" in third and "x-amz-security-token" not in store.proxy.seen[0].headers
+    (tmp_path / "elsewhere").write_text("[default]\naws_access_key_id = fourth\naws_secret_access_key = x\n")
+    assert "Credential=fourth/" in signed_by(AWS_SHARED_CREDENTIALS_FILE=str(tmp_path / "elsewhere"))
+    for name, rule in [("sso", "by sso_session, which is not done here"), ("none", "is in neither"), ("half", "one half of a key")]:
+        assert rule in store.refused(2, "inspect", address, **gone, AWS_PROFILE=name)
+    (aws / "credentials").write_bytes(b"[default\nsecret-of-somebody")
+    refused = store.refused(3, "inspect", address, **gone)
+    assert "credentials" in refused and "secret-of-somebody" not in refused
 
 
 def test_variables_of_others_are_no_settings(store: Store) -> None:

@@ -20,7 +20,10 @@ use object_store::{
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::error::{StoreError, io_error};
+use crate::{
+    error::{StoreError, io_error},
+    profile,
+};
 
 /// Requests that failed for a passing reason are repeated this often, with growing pauses: about three seconds in all.
 const RETRIES: usize = 5;
@@ -47,12 +50,14 @@ pub fn local_path(address: &str) -> Option<PathBuf> {
 pub struct Client {
     handle: Handle,
     settings: Vec<(String, String)>,
+    /// What a profile of `~/.aws` adds to them, once it was needed.
+    profile: OnceLock<Vec<(String, String)>>,
     buckets: Mutex<HashMap<String, Arc<Bucket>>>,
 }
 
 impl Client {
     /// Starts the runtime for requests. `settings` are names and values as the stores' own tools read them from the environment:
-    /// `AWS_ACCESS_KEY_ID`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME` and so on; others are ignored.
+    /// `AWS_ACCESS_KEY_ID`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME` and so on; others are ignored. `HOME` is where profiles of AWS are.
     ///
     /// # Errors
     ///
@@ -72,6 +77,7 @@ impl Client {
         Ok(Self {
             handle: runtime.handle().clone(),
             settings: settings.into_iter().collect(),
+            profile: OnceLock::new(),
             buckets: Mutex::default(),
         })
     }
@@ -113,6 +119,14 @@ impl Client {
         })
     }
 
+    fn profile(&self) -> Result<&[(String, String)], StoreError> {
+        if let Some(profile) = self.profile.get() {
+            return Ok(profile);
+        }
+        let found = profile::settings(&self.settings)?;
+        Ok(self.profile.get_or_init(|| found))
+    }
+
     fn bucket(
         &self,
         url: &Url,
@@ -126,7 +140,12 @@ impl Client {
         }
         // Addresses by https name the bucket in their path.
         let shared = url.scheme() != "https";
-        let bucket = connect(url, scheme, &self.settings, self.handle.clone());
+        let mut settings = self.settings.clone();
+        if matches!(scheme, ObjectStoreScheme::AmazonS3) {
+            // The environment goes before the profile.
+            settings.splice(0..0, self.profile()?.iter().cloned());
+        }
+        let bucket = connect(url, scheme, &settings, self.handle.clone());
         let bucket = Arc::new(bucket.map_err(|error| match error {
             Some(error) => StoreError::Settings {
                 url: without_credentials(address),
@@ -273,7 +292,8 @@ fn connect(
     };
     let settings: Vec<_> = settings
         .iter()
-        .filter(|(name, _)| name.to_ascii_lowercase().starts_with(prefix))
+        // An empty variable is none, as for the stores' own tools.
+        .filter(|(name, value)| !value.is_empty() && name.to_ascii_lowercase().starts_with(prefix))
         .collect();
     // Each builder has its own type of setting, and none of them a trait in common.
     macro_rules! configured {

@@ -1,6 +1,6 @@
 //! What can go wrong with an object store.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 /// Why an object store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,23 @@ pub enum StoreError {
         /// The address.
         url: String,
         /// What the store's client says.
+        #[source]
+        source: io::Error,
+    },
+    /// A profile of `~/.aws` that cannot be used.
+    #[error("the AWS profile `{}` {rule}", name.escape_debug())]
+    Profile {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        rule: String,
+    },
+    /// A file of `~/.aws` that cannot be read.
+    #[error("cannot read AWS profiles from {}", path.display())]
+    ProfileFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
         #[source]
         source: io::Error,
     },

@@ -16,6 +16,7 @@ mod client;
 mod error;
 mod folder;
 mod object;
+mod profile;
 mod read_ahead;
 mod rewrap;
 mod send;

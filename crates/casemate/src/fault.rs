@@ -356,6 +356,14 @@ impl From<casemate_store::StoreError> for Fault {
                 Outcome::Usage,
                 "credentials and settings come from the environment: AWS_..., GOOGLE_..., AZURE_...",
             ),
+            S::Profile { .. } => (
+                Outcome::Usage,
+                "`eval \"$(aws configure export-credentials --format env)\"` puts its keys into the environment",
+            ),
+            S::ProfileFile { .. } => (
+                Outcome::Io,
+                "mend the file, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            ),
             _ => (Outcome::Io, "try again"),
         };
         Self::from_error(outcome, error).hint(hint)

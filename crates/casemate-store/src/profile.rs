@@ -1,0 +1,147 @@
+//! Profiles of `~/.aws`, for S3: what people have who use AWS from their own machine.
+//!
+//! Keys, region and endpoint of one profile are read (AWS SDKs and Tools Reference Guide, "Shared config and credentials files"). What would have to be
+//! fetched with their help, by single sign-on, a role or a program, is not: that profile is refused by name.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use configparser::ini::Ini;
+
+use crate::error::StoreError;
+
+/// A longer file is none of theirs.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+const DEFAULT: &str = "default";
+/// Variables, and the settings of a profile that stand for them.
+const PLACE: [(&str, &str); 2] = [
+    ("AWS_REGION", "region"),
+    ("AWS_ENDPOINT_URL", "endpoint_url"),
+];
+const KEYS: [(&str, &str); 3] = [
+    ("AWS_ACCESS_KEY_ID", "aws_access_key_id"),
+    ("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key"),
+    ("AWS_SESSION_TOKEN", "aws_session_token"),
+];
+/// Settings with which other tools get keys from elsewhere.
+const ELSEWHERE: [&str; 6] = [
+    "sso_session",
+    "sso_start_url",
+    "role_arn",
+    "credential_process",
+    "web_identity_token_file",
+    "login_session",
+];
+
+/// Sections of a file, by name, and their settings.
+type Sections = HashMap<String, HashMap<String, Option<String>>>;
+
+type Settings<'a> = HashMap<&'a str, &'a str>;
+
+/// Settings of the profile that the environment chooses, under the names of variables; without its keys if the environment has some.
+pub(crate) fn settings(
+    environment: &[(String, String)],
+) -> Result<Vec<(String, String)>, StoreError> {
+    let variable = |wanted: &str| {
+        let found = environment.iter().find(|(name, _)| name == wanted);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    };
+    let chosen = variable("AWS_PROFILE").or_else(|| variable("AWS_DEFAULT_PROFILE"));
+    let place = |wanted, name: &str| match variable(wanted) {
+        Some(path) => Some(PathBuf::from(path)),
+        None => variable("HOME").map(|home| Path::new(home).join(".aws").join(name)),
+    };
+    let credentials = read(place("AWS_SHARED_CREDENTIALS_FILE", "credentials"))?;
+    let config = read(place("AWS_CONFIG_FILE", "config"))?;
+    let name = chosen.unwrap_or(DEFAULT);
+    let mut found = config.get(&format!("profile {name}"));
+    if name == DEFAULT {
+        found = found.or_else(|| config.get(DEFAULT));
+    }
+    let keys = credentials.get(name);
+    let is_there = found.is_some() || keys.is_some();
+    let found: Settings<'_> = found
+        .into_iter()
+        .chain(keys)
+        .flatten()
+        .filter_map(|(key, value)| Some((key.as_str(), value.as_deref()?)))
+        .collect();
+    match chosen {
+        Some(name) if !is_there => Err(refused(
+            name,
+            "is in neither the credentials file nor the config file",
+        )),
+        _ if variable("AWS_ACCESS_KEY_ID").is_some() => Ok(named(&found, &PLACE)),
+        _ => {
+            check_keys(name, &found, chosen.is_some())?;
+            Ok([named(&found, &PLACE), named(&found, &KEYS)].concat())
+        }
+    }
+}
+
+fn named(found: &Settings<'_>, names: &[(&str, &str)]) -> Vec<(String, String)> {
+    let settings = names.iter().filter_map(|(ours, theirs)| {
+        let value = found.get(theirs)?;
+        Some(((*ours).to_owned(), (*value).to_owned()))
+    });
+    settings.collect()
+}
+
+/// Refuses a profile whose keys are not there. A default one may have none: there may be a role of the machine.
+fn check_keys(name: &str, found: &Settings<'_>, is_chosen: bool) -> Result<(), StoreError> {
+    let has = |key| found.contains_key(key);
+    match (has("aws_access_key_id"), has("aws_secret_access_key")) {
+        (true, true) => return Ok(()),
+        (false, false) => (),
+        _ => return Err(refused(name, "has one half of a key")),
+    }
+    if let Some(elsewhere) = ELSEWHERE.iter().find(|key| has(key)) {
+        return Err(StoreError::Profile {
+            name: name.to_owned(),
+            rule: format!("gets its keys by {elsewhere}, which is not done here"),
+        });
+    }
+    if is_chosen {
+        return Err(refused(name, "has no keys"));
+    }
+    Ok(())
+}
+
+fn refused(name: &str, rule: &str) -> StoreError {
+    StoreError::Profile {
+        name: name.to_owned(),
+        rule: rule.to_owned(),
+    }
+}
+
+fn read(path: Option<PathBuf>) -> Result<Sections, StoreError> {
+    let Some(path) = path else {
+        return Ok(Sections::new());
+    };
+    let failed = |source| StoreError::ProfileFile {
+        path: path.clone(),
+        source,
+    };
+    match fs::metadata(&path) {
+        Ok(found) if found.len() > FILE_BYTES_MAX => {
+            return Err(failed(io::Error::other("it is too long")));
+        }
+        Ok(_) => (),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sections::new()),
+        Err(error) => return Err(failed(error)),
+    }
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    // What is indented belongs to the setting above it, such as `s3`, and is no setting of the profile.
+    let own = text.lines().filter(|line| !line.starts_with([' ', '\t']));
+    let mut parser = Ini::new_cs();
+    parser.set_inline_comment_symbols(Some(&[]));
+    // The parser's message has the line's number and nothing of the line.
+    parser
+        .read(own.collect::<Vec<_>>().join("\n"))
+        .map_err(|message| failed(io::Error::new(io::ErrorKind::InvalidData, message)))
+}
