@@ -5,13 +5,15 @@ use std::sync::Mutex;
 use casemate_crypto::kem::KemPublicKey;
 use casemate_seal::{Artifact, Durable, HashAlgorithm, OpenError, Origin, ReadAt, WriteAt, rewrap};
 
-use crate::support::{KEM, OTHER_KEM, SEGMENT, SIGNER, content, sealed, sealed_with};
+use crate::support::{
+    KEM, OTHER_KEM, SEGMENT, SIGNER, content, read_every_way, sealed, sealed_with,
+};
 
 /// Verifies, opens and reads everything.
 fn read_everything(bytes: &[u8]) -> Result<Vec<u8>, OpenError> {
     let artifact = Artifact::read(bytes)?;
     let opened = artifact.open(&KEM, Origin::SignedBy(SIGNER.verifying_key()))?;
-    Ok(opened.read_all(u64::MAX, &|_| ())?.to_vec())
+    read_every_way(&opened)
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::sync::{LazyLock, Mutex};
 
 use casemate_crypto::{kem::KemPrivateKey, signature::SigningKey, suite};
-use casemate_seal::{HashAlgorithm, Private, SealOptions, SegmentSize, seal};
+use casemate_seal::{
+    HashAlgorithm, OpenError, Opened, Private, ReadAt, SealOptions, SegmentSize, seal,
+};
 
 pub(crate) static KEM: LazyLock<KemPrivateKey> =
     LazyLock::new(|| KemPrivateKey::generate(&suite::MLKEM1024_P384).unwrap());
@@ -51,4 +53,49 @@ pub(crate) fn sealed_with(
     let artifact = sink.into_inner().unwrap();
     assert_eq!(result.artifact_len, artifact.len() as u64);
     artifact
+}
+
+/// Reads the content in every way that there is, and gives what all of them give.
+pub(crate) fn read_every_way<R: ReadAt>(opened: &Opened<R>) -> Result<Vec<u8>, OpenError> {
+    let whole = opened.read_all(u64::MAX, &|_| ()).map(|c| c.to_vec());
+    let sink = Mutex::new(Vec::new());
+    let copied = opened.copy_to(&sink, &|_| ());
+    let mut ways = vec![copied.map(|()| sink.into_inner().unwrap())];
+    let segments = opened.artifact().header().segments();
+    let parts = (0..segments).map(|index| opened.read_segment(index).map(|c| c.to_vec()));
+    ways.push(parts.collect::<Result<Vec<_>, _>>().map(|c| c.concat()));
+    // Empty content has nothing to read at an offset.
+    if opened.content_len() > 0 {
+        ways.push(read_in_steps(opened, opened.segment_bytes() / 3));
+        ways.push(read_in_steps(opened, opened.segment_bytes() * 2 + 1));
+    }
+    for way in ways {
+        match (&whole, &way) {
+            (Ok(expected), Ok(found)) => assert_eq!(expected, found),
+            (Err(expected), Err(found)) => assert_eq!(
+                std::mem::discriminant(expected),
+                std::mem::discriminant(found),
+                "{expected} or {found}"
+            ),
+            _ => panic!("one way gives {:?}, another {:?}", whole.err(), way.err()),
+        }
+    }
+    whole
+}
+
+/// Reads pieces of `step` bytes, each twice: a failure must not leave behind what the next read takes for content.
+fn read_in_steps<R: ReadAt>(opened: &Opened<R>, step: u64) -> Result<Vec<u8>, OpenError> {
+    let mut content = Vec::new();
+    let mut failed = None;
+    let mut at = 0;
+    while at < opened.content_len() {
+        let len = step.min(opened.content_len() - at);
+        let mut out = vec![0; len as usize];
+        let (first, again) = (opened.read_at(&mut out, at), opened.read_at(&mut out, at));
+        assert_eq!(first.is_ok(), again.is_ok());
+        failed = failed.or(first.err());
+        content.extend(out);
+        at += len;
+    }
+    failed.map_or(Ok(content), Err)
 }
