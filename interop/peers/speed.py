@@ -252,6 +252,8 @@ for name, task in [
     ("a tensor of 23 MB", lambda file: file.get_tensor("layer.7")),
 ]:
     print(f"{name:40} {median(lambda: protected(task)):8.2f} {median(lambda: plain(task)):8.2f}")
+both = [store.public("model"), store.public("second")]
+print(f"{'change the recipients':40} {median(lambda: casemate.rewrap(kept, to=both, **trust)):8.2f}")
 """
 
 
