@@ -1,9 +1,6 @@
 //! Other people's implementations and clients: Python, Node, curl.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::Path};
 
 use crate::{
     step::{Outcome, command, has, root, succeed},
@@ -56,43 +53,30 @@ pub(crate) fn run() -> Outcome {
 /// Makes the virtual environment and the Node binary; both are kept for the next run.
 fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
     fs::create_dir_all(work).map_err(|error| format!("{}: {error}", work.display()))?;
-    let must = |outcome| match outcome {
-        Outcome::Failed(reason) => Err(reason),
-        _ => Ok(()),
-    };
-    let path = |path: PathBuf| path.to_string_lossy().into_owned();
     virtual_environment(
         work,
         venv,
         &[
             "interop/requirements.txt",
             "interop/clients/requirements.txt",
+            "interop/engines/requirements.txt",
             "interop/oms/requirements.txt",
             "interop/stores/requirements.txt",
         ],
     )?;
     let mut skipped = Vec::new();
     if has("npm", &["--version"]) {
-        fs::copy(
-            root().join("interop/clients/package.json"),
-            work.join("package.json"),
-        )
-        .map_err(|error| format!("package.json: {error}"))?;
-        let prefix = path(work.to_owned());
-        must(succeed(&mut command(
-            "npm",
-            &[
-                "install",
-                "--silent",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-                &prefix,
-            ],
-        )))?;
+        npm_packages("interop/clients/package.json", work, &[])?;
+        // llama.cpp is there ready-made, for other systems and for GPUs as well: those are optional.
+        let optional = ["--omit=optional", "--ignore-scripts"];
+        npm_packages(
+            "interop/engines/package.json",
+            &work.join("engines"),
+            &optional,
+        )?;
     } else {
         skipped.push(
-            "npm is not installed: the Node client, age-encryption, SLH-DSA and Azure were not tried"
+            "npm is not installed: the Node client, age-encryption, SLH-DSA, Azure and llama.cpp were not tried"
                 .to_owned(),
         );
     }
@@ -100,6 +84,18 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
         skipped.push("curl is not installed: the classical client was not tried".to_owned());
     }
     Ok(skipped)
+}
+
+/// Installs what a `package.json` names into `folder`.
+fn npm_packages(manifest: &str, folder: &Path, options: &[&str]) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    fs::copy(root().join(manifest), folder.join("package.json"))
+        .map_err(|error| format!("{manifest}: {error}"))?;
+    let mut npm = command("npm", &["install", "--silent", "--no-audit", "--no-fund"]);
+    match succeed(npm.arg("--prefix").arg(folder).args(options)) {
+        Outcome::Failed(reason) => Err(reason),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a virtual environment if it is not there, and installs what the files list.
