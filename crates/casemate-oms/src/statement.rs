@@ -197,8 +197,12 @@ impl Statement {
     }
 }
 
+/// A name for a message; a model of one file has its file under `.`.
 fn shown(name: &str) -> String {
-    name.escape_debug().to_string()
+    match name {
+        "." => "the file".to_owned(),
+        name => name.escape_debug().to_string(),
+    }
 }
 
 /// SHA-256 over all digests, in hex; `None` if one of them is not hex.

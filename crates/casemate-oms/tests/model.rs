@@ -160,7 +160,7 @@ fn one_file_is_a_model_too() {
     fs::write(&file, "First").unwrap();
     assert_eq!(
         check(&file, &bundle, &publisher).unwrap_err().to_string(),
-        ". was changed"
+        "the file was changed"
     );
 }
 

@@ -173,7 +173,7 @@ impl OpenError {
 #[non_exhaustive]
 pub enum SealError {
     /// No recipient was given.
-    #[error("no recipient was given")]
+    #[error("nobody would be a recipient")]
     NoRecipient,
     /// Too many recipients.
     #[error("{actual} recipients exceed the limit of {}", limits::RECIPIENTS_MAX)]

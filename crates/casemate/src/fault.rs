@@ -271,6 +271,10 @@ impl From<DirectoryError> for Fault {
             D::Concurrent => (Outcome::Io, "look at the recipients and run it again"),
             D::Revision { .. } => (Outcome::No, "get the current version from the publisher"),
             D::Manifest(_) => (Outcome::No, "do not use this folder"),
+            D::Empty => (
+                Outcome::Usage,
+                "the folder has no file, or --exclude and .casemateignore leave out all of them",
+            ),
             D::TooManyFiles { .. } => (Outcome::Usage, "seal parts of the folder one by one"),
             _ => (Outcome::Usage, "rename it, or leave it out with --exclude"),
         };

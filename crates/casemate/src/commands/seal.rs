@@ -10,7 +10,7 @@ use std::{
 use casemate_crypto::signature::SigningKey;
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
-    Private, SealOptions as Sealing, Sealed, SegmentSize,
+    Artifact, Private, SealOptions as Sealing, Sealed, SegmentSize,
     file::{Access, AtomicFile, Existing},
     seal,
 };
@@ -44,6 +44,12 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     let segment_size = parse_size(&options.segment_size)?;
     let private = private_of(options)?;
     let source = open_regular(&options.input)?;
+    if Artifact::read(&source).is_ok() {
+        let shown = options.input.display();
+        context.printer.warning(&format!(
+            "{shown} is sealed already, and is sealed once more; `casemate rewrap` changes who can open it"
+        ));
+    }
     let mut keyring = Keyring::new(context);
     let recipients = keyring.recipients(&options.to)?;
     let signer = signer(context, &mut keyring, options)?;

@@ -121,12 +121,12 @@ pub(super) fn verify(
         "classical_checked": classical.is_some(),
     });
     let by = signer.map_or_else(|| "a classical key".to_owned(), |id| id.to_string());
-    let text = format!(
-        "verified {}: {} files or shards as {by} signed them; left out by the publisher: {}",
-        model.display(),
-        verified.resources,
-        verified.ignored.join(", ")
-    );
+    let (shown, count) = (model.display(), verified.resources);
+    let mut text = format!("verified {shown}: {count} files or shards as {by} signed them");
+    if model.is_dir() {
+        text.push_str("; left out by the publisher: ");
+        text.push_str(&verified.ignored.join(", "));
+    }
     context.printer.data(&json, &text);
     Ok(())
 }
