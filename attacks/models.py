@@ -66,21 +66,24 @@ def looked_at(house: House, good: bytes, cases: dict[str, tuple[bytes, str]]) ->
 def safetensors_bomb(house: House) -> Cases:
     """A header made to exhaust or confuse: lengths, nesting, counts, overlaps."""
     bad = "not well-formed safetensors: "
-    length, json = bad + "the header's length is impossible", bad + "the header is not its JSON"
+    length, json = bad + "the header's length is impossible", bad + "the header cannot be read: "
+    field = "unknown field `{}`, expected one of `dtype`, `shape`, `data_offsets` at line 1 column {}"
     shape, gap = bad + "a tensor's shape or offsets are impossible", bad + "tensors leave a gap or overlap"
-    end = bad + "the data end before or after the file does"
+    size, end = bad + "a tensor has another size than its shape says", bad + "the data end before or after the file does"
     empty = ",".join(tensor(str(i), 0, 0) for i in range((1 << 20) + 1))
     yield from looked_at(house, safetensors(f"{{{tensor('a', 0, 4)}}}".encode(), bytes(4)), {
         "header of 2^63 bytes": ((2**63).to_bytes(8, "little") + b"{}", length),
         "header of 2^64-1 bytes": ((2**64 - 1).to_bytes(8, "little") + b"{}", length),
         "header past the end": ((1000).to_bytes(8, "little") + b"{}", length),
-        "nested objects": (safetensors(b'{"a":' * 200_000), json),
-        "nested lists": (safetensors(b'{"a":{"dtype":"F32","shape":' + b"[" * 200_000), json),
-        "a name twice": (safetensors(f"{{{tensor('a', 0, 4)},{tensor('a', 0, 4)}}}".encode(), bytes(4)), json),
-        "unknown field": (safetensors(b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"x":0}}'), json),
+        "nested objects": (safetensors(b'{"a":' * 200_000), json + field.format("a", 9)),
+        "a name of a megabyte": (safetensors(b'{"a":{"' + b"n" * (1 << 20) + b'":1}}'), json + "unknown field `" + "n" * 185),
+        "nested lists": (safetensors(b'{"a":{"dtype":"F32","shape":' + b"[" * 200_000), json + "invalid type: sequence, expected u64 at line 1 column 29"),
+        "a name twice": (safetensors(f"{{{tensor('a', 0, 4)},{tensor('a', 0, 4)}}}".encode(), bytes(4)), json + "a name occurs twice at line 1 column 56"),
+        "unknown field": (safetensors(b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"x":0}}'), json + field.format("x", 55)),
         "overlap": (safetensors(f"{{{tensor('a', 0, 4)},{tensor('b', 2, 6)}}}".encode(), bytes(6)), gap),
         "gap": (safetensors(f"{{{tensor('a', 2, 4)}}}".encode(), bytes(4)), gap),
-        "offset of 2^64-1": (safetensors(b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,18446744073709551615]}}', bytes(4)), end),
+        "shape of 2^128 elements": (safetensors(b'{"a":{"dtype":"U8","shape":[18446744073709551615,18446744073709551615],"data_offsets":[0,1]}}', b"x"), size),
+        "offset of 2^64-1": (safetensors(b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,18446744073709551615]}}', bytes(4)), size),
         "offsets the wrong way round": (safetensors(b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[4,0]}}', bytes(4)), shape),
         "65 dimensions": (safetensors(b'{"a":{"dtype":"U8","shape":[' + b"1," * 64 + b'1],"data_offsets":[0,1]}}', b"x"), shape),
         "bytes after": (safetensors(b"{}", b"x"), end),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bucket import BUCKET, CONTENT, Store
-from faulty_proxy import NOT_IMPLEMENTED, PASS
+from faulty_proxy import NOT_IMPLEMENTED, PASS, Seen
 
 MIB = 1 << 20
 
@@ -206,6 +206,23 @@ def test_recipients_of_a_whole_prefix_change_and_again_after_an_interruption(sto
     assert (done["changed"], done["skipped"]) == (0, 5)
     assert store.opens(single)
     store.ok("verify", folder, "--signer", "publisher")
+
+
+def test_an_object_that_is_swapped_while_its_folder_is_rewrapped_does_not_get_its_recipients(store: Store, folder: str) -> None:
+    """After the folder was checked, and before its turn comes."""
+    (store.work / "secret").write_bytes(b"secret")
+    store.seal("planted.sealed", "secret")
+    planted = store.bytes_of("planted.sealed")
+
+    def rule(seen: Seen) -> str:
+        if seen.method in ("PUT", "POST") and store.bytes_of("v1/model.bin.sealed") != planted:
+            store.s3.put_object(Bucket=BUCKET, Key="v1/model.bin.sealed", Body=planted)
+        return PASS
+
+    store.proxy.reset(rule)
+    refused = store.refused(1, "rewrap", f"s3://{BUCKET}/v1/", "--add", "two")
+    assert "is not what was there when its folder was checked" in refused
+    assert store.bytes_of("v1/model.bin.sealed") == planted
 
 
 @pytest.mark.parametrize("options", [[], ["--signer", "publisher"]])

@@ -115,8 +115,8 @@ pub enum ModelError {
         rule: &'static str,
     },
     /// A safetensors header that is not the JSON that it should be.
-    #[error("not well-formed safetensors: the header cannot be read")]
-    Json(#[source] serde_json::Error),
+    #[error("not well-formed safetensors: the header cannot be read: {0}")]
+    Json(String),
     /// A limit of this crate.
     #[error("the header has too many {0}, or too large ones")]
     Limit(&'static str),

@@ -13,6 +13,9 @@ use crate::{DIMENSIONS_MAX, Format, Model, ModelError, TENSORS_MAX, Tensor};
 /// Longest header that the format's own library reads, in bytes.
 const JSON_BYTES_MAX: u64 = 100_000_000;
 
+/// Longest reason that is given for a header that cannot be read.
+const MESSAGE_CHARS_MAX: usize = 200;
+
 #[derive(Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -104,7 +107,10 @@ impl SafetensorsHeader {
     ///
     /// [`ModelError::Malformed`], naming the rule; [`ModelError::Limit`].
     pub fn parse(json: &[u8], data_len: u64) -> Result<Self, ModelError> {
-        let header: Header = serde_json::from_slice(json).map_err(ModelError::Json)?;
+        let header: Header = serde_json::from_slice(json).map_err(|error| {
+            // It quotes names of the file, which may be as long as the header.
+            ModelError::Json(error.to_string().chars().take(MESSAGE_CHARS_MAX).collect())
+        })?;
         if header.tensors.len() > TENSORS_MAX {
             return Err(ModelError::Limit("tensors"));
         }

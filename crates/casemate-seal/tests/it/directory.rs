@@ -597,15 +597,3 @@ fn a_folder_in_the_way_is_replaced_only_if_it_holds_nothing_else() {
         Err(DirectoryError::Extra(_))
     ));
 }
-
-#[test]
-fn an_artifact_that_is_being_read_is_not_changed_and_nobody_waits_for_ever() {
-    let model = Model::new();
-    model.seal("sealed");
-    let path = model.at("sealed/config.json.sealed");
-    let reader = casemate_seal::file::open_shared(&path).unwrap();
-    let refused = casemate_seal::file::open_exclusive(&path).unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::ResourceBusy);
-    drop(reader);
-    casemate_seal::file::open_exclusive(&path).unwrap();
-}

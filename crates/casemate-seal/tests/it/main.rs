@@ -12,6 +12,7 @@
 mod crash;
 mod directory;
 mod hostile;
+mod locks;
 mod roundtrip;
 mod support;
 mod vectors;

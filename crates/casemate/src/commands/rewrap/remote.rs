@@ -1,6 +1,9 @@
 //! Changing the recipients of objects.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use casemate_crypto::encoding::KeyId;
 use casemate_seal::{
@@ -52,7 +55,7 @@ impl Change<'_> {
     }
 
     fn one(&self, keyring: &mut Keyring<'_>, object: &RemoteObject) -> Result<Value, Fault> {
-        let done = self.object(keyring, object, false)?;
+        let done = self.object(keyring, object, false, None)?;
         let address = object.location().address();
         let (before, after) = (done.before, done.after);
         self.context.printer.done(&format!(
@@ -78,19 +81,26 @@ impl Change<'_> {
         let bar = progress::bar(objects.len() as u64, "rewrapping");
         let (mut changed, mut skipped, mut refused) = (0_usize, 0_usize, Vec::new());
         let roots: Vec<_> = objects.iter().filter_map(folder_root).collect();
+        let mut expected = HashMap::new();
         for root in roots {
             // Before the first change of it: an object that storage put there must not get the folder's new recipients.
-            if let Err(fault) = self.check_folder(keyring, &root) {
-                self.warn(&root, &fault);
-                let below = format!("{root}/");
-                objects.retain(|object| !object.address().starts_with(&below));
-                refused.push(root);
+            match self.check_folder(keyring, &root) {
+                Ok(artifacts) => expected.extend(artifacts),
+                Err(fault) => {
+                    self.warn(&root, &fault);
+                    let below = format!("{root}/");
+                    objects.retain(|object| !object.address().starts_with(&below));
+                    refused.push(root);
+                }
             }
         }
         for location in &objects {
             let done = RemoteObject::open(location)
                 .map_err(|error| Fault::file("open", Path::new(location.address()), error))
-                .and_then(|object| self.object(keyring, &object, true));
+                .and_then(|object| {
+                    let expected = expected.get(location.address());
+                    self.object(keyring, &object, true, expected.map(Vec::as_slice))
+                });
             match done {
                 Ok(done) if done.written => changed = changed.saturating_add(1),
                 Ok(_) => skipped = skipped.saturating_add(1),
@@ -127,17 +137,25 @@ impl Change<'_> {
         self.context.printer.warning(&text);
     }
 
-    /// Opens a folder and compares every artifact with its manifest.
-    fn check_folder(&self, keyring: &mut Keyring<'_>, root: &str) -> Result<(), Fault> {
+    /// Opens a folder, compares every artifact with its manifest, and gives addresses and roots: what is changed later must be what was checked.
+    fn check_folder(
+        &self,
+        keyring: &mut Keyring<'_>,
+        root: &str,
+    ) -> Result<Vec<(String, Vec<u8>)>, Fault> {
         let place = RemoteFolder::new(self.context.locate(root)?, Existing::Keep);
         let owned = keyring.openers()?;
         let keys: Vec<_> = owned.iter().collect();
         let whom = self.options.whom();
         let folder = directory::open_folder(self.context, keyring, Box::new(place), &keys, whom)?;
+        let manifest = folder.artifact().root().to_vec();
+        let mut artifacts = vec![(format!("{root}/{MANIFEST_NAME}"), manifest)];
         for entry in &folder.manifest().files {
             folder.read(entry)?;
+            let below = entry.path.sealed();
+            artifacts.push((format!("{root}/{}", below.display()), entry.root.clone()));
         }
-        Ok(())
+        Ok(artifacts)
     }
 
     fn object(
@@ -145,8 +163,15 @@ impl Change<'_> {
         keyring: &mut Keyring<'_>,
         object: &RemoteObject,
         again: bool,
+        expected: Option<&[u8]>,
     ) -> Result<Changed, Fault> {
         let artifact = Artifact::read(object)?;
+        if expected.is_some_and(|root| root != artifact.root()) {
+            return Err(Fault::new(
+                Outcome::No,
+                "it is not what was there when its folder was checked",
+            ));
+        }
         let whom = self.options.whom();
         let signer = trust::signer_quietly(self.context, keyring, &artifact, whom)?;
         let (kept, added) = split(self.context, &artifact, self.wanted, again)?;
