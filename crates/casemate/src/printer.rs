@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     io::{self, IsTerminal, Write},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use serde_json::Value;
@@ -118,9 +119,30 @@ pub(crate) fn bytes_text(bytes: u64) -> String {
     }
 }
 
+/// A time for people, in UTC; whoever sealed could claim any number.
+pub(crate) fn time_text(seconds: u64) -> String {
+    /// 31 December 9999, the last day that the format has.
+    const LAST: u64 = 253_402_300_799;
+    if seconds > LAST {
+        return format!("{seconds} seconds after 1970");
+    }
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    time.map(httpdate::fmt_http_date).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_dates_as_far_as_there_are_any() {
+        assert_eq!(time_text(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(time_text(253_402_300_799), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(
+            time_text(u64::MAX),
+            "18446744073709551615 seconds after 1970"
+        );
+    }
 
     #[test]
     fn what_would_drive_a_terminal_is_shown_and_not_done() {

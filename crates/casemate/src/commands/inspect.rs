@@ -8,7 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::{directory, model};
 use crate::{
-    args::InspectOptions, context::Context, fault::Fault, place::Sealed, printer::bytes_text,
+    args::InspectOptions,
+    context::Context,
+    fault::Fault,
+    place::Sealed,
+    printer::{bytes_text, time_text},
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(), Fault> {
@@ -95,7 +99,7 @@ fn lines<R: ReadAt>(artifact: &Artifact<R>) -> String {
         header.segment_size().bytes(),
         header.hash().name(),
         root(artifact),
-        header.created(),
+        time_text(header.created()),
     );
     if let Some(revision) = header.revision() {
         _ = write!(text, "\nrevision    {revision}");

@@ -24,6 +24,7 @@ use crate::{
     context::{Context, Keyring, read_limited, read_public},
     fault::{Fault, Outcome},
     passphrase,
+    printer::time_text,
 };
 
 pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fault> {
@@ -179,10 +180,11 @@ fn print_entry(context: &Context<'_>, entry: &KeyEntry) {
         ..
     } = entry;
     let text = format!(
-        "name     {name}\nkey id   {}\nkind     {}\nsuite    {suite}\nhalf     {}\ncreated  {created}",
+        "name     {name}\nkey id   {}\nkind     {}\nsuite    {suite}\nhalf     {}\ncreated  {}",
         id.to_hex(),
         kind.as_str(),
-        half(*role)
+        half(*role),
+        time_text(*created)
     );
     let mut json = entry_json(entry);
     if let Some(object) = json.as_object_mut() {
