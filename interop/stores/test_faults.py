@@ -123,6 +123,18 @@ def test_parts_that_make_no_object_are_sent_again(store: Store) -> None:
     assert store.opens(ADDRESS) and store.uploads() == []
 
 
+def test_a_store_that_fails_at_the_end_keeps_the_parts(store: Store) -> None:
+    """It answered, and did not say that anything is wrong with them: the next run sends none again."""
+    store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
+    store.proxy.reset(lambda seen: UNAVAILABLE if seen.method == "POST" and "uploadId=" in seen.path else PASS)
+    assert "503" in store.refused(3, "copy", "local.sealed", ADDRESS)
+    store.proxy.reset()
+    done = json.loads(store.ok("--json", "copy", "local.sealed", ADDRESS))
+    assert done["resumed_bytes"] == done["bytes"]
+    assert not any(seen.is_part for seen in store.proxy.seen)
+    assert store.opens(ADDRESS) and store.uploads() == []
+
+
 def test_a_store_that_stays_away_is_given_up(store: Store) -> None:
     """In bounded time, with an error that says so, and without an output."""
     store.seal("m.sealed")

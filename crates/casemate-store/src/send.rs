@@ -196,8 +196,8 @@ impl<R: ReadAt> Sending<'_, R> {
         let attempt = || {
             self.missing_parts(progress)?;
             let completed = self.complete(existing);
-            if completed.is_err() {
-                // For the next run: parts that make no object twice are not worth going on with.
+            if completed.as_ref().is_err_and(is_definite) {
+                // For the next run: these parts make no object, however often they are offered.
                 self.with(|journal| journal.refused = true);
                 self.save()?;
             }
@@ -308,6 +308,11 @@ impl<R: ReadAt> Sending<'_, R> {
         let message = "the store made another object out of the parts that were sent";
         Err(io::Error::other(message))
     }
+}
+
+/// Whether the store refused, and did not just fail. The client's error for that has no public type, but a text with the status.
+fn is_definite(error: &io::Error) -> bool {
+    error.to_string().contains("status code: 4")
 }
 
 fn index(number: u64) -> usize {
