@@ -135,6 +135,24 @@ def test_a_store_that_fails_at_the_end_keeps_the_parts(store: Store) -> None:
     assert store.opens(ADDRESS) and store.uploads() == []
 
 
+@pytest.mark.parametrize("source", ["m.bin", "small.bin"])
+def test_a_copy_that_is_there_is_done(store: Store, source: str) -> None:
+    """Whoever runs it again after a kill in the last moment is not told that something is in the way; another artifact is."""
+    (store.work / "small.bin").write_bytes(b"small")
+    address = f"s3://{BUCKET}/there-{source}"
+    for name in ("local.sealed", "other.sealed"):
+        store.ok("seal", source, "-o", name, "--force", "--to", "me", "--sign", "publisher")
+    store.proxy.reset()
+    store.ok("copy", "local.sealed", address)
+    store.proxy.reset()
+    done = json.loads(store.ok("--json", "copy", "local.sealed", address))
+    assert done["resumed_bytes"] == done["bytes"] and all(seen.method in ("HEAD", "GET") for seen in store.proxy.seen)
+    before = store.bytes_of(f"there-{source}")
+    assert "already exists" in store.refused(2, "copy", "other.sealed", address)
+    assert store.bytes_of(f"there-{source}") == before
+    store.s3.delete_object(Bucket=BUCKET, Key=f"there-{source}")
+
+
 def test_a_store_that_stays_away_is_given_up(store: Store) -> None:
     """In bounded time, with an error that says so, and without an output."""
     store.seal("m.sealed")

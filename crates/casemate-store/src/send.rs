@@ -81,14 +81,22 @@ pub fn send<R: ReadAt>(
     let artifact = Artifact::read(source);
     let artifact = artifact.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let len = artifact.artifact_len();
-    if existing == Existing::Keep {
-        refuse_existing(to)?;
+    let tail = read_tail(source, artifact.header().body_len(), len)?;
+    if existing == Existing::Keep
+        && let Err(error) = refuse_existing(to)
+    {
+        // A copy that was interrupted after its last request is there already.
+        if error.kind() != io::ErrorKind::AlreadyExists || !ends_with(to, len, &tail)? {
+            return Err(error);
+        }
+        _ = fs::remove_file(journal);
+        progress(len);
+        return Ok(Sent { len, resumed: len });
     }
     let part_bytes = part_len(len);
     if len <= part_bytes {
         return put_whole(source, len, to, existing, progress);
     }
-    let tail = read_tail(source, artifact.header().body_len(), len)?;
     let tail_hash = hex::encode(digest::digest(&digest::SHA256, &tail));
     let resumed = resume(journal, to, len, &tail_hash, part_bytes)?;
     let upload = match resumed {
