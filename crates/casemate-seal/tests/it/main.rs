@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::unwrap_in_result,
     clippy::indexing_slicing,
+    clippy::panic_in_result_fn,
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
     reason = "a failed expectation fails the test"

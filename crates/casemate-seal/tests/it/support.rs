@@ -93,7 +93,7 @@ fn read_in_steps<R: ReadAt>(opened: &Opened<R>, step: u64) -> Result<Vec<u8>, Op
         let mut out = vec![0; len as usize];
         let (first, again) = (opened.read_at(&mut out, at), opened.read_at(&mut out, at));
         assert_eq!(first.is_ok(), again.is_ok());
-        failed = failed.or(first.err());
+        failed = failed.or_else(|| first.err());
         content.extend(out);
         at += len;
     }
