@@ -119,6 +119,18 @@ fn load(source: &impl ReadAt, footer: &[u8], end: u64) -> Result<Option<FoundTai
     }))
 }
 
+/// Whether `source` ends like a sealed artifact, by its last 32 bytes alone. Reading it may still fail, and an artifact whose last write was
+/// interrupted ends otherwise: this is for advice, where the search for an older footer would cost more than it is worth.
+pub fn looks_sealed(source: &impl ReadAt) -> bool {
+    let Ok(end) = source.byte_len() else {
+        return false;
+    };
+    let mut footer = [0; FOOTER_LEN];
+    end.checked_sub(FOOTER_BYTES)
+        .is_some_and(|start| source.read_exact_at(&mut footer, start).is_ok())
+        && parse(&footer, end).is_ok_and(|fields| fields.is_some())
+}
+
 /// Finds the newest tail, searching backwards if the last footer is torn.
 pub(crate) fn find(source: &impl ReadAt) -> Result<FoundTail, OpenError> {
     let len = source
@@ -190,6 +202,16 @@ mod tests {
             (found.bytes.as_slice(), found.offset, found.end),
             (&b"tail"[..], 100, end)
         );
+    }
+
+    #[test]
+    fn only_the_end_tells_what_looks_sealed() {
+        let mut bytes = artifact(b"tail");
+        assert!(looks_sealed(&bytes));
+        assert!(!looks_sealed(&bytes[..bytes.len() - 1].to_vec()));
+        bytes.push(0);
+        assert!(!looks_sealed(&bytes), "behind a torn write");
+        assert!(!looks_sealed(&vec![0; FOOTER_LEN - 1]));
     }
 
     #[test]

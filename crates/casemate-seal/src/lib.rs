@@ -33,6 +33,7 @@ mod writer;
 
 pub use digest::content_digest;
 pub use error::{Malformed, OpenError, RewrapError, SealError};
+pub use footer::looks_sealed;
 pub use hash::HashAlgorithm;
 pub use io::{Durable, ReadAt, Source, WriteAt};
 pub use layout::SegmentSize;

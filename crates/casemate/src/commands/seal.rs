@@ -10,9 +10,9 @@ use std::{
 use casemate_crypto::signature::SigningKey;
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
-    Artifact, Private, SealOptions as Sealing, Sealed, SegmentSize,
+    Private, SealOptions as Sealing, Sealed, SegmentSize,
     file::{Access, AtomicFile, Existing},
-    seal,
+    looks_sealed, seal,
 };
 use casemate_store::Upload;
 use serde_json::json;
@@ -44,7 +44,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     let segment_size = parse_size(&options.segment_size)?;
     let private = private_of(options)?;
     let source = open_regular(&options.input)?;
-    if Artifact::read(&source).is_ok() {
+    if looks_sealed(&source) {
         let shown = options.input.display();
         context.printer.warning(&format!(
             "{shown} is sealed already, and is sealed once more; `casemate rewrap` changes who can open it"
