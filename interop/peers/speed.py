@@ -1,10 +1,10 @@
 """What sealing costs beside a plain copy and beside other people's tools, on one realistic model file.
 
-    python interop/peers/speed.py --casemate target/release/casemate [--folder /dev/shm] [--size 2.2e9] [--rounds 5] [--json FILE]
+    python interop/peers/speed.py --casemate target/release/casemate [--folder /dev/shm] [--size 2.2e9] [--rounds 5] [--only TEXT] [--json FILE]
 
 Every tool that is installed runs once in each round, in turn, so that a busy moment hits all of them; the figure is the median, the spread the median
 absolute deviation. The file is in the page cache and the output in memory (`--folder`), so that the processor is what is measured. Before each
-run that much memory is allocated and freed again, because memory that the host has to find costs more than all the cryptography. Nothing is
+run that much memory is touched and freed again, because memory that the host has to find costs more than all the cryptography. Nothing is
 compared that is not also checked: what was opened must be the file.
 """
 
@@ -20,6 +20,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+OTHER = [sys.executable, str(Path(__file__).with_name("others.py"))]
 
 # Shapes of a model of 1.1 billion parameters with 22 layers, bfloat16.
 LAYER = [(2048, 2048), (256, 2048), (256, 2048), (2048, 2048), (5632, 2048), (5632, 2048), (2048, 5632), (2048,), (2048,)]
@@ -68,7 +70,8 @@ class Tool:
     def run(self, size: int) -> None:
         if self.output:
             self.output.unlink(missing_ok=True)
-            warm_memory(next(folder for folder in self.output.parents if folder.is_dir()), size)
+        # In a process of its own, or it would count as the tool's peak.
+        subprocess.run([*OTHER, "warm", str(size)], check=True, stdout=subprocess.DEVNULL)
         start = time.perf_counter()
         with tempfile.TemporaryFile() as answer:
             process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=answer, stderr=subprocess.PIPE)
@@ -86,12 +89,6 @@ class Tool:
         if self.output:
             # The folder is in memory, and there are many tools.
             self.output.unlink()
-
-
-def warm_memory(folder: Path, size: int) -> None:
-    """Takes as much memory as the output needs, and gives it back."""
-    with tempfile.TemporaryFile(dir=folder) as file:
-        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def same(first: Path, second: Path):
@@ -153,27 +150,26 @@ def prepare(arguments, folder: Path, model: Path) -> list[Tool]:
         tools.append(
             Tool("openssl enc (no authentication)", [*command, "-in", str(model), "-out", str(encrypted)], encrypted)
         )
-    other = [sys.executable, str(Path(__file__).with_name("others.py"))]
     if importable("pyrage"):
         encrypted, plain, kept_rage = folder / "m.rage", folder / "m.rage.plain", folder / "kept.rage"
-        quiet(*other, "rage-encrypt", str(model), str(kept_rage))
+        quiet(*OTHER, "rage-encrypt", str(model), str(kept_rage))
         tools += [
-            Tool("rage encrypt (pyrage)", [*other, "rage-encrypt", str(model), str(encrypted)], encrypted, inner=True),
-            Tool("rage decrypt", [*other, "rage-decrypt", str(kept_rage), str(plain)], plain, same(model, plain), inner=True),
+            Tool("rage encrypt (pyrage)", [*OTHER, "rage-encrypt", str(model), str(encrypted)], encrypted, inner=True),
+            Tool("rage decrypt", [*OTHER, "rage-decrypt", str(kept_rage), str(plain)], plain, same(model, plain), inner=True),
         ]
     if importable("casemate") and importable("torch"):
         saved = folder / "m.saved"
         keys = str(folder / "home"), str(folder / "pass")
         tools += [
-            Tool("casemate.safetensors save (from memory)", [*other, "casemate-save", str(model), str(saved), *keys], saved, inner=True),
-            Tool("casemate.safetensors load (into memory)", [*other, "casemate-load", kept, "-", *keys], inner=True),
+            Tool("casemate.safetensors save (from memory)", [*OTHER, "casemate-save", str(model), str(saved), *keys], saved, inner=True),
+            Tool("casemate.safetensors load (into memory)", [*OTHER, "casemate-load", kept, "-", *keys], inner=True),
         ]
     if importable("cryptotensors") and importable("torch"):
         saved, kept_ct = folder / "m.ct", folder / "kept.ct"
-        quiet(*other, "cryptotensors-save", str(model), str(kept_ct))
+        quiet(*OTHER, "cryptotensors-save", str(model), str(kept_ct))
         tools += [
-            Tool("CryptoTensors save (from memory)", [*other, "cryptotensors-save", str(model), str(saved)], saved, inner=True),
-            Tool("CryptoTensors load (into memory)", [*other, "cryptotensors-load", str(kept_ct), "-"], inner=True),
+            Tool("CryptoTensors save (from memory)", [*OTHER, "cryptotensors-save", str(model), str(saved)], saved, inner=True),
+            Tool("CryptoTensors load (into memory)", [*OTHER, "cryptotensors-load", str(kept_ct), "-"], inner=True),
         ]
     if shutil.which("mlar"):
         key, archive, kept_mla, out = folder / "mla", folder / "m.mla", folder / "kept.mla", folder / "mla-out"
@@ -274,6 +270,7 @@ def main() -> None:
     parser.add_argument("--folder", default="/dev/shm")
     parser.add_argument("--size", type=float, default=2.2e9)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", metavar="TEXT", help="run cp and the tools that have this in their names")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="casemate-speed-") as folder:
@@ -284,6 +281,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", maker], check=True, cwd=Path(__file__).parent)
         size = model.stat().st_size
         tools = prepare(arguments, folder, model)
+        tools = [tool for tool in tools if tool is tools[0] or arguments.only in tool.name]
         for number in range(arguments.rounds):
             for tool in tools:
                 print(f"\rround {number + 1} of {arguments.rounds}: {tool.name:40}", end="", file=sys.stderr)
