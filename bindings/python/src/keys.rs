@@ -9,7 +9,7 @@ use casemate_crypto::{
     policy::Policy,
     signature::{SigningKey, VerifyingKey},
 };
-use casemate_keys::{Role, SqliteEngine};
+use casemate_keys::{Role, SqliteEngine, StoreSecret};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
 
 use crate::{
@@ -189,11 +189,12 @@ impl KeyStore {
     /// Unlock the store in `home`.
     #[staticmethod]
     fn unlock(py: Python<'_>, home: PathBuf, passphrase: &[u8]) -> PyResult<Self> {
-        let passphrase = SecretBytes::new(passphrase.to_vec());
+        let secret = StoreSecret::read(SecretBytes::new(passphrase.to_vec()));
+        let secret = secret.map_err(from_store)?;
         let path = home.join("keys.db");
         let opened = py.detach(|| {
             let engine = SqliteEngine::open(&path, false)?;
-            casemate_keys::KeyStore::unlock(engine, &passphrase)
+            casemate_keys::KeyStore::unlock(engine, &secret)
         });
         Ok(Self(std::sync::Mutex::new(opened.map_err(from_store)?)))
     }

@@ -40,6 +40,8 @@ impl Purpose {
     pub const STORE_RECORD: Self = Self("casemate/v1/store-record");
     /// HKDF info: the key that authenticates the set of records of a key store.
     pub const STORE_INDEX: Self = Self("casemate/v1/store-index");
+    /// HKDF info: the key that wraps a key store's root key for a key file.
+    pub const STORE_KEY_SLOT: Self = Self("casemate/v1/store-key-slot");
     /// HKDF info: the value that commits to a key store's root key.
     pub const STORE_COMMITMENT: Self = Self("casemate/v1/store-commitment");
 

@@ -23,6 +23,18 @@ pub enum StoreError {
     /// No slot opens with the passphrase.
     #[error("wrong passphrase, or the key store was changed")]
     WrongPassphrase,
+    /// No slot opens with the key.
+    #[error("wrong key file, or the key store was changed")]
+    WrongKey,
+    /// A passphrase was given and there is no slot for one.
+    #[error("the key store opens with its key file, not with a passphrase")]
+    NeedsKey,
+    /// A key was given and there is no slot for one.
+    #[error("the key store opens with a passphrase, not with a key file")]
+    NeedsPassphrase,
+    /// Text that begins like a key and is none.
+    #[error("the key file is damaged: it begins like a store's key and is none")]
+    BadKeyText,
     /// A new passphrase is too short.
     #[error("passphrase of {actual} bytes is shorter than {least}")]
     PassphraseTooShort {

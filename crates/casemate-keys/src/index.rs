@@ -7,8 +7,8 @@ use minicbor::Decoder;
 
 use crate::{
     StoreError,
+    cbor::encode,
     engine::RecordId,
-    header::encode,
     root::{RootKey, TAG_BYTES},
 };
 

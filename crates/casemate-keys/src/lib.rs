@@ -3,6 +3,7 @@
 //! [`KeyStore`] holds the rules: records are encrypted under keys derived from the root key, bound to their identity, and listed in an
 //! authenticated index. An [`Engine`] only keeps bytes; [`SqliteEngine`] is the embedded one. Time is an argument.
 
+mod cbor;
 mod engine;
 mod error;
 mod header;
@@ -10,12 +11,15 @@ mod index;
 mod name;
 mod record;
 mod root;
+mod secret;
+mod slot;
 mod sqlite;
 mod store;
 
 pub use engine::{Change, Engine, EngineError, MemoryEngine, RecordId, Role, Snapshot};
 pub use error::StoreError;
-pub use header::PassphraseCost;
 pub use name::KeyName;
+pub use secret::{StoreKey, StoreSecret};
+pub use slot::PassphraseCost;
 pub use sqlite::SqliteEngine;
 pub use store::{KeyEntry, KeyStore, Listing};

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     KeyName, StoreError,
+    cbor::encode,
     engine::{RecordId, Role},
-    header::encode,
     root::RootKey,
 };
 

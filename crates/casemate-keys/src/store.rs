@@ -10,10 +10,12 @@ use casemate_crypto::{
 use crate::{
     KeyName, StoreError,
     engine::{Change, Engine, RecordId, Role, Snapshot},
-    header::{Header, PassphraseCost},
+    header::Header,
     index::{Index, IndexEntry, RECORDS_MAX},
     record::Record,
     root::RootKey,
+    secret::StoreSecret,
+    slot::PassphraseCost,
 };
 
 /// A key of the store.
@@ -53,21 +55,21 @@ pub struct KeyStore<E> {
 }
 
 impl<E: Engine> KeyStore<E> {
-    /// Makes a new, empty store.
+    /// Makes a new, empty store that `secret` opens; `cost` counts for a passphrase only.
     ///
     /// # Errors
     ///
     /// [`StoreError::Exists`], [`StoreError::PassphraseTooShort`], or the engine's error.
     pub fn create(
         mut engine: E,
-        passphrase: &SecretBytes,
+        secret: &StoreSecret,
         cost: PassphraseCost,
         now: u64,
     ) -> Result<Self, StoreError> {
         if engine.load()?.is_some() {
             return Err(StoreError::Exists);
         }
-        let (header, root) = Header::create(passphrase, cost, now)?;
+        let (header, root) = Header::create(secret, cost, now)?;
         let index = Index {
             generation: 1,
             ..Index::default()
@@ -91,11 +93,12 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Missing`], [`StoreError::WrongPassphrase`], [`StoreError::Index`], [`StoreError::Header`], or the
+    /// [`StoreError::Missing`], [`StoreError::WrongPassphrase`], [`StoreError::WrongKey`], [`StoreError::NeedsPassphrase`],
+    /// [`StoreError::NeedsKey`], [`StoreError::Index`], [`StoreError::Header`], or the
     /// engine's error. Damage to single records is no error here; [`Self::list`] names it.
-    pub fn unlock(engine: E, passphrase: &SecretBytes) -> Result<Self, StoreError> {
+    pub fn unlock(engine: E, secret: &StoreSecret) -> Result<Self, StoreError> {
         let snapshot = engine.load()?.ok_or(StoreError::Missing)?;
-        let root = Header::decode(&snapshot.header)?.unlock(passphrase)?;
+        let root = Header::decode(&snapshot.header)?.unlock(secret)?;
         let index = Index::open(&snapshot.index, &root)?;
         Ok(Self {
             engine,

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, env = "CASEMATE_POLICY", value_name = "NAME|FILE")]
     pub(crate) policy: Option<String>,
 
-    /// Read the key store's passphrase from a file; `-` for standard input
+    /// Read the key store's passphrase or random key from a file; `-` for standard input
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
 }
@@ -93,7 +93,11 @@ pub(crate) struct DemoOptions {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Create the key store
-    Init,
+    Init {
+        /// Make a random key, write it to the file that --passphrase-file names, and let it open the store in place of a passphrase
+        #[arg(long)]
+        random_key: bool,
+    },
     /// Make a new key
     Generate {
         /// Name of the key

@@ -137,8 +137,8 @@ impl<'a> Context<'a> {
         }
         let engine = SqliteEngine::open(&path, false)
             .map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        let passphrase = passphrase::existing(self.passphrase_file())?;
-        Ok(KeyStore::unlock(engine, &passphrase)?)
+        let secret = passphrase::existing(self.passphrase_file())?;
+        Ok(KeyStore::unlock(engine, &secret)?)
     }
 }
 

@@ -286,9 +286,14 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         let (outcome, hint) = match &error {
             StoreError::Missing => (Outcome::Usage, Some("create it with `casemate keys init`")),
-            StoreError::WrongPassphrase | StoreError::NoPrivateKey(_) => {
-                (Outcome::NotPermitted, None)
-            }
+            StoreError::WrongPassphrase
+            | StoreError::WrongKey
+            | StoreError::NeedsPassphrase
+            | StoreError::NoPrivateKey(_) => (Outcome::NotPermitted, None),
+            StoreError::NeedsKey => (
+                Outcome::NotPermitted,
+                Some("name the file that `keys init --random-key` wrote with --passphrase-file"),
+            ),
             StoreError::UnknownKey(_) => {
                 (Outcome::Usage, Some("`casemate keys list` shows the names"))
             }

@@ -1,4 +1,4 @@
-//! Passphrases come from a file, standard input, or a terminal; never from the command line or the environment.
+//! What opens the key store comes from a file, standard input, or a terminal; never from the command line or the environment.
 
 use std::{
     fs::File,
@@ -7,30 +7,54 @@ use std::{
 };
 
 use casemate_crypto::SecretBytes;
+use casemate_keys::{StoreKey, StoreSecret};
+use casemate_seal::file::{self, Access, Existing};
 
 use crate::fault::{Fault, Outcome};
 
 /// Longest passphrase, in bytes.
 const PASSPHRASE_BYTES_MAX: u64 = 4096;
 
-/// Reads the passphrase of an existing store.
-pub(crate) fn existing(file: Option<&Path>) -> Result<SecretBytes, Fault> {
-    match file {
-        Some(path) => from_file(path),
-        None => prompt("Passphrase of the key store: "),
-    }
+/// Reads the passphrase or the key of an existing store.
+pub(crate) fn existing(file: Option<&Path>) -> Result<StoreSecret, Fault> {
+    let text = match file {
+        Some(path) => from_file(path)?,
+        None => prompt("Passphrase of the key store: ")?,
+    };
+    Ok(StoreSecret::read(text)?)
 }
 
-/// Reads the passphrase of a new store, twice on a terminal.
-pub(crate) fn new(file: Option<&Path>) -> Result<SecretBytes, Fault> {
-    let Some(path) = file else {
+/// Reads the passphrase of a new store, twice on a terminal, or its key.
+pub(crate) fn new(file: Option<&Path>) -> Result<StoreSecret, Fault> {
+    let text = if let Some(path) = file {
+        from_file(path)?
+    } else {
         let first = prompt("New passphrase: ")?;
-        if first.expose() == prompt("The same again: ")?.expose() {
-            return Ok(first);
+        if first.expose() != prompt("The same again: ")?.expose() {
+            return Err(Fault::usage("the two passphrases differ"));
         }
-        return Err(Fault::usage("the two passphrases differ"));
+        first
     };
-    from_file(path)
+    Ok(StoreSecret::read(text)?)
+}
+
+/// Makes a random key and writes it to a file that is not there yet.
+pub(crate) fn random_key(file: Option<&Path>) -> Result<StoreSecret, Fault> {
+    let Some(path) = file.filter(|path| *path != Path::new("-")) else {
+        return Err(Fault::usage("there is no file to write the random key to")
+            .hint("pass --passphrase-file FILE, naming a file that does not exist yet"));
+    };
+    let key = StoreKey::generate()?;
+    file::write(path, key.to_line()?.expose(), Access::Owner, Existing::Keep).map_err(|error| {
+        let exists = error.kind() == io::ErrorKind::AlreadyExists;
+        let fault = Fault::file("write the random key to", path, error);
+        if exists {
+            fault.hint("name a file that does not exist yet; what is in this one may be needed")
+        } else {
+            fault
+        }
+    })?;
+    Ok(StoreSecret::Key(key))
 }
 
 fn prompt(text: &str) -> Result<SecretBytes, Fault> {

@@ -1,7 +1,7 @@
 //! The key store under a secret root key.
 
 use casemate_crypto::{SecretBytes, encoding::PrivateKey, suite::MLKEM768_X25519};
-use casemate_keys::{Engine, KeyStore, MemoryEngine, PassphraseCost};
+use casemate_keys::{Engine, KeyStore, MemoryEngine, PassphraseCost, StoreSecret};
 
 use crate::{
     case::{Case, Outcome, same},
@@ -23,9 +23,12 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
+fn passphrase() -> StoreSecret {
+    StoreSecret::Passphrase(SecretBytes::new(PASSPHRASE.to_vec()))
+}
+
 fn new_store() -> Result<KeyStore<MemoryEngine>, casemate_keys::StoreError> {
-    let passphrase = SecretBytes::new(PASSPHRASE.to_vec());
-    KeyStore::create(MemoryEngine::default(), &passphrase, COST, 1)
+    KeyStore::create(MemoryEngine::default(), &passphrase(), COST, 1)
 }
 
 /// The right root key, and another one.
@@ -59,7 +62,7 @@ fn write() -> Outcome {
     // What was sealed under the mark must be what a store that never saw one can read.
     let mut engine = MemoryEngine::with(store.snapshot().clone());
     engine.commit(store.snapshot().generation, &change)?;
-    let store = KeyStore::unlock(engine, &SecretBytes::new(PASSPHRASE.to_vec()))?;
+    let store = KeyStore::unlock(engine, &passphrase())?;
     let again = store.private_key(&store.find("key")?)?;
     for (found, expected) in again.secret_parts().iter().zip(key.secret_parts()) {
         same("the key that was stored", found, expected)?;

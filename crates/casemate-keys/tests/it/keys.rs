@@ -3,6 +3,7 @@
 use casemate_crypto::{SecretBytes, encoding::PrivateKey};
 use casemate_keys::{
     Engine, EngineError, KeyStore, MemoryEngine, PassphraseCost, Role, SqliteEngine, StoreError,
+    StoreKey, StoreSecret,
 };
 
 pub(crate) const CHEAP: PassphraseCost = PassphraseCost {
@@ -11,8 +12,12 @@ pub(crate) const CHEAP: PassphraseCost = PassphraseCost {
     lanes: 1,
 };
 
-pub(crate) fn passphrase() -> SecretBytes {
-    SecretBytes::new(b"correct horse".to_vec())
+pub(crate) fn passphrase() -> StoreSecret {
+    secret("correct horse")
+}
+
+fn secret(text: &str) -> StoreSecret {
+    StoreSecret::read(SecretBytes::new(text.into())).unwrap()
 }
 
 pub(crate) fn new_store<E: Engine>(engine: E) -> KeyStore<E> {
@@ -79,7 +84,7 @@ fn the_database_is_readable_by_its_owner_only() {
 #[test]
 fn a_wrong_passphrase_is_refused_and_a_short_new_one_too() {
     let engine = MemoryEngine::default();
-    let short = SecretBytes::new(b"1234567".to_vec());
+    let short = secret("1234567");
     let refused = KeyStore::create(engine, &short, CHEAP, 0).unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -89,9 +94,38 @@ fn a_wrong_passphrase_is_refused_and_a_short_new_one_too() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.db");
     new_store(SqliteEngine::open(&path, true).unwrap());
-    let wrong = SecretBytes::new(b"incorrect horse".to_vec());
+    let wrong = secret("incorrect horse");
     let refused = KeyStore::unlock(SqliteEngine::open(&path, false).unwrap(), &wrong).unwrap_err();
     assert!(matches!(refused, StoreError::WrongPassphrase), "{refused}");
+}
+
+#[test]
+fn a_random_key_opens_its_store_and_nothing_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    let key = StoreKey::generate().unwrap();
+    let line = key.to_line().unwrap();
+    let engine = SqliteEngine::open(&path, true).unwrap();
+    let mut store = KeyStore::create(engine, &StoreSecret::Key(key), CHEAP, 100).unwrap();
+    store
+        .generate("a".parse().unwrap(), "mldsa87", 200)
+        .unwrap();
+    let unlock =
+        |secret: &StoreSecret| KeyStore::unlock(SqliteEngine::open(&path, false).unwrap(), secret);
+    let text = line.expose().strip_suffix(b"\n").unwrap();
+    let again = StoreSecret::read(SecretBytes::new(text.to_vec())).unwrap();
+    assert_eq!(names(&unlock(&again).unwrap()), ["a"]);
+
+    let other = StoreSecret::Key(StoreKey::generate().unwrap());
+    let refused = unlock(&other).unwrap_err();
+    assert!(matches!(refused, StoreError::WrongKey), "{refused}");
+    let refused = unlock(&passphrase()).unwrap_err();
+    assert!(matches!(refused, StoreError::NeedsKey), "{refused}");
+    let store = new_store(SqliteEngine::open(&dir.path().join("other.db"), true).unwrap());
+    drop(store);
+    let engine = SqliteEngine::open(&dir.path().join("other.db"), false).unwrap();
+    let refused = KeyStore::unlock(engine, &again).unwrap_err();
+    assert!(matches!(refused, StoreError::NeedsPassphrase), "{refused}");
 }
 
 #[test]

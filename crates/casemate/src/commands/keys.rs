@@ -1,12 +1,6 @@
 //! `casemate keys`.
 
-use std::{
-    fmt::Write as _,
-    fs::{self, DirBuilder},
-    io::Read,
-    os::unix::fs::DirBuilderExt,
-    path::Path,
-};
+use std::{fmt::Write as _, fs::DirBuilder, io::Read, os::unix::fs::DirBuilderExt, path::Path};
 
 use casemate_crypto::{
     SecretBytes,
@@ -15,7 +9,9 @@ use casemate_crypto::{
     suite::{KemSuite, SignatureSuite},
 };
 use casemate_gateway::unix_seconds;
-use casemate_keys::{KeyEntry, KeyStore, PassphraseCost, Role, SqliteEngine, StoreError};
+use casemate_keys::{
+    Engine as _, KeyEntry, KeyStore, PassphraseCost, Role, SqliteEngine, StoreError,
+};
 use casemate_seal::file::{self, Access, Existing};
 use serde_json::{Value, json};
 
@@ -29,7 +25,7 @@ use crate::{
 
 pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fault> {
     match command {
-        KeysCommand::Init => init(context),
+        KeysCommand::Init { random_key } => init(context, random_key),
         KeysCommand::Generate { name, kind, suite } => {
             generate(context, &name, kind, suite.as_deref())
         }
@@ -45,31 +41,35 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
     }
 }
 
-fn init(context: &Context<'_>) -> Result<(), Fault> {
+fn init(context: &Context<'_>, random_key: bool) -> Result<(), Fault> {
     let home = context.home()?;
     let path = context.store_path()?;
-    if path.exists() {
+    let io = |error| Fault::from_error(Outcome::Io, error);
+    // An empty database is no store: whoever was making one did not get to the end.
+    if path.exists()
+        && SqliteEngine::open(&path, false)
+            .and_then(|engine| engine.load())
+            .map_err(io)?
+            .is_some()
+    {
         return Err(StoreError::Exists.into());
     }
-    let passphrase = passphrase::new(context.passphrase_file())?;
+    let file = context.passphrase_file();
+    let secret = if random_key {
+        passphrase::random_key(file)?
+    } else {
+        passphrase::new(file)?
+    };
+    secret.check_new()?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&home)
         .map_err(|error| Fault::file("create", &home, error))?;
-    let engine =
-        SqliteEngine::open(&path, true).map_err(|error| Fault::from_error(Outcome::Io, error))?;
-    let created = KeyStore::create(
-        engine,
-        &passphrase,
-        PassphraseCost::default(),
-        unix_seconds(),
-    );
-    if let Err(error) = created {
-        // An empty database is no store; leaving it would block the next attempt.
-        _ = fs::remove_file(&path);
-        return Err(error.into());
-    }
+    let engine = SqliteEngine::open(&path, true).map_err(io)?;
+    let cost = PassphraseCost::default();
+    // On failure the database stays: somebody else may have made a store in it meanwhile.
+    KeyStore::create(engine, &secret, cost, unix_seconds())?;
     context
         .printer
         .done(&format!("created the key store {}", path.display()));

@@ -3,7 +3,6 @@
 use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
 
 use casemate_crypto::{
-    Secret, SecretBytes,
     encoding::PrivateKey,
     kem::KemPrivateKey,
     policy::Policy,
@@ -15,7 +14,7 @@ use casemate_gateway::{
     tls::{self, Fallback},
     unix_seconds,
 };
-use casemate_keys::{KeyStore, PassphraseCost, SqliteEngine};
+use casemate_keys::{KeyStore, PassphraseCost, SqliteEngine, StoreKey, StoreSecret};
 use casemate_message::{Request, limits::REQUEST_BYTES_DEFAULT, sign};
 use casemate_seal::{
     HashAlgorithm, Private, SealOptions, SegmentSize,
@@ -52,14 +51,13 @@ fn io_fault(error: impl std::error::Error + Send + Sync + 'static) -> Fault {
 }
 
 impl Keys {
-    /// Makes the keys in a store under a random passphrase and reads them back.
+    /// Makes the keys in a store under a random key and reads them back.
     pub(super) fn create(directory: &Path) -> Result<Self, Fault> {
         let path = directory.join("keys.db");
-        let secret = Secret::<32>::random().map_err(io_fault)?;
-        let passphrase = SecretBytes::new(secret.expose().to_vec());
+        let secret = StoreSecret::Key(StoreKey::generate()?);
         let engine = SqliteEngine::open(&path, true).map_err(io_fault)?;
         let now = unix_seconds();
-        let mut store = KeyStore::create(engine, &passphrase, PassphraseCost::default(), now)?;
+        let mut store = KeyStore::create(engine, &secret, PassphraseCost::default(), now)?;
         for (name, suite) in NAMES {
             store.generate(name.parse()?, suite, now)?;
         }

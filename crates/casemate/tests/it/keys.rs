@@ -1,5 +1,7 @@
 //! `casemate keys`, policies and the environment.
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use serde_json::Value;
 
 use crate::support::House;
@@ -42,6 +44,66 @@ fn keys_are_listed_shown_exported_and_imported() {
         2,
         "holds this key already",
     );
+}
+
+#[test]
+fn a_random_key_opens_the_store_in_place_of_a_passphrase() {
+    let house = House::empty();
+    let with = |file: &'static str, arguments: &[&'static str]| {
+        house.ok(&[&["--passphrase-file", file], arguments].concat());
+    };
+    let refused = |file: &'static str, arguments: &[&'static str], code, words| {
+        house.refused(
+            &[&["--passphrase-file", file], arguments].concat(),
+            code,
+            words,
+        );
+    };
+    let init = ["keys", "init", "--random-key"];
+    refused("passphrase", &init, 2, "write the random key to");
+    assert_eq!(house.read("passphrase"), b"correct horse\n");
+    refused("-", &init, 2, "no file to write the random key to");
+    with("store.key", &init);
+    let mode = fs::metadata(house.path("store.key"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    with(
+        "store.key",
+        &["keys", "generate", "--name", "a", "--kind", "kem"],
+    );
+    refused("other.key", &init, 2, "exists here already");
+    assert!(!house.names().contains(&"other.key".to_owned()));
+
+    refused(
+        "passphrase",
+        &["keys", "list"],
+        4,
+        "opens with its key file",
+    );
+    house.write("short.key", &house.read("store.key")[..50]);
+    refused("short.key", &["keys", "list"], 2, "the key file is damaged");
+    let other = House::empty();
+    other.ok(&[
+        "--passphrase-file",
+        "store.key",
+        "keys",
+        "init",
+        "--random-key",
+    ]);
+    house.write("other.key", &other.read("store.key"));
+    refused("other.key", &["keys", "list"], 4, "wrong key file");
+}
+
+#[test]
+fn a_database_without_a_store_is_no_obstacle_to_making_one() {
+    let house = House::empty();
+    fs::create_dir(house.path("home")).unwrap();
+    house.write("home/keys.db", b"");
+    house.refused(&["keys", "list"], 2, "there is no key store");
+    house.ok(&["keys", "init"]);
+    house.refused(&["keys", "init"], 2, "exists here already");
 }
 
 #[test]

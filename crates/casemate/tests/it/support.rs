@@ -71,8 +71,10 @@ impl House {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_casemate"));
+        if !arguments.contains(&"--passphrase-file") {
+            command.args(["--passphrase-file", "passphrase"]);
+        }
         command
-            .args(["--passphrase-file", "passphrase"])
             .args(arguments)
             .current_dir(self.directory.path())
             .env_clear()

@@ -1,0 +1,220 @@
+//! Slots: the root key, wrapped so that a passphrase or a key opens it (`spec/key-store.md`, section 2).
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use casemate_crypto::{
+    Purpose, Secret, SecretBytes,
+    hpke::{Aead, AeadKey, Kdf},
+    random,
+};
+use minicbor::{Decoder, Encoder};
+use zeroize::Zeroizing;
+
+use crate::{
+    StoreError, StoreSecret,
+    cbor::{CborResult, damaged, encode, fixed},
+    root::{RootKey, STORE_ID_BYTES},
+};
+
+const PASSPHRASE: u64 = 1;
+const KEY: u64 = 2;
+const SALT_BYTES: usize = 16;
+const NONCE_BYTES: usize = 12;
+const WRAPPED_BYTES: usize = 48;
+
+/// What one guess at a passphrase costs (RFC 9106).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassphraseCost {
+    /// Memory, in KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+impl Default for PassphraseCost {
+    /// The second recommended option of RFC 9106, section 4: 64 MiB, 3 passes, 4 lanes.
+    fn default() -> Self {
+        Self {
+            memory_kib: 65_536,
+            passes: 3,
+            lanes: 4,
+        }
+    }
+}
+
+impl PassphraseCost {
+    const MOST: Self = Self {
+        memory_kib: 1 << 20,
+        passes: 16,
+        lanes: 16,
+    };
+
+    /// Refuses a header that would make us compute for hours.
+    fn check(self) -> Result<Self, StoreError> {
+        let most = Self::MOST;
+        let fits = self.memory_kib <= most.memory_kib
+            && self.passes <= most.passes
+            && self.lanes <= most.lanes;
+        if fits {
+            Ok(self)
+        } else {
+            Err(StoreError::Header("passphrase cost exceeds its limit"))
+        }
+    }
+}
+
+/// How a secret becomes the key that wraps the root key.
+enum Derivation {
+    /// Argon2id, from a passphrase.
+    Argon2id {
+        salt: [u8; SALT_BYTES],
+        cost: PassphraseCost,
+    },
+    /// HKDF, from a key that nobody can guess.
+    Hkdf,
+}
+
+impl Derivation {
+    fn of(secret: &StoreSecret, cost: PassphraseCost) -> Result<Self, StoreError> {
+        secret.check_new()?;
+        let StoreSecret::Passphrase(_) = secret else {
+            return Ok(Self::Hkdf);
+        };
+        Ok(Self::Argon2id {
+            salt: random::bytes()?,
+            cost: cost.check()?,
+        })
+    }
+
+    /// The wrapping key; `None` if the slot is for the other kind of secret.
+    fn key(
+        &self,
+        secret: &StoreSecret,
+        store_id: &[u8; STORE_ID_BYTES],
+    ) -> Result<Option<AeadKey>, StoreError> {
+        let key = match (self, secret) {
+            (Self::Argon2id { salt, cost }, StoreSecret::Passphrase(passphrase)) => {
+                argon2id(passphrase, salt, *cost)?
+            }
+            (Self::Hkdf, StoreSecret::Key(key)) => {
+                let kdf = Kdf::HkdfSha384;
+                let extracted = kdf.extract(store_id, &[key.secret().expose()])?;
+                kdf.expand(&extracted, &[Purpose::STORE_KEY_SLOT.as_bytes()], 32)?
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(AeadKey::new(Aead::Aes256Gcm, key.expose())?))
+    }
+
+    /// The elements that the wrapping authenticates, in an array with room for `more`.
+    fn write(&self, e: &mut Encoder<&mut Vec<u8>>, more: u64) -> CborResult {
+        match self {
+            Self::Argon2id { salt, cost } => {
+                e.array(more.saturating_add(5))?;
+                e.u64(PASSPHRASE)?.bytes(salt)?;
+                e.u32(cost.memory_kib)?.u32(cost.passes)?.u32(cost.lanes)?;
+            }
+            Self::Hkdf => {
+                e.array(more.saturating_add(1))?.u64(KEY)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(d: &mut Decoder<'_>, elements: u64) -> Result<Self, StoreError> {
+        match (d.u64().map_err(damaged)?, elements) {
+            (PASSPHRASE, 7) => {
+                let salt = fixed(d)?;
+                let cost = PassphraseCost {
+                    memory_kib: d.u32().map_err(damaged)?,
+                    passes: d.u32().map_err(damaged)?,
+                    lanes: d.u32().map_err(damaged)?,
+                };
+                let cost = cost.check()?;
+                Ok(Self::Argon2id { salt, cost })
+            }
+            (KEY, 3) => Ok(Self::Hkdf),
+            _ => Err(StoreError::Header("unknown kind of slot")),
+        }
+    }
+}
+
+fn argon2id(
+    passphrase: &SecretBytes,
+    salt: &[u8; SALT_BYTES],
+    cost: PassphraseCost,
+) -> Result<SecretBytes, StoreError> {
+    let bad = |_| StoreError::Header("passphrase cost is not valid");
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(bad)?;
+    let mut key = Zeroizing::new(vec![0; 32]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(passphrase.expose(), salt, key.as_mut_slice())
+        .map_err(bad)?;
+    Ok(SecretBytes::new(std::mem::take(&mut key)))
+}
+
+/// One way to the root key.
+pub(crate) struct Slot {
+    derivation: Derivation,
+    nonce: [u8; NONCE_BYTES],
+    wrapped: Vec<u8>,
+}
+
+impl Slot {
+    pub(crate) fn new(
+        secret: &StoreSecret,
+        cost: PassphraseCost,
+        root: &RootKey,
+        store_id: &[u8; STORE_ID_BYTES],
+    ) -> Result<Self, StoreError> {
+        let mut slot = Self {
+            derivation: Derivation::of(secret, cost)?,
+            nonce: random::bytes()?,
+            wrapped: Vec::new(),
+        };
+        let key = slot.derivation.key(secret, store_id)?;
+        let key = key.ok_or(StoreError::Crypto(casemate_crypto::Error::Internal))?;
+        slot.wrapped = key.seal(&slot.nonce, &slot.aad(store_id), root.secret().expose())?;
+        Ok(slot)
+    }
+
+    /// The root key that is in here, or `None` if the slot does not open with it. Fails if the slot is for the other kind of secret.
+    pub(crate) fn open(
+        &self,
+        secret: &StoreSecret,
+        store_id: &[u8; STORE_ID_BYTES],
+    ) -> Result<Option<Secret<32>>, StoreError> {
+        let key = self.derivation.key(secret, store_id)?;
+        let key = key.ok_or(match secret {
+            StoreSecret::Passphrase(_) => StoreError::NeedsKey,
+            StoreSecret::Key(_) => StoreError::NeedsPassphrase,
+        })?;
+        let Ok(root) = key.open(&self.nonce, &self.aad(store_id), &self.wrapped) else {
+            return Ok(None);
+        };
+        let root = Zeroizing::new(root);
+        Ok(Some(Secret::copy_from("root key", &root)?))
+    }
+
+    fn aad(&self, store_id: &[u8; STORE_ID_BYTES]) -> Vec<u8> {
+        let parameters = encode(|e| self.derivation.write(e, 0));
+        [store_id.as_slice(), &parameters].concat()
+    }
+
+    pub(crate) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> CborResult {
+        self.derivation.write(e, 2)?;
+        e.bytes(&self.nonce)?.bytes(&self.wrapped)?;
+        Ok(())
+    }
+
+    pub(crate) fn read(d: &mut Decoder<'_>) -> Result<Self, StoreError> {
+        let elements = d.array().map_err(damaged)?;
+        let elements = elements.ok_or(StoreError::Header("unknown kind of slot"))?;
+        Ok(Self {
+            derivation: Derivation::read(d, elements)?,
+            nonce: fixed(d)?,
+            wrapped: fixed::<WRAPPED_BYTES>(d)?.to_vec(),
+        })
+    }
+}

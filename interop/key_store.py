@@ -1,0 +1,124 @@
+"""An independent reader of key stores (`spec/key-store.md`), over PyCA's primitives."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from strict_cbor import Cursor, need
+
+PREFIX = b"casemate-store-key-1:"
+
+
+class Record(NamedTuple):
+    """What one record holds."""
+
+    key_id: bytes
+    role: int
+    name: str
+    created: int
+    pem: bytes
+
+
+def hkdf(store_id: bytes, secret: bytes, info: bytes, length: int) -> bytes:
+    return HKDF(SHA384(), length, store_id, info).derive(secret)
+
+
+def uint(value: int) -> bytes:
+    """A CBOR unsigned integer."""
+    if value < 24:
+        return bytes([value])
+    width = next(width for width in (1, 2, 4, 8) if value < 1 << 8 * width)
+    return bytes([24 + width.bit_length() - 1]) + value.to_bytes(width)
+
+
+def of(cursor: Cursor, key: int, major: int) -> int:
+    """The argument of the value under `key` of a map."""
+    need(cursor.uint() == key, f"the map's key {key} is missing")
+    return cursor.argument(major)
+
+
+def root_key(header: bytes, secret: bytes) -> tuple[bytes, bytes]:
+    """Store id and root key (section 2)."""
+    cursor = Cursor(header)
+    need(cursor.argument(5) == 5, "a header has five entries")
+    need(of(cursor, 0, 0) == 1, "version 1", "version")
+    store_id = cursor.take(of(cursor, 1, 2))
+    of(cursor, 2, 0)
+    wrapped = [slot(cursor) for _ in range(of(cursor, 3, 4))]
+    commitment = cursor.take(of(cursor, 4, 2))
+    for parameters, nonce, ciphertext in wrapped:
+        key = wrapping_key(parameters, store_id, secret)
+        if key is not None:
+            encoded = bytes([0x80 | (1 if parameters[0] == 2 else 5)]) + b"".join(
+                bytes([0x40 | len(item)]) + item if isinstance(item, bytes) else uint(item) for item in parameters
+            )
+            root = AESGCM(key).decrypt(nonce, ciphertext, store_id + encoded)
+            need(hkdf(store_id, root, b"casemate/v1/store-commitment", 32) == commitment, "another root key", "rejected")
+            return store_id, root
+    raise LookupError("no slot for this kind of secret")
+
+
+def slot(cursor: Cursor) -> tuple[list[int | bytes], bytes, bytes]:
+    """The first elements of a slot, its nonce, and what it wraps."""
+    elements, kind = cursor.argument(4), cursor.uint()
+    parameters: list[int | bytes] = [kind]
+    if kind == 1:
+        parameters += [cursor.take(cursor.argument(2)), cursor.uint(), cursor.uint(), cursor.uint()]
+    need((kind, elements) in [(1, 7), (2, 3)], "unknown kind of slot")
+    return parameters, cursor.take(cursor.argument(2)), cursor.take(cursor.argument(2))
+
+
+def wrapping_key(parameters: list[int | bytes], store_id: bytes, secret: bytes) -> bytes | None:
+    """The key of a slot, or nothing if it is for the other kind of secret."""
+    if secret.startswith(PREFIX) != (parameters[0] == 2):
+        return None
+    if secret.startswith(PREFIX):
+        store_key = base64.urlsafe_b64decode(secret[len(PREFIX) :] + b"=")
+        return hkdf(store_id, store_key, b"casemate/v1/store-key-slot", 32)
+    _, salt, memory, passes, lanes = parameters
+    return Argon2id(salt=salt, length=32, iterations=passes, lanes=lanes, memory_cost=memory).derive(secret)
+
+
+def read(database: Path, secret: bytes) -> list[Record]:
+    """Checks the index, and decrypts every record that it lists (sections 3 and 4)."""
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        meta = dict(connection.execute("SELECT key, value FROM meta"))
+        stored = dict(connection.execute("SELECT id, value FROM records"))
+    store_id, root = root_key(meta["header"], secret)
+    cursor = Cursor(meta["index"])
+    need(cursor.argument(5) == 3, "an index has three entries")
+    generation = of(cursor, 0, 0)
+    listed = []
+    for _ in range(of(cursor, 1, 4)):
+        need(cursor.argument(4) == 3, "an entry has three elements")
+        listed.append((cursor.take(cursor.argument(2)), cursor.uint(), cursor.take(cursor.argument(2))))
+    # The map without key 2, whose value ends it.
+    untagged = b"\xa2" + meta["index"][1 : cursor.at]
+    tag = cursor.take(of(cursor, 2, 2))
+    key = hkdf(store_id, root, b"casemate/v1/store-index", 48)
+    need(hmac.digest(key, store_id + untagged, "sha384") == tag, "the index was changed", "rejected")
+    need(generation == int.from_bytes(meta["generation"]), "another generation", "rejected")
+    need(sorted(stored) == [record for record, _, _ in listed], "records are missing or not listed", "rejected")
+    return [record(store_id, root, stored[identity], identity, written, digest) for identity, written, digest in listed]
+
+
+def record(store_id: bytes, root: bytes, sealed: bytes, identity: bytes, written: int, digest: bytes) -> Record:
+    need(hashlib.sha384(sealed).digest() == digest, "a record was changed", "rejected")
+    about = identity + written.to_bytes(8)
+    key = hkdf(store_id, root, b"casemate/v1/store-record\0" + about, 32)
+    plain = AESGCM(key).decrypt(sealed[:12], sealed[12:], b"casemate/v1/store-record\0" + store_id + about)
+    cursor = Cursor(plain)
+    need(cursor.argument(5) == 3, "a record has three entries")
+    name = cursor.take(of(cursor, 0, 3)).decode()
+    created = of(cursor, 1, 0)
+    return Record(identity[:32], identity[32], name, created, cursor.take(of(cursor, 2, 2)))

@@ -1,0 +1,99 @@
+"""Key stores that the command made, read by the independent reader with a passphrase and with a random key."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InvalidTag
+
+import key_store
+from strict_cbor import SealedError
+
+PASSPHRASE = b"correct horse battery"
+
+
+class Home:
+    """A key store, and how the command is called with it."""
+
+    def __init__(self, work: Path, kind: str) -> None:
+        self.work, self.database = work, work / "home" / "keys.db"
+        if kind == "passphrase":
+            (work / "secret").write_bytes(PASSPHRASE)
+            self.ok("keys", "init")
+        else:
+            self.ok("keys", "init", "--random-key")
+        self.secret = (work / "secret").read_bytes().removesuffix(b"\n")
+
+    def ok(self, *arguments: str | Path) -> str:
+        command = [str(Path(os.environ["CASEMATE_BIN"]).resolve()), "--home", "home", "--passphrase-file", "secret"]
+        done = subprocess.run([*command, *arguments], cwd=self.work, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def change(self, sql: str) -> None:
+        connection = sqlite3.connect(self.database)
+        assert connection.execute(sql).rowcount > 0
+        connection.commit()
+        connection.close()
+
+
+@pytest.fixture(params=["passphrase", "random key"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    """A store with a signing key, a KEM key, and the public key of somebody else."""
+    (tmp_path / "vendor").mkdir()
+    vendor = Home(tmp_path / "vendor", "random key")
+    vendor.ok("keys", "generate", "--name", "vendor", "--kind", "sign")
+    vendor.ok("keys", "export", "vendor", "-o", tmp_path / "vendor.pub")
+    home = Home(tmp_path, request.param)
+    home.ok("keys", "generate", "--name", "reader", "--kind", "kem")
+    home.ok("keys", "generate", "--name", "publisher", "--kind", "sign")
+    home.ok("keys", "import", "vendor.pub", "--name", "vendor")
+    return home
+
+
+def test_the_reader_finds_what_the_command_lists(home: Home) -> None:
+    records = {record.name: record for record in key_store.read(home.database, home.secret)}
+    listed = {key["name"]: key for key in json.loads(home.ok("keys", "list", "--json"))["keys"]}
+    assert sorted(records) == sorted(listed) == ["publisher", "reader", "vendor"]
+    for name, record in records.items():
+        assert record.key_id.hex() == listed[name]["id"]
+        assert record.role == (2 if name == "vendor" else 1)
+    assert records["vendor"].pem == (home.work / "vendor.pub").read_bytes()
+    # The private halves are what they are stored for: the command signs with what the reader found.
+    (home.work / "publisher.pem").write_bytes(records["publisher"].pem)
+    exported = home.ok("keys", "export", "publisher")
+    (home.work / "again").mkdir()
+    again = Home(home.work / "again", "random key")
+    again.ok("keys", "import", home.work / "publisher.pem", "--name", "publisher")
+    assert again.ok("keys", "export", "publisher") == exported
+
+
+def test_the_reader_refuses_another_secret(home: Home) -> None:
+    is_key = home.secret.startswith(key_store.PREFIX)
+    other = key_store.PREFIX + b"A" * 43 if is_key else b"incorrect horse battery"
+    with pytest.raises(InvalidTag):
+        key_store.read(home.database, other)
+    with pytest.raises(LookupError, match="no slot"):
+        key_store.read(home.database, PASSPHRASE if is_key else key_store.PREFIX + b"A" * 43)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE meta SET value = CAST(x'00' || substr(value, 2) AS BLOB) WHERE key = 'index'",
+        "UPDATE meta SET value = CAST(substr(value, 1, length(value) - 1) || x'00' AS BLOB) WHERE key = 'index'",
+        "DELETE FROM records WHERE id = (SELECT min(id) FROM records)",
+        "UPDATE records SET value = (SELECT value FROM records ORDER BY id LIMIT 1)",
+    ],
+)
+def test_reader_and_command_refuse_a_changed_store(home: Home, sql: str) -> None:
+    home.change(sql)
+    with pytest.raises(SealedError):
+        key_store.read(home.database, home.secret)
+    with pytest.raises(AssertionError):
+        home.ok("keys", "list")
