@@ -296,15 +296,17 @@ def test_an_older_file_is_refused(tmp_path):
 
 
 @pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN names no casemate to work with")
-def test_the_command_line_and_python_read_each_other(tmp_path):
-    (tmp_path / "pass").write_text("correct horse\n")
+@pytest.mark.parametrize("secret", ["correct horse\n", "correct horse\r\n", "two\nlines, for some reason", None])
+def test_the_command_line_and_python_read_each_other(tmp_path, secret):
+    if secret:
+        (tmp_path / "pass").write_bytes(secret.encode())
     home = tmp_path / "home"
 
     def run(*arguments):
         command = [os.environ["CASEMATE_BIN"], "--home", home, "--passphrase-file", tmp_path / "pass", *arguments]
         subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
 
-    run("keys", "init")
+    run("keys", "init", *([] if secret else ["--random-key"]))
     run("keys", "generate", "--name", "me", "--kind", "kem")
     run("keys", "generate", "--name", "pub", "--kind", "sign")
     (tmp_path / "f").write_bytes(CONTENT)
@@ -316,3 +318,5 @@ def test_the_command_line_and_python_read_each_other(tmp_path):
     assert (tmp_path / "g").read_bytes() == CONTENT
     with pytest.raises(casemate.KeyStoreError):
         casemate.open_store(home, passphrase=b"wrong")
+    with pytest.raises(casemate.KeyStoreError, match="the key file is damaged"):
+        casemate.open_store(home, passphrase=b"casemate-store-key-1:AAAA")

@@ -51,7 +51,8 @@ def policy_name(given: str | None) -> str:
 
 
 def open_store(home: PathLike | None = None, *, passphrase: bytes | PathLike | Callable[[], bytes]) -> KeyStore:
-    """Unlock the key store of ``casemate keys``. The passphrase comes as bytes, from a file, or from a function; never from the environment.
+    """Unlock the key store of ``casemate keys``. The passphrase, or the random key of ``keys init --random-key``, comes as bytes, from a
+    file, or from a function; never from the environment.
 
     ``home`` is the store's folder, by default ``$CASEMATE_HOME`` or ``casemate`` in the user's data directory.
     """
@@ -63,7 +64,7 @@ def open_store(home: PathLike | None = None, *, passphrase: bytes | PathLike | C
     elif isinstance(passphrase, bytes):
         secret = passphrase
     else:
-        secret = Path(passphrase).read_bytes().split(b"\n")[0].removesuffix(b"\r")
+        secret = Path(passphrase).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
     return KeyStore.unlock(os.fspath(home), secret)
 
 
