@@ -295,12 +295,20 @@ fn connect(
         // An empty variable is none, as for the stores' own tools.
         .filter(|(name, value)| !value.is_empty() && name.to_ascii_lowercase().starts_with(prefix))
         .collect();
+    let is_true = |wanted: &str| {
+        settings.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case(wanted) && value.eq_ignore_ascii_case("true")
+        })
+    };
     // Each builder has its own type of setting, and none of them a trait in common.
     macro_rules! configured {
         ($builder:expr) => {
             settings.iter().fold(
                 $builder
-                    .with_client_options(client_options())
+                    // Of the three only Google's has no setting for it.
+                    .with_client_options(
+                        client_options().with_allow_http(is_true("GOOGLE_ALLOW_HTTP")),
+                    )
                     .with_retry(retries())
                     .with_url(url.as_str()),
                 |builder, (name, value)| match name.to_ascii_lowercase().parse() {
@@ -313,12 +321,9 @@ fn connect(
     let bucket = match scheme {
         ObjectStoreScheme::AmazonS3 => {
             let store = Arc::new(configured!(AmazonS3Builder::new()).build().map_err(Some)?);
-            let allow_http = settings.iter().any(|(name, value)| {
-                name.eq_ignore_ascii_case("AWS_ALLOW_HTTP") && value.eq_ignore_ascii_case("true")
-            });
             let options = client_options()
                 .with_timeout(COPY_TIMEOUT)
-                .with_allow_http(allow_http);
+                .with_allow_http(is_true("AWS_ALLOW_HTTP"));
             let s3 = S3 {
                 store: Arc::clone(&store),
                 name: url.host_str().unwrap_or_default().to_owned(),
