@@ -236,6 +236,28 @@ def test_an_object_put_into_a_folder_does_not_get_its_recipients(store: Store, f
     assert {key: store.bytes_of(key) for key in store.keys("v1/")} == before
 
 
+def test_an_object_that_is_hidden_while_its_folder_is_checked_does_not_get_its_recipients(store: Store, folder: str) -> None:
+    """Storage answers the listing with which the folder is compared without what it planted there."""
+    (store.work / "secret").write_bytes(b"secret")
+    store.seal("planted.sealed", "secret")
+    planted, key, listings = store.bytes_of("planted.sealed"), "v1/a.sealed", [0]
+    store.s3.put_object(Bucket=BUCKET, Key=key, Body=planted)
+
+    def rule(seen: Seen) -> str:
+        if "list-type=2" in seen.path:
+            listings[0] += 1
+            if listings[0] == 2:
+                store.s3.delete_object(Bucket=BUCKET, Key=key)
+        elif listings[0] == 2 and key not in store.keys():
+            store.s3.put_object(Bucket=BUCKET, Key=key, Body=planted)
+        return PASS
+
+    store.proxy.reset(rule)
+    refused = store.refused(1, "rewrap", f"s3://{BUCKET}/v1/", "--add", "two")
+    assert f"{key}: it is not what was there when its folder was checked" in refused
+    assert store.bytes_of(key) == planted
+
+
 def test_a_profile_gives_what_the_environment_does_not(store: Store, tmp_path: Path) -> None:
     """Keys of `~/.aws`; the environment goes before them, and a profile that needs more than its keys is refused by name."""
     address = store.seal("m.sealed")

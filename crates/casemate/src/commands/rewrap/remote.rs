@@ -30,6 +30,8 @@ pub(super) struct Change<'a> {
     pub(super) wanted: &'a Wanted,
 }
 
+const NOT_CHECKED: &str = "it is not what was there when its folder was checked";
+
 /// The folder whose manifest an object is.
 fn folder_root(object: &Location) -> Option<String> {
     let root = object.address().strip_suffix(MANIFEST_NAME)?;
@@ -81,14 +83,17 @@ impl Change<'_> {
         let bar = progress::bar(objects.len() as u64, "rewrapping");
         let (mut changed, mut skipped, mut refused) = (0_usize, 0_usize, Vec::new());
         let roots: Vec<_> = objects.iter().filter_map(folder_root).collect();
-        let mut expected = HashMap::new();
+        let (mut expected, mut folders) = (HashMap::new(), Vec::new());
         for root in roots {
+            let below = format!("{root}/");
             // Before the first change of it: an object that storage put there must not get the folder's new recipients.
             match self.check_folder(keyring, &root) {
-                Ok(artifacts) => expected.extend(artifacts),
+                Ok(artifacts) => {
+                    expected.extend(artifacts);
+                    folders.push(below);
+                }
                 Err(fault) => {
                     self.warn(&root, &fault);
-                    let below = format!("{root}/");
                     objects.retain(|object| !object.address().starts_with(&below));
                     refused.push(root);
                 }
@@ -98,7 +103,13 @@ impl Change<'_> {
             let done = RemoteObject::open(location)
                 .map_err(|error| Fault::file("open", Path::new(location.address()), error))
                 .and_then(|object| {
-                    let expected = expected.get(location.address());
+                    let address = location.address();
+                    let expected = expected.get(address);
+                    // The store's second listing, with which the folder was checked, may have been another one.
+                    let below_one = || folders.iter().any(|below| address.starts_with(below));
+                    if expected.is_none() && below_one() {
+                        return Err(Fault::new(Outcome::No, NOT_CHECKED));
+                    }
                     self.object(keyring, &object, true, expected.map(Vec::as_slice))
                 });
             match done {
@@ -167,10 +178,7 @@ impl Change<'_> {
     ) -> Result<Changed, Fault> {
         let artifact = Artifact::read(object)?;
         if expected.is_some_and(|root| root != artifact.root()) {
-            return Err(Fault::new(
-                Outcome::No,
-                "it is not what was there when its folder was checked",
-            ));
+            return Err(Fault::new(Outcome::No, NOT_CHECKED));
         }
         let whom = self.options.whom();
         let signer = trust::signer_quietly(self.context, keyring, &artifact, whom)?;
