@@ -12,12 +12,14 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use casemate_crypto::{
+    SecretBytes,
     encoding::{PrivateKey, PublicKey},
     kem::KemPrivateKey,
     policy::Policy,
     signature::{HttpSigningKey, SigningKey},
     suite,
 };
+use casemate_keys::{KeyStore, MemoryEngine, Snapshot, StoreSecret};
 use casemate_message::{
     Request, Response, keydoc,
     ohttp::{ChannelBinding, GatewayKey, KeyConfig},
@@ -30,13 +32,14 @@ use casemate_seal::{Artifact, Origin, directory::Manifest};
 pub type Target = fn(&[u8]);
 
 /// Name and function of every target.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("artifact", artifact),
     ("artifact_tail", artifact_tail),
     ("manifest", manifest),
     ("model", model),
     ("model_signature", model_signature),
     ("key_file", key_file),
+    ("key_store", key_store),
     ("age_file", age_file),
     ("age_text", age_text),
     ("policy", policy),
@@ -77,6 +80,32 @@ pub fn model_signature(bytes: &[u8]) {
     _ = casemate_oms::signers(bytes);
     _ = casemate_oms::EcdsaKey::from_pem(bytes);
     _ = casemate_oms::EcdsaPublicKey::from_pem(bytes);
+}
+
+/// Header and index of a store that [`STORE_SECRET`] opens; seeds as well.
+const STORE_HEADER: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/header-random-key");
+const STORE_INDEX: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/index");
+const STORE_SECRET: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/secret");
+
+/// The header of a key store, its index, and the text that opens it.
+pub fn key_store(bytes: &[u8]) {
+    let secret = |text: &[u8]| StoreSecret::read(SecretBytes::new(text.to_vec()));
+    _ = secret(bytes);
+    let secret = secret(STORE_SECRET).unwrap();
+    let unlock = |header: &[u8], index: &[u8]| {
+        let snapshot = Snapshot {
+            header: header.to_vec(),
+            index: index.to_vec(),
+            ..Snapshot::default()
+        };
+        KeyStore::unlock(MemoryEngine::with(snapshot), &secret)
+    };
+    // Whatever opens lists the two keys of this index, which are not there.
+    for (header, index) in [(bytes, STORE_INDEX), (STORE_HEADER, bytes)] {
+        if let Ok(store) = unlock(header, index) {
+            assert_eq!(store.list().unwrap().damage.len(), 2);
+        }
+    }
 }
 
 /// The key that seeds are sealed to.
