@@ -120,8 +120,8 @@ def prepare(arguments, folder: Path, model: Path) -> list[Tool]:
     kept = str(folder / "kept.sealed")
     tools = [
         Tool("cp", ["cp", str(model), str(copied)], copied, same(model, copied)),
-        Tool("casemate keys list (a store with a random key)", [*casemate, "keys", "list"]),
-        Tool("casemate keys list (a store with a passphrase)", [*remembered, "keys", "list"]),
+        Tool("casemate keys list, random key", [*casemate, "keys", "list"]),
+        Tool("casemate keys list, passphrase", [*remembered, "keys", "list"]),
         Tool("casemate seal", [*seal, str(sealed)], sealed),
         Tool("casemate open", [*casemate, "open", kept, "-o", str(opened)], opened, same(model, opened)),
         Tool("casemate verify", [*casemate[:1], "verify", kept, "--signer", str(folder / "publisher.pub")]),
@@ -257,11 +257,11 @@ print(f"{'change the recipients':40} {median(lambda: casemate.rewrap(kept, to=bo
 """
 
 
-def measure_latencies(folder: Path, model: Path) -> str:
+def measure_latencies(folder: Path, model: Path) -> None:
     """How long it takes to get at something, in one process with the file in the cache."""
-    arguments = [str(folder / name) for name in ("home", "pass", "kept.sealed")]
+    arguments = [str(folder / name) for name in ("home", "store.key", "kept.sealed")]
     command = [sys.executable, "-c", LATENCY, *arguments, str(model)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    subprocess.run(command, check=True)
 
 
 def importable(name: str) -> bool:
@@ -292,9 +292,10 @@ def main() -> None:
                 tool.run(size)
         print(file=sys.stderr)
         overhead = (folder / "kept.sealed").stat().st_size / size - 1
-        latencies = measure_latencies(folder, model) if importable("casemate") and importable("safetensors") else ""
-    report(tools, size, overhead, arguments)
-    print(latencies, end="")
+        report(tools, size, overhead, arguments)
+        if importable("casemate") and importable("safetensors"):
+            sys.stdout.flush()
+            measure_latencies(folder, model)
 
 
 def report(tools: list[Tool], size: int, overhead: float, arguments) -> None:
