@@ -60,10 +60,16 @@ impl AtomicFile {
     ///
     /// # Errors
     ///
-    /// The system's error; [`io::ErrorKind::AlreadyExists`] at once if `existing` says to keep what is there.
+    /// The system's error; [`io::ErrorKind::AlreadyExists`] at once if `existing` says to keep what is there; [`io::ErrorKind::InvalidInput`] if what
+    /// is there is no regular file, nor a link to one.
     pub fn create(destination: &Path, access: Access, existing: Existing) -> io::Result<Self> {
         if existing == Existing::Keep && fs::symlink_metadata(destination).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        // To give a file its name would take away a device, such as `/dev/null`.
+        if fs::metadata(destination).is_ok_and(|found| !found.is_file()) {
+            let message = "it is not a regular file, and is not replaced";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let directory = directory_of(destination);
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;

@@ -57,12 +57,12 @@ impl Fault {
 
     /// A failed system call on a file.
     pub(crate) fn file(what: &str, path: &Path, error: io::Error) -> Self {
-        let outcome = if error.kind() == io::ErrorKind::AlreadyExists {
+        let exists = error.kind() == io::ErrorKind::AlreadyExists;
+        let outcome = if exists || error.kind() == io::ErrorKind::InvalidInput {
             Outcome::Usage
         } else {
             Outcome::Io
         };
-        let exists = error.kind() == io::ErrorKind::AlreadyExists;
         let mut fault = Self::new(outcome, format!("cannot {what} {}", path.display()));
         fault.source = Some(Box::new(Cause(error)));
         if exists {
@@ -78,7 +78,7 @@ impl Fault {
     }
 
     /// Says which file it is about, before what is wrong with it.
-    fn about(mut self, path: &str) -> Self {
+    pub(crate) fn about(mut self, path: &str) -> Self {
         self.message = format!("{path}: {}", self.message);
         self
     }
@@ -143,7 +143,9 @@ impl From<OpenError> for Fault {
             ),
             OpenError::Unsigned => (
                 Outcome::No,
-                Some("`casemate open --allow-unknown-signer` opens it without knowing who made it"),
+                Some(
+                    "where nobody has to answer for it, `open` and others take --allow-unknown-signer",
+                ),
             ),
             OpenError::OtherSigner { .. } => (
                 Outcome::No,

@@ -33,11 +33,31 @@ const CONTENT_TYPE: &str = "application/octet-stream";
 /// Patterns that the folder itself brings.
 const IGNORE_FILE: &str = ".casemateignore";
 
+/// Refuses an output in the folder that is sealed: the next version would contain this one.
+fn refuse_inside(input: &Path, output: &Path) -> Result<(), Fault> {
+    let above = output.parent().filter(|path| !path.as_os_str().is_empty());
+    let above = above.unwrap_or_else(|| Path::new(".")).canonicalize();
+    let (Ok(above), Ok(input)) = (above, input.canonicalize()) else {
+        return Ok(());
+    };
+    if !above.starts_with(&input) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} would lie in the folder that is sealed",
+        output.display()
+    );
+    Err(Fault::usage(message).hint("name another place with -o, beside the folder"))
+}
+
 pub(crate) fn seal(
     context: &Context<'_>,
     options: &SealOptions,
     output: &Place,
 ) -> Result<(), Fault> {
+    if let Place::Local(output) = output {
+        refuse_inside(&options.input, output)?;
+    }
     let files = source_files(options)?;
     let mut keyring = Keyring::new(context);
     let recipients = keyring.recipients(&options.to)?;

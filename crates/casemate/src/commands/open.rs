@@ -8,21 +8,25 @@ use casemate_seal::{
 };
 use serde_json::json;
 
-use super::{directory, mount};
+use super::{directory, mount, seal::refuse_same_file};
 use crate::{
     args::OpenOptions,
     context::{Context, Keyring},
     fault::{Fault, Outcome},
-    place::Sealed,
+    place::{Place, Sealed},
     printer::bytes_text,
     progress, trust,
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fault> {
+    let source = context.sealed(&options.input)?;
     let output = match &options.output {
         Some(output) => output.clone(),
         None => without_suffix(&options.input.file_name())?,
     };
+    if let Place::Local(path) = &options.input {
+        refuse_same_file(path, &output)?;
+    }
     if options.to_memory {
         let parent = output.parent().filter(|path| !path.as_os_str().is_empty());
         let parent = parent.unwrap_or_else(|| Path::new("."));
@@ -32,7 +36,7 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
                 .hint("write below /dev/shm, or mount a tmpfs"));
         }
     }
-    let source = match context.sealed(&options.input)? {
+    let source = match source {
         Sealed::Folder(folder) => return directory::open(context, options, folder, &output),
         Sealed::File(source) => source,
     };

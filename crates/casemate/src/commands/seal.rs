@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -32,6 +33,15 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         .output
         .clone()
         .unwrap_or_else(|| Place::Local(with_suffix(&options.input)));
+    if let Place::Local(path) = &output {
+        if path == Path::new("-") {
+            return Err(Fault::usage(
+                "sealing writes no standard output: what comes first is known last",
+            )
+            .hint("name a file with -o; ./- is one that is called so"));
+        }
+        refuse_same_file(&options.input, path)?;
+    }
     if options.input.is_dir() {
         return directory::seal(context, options, &output);
     }
@@ -90,6 +100,18 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         bytes_text(sealed.content_len),
     ));
     Ok(())
+}
+
+/// Refuses to replace what is read by what is made of it.
+pub(super) fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Fault> {
+    let [Ok(read), Ok(written)] = [input, output].map(fs::metadata) else {
+        return Ok(());
+    };
+    if (read.dev(), read.ino()) != (written.dev(), written.ino()) {
+        return Ok(());
+    }
+    let message = format!("{} is the input as well as the output", output.display());
+    Err(Fault::usage(message).hint("write elsewhere with -o, and remove the input afterwards"))
 }
 
 /// Seals to a file or an object, neither of which is there before it is whole.
@@ -159,7 +181,7 @@ fn with_suffix(input: &Path) -> PathBuf {
 
 fn open_regular(path: &Path) -> Result<File, Fault> {
     let failed = |error| Fault::file("read", path, error);
-    let metadata = std::fs::metadata(path).map_err(failed)?;
+    let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
         return Err(
             Fault::usage(format!("{} is not a regular file", path.display()))

@@ -69,6 +69,47 @@ fn an_opened_file_is_the_owners_only_and_nothing_is_replaced_unasked() {
 }
 
 #[test]
+fn force_replaces_files_that_are_not_the_input_and_nothing_else() {
+    let house = sealed();
+    let seal = ["seal", "model", "--to", "alice", "--force", "-o"];
+    let to = |output| [seal.as_slice(), &[output]].concat();
+    let artifact = house.read("model.sealed");
+    for name in ["folder", "socket", "link-to-device"] {
+        match name {
+            "folder" => std::fs::create_dir(house.path(name)).unwrap(),
+            "socket" => {
+                std::os::unix::net::UnixListener::bind(house.path(name)).unwrap();
+            }
+            _ => std::os::unix::fs::symlink("/dev/null", house.path(name)).unwrap(),
+        }
+        house.refused(
+            &to(name),
+            2,
+            "it is not a regular file, and is not replaced",
+        );
+        house.refused(
+            &["open", "model.sealed", "--force", "-o", name],
+            2,
+            "it is not a regular file, and is not replaced",
+        );
+    }
+    std::os::unix::fs::symlink("model", house.path("link-to-input")).unwrap();
+    for name in ["model", "./model", "link-to-input"] {
+        house.refused(&to(name), 2, "is the input as well as the output");
+    }
+    house.refused(
+        &["open", "model.sealed", "--force", "-o", "model.sealed"],
+        2,
+        "is the input as well as the output",
+    );
+    house.refused(&to("-"), 2, "sealing writes no standard output");
+    assert_eq!(house.read("model"), vec![7; 200_000]);
+    assert_eq!(house.read("model.sealed"), artifact);
+    house.ok(&to("model.sealed"));
+    house.ok(&["open", "model.sealed", "--force", "--allow-unknown-signer"]);
+}
+
+#[test]
 fn origin_is_demanded_unless_waived() {
     let house = sealed();
     house.ok(&["seal", "model", "--to", "alice", "-o", "unsigned.sealed"]);
@@ -179,6 +220,7 @@ fn cut_bent_oversized_and_later_artifacts_get_one_error_and_leave_no_file() {
 fn wrong_use_is_told_apart_from_missing_files() {
     let house = sealed();
     house.refused(&["open", "missing.sealed"], 3, "cannot open missing.sealed");
+    house.refused(&["open", "missing"], 3, "cannot open missing");
     house.refused(&["inspect", "missing"], 3, "cannot open missing");
     house.refused(
         &["seal", "missing", "--to", "alice"],

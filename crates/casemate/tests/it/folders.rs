@@ -37,6 +37,20 @@ fn json(house: &House, arguments: &[&str]) -> Value {
 }
 
 #[test]
+fn a_folder_is_not_sealed_into_itself() {
+    let house = model();
+    for output in ["m/m.sealed", "m", "./m/onnx/x", "m/../m/x"] {
+        let refused = house.run(&[&SEAL[..], &["-o", output]].concat());
+        assert_eq!(refused.code, 2, "{refused:?}");
+    }
+    let words = "would lie in the folder that is sealed";
+    house.refused(&[&SEAL[..], &["-o", "m/x"]].concat(), 2, words);
+    let here = [&["seal", "."], &SEAL[2..]].concat();
+    house.refused(&here, 2, words);
+    house.ok(&[&SEAL[..], &["-o", "mm"]].concat());
+}
+
+#[test]
 fn a_folder_is_sealed_listed_verified_opened_and_rewrapped() {
     let house = model();
     let sealed = json(&house, &SEAL);
