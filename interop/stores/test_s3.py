@@ -326,6 +326,8 @@ def test_what_is_not_sealed_is_not_copied(store: Store) -> None:
 
 
 def test_mistakes_are_named(store: Store) -> None:
+    plain = store.refused(2, "inspect", f"s3://{BUCKET}/x.sealed", AWS_ALLOW_HTTP="")
+    assert "AWS_ENDPOINT is an address without TLS, and AWS_ALLOW_HTTP is not true" in plain
     assert "is of no store known here" in store.refused(2, "open", "ftp://host/x.sealed")
     assert "hold" in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "secret" not in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")

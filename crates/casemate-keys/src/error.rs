@@ -27,7 +27,7 @@ pub enum StoreError {
     #[error("wrong key file, or the key store was changed")]
     WrongKey,
     /// A passphrase was given and there is no slot for one.
-    #[error("the key store opens with its key file, not with a passphrase")]
+    #[error("the key store opens with its key file, and this is none")]
     NeedsKey,
     /// A key was given and there is no slot for one.
     #[error("the key store opens with a passphrase, not with a key file")]

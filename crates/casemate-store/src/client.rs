@@ -276,6 +276,35 @@ fn client_options() -> ClientOptions {
         .with_connect_timeout(CONNECT_TIMEOUT)
 }
 
+fn is_true(settings: &[&(String, String)], wanted: &str) -> bool {
+    settings.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case(wanted) && value.eq_ignore_ascii_case("true")
+    })
+}
+
+/// Refuses an address without TLS that is not allowed: the client's own words for it are "builder error".
+fn refuse_plain(settings: &[&(String, String)]) -> object_store::Result<()> {
+    let endpoints = [
+        ("AWS_ENDPOINT", "AWS_ALLOW_HTTP"),
+        ("AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"),
+        ("AWS_ENDPOINT_URL_S3", "AWS_ALLOW_HTTP"),
+        ("GOOGLE_BASE_URL", "GOOGLE_ALLOW_HTTP"),
+    ];
+    for (endpoint, allow) in endpoints {
+        let is_plain = settings.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case(endpoint) && value.starts_with("http://")
+        });
+        if is_plain && !is_true(settings, allow) {
+            let message = format!("{endpoint} is an address without TLS, and {allow} is not true");
+            return Err(object_store::Error::Generic {
+                store: "settings",
+                source: message.into(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// `None` is a kind of store that is not known here.
 fn connect(
     url: &Url,
@@ -295,11 +324,7 @@ fn connect(
         // An empty variable is none, as for the stores' own tools.
         .filter(|(name, value)| !value.is_empty() && name.to_ascii_lowercase().starts_with(prefix))
         .collect();
-    let is_true = |wanted: &str| {
-        settings.iter().any(|(name, value)| {
-            name.eq_ignore_ascii_case(wanted) && value.eq_ignore_ascii_case("true")
-        })
-    };
+    refuse_plain(&settings).map_err(Some)?;
     // Each builder has its own type of setting, and none of them a trait in common.
     macro_rules! configured {
         ($builder:expr) => {
@@ -307,7 +332,7 @@ fn connect(
                 $builder
                     // Of the three only Google's has no setting for it.
                     .with_client_options(
-                        client_options().with_allow_http(is_true("GOOGLE_ALLOW_HTTP")),
+                        client_options().with_allow_http(is_true(&settings, "GOOGLE_ALLOW_HTTP")),
                     )
                     .with_retry(retries())
                     .with_url(url.as_str()),
@@ -323,7 +348,7 @@ fn connect(
             let store = Arc::new(configured!(AmazonS3Builder::new()).build().map_err(Some)?);
             let options = client_options()
                 .with_timeout(COPY_TIMEOUT)
-                .with_allow_http(is_true("AWS_ALLOW_HTTP"));
+                .with_allow_http(is_true(&settings, "AWS_ALLOW_HTTP"));
             let s3 = S3 {
                 store: Arc::clone(&store),
                 name: url.host_str().unwrap_or_default().to_owned(),

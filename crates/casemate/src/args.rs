@@ -345,7 +345,7 @@ pub(crate) struct VerifyOptions {
     /// Refuse a version older than this revision, and a file that was sealed without one
     #[arg(long, visible_alias = "min-version", value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
-    /// Publisher that must have signed: name, key id, or a public key file
+    /// Publisher that must have signed: name, key id, or a public key file; --trust may say it instead
     #[arg(long, value_name = "KEY", required_unless_present_any = ["oms", "file"])]
     pub(crate) signer: Option<String>,
     /// Refuse anything but this artifact, or this folder in whatever version: 32 hex digits, as `inspect` shows them
@@ -391,7 +391,7 @@ pub(crate) struct SignOptions {
 /// A file that says whom to trust for what.
 #[derive(Debug, Args)]
 pub(crate) struct TrustFile {
-    /// File that lists publishers and what they may sign; --signer goes before it [default: any signing key in the key store]
+    /// File that lists publishers and what they may sign; --signer goes before it
     #[arg(long = "trust", env = "CASEMATE_TRUST", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// What it must be trusted for

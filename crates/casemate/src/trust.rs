@@ -169,7 +169,7 @@ pub(crate) fn listed(
 }
 
 fn read(file: &Path) -> Result<List, Fault> {
-    let text = read_limited(file, FILE_BYTES_MAX)?;
+    let text = read_limited(file, FILE_BYTES_MAX).map_err(|fault| fault.about("trust file"))?;
     let text = str::from_utf8(text.expose()).map_err(|_| bad(file, "it is not UTF-8"))?;
     let list: List = toml::from_str(text).map_err(|error| {
         let fault = Fault::from_error(Outcome::Usage, error);

@@ -52,7 +52,8 @@ fn init(context: &Context<'_>, random_key: bool) -> Result<(), Fault> {
             .map_err(io)?
             .is_some()
     {
-        return Err(StoreError::Exists.into());
+        let message = format!("a key store exists at {} already", path.display());
+        return Err(Fault::usage(message).hint("--home names the directory of another one"));
     }
     let file = context.passphrase_file();
     let secret = if random_key {
@@ -73,6 +74,12 @@ fn init(context: &Context<'_>, random_key: bool) -> Result<(), Fault> {
     context
         .printer
         .done(&format!("created the key store {}", path.display()));
+    if let Some(file) = file.filter(|_| random_key) {
+        context.printer.note(&format!(
+            "its key is in {}: nothing else opens it, so keep a copy where the store is not",
+            file.display()
+        ));
+    }
     Ok(())
 }
 
@@ -92,7 +99,16 @@ fn generate(
 /// The suite asked for, if it is of the kind and the policy allows it; else the policy's first.
 fn suite_of(context: &Context<'_>, kind: Kind, suite: Option<&str>) -> Result<&'static str, Fault> {
     let policy = context.policy()?;
-    let unknown = |name: &str| Fault::from(StoreError::UnknownSuite(name.to_owned()));
+    let unknown = |name: &str| {
+        let is_known = KemSuite::by_name(name).is_some()
+            || SignatureSuite::by_name(name).is_some()
+            || name == HTTP_SUITE_NAME;
+        if is_known {
+            let message = format!("the suite `{name}` is for another kind of key");
+            return Fault::usage(message).hint("`casemate suites` says what each is for");
+        }
+        Fault::from(StoreError::UnknownSuite(name.to_owned()))
+    };
     let nothing = || Fault::usage("the policy allows no suite of this kind");
     match (kind, suite) {
         (Kind::Kem, None) => Ok(policy.kem_suites().first().ok_or_else(nothing)?.name),

@@ -46,18 +46,25 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
     };
     let mut results = Vec::new();
     for input in &options.inputs {
+        // More than one may be named, and those before are done.
+        let named = |fault: Fault| match options.inputs.len() {
+            1 => fault,
+            _ => fault.about(&input.to_text()),
+        };
         results.push(match input {
             Place::Local(path) if is_sealed_directory(path) => {
-                rewrap_folder(context, &mut keyring, options, path, &wanted)?
+                rewrap_folder(context, &mut keyring, options, path, &wanted).map_err(named)?
             }
-            Place::Local(path) => rewrap_file(context, &mut keyring, options, path, &wanted)?,
+            Place::Local(path) => {
+                rewrap_file(context, &mut keyring, options, path, &wanted).map_err(named)?
+            }
             Place::Remote(address) => {
                 let change = remote::Change {
                     context,
                     options,
                     wanted: &wanted,
                 };
-                change.address(&mut keyring, address)?
+                change.address(&mut keyring, address).map_err(named)?
             }
         });
     }
@@ -88,7 +95,7 @@ fn rewrap_file(
     let keep = |record: &RecipientRecord| kept.contains(&record.key);
     let done = change_recipients(&target, &key, origin, &keep, &added)?;
     let own = key.public_key().id().map_err(unencodable)?;
-    warn_if_out(context, &[own], &kept, &added);
+    warn_if_out(context, &input.display().to_string(), &[own], &kept, &added);
     let (before, after) = (done.before, done.after);
     context.printer.done(&format!(
         "rewrapped {}: {before} recipients before, {after} now",
@@ -126,7 +133,7 @@ fn rewrap_folder(
     for key in &keys {
         own.push(key.public_key().id().map_err(unencodable)?);
     }
-    warn_if_out(context, &own, &kept, &added);
+    warn_if_out(context, &input.display().to_string(), &own, &kept, &added);
     let after = kept.len().saturating_add(added.len());
     let (changed, skipped) = (done.changed, done.skipped);
     context.printer.done(&format!(
@@ -176,12 +183,18 @@ fn split<'w, R: ReadAt>(
 }
 
 /// Warns if none of the caller's own keys opens it any more.
-fn warn_if_out(context: &Context<'_>, own: &[KeyId], kept: &[KeyId], added: &[&KemPublicKey]) {
+fn warn_if_out(
+    context: &Context<'_>,
+    what: &str,
+    own: &[KeyId],
+    kept: &[KeyId],
+    added: &[&KemPublicKey],
+) {
     let added: Vec<_> = added.iter().filter_map(|key| key.id().ok()).collect();
     if !own.iter().any(|id| kept.contains(id) || added.contains(id)) {
-        context
-            .printer
-            .warning("the key that opened it is no recipient any more");
+        context.printer.warning(&format!(
+            "the key that opened {what} is no recipient any more"
+        ));
     }
 }
 

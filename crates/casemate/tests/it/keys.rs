@@ -73,14 +73,14 @@ fn a_random_key_opens_the_store_in_place_of_a_passphrase() {
         "store.key",
         &["keys", "generate", "--name", "a", "--kind", "kem"],
     );
-    refused("other.key", &init, 2, "exists here already");
+    refused("other.key", &init, 2, "a key store exists at");
     assert!(!house.names().contains(&"other.key".to_owned()));
 
     refused(
         "passphrase",
         &["keys", "list"],
         4,
-        "opens with its key file",
+        "opens with its key file, and this is none",
     );
     house.write("short.key", &house.read("store.key")[..50]);
     refused("short.key", &["keys", "list"], 2, "the key file is damaged");
@@ -103,7 +103,7 @@ fn a_database_without_a_store_is_no_obstacle_to_making_one() {
     house.write("home/keys.db", b"");
     house.refused(&["keys", "list"], 2, "there is no key store");
     house.ok(&["keys", "init"]);
-    house.refused(&["keys", "init"], 2, "exists here already");
+    house.refused(&["keys", "init"], 2, "a key store exists at");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn wrong_use_of_keys_names_what_is_wrong() {
     let house = House::empty();
     house.refused(&["keys", "list"], 2, "there is no key store");
     house.ok(&["keys", "init"]);
-    house.refused(&["keys", "init"], 2, "exists here already");
+    house.refused(&["keys", "init"], 2, "a key store exists at");
     house.ok(&["keys", "generate", "--name", "a", "--kind", "kem"]);
     house.refused(
         &["keys", "generate", "--name", "a", "--kind", "kem"],

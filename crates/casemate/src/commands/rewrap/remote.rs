@@ -208,7 +208,8 @@ impl Change<'_> {
         replace_tail(object, &new)
             .map_err(|error| Fault::file("write", Path::new(object.location().address()), error))?;
         let own = key.public_key().id().map_err(unencodable)?;
-        warn_if_out(self.context, &[own], &kept, &added);
+        let address = object.location().address();
+        warn_if_out(self.context, address, &[own], &kept, &added);
         Ok(Changed {
             before,
             after: new.after,
