@@ -130,6 +130,8 @@ struct Texts {
     /// The last two pushed; `None` is a value that is no text.
     recent: [Option<Rc<str>>; 2],
     memo: HashMap<u64, Option<Rc<str>>>,
+    /// Whether something was put nobody knows where: nothing that is fetched is known then.
+    memo_unknown: bool,
 }
 
 impl Texts {
@@ -285,11 +287,10 @@ fn text_or_memo(
             let slot = number::<4>(c)?;
             texts.keep(slot)?;
         }
-        b'p' => {
-            if let Some(slot) = memo_number(c)? {
-                texts.keep(slot)?;
-            }
-        }
+        b'p' => match memo_number(c)? {
+            Some(slot) => texts.keep(slot)?,
+            None => texts.memo_unknown = true,
+        },
         b'h' => {
             let slot = number::<1>(c)?;
             recall(texts, slot);
@@ -379,7 +380,8 @@ fn call(found: &mut Pickle, texts: &mut Texts, operation: &'static str) {
 
 fn recall(texts: &mut Texts, slot: u64) {
     let text = texts.memo.get(&slot).cloned().flatten();
-    texts.push(text);
+    let is_known = !texts.memo_unknown;
+    texts.push(text.filter(|_| is_known));
 }
 
 fn number<const N: usize>(c: &mut Cursor<'_, impl ReadAt>) -> Result<u64, ModelError> {
@@ -417,7 +419,10 @@ fn counted_text<const N: usize>(
 /// A memo number as text. Python reads more forms of numbers than this; what is not read is a value that is not known, and no error, because a
 /// loader would go on.
 fn memo_number(c: &mut Cursor<'_, impl ReadAt>) -> Result<Option<u64>, ModelError> {
-    Ok(line(c)?.trim().parse().ok())
+    let line = line(c)?;
+    // Of a longer one the end is missing.
+    let is_whole = line.len() < LINE_BYTES_MAX;
+    Ok(line.trim().parse().ok().filter(|_| is_whole))
 }
 
 fn line(c: &mut Cursor<'_, impl ReadAt>) -> Result<String, ModelError> {

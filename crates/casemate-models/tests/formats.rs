@@ -189,9 +189,37 @@ fn a_pickle_cannot_hide_a_name_behind_the_stack() {
     let recalled = b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x8c\x0bcollections\x8c\x0bOrderedDicth\x00h\x01\x93.";
     // Names by number.
     let extension = b"\x80\x02\x82\x01.";
-    for pickle in [popped.as_slice(), recalled, extension] {
+    // Fetches a good pair, after bad ones were put over it under numbers that only Python reads: `1_0` is 10, as is a 10 after many zeros.
+    let name = |text: &str| [&[0x8c, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let replaced = |ten: &str, eleven: &str| {
+        let good = [
+            name("collections"),
+            b"q\x0a0".to_vec(),
+            name("OrderedDict"),
+            b"q\x0b0".to_vec(),
+        ];
+        let bad = [
+            name("os"),
+            format!("p{ten}\n0").into(),
+            name("system"),
+            format!("p{eleven}\n0").into(),
+        ];
+        [
+            b"\x80\x04".to_vec(),
+            good.concat(),
+            bad.concat(),
+            b"h\x0ah\x0b\x93.".to_vec(),
+        ]
+        .concat()
+    };
+    let zeros = "0".repeat(4096);
+    let long = replaced(&format!("{zeros}10"), &format!("{zeros}11"));
+    let odd = replaced("1_0", "1_1");
+    for pickle in [popped.as_slice(), recalled, extension, &odd, &long] {
         assert!(scan_pickle(&pickle.to_vec()).unwrap().is_dangerous());
     }
+    let plain = scan_pickle(&replaced("12", "13")).unwrap();
+    assert!(!plain.is_dangerous() && plain.imports.len() == 1);
 }
 
 #[test]
