@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use crate::engine::{Change, Engine, EngineError, Snapshot};
 
@@ -36,7 +36,39 @@ impl SqliteEngine {
     /// # Errors
     ///
     /// [`EngineError::Storage`].
+    ///
+    /// Where nothing can be written, as on a mounted secret or in an image, it is opened for reading.
     pub fn open(path: &Path, create: bool) -> Result<Self, EngineError> {
+        match Self::open_for_writing(path, create) {
+            Err(EngineError::Storage(error)) if !create && is_read_only(&*error) => {
+                Self::open_for_reading(path)
+            }
+            done => done,
+        }
+    }
+
+    /// Without a lock and without the files that a journal needs: nobody changes what cannot be written.
+    fn open_for_reading(path: &Path) -> Result<Self, EngineError> {
+        let storage = |text: &str| EngineError::Storage(text.into());
+        let mut journal = path.as_os_str().to_owned();
+        journal.push("-wal");
+        if fs::metadata(&journal).is_ok_and(|found| found.len() > 0) {
+            return Err(storage(
+                "a change was not completed, and nothing can be written here: open it once where it can be",
+            ));
+        }
+        let path = fs::canonicalize(path).map_err(|error| EngineError::Storage(error.into()))?;
+        let path = path.to_str().ok_or(storage("its path is not UTF-8"))?;
+        let escaped = path
+            .replace('%', "%25")
+            .replace('?', "%3f")
+            .replace('#', "%23");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
+        Ok(Self { connection })
+    }
+
+    fn open_for_writing(path: &Path, create: bool) -> Result<Self, EngineError> {
         let storage = |error: std::io::Error| EngineError::Storage(Box::new(error));
         if !create {
             fs::metadata(path).map_err(storage)?;
@@ -51,6 +83,14 @@ impl SqliteEngine {
         connection.execute_batch(SCHEMA)?;
         Ok(Self { connection })
     }
+}
+
+/// Whether SQLite failed because it could not write.
+fn is_read_only(error: &(dyn std::error::Error + 'static)) -> bool {
+    let code = error
+        .downcast_ref::<rusqlite::Error>()
+        .and_then(rusqlite::Error::sqlite_error_code);
+    matches!(code, Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
 }
 
 fn meta(connection: &Connection, key: &str) -> Result<Option<Vec<u8>>, rusqlite::Error> {
