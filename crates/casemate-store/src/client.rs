@@ -278,7 +278,10 @@ fn client_options() -> ClientOptions {
 
 fn is_true(settings: &[&(String, String)], wanted: &str) -> bool {
     settings.iter().any(|(name, value)| {
-        name.eq_ignore_ascii_case(wanted) && value.eq_ignore_ascii_case("true")
+        // The words that the client takes.
+        let value = value.to_ascii_lowercase();
+        name.eq_ignore_ascii_case(wanted)
+            && matches!(value.as_str(), "1" | "true" | "on" | "yes" | "y")
     })
 }
 

@@ -71,15 +71,23 @@ pub(crate) fn settings(
         .flatten()
         .filter_map(|(key, value)| Some((key.as_str(), value.as_deref()?)))
         .collect();
+    // The client knows some of these by two names, and would take the profile's.
+    let is_given = |names: &[&str]| names.iter().any(|name| variable(name).is_some());
+    let place_of: Vec<_> = PLACE
+        .into_iter()
+        .filter(|(ours, _)| {
+            !(*ours == "AWS_REGION" && is_given(&["AWS_REGION", "AWS_DEFAULT_REGION"]))
+        })
+        .collect();
     match chosen {
         Some(name) if !is_there => Err(refused(
             name,
             "is in neither the credentials file nor the config file",
         )),
-        _ if variable("AWS_ACCESS_KEY_ID").is_some() => Ok(named(&found, &PLACE)),
+        _ if variable("AWS_ACCESS_KEY_ID").is_some() => Ok(named(&found, &place_of)),
         _ => {
             check_keys(name, &found, chosen.is_some())?;
-            Ok([named(&found, &PLACE), named(&found, &KEYS)].concat())
+            Ok([named(&found, &place_of), named(&found, &KEYS)].concat())
         }
     }
 }

@@ -318,9 +318,18 @@ impl<R: ReadAt> Sending<'_, R> {
     }
 }
 
-/// Whether the store refused, and did not just fail. The client's error for that has no public type, but a text with the status.
+/// What stores call it when parts make no object. Anything else may be different the next time: a token that expired, too many requests.
+const REFUSED: [&str; 4] = [
+    "InvalidPart",
+    "InvalidPartOrder",
+    "EntityTooSmall",
+    "InvalidBlockList",
+];
+
+/// Whether the store refused the parts, and did not just fail. The client's error for that has no public type, but a text with status and answer.
 fn is_definite(error: &io::Error) -> bool {
-    error.to_string().contains("status code: 4")
+    let text = error.to_string();
+    text.contains("status code: 400") && REFUSED.iter().any(|code| text.contains(code))
 }
 
 fn index(number: u64) -> usize {
