@@ -83,11 +83,17 @@ impl Change<'_> {
         let bar = progress::bar(objects.len() as u64, "rewrapping");
         let (mut changed, mut skipped, mut refused) = (0_usize, 0_usize, Vec::new());
         let roots: Vec<_> = objects.iter().filter_map(folder_root).collect();
+        // Without a slash it is one folder that is meant, and its manifest says what belongs to it.
+        if !prefix.is_prefix() && !roots.iter().any(|root| root == address) {
+            let message = format!("the store lists no manifest below {address}");
+            return Err(Fault::new(Outcome::No, message)
+                .hint("a slash at the end stands for whatever is sealed below it"));
+        }
         let (mut expected, mut folders) = (HashMap::new(), Vec::new());
         for root in roots {
             let below = format!("{root}/");
             // Before the first change of it: an object that storage put there must not get the folder's new recipients.
-            match self.check_folder(keyring, &root) {
+            match self.check_folder(keyring, prefix, &root) {
                 Ok(artifacts) => {
                     expected.extend(artifacts);
                     folders.push(below);
@@ -152,9 +158,19 @@ impl Change<'_> {
     fn check_folder(
         &self,
         keyring: &mut Keyring<'_>,
+        prefix: &Location,
         root: &str,
     ) -> Result<Vec<(String, Vec<u8>)>, Fault> {
-        let place = RemoteFolder::new(self.context.locate(root)?, Existing::Keep);
+        let below = root.strip_prefix(prefix.address()).unwrap_or_default();
+        let below = below.trim_start_matches('/');
+        let location = if below.is_empty() {
+            prefix.clone()
+        } else {
+            // Not by its address: a key may hold what an address has to escape.
+            let joined = prefix.join(below);
+            joined.map_err(|error| Fault::file("open", Path::new(root), error))?
+        };
+        let place = RemoteFolder::new(location, Existing::Keep);
         let owned = keyring.openers()?;
         let keys: Vec<_> = owned.iter().collect();
         let whom = self.options.whom();
