@@ -11,7 +11,7 @@ mod printer;
 mod progress;
 mod trust;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
 
@@ -19,10 +19,17 @@ use args::{Arguments, Command};
 use context::Context;
 use fault::Fault;
 
+/// As shells have it for a program that an interrupt ended.
+const STOPPED: i32 = 130;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let printer = printer::Printer::new(arguments.json);
-    if std::env::args().any(|text| text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-")) {
+    let is_secret = |text: OsString| {
+        let text = text.to_string_lossy().to_ascii_uppercase();
+        text.starts_with("AGE-SECRET-KEY-")
+    };
+    if std::env::args_os().any(is_secret) {
         // Not repeated: standard error goes to logs.
         let fault = Fault::usage("a private key was given as an argument")
             .hint("others on this machine saw it: make a new one, and keep it in a file");
@@ -38,6 +45,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// Where this process is told to end, what it has written so far of a folder goes with it: it may be content in the clear.
+fn clear_away_when_stopped() {
+    let wait = || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+        else {
+            return;
+        };
+        runtime.block_on(commands::gateway::shutdown());
+        casemate_seal::directory::discard_staged();
+        std::process::exit(STOPPED);
+    };
+    // Without the thread a signal ends the process at once, and the next attempt at the same place clears away.
+    drop(std::thread::Builder::new().spawn(wait));
+}
+
 fn run(arguments: Arguments, printer: &printer::Printer) -> Result<ExitCode, Fault> {
     let Arguments {
         command,
@@ -47,6 +71,12 @@ fn run(arguments: Arguments, printer: &printer::Printer) -> Result<ExitCode, Fau
         ..
     } = arguments;
     let context = Context::new(printer, home, policy, passphrase_file);
+    if matches!(
+        command,
+        Command::Seal(_) | Command::Open(_) | Command::Copy(_)
+    ) {
+        clear_away_when_stopped();
+    }
     match command {
         Command::Demo(options) => demo::run(&context, &options),
         Command::Keys { command } => commands::keys::run(&context, command),

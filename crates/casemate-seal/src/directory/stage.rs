@@ -3,9 +3,10 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
-    io,
+    io, mem,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::{
@@ -16,6 +17,31 @@ use rustix::{
 use crate::file::{Access, Existing, directory_of, temporary_name};
 
 const SUFFIX: &str = ".part";
+
+const DISCARD_TRIES: usize = 100;
+
+/// Temporary folders of this process that have no name yet.
+static STAGED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn staged() -> MutexGuard<'static, Vec<PathBuf>> {
+    STAGED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the temporary folders of this process, for a process that ends now because it was told to: it can make no other ones afterwards. What is
+/// written into them meanwhile fails.
+pub fn discard_staged() {
+    let staged = staged();
+    for temporary in &*staged {
+        // Others may be writing to it still; without its folder they cannot begin another file.
+        for _ in 0..DISCARD_TRIES {
+            if remove_any(temporary).is_ok() || !temporary.exists() {
+                break;
+            }
+        }
+    }
+    // Whoever wants to begin another one waits for the end of the process.
+    mem::forget(staged);
+}
 
 /// A folder under a hidden temporary name until [`StagedDirectory::commit`].
 ///
@@ -46,7 +72,11 @@ impl StagedDirectory {
         } else {
             0o777
         };
-        fs::DirBuilder::new().mode(mode).create(&temporary)?;
+        {
+            let mut staged = staged();
+            fs::DirBuilder::new().mode(mode).create(&temporary)?;
+            staged.push(temporary.clone());
+        }
         let lock = File::open(&temporary)?;
         flock(&lock, FlockOperation::LockExclusive)?;
         Ok(Self {
@@ -96,6 +126,7 @@ impl StagedDirectory {
 
 impl Drop for StagedDirectory {
     fn drop(&mut self) {
+        staged().retain(|staged| *staged != self.temporary);
         if !self.committed {
             // Nothing can be done about a temporary folder that stays; the next attempt removes it.
             _ = remove_any(&self.temporary);

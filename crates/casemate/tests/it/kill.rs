@@ -147,3 +147,30 @@ fn a_killed_rewrap_of_a_folder_opens_still_and_is_finished_by_the_same_command()
     house.ok(&["open", "m.sealed", "-o", "copy"]);
     assert_eq!(house.read("copy/shard-39"), house.read("m/shard-39"));
 }
+
+#[test]
+fn a_stopped_folder_leaves_nothing_in_the_clear() {
+    let house = House::with_keys();
+    std::fs::create_dir(house.path("folder")).unwrap();
+    for number in 0..64 {
+        house.write(&format!("folder/{number}"), &vec![9; 1 << 20]);
+    }
+    let seal = ["seal", "folder", "--to", "alice", "--sign", "publisher"];
+    house.ok(&seal);
+    let before = house.names();
+    let again = [&seal[..], &["-o", "again"]].concat();
+    let open = ["open", "folder.sealed", "-o", "out"];
+    for (arguments, signal) in [(&open[..], "-INT"), (&open, "-TERM"), (&again, "-INT")] {
+        let mut child = house.spawn(arguments);
+        while house.names() == before && child.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let id = child.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args([signal, &id])
+            .status();
+        assert!(sent.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{arguments:?}");
+        assert_eq!(house.names(), before, "{arguments:?}");
+    }
+}
