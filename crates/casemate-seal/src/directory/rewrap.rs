@@ -16,7 +16,7 @@ use super::{
     DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, SealedDirectory,
     open::{self, Released},
 };
-use crate::{Artifact, Origin, RecipientRecord, Source, change_recipients, file};
+use crate::{Artifact, Origin, RecipientRecord, SealError, Source, change_recipients, file};
 
 const FIRST_LINE: &str = "casemate-rewrap 1";
 /// A journal longer than this was not written by us.
@@ -50,7 +50,15 @@ pub fn rewrap_directory(
         let id = key
             .id()
             .map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()))?;
+        // Before a journal says that something was begun.
+        if wanted.contains(&id) {
+            let error = SealError::DuplicateRecipient(id);
+            return Err(DirectoryError::seal(MANIFEST_NAME)(error));
+        }
         wanted.push(id);
+    }
+    if wanted.is_empty() {
+        return Err(DirectoryError::seal(MANIFEST_NAME)(SealError::NoRecipient));
     }
     // Gives up the manifest's lock, which would keep the rewrap out.
     let directory = directory.release()?;

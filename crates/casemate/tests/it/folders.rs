@@ -51,6 +51,22 @@ fn a_folder_is_not_sealed_into_itself() {
 }
 
 #[test]
+fn a_change_that_cannot_be_made_leaves_no_journal() {
+    let house = model();
+    house.ok(&SEAL);
+    for change in [&["--to", "bob", "--to", "bob"][..], &["--remove", "alice"]] {
+        let refused = house.run(&[&["rewrap", "m.sealed"], change].concat());
+        assert_eq!(refused.code, 2, "{refused:?}");
+        let names = fs::read_dir(house.path("m.sealed")).unwrap();
+        let mut names = names.map(|entry| entry.unwrap().file_name());
+        assert!(names.all(|name| name != ".casemate-rewrap"), "{refused:?}");
+    }
+    // Nothing was begun that another command would take for its own.
+    let stranger = ["rewrap", "m.sealed", "--remove", "bob"];
+    house.refused(&stranger, 2, "no recipient");
+}
+
+#[test]
 fn a_folder_is_sealed_listed_verified_opened_and_rewrapped() {
     let house = model();
     let sealed = json(&house, &SEAL);

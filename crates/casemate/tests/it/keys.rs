@@ -1,14 +1,21 @@
 //! `casemate keys`, policies and the environment.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+};
 
 use serde_json::Value;
 
-use crate::support::House;
+use crate::support::{House, Said};
 
 #[test]
 fn version_help_and_completions_work_without_a_store() {
     let house = House::empty();
+    let mut odd = house.command(&[]);
+    odd.arg(std::ffi::OsStr::from_bytes(b"\xff"));
+    let said = Said::from(odd.output().unwrap());
+    assert!(said.code == 2 && !said.err.contains("panicked"), "{said:?}");
     assert!(house.ok(&["--version"]).starts_with("casemate "));
     assert!(house.ok(&["--help"]).contains("Usage: casemate"));
     for shell in ["bash", "zsh", "fish"] {
@@ -104,6 +111,44 @@ fn a_database_without_a_store_is_no_obstacle_to_making_one() {
     house.refused(&["keys", "list"], 2, "there is no key store");
     house.ok(&["keys", "init"]);
     house.refused(&["keys", "init"], 2, "a key store exists at");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_read() {
+    let house = House::with_keys();
+    for (name, mode) in [(".", 0o755), ("home/keys.db", 0o444), ("home", 0o555)] {
+        fs::set_permissions(house.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    // The superuser can write whatever the mode says.
+    let as_nobody = |arguments: &[&str]| {
+        let plain = house.command(arguments);
+        let mut command = std::process::Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .current_dir(house.path("."))
+            .env("CASEMATE_HOME", house.path("home"));
+        Said::from(command.output().unwrap())
+    };
+    let is_root = as_nobody(&["--version"]).code == 0;
+    let run = |arguments: &[&str]| match is_root {
+        true => as_nobody(arguments),
+        false => house.run(arguments),
+    };
+    let listed = run(&["keys", "list"]);
+    assert_eq!(listed.code, 0, "{listed:?}");
+    assert!(listed.out.contains("publisher"));
+    let refused = run(&["keys", "generate", "--name", "x", "--kind", "kem"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    fs::write(house.path("home/keys.db-wal"), b"x").unwrap();
+    let unfinished = run(&["keys", "list"]);
+    assert!(
+        unfinished.err.contains("a change was not completed"),
+        "{unfinished:?}"
+    );
+    // For whoever removes the directory.
+    fs::set_permissions(house.path("home"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]
