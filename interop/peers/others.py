@@ -10,6 +10,7 @@ import mmap
 import os
 import sys
 import time
+from pathlib import Path
 
 
 def warm_memory(size: int) -> None:
@@ -62,7 +63,7 @@ def cryptotensors_save(source: str, target: str) -> float:
 def casemate_trust(home: str, password: str) -> dict[str, object]:
     import casemate
 
-    store = casemate.open_store(home, passphrase=password)
+    store = casemate.open_store(home, passphrase=Path(password))
     return {"keys": store.private("model"), "signer": store.public("publisher"), "sign": store.private("publisher")}
 
 

@@ -203,8 +203,8 @@ def prepare(arguments, folder: Path, model: Path) -> list[Tool]:
     if importable("casemate") and importable("safetensors"):
         plain = "import safetensors.numpy as s; s.load_file(%r)" % str(model)
         sealed_load = (
-            "import casemate, casemate.safetensors as s\n"
-            "store = casemate.open_store(%r, passphrase=%r)\n"
+            "import pathlib, casemate, casemate.safetensors as s\n"
+            "store = casemate.open_store(%r, passphrase=pathlib.Path(%r))\n"
             "s.load_file(%r, keys=store.private('model'), signer=store.public('publisher'))"
         ) % (str(folder / "home"), str(folder / "store.key"), kept)
         tools += [
@@ -215,12 +215,12 @@ def prepare(arguments, folder: Path, model: Path) -> list[Tool]:
 
 
 LATENCY = """
-import statistics, sys, time
+import pathlib, statistics, sys, time
 import ml_dtypes, safetensors
 import casemate, casemate.safetensors as sealed
 
 home, password, kept, model = sys.argv[1:]
-store = casemate.open_store(home, passphrase=password)
+store = casemate.open_store(home, passphrase=pathlib.Path(password))
 trust = {"keys": store.private("model"), "signer": store.public("publisher")}
 
 

@@ -186,6 +186,10 @@ impl Opened {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let rest = self.content.content_len().saturating_sub(offset);
         let length = usize::try_from(rest).unwrap_or(usize::MAX).min(length);
+        if length == 0 {
+            // Also from after the end, as any file has it.
+            return Ok(PyBytes::new(py, b""));
+        }
         PyBytes::new_with(py, length, |out| {
             py.detach(|| self.content.read_at(out, offset))
                 .map_err(from_open)

@@ -28,8 +28,10 @@ pub(crate) struct Directory {
 impl Directory {
     /// Who can open the manifest of `root`, and who signed it, not verified.
     #[staticmethod]
-    fn recipients(root: PathBuf) -> PyResult<(Vec<String>, Option<String>)> {
-        let artifact = read_manifest(&LocalFolder::new(&root)).map_err(from_directory)?;
+    fn recipients(py: Python<'_>, root: PathBuf) -> PyResult<(Vec<String>, Option<String>)> {
+        // The lock may wait for a change of recipients, which another thread of this process makes.
+        let artifact = py.detach(|| read_manifest(&LocalFolder::new(&root)));
+        let artifact = artifact.map_err(from_directory)?;
         let recipients = artifact.recipients().iter().map(|r| r.key.to_hex());
         let signer = artifact.signature().map(|record| record.key.to_hex());
         Ok((recipients.collect(), signer))

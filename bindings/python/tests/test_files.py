@@ -295,6 +295,14 @@ def test_an_older_file_is_refused(tmp_path):
         casemate.seal(b"x", tmp_path / "zero", revision=0, **to)
 
 
+def test_reads_after_the_end_are_empty(sealed, trust):
+    with casemate.open(sealed, **trust) as file:
+        for position in (len(CONTENT), len(CONTENT) + 1, 2**40):
+            file.seek(position)
+            assert file.read() == file.read(5) == file.read_at(position, 5) == b""
+            assert file.readinto(bytearray(5)) == 0
+
+
 @pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN names no casemate to work with")
 @pytest.mark.parametrize("secret", ["correct horse\n", "correct horse\r\n", "two\nlines, for some reason", None])
 def test_the_command_line_and_python_read_each_other(tmp_path, secret):
@@ -318,5 +326,8 @@ def test_the_command_line_and_python_read_each_other(tmp_path, secret):
     assert (tmp_path / "g").read_bytes() == CONTENT
     with pytest.raises(casemate.KeyStoreError):
         casemate.open_store(home, passphrase=b"wrong")
+    with pytest.raises(TypeError) as refused:
+        casemate.open_store(home, passphrase="correct horse")
+    assert "correct horse" not in str(refused.value)
     with pytest.raises(casemate.KeyStoreError, match="the key file is damaged"):
         casemate.open_store(home, passphrase=b"casemate-store-key-1:AAAA")

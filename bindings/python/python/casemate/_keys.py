@@ -50,9 +50,9 @@ def policy_name(given: str | None) -> str:
     return policies[management]
 
 
-def open_store(home: PathLike | None = None, *, passphrase: bytes | PathLike | Callable[[], bytes]) -> KeyStore:
+def open_store(home: PathLike | None = None, *, passphrase: bytes | os.PathLike[str] | Callable[[], bytes]) -> KeyStore:
     """Unlock the key store of ``casemate keys``. The passphrase, or the random key of ``keys init --random-key``, comes as bytes, from a
-    file, or from a function; never from the environment.
+    file (a :class:`pathlib.Path`), or from a function; never from the environment.
 
     ``home`` is the store's folder, by default ``$CASEMATE_HOME`` or ``casemate`` in the user's data directory.
     """
@@ -63,6 +63,9 @@ def open_store(home: PathLike | None = None, *, passphrase: bytes | PathLike | C
         secret = passphrase()
     elif isinstance(passphrase, bytes):
         secret = passphrase
+    elif isinstance(passphrase, str):
+        # It would be shown in the error if there is no such file, and it may be the passphrase.
+        raise TypeError("a str may be a passphrase or a path: pass bytes, a pathlib.Path or a function")
     else:
         secret = Path(passphrase).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
     return KeyStore.unlock(os.fspath(home), secret)
