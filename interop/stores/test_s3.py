@@ -320,6 +320,14 @@ def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -
     assert done["resumed_bytes"] > len(CONTENT)
 
 
+def test_a_copy_of_a_folder_replaces_nothing_of_others(store: Store, folder: str) -> None:
+    shutil.rmtree(store.work / "local", ignore_errors=True)
+    store.ok("copy", folder, "local")
+    store.s3.put_object(Bucket=BUCKET, Key="v3/model.bin.sealed", Body=b"theirs")
+    assert "exists" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v3")
+    assert store.bytes_of("v3/model.bin.sealed") == b"theirs"
+
+
 def test_what_is_not_sealed_is_not_copied(store: Store) -> None:
     assert "no valid footer" in store.refused(1, "copy", "m.bin", f"s3://{BUCKET}/m.bin")
     assert store.keys() == {} and store.uploads() == []

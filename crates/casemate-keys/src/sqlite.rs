@@ -58,7 +58,9 @@ impl SqliteEngine {
             ));
         }
         let path = fs::canonicalize(path).map_err(|error| EngineError::Storage(error.into()))?;
-        let path = path.to_str().ok_or(storage("its path is not UTF-8"))?;
+        let path = path
+            .to_str()
+            .ok_or_else(|| storage("its path is not UTF-8"))?;
         let escaped = path
             .replace('%', "%25")
             .replace('?', "%3f")

@@ -46,6 +46,10 @@ fn main() -> ExitCode {
 }
 
 /// Where this process is told to end, what it has written so far of a folder goes with it: it may be content in the clear.
+#[expect(
+    clippy::exit,
+    reason = "other threads are at work, and nobody waits for what they do"
+)]
 fn clear_away_when_stopped() {
     let wait = || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread()

@@ -266,12 +266,8 @@ fn send_folder(
             copied.resumed = copied.resumed.saturating_add(len);
             count(len);
         } else {
-            // What is there without a manifest is a beginning of this copy; a manifest that appears is somebody else's.
-            let existing = match path.as_str() {
-                MANIFEST_NAME => Existing::Keep,
-                _ => Existing::Replace,
-            };
-            let sent = send_one(context, &source, &to, existing, count)?;
+            // What is there and is not the same is somebody else's.
+            let sent = send_one(context, &source, &to, Existing::Keep, count)?;
             copied.resumed = copied.resumed.saturating_add(sent.resumed);
         }
         copied.files = copied.files.saturating_add(1);

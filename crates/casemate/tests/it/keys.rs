@@ -132,9 +132,12 @@ fn a_store_that_cannot_be_written_is_read() {
         Said::from(command.output().unwrap())
     };
     let is_root = as_nobody(&["--version"]).code == 0;
-    let run = |arguments: &[&str]| match is_root {
-        true => as_nobody(arguments),
-        false => house.run(arguments),
+    let run = |arguments: &[&str]| {
+        if is_root {
+            as_nobody(arguments)
+        } else {
+            house.run(arguments)
+        }
     };
     let listed = run(&["keys", "list"]);
     assert_eq!(listed.code, 0, "{listed:?}");
