@@ -196,9 +196,9 @@ impl SealedDirectory {
         let stage = StagedDirectory::create(destination, Access::Owner, existing)
             .map_err(DirectoryError::io("write", destination))?;
         self.copy_into(&stage, keys, progress)?;
-        stage
-            .commit(existing)
-            .map_err(DirectoryError::io("write", destination))
+        stage.commit(existing, |folder| {
+            tree::check_replaceable(folder, &self.manifest)
+        })
     }
 
     fn copy_into(

@@ -79,7 +79,7 @@ pub fn seal_directory(
     }
     let stage = StagedDirectory::create(destination, Access::Umask, existing).map_err(failed())?;
     let sealed = seal_directory_to(files, &stage, options, progress)?;
-    stage.commit(existing).map_err(failed())?;
+    stage.commit(existing, tree::check_sealed_replaceable)?;
     Ok(sealed)
 }
 

@@ -9,11 +9,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::{
-    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
-    io::Errno,
-};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
+use super::DirectoryError;
 use crate::file::{Access, Existing, directory_of, temporary_name};
 
 const SUFFIX: &str = ".part";
@@ -43,16 +41,37 @@ pub fn discard_staged() {
     mem::forget(staged);
 }
 
+/// A temporary folder that goes when it is dropped, or when the process is told to end.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn create(path: PathBuf, mode: u32) -> io::Result<Self> {
+        // With the lock: no signal finds a folder that is not listed.
+        let mut staged = staged();
+        fs::DirBuilder::new().mode(mode).create(&path)?;
+        staged.push(path.clone());
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Nothing can be done about a temporary folder that stays; the next attempt removes it. After a commit there is none.
+        _ = remove_any(&self.0);
+        staged().retain(|path| *path != self.0);
+    }
+}
+
 /// A folder under a hidden temporary name until [`StagedDirectory::commit`].
 ///
 /// The temporary folder is locked while it is filled. One that a killed process left is not, and the next attempt at the same destination removes it.
 #[derive(Debug)]
 pub struct StagedDirectory {
-    temporary: PathBuf,
+    temporary: Temporary,
     destination: PathBuf,
     /// Holds the lock.
     _lock: File,
-    committed: bool,
 }
 
 impl StagedDirectory {
@@ -72,24 +91,19 @@ impl StagedDirectory {
         } else {
             0o777
         };
-        {
-            let mut staged = staged();
-            fs::DirBuilder::new().mode(mode).create(&temporary)?;
-            staged.push(temporary.clone());
-        }
-        let lock = File::open(&temporary)?;
+        let temporary = Temporary::create(temporary, mode)?;
+        let lock = File::open(&temporary.0)?;
         flock(&lock, FlockOperation::LockExclusive)?;
         Ok(Self {
             temporary,
             destination: destination.to_owned(),
             _lock: lock,
-            committed: false,
         })
     }
 
     /// Where to put the files.
     pub fn path(&self) -> &Path {
-        &self.temporary
+        &self.temporary.0
     }
 
     /// Makes the folders above `below` and returns its place in the staged folder.
@@ -98,39 +112,46 @@ impl StagedDirectory {
     ///
     /// The system's error.
     pub fn place(&self, below: &Path) -> io::Result<PathBuf> {
-        let place = self.temporary.join(below);
+        let place = self.temporary.0.join(below);
         fs::create_dir_all(directory_of(&place))?;
         Ok(place)
     }
 
-    /// Gives the folder its name. What was there before is removed if `existing` allows it, after the new one has the name.
+    /// Gives the folder its name. What was there before is removed if `existing` allows it and `is_replaceable` still finds nothing in it that would be
+    /// lost, after the new one has the name.
     ///
     /// # Errors
     ///
-    /// The system's error; the destination is then as it was.
-    pub fn commit(mut self, existing: Existing) -> io::Result<()> {
-        flush_folders(&self.temporary)?;
-        let parent = directory_of(&self.destination);
-        let rename = |flags| renameat_with(CWD, &self.temporary, CWD, &self.destination, flags);
+    /// The system's error, or that of `is_replaceable`; the destination is then as it was.
+    pub fn commit(
+        self,
+        existing: Existing,
+        is_replaceable: impl Fn(&Path) -> Result<(), DirectoryError>,
+    ) -> Result<(), DirectoryError> {
+        let (temporary, destination) = (&self.temporary.0, &self.destination);
+        let failed = || DirectoryError::io("write", destination);
+        flush_folders(temporary).map_err(failed())?;
+        let rename =
+            |flags| renameat_with(CWD, temporary, CWD, destination, flags).map_err(io::Error::from);
         match rename(RenameFlags::NOREPLACE) {
-            Ok(()) => self.committed = true,
-            Err(Errno::EXIST) if existing == Existing::Replace => {
-                rename(RenameFlags::EXCHANGE)?;
-                // The old folder now has the temporary name and goes with it.
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists
+                    && existing == Existing::Replace =>
+            {
+                rename(RenameFlags::EXCHANGE).map_err(failed())?;
+                // The old folder has the temporary name, and nobody puts anything into it any more. It may have come in after the first look.
+                if let Err(error) = is_replaceable(temporary) {
+                    rename(RenameFlags::EXCHANGE).map_err(failed())?;
+                    // By its own name.
+                    return is_replaceable(destination).and(Err(error));
+                }
             }
-            Err(errno) => return Err(errno.into()),
+            done => done.map_err(failed())?,
         }
-        File::open(parent)?.sync_all()
-    }
-}
-
-impl Drop for StagedDirectory {
-    fn drop(&mut self) {
-        staged().retain(|staged| *staged != self.temporary);
-        if !self.committed {
-            // Nothing can be done about a temporary folder that stays; the next attempt removes it.
-            _ = remove_any(&self.temporary);
-        }
+        let parent = File::open(directory_of(destination));
+        parent
+            .and_then(|parent| parent.sync_all())
+            .map_err(failed())
     }
 }
 

@@ -235,7 +235,7 @@ fn fetch_folder(
         copied.files = copied.files.saturating_add(1);
         copied.bytes = copied.bytes.saturating_add(bytes);
     }
-    stage.commit(existing).map_err(failed)?;
+    stage.commit(existing, check_sealed_replaceable)?;
     Ok(copied)
 }
 
@@ -262,13 +262,22 @@ fn send_folder(
         let source = folder.open(Path::new(path)).map_err(failed)?;
         let to = prefix.join(path).map_err(failed)?;
         let len = source.byte_len().map_err(failed)?;
-        if is_there(&source, &to)? {
-            copied.resumed = copied.resumed.saturating_add(len);
-            count(len);
-        } else {
-            // What is there and is not the same is somebody else's.
-            let sent = send_one(context, &source, &to, Existing::Keep, count)?;
-            copied.resumed = copied.resumed.saturating_add(sent.resumed);
+        match is_there(&source, &to)? {
+            Some(true) => {
+                copied.resumed = copied.resumed.saturating_add(len);
+                count(len);
+            }
+            // Somebody else's, or the beginning of a copy of another version.
+            Some(false) => {
+                let message = format!("{to} exists, and is something else");
+                return Err(
+                    Fault::usage(message).hint("copy to another prefix, or remove what is there")
+                );
+            }
+            None => {
+                let sent = send_one(context, &source, &to, Existing::Keep, count)?;
+                copied.resumed = copied.resumed.saturating_add(sent.resumed);
+            }
         }
         copied.files = copied.files.saturating_add(1);
         copied.bytes = copied.bytes.saturating_add(len);
@@ -276,24 +285,24 @@ fn send_folder(
     Ok(copied)
 }
 
-/// Whether the same artifact with the same recipients is at `to`: then its end is the same, byte for byte.
-fn is_there(source: &Source, to: &Location) -> Result<bool, Fault> {
+/// Whether what is at `to` is the same artifact with the same recipients: then its end is the same, byte for byte. `None` if nothing is there.
+fn is_there(source: &Source, to: &Location) -> Result<Option<bool>, Fault> {
     let failed = |error| Fault::file("read", Path::new(to.address()), error);
     let found = match RemoteObject::open(to) {
         Ok(found) => found,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
     let len = source.byte_len().map_err(failed)?;
     if found.byte_len().map_err(failed)? != len {
-        return Ok(false);
+        return Ok(Some(false));
     }
     let body = Artifact::read(source)?.header().body_len();
     let tail = usize::try_from(len.saturating_sub(body)).unwrap_or(0);
     let (mut ours, mut theirs) = (vec![0; tail], vec![0; tail]);
     source.read_exact_at(&mut ours, body).map_err(failed)?;
     found.read_exact_at(&mut theirs, body).map_err(failed)?;
-    Ok(ours == theirs)
+    Ok(Some(ours == theirs))
 }
 
 fn cannot_copy(from: &Place, error: std::io::Error) -> Fault {

@@ -1,0 +1,105 @@
+//! Folders that replace others: what was there goes only if nothing is lost with it.
+
+use std::{fs, path::Path};
+
+use casemate_seal::{
+    HashAlgorithm, Progress, SegmentSize,
+    directory::{
+        DirectoryError, DirectoryOptions, Links, SealedFiles, list_source, seal_directory,
+    },
+    file::Existing,
+};
+
+use crate::{
+    directory::Model,
+    support::{KEM, SEGMENT, SIGNER},
+};
+
+fn seal_again(
+    model: &Model,
+    to: &Path,
+    progress: Progress<'_>,
+) -> Result<SealedFiles, DirectoryError> {
+    let files = list_source(&model.at("model"), Links::Refuse, &|_, _| true).unwrap();
+    let recipients = [KEM.public_key()];
+    let options = DirectoryOptions {
+        recipients: &recipients,
+        signer: Some(&SIGNER),
+        segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
+        hash: HashAlgorithm::Blake3,
+        created: 1_700_000_000,
+        content_type: |_| "application/octet-stream",
+        since: None,
+    };
+    seal_directory(&files, to, Existing::Replace, &options, progress)
+}
+
+/// Names beside the model, to see what stays behind.
+fn names(model: &Model) -> Vec<String> {
+    let entries = fs::read_dir(model.at("")).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_sealed_folder_that_holds_other_things_is_not_replaced() {
+    let home = Model::new();
+    home.seal("v1");
+    let notes = home.at("v1/thesis/notes.txt");
+    fs::create_dir(notes.parent().unwrap()).unwrap();
+    fs::write(&notes, "years").unwrap();
+    let replace = || seal_again(&home, &home.at("v1"), &|_| ());
+    let refused = replace().unwrap_err();
+    assert!(
+        matches!(refused, DirectoryError::NotReplaced(_)),
+        "{refused}"
+    );
+    assert_eq!(fs::read_to_string(&notes).unwrap(), "years");
+    fs::remove_file(&notes).unwrap();
+    replace().unwrap();
+}
+
+#[test]
+fn a_folder_in_the_way_is_replaced_only_if_it_holds_nothing_else() {
+    let model = Model::new();
+    model.seal("sealed");
+    let opened = model.open("sealed").unwrap();
+    let out = model.at("out");
+    let copy = || opened.copy_to(&out, Existing::Replace, &[&*KEM], &|_| ());
+    copy().unwrap();
+    copy().unwrap();
+    fs::write(out.join("notes.txt"), b"mine").unwrap();
+    assert!(matches!(copy(), Err(DirectoryError::NotReplaced(_))));
+    assert_eq!(fs::read(out.join("notes.txt")).unwrap(), b"mine");
+}
+
+#[test]
+fn what_comes_into_a_folder_while_its_replacement_is_made_is_kept() {
+    let model = Model::new();
+    model.seal("sealed");
+    let before = names(&model);
+    let notes = model.at("sealed/notes.txt");
+    let write = |_| fs::write(&notes, b"mine").unwrap();
+    let refused = seal_again(&model, &model.at("sealed"), &write).unwrap_err();
+    assert!(
+        matches!(refused, DirectoryError::NotReplaced(ref path) if *path == notes),
+        "{refused}"
+    );
+    assert_eq!(fs::read(&notes).unwrap(), b"mine");
+    fs::remove_file(&notes).unwrap();
+    assert_eq!(names(&model), before);
+    seal_again(&model, &model.at("sealed"), &|_| ()).unwrap();
+
+    let (opened, out) = (model.open("sealed").unwrap(), model.at("out"));
+    let copy = |progress: Progress<'_>| opened.copy_to(&out, Existing::Replace, &[&*KEM], progress);
+    copy(&|_| ()).unwrap();
+    let notes = out.join("tokenizer/notes.txt");
+    let write = |_| fs::write(&notes, b"mine").unwrap();
+    assert!(matches!(copy(&write), Err(DirectoryError::NotReplaced(_))));
+    assert_eq!(fs::read(&notes).unwrap(), b"mine");
+    fs::remove_file(&notes).unwrap();
+    copy(&|_| ()).unwrap();
+}
