@@ -1,4 +1,4 @@
-//! Pieces of CBOR that header and slots share.
+//! Pieces of CBOR that the parts of a store share.
 
 use minicbor::{Decoder, Encoder};
 

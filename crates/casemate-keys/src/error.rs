@@ -33,7 +33,9 @@ pub enum StoreError {
     #[error("the key store opens with a passphrase, not with a key file")]
     NeedsPassphrase,
     /// Text that begins like a key and is none.
-    #[error("the key file is damaged: it begins like a store's key and is none")]
+    #[error(
+        "the key file is damaged, or of another version: it begins like a store's key and is none"
+    )]
     BadKeyText,
     /// A new passphrase is too short.
     #[error("passphrase of {actual} bytes is shorter than {least}")]

@@ -6,7 +6,9 @@ use zeroize::Zeroizing;
 
 use crate::StoreError;
 
-/// Begins the text of a key. A passphrase never does, so that a damaged key is not taken for one.
+/// Begins the text of a key, of this version or another. A passphrase never does, so that no key is taken for one.
+const KIND: &[u8] = b"casemate-store-key-";
+/// Begins the text of a key.
 const PREFIX: &[u8] = b"casemate-store-key-1:";
 /// 32 bytes in base64url without padding.
 const DIGITS: usize = 43;
@@ -31,10 +33,12 @@ impl StoreSecret {
     ///
     /// [`StoreError::BadKeyText`] if it begins like a key and is none.
     pub fn read(text: SecretBytes) -> Result<Self, StoreError> {
-        match text.expose().strip_prefix(PREFIX) {
-            None => Ok(Self::Passphrase(text)),
-            Some(digits) => Ok(Self::Key(StoreKey::decode(digits)?)),
+        if !text.expose().starts_with(KIND) {
+            return Ok(Self::Passphrase(text));
         }
+        let digits = text.expose().strip_prefix(PREFIX);
+        let digits = digits.ok_or(StoreError::BadKeyText)?;
+        Ok(Self::Key(StoreKey::decode(digits)?))
     }
 
     /// Whether it may open a new store; nothing is asked of those that exist.
@@ -130,13 +134,17 @@ mod tests {
             // The last digit holds four bits; the other two have to be zero.
             format!("{}B", &good[..good.len() - 1]),
             "casemate-store-key-1:".to_owned(),
+            // Of another version, or not all of it.
+            good.replace("-1:", "-2:"),
+            "casemate-store-key-".to_owned(),
+            format!("{good}{}", "A".repeat(1 << 20)),
         ];
         for text in bad {
             let refused = read(text.as_bytes()).err().map(|error| error.to_string());
-            let expected = "the key file is damaged: it begins like a store's key and is none";
+            let expected = "the key file is damaged, or of another version: it begins like a store's key and is none";
             assert_eq!(refused.as_deref(), Some(expected), "{text}");
         }
-        let other = read(b"casemate-store-key-2:whatever");
+        let other = read(b"casemate-store-keys");
         assert!(matches!(other, Ok(StoreSecret::Passphrase(_))));
     }
 }

@@ -33,11 +33,11 @@ impl From<rusqlite::Error> for EngineError {
 impl SqliteEngine {
     /// Opens the database at `path`, and makes it, readable by its owner only, if `create` is set.
     ///
+    /// Where nothing can be written, as on a mounted secret or in an image, it is opened for reading.
+    ///
     /// # Errors
     ///
     /// [`EngineError::Storage`].
-    ///
-    /// Where nothing can be written, as on a mounted secret or in an image, it is opened for reading.
     pub fn open(path: &Path, create: bool) -> Result<Self, EngineError> {
         match Self::open_for_writing(path, create) {
             Err(EngineError::Storage(error)) if !create && is_read_only(&*error) => {
@@ -47,14 +47,14 @@ impl SqliteEngine {
         }
     }
 
-    /// Without a lock and without the files that a journal needs: nobody changes what cannot be written.
+    /// Without a lock, which would have to be written. If somebody who may write does so just now, what is read does not fit its index, and is refused.
     fn open_for_reading(path: &Path) -> Result<Self, EngineError> {
         let storage = |text: &str| EngineError::Storage(text.into());
         let mut journal = path.as_os_str().to_owned();
         journal.push("-wal");
         if fs::metadata(&journal).is_ok_and(|found| found.len() > 0) {
             return Err(storage(
-                "a change was not completed, and nothing can be written here: open it once where it can be",
+                "a change is under way or was not completed, and nothing can be written here: open it once where it can be",
             ));
         }
         let path = fs::canonicalize(path).map_err(|error| EngineError::Storage(error.into()))?;

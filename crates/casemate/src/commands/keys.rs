@@ -56,18 +56,21 @@ fn init(context: &Context<'_>, random_key: bool) -> Result<(), Fault> {
         return Err(Fault::usage(message).hint("--home names the directory of another one"));
     }
     let file = context.passphrase_file();
-    let secret = if random_key {
-        passphrase::random_key(file)?
+    let passphrase = if random_key {
+        None
     } else {
-        passphrase::new(file)?
+        let passphrase = passphrase::new(file)?;
+        passphrase.check_new()?;
+        Some(passphrase)
     };
-    secret.check_new()?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&home)
         .map_err(|error| Fault::file("create", &home, error))?;
     let engine = SqliteEngine::open(&path, true).map_err(io)?;
+    // A key is only written once there is a place for what it opens.
+    let secret = passphrase.map_or_else(|| passphrase::random_key(file), Ok)?;
     let cost = PassphraseCost::default();
     // On failure the database stays: somebody else may have made a store in it meanwhile.
     KeyStore::create(engine, &secret, cost, unix_seconds())?;
