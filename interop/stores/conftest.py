@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bucket import BUCKET, CREDENTIALS, Store, free_port
+from bucket import BUCKET, CREDENTIALS, Store, free_port, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     log = (tmp_path_factory.mktemp("moto") / "log").open("w")
     command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **CREDENTIALS})
-    for _ in range(200):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.1)
+    wait_for(f"http://127.0.0.1:{port}/moto-api/")
     yield port
     process.terminate()
     process.wait()

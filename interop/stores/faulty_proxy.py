@@ -15,11 +15,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PASS, DROP, DROP_AFTER, SHORT, LIE = "pass", "drop", "drop-after", "short", "lie"
 UNAVAILABLE, GONE, NOT_IMPLEMENTED, BAD, DONE = "unavailable", "gone", "not-implemented", "bad", "done"
+EXPIRED, DENIED, THROTTLED, MUMBLING = "expired", "denied", "throttled", "mumbling"
 ANSWERS = {
     UNAVAILABLE: (503, "<Error><Code>SlowDown</Code><Message>no</Message></Error>"),
     GONE: (404, "<Error><Code>NoSuchUpload</Code><Message>no</Message></Error>"),
     NOT_IMPLEMENTED: (501, "<Error><Code>NotImplemented</Code><Message>no</Message></Error>"),
     BAD: (400, "<Error><Code>InvalidPart</Code><Message>no</Message></Error>"),
+    EXPIRED: (400, "<Error><Code>ExpiredToken</Code><Message>no</Message></Error>"),
+    DENIED: (403, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>"),
+    THROTTLED: (429, "<Error><Code>SlowDown</Code><Message>no</Message></Error>"),
+    MUMBLING: (503, "the one before me said: status code: 400, InvalidPart maybe"),
     DONE: (200, "<html>welcome</html>"),
 }
 

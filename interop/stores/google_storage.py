@@ -10,14 +10,13 @@ import http.client
 import itertools
 import json
 import subprocess
-import time
-import urllib.request
 from http.server import BaseHTTPRequestHandler
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 from xml.etree import ElementTree
 
+from bucket import wait_for
 from faulty_proxy import Proxy
 
 BUCKET = "models"
@@ -128,13 +127,7 @@ def start(server: Path, port: int, work: Path) -> tuple[subprocess.Popen[bytes],
     command = [server, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory", "-log-level", "error"]
     public = ["-public-host", proxy.url.removeprefix("http://"), "-external-url", proxy.url]
     process = subprocess.Popen([*command, *public], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(200):
-        try:
-            urllib.request.urlopen(f"{url}/_internal/healthcheck", timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.1)
+    wait_for(f"http://127.0.0.1:{port}/_internal/healthcheck")
     status, _, answer = proxy.json("POST", "/storage/v1/b?project=x", json.dumps({"name": BUCKET}).encode())
     assert status == 200, answer
     account = work / "account.json"

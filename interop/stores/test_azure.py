@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bucket import CONTENT, Store, free_port
+from bucket import CONTENT, Store, free_port, wait_for
 
 WORK = Path(os.environ["CASEMATE_INTEROP_DIR"])
 NODE = WORK / "node_modules" / "node" / "bin" / "node"
@@ -32,13 +29,7 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     command = [NODE, AZURITE, "--silent", "--disableTelemetry", "--skipApiVersionCheck", "--location", data]
     process = subprocess.Popen([*command, "--blobHost", "127.0.0.1", "--blobPort", str(port)], stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
-    for _ in range(200):
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-        except urllib.error.HTTPError:
-            break
-        except OSError:
-            time.sleep(0.1)
+    wait_for(url)
     BlobServiceClient(f"{url}/{ACCOUNT}", credential=KEY).create_container("models")
     yield {"AZURE_STORAGE_USE_EMULATOR": "true", "AZURE_STORAGE_ALLOW_HTTP": "true", "AZURITE_BLOB_STORAGE_URL": url}
     process.terminate()

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from bucket import BUCKET, Store
-from faulty_proxy import BAD, DONE, DROP, DROP_AFTER, GONE, LIE, PASS, SHORT, UNAVAILABLE, Seen, times
+from faulty_proxy import ANSWERS, BAD, DENIED, DONE, DROP, DROP_AFTER, EXPIRED, GONE, LIE, MUMBLING, PASS, SHORT, THROTTLED, UNAVAILABLE, Seen, times
 
 ADDRESS = f"s3://{BUCKET}/m.sealed"
 
@@ -83,6 +83,21 @@ def test_a_lost_answer_is_no_failure(store: Store, job: str, source: str) -> Non
     assert len(json.loads(store.ok("--json", "inspect", address))["recipients"]) == (2 if job == "rewrap" else 1)
 
 
+def test_a_lost_answer_is_no_failure_where_all_parts_are_full(store: Store) -> None:
+    """The object is so long that nothing is left for a last, shorter part."""
+    store.ok("keys", "generate", "--name", "fixed", "--kind", "sign", "--suite", "mldsa65-ed25519")
+    seal = ["seal", "full.bin", "--to", "me", "--sign", "fixed", "-o"]
+    (store.work / "full.bin").write_bytes(bytes(16_000_000))
+    store.ok(*seal, "local.sealed", "--force")
+    added = (store.work / "local.sealed").stat().st_size - 16_000_000
+    (store.work / "full.bin").write_bytes(bytes((16 << 20) - added))
+    store.proxy.reset(times(1, DROP_AFTER, writes))
+    store.ok(*seal, f"s3://{BUCKET}/full.sealed")
+    assert store.keys()["full.sealed"] == 16 << 20
+    store.proxy.reset()
+    store.ok("verify", f"s3://{BUCKET}/full.sealed", "--signer", "fixed")
+
+
 @pytest.mark.parametrize("source", ["m.bin", "small.bin"])
 def test_somebody_elses_object_is_no_lost_answer(store: Store, source: str) -> None:
     """An object of the same length that was put there meanwhile stays, and the command fails."""
@@ -123,11 +138,12 @@ def test_parts_that_make_no_object_are_sent_again(store: Store) -> None:
     assert store.opens(ADDRESS) and store.uploads() == []
 
 
-def test_a_store_that_fails_at_the_end_keeps_the_parts(store: Store) -> None:
+@pytest.mark.parametrize("fault", [UNAVAILABLE, EXPIRED, DENIED, THROTTLED, MUMBLING])
+def test_a_store_that_fails_at_the_end_keeps_the_parts(store: Store, fault: str) -> None:
     """It answered, and did not say that anything is wrong with them: the next run sends none again."""
     store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
-    store.proxy.reset(lambda seen: UNAVAILABLE if seen.method == "POST" and "uploadId=" in seen.path else PASS)
-    assert "503" in store.refused(3, "copy", "local.sealed", ADDRESS)
+    store.proxy.reset(lambda seen: fault if seen.method == "POST" and "uploadId=" in seen.path else PASS)
+    assert str(ANSWERS[fault][0]) in store.refused(3, "copy", "local.sealed", ADDRESS)
     store.proxy.reset()
     done = json.loads(store.ok("--json", "copy", "local.sealed", ADDRESS))
     assert done["resumed_bytes"] == done["bytes"]

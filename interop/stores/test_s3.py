@@ -68,6 +68,18 @@ def test_recipients_change_without_moving_the_body(store: Store) -> None:
     assert store.opens(address) and store.uploads() == []
 
 
+@pytest.mark.parametrize("source", ["m.bin", "small.bin"])
+def test_what_the_store_says_of_an_object_survives_a_change_of_recipients(store: Store, source: str) -> None:
+    (store.work / "small.bin").write_bytes(b"small")
+    store.ok("seal", source, "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
+    said = {"ContentType": "application/x-model", "CacheControl": "no-store", "Metadata": {"owner": "team-a", "stage": "prod"}}
+    store.s3.put_object(Bucket=BUCKET, Key="said.sealed", Body=(store.work / "local.sealed").read_bytes(), **said)
+    store.ok("rewrap", f"s3://{BUCKET}/said.sealed", "--add", "two")
+    found = store.s3.head_object(Bucket=BUCKET, Key="said.sealed")
+    assert {name: found[name] for name in said} == said
+    assert len(json.loads(store.ok("--json", "inspect", f"s3://{BUCKET}/said.sealed"))["recipients"]) == 2
+
+
 def test_a_short_object_is_rewrapped_in_one_request(store: Store) -> None:
     (store.work / "short").write_bytes(b"short")
     address = store.seal("short.sealed", "short")
@@ -258,6 +270,44 @@ def test_an_object_that_is_hidden_while_its_folder_is_checked_does_not_get_its_r
     assert store.bytes_of(key) == planted
 
 
+def test_a_folder_whose_manifest_is_not_listed_is_not_changed(store: Store, folder: str) -> None:
+    """A bucket that has a manifest when it is asked for, and no manifest in its listing, does not make a folder's files stand alone."""
+    (store.work / "secret").write_bytes(b"secret")
+    store.seal("planted.sealed", "secret")
+    store.s3.copy_object(Bucket=BUCKET, Key="v1/a.sealed", CopySource=f"{BUCKET}/planted.sealed")
+
+    def rule(seen: Seen) -> str:
+        if "list-type=2" in seen.path:
+            store.s3.delete_object(Bucket=BUCKET, Key="v1/manifest.casemate")
+        return PASS
+
+    before = {key: store.bytes_of(key) for key in store.keys("v1/") if "manifest" not in key}
+    store.proxy.reset(rule)
+    assert "lists no manifest" in store.refused(1, "rewrap", f"s3://{BUCKET}/v1", "--add", "two")
+    assert {key: store.bytes_of(key) for key in store.keys("v1/")} == before
+
+
+@pytest.mark.parametrize("name", ["a b", "run#1", "q?x", "p%41"])
+def test_folders_with_names_that_an_address_escapes_are_rewrapped_below_a_prefix(store: Store, folder: str, name: str) -> None:
+    for key in store.keys("v1/"):
+        store.s3.copy_object(Bucket=BUCKET, Key=key.replace("v1", f"odd/{name}"), CopySource={"Bucket": BUCKET, "Key": key})
+        if "config" not in key:
+            # What the name would be if it were an address: a folder that is not whole.
+            store.s3.copy_object(Bucket=BUCKET, Key=key.replace("v1", "odd/pA"), CopySource={"Bucket": BUCKET, "Key": key})
+    refused = store.refused(1, "rewrap", f"s3://{BUCKET}/odd/", "--add", "two")
+    assert "odd/pA" in refused and "1 objects or folders were not rewrapped" in refused
+    changed = store.bytes_of(f"odd/{name}/config.json.sealed")
+    assert changed != store.bytes_of("v1/config.json.sealed")
+
+
+@pytest.mark.parametrize("word", ["1", "yes", "TRUE"])
+def test_every_word_that_allows_plain_http_allows_it_everywhere(store: Store, word: str) -> None:
+    address = store.seal("m.sealed")
+    done = store.run("rewrap", address, "--add", "two", AWS_ALLOW_HTTP=word)
+    assert done.returncode == 0, done.stderr
+    assert store.proxy.seen and any(seen.is_copy for seen in store.proxy.seen)
+
+
 def test_a_profile_gives_what_the_environment_does_not(store: Store, tmp_path: Path) -> None:
     """Keys of `~/.aws`; the environment goes before them, and a profile that needs more than its keys is refused by name."""
     address = store.seal("m.sealed")
@@ -281,6 +331,8 @@ def test_a_profile_gives_what_the_environment_does_not(store: Store, tmp_path: P
     work = signed_by(AWS_PROFILE="work", AWS_REGION="", AWS_ENDPOINT="")
     assert "Credential=second/" in work and "/eu-west-1/" in work
     assert store.proxy.seen[0].headers["x-amz-security-token"] == "token"
+    for region in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        assert "/us-west-2/" in signed_by(**{"AWS_PROFILE": "work", "AWS_REGION": "", region: "us-west-2"})
     third = signed_by(AWS_PROFILE="sso", AWS_ACCESS_KEY_ID="third", AWS_SECRET_ACCESS_KEY="x")
     assert "Credential=third/" in third and "x-amz-security-token" not in store.proxy.seen[0].headers
     (tmp_path / "elsewhere").write_text("[default]\naws_access_key_id = fourth\naws_secret_access_key = x\n")
@@ -324,7 +376,7 @@ def test_a_copy_of_a_folder_replaces_nothing_of_others(store: Store, folder: str
     shutil.rmtree(store.work / "local", ignore_errors=True)
     store.ok("copy", folder, "local")
     store.s3.put_object(Bucket=BUCKET, Key="v3/model.bin.sealed", Body=b"theirs")
-    assert "exists" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v3")
+    assert "v3/model.bin.sealed exists, and is something else" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v3")
     assert store.bytes_of("v3/model.bin.sealed") == b"theirs"
 
 
@@ -336,6 +388,9 @@ def test_what_is_not_sealed_is_not_copied(store: Store) -> None:
 def test_mistakes_are_named(store: Store) -> None:
     plain = store.refused(2, "inspect", f"s3://{BUCKET}/x.sealed", AWS_ALLOW_HTTP="")
     assert "AWS_ENDPOINT is an address without TLS, and AWS_ALLOW_HTTP is not true" in plain
+    for scheme, endpoint, allow in [("gs", "GOOGLE_BASE_URL", "GOOGLE_ALLOW_HTTP"), ("az", "AZURE_STORAGE_ENDPOINT", "AZURE_ALLOW_HTTP")]:
+        plain = store.refused(2, "inspect", f"{scheme}://{BUCKET}/x.sealed", **{endpoint: "http://127.0.0.1:9"})
+        assert f"{endpoint} is an address without TLS, and {allow} is not true" in plain
     assert "is of no store known here" in store.refused(2, "open", "ftp://host/x.sealed")
     assert "hold" in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "secret" not in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")

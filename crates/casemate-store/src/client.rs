@@ -223,6 +223,20 @@ impl Location {
         &self.address
     }
 
+    /// The prefix that the object lies in.
+    #[must_use]
+    pub fn above(&self) -> Self {
+        let up = |text: &str| text.rsplit_once('/').map(|(above, _)| above.to_owned());
+        let path = up(self.path.as_ref()).unwrap_or_default();
+        Self {
+            bucket: Arc::clone(&self.bucket),
+            // It is the beginning of one.
+            path: Path::parse(path).unwrap_or_default(),
+            is_prefix: true,
+            address: up(&self.address).unwrap_or_default(),
+        }
+    }
+
     /// Whether the address ended in a slash or is that of a bucket: it names everything below, not one object.
     pub const fn is_prefix(&self) -> bool {
         self.is_prefix
@@ -292,6 +306,8 @@ fn refuse_plain(settings: &[&(String, String)]) -> object_store::Result<()> {
         ("AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"),
         ("AWS_ENDPOINT_URL_S3", "AWS_ALLOW_HTTP"),
         ("GOOGLE_BASE_URL", "GOOGLE_ALLOW_HTTP"),
+        ("AZURE_STORAGE_ENDPOINT", "AZURE_ALLOW_HTTP"),
+        ("AZURE_ENDPOINT", "AZURE_ALLOW_HTTP"),
     ];
     for (endpoint, allow) in endpoints {
         let is_plain = settings.iter().any(|(name, value)| {

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use casemate_seal::ReadAt;
 use futures_util::{FutureExt, StreamExt};
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
+use object_store::{Attributes, GetOptions, GetRange, ObjectMeta};
 
 use crate::{
     client::Location,
@@ -38,6 +38,7 @@ pub struct RemoteObject(Arc<Inner>);
 pub(crate) struct Inner {
     location: Location,
     meta: ObjectMeta,
+    attributes: Attributes,
     ahead: Mutex<Option<Arc<ReadAhead>>>,
 }
 
@@ -49,10 +50,15 @@ impl RemoteObject {
     /// [`io::ErrorKind::NotFound`], [`io::ErrorKind::PermissionDenied`], or the network's error after the retries.
     pub fn open(location: &Location) -> io::Result<Self> {
         let bucket = &location.bucket;
-        let meta = bucket.wait(bucket.store.head(&location.path))?;
+        let head = GetOptions {
+            head: true,
+            ..GetOptions::default()
+        };
+        let found = bucket.wait(bucket.store.get_opts(&location.path, head))?;
         Ok(Self(Arc::new(Inner {
             location: location.clone(),
-            meta,
+            meta: found.meta,
+            attributes: found.attributes,
             ahead: Mutex::default(),
         })))
     }
@@ -64,6 +70,11 @@ impl RemoteObject {
 
     pub(crate) fn meta(&self) -> &ObjectMeta {
         &self.0.meta
+    }
+
+    /// Content type, metadata and what else a store says of it, but for its class and its tags.
+    pub(crate) fn attributes(&self) -> &Attributes {
+        &self.0.attributes
     }
 }
 

@@ -16,15 +16,17 @@ use crate::error::StoreError;
 /// A longer file is none of theirs.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const DEFAULT: &str = "default";
-/// Variables, and the settings of a profile that stand for them.
-const PLACE: [(&str, &str); 2] = [
-    ("AWS_REGION", "region"),
-    ("AWS_ENDPOINT_URL", "endpoint_url"),
+/// Variables, and the setting of a profile that stands for the first of them if there is none.
+type Names = (&'static [&'static str], &'static str);
+
+const PLACE: [Names; 2] = [
+    (&["AWS_REGION", "AWS_DEFAULT_REGION"], "region"),
+    (&["AWS_ENDPOINT_URL", "AWS_ENDPOINT"], "endpoint_url"),
 ];
-const KEYS: [(&str, &str); 3] = [
-    ("AWS_ACCESS_KEY_ID", "aws_access_key_id"),
-    ("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key"),
-    ("AWS_SESSION_TOKEN", "aws_session_token"),
+const KEYS: [Names; 3] = [
+    (&["AWS_ACCESS_KEY_ID"], "aws_access_key_id"),
+    (&["AWS_SECRET_ACCESS_KEY"], "aws_secret_access_key"),
+    (&["AWS_SESSION_TOKEN"], "aws_session_token"),
 ];
 /// Settings with which other tools get keys from elsewhere.
 const ELSEWHERE: [&str; 6] = [
@@ -71,33 +73,27 @@ pub(crate) fn settings(
         .flatten()
         .filter_map(|(key, value)| Some((key.as_str(), value.as_deref()?)))
         .collect();
-    // The client knows some of these by two names, and would take the profile's.
-    let is_given = |names: &[&str]| names.iter().any(|name| variable(name).is_some());
-    let place_of: Vec<_> = PLACE
-        .into_iter()
-        .filter(|(ours, _)| {
-            !(*ours == "AWS_REGION" && is_given(&["AWS_REGION", "AWS_DEFAULT_REGION"]))
-        })
-        .collect();
+    let named = |names: &[Names]| {
+        let missing = names
+            .iter()
+            .filter(|(ours, _)| !ours.iter().any(|name| variable(name).is_some()));
+        let settings = missing.filter_map(|(ours, theirs)| {
+            let (name, value) = (ours.first()?, found.get(theirs)?);
+            Some(((*name).to_owned(), (*value).to_owned()))
+        });
+        settings.collect::<Vec<_>>()
+    };
     match chosen {
         Some(name) if !is_there => Err(refused(
             name,
             "is in neither the credentials file nor the config file",
         )),
-        _ if variable("AWS_ACCESS_KEY_ID").is_some() => Ok(named(&found, &place_of)),
+        _ if variable("AWS_ACCESS_KEY_ID").is_some() => Ok(named(&PLACE)),
         _ => {
             check_keys(name, &found, chosen.is_some())?;
-            Ok([named(&found, &place_of), named(&found, &KEYS)].concat())
+            Ok([named(&PLACE), named(&KEYS)].concat())
         }
     }
-}
-
-fn named(found: &Settings<'_>, names: &[(&str, &str)]) -> Vec<(String, String)> {
-    let settings = names.iter().filter_map(|(ours, theirs)| {
-        let value = found.get(theirs)?;
-        Some(((*ours).to_owned(), (*value).to_owned()))
-    });
-    settings.collect()
 }
 
 /// Refuses a profile whose keys are not there. A default one may have none: there may be a role of the machine.

@@ -6,7 +6,7 @@ use casemate_seal::{NewTail, ReadAt};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderName, HeaderValue, Method, header::IF_MATCH};
 use object_store::{
-    PutMode, UpdateVersion,
+    PutMode, PutOptions, UpdateVersion,
     client::{HttpRequest, HttpRequestBody},
     multipart::PartId,
     signer::{SignedUrlOptions, Signer},
@@ -74,7 +74,12 @@ fn replace_whole(object: &RemoteObject, body_len: u64, tail: Vec<u8>) -> io::Res
         e_tag: meta.e_tag.clone(),
         version: meta.version.clone(),
     });
-    upload::put(object.location(), whole, mode)
+    let options = PutOptions {
+        mode,
+        attributes: object.attributes().clone(),
+        ..PutOptions::default()
+    };
+    upload::put(object.location(), whole, options)
 }
 
 /// The body through this machine, part by part.
@@ -82,7 +87,8 @@ fn move_parts(object: &RemoteObject, body_len: u64, tail: &[u8]) -> io::Result<(
     use casemate_seal::{WriteAt, file::Existing};
     let location = object.location();
     let len = body_len.saturating_add(tail.len() as u64);
-    let target = upload::Upload::create(location, len, Existing::Replace)?;
+    let attributes = object.attributes().clone();
+    let target = upload::Upload::with_attributes(location, len, Existing::Replace, attributes)?;
     object.will_read(0..body_len);
     let mut at = 0;
     let mut buffer = vec![0; MOVED];
@@ -120,7 +126,7 @@ async fn copy_parts(
     tail: Vec<u8>,
 ) -> io::Result<()> {
     let location = object.location();
-    let id = bucket.multipart.create_multipart(&location.path).await;
+    let id = upload::start(bucket, &location.path, object.attributes().clone()).await;
     let id = id.map_err(io_error)?;
     let done = async {
         let copies = stream::iter(pieces(body_len).enumerate())

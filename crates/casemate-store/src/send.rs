@@ -133,7 +133,7 @@ fn put_whole<R: ReadAt>(
         Existing::Keep => PutMode::Create,
         _ => PutMode::Overwrite,
     };
-    put(to, bytes, mode)?;
+    put(to, bytes, mode.into())?;
     progress(len);
     Ok(Sent { len, resumed: 0 })
 }
@@ -319,17 +319,15 @@ impl<R: ReadAt> Sending<'_, R> {
 }
 
 /// What stores call it when parts make no object. Anything else may be different the next time: a token that expired, too many requests.
-const REFUSED: [&str; 4] = [
-    "InvalidPart",
-    "InvalidPartOrder",
-    "EntityTooSmall",
-    "InvalidBlockList",
-];
+const REFUSED: [&str; 3] = ["InvalidPart", "EntityTooSmall", "InvalidBlockList"];
 
 /// Whether the store refused the parts, and did not just fail. The client's error for that has no public type, but a text with status and answer.
 fn is_definite(error: &io::Error) -> bool {
     let text = error.to_string();
-    text.contains("status code: 400") && REFUSED.iter().any(|code| text.contains(code))
+    // The first one is the client's own; what follows is the answer, which may say anything.
+    text.split_once("status code: ").is_some_and(|(_, answer)| {
+        answer.starts_with("400") && REFUSED.iter().any(|code| answer.contains(code))
+    })
 }
 
 fn index(number: u64) -> usize {

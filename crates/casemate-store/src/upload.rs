@@ -11,10 +11,15 @@ use bytes::Bytes;
 use casemate_seal::{WriteAt, file::Existing};
 use futures_util::FutureExt;
 use object_store::{
-    MultipartId, ObjectStoreExt, PutMode, PutOptions, PutPayload, multipart::PartId,
+    Attributes, MultipartId, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    multipart::PartId, path::Path,
 };
 
-use crate::{client::Location, error::io_error, object::ends_with};
+use crate::{
+    client::{Bucket, Location},
+    error::io_error,
+    object::ends_with,
+};
 
 /// Bytes of a part, unless the object is so long that it would have too many.
 const PART: u64 = 8 << 20;
@@ -30,6 +35,7 @@ struct Inner {
     location: Location,
     part_len: u64,
     existing: Existing,
+    attributes: Attributes,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -44,6 +50,8 @@ struct State {
     failed: Option<io::Error>,
     /// Where the object ends, as far as it is written.
     end: u64,
+    /// The part of the highest number that was sent, which shares its bytes with the request.
+    last: (u64, Bytes),
     committed: bool,
 }
 
@@ -60,6 +68,16 @@ impl Upload {
     ///
     /// [`io::ErrorKind::AlreadyExists`] if `existing` says to keep what is there.
     pub fn create(location: &Location, len: u64, existing: Existing) -> io::Result<Self> {
+        Self::with_attributes(location, len, existing, Attributes::default())
+    }
+
+    /// As [`Self::create`], with what the store shall say of the object.
+    pub(crate) fn with_attributes(
+        location: &Location,
+        len: u64,
+        existing: Existing,
+        attributes: Attributes,
+    ) -> io::Result<Self> {
         if existing == Existing::Keep {
             refuse_existing(location)?;
         }
@@ -67,6 +85,7 @@ impl Upload {
             location: location.clone(),
             part_len: part_len(len),
             existing,
+            attributes,
             state: Mutex::default(),
             changed: Condvar::new(),
         })))
@@ -122,16 +141,32 @@ pub(crate) fn refuse_existing(location: &Location) -> io::Result<()> {
     }
 }
 
+/// Starts an object in parts, with what the store shall say of it, where a store takes that for such an object.
+pub(crate) async fn start(
+    bucket: &Bucket,
+    path: &Path,
+    attributes: Attributes,
+) -> object_store::Result<MultipartId> {
+    let options = PutMultipartOptions {
+        attributes,
+        ..PutMultipartOptions::default()
+    };
+    match bucket.multipart.create_multipart_opts(path, options).await {
+        Err(object_store::Error::NotSupported { .. }) => {
+            bucket.multipart.create_multipart(path).await
+        }
+        started => started,
+    }
+}
+
 /// Writes an object in one request.
 ///
 /// If the answer to it was lost, the client's second request meets the object of the first one, and is refused: what is there tells.
-pub(crate) fn put(location: &Location, bytes: Vec<u8>, mode: PutMode) -> io::Result<()> {
+pub(crate) fn put(location: &Location, bytes: Vec<u8>, options: PutOptions) -> io::Result<()> {
     let bytes = Bytes::from(bytes);
     let bucket = &location.bucket;
     let payload = PutPayload::from(bytes.clone());
-    let put = bucket
-        .store
-        .put_opts(&location.path, payload, PutOptions::from(mode));
+    let put = bucket.store.put_opts(&location.path, payload, options);
     let Err(error) = bucket.wait(put) else {
         return Ok(());
     };
@@ -153,14 +188,17 @@ impl Inner {
             Existing::Keep => PutMode::Create,
             _ => PutMode::Overwrite,
         };
-        put(&self.location, bytes, mode)
+        let options = PutOptions {
+            mode,
+            attributes: self.attributes.clone(),
+            ..PutOptions::default()
+        };
+        put(&self.location, bytes, options)
     }
 
     fn complete(self: &Arc<Self>, id: &MultipartId, last: BTreeMap<u64, Part>) -> io::Result<()> {
-        let mut end = Bytes::new();
         for (number, part) in last {
-            end = Bytes::from(part.bytes);
-            self.send(number, end.clone())?;
+            self.send(number, part.bytes.into())?;
         }
         let parts = {
             let mut state = self.state();
@@ -189,7 +227,10 @@ impl Inner {
         let Err(error) = bucket.wait(completed) else {
             return Ok(());
         };
-        let len = self.state().end;
+        let (len, end) = {
+            let state = self.state();
+            (state.end, state.last.1.clone())
+        };
         if ends_with(&self.location, len, &end).unwrap_or(false) {
             return Ok(());
         }
@@ -213,10 +254,13 @@ impl Inner {
             }
             if state.id.is_none() {
                 let bucket = &self.location.bucket;
-                let created = bucket.multipart.create_multipart(&self.location.path);
+                let created = start(bucket, &self.location.path, self.attributes.clone());
                 state.id = Some(bucket.wait(created)?);
             }
             state.under_way = state.under_way.saturating_add(1);
+            if number >= state.last.0 {
+                state.last = (number, bytes.clone());
+            }
             state.id.clone().unwrap_or_default()
         };
         let inner = Arc::clone(self);
