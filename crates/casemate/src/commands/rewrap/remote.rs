@@ -33,9 +33,32 @@ pub(super) struct Change<'a> {
 const NOT_CHECKED: &str = "it is not what was there when its folder was checked";
 
 /// The folder whose manifest an object is.
-fn folder_root(object: &Location) -> Option<String> {
-    let root = object.address().strip_suffix(MANIFEST_NAME)?;
-    root.strip_suffix('/').map(str::to_owned)
+fn folder_root(object: &Location) -> Option<Location> {
+    let (_, name) = object.address().rsplit_once('/')?;
+    (name == MANIFEST_NAME).then(|| object.above())
+}
+
+/// Folders whose artifacts were compared with their manifests.
+#[derive(Default)]
+struct Checked {
+    /// What the addresses of the folders' artifacts begin with.
+    folders: Vec<String>,
+    /// Roots of their artifacts, by address.
+    roots: HashMap<String, Vec<u8>>,
+}
+
+impl Checked {
+    /// The root that an object must have; `None` if it stands alone.
+    ///
+    /// An object in one of the folders that was not listed when that was checked is refused: the store's two listings may have been different ones.
+    fn root_of(&self, address: &str) -> Result<Option<&[u8]>, Fault> {
+        let root = self.roots.get(address).map(Vec::as_slice);
+        let below_one = || self.folders.iter().any(|below| address.starts_with(below));
+        if root.is_none() && below_one() {
+            return Err(Fault::new(Outcome::No, NOT_CHECKED));
+        }
+        Ok(root)
+    }
 }
 
 /// What became of an object.
@@ -84,24 +107,24 @@ impl Change<'_> {
         let (mut changed, mut skipped, mut refused) = (0_usize, 0_usize, Vec::new());
         let roots: Vec<_> = objects.iter().filter_map(folder_root).collect();
         // Without a slash it is one folder that is meant, and its manifest says what belongs to it.
-        if !prefix.is_prefix() && !roots.iter().any(|root| root == address) {
+        if !prefix.is_prefix() && !roots.iter().any(|root| root.address() == address) {
             let message = format!("the store lists no manifest below {address}");
             return Err(Fault::new(Outcome::No, message)
                 .hint("a slash at the end stands for whatever is sealed below it"));
         }
-        let (mut expected, mut folders) = (HashMap::new(), Vec::new());
+        let mut checked = Checked::default();
         for root in roots {
-            let below = format!("{root}/");
+            let below = format!("{}/", root.address());
             // Before the first change of it: an object that storage put there must not get the folder's new recipients.
-            match self.check_folder(keyring, prefix, &root) {
+            match self.check_folder(keyring, &root) {
                 Ok(artifacts) => {
-                    expected.extend(artifacts);
-                    folders.push(below);
+                    checked.roots.extend(artifacts);
+                    checked.folders.push(below);
                 }
                 Err(fault) => {
-                    self.warn(&root, &fault);
+                    self.warn(root.address(), &fault);
                     objects.retain(|object| !object.address().starts_with(&below));
-                    refused.push(root);
+                    refused.push(root.address().to_owned());
                 }
             }
         }
@@ -109,14 +132,8 @@ impl Change<'_> {
             let done = RemoteObject::open(location)
                 .map_err(|error| Fault::file("open", Path::new(location.address()), error))
                 .and_then(|object| {
-                    let address = location.address();
-                    let expected = expected.get(address);
-                    // The store's second listing, with which the folder was checked, may have been another one.
-                    let below_one = || folders.iter().any(|below| address.starts_with(below));
-                    if expected.is_none() && below_one() {
-                        return Err(Fault::new(Outcome::No, NOT_CHECKED));
-                    }
-                    self.object(keyring, &object, true, expected.map(Vec::as_slice))
+                    let expected = checked.root_of(location.address())?;
+                    self.object(keyring, &object, true, expected)
                 });
             match done {
                 Ok(done) if done.written => changed = changed.saturating_add(1),
@@ -158,19 +175,11 @@ impl Change<'_> {
     fn check_folder(
         &self,
         keyring: &mut Keyring<'_>,
-        prefix: &Location,
-        root: &str,
+        root: &Location,
     ) -> Result<Vec<(String, Vec<u8>)>, Fault> {
-        let below = root.strip_prefix(prefix.address()).unwrap_or_default();
-        let below = below.trim_start_matches('/');
-        let location = if below.is_empty() {
-            prefix.clone()
-        } else {
-            // Not by its address: a key may hold what an address has to escape.
-            let joined = prefix.join(below);
-            joined.map_err(|error| Fault::file("open", Path::new(root), error))?
-        };
-        let place = RemoteFolder::new(location, Existing::Keep);
+        // Not by its address: a key may hold what an address has to escape.
+        let place = RemoteFolder::new(root.clone(), Existing::Keep);
+        let root = root.address();
         let owned = keyring.openers()?;
         let keys: Vec<_> = owned.iter().collect();
         let whom = self.options.whom();
