@@ -49,12 +49,8 @@ impl Directory {
     ) -> PyResult<Self> {
         let policy = Policy::by_name(policy).map_err(from_policy)?;
         let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
-        let keys: Vec<PrivateKey> = keys
-            .iter()
-            .filter(|key| key.opener().is_some())
-            .map(|key| PrivateKey::clone(key))
-            .collect();
-        let sealed = open_sealed(py, &root, &openers(&keys), signer, &policy)?;
+        let keys = allowed(&keys, signer, &policy)?;
+        let sealed = open_sealed(py, &root, &openers(&keys), signer)?;
         sealed
             .require_revision(min_revision)
             .map_err(from_directory)?;
@@ -113,17 +109,33 @@ impl Directory {
     }
 }
 
-/// Opens the manifest of `root` under what the policy allows.
+/// The keys that open and that the policy allows: which of them a file needs is known later. If it allows none, why not.
+pub(crate) fn allowed(
+    keys: &[PyRef<'_, PrivateKey>],
+    signer: Option<&VerifyingKey>,
+    policy: &Policy,
+) -> PyResult<Vec<PrivateKey>> {
+    let (mut allowed, mut refused) = (Vec::new(), None);
+    for key in keys {
+        let Some(opener) = key.opener() else { continue };
+        match crate::keys::check(policy, &[opener.public_key()], signer) {
+            Ok(()) => allowed.push(PrivateKey::clone(key)),
+            Err(error) => refused = Some(error),
+        }
+    }
+    match refused {
+        Some(error) if allowed.is_empty() => Err(error),
+        _ => Ok(allowed),
+    }
+}
+
+/// Opens the manifest of `root`.
 pub(crate) fn open_sealed(
     py: Python<'_>,
     root: &Path,
     keys: &[&KemPrivateKey],
     signer: Option<&VerifyingKey>,
-    policy: &Policy,
 ) -> PyResult<SealedDirectory> {
-    for key in keys {
-        crate::keys::check(policy, &[key.public_key()], signer)?;
-    }
     let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
     py.detach(|| {
         let artifact = read_manifest(&LocalFolder::new(root))?;

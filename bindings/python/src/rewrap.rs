@@ -12,7 +12,7 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
     artifact::choose,
-    directory::{open_sealed, openers},
+    directory::{allowed, open_sealed, openers},
     error::{from_crypto, from_directory, from_policy, from_rewrap},
     keys::{PrivateKey, PublicKey, check},
     source::with_path,
@@ -118,13 +118,13 @@ pub(crate) fn rewrap_folder(
     policy: &str,
 ) -> PyResult<(usize, usize)> {
     let change = Change::new(&add, &remove, keep, policy)?;
-    let keys: Vec<PrivateKey> = keys.iter().map(|key| PrivateKey::clone(key)).collect();
-    let keys = openers(&keys);
     let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
-    let sealed = open_sealed(py, &root, &keys, signer, &change.policy)?;
+    let keys = allowed(&keys, signer, &change.policy)?;
+    let keys = openers(&keys);
+    let sealed = open_sealed(py, &root, &keys, signer)?;
     let present = sealed.artifact().recipients();
     // The call that is made again after an interruption may find its work half done.
-    let again = matches!(unfinished_rewrap(&root), Ok(Some(_)));
+    let again = matches!(py.detach(|| unfinished_rewrap(&root)), Ok(Some(_)));
     let (before, kept) = (present.len(), change.kept(present, again)?);
     let added = change.added(&kept)?;
     check(&change.policy, &added, signer)?;

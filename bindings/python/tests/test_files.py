@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import subprocess
+import sys
 import threading
 
 import casemate
@@ -301,6 +302,39 @@ def test_reads_after_the_end_are_empty(sealed, trust):
             file.seek(position)
             assert file.read() == file.read(5) == file.read_at(position, 5) == b""
             assert file.readinto(bytearray(5)) == 0
+
+
+def test_a_folder_that_is_being_changed_stops_only_who_opens_it(tmp_path, keys, to, trust):
+    """The lock is waited for without the interpreter's, or nobody could give it up."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "a").write_bytes(b"x")
+    casemate.seal_directory(tmp_path / "m", tmp_path / "f", **to)
+    script = """
+import fcntl, sys, threading, time
+import casemate
+manifest = open(sys.argv[1] + "/manifest.casemate", "rb")
+fcntl.flock(manifest, fcntl.LOCK_EX)
+waiting = threading.Thread(target=casemate.open_directory, args=sys.argv[1:2], kwargs={"keys": lambda ids: [], "signer": lambda i: None})
+waiting.start()
+time.sleep(0.5)
+assert waiting.is_alive()
+manifest.close()
+waiting.join()
+print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "f"], capture_output=True, text=True, timeout=60)
+    assert "went on" in done.stdout, done.stderr
+
+
+def test_a_key_that_the_policy_does_not_allow_is_no_obstacle_in_a_folder(tmp_path, keys, to, trust):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "a").write_bytes(b"x")
+    casemate.seal_directory(tmp_path / "m", tmp_path / "f", **to)
+    pure = casemate.PrivateKey.generate("mlkem1024")
+    more = {**trust, "keys": [pure, keys.alice], "policy": "hybrid"}
+    assert casemate.open_directory(tmp_path / "f", **more).open("a").read() == b"x"
+    with pytest.raises(casemate.CasemateError, match="policy"):
+        casemate.open_directory(tmp_path / "f", **more | {"keys": pure})
 
 
 @pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN names no casemate to work with")
