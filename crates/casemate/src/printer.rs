@@ -58,7 +58,7 @@ impl Printer {
     /// What a command did.
     #[expect(clippy::unused_self, reason = "all output goes through a printer")]
     pub(crate) fn done(&self, text: &str) {
-        _ = writeln!(io::stderr().lock(), "{}", plain(text));
+        _ = writeln!(io::stderr().lock(), "{}", indented(text));
     }
 
     pub(crate) fn warning(&self, text: &str) {
@@ -76,7 +76,7 @@ impl Printer {
     }
 
     fn say(&self, word: &str, colour: &str, text: &str) {
-        let text = plain(text);
+        let text = indented(text);
         let mut err = io::stderr().lock();
         // Nothing can be done if standard error is gone.
         _ = if self.colour {
@@ -106,6 +106,11 @@ fn plain(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// As [`plain`], and whatever begins a line after the first one is no line of ours.
+fn indented(text: &str) -> String {
+    plain(text).replace('\n', "\n    ")
 }
 
 /// A length for people, with the exact number of bytes.

@@ -33,21 +33,19 @@ const CONTENT_TYPE: &str = "application/octet-stream";
 /// Patterns that the folder itself brings.
 const IGNORE_FILE: &str = ".casemateignore";
 
-/// Refuses an output in the folder that is sealed: the next version would contain this one.
-fn refuse_inside(input: &Path, output: &Path) -> Result<(), Fault> {
+/// Refuses an output in the folder that is the input: that would be another one then.
+pub(super) fn refuse_inside(input: &Path, output: &Path) -> Result<(), Fault> {
     let above = output.parent().filter(|path| !path.as_os_str().is_empty());
     let above = above.unwrap_or_else(|| Path::new(".")).canonicalize();
-    let (Ok(above), Ok(input)) = (above, input.canonicalize()) else {
+    let (Ok(above), Ok(root)) = (above, input.canonicalize()) else {
         return Ok(());
     };
-    if !above.starts_with(&input) {
+    if !above.starts_with(&root) {
         return Ok(());
     }
-    let message = format!(
-        "{} would lie in the folder that is sealed",
-        output.display()
-    );
-    Err(Fault::usage(message).hint("name another place with -o, beside the folder"))
+    let (output, input) = (output.display(), input.display());
+    Err(Fault::usage(format!("{output} would lie in {input}"))
+        .hint("name another place with -o, beside the folder"))
 }
 
 pub(crate) fn seal(

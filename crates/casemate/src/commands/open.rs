@@ -26,6 +26,7 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
     };
     if let Place::Local(path) = &options.input {
         refuse_same_file(path, &output)?;
+        directory::refuse_inside(path, &output)?;
     }
     if options.to_memory {
         let parent = output.parent().filter(|path| !path.as_os_str().is_empty());

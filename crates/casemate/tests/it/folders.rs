@@ -43,11 +43,16 @@ fn a_folder_is_not_sealed_into_itself() {
         let refused = house.run(&[&SEAL[..], &["-o", output]].concat());
         assert_eq!(refused.code, 2, "{refused:?}");
     }
-    let words = "would lie in the folder that is sealed";
-    house.refused(&[&SEAL[..], &["-o", "m/x"]].concat(), 2, words);
+    house.refused(
+        &[&SEAL[..], &["-o", "m/x"]].concat(),
+        2,
+        "m/x would lie in m",
+    );
     let here = [&["seal", "."], &SEAL[2..]].concat();
-    house.refused(&here, 2, words);
+    house.refused(&here, 2, "would lie in .");
     house.ok(&[&SEAL[..], &["-o", "mm"]].concat());
+    house.refused(&["open", "mm", "-o", "mm/out"], 2, "mm/out would lie in mm");
+    house.ok(&["open", "mm", "-o", "mmm"]);
 }
 
 #[test]
