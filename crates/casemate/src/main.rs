@@ -9,6 +9,7 @@ mod passphrase;
 mod place;
 mod printer;
 mod progress;
+mod stop;
 mod trust;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -18,9 +19,6 @@ use clap::Parser;
 use args::{Arguments, Command};
 use context::Context;
 use fault::Fault;
-
-/// As shells have it for a program that an interrupt ended.
-const STOPPED: i32 = 130;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -45,27 +43,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where this process is told to end, what it has written so far of a folder goes with it: it may be content in the clear.
-#[expect(
-    clippy::exit,
-    reason = "other threads are at work, and nobody waits for what they do"
-)]
-fn clear_away_when_stopped() {
-    let wait = || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-        else {
-            return;
-        };
-        runtime.block_on(commands::gateway::shutdown());
-        casemate_seal::directory::discard_staged();
-        std::process::exit(STOPPED);
-    };
-    // Without the thread a signal ends the process at once, and the next attempt at the same place clears away.
-    drop(std::thread::Builder::new().spawn(wait));
-}
-
 fn run(arguments: Arguments, printer: &printer::Printer) -> Result<ExitCode, Fault> {
     let Arguments {
         command,
@@ -75,12 +52,7 @@ fn run(arguments: Arguments, printer: &printer::Printer) -> Result<ExitCode, Fau
         ..
     } = arguments;
     let context = Context::new(printer, home, policy, passphrase_file);
-    if matches!(
-        command,
-        Command::Seal(_) | Command::Open(_) | Command::Copy(_)
-    ) {
-        clear_away_when_stopped();
-    }
+    stop::clear_away(&command);
     match command {
         Command::Demo(options) => demo::run(&context, &options),
         Command::Keys { command } => commands::keys::run(&context, command),

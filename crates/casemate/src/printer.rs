@@ -150,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stranger_wrote_begins_no_line() {
+        let forged = "m\nrewrapped 12 objects\nerror: x";
+        assert_eq!(
+            indented(forged),
+            "m\n    rewrapped 12 objects\n    error: x"
+        );
+    }
+
+    #[test]
     fn what_would_drive_a_terminal_is_shown_and_not_done() {
         assert_eq!(plain("a\tb\nö"), "a\tb\nö");
         assert_eq!(plain("a\u{1b}[2Jb\r"), "a\\u{1b}[2Jb\\u{d}");

@@ -1,0 +1,45 @@
+"""The command on a terminal: what people see who type."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+ECHO = 3  # Index of the local flags in what `termios.tcgetattr` gives.
+
+
+@pytest.mark.parametrize("command", [["seal", "f", "--to", "me"], ["keys", "list"]])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_prompt_that_is_left_gives_the_terminal_back(tmp_path: Path, command: list[str], stop: signal.Signals) -> None:
+    binary = str(Path(os.environ["CASEMATE_BIN"]).resolve())
+    (tmp_path / "f").write_text("x")
+    (tmp_path / "passphrase").write_text("correct horse")
+    home = [binary, "--home", "home"]
+    subprocess.run([*home, "--passphrase-file", "passphrase", "keys", "init"], cwd=tmp_path, check=True, capture_output=True)
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    assert before[ECHO] & termios.ECHO
+    # A session of its own, so that the terminal is the one that it controls.
+    login = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "cwd": tmp_path, "start_new_session": True}
+    attach = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    process = subprocess.Popen(["python3", "-c", attach, *home, *command], **login)
+    try:
+        deadline = time.monotonic() + 20
+        while termios.tcgetattr(theirs)[ECHO] & termios.ECHO:
+            assert time.monotonic() < deadline, "it never asked"
+            time.sleep(0.02)
+        process.send_signal(stop)
+        assert process.wait(timeout=20) == 130
+        assert termios.tcgetattr(theirs) == before
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
