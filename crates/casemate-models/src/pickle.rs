@@ -22,6 +22,7 @@ const NAME_BYTES_MAX: usize = 1024;
 const NAMES_MAX: usize = 4096;
 /// Bytes of a line that are kept.
 const LINE_BYTES_MAX: usize = 4096;
+const STACK_GLOBAL: u8 = 0x93;
 
 /// What a pickle that is a whole file is called.
 const WHOLE: &str = "(the file)";
@@ -189,8 +190,12 @@ fn scan(source: &impl ReadAt, found: &mut Pickle) -> Result<(), ModelError> {
     let mut cursor = Cursor::new(source)?;
     let c = &mut cursor;
     let mut texts = Texts::default();
-    for _ in 0..OPERATIONS_MAX {
+    for number in 0..OPERATIONS_MAX {
         let [operation] = c.array()?.ok_or(CUT)?;
+        // It needs two values, and no operation leaves more than one. Files of NumPy begin like this.
+        if operation == STACK_GLOBAL && number < 2 {
+            return Err(malformed("a name is taken from an empty stack"));
+        }
         if operation == b'.' {
             // Old files of `torch.save` are several pickles in a row, and then bytes that only a loader understands.
             match c.peek()? {
@@ -223,7 +228,7 @@ fn step(
             found.count(if operation == b'c' { "GLOBAL" } else { "INST" });
             texts.push(None);
         }
-        0x93 => {
+        STACK_GLOBAL => {
             found.count("STACK_GLOBAL");
             match &texts.recent {
                 [Some(module), Some(name)] => {

@@ -182,6 +182,23 @@ fn a_pickle_names_what_it_would_import_without_being_run() {
 }
 
 #[test]
+fn an_array_of_numpy_is_no_pickle() {
+    let array =
+        b"\x93NUMPY\x01\0v\0{'descr': '<f4', 'fortran_order': False, 'shape': (0,), }          \n";
+    assert_eq!(read(array).unwrap(), None);
+    // Python takes the names that follow from a stack that has something on it.
+    assert!(
+        read(b"\x8c\x02os\x8c\x06system\x93.")
+            .unwrap()
+            .unwrap()
+            .pickles[0]
+            .1
+            .is_dangerous()
+    );
+    scan_pickle(&b"\x80\x04\x93.".to_vec()).unwrap_err();
+}
+
+#[test]
 fn a_pickle_cannot_hide_a_name_behind_the_stack() {
     // Pushes a bad pair, then a good one that it takes away again.
     let popped = b"\x80\x04\x8c\x02os\x8c\x06system\x8c\x0bcollections\x8c\x0bOrderedDict00\x93.";
