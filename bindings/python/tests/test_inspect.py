@@ -58,13 +58,53 @@ def test_onnx(tmp_path, inspect):
     assert found["w"] == ("FLOAT", [2, 3], 24) and found["d"][:2] == ("INT64", [2])
 
 
+def leaves(value, name=""):
+    """Tensors below a value by the keys that lead to them, as PyTorch itself has them."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return {name: (str(value.dtype).removeprefix("torch."), list(value.shape), value.numel() * value.element_size())}
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    return {
+        inner: row for key, child in pairs for inner, row in leaves(child, f"{name}.{key}" if name else str(key)).items()
+    }
+
+
+def test_tensors_of_torch_are_those_that_torch_loads(tmp_path, inspect):
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Embedding(7, 2))
+    optimizer = torch.optim.AdamW(model.parameters())
+    model[1](model[0](torch.ones(2, 4))).sum().backward()
+    optimizer.step()
+    whole = torch.arange(24, dtype=torch.float64).reshape(2, 3, 4)
+    kinds = "float32 float64 float16 bfloat16 int8 int16 int32 int64 uint8 bool complex64 complex128 uint16 uint32 uint64"
+    kinds = f"{kinds} float8_e4m3fn float8_e5m2".split()
+    states = [
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": 3},
+        model.state_dict(),
+        {kind: torch.zeros(3, 2, dtype=getattr(torch, kind)) for kind in kinds},
+        [whole, {"view": whole[1, :, ::2], "turned": whole.transpose(0, 2), "number": torch.tensor(1.5)}, (torch.empty(0, 5),)],
+        {"p": torch.nn.Parameter(torch.ones(2)), "b": torch.nn.Buffer(torch.ones(3)), "tied": [whole, whole], 7: whole},
+    ]
+    for state in states:
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+            torch.save(state, tmp_path / "m", pickle_protocol=protocol)
+            model_file, found = inspect(tmp_path / "m")
+            assert found == leaves(torch.load(tmp_path / "m", weights_only=False)), protocol
+            assert not any(one["dangerous"] for one in model_file["pickles"])
+    # A whole module runs code when it is loaded; what it holds is shown by the attributes that lead to it.
+    torch.save(model, tmp_path / "m")
+    _, found = inspect(tmp_path / "m")
+    assert found["_modules.0._parameters.weight"] == ("float32", [3, 4], 48)
+
+
 def test_torch_and_pickles(tmp_path, inspect):
     torch = pytest.importorskip("torch")
     state = {"w": torch.zeros(3, 4), "b": torch.zeros(5, dtype=torch.bfloat16), "n": torch.nn.Parameter(torch.ones(2))}
     torch.save(state, tmp_path / "m")
     model, found = inspect(tmp_path / "m")
     assert model["format"] == "pytorch"
-    assert sorted(row[2] for row in found.values()) == [8, 10, 48]
+    assert found == {"w": ("float32", [3, 4], 48), "b": ("bfloat16", [5], 10), "n": ("float32", [2], 8)}
     assert not any(one["dangerous"] for one in model["pickles"]), model["pickles"]
 
     class Attack:

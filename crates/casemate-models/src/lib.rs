@@ -8,8 +8,11 @@ mod cursor;
 mod gguf;
 mod onnx;
 mod pickle;
+mod pickle_values;
 mod pytorch;
 mod safetensors;
+mod torch_tensors;
+mod torch_types;
 
 use std::io;
 
@@ -56,14 +59,14 @@ impl Format {
     }
 }
 
-/// A tensor, or in `torch.save`'s format the memory of one or more.
+/// A tensor, or the memory of one or more where a pickle of `torch.save` does not say what they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tensor {
     /// Its name.
     pub name: String,
     /// Type of its elements, in the format's own words.
     pub dtype: String,
-    /// Its shape; empty for scalars and for `torch.save`, which has it in the pickle.
+    /// Its shape; empty for scalars and for mere memory.
     pub shape: Vec<u64>,
     /// Length of its data, in bytes, where the header says so.
     pub bytes: Option<u64>,

@@ -10,7 +10,7 @@ use std::{
 
 use casemate_seal::ReadAt;
 
-use crate::{Format, Model, ModelError, cursor::Cursor};
+use crate::{Format, Model, ModelError, cursor::Cursor, torch_types::element_bytes};
 
 /// Most operations of a pickle.
 const OPERATIONS_MAX: usize = 1 << 22;
@@ -27,41 +27,31 @@ const STACK_GLOBAL: u8 = 0x93;
 /// What a pickle that is a whole file is called.
 const WHOLE: &str = "(the file)";
 
-/// What `torch.save` of weights imports; anything else is somebody's code.
-const EXPECTED: [&str; 12] = [
+/// What `torch.save` of weights imports, all of it on `PyTorch`'s own list for `weights_only`; anything else is somebody's code.
+const EXPECTED: [&str; 23] = [
+    "collections Counter",
     "collections OrderedDict",
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_tensor",
+    "torch._utils _rebuild_device_tensor_from_cpu_tensor",
+    "torch._utils _rebuild_meta_tensor_no_storage",
     "torch._utils _rebuild_parameter",
+    "torch._utils _rebuild_parameter_with_state",
+    "torch._utils _rebuild_qtensor",
+    "torch._utils _rebuild_sparse_tensor",
+    "torch._utils _rebuild_tensor",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_tensor_v3",
     "torch._tensor _rebuild_from_type_v2",
+    "torch.nn.parameter Parameter",
     "torch.serialization _get_layout",
+    "torch.storage TypedStorage",
+    "torch.storage UntypedStorage",
     "torch Size",
+    "torch Tensor",
     "torch device",
     "torch dtype",
     "_codecs encode",
     "numpy dtype",
     "builtins set",
-];
-
-/// Types of elements, which a tensor may name.
-const TYPES: [&str; 17] = [
-    "bfloat16",
-    "bool",
-    "complex128",
-    "complex64",
-    "float16",
-    "float32",
-    "float64",
-    "float8_e4m3fn",
-    "float8_e5m2",
-    "int16",
-    "int32",
-    "int64",
-    "int8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "uint8",
 ];
 
 /// What a pickle would do.
@@ -108,7 +98,7 @@ impl Pickle {
 fn is_expected(name: &str) -> bool {
     let storage = name
         .strip_prefix("torch ")
-        .is_some_and(|name| name.ends_with("Storage") || TYPES.contains(&name));
+        .is_some_and(|name| name.ends_with("Storage") || element_bytes(name).is_some());
     storage || EXPECTED.contains(&name)
 }
 

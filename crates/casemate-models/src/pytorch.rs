@@ -8,7 +8,10 @@ use std::{
 use casemate_seal::ReadAt;
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::{Format, HEADER_BYTES_MAX, Model, ModelError, Tensor, pickle::scan_pickle};
+use crate::{
+    Format, HEADER_BYTES_MAX, Model, ModelError, Tensor, pickle::scan_pickle,
+    torch_tensors::tensors,
+};
 
 const fn malformed(rule: &'static str) -> ModelError {
     ModelError::malformed(Format::PyTorch, rule)
@@ -57,6 +60,7 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
         ZipArchive::new(reader).map_err(|_| malformed("the list of entries cannot be read"))?;
     let mut model = Model::new(Format::PyTorch);
     let (mut stored, mut pickled) = (0_u64, 0_u64);
+    let (mut named, mut weights) = (None, 0_usize);
     let list = (archive.len() as u64, archive.central_directory_start());
     let mut unusual = archive.offset() != 0 || list_of(source, len)? != list;
     for number in 0..archive.len() {
@@ -82,6 +86,11 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
             }
             let mut bytes = Vec::new();
             entry.by_ref().take(pickled).read_to_end(&mut bytes)?;
+            if inside == "data.pkl" {
+                // With two, nobody knows which one a loader takes.
+                named = if weights == 0 { tensors(&bytes) } else { None };
+                weights = weights.saturating_add(1);
+            }
             model.pickles.push((name, scan_pickle(&bytes)?));
         } else if let Some(number) = inside.strip_prefix("data/") {
             let tensor = Tensor {
@@ -99,6 +108,10 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     }
     if unusual || stored > len {
         return Err(UNUSUAL);
+    }
+    // Where the pickle could not be followed, the memory of the tensors is what can be said.
+    if let Some(named) = named.filter(|named| !named.is_empty()) {
+        model.tensors = named;
     }
     Ok(Some(model))
 }

@@ -1,0 +1,285 @@
+//! The tensors that a pickle of `torch.save` would build, by name, from the calls in it (`torch/_utils.py` and `torch/serialization.py` of `PyTorch`).
+
+use std::collections::HashMap;
+
+use crate::{
+    DIMENSIONS_MAX, TENSORS_MAX, Tensor,
+    pickle_values::{Id, Value, Values, follow},
+    torch_types::{element_bytes, element_of_storage},
+};
+
+/// Containers in containers.
+const DEPTH_MAX: usize = 64;
+/// Values that are looked at; one that stands in several places counts each time.
+const VISITS_MAX: usize = 1 << 21;
+/// Bytes of all names.
+const NAME_BYTES_MAX: usize = 64 << 20;
+/// Calls around a tensor.
+const WRAPPERS_MAX: usize = 8;
+
+/// The tensors of a pickle, named as the keys and numbers that lead to them; `None` if it does what is not followed here.
+pub(crate) fn tensors(pickle: &[u8]) -> Option<Vec<Tensor>> {
+    let (values, root) = follow(pickle)?;
+    let mut found = Found::default();
+    // The last is looked at first, so children are put there in reverse.
+    let mut open = vec![(root, String::new(), 0_usize)];
+    while let Some((id, name, depth)) = open.pop() {
+        found.visit(&name)?;
+        if let Some(tensor) = tensor(&values, id, &name) {
+            found.tensors.push(tensor);
+            continue;
+        }
+        let children = children(&values, id);
+        if children.is_empty() {
+            continue;
+        }
+        if depth >= DEPTH_MAX || open.len().checked_add(children.len())? > VISITS_MAX {
+            return None;
+        }
+        for (key, child) in children.into_iter().rev() {
+            let joined = if name.is_empty() {
+                key
+            } else {
+                found.visit(&name)?;
+                format!("{name}.{key}")
+            };
+            open.push((child, joined, depth.saturating_add(1)));
+        }
+    }
+    Some(found.tensors)
+}
+
+#[derive(Default)]
+struct Found {
+    tensors: Vec<Tensor>,
+    visits: usize,
+    name_bytes: usize,
+}
+
+impl Found {
+    fn visit(&mut self, name: &str) -> Option<()> {
+        self.visits = self.visits.checked_add(1)?;
+        self.name_bytes = self.name_bytes.checked_add(name.len())?;
+        let fits = self.visits <= VISITS_MAX
+            && self.name_bytes <= NAME_BYTES_MAX
+            && self.tensors.len() < TENSORS_MAX;
+        fits.then_some(())
+    }
+}
+
+/// What a container holds, by key or number.
+fn children(values: &Values, id: Id) -> Vec<(String, Id)> {
+    let entries = match values.get(id) {
+        Some(Value::Items(items)) => {
+            let numbered = items.iter().enumerate();
+            return numbered.map(|(at, id)| (at.to_string(), *id)).collect();
+        }
+        Some(Value::Map(entries)) => entries.as_slice(),
+        Some(Value::Called(call)) => {
+            // A dictionary's attributes are no content; an object has nothing else.
+            let is_map = values.import(call.function) == Some("collections OrderedDict");
+            let state = call.state.and_then(|state| values.get(state));
+            match state {
+                Some(Value::Map(state)) if !is_map && call.entries.is_empty() => state,
+                _ => call.entries.as_slice(),
+            }
+        }
+        _ => return Vec::new(),
+    };
+    // A key that is set again keeps its place and has its last value.
+    let mut places = HashMap::new();
+    let mut children: Vec<(String, Id)> = Vec::new();
+    for (key, value) in entries {
+        let Some(key) = Key::of(values, *key) else {
+            continue;
+        };
+        let place = *places.entry(key).or_insert(children.len());
+        match children.get_mut(place) {
+            Some((_, last)) => *last = *value,
+            None => children.push((key.text(), *value)),
+        }
+    }
+    children
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key<'v> {
+    Text(&'v str),
+    Integer(i64),
+}
+
+impl<'v> Key<'v> {
+    fn of(values: &'v Values, key: Id) -> Option<Self> {
+        match values.get(key)? {
+            Value::Text(text) => Some(Self::Text(text)),
+            Value::Integer(number) => Some(Self::Integer(*number)),
+            _ => None,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text.to_owned(),
+            Self::Integer(number) => number.to_string(),
+        }
+    }
+}
+
+fn tensor(values: &Values, id: Id, name: &str) -> Option<Tensor> {
+    let Value::Called(call) = values.get(id)? else {
+        return None;
+    };
+    let (mut function, mut arguments) = (call.function, call.arguments);
+    for _ in 0..WRAPPERS_MAX {
+        match values.import(function)? {
+            "torch._utils _rebuild_parameter" | "torch._utils _rebuild_parameter_with_state" => {
+                let inner = *values.items(arguments)?.first()?;
+                let Value::Called(call) = values.get(inner)? else {
+                    return None;
+                };
+                (function, arguments) = (call.function, call.arguments);
+            }
+            "torch._tensor _rebuild_from_type_v2" => {
+                let [inner, _class, of_inner, ..] = values.items(arguments)? else {
+                    return None;
+                };
+                (function, arguments) = (*inner, *of_inner);
+            }
+            "torch._utils _rebuild_tensor"
+            | "torch._utils _rebuild_tensor_v2"
+            | "torch._utils _rebuild_qtensor" => {
+                return rebuilt(values, values.items(arguments)?, None, name);
+            }
+            "torch._utils _rebuild_tensor_v3" => {
+                let arguments = values.items(arguments)?;
+                return rebuilt(values, arguments, arguments.get(6).copied(), name);
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// From storage, offset, sizes and strides, and an element type if it is not that of the storage.
+fn rebuilt(values: &Values, arguments: &[Id], dtype: Option<Id>, name: &str) -> Option<Tensor> {
+    let [storage, _offset, sizes, ..] = arguments else {
+        return None;
+    };
+    let dtype = match dtype {
+        Some(dtype) => values.import(dtype)?.strip_prefix("torch ")?,
+        None => element_of_storage(storage_type(values, *storage)?),
+    };
+    // `torch.Size` where it is not a plain tuple.
+    let sizes = match values.get(*sizes)? {
+        Value::Called(call) => *values.items(call.arguments)?.first()?,
+        _ => *sizes,
+    };
+    let sizes = values.items(sizes)?;
+    if sizes.len() > DIMENSIONS_MAX {
+        return None;
+    }
+    let side = |id: &Id| match values.get(*id)? {
+        Value::Integer(side) => u64::try_from(*side).ok(),
+        _ => None,
+    };
+    let shape: Vec<u64> = sizes.iter().map(side).collect::<Option<_>>()?;
+    let count = shape
+        .iter()
+        .try_fold(1, |count: u64, side| count.checked_mul(*side));
+    let bytes = count.and_then(|count| count.checked_mul(element_bytes(dtype)?));
+    Some(Tensor {
+        name: name.to_owned(),
+        dtype: dtype.to_owned(),
+        shape,
+        bytes,
+    })
+}
+
+/// The type in `('storage', type, key, location, count)`, without its module.
+fn storage_type(values: &Values, storage: Id) -> Option<&str> {
+    let Value::Persistent(id) = values.get(storage)? else {
+        return None;
+    };
+    let [kind, of, ..] = values.items(*id)? else {
+        return None;
+    };
+    if values.text(*kind) != Some("storage") {
+        return None;
+    }
+    let name = values.import(*of)?;
+    Some(name.strip_prefix("torch ").unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `_rebuild_tensor_v2` of a float storage, with these sizes.
+    fn rebuilt_tensor(sizes: &[u8]) -> Vec<u8> {
+        let start = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x06tQK\0(";
+        [start.as_slice(), sizes, b"t(K\x01t\x89NtR"].concat()
+    }
+
+    fn map(entries: &[&[u8]]) -> Vec<u8> {
+        [b"\x80\x02}(", entries.concat().as_slice(), b"u."].concat()
+    }
+
+    #[test]
+    fn a_tensor_has_the_keys_that_lead_to_it() {
+        let tensor = rebuilt_tensor(b"K\x02K\x03");
+        let inner = [b"(K\x07".as_slice(), &tensor, b"d"].concat();
+        let found = tensors(&map(&[b"U\x01a", &tensor, b"U\x01b", &inner])).unwrap();
+        let names: Vec<_> = found.iter().map(|tensor| tensor.name.as_str()).collect();
+        assert_eq!(names, ["a", "b.7"]);
+        assert!(found.iter().all(|tensor| tensor.shape == [2, 3]
+            && tensor.dtype == "float32"
+            && tensor.bytes == Some(24)));
+    }
+
+    #[test]
+    fn a_key_that_is_set_again_has_its_last_value() {
+        let (first, second) = (rebuilt_tensor(b"K\x02"), rebuilt_tensor(b"K\x05"));
+        let found = tensors(&map(&[
+            b"U\x01a", &first, b"U\x01b", b"N", b"U\x01a", &second,
+        ]));
+        assert_eq!(found.unwrap()[0].shape, [5]);
+    }
+
+    #[test]
+    fn sizes_that_nothing_can_have_are_not_made_up() {
+        let found = tensors(&map(&[b"U\x01a", &rebuilt_tensor(b"J\xff\xff\xff\xff")]));
+        assert_eq!(found.unwrap(), []);
+        let huge = rebuilt_tensor(&b"J\xff\xff\xff\x7f".repeat(4));
+        let found = tensors(&map(&[b"U\x01a", &huge])).unwrap();
+        assert_eq!((found[0].shape.len(), found[0].bytes), (4, None));
+    }
+
+    #[test]
+    fn circles_and_repetitions_come_to_an_end() {
+        let circle = b"\x80\x02}q\0U\x01ah\0s.";
+        assert!(tensors(circle).is_none());
+        // Sixty lists, each twice the one before.
+        let doubled = b"q\x01h\x01\x86".repeat(60);
+        let bomb = [b"\x80\x02K\x01".as_slice(), &doubled, b"."].concat();
+        assert!(tensors(&bomb).is_none());
+        let wide = [b"\x80\x02](".as_slice(), &b"N".repeat(VISITS_MAX), b"e."].concat();
+        assert!(tensors(&wide).is_none());
+    }
+
+    #[test]
+    fn what_is_cut_or_not_known_gives_no_table() {
+        let whole = map(&[b"U\x01a", &rebuilt_tensor(b"K\x02")]);
+        for end in 0..whole.len() {
+            assert!(tensors(whole.get(..end).unwrap()).is_none());
+        }
+        for pickle in [
+            b"\x80\x02\x82\x01.".as_slice(),
+            b"(0.",
+            b"h\0.",
+            b"t.",
+            b"\xff.",
+        ] {
+            assert!(tensors(pickle).is_none());
+        }
+    }
+}
