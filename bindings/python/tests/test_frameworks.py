@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import casemate
@@ -101,6 +103,68 @@ class TestTorch:
         with pytest.raises(casemate.VerificationError):
             StorageReader(tmp_path / "c", **trust).read_metadata()
         assert not (tmp_path / "owned").exists()
+
+    def test_files_of_two_checkpoints_are_not_mixed(self, tmp_path, to, trust):
+        import torch.distributed.checkpoint as dcp
+        from casemate.checkpoint import StorageReader, StorageWriter
+
+        for number in (1, 2):
+            state = {"w": self.torch.full((4, 3), float(number)), "b": self.torch.zeros(2)}
+            dcp.save(state, storage_writer=StorageWriter(tmp_path / str(number), **to), no_dist=True)
+        (data,) = [name for name in os.listdir(tmp_path / "1") if name.endswith(".distcp.sealed")]
+        (kept, old) = ((tmp_path / number / data).read_bytes() for number in "21")
+
+        def load():
+            fresh = {"w": self.torch.zeros(4, 3), "b": self.torch.zeros(2)}
+            dcp.load(fresh, storage_reader=StorageReader(tmp_path / "2", **trust), no_dist=True)
+            return fresh["w"][0, 0].item()
+
+        assert load() == 2
+        (tmp_path / "2" / data).write_bytes(old)
+        with pytest.raises(dcp.CheckpointException, match="file of another checkpoint"):
+            load()
+        (tmp_path / "2" / data).write_bytes(kept)
+        (tmp_path / "2" / ".metadata.sealed").write_bytes((tmp_path / "1" / ".metadata.sealed").read_bytes())
+        with pytest.raises(dcp.CheckpointException, match="file of another checkpoint"):
+            load()
+
+    def test_metadata_that_name_no_artifacts_are_refused(self, tmp_path, to, trust):
+        import torch.distributed.checkpoint as dcp
+        from casemate.checkpoint import CONTENT_TYPE, StorageReader
+
+        dcp.save({"w": self.torch.ones(3)}, storage_writer=dcp.FileSystemWriter(tmp_path / "c"), no_dist=True)
+        for name in os.listdir(tmp_path / "c"):
+            plain = tmp_path / "c" / name
+            casemate.seal(plain.read_bytes(), f"{plain}.sealed", content_type=CONTENT_TYPE, **to)
+            plain.unlink()
+        with pytest.raises(dcp.CheckpointException, match="do not say which artifact"):
+            dcp.load({"w": self.torch.zeros(3)}, storage_reader=StorageReader(tmp_path / "c", **trust), no_dist=True)
+
+    def test_pytorch_alone_reads_a_checkpoint_that_was_opened(self, tmp_path, to, trust):
+        import torch.distributed.checkpoint as dcp
+        from casemate.checkpoint import StorageWriter
+
+        dcp.save({"w": self.torch.ones(3)}, storage_writer=StorageWriter(tmp_path / "c", **to), no_dist=True)
+        for name in os.listdir(tmp_path / "c"):
+            with casemate.open(tmp_path / "c" / name, **trust) as file:
+                (tmp_path / "c" / name.removesuffix(".sealed")).write_bytes(file.read())
+        script = """
+import sys, torch, torch.distributed.checkpoint as dcp
+state = {"w": torch.zeros(3)}
+dcp.load(state, checkpoint_id=sys.argv[1], no_dist=True)
+assert state["w"].tolist() == [1, 1, 1] and "casemate" not in sys.modules
+"""
+        subprocess.run([sys.executable, "-c", script, tmp_path / "c"], check=True)
+
+    def test_two_ranks_write_and_read_one_checkpoint(self, tmp_path, keys):
+        for name, key in {"opener.pem": keys.alice, "publisher.pem": keys.publisher}.items():
+            (tmp_path / name).write_bytes(key.to_pem())
+        script = Path(__file__).with_name("two_ranks.py")
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        done = subprocess.run([*launch, script, tmp_path], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        names = sorted(path.name for path in (tmp_path / "c").iterdir())
+        assert names == [".metadata.sealed", "__0_0.distcp.sealed", "__1_0.distcp.sealed"]
 
 
 def test_onnx_session_from_an_artifact(tmp_path, to, trust):

@@ -6,8 +6,8 @@
     torch.distributed.checkpoint.load(state, storage_reader=casemate.checkpoint.StorageReader("step-100", keys=..., signer=...))
 
 Every file is sealed, the metadata among them. PyTorch unpickles the metadata, so their publisher and their content type are verified first, always: a
-checkpoint by an unknown publisher runs no code here. Files of one checkpoint are not bound to each other: whoever can write to the folder can put
-a file of an older checkpoint by the same publisher there. Seal the finished folder with :func:`casemate.seal_directory` where that matters.
+checkpoint by an unknown publisher runs no code here. The metadata name every file's artifact, so a file of another checkpoint by the same publisher
+is refused. An older checkpoint as a whole is not noticed: seal the finished folder with :func:`casemate.seal_directory` where that matters.
 """
 
 from __future__ import annotations
@@ -21,12 +21,19 @@ from typing import Any, Union
 
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.filesystem import FileSystem
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
 
 from . import _files, _keys, _seal
 from ._casemate import VerificationError
 
 SUFFIX = ".sealed"
 CONTENT_TYPE = "application/vnd.pytorch.checkpoint"
+# How PyTorch calls its own files, and where each part of a tensor is marked with the artifact that holds it.
+METADATA_SUFFIX = ".metadata"
+ARTIFACT = "casemate_artifact"
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -42,6 +49,9 @@ class _SealedFileSystem(FileSystem):
 
     def __init__(self, seal: dict[str, Any] | None, trust: dict[str, Any] | None) -> None:
         self._seal, self._trust = seal, trust
+        # Ids of artifacts by path: those that were written here, and those that the metadata say are to be read.
+        self.written: dict[str, str] = {}
+        self.expected: dict[str, str] = {}
 
     @contextlib.contextmanager
     def create_stream(self, path: PathLike, mode: str) -> Generator[Any, None, None]:
@@ -51,6 +61,9 @@ class _SealedFileSystem(FileSystem):
             artifact = _files.inspect(_sealed(path))
             if artifact.content_type != CONTENT_TYPE:
                 raise VerificationError(f"{path} was not sealed as part of a checkpoint")
+            is_metadata = os.path.basename(path).endswith(METADATA_SUFFIX)
+            if not is_metadata and self.expected.get(os.fspath(path)) != artifact.id:
+                raise VerificationError(f"{path} is a file of another checkpoint: the metadata name another artifact")
             with _files.open(_sealed(path), **self._trust) as file:
                 if file.artifact_id != artifact.id:
                     raise VerificationError(f"{path} was replaced while it was opened")
@@ -62,7 +75,7 @@ class _SealedFileSystem(FileSystem):
             buffer = _Buffer()
             yield buffer
             name = os.path.basename(path)
-            _seal.seal(
+            self.written[os.fspath(path)] = _seal.seal(
                 buffer.getbuffer(),
                 _sealed(path),
                 name=name,
@@ -101,7 +114,18 @@ class StorageWriter(FileSystemWriter):
     ) -> None:
         super().__init__(path, **arguments)
         seal = {"to": _keys.recipients(to), "sign": _keys.signing_key(sign), "policy": policy}
-        self.fs = _SealedFileSystem(seal, None)
+        self.fs: _SealedFileSystem = _SealedFileSystem(seal, None)
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        """Writes this rank's files, and says of each part which artifact holds it."""
+        results = super().write_data(plan, planner).wait()
+        for result in results:
+            place = self.fs.concat_path(self.path, result.storage_data.relative_path)
+            # An attribute of its own, so that PyTorch alone reads the metadata as well, once they are in the clear.
+            setattr(result.storage_data, ARTIFACT, self.fs.written[os.fspath(place)])
+        marked: Future[list[WriteResult]] = Future()
+        marked.set_result(results)
+        return marked
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: PathLike) -> bool:
@@ -121,7 +145,21 @@ class StorageReader(FileSystemReader):
     ) -> None:
         super().__init__(path)
         trust = {"keys": keys, "signer": signer, "policy": policy}
-        self.fs = _SealedFileSystem(None, trust)
+        self.fs: _SealedFileSystem = _SealedFileSystem(None, trust)
+
+    def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        """Takes from verified metadata which artifact each file must be.
+
+        Raises :class:`VerificationError` if they do not say it of every part, or say two things of one file.
+        """
+        super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
+        expected: dict[str, str] = {}
+        for info in self.storage_data.values():
+            artifact = getattr(info, ARTIFACT, None)
+            place = os.fspath(self.fs.concat_path(self.path, info.relative_path))
+            if not isinstance(artifact, str) or expected.setdefault(place, artifact) != artifact:
+                raise VerificationError(f"the metadata do not say which artifact {info.relative_path} is")
+        self.fs.expected = expected
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: PathLike) -> bool:
