@@ -25,7 +25,7 @@ use casemate_message::{
     ohttp::{ChannelBinding, GatewayKey, KeyConfig},
     sign,
 };
-use casemate_models::{read_model, scan_pickle};
+use casemate_models::{read_model, scan_pickle, tensors_of_pickle};
 use casemate_seal::{Artifact, Origin, directory::Manifest};
 
 /// A function that takes any bytes.
@@ -170,6 +170,9 @@ pub fn model(bytes: &[u8]) {
         assert!(model.tensors.len() <= bytes.len());
     }
     _ = scan_pickle(&bytes);
+    if let Some(tensors) = tensors_of_pickle(&bytes) {
+        assert!(tensors.len() <= bytes.len());
+    }
 }
 
 /// Public and private key files; what is read must survive being written and read again.

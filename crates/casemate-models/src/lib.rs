@@ -20,6 +20,7 @@ use casemate_seal::ReadAt;
 
 pub use pickle::{Pickle, scan_pickle};
 pub use safetensors::{SafetensorsEntry, SafetensorsHeader};
+pub use torch_tensors::tensors_of_pickle;
 
 /// Most bytes of a file that are looked at.
 pub const HEADER_BYTES_MAX: u64 = 256 << 20;

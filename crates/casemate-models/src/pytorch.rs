@@ -10,7 +10,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use crate::{
     Format, HEADER_BYTES_MAX, Model, ModelError, Tensor, pickle::scan_pickle,
-    torch_tensors::tensors,
+    torch_tensors::tensors_of_pickle,
 };
 
 const fn malformed(rule: &'static str) -> ModelError {
@@ -88,7 +88,11 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
             entry.by_ref().take(pickled).read_to_end(&mut bytes)?;
             if inside == "data.pkl" {
                 // With two, nobody knows which one a loader takes.
-                named = if weights == 0 { tensors(&bytes) } else { None };
+                named = if weights == 0 {
+                    tensors_of_pickle(&bytes)
+                } else {
+                    None
+                };
                 weights = weights.saturating_add(1);
             }
             model.pickles.push((name, scan_pickle(&bytes)?));

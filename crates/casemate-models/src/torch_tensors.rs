@@ -10,61 +10,44 @@ use crate::{
 
 /// Containers in containers.
 const DEPTH_MAX: usize = 64;
-/// Values that are looked at; one that stands in several places counts each time.
-const VISITS_MAX: usize = 1 << 21;
 /// Bytes of all names.
 const NAME_BYTES_MAX: usize = 64 << 20;
 /// Calls around a tensor.
 const WRAPPERS_MAX: usize = 8;
 
-/// The tensors of a pickle, named as the keys and numbers that lead to them; `None` if it does what is not followed here.
-pub(crate) fn tensors(pickle: &[u8]) -> Option<Vec<Tensor>> {
+/// The tensors that a pickle of `torch.save` would build, named as the keys and numbers that lead to them.
+///
+/// `None` if it is not well-formed, does what is not followed here, or holds the same things in so many places that the list would be longer than the
+/// pickle.
+pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Vec<Tensor>> {
     let (values, root) = follow(pickle)?;
-    let mut found = Found::default();
+    let mut found = Vec::new();
+    // Whatever stands somewhere has taken a byte to be put there.
+    let mut visits_left = pickle.len();
+    let mut name_bytes_left = NAME_BYTES_MAX;
     // The last is looked at first, so children are put there in reverse.
     let mut open = vec![(root, String::new(), 0_usize)];
     while let Some((id, name, depth)) = open.pop() {
-        found.visit(&name)?;
+        visits_left = visits_left.checked_sub(1)?;
         if let Some(tensor) = tensor(&values, id, &name) {
-            found.tensors.push(tensor);
+            found.push(tensor);
             continue;
         }
         let children = children(&values, id);
-        if children.is_empty() {
-            continue;
-        }
-        if depth >= DEPTH_MAX || open.len().checked_add(children.len())? > VISITS_MAX {
+        if depth > DEPTH_MAX || open.len().checked_add(children.len())? > visits_left {
             return None;
         }
         for (key, child) in children.into_iter().rev() {
-            let joined = if name.is_empty() {
+            let name = if name.is_empty() {
                 key
             } else {
-                found.visit(&name)?;
                 format!("{name}.{key}")
             };
-            open.push((child, joined, depth.saturating_add(1)));
+            name_bytes_left = name_bytes_left.checked_sub(name.len())?;
+            open.push((child, name, depth.saturating_add(1)));
         }
     }
-    Some(found.tensors)
-}
-
-#[derive(Default)]
-struct Found {
-    tensors: Vec<Tensor>,
-    visits: usize,
-    name_bytes: usize,
-}
-
-impl Found {
-    fn visit(&mut self, name: &str) -> Option<()> {
-        self.visits = self.visits.checked_add(1)?;
-        self.name_bytes = self.name_bytes.checked_add(name.len())?;
-        let fits = self.visits <= VISITS_MAX
-            && self.name_bytes <= NAME_BYTES_MAX
-            && self.tensors.len() < TENSORS_MAX;
-        fits.then_some(())
-    }
+    (found.len() <= TENSORS_MAX).then_some(found)
 }
 
 /// What a container holds, by key or number.
@@ -228,7 +211,7 @@ mod tests {
     fn a_tensor_has_the_keys_that_lead_to_it() {
         let tensor = rebuilt_tensor(b"K\x02K\x03");
         let inner = [b"(K\x07".as_slice(), &tensor, b"d"].concat();
-        let found = tensors(&map(&[b"U\x01a", &tensor, b"U\x01b", &inner])).unwrap();
+        let found = tensors_of_pickle(&map(&[b"U\x01a", &tensor, b"U\x01b", &inner])).unwrap();
         let names: Vec<_> = found.iter().map(|tensor| tensor.name.as_str()).collect();
         assert_eq!(names, ["a", "b.7"]);
         assert!(found.iter().all(|tensor| tensor.shape == [2, 3]
@@ -239,7 +222,7 @@ mod tests {
     #[test]
     fn a_key_that_is_set_again_has_its_last_value() {
         let (first, second) = (rebuilt_tensor(b"K\x02"), rebuilt_tensor(b"K\x05"));
-        let found = tensors(&map(&[
+        let found = tensors_of_pickle(&map(&[
             b"U\x01a", &first, b"U\x01b", b"N", b"U\x01a", &second,
         ]));
         assert_eq!(found.unwrap()[0].shape, [5]);
@@ -247,30 +230,30 @@ mod tests {
 
     #[test]
     fn sizes_that_nothing_can_have_are_not_made_up() {
-        let found = tensors(&map(&[b"U\x01a", &rebuilt_tensor(b"J\xff\xff\xff\xff")]));
+        let found = tensors_of_pickle(&map(&[b"U\x01a", &rebuilt_tensor(b"J\xff\xff\xff\xff")]));
         assert_eq!(found.unwrap(), []);
         let huge = rebuilt_tensor(&b"J\xff\xff\xff\x7f".repeat(4));
-        let found = tensors(&map(&[b"U\x01a", &huge])).unwrap();
+        let found = tensors_of_pickle(&map(&[b"U\x01a", &huge])).unwrap();
         assert_eq!((found[0].shape.len(), found[0].bytes), (4, None));
     }
 
     #[test]
     fn circles_and_repetitions_come_to_an_end() {
         let circle = b"\x80\x02}q\0U\x01ah\0s.";
-        assert!(tensors(circle).is_none());
+        assert!(tensors_of_pickle(circle).is_none());
         // Sixty lists, each twice the one before.
         let doubled = b"q\x01h\x01\x86".repeat(60);
         let bomb = [b"\x80\x02K\x01".as_slice(), &doubled, b"."].concat();
-        assert!(tensors(&bomb).is_none());
-        let wide = [b"\x80\x02](".as_slice(), &b"N".repeat(VISITS_MAX), b"e."].concat();
-        assert!(tensors(&wide).is_none());
+        assert!(tensors_of_pickle(&bomb).is_none());
+        let wide = [b"\x80\x02](".as_slice(), &b"N".repeat(1 << 21), b"e."].concat();
+        assert!(tensors_of_pickle(&wide).is_none());
     }
 
     #[test]
     fn what_is_cut_or_not_known_gives_no_table() {
         let whole = map(&[b"U\x01a", &rebuilt_tensor(b"K\x02")]);
         for end in 0..whole.len() {
-            assert!(tensors(whole.get(..end).unwrap()).is_none());
+            assert!(tensors_of_pickle(whole.get(..end).unwrap()).is_none());
         }
         for pickle in [
             b"\x80\x02\x82\x01.".as_slice(),
@@ -279,7 +262,7 @@ mod tests {
             b"t.",
             b"\xff.",
         ] {
-            assert!(tensors(pickle).is_none());
+            assert!(tensors_of_pickle(pickle).is_none());
         }
     }
 }
