@@ -57,6 +57,16 @@ pub(crate) fn seal(
         refuse_inside(&options.input, output)?;
     }
     let files = source_files(options)?;
+    if let Place::Local(output) = output
+        && options.force
+        && options.since.is_none()
+        && is_sealed_directory(output)
+    {
+        let shown = output.display();
+        context.printer.warning(&format!(
+            "{shown} starts again at revision 1: readers who ask for a later one refuse it; `--since {shown}` goes on from what is there"
+        ));
+    }
     let mut keyring = Keyring::new(context);
     let recipients = keyring.recipients(&options.to)?;
     let recipients: Vec<_> = recipients.iter().collect();

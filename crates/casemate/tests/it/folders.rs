@@ -147,7 +147,11 @@ fn the_next_version_takes_over_what_did_not_change() {
 
     // In the place of the version before, in one step.
     let again = [&SEAL[..], &["--since", "next", "-o", "next", "--force"]].concat();
-    assert_eq!(json(&house, &again)["revision"], 3);
+    let said = house.run(&[&again[..], &["--json"]].concat());
+    let sealed: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(sealed["revision"], 3);
+    let starts_again = "starts again at revision 1";
+    assert!(!said.err.contains(starts_again), "{}", said.err);
     house.ok(&[
         "verify",
         "next",
@@ -156,6 +160,11 @@ fn the_next_version_takes_over_what_did_not_change() {
         "--min-revision",
         "3",
     ]);
+    let said = house.run(&[&SEAL[..], &["-o", "next", "--force"]].concat());
+    assert!(
+        said.code == 0 && said.err.contains(starts_again),
+        "{said:?}"
+    );
     let left = fs::read_dir(house.directory.path()).unwrap();
     let hidden: Vec<_> = left
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
