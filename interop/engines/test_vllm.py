@@ -1,0 +1,75 @@
+"""vLLM serves a sealed folder through `casemate run`. It is six gigabytes with what it needs, so it is tried where it is installed already."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from test_engines import HERE, MODES, House, house  # noqa: F401 - a fixture
+
+VLLM = shutil.which("vllm")
+ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+QUESTION = {"model": "demo", "prompt": "hello", "max_tokens": 12, "temperature": 0, "return_token_ids": True}
+
+pytestmark = pytest.mark.skipif(VLLM is None, reason="there is no vllm on the path: it was not tried")
+
+
+def ask(command: list[str], port: int, work: Path) -> list[int]:
+    """Starts a server, asks one question, ends it, and gives the tokens of the answer."""
+    arguments = ["--served-model-name", "demo", "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "128", "--enforce-eager"]
+    with open(work / "vllm.log", "wb") as log:
+        server = subprocess.Popen([*command, *arguments], cwd=work, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True)
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/completions", json.dumps(QUESTION).encode(), {"content-type": "application/json"}
+    )
+    try:
+        for _ in range(240):
+            if server.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.load(answer)["choices"][0]["token_ids"]
+            except urllib.error.URLError:
+                time.sleep(1)
+        raise AssertionError((work / "vllm.log").read_text())
+    finally:
+        if server.poll() is None:
+            server.send_signal(signal.SIGTERM)
+            server.wait(60)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_vllm_answers_as_it_does_from_the_plain_folder(house: House, mode: list[str]) -> None:  # noqa: F811
+    assert VLLM is not None
+    python = Path(VLLM).with_name("python")
+    subprocess.run([python, HERE / "make_llama.py", house.work / "llama"], check=True, capture_output=True)
+    plain = ask([VLLM, "serve", "llama"], free_port(), house.work)
+    assert len(plain) == 12
+    house.casemate("seal", "llama", "-o", "llama.sealed", "--to", "me", "--sign", "publisher")
+    shutil.rmtree(house.work / "llama")
+    binary = str(Path(os.environ["CASEMATE_BIN"]).resolve())
+    run = [binary, "--home", "home", "--passphrase-file", "passphrase", "run", *mode, "llama.sealed", "--", VLLM, "serve", "{}"]
+    assert ask(run, free_port(), house.work) == plain
+
+    shard = next((house.work / "llama.sealed").glob("model-00002*"))
+    damaged = bytearray(shard.read_bytes())
+    damaged[100_000] ^= 1
+    shard.write_bytes(damaged)
+    with pytest.raises(AssertionError, match="segment"):
+        ask(run, free_port(), house.work)
+    shutil.rmtree(house.work / "llama.sealed")
