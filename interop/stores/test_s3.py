@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
 from bucket import BUCKET, CONTENT, Store
-from faulty_proxy import NOT_IMPLEMENTED, PASS, Seen
+from faulty_proxy import DENIED, NOT_IMPLEMENTED, PASS, Seen
 
 MIB = 1 << 20
 
@@ -73,10 +74,20 @@ def test_what_the_store_says_of_an_object_survives_a_change_of_recipients(store:
     (store.work / "small.bin").write_bytes(b"small")
     store.ok("seal", source, "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
     said = {"ContentType": "application/x-model", "CacheControl": "no-store", "Metadata": {"owner": "team-a", "stage": "prod"}}
-    store.s3.put_object(Bucket=BUCKET, Key="said.sealed", Body=(store.work / "local.sealed").read_bytes(), **said)
+    said["StorageClass"] = "STANDARD_IA"
+    tags = {"team": "a", "odd +=@": "a /: b"}
+    body = (store.work / "local.sealed").read_bytes()
+    store.s3.put_object(Bucket=BUCKET, Key="said.sealed", Body=body, Tagging=urlencode(tags), **said)
+    # Tags that S3 counts and does not show would be lost.
+    store.proxy.reset(lambda seen: DENIED if seen.method == "GET" and "tagging" in seen.path else PASS)
+    refused = store.refused(3, "rewrap", f"s3://{BUCKET}/said.sealed", "--add", "two")
+    assert "AccessDenied" in refused and store.bytes_of("said.sealed") == body and store.uploads() == []
+    store.proxy.reset()
     store.ok("rewrap", f"s3://{BUCKET}/said.sealed", "--add", "two")
     found = store.s3.head_object(Bucket=BUCKET, Key="said.sealed")
     assert {name: found[name] for name in said} == said
+    found = store.s3.get_object_tagging(Bucket=BUCKET, Key="said.sealed")["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in found} == tags
     assert len(json.loads(store.ok("--json", "inspect", f"s3://{BUCKET}/said.sealed"))["recipients"]) == 2
 
 

@@ -18,6 +18,7 @@ mod folder;
 mod object;
 mod profile;
 mod read_ahead;
+mod request;
 mod rewrap;
 mod send;
 mod upload;

@@ -72,7 +72,7 @@ impl RemoteObject {
         &self.0.meta
     }
 
-    /// Content type, metadata and what else a store says of it, but for its class and its tags.
+    /// Content type, metadata and what else a store says of it, but for its class and its tags, which its client does not read.
     pub(crate) fn attributes(&self) -> &Attributes {
         &self.0.attributes
     }

@@ -1,23 +1,22 @@
 //! Changing the recipients of an object: the store copies the body by itself, only the new tail is sent.
 
-use std::{io, time::Duration};
+use std::io;
 
 use casemate_seal::{NewTail, ReadAt};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http::{HeaderName, HeaderValue, Method, header::IF_MATCH};
+use http::{Method, header::IF_MATCH};
 use object_store::{
-    PutMode, PutOptions, UpdateVersion,
-    client::{HttpRequest, HttpRequestBody},
+    Attribute, Attributes, PutMode, PutMultipartOptions, PutOptions, TagSet, UpdateVersion,
     multipart::PartId,
-    signer::{SignedUrlOptions, Signer},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     RemoteObject,
-    client::{Bucket, Location, S3},
+    client::{Bucket, S3},
     error::{Changed, io_error},
     object::ends_with,
+    request::Request,
     upload,
 };
 
@@ -27,13 +26,8 @@ const PART_MIN: u64 = 5 << 20;
 const COPY: u64 = 1 << 30;
 /// Copies that are under way at once.
 const UNDER_WAY: usize = 4;
-const EXPIRY: Duration = Duration::from_mins(15);
-const TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(200);
 /// Bytes that are moved at once where the store cannot copy by itself.
 const MOVED: usize = 8 << 20;
-/// An answer longer than this is none that S3 gives.
-const ANSWER_MAX: usize = 1 << 20;
 
 /// Replaces what follows the body of `object` by the new tail. Readers see the old object or the new one, whole.
 ///
@@ -74,12 +68,74 @@ fn replace_whole(object: &RemoteObject, body_len: u64, tail: Vec<u8>) -> io::Res
         e_tag: meta.e_tag.clone(),
         version: meta.version.clone(),
     });
+    let bucket = &object.location().bucket;
+    let said = match &bucket.s3 {
+        Some(s3) => bucket.handle.block_on(Said::of(s3, object))?,
+        None => Said {
+            attributes: object.attributes().clone(),
+            tags: TagSet::default(),
+        },
+    };
     let options = PutOptions {
         mode,
-        attributes: object.attributes().clone(),
+        attributes: said.attributes,
+        tags: said.tags,
         ..PutOptions::default()
     };
     upload::put(object.location(), whole, options)
+}
+
+/// What the store says of an object, and shall say of the one in its place.
+struct Said {
+    attributes: Attributes,
+    tags: TagSet,
+}
+
+impl Said {
+    /// With storage class and tags, which rules of the bucket may depend on. Where S3 counts tags and does not show them, this is an error: they would
+    /// be lost.
+    async fn of(s3: &S3, object: &RemoteObject) -> io::Result<Self> {
+        #[derive(Deserialize)]
+        struct Tagging {
+            #[serde(rename = "TagSet")]
+            set: Set,
+        }
+        #[derive(Deserialize)]
+        struct Set {
+            #[serde(rename = "Tag", default)]
+            tags: Vec<Tag>,
+        }
+        #[derive(Deserialize)]
+        struct Tag {
+            #[serde(rename = "Key")]
+            key: String,
+            #[serde(rename = "Value", default)]
+            value: String,
+        }
+        let location = object.location();
+        let mut attributes = object.attributes().clone();
+        let request = |method, query| Request {
+            method,
+            query,
+            headers: &[],
+            body: "",
+        };
+        let headers = request(Method::HEAD, &[]).send(s3, location).await?.headers;
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(class) = text("x-amz-storage-class") {
+            attributes.insert(Attribute::StorageClass, class.to_owned().into());
+        }
+        let mut tags = TagSet::default();
+        if text("x-amz-tagging-count").is_some_and(|count| count != "0") {
+            let query = [("tagging", String::new())];
+            let answer = request(Method::GET, &query).send(s3, location).await?;
+            let found: Tagging = quick_xml::de::from_str(&answer.text).map_err(io::Error::other)?;
+            for Tag { key, value } in &found.set.tags {
+                tags.push(key, value);
+            }
+        }
+        Ok(Self { attributes, tags })
+    }
 }
 
 /// The body through this machine, part by part.
@@ -126,7 +182,13 @@ async fn copy_parts(
     tail: Vec<u8>,
 ) -> io::Result<()> {
     let location = object.location();
-    let id = upload::start(bucket, &location.path, object.attributes().clone()).await;
+    let said = Said::of(s3, object).await?;
+    let options = PutMultipartOptions {
+        attributes: said.attributes,
+        tags: said.tags,
+        ..PutMultipartOptions::default()
+    };
+    let id = upload::start(bucket, &location.path, options).await;
     let id = id.map_err(io_error)?;
     let done = async {
         let copies = stream::iter(pieces(body_len).enumerate())
@@ -194,7 +256,7 @@ async fn copy_part(
         body: "",
     };
     let answer = request.send(s3, location).await?;
-    let copied: Copied = quick_xml::de::from_str(&answer).map_err(io::Error::other)?;
+    let copied: Copied = quick_xml::de::from_str(&answer.text).map_err(io::Error::other)?;
     Ok(PartId {
         content_id: copied.e_tag,
     })
@@ -248,127 +310,6 @@ async fn complete(s3: &S3, object: &RemoteObject, id: &str, parts: &[PartId]) ->
     }
 }
 
-/// A request that the store's client has no call for, signed by that client.
-struct Request<'a> {
-    method: Method,
-    query: &'a [(&'static str, String)],
-    headers: &'a [(&'a str, String)],
-    body: &'a str,
-}
-
-impl Request<'_> {
-    /// Sends it, again a few times if it fails for a passing reason, and gives the answer.
-    async fn send(&self, s3: &S3, location: &Location) -> io::Result<String> {
-        let mut pause = PAUSE;
-        for _ in 1..TRIES {
-            match self.attempt(s3, location).await {
-                Err(Failed::Passing(_)) => tokio::time::sleep(pause).await,
-                Err(Failed::Final(error)) => return Err(error),
-                Ok(answer) => return Ok(answer),
-            }
-            pause = pause.saturating_mul(2);
-        }
-        self.attempt(s3, location)
-            .await
-            .map_err(|failed| match failed {
-                Failed::Passing(error) | Failed::Final(error) => error,
-            })
-    }
-
-    async fn attempt(&self, s3: &S3, location: &Location) -> Result<String, Failed> {
-        let final_io = |error: object_store::Error| Failed::Final(io_error(error));
-        let mut options = SignedUrlOptions::new().with_query(
-            self.query
-                .iter()
-                .map(|(name, value)| (*name, value.clone())),
-        );
-        let mut request = HttpRequest::new(HttpRequestBody::from(self.body.to_owned()));
-        for (name, value) in self.headers {
-            let name = HeaderName::from_bytes(name.as_bytes());
-            let name = name.map_err(|error| Failed::Final(io::Error::other(error)))?;
-            let value = HeaderValue::from_str(value);
-            let value = value.map_err(|error| Failed::Final(io::Error::other(error)))?;
-            options = options.with_signed_header(name.clone(), value.clone());
-            request.headers_mut().insert(name, value);
-        }
-        let url = s3
-            .store
-            .signed_url_opts(self.method.clone(), &location.path, EXPIRY, &options)
-            .await
-            .map_err(final_io)?;
-        *request.method_mut() = self.method.clone();
-        let uri = url.as_str().parse();
-        *request.uri_mut() = uri.map_err(|error| Failed::Final(io::Error::other(error)))?;
-        let answer = s3.http.execute(request).await;
-        let answer = answer.map_err(|error| Failed::Passing(io::Error::other(error)))?;
-        let (status, body) = (answer.status(), answer.into_body());
-        let mut text = Vec::new();
-        let mut stream = body.bytes_stream();
-        while let Some(part) = stream.next().await {
-            let part = part.map_err(|error| Failed::Passing(io::Error::other(error)))?;
-            if text.len().saturating_add(part.len()) > ANSWER_MAX {
-                return Err(Failed::Final(io::Error::other(
-                    "the store's answer is too long",
-                )));
-            }
-            text.extend_from_slice(&part);
-        }
-        let text = String::from_utf8_lossy(&text).into_owned();
-        // S3 reports failures of long requests under the status 200.
-        if status.is_success() && !text.contains("<Error>") {
-            return Ok(text);
-        }
-        Err(failure(status.as_u16(), &text))
-    }
-}
-
-enum Failed {
-    /// Another attempt may do.
-    Passing(io::Error),
-    Final(io::Error),
-}
-
-fn failure(status: u16, answer: &str) -> Failed {
-    #[derive(Deserialize)]
-    struct Refused {
-        #[serde(rename = "Code")]
-        code: String,
-        #[serde(rename = "Message", default)]
-        message: String,
-    }
-    if status == 412 {
-        return Failed::Final(io::Error::new(io::ErrorKind::ResourceBusy, Changed));
-    }
-    let refused = quick_xml::de::from_str::<Refused>(answer);
-    let (code, text) = match refused {
-        Ok(refused) => {
-            let text = format!("the store answered {}: {}", refused.code, refused.message);
-            (refused.code, text)
-        }
-        Err(_) => (
-            String::new(),
-            format!("the store answered with status {status}"),
-        ),
-    };
-    let kind = match status {
-        403 => io::ErrorKind::PermissionDenied,
-        404 => io::ErrorKind::NotFound,
-        501 => io::ErrorKind::Unsupported,
-        _ => io::ErrorKind::Other,
-    };
-    let error = io::Error::new(kind, text.escape_debug().to_string());
-    let passing = matches!(status, 429 | 500 | 502 | 503 | 504)
-        || matches!(
-            code.as_str(),
-            "InternalError" | "SlowDown" | "ServiceUnavailable"
-        );
-    if passing {
-        Failed::Passing(error)
-    } else {
-        Failed::Final(error)
-    }
-}
-
 /// Percent-encodes a key for the header that names a copy's source.
 fn encoded(key: &str) -> String {
     let mut out = String::with_capacity(key.len());
@@ -411,17 +352,5 @@ mod tests {
     fn keys_are_encoded_for_a_header() {
         assert_eq!(encoded("a/b-c_d.e~f"), "a/b-c_d.e~f");
         assert_eq!(encoded("é +%\r\n"), "%C3%A9%20%2B%25%0D%0A");
-    }
-
-    #[test]
-    fn a_failure_under_the_status_200_is_one() {
-        let slow = "<Error><Code>SlowDown</Code><Message>later</Message></Error>";
-        assert!(matches!(failure(200, slow), Failed::Passing(_)));
-        let gone = "<Error><Code>NoSuchUpload</Code><Message>gone</Message></Error>";
-        let Failed::Final(error) = failure(404, gone) else {
-            panic!("not final");
-        };
-        assert_eq!(error.to_string(), "the store answered NoSuchUpload: gone");
-        assert!(matches!(failure(503, ""), Failed::Passing(_)));
     }
 }

@@ -145,12 +145,8 @@ pub(crate) fn refuse_existing(location: &Location) -> io::Result<()> {
 pub(crate) async fn start(
     bucket: &Bucket,
     path: &Path,
-    attributes: Attributes,
+    options: PutMultipartOptions,
 ) -> object_store::Result<MultipartId> {
-    let options = PutMultipartOptions {
-        attributes,
-        ..PutMultipartOptions::default()
-    };
     match bucket.multipart.create_multipart_opts(path, options).await {
         Err(object_store::Error::NotSupported { .. }) => {
             bucket.multipart.create_multipart(path).await
@@ -254,7 +250,11 @@ impl Inner {
             }
             if state.id.is_none() {
                 let bucket = &self.location.bucket;
-                let created = start(bucket, &self.location.path, self.attributes.clone());
+                let options = PutMultipartOptions {
+                    attributes: self.attributes.clone(),
+                    ..PutMultipartOptions::default()
+                };
+                let created = start(bucket, &self.location.path, options);
                 state.id = Some(bucket.wait(created)?);
             }
             state.under_way = state.under_way.saturating_add(1);
