@@ -123,6 +123,8 @@ class StorageWriter(FileSystemWriter):
             place = self.fs.concat_path(self.path, result.storage_data.relative_path)
             # An attribute of its own, so that PyTorch alone reads the metadata as well, once they are in the clear.
             setattr(result.storage_data, ARTIFACT, self.fs.written[os.fspath(place)])
+        # A writer lives as long as the training.
+        self.fs.written.clear()
         marked: Future[list[WriteResult]] = Future()
         marked.set_result(results)
         return marked
