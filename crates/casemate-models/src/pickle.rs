@@ -96,9 +96,11 @@ impl Pickle {
 }
 
 fn is_expected(name: &str) -> bool {
-    let storage = name
-        .strip_prefix("torch ")
-        .is_some_and(|name| name.ends_with("Storage") || element_bytes(name).is_some());
+    let storage = name.strip_prefix("torch ").is_some_and(|name| {
+        // A dot would lead into whatever the module has imported.
+        let is_storage = name.ends_with("Storage") && !name.contains('.');
+        is_storage || element_bytes(name).is_some()
+    });
     storage || EXPECTED.contains(&name)
 }
 

@@ -240,6 +240,18 @@ fn a_pickle_cannot_hide_a_name_behind_the_stack() {
 }
 
 #[test]
+fn a_name_with_a_dot_is_not_what_it_ends_in() {
+    for (name, dangerous) in [("FloatStorage", false), ("a.b.FloatStorage", true)] {
+        let pickle = format!("ctorch\n{name}\n.").into_bytes();
+        assert_eq!(
+            scan_pickle(&pickle).unwrap().is_dangerous(),
+            dangerous,
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn a_name_that_the_end_of_the_file_cuts_off_is_seen() {
     // Python runs this: it takes the last byte of the name for the end of the line.
     let model = read(b"(S'id'\nios\nsystemX").unwrap().unwrap();
