@@ -4,6 +4,8 @@
 
 use std::{collections::HashMap, rc::Rc, str};
 
+/// Most operations of a pickle, each of which makes, or puts somewhere, one value at most, but for those that take as many off the stack.
+const OPERATIONS_MAX: usize = 1 << 22;
 /// Most values of a pickle.
 const VALUES_MAX: usize = 1 << 21;
 /// Longest text that is kept, in bytes.
@@ -78,7 +80,7 @@ pub(crate) fn follow(pickle: &[u8]) -> Option<(Values, Id)> {
         marks: Vec::new(),
         memo: HashMap::new(),
     };
-    loop {
+    for _ in 0..OPERATIONS_MAX {
         let operation = machine.byte()?;
         if operation == b'.' {
             let result = machine.pop()?;
@@ -86,6 +88,7 @@ pub(crate) fn follow(pickle: &[u8]) -> Option<(Values, Id)> {
         }
         machine.step(operation)?;
     }
+    None
 }
 
 struct Machine<'p> {

@@ -24,6 +24,7 @@ pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Vec<Tensor>> {
     let mut found = Vec::new();
     // Whatever stands somewhere has taken a byte to be put there.
     let mut visits_left = pickle.len();
+    let mut entries_left = pickle.len().saturating_mul(2);
     let mut name_bytes_left = NAME_BYTES_MAX;
     // The last is looked at first, so children are put there in reverse.
     let mut open = vec![(root, String::new(), 0_usize)];
@@ -33,7 +34,12 @@ pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Vec<Tensor>> {
             found.push(tensor);
             continue;
         }
-        let children = children(&values, id);
+        let Some(container) = container(&values, id) else {
+            continue;
+        };
+        // Also those that are no children, of a container that stands in many places.
+        entries_left = entries_left.checked_sub(container.len())?;
+        let children = children(&values, container);
         if depth > DEPTH_MAX || open.len().checked_add(children.len())? > visits_left {
             return None;
         }
@@ -50,24 +56,46 @@ pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Vec<Tensor>> {
     (found.len() <= TENSORS_MAX).then_some(found)
 }
 
-/// What a container holds, by key or number.
-fn children(values: &Values, id: Id) -> Vec<(String, Id)> {
-    let entries = match values.get(id) {
-        Some(Value::Items(items)) => {
-            let numbered = items.iter().enumerate();
-            return numbered.map(|(at, id)| (at.to_string(), *id)).collect();
+#[derive(Clone, Copy)]
+enum Container<'v> {
+    Items(&'v [Id]),
+    Entries(&'v [(Id, Id)]),
+}
+
+impl Container<'_> {
+    const fn len(self) -> usize {
+        match self {
+            Self::Items(items) => items.len(),
+            Self::Entries(entries) => entries.len(),
         }
-        Some(Value::Map(entries)) => entries.as_slice(),
-        Some(Value::Called(call)) => {
+    }
+}
+
+fn container(values: &Values, id: Id) -> Option<Container<'_>> {
+    match values.get(id)? {
+        Value::Items(items) => Some(Container::Items(items)),
+        Value::Map(entries) => Some(Container::Entries(entries)),
+        Value::Called(call) => {
             // A dictionary's attributes are no content; an object has nothing else.
             let is_map = values.import(call.function) == Some("collections OrderedDict");
             let state = call.state.and_then(|state| values.get(state));
-            match state {
+            Some(Container::Entries(match state {
                 Some(Value::Map(state)) if !is_map && call.entries.is_empty() => state,
-                _ => call.entries.as_slice(),
-            }
+                _ => &call.entries,
+            }))
         }
-        _ => return Vec::new(),
+        _ => None,
+    }
+}
+
+/// What a container holds, by key or number.
+fn children(values: &Values, container: Container<'_>) -> Vec<(String, Id)> {
+    let entries = match container {
+        Container::Items(items) => {
+            let numbered = items.iter().enumerate();
+            return numbered.map(|(at, id)| (at.to_string(), *id)).collect();
+        }
+        Container::Entries(entries) => entries,
     };
     // A key that is set again keeps its place and has its last value.
     let mut places = HashMap::new();
@@ -247,6 +275,18 @@ mod tests {
         assert!(tensors_of_pickle(&bomb).is_none());
         let wide = [b"\x80\x02](".as_slice(), &b"N".repeat(1 << 21), b"e."].concat();
         assert!(tensors_of_pickle(&wide).is_none());
+    }
+
+    #[test]
+    fn what_stands_in_many_places_is_not_looked_at_in_each() {
+        // A map whose keys are no names, in a list ten thousand times.
+        let entries = b"NN".repeat(50_000);
+        let map = [b"}q\x01(".as_slice(), &entries, b"u0"].concat();
+        let list = [b"](".as_slice(), &b"h\x01".repeat(10_000), b"e."].concat();
+        assert!(tensors_of_pickle(&[map, list].concat()).is_none());
+        // Copies on the stack take a byte each and no value.
+        let copies = [b"N".as_slice(), &b"2".repeat(1 << 22), b"."].concat();
+        assert!(tensors_of_pickle(&copies).is_none());
     }
 
     #[test]
