@@ -57,16 +57,7 @@ pub(crate) fn seal(
         refuse_inside(&options.input, output)?;
     }
     let files = source_files(options)?;
-    if let Place::Local(output) = output
-        && options.force
-        && options.since.is_none()
-        && is_sealed_directory(output)
-    {
-        let shown = output.display();
-        context.printer.warning(&format!(
-            "{shown} starts again at revision 1: readers who ask for a later one refuse it; `--since {shown}` goes on from what is there"
-        ));
-    }
+    warn_of_a_new_start(context, options, output);
     let mut keyring = Keyring::new(context);
     let recipients = keyring.recipients(&options.to)?;
     let recipients: Vec<_> = recipients.iter().collect();
@@ -131,6 +122,20 @@ pub(crate) fn seal(
         "sealed {files} files, {content}, to {output} (revision {revision}, {unchanged} unchanged)"
     ));
     Ok(())
+}
+
+/// Says that a sealed folder is replaced by one that is no version of it.
+fn warn_of_a_new_start(context: &Context<'_>, options: &SealOptions, output: &Place) {
+    if let Place::Local(output) = output
+        && options.force
+        && options.since.is_none()
+        && is_sealed_directory(output)
+    {
+        let shown = output.display();
+        context.printer.warning(&format!(
+            "{shown} starts again at revision 1: readers who ask for a later one refuse it; `--since {shown}` goes on from what is there"
+        ));
+    }
 }
 
 /// The sealed folder whose unchanged files are taken over.
