@@ -97,7 +97,7 @@ class TestTorch:
         with pytest.raises(casemate.VerificationError, match="not trusted"):
             StorageReader(tmp_path / "c", **trust).read_metadata()
         casemate.seal(pickle.dumps(Attack()), place, force=True, **to)
-        with pytest.raises(casemate.VerificationError, match="not sealed as part of a checkpoint"):
+        with pytest.raises(casemate.VerificationError, match="not sealed as this part of a checkpoint"):
             StorageReader(tmp_path / "c", **trust).read_metadata()
         flip(place, 100)
         with pytest.raises(casemate.VerificationError):
@@ -130,15 +130,47 @@ class TestTorch:
 
     def test_metadata_that_name_no_artifacts_are_refused(self, tmp_path, to, trust):
         import torch.distributed.checkpoint as dcp
-        from casemate.checkpoint import CONTENT_TYPE, StorageReader
+        from casemate.checkpoint import CONTENT_TYPE, METADATA_TYPE, StorageReader
 
         dcp.save({"w": self.torch.ones(3)}, storage_writer=dcp.FileSystemWriter(tmp_path / "c"), no_dist=True)
         for name in os.listdir(tmp_path / "c"):
             plain = tmp_path / "c" / name
-            casemate.seal(plain.read_bytes(), f"{plain}.sealed", content_type=CONTENT_TYPE, **to)
+            kind = METADATA_TYPE if name == ".metadata" else CONTENT_TYPE
+            casemate.seal(plain.read_bytes(), f"{plain}.sealed", content_type=kind, **to)
             plain.unlink()
         with pytest.raises(dcp.CheckpointException, match="do not say which artifact"):
             dcp.load({"w": self.torch.zeros(3)}, storage_reader=StorageReader(tmp_path / "c", **trust), no_dist=True)
+
+    def test_a_checkpoint_is_whole_and_has_one_set_of_metadata(self, tmp_path, to, trust, monkeypatch):
+        import torch.distributed.checkpoint as dcp
+        from casemate import checkpoint
+
+        state = {f"w{number}": self.torch.ones(3) for number in range(6)}
+        with pytest.raises(ValueError, match="use_collectives"):
+            checkpoint.StorageWriter(tmp_path / "c", **to).set_up_storage_writer(True, rank=0, use_collectives=False)
+        dcp.save(state, storage_writer=checkpoint.StorageWriter(tmp_path / "c", **to), no_dist=True)
+        with pytest.raises(ValueError, match="use_collectives"):
+            checkpoint.StorageReader(tmp_path / "c", **trust).read_metadata(rank=0)
+        # A file of data in the place of the metadata is not unpickled.
+        (data, *_) = (tmp_path / "c").glob("*.distcp.sealed")
+        (tmp_path / "c" / ".metadata.sealed").write_bytes(data.read_bytes())
+        with pytest.raises(casemate.VerificationError, match="not sealed as this part"):
+            checkpoint.StorageReader(tmp_path / "c", **trust).read_metadata()
+
+        # One of two threads fails.
+        seal, calls = checkpoint._seal.seal, []
+
+        def failing(*arguments, **more):
+            calls.append(1)
+            if len(calls) == 1:
+                raise OSError("the disk is full")
+            return seal(*arguments, **more)
+
+        monkeypatch.setattr(checkpoint._seal, "seal", failing)
+        writer = checkpoint.StorageWriter(tmp_path / "d", thread_count=2, single_file_per_rank=False, **to)
+        with pytest.raises(dcp.CheckpointException):
+            dcp.save(state, storage_writer=writer, no_dist=True)
+        assert not (tmp_path / "d" / ".metadata.sealed").exists()
 
     def test_pytorch_alone_reads_a_checkpoint_that_was_opened(self, tmp_path, to, trust):
         import torch.distributed.checkpoint as dcp

@@ -39,7 +39,26 @@ def open_artifact(
 
     Raises :class:`VerificationError`, :class:`NotARecipientError`, :class:`CasemateError` or :class:`OSError`.
     """
-    artifact = _read(source)
+    return open_read(
+        _read(source),
+        keys=keys,
+        signer=signer,
+        allow_unknown_signer=allow_unknown_signer,
+        min_revision=min_revision,
+        policy=policy,
+    )
+
+
+def open_read(
+    artifact: _casemate.Artifact,
+    *,
+    keys: _keys.Keys = None,
+    signer: _keys.Signers = None,
+    allow_unknown_signer: bool = False,
+    min_revision: int | None = None,
+    policy: str | None = None,
+) -> _casemate.Opened:
+    """As :func:`open_artifact`, of what :func:`inspect` gave."""
     trusted = _keys.trusted_signer(signer, keys, artifact.signer, allow_unknown_signer)
     private = _keys.opening_keys(keys, artifact.recipients)
     return artifact.open(private, trusted, _keys.policy_name(policy), min_revision)

@@ -31,9 +31,11 @@ from ._casemate import VerificationError
 
 SUFFIX = ".sealed"
 CONTENT_TYPE = "application/vnd.pytorch.checkpoint"
+METADATA_TYPE = "application/vnd.pytorch.checkpoint-metadata"
 # How PyTorch calls its own files, and where each part of a tensor is marked with the artifact that holds it.
 METADATA_SUFFIX = ".metadata"
 ARTIFACT = "casemate_artifact"
+NO_COLLECTIVES = "nothing binds the files of a checkpoint without collectives together: leave use_collectives on"
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -58,15 +60,14 @@ class _SealedFileSystem(FileSystem):
         if mode == "rb":
             if self._trust is None:
                 raise OSError("this file system only writes")
+            # Read once: what is looked at here is what the signature is checked over.
             artifact = _files.inspect(_sealed(path))
-            if artifact.content_type != CONTENT_TYPE:
-                raise VerificationError(f"{path} was not sealed as part of a checkpoint")
-            is_metadata = os.path.basename(path).endswith(METADATA_SUFFIX)
+            is_metadata = _is_metadata(path)
+            if artifact.content_type != (METADATA_TYPE if is_metadata else CONTENT_TYPE):
+                raise VerificationError(f"{path} was not sealed as this part of a checkpoint")
             if not is_metadata and self.expected.get(os.fspath(path)) != artifact.id:
                 raise VerificationError(f"{path} is a file of another checkpoint: the metadata name another artifact")
-            with _files.open(_sealed(path), **self._trust) as file:
-                if file.artifact_id != artifact.id:
-                    raise VerificationError(f"{path} was replaced while it was opened")
+            with _files.SealedFile(_files.open_read(artifact, **self._trust)) as file:
                 # The last segment stays decrypted; small reads of pickled metadata cost nothing more.
                 yield io.BufferedReader(file, 1 << 16)
         elif mode == "wb":
@@ -79,7 +80,7 @@ class _SealedFileSystem(FileSystem):
                 buffer.getbuffer(),
                 _sealed(path),
                 name=name,
-                content_type=CONTENT_TYPE,
+                content_type=METADATA_TYPE if _is_metadata(path) else CONTENT_TYPE,
                 force=True,
                 **self._seal,
             )
@@ -94,6 +95,10 @@ class _SealedFileSystem(FileSystem):
 
     def rm_file(self, path: PathLike) -> None:
         os.unlink(_sealed(path))
+
+
+def _is_metadata(path: PathLike) -> bool:
+    return os.path.basename(path).removesuffix(".tmp").endswith(METADATA_SUFFIX)
 
 
 def _sealed(path: PathLike) -> Path:
@@ -116,9 +121,21 @@ class StorageWriter(FileSystemWriter):
         seal = {"to": _keys.recipients(to), "sign": _keys.signing_key(sign), "policy": policy}
         self.fs: _SealedFileSystem = _SealedFileSystem(seal, None)
 
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        """Refuses what nothing binds together.
+
+        Raises :class:`ValueError` for a checkpoint without collectives, in which each rank has metadata of its own.
+        """
+        if not kwargs.get("use_collectives", True):
+            raise ValueError(NO_COLLECTIVES)
+        super().set_up_storage_writer(is_coordinator, *args, **kwargs)
+
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """Writes this rank's files, and says of each part which artifact holds it."""
         results = super().write_data(plan, planner).wait()
+        # PyTorch loses the error of a thread of its own.
+        if len(results) != len(plan.items):
+            raise OSError(f"{len(results)} of {len(plan.items)} parts of the checkpoint were written")
         for result in results:
             place = self.fs.concat_path(self.path, result.storage_data.relative_path)
             # An attribute of its own, so that PyTorch alone reads the metadata as well, once they are in the clear.
@@ -148,6 +165,15 @@ class StorageReader(FileSystemReader):
         super().__init__(path)
         trust = {"keys": keys, "signer": signer, "policy": policy}
         self.fs: _SealedFileSystem = _SealedFileSystem(None, trust)
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """Reads the metadata of all ranks.
+
+        Raises :class:`ValueError` for those of one rank, to which PyTorch turns also where the others were damaged.
+        """
+        if kwargs.get("rank") is not None:
+            raise ValueError(NO_COLLECTIVES)
+        return super().read_metadata(*args, **kwargs)
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Takes from verified metadata which artifact each file must be.
