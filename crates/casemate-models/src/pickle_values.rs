@@ -11,6 +11,9 @@ const VALUES_MAX: usize = 1 << 21;
 /// Longest text that is kept, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
 
+/// Bytes of all names that are put together from texts.
+const IMPORT_BYTES_MAX: usize = 16 << 20;
+
 /// A value by number. Values refer to each other, also in circles.
 pub(crate) type Id = usize;
 
@@ -79,6 +82,7 @@ pub(crate) fn follow(pickle: &[u8]) -> Option<(Values, Id)> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        import_bytes_left: IMPORT_BYTES_MAX,
     };
     for _ in 0..OPERATIONS_MAX {
         let operation = machine.byte()?;
@@ -97,6 +101,7 @@ struct Machine<'p> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    import_bytes_left: usize,
 }
 
 /// Operations, by the names and numbers of Python's `pickletools`.
@@ -217,6 +222,9 @@ impl Machine<'_> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (module, name) = (self.values.text(module)?, self.values.text(name)?);
+                // Made anew from what one byte each fetches.
+                let bytes = module.len().checked_add(name.len())?;
+                self.import_bytes_left = self.import_bytes_left.checked_sub(bytes)?;
                 let import = Value::Import(format!("{module} {name}").into());
                 self.push(import)
             }

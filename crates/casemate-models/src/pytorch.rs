@@ -86,7 +86,8 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
             }
             let mut bytes = Vec::new();
             entry.by_ref().take(pickled).read_to_end(&mut bytes)?;
-            if inside == "data.pkl" {
+            // PyTorch finds it in whatever case.
+            if inside.eq_ignore_ascii_case("data.pkl") {
                 // With two, nobody knows which one a loader takes.
                 named = if weights == 0 {
                     tensors_of_pickle(&bytes)

@@ -10,8 +10,10 @@ use crate::{
 
 /// Containers in containers.
 const DEPTH_MAX: usize = 64;
-/// Bytes of all names.
-const NAME_BYTES_MAX: usize = 64 << 20;
+/// Values that are looked at; one that stands in several places counts each time.
+const VISITS_MAX: usize = 1 << 20;
+/// Bytes of all names, types and shapes, and of all keys that are compared.
+const BYTES_MAX: usize = 64 << 20;
 /// Calls around a tensor.
 const WRAPPERS_MAX: usize = 8;
 
@@ -23,15 +25,21 @@ pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Vec<Tensor>> {
     let (values, root) = follow(pickle)?;
     let mut found = Vec::new();
     // Whatever stands somewhere has taken a byte to be put there.
-    let mut visits_left = pickle.len();
+    let mut visits_left = pickle.len().min(VISITS_MAX);
     let mut entries_left = pickle.len().saturating_mul(2);
-    let mut name_bytes_left = NAME_BYTES_MAX;
+    let mut bytes_left = BYTES_MAX;
     // The last is looked at first, so children are put there in reverse.
     let mut open = vec![(root, String::new(), 0_usize)];
     while let Some((id, name, depth)) = open.pop() {
         visits_left = visits_left.checked_sub(1)?;
         if let Some(tensor) = tensor(&values, id, &name) {
+            let text = tensor.name.len().checked_add(tensor.dtype.len())?;
+            let shape = tensor.shape.len().checked_mul(size_of::<u64>())?;
+            bytes_left = bytes_left.checked_sub(text)?.checked_sub(shape)?;
             found.push(tensor);
+            if found.len() > TENSORS_MAX {
+                return None;
+            }
             continue;
         }
         let Some(container) = container(&values, id) else {
@@ -39,7 +47,7 @@ pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Vec<Tensor>> {
         };
         // Also those that are no children, of a container that stands in many places.
         entries_left = entries_left.checked_sub(container.len())?;
-        let children = children(&values, container);
+        let children = children(&values, container, &mut bytes_left)?;
         if depth > DEPTH_MAX || open.len().checked_add(children.len())? > visits_left {
             return None;
         }
@@ -49,11 +57,11 @@ pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Vec<Tensor>> {
             } else {
                 format!("{name}.{key}")
             };
-            name_bytes_left = name_bytes_left.checked_sub(name.len())?;
+            bytes_left = bytes_left.checked_sub(name.len())?;
             open.push((child, name, depth.saturating_add(1)));
         }
     }
-    (found.len() <= TENSORS_MAX).then_some(found)
+    Some(found)
 }
 
 #[derive(Clone, Copy)]
@@ -88,12 +96,16 @@ fn container(values: &Values, id: Id) -> Option<Container<'_>> {
     }
 }
 
-/// What a container holds, by key or number.
-fn children(values: &Values, container: Container<'_>) -> Vec<(String, Id)> {
+/// What a container holds, by key or number; `None` where its keys are too long to compare them all.
+fn children(
+    values: &Values,
+    container: Container<'_>,
+    bytes_left: &mut usize,
+) -> Option<Vec<(String, Id)>> {
     let entries = match container {
         Container::Items(items) => {
             let numbered = items.iter().enumerate();
-            return numbered.map(|(at, id)| (at.to_string(), *id)).collect();
+            return Some(numbered.map(|(at, id)| (at.to_string(), *id)).collect());
         }
         Container::Entries(entries) => entries,
     };
@@ -104,13 +116,16 @@ fn children(values: &Values, container: Container<'_>) -> Vec<(String, Id)> {
         let Some(key) = Key::of(values, *key) else {
             continue;
         };
+        if let Key::Text(text) = key {
+            *bytes_left = bytes_left.checked_sub(text.len())?;
+        }
         let place = *places.entry(key).or_insert(children.len());
         match children.get_mut(place) {
             Some((_, last)) => *last = *value,
             None => children.push((key.text(), *value)),
         }
     }
-    children
+    Some(children)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,20 +155,33 @@ fn tensor(values: &Values, id: Id, name: &str) -> Option<Tensor> {
     let Value::Called(call) = values.get(id)? else {
         return None;
     };
+    // What is set on a tensor afterwards can change all that is said of it.
+    if call.state.is_some() || !call.entries.is_empty() {
+        return None;
+    }
     let (mut function, mut arguments) = (call.function, call.arguments);
     for _ in 0..WRAPPERS_MAX {
         match values.import(function)? {
             "torch._utils _rebuild_parameter" | "torch._utils _rebuild_parameter_with_state" => {
-                let inner = *values.items(arguments)?.first()?;
-                let Value::Called(call) = values.get(inner)? else {
+                let items = values.items(arguments)?;
+                let Value::Called(call) = values.get(*items.first()?)? else {
                     return None;
                 };
+                if items
+                    .get(3)
+                    .is_some_and(|state| replaces_data(values, *state))
+                {
+                    return None;
+                }
                 (function, arguments) = (call.function, call.arguments);
             }
             "torch._tensor _rebuild_from_type_v2" => {
-                let [inner, _class, of_inner, ..] = values.items(arguments)? else {
+                let [inner, _class, of_inner, state] = values.items(arguments)? else {
                     return None;
                 };
+                if replaces_data(values, *state) {
+                    return None;
+                }
                 (function, arguments) = (*inner, *of_inner);
             }
             "torch._utils _rebuild_tensor"
@@ -169,6 +197,19 @@ fn tensor(values: &Values, id: Id, name: &str) -> Option<Tensor> {
         }
     }
     None
+}
+
+/// Whether the attributes that a tensor is given may be other data than those it was made of.
+fn replaces_data(values: &Values, state: Id) -> bool {
+    match values.get(state) {
+        Some(Value::Map(entries)) => {
+            let is_name = |key: Id| values.text(key).is_some_and(|name| name != "data");
+            !entries.iter().all(|(key, _)| is_name(*key))
+        }
+        Some(Value::Items(items)) => !items.is_empty(),
+        Some(Value::Other) => false,
+        _ => true,
+    }
 }
 
 /// From storage, offset, sizes and strides, and an element type if it is not that of the storage.
@@ -254,6 +295,23 @@ mod tests {
             b"U\x01a", &first, b"U\x01b", b"N", b"U\x01a", &second,
         ]));
         assert_eq!(found.unwrap()[0].shape, [5]);
+    }
+
+    #[test]
+    fn what_is_set_on_a_tensor_makes_it_another() {
+        let tensor = rebuilt_tensor(b"K\x02");
+        let built = [tensor.as_slice(), b"}b"].concat();
+        assert_eq!(tensors_of_pickle(&map(&[b"U\x01a", &built])).unwrap(), []);
+        let parameter = |state: &[u8]| {
+            let call = b"ctorch._utils\n_rebuild_parameter_with_state\n(";
+            map(&[
+                b"U\x01a",
+                &[call.as_slice(), &tensor, b"\x88N", state, b"tR"].concat(),
+            ])
+        };
+        let found = tensors_of_pickle(&parameter(b"}U\x04noteK\x01s")).unwrap();
+        assert_eq!(found[0].shape, [2]);
+        assert_eq!(tensors_of_pickle(&parameter(b"}U\x04dataNs")).unwrap(), []);
     }
 
     #[test]
