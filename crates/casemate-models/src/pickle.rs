@@ -27,7 +27,7 @@ const STACK_GLOBAL: u8 = 0x93;
 /// What a pickle that is a whole file is called.
 const WHOLE: &str = "(the file)";
 
-/// What `torch.save` of weights imports, all of it on `PyTorch`'s own list for `weights_only`; anything else is somebody's code.
+/// What `torch.save` of weights imports, most of it on `PyTorch`'s own list for `weights_only`; anything else is somebody's code.
 const EXPECTED: [&str; 23] = [
     "collections Counter",
     "collections OrderedDict",

@@ -342,6 +342,23 @@ mod tests {
         let map = [b"}q\x01(".as_slice(), &entries, b"u0"].concat();
         let list = [b"](".as_slice(), &b"h\x01".repeat(10_000), b"e."].concat();
         assert!(tensors_of_pickle(&[map, list].concat()).is_none());
+        // A tensor of many words, and a name that is put together again and again.
+        let long = format!("ctorch\n{}Storage\n", "x".repeat(900));
+        let tensor = rebuilt_tensor(&b"K\x01".repeat(DIMENSIONS_MAX));
+        let at = tensor
+            .windows(19)
+            .position(|part| part == b"ctorch\nFloatStorage")
+            .unwrap();
+        let tensor = [&tensor[..at], long.as_bytes(), &tensor[at + 20..]].concat();
+        let list = |each: &[u8]| [b"q\x010](".as_slice(), &each.repeat(100_000), b"e."].concat();
+        let once = [b"\x80\x02(".as_slice(), &tensor, b"t."].concat();
+        assert_eq!(
+            tensors_of_pickle(&once).unwrap()[0].shape.len(),
+            DIMENSIONS_MAX
+        );
+        assert!(tensors_of_pickle(&[tensor, list(b"h\x01")].concat()).is_none());
+        let text = [b"T\0\x04\0\0".as_slice(), &[b'x'; 1024]].concat();
+        assert!(tensors_of_pickle(&[text, list(b"h\x012\x93")].concat()).is_none());
         // Copies on the stack take a byte each and no value.
         let copies = [b"N".as_slice(), &b"2".repeat(1 << 22), b"."].concat();
         assert!(tensors_of_pickle(&copies).is_none());
