@@ -33,6 +33,17 @@ dcp.load(read, storage_reader=StorageReader(folder / "c", keys=opener, signer=pu
 for name, tensor in written.items():
     local = [getattr(one, "to_local", lambda one=one: one)() for one in (tensor, read[name])]
     assert torch.equal(*local), name
+# Storage that shows each rank another checkpoint, each of them whole.
+for number in (1, 2):
+    state = {"whole": distribute_tensor(torch.full((8, 6), float(number)), mesh, [Shard(0)])}
+    dcp.save(state, storage_writer=StorageWriter(folder / str(number), to=opener.public_key, sign=publisher))
+reader = StorageReader(folder / str(dist.get_rank() + 1), keys=opener, signer=publisher.public_key)
+try:
+    dcp.load(state, storage_reader=reader)
+except dcp.CheckpointException as error:
+    assert "different checkpoints" in str(error), error
+else:
+    raise AssertionError("half of one checkpoint and half of another were loaded")
 dist.barrier()
 dist.destroy_process_group()
 # A thread of gloo may still hold an answer, and aborts the process if it gives it back while the interpreter ends. So it does not end.

@@ -39,19 +39,11 @@ def open_artifact(
 
     Raises :class:`VerificationError`, :class:`NotARecipientError`, :class:`CasemateError` or :class:`OSError`.
     """
-    return open_read(
-        _read(source),
-        keys=keys,
-        signer=signer,
-        allow_unknown_signer=allow_unknown_signer,
-        min_revision=min_revision,
-        policy=policy,
-    )
+    return open_read(_read(source), keys, signer, allow_unknown_signer, min_revision, policy)
 
 
 def open_read(
     artifact: _casemate.Artifact,
-    *,
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,

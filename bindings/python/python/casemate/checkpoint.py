@@ -13,6 +13,7 @@ is refused. An older checkpoint as a whole is not noticed: seal the finished fol
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 from collections.abc import Generator
@@ -22,7 +23,7 @@ from typing import Any, Union
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.filesystem import FileSystem
 from torch.distributed.checkpoint.metadata import Metadata
-from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+from torch.distributed.checkpoint.planner import LoadPlan, SavePlan, SavePlanner
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
@@ -51,9 +52,10 @@ class _SealedFileSystem(FileSystem):
 
     def __init__(self, seal: dict[str, Any] | None, trust: dict[str, Any] | None) -> None:
         self._seal, self._trust = seal, trust
-        # Ids of artifacts by path: those that were written here, and those that the metadata say are to be read.
+        # Ids of artifacts: by path those that were written here and those that the metadata say are to be read, and that of the metadata.
         self.written: dict[str, str] = {}
         self.expected: dict[str, str] = {}
+        self.metadata: str | None = None
 
     @contextlib.contextmanager
     def create_stream(self, path: PathLike, mode: str) -> Generator[Any, None, None]:
@@ -68,6 +70,8 @@ class _SealedFileSystem(FileSystem):
             if not is_metadata and self.expected.get(os.fspath(path)) != artifact.id:
                 raise VerificationError(f"{path} is a file of another checkpoint: the metadata name another artifact")
             with _files.SealedFile(_files.open_read(artifact, **self._trust)) as file:
+                if is_metadata:
+                    self.metadata = artifact.id
                 # The last segment stays decrypted; small reads of pickled metadata cost nothing more.
                 yield io.BufferedReader(file, 1 << 16)
         elif mode == "wb":
@@ -185,9 +189,20 @@ class StorageReader(FileSystemReader):
         for info in self.storage_data.values():
             artifact = getattr(info, ARTIFACT, None)
             place = os.fspath(self.fs.concat_path(self.path, info.relative_path))
-            if not isinstance(artifact, str) or expected.setdefault(place, artifact) != artifact:
+            is_named = isinstance(artifact, str) and not _is_metadata(info.relative_path)
+            if not is_named or expected.setdefault(place, artifact) != artifact:
                 raise VerificationError(f"the metadata do not say which artifact {info.relative_path} is")
         self.fs.expected = expected
+
+    def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
+        """Says which metadata this rank read."""
+        return dataclasses.replace(super().prepare_local_plan(plan), storage_data=self.fs.metadata)
+
+    def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
+        """Raises :class:`VerificationError` if storage showed ranks different checkpoints."""
+        if len({plan.storage_data for plan in plans}) > 1:
+            raise VerificationError(f"{self.path}: ranks read the metadata of different checkpoints")
+        return super().prepare_global_plan(plans)
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: PathLike) -> bool:
