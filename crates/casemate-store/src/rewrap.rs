@@ -68,14 +68,8 @@ fn replace_whole(object: &RemoteObject, body_len: u64, tail: Vec<u8>) -> io::Res
         e_tag: meta.e_tag.clone(),
         version: meta.version.clone(),
     });
-    let bucket = &object.location().bucket;
-    let said = match &bucket.s3 {
-        Some(s3) => bucket.handle.block_on(Said::of(s3, object))?,
-        None => Said {
-            attributes: object.attributes().clone(),
-            tags: TagSet::default(),
-        },
-    };
+    let handle = &object.location().bucket.handle;
+    let said = handle.block_on(Said::of(object))?;
     let options = PutOptions {
         mode,
         attributes: said.attributes,
@@ -92,9 +86,9 @@ struct Said {
 }
 
 impl Said {
-    /// With storage class and tags, which rules of the bucket may depend on. Where S3 counts tags and does not show them, this is an error: they would
-    /// be lost.
-    async fn of(s3: &S3, object: &RemoteObject) -> io::Result<Self> {
+    /// On S3 with storage class and tags, which rules of the bucket may depend on. Where it counts tags and does not show them, this is an error: they
+    /// would be lost.
+    async fn of(object: &RemoteObject) -> io::Result<Self> {
         #[derive(Deserialize)]
         struct Tagging {
             #[serde(rename = "TagSet")]
@@ -114,6 +108,10 @@ impl Said {
         }
         let location = object.location();
         let mut attributes = object.attributes().clone();
+        let mut tags = TagSet::default();
+        let Some(s3) = &location.bucket.s3 else {
+            return Ok(Self { attributes, tags });
+        };
         let request = |method, query| Request {
             method,
             query,
@@ -125,7 +123,6 @@ impl Said {
         if let Some(class) = text("x-amz-storage-class") {
             attributes.insert(Attribute::StorageClass, class.to_owned().into());
         }
-        let mut tags = TagSet::default();
         if text("x-amz-tagging-count").is_some_and(|count| count != "0") {
             let query = [("tagging", String::new())];
             let answer = request(Method::GET, &query).send(s3, location).await?;
@@ -182,7 +179,7 @@ async fn copy_parts(
     tail: Vec<u8>,
 ) -> io::Result<()> {
     let location = object.location();
-    let said = Said::of(s3, object).await?;
+    let said = Said::of(object).await?;
     let options = PutMultipartOptions {
         attributes: said.attributes,
         tags: said.tags,
