@@ -92,10 +92,15 @@ def test_tensors_of_torch_are_those_that_torch_loads(tmp_path, inspect):
             model_file, found = inspect(tmp_path / "m")
             assert found == leaves(torch.load(tmp_path / "m", weights_only=False)), protocol
             assert not any(one["dangerous"] for one in model_file["pickles"])
+            assert not model_file["tensors_are_partial"]
     # A whole module runs code when it is loaded; what it holds is shown by the attributes that lead to it.
     torch.save(model, tmp_path / "m")
     _, found = inspect(tmp_path / "m")
     assert found["_modules.0._parameters.weight"] == ("float32", [3, 4], 48)
+    # What is not followed is said to be missing.
+    torch.save({"d": torch.zeros(2), "s": torch.eye(3).to_sparse()}, tmp_path / "m")
+    model_file, found = inspect(tmp_path / "m")
+    assert found == {"d": ("float32", [2], 8)} and model_file["tensors_are_partial"]
 
 
 def test_torch_and_pickles(tmp_path, inspect):
@@ -120,6 +125,16 @@ def test_torch_and_pickles(tmp_path, inspect):
     with zipfile.ZipFile(tmp_path / "m") as before, zipfile.ZipFile(tmp_path / "z", "w", zipfile.ZIP_DEFLATED) as after:
         for name in before.namelist():
             after.writestr(name, before.read(name))
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        inspect(tmp_path / "z")
+    assert b"not as `torch.save` writes it" in refused.value.stderr
+    # Entries in another order than their data: to look at all of them would be to read the file again and again.
+    data = (tmp_path / "m").read_bytes()
+    end = data.rindex(b"PK\x05\x06")
+    size, start = (int.from_bytes(data[end + at : end + at + 4], "little") for at in (12, 16))
+    entries = [b"PK\x01\x02" + entry for entry in data[start : start + size].split(b"PK\x01\x02")[1:]]
+    (tmp_path / "z").write_bytes(data[:start] + b"".join(reversed(entries)) + data[start + size :])
+    assert zipfile.ZipFile(tmp_path / "z").namelist() == zipfile.ZipFile(tmp_path / "m").namelist()[::-1]
     with pytest.raises(subprocess.CalledProcessError) as refused:
         inspect(tmp_path / "z")
     assert b"not as `torch.save` writes it" in refused.value.stderr

@@ -170,8 +170,8 @@ pub fn model(bytes: &[u8]) {
         assert!(model.tensors.len() <= bytes.len());
     }
     _ = scan_pickle(&bytes);
-    if let Some(tensors) = tensors_of_pickle(&bytes) {
-        assert!(tensors.len() <= bytes.len());
+    if let Some(table) = tensors_of_pickle(&bytes) {
+        assert!(table.tensors.len() <= bytes.len());
     }
 }
 

@@ -20,7 +20,7 @@ use casemate_seal::ReadAt;
 
 pub use pickle::{Pickle, scan_pickle};
 pub use safetensors::{SafetensorsEntry, SafetensorsHeader};
-pub use torch_tensors::tensors_of_pickle;
+pub use torch_tensors::{Table, tensors_of_pickle};
 
 /// Most bytes of a file that are looked at.
 pub const HEADER_BYTES_MAX: u64 = 256 << 20;
@@ -80,6 +80,8 @@ pub struct Model {
     pub format: Format,
     /// Its tensors, in the order of the header, or of their data.
     pub tensors: Vec<Tensor>,
+    /// Whether it may hold tensors that are not listed.
+    pub is_partial: bool,
     /// What the header says beside them: names and short values.
     pub metadata: Vec<(String, String)>,
     /// Pickles in it, by name.
@@ -91,6 +93,7 @@ impl Model {
         Self {
             format,
             tensors: Vec::new(),
+            is_partial: false,
             metadata: Vec::new(),
             pickles: Vec::new(),
         }

@@ -25,7 +25,8 @@ pub(crate) enum Value {
     Text(Rc<str>),
     /// A name that would be imported: module, space, name.
     Import(Rc<str>),
-    /// A tuple, a list or a set.
+    Tuple(Vec<Id>),
+    /// A list or a set, which may still grow after something was called with it.
     Items(Vec<Id>),
     Map(Vec<(Id, Id)>),
     /// What stands outside of the pickle.
@@ -66,9 +67,16 @@ impl Values {
         }
     }
 
-    pub(crate) fn items(&self, id: Id) -> Option<&[Id]> {
+    pub(crate) fn call(&self, id: Id) -> Option<&Call> {
         match self.get(id)? {
-            Value::Items(items) => Some(items),
+            Value::Called(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn tuple(&self, id: Id) -> Option<&[Id]> {
+        match self.get(id)? {
+            Value::Tuple(items) => Some(items),
             _ => None,
         }
     }
@@ -160,7 +168,12 @@ impl Machine<'_> {
                 let fits = low.map(|low| low.copy_from_slice(bytes));
                 fits.map(|()| i64::from_le_bytes(whole))
             }
-            _ => self.line()?.trim_end_matches('L').parse().ok(),
+            // Python takes a leading zero for an octal number.
+            _ => match self.line()?.trim_end_matches('L') {
+                "0" => Some(0),
+                text if text.trim_start_matches('-').starts_with('0') => None,
+                text => text.parse().ok(),
+            },
         };
         Some(value.map_or(Value::Other, Value::Integer))
     }
@@ -243,20 +256,22 @@ impl Machine<'_> {
                 } else {
                     Some(items.remove(0))
                 };
-                let arguments = self.add(Value::Items(items))?;
+                let arguments = self.add(Value::Tuple(items))?;
                 self.called(function?, arguments)
             }
             b'i' => {
                 let import = self.two_lines()?;
                 let function = self.add(import)?;
                 let items = self.since_mark()?;
-                let arguments = self.add(Value::Items(items))?;
+                let arguments = self.add(Value::Tuple(items))?;
                 self.called(function, arguments)
             }
             b'b' => {
                 let state = self.pop()?;
-                if let Value::Called(call) = self.top()? {
-                    call.state = Some(state);
+                // Of anything else it changes what others see as well, and a second state is put on top of the first.
+                match self.top()? {
+                    Value::Called(call) if call.state.is_none() => call.state = Some(state),
+                    _ => return None,
                 }
                 Some(())
             }
@@ -281,7 +296,8 @@ impl Machine<'_> {
                 self.stack.extend([top, top]);
                 Some(())
             }
-            b')' | b']' | 0x8f => self.push(Value::Items(Vec::new())),
+            b')' => self.push(Value::Tuple(Vec::new())),
+            b']' | 0x8f => self.push(Value::Items(Vec::new())),
             b'}' => self.push(Value::Map(Vec::new())),
             0x85..=0x87 => {
                 let count = usize::from(operation.checked_sub(0x84)?);
@@ -289,9 +305,13 @@ impl Machine<'_> {
                 for _ in 0..count {
                     items.insert(0, self.pop()?);
                 }
-                self.push(Value::Items(items))
+                self.push(Value::Tuple(items))
             }
-            b't' | b'l' | 0x91 => {
+            b't' => {
+                let items = self.since_mark()?;
+                self.push(Value::Tuple(items))
+            }
+            b'l' | 0x91 => {
                 let items = self.since_mark()?;
                 self.push(Value::Items(items))
             }
@@ -320,9 +340,10 @@ impl Machine<'_> {
     }
 
     fn append(&mut self, new: &[Id]) -> Option<()> {
-        if let Value::Items(items) = self.top()? {
-            items.extend_from_slice(new);
-        }
+        let Value::Items(items) = self.top()? else {
+            return None;
+        };
+        items.extend_from_slice(new);
         Some(())
     }
 
@@ -331,7 +352,7 @@ impl Machine<'_> {
         match self.top()? {
             Value::Map(entries) => entries.extend(new),
             Value::Called(call) => call.entries.extend(new),
-            _ => (),
+            _ => return None,
         }
         Some(())
     }

@@ -61,12 +61,18 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     let mut model = Model::new(Format::PyTorch);
     let (mut stored, mut pickled) = (0_u64, 0_u64);
     let (mut named, mut weights) = (None, 0_usize);
+    let mut last = None;
     let list = (archive.len() as u64, archive.central_directory_start());
     let mut unusual = archive.offset() != 0 || list_of(source, len)? != list;
     for number in 0..archive.len() {
         let entry = archive.by_index_raw(number);
         let mut entry = entry.map_err(|_| malformed("an entry cannot be read"))?;
         let name = entry.name().to_owned();
+        // In order, so that reading them all is reading the file once at most, and none stands for two.
+        if last.is_some_and(|last| last >= entry.header_start()) {
+            return Err(UNUSUAL);
+        }
+        last = Some(entry.header_start());
         unusual |= entry.compression() != CompressionMethod::Stored
             || entry.encrypted()
             || entry.compressed_size() != entry.size()
@@ -115,8 +121,9 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
         return Err(UNUSUAL);
     }
     // Where the pickle could not be followed, the memory of the tensors is what can be said.
-    if let Some(named) = named.filter(|named| !named.is_empty()) {
-        model.tensors = named;
+    if let Some(named) = named.filter(|named| !named.tensors.is_empty()) {
+        model.tensors = named.tensors;
+        model.is_partial = named.is_partial;
     }
     Ok(Some(model))
 }

@@ -10,48 +10,54 @@ use crate::{
 
 /// Containers in containers.
 const DEPTH_MAX: usize = 64;
-/// Values that are looked at; one that stands in several places counts each time.
-const VISITS_MAX: usize = 1 << 20;
 /// Bytes of all names, types and shapes, and of all keys that are compared.
 const BYTES_MAX: usize = 64 << 20;
 /// Calls around a tensor.
 const WRAPPERS_MAX: usize = 8;
 
-/// The tensors that a pickle of `torch.save` would build, named as the keys and numbers that lead to them.
+/// The tensors that a pickle of `torch.save` would build.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Table {
+    /// Each named as the keys and numbers that lead to it.
+    pub tensors: Vec<Tensor>,
+    /// Whether there may be more, in what is not understood here.
+    pub is_partial: bool,
+}
+
+/// The tensors that a pickle of `torch.save` would build.
 ///
-/// `None` if it is not well-formed, does what is not followed here, or holds the same things in so many places that the list would be longer than the
-/// pickle.
-pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Vec<Tensor>> {
+/// `None` if it is not well-formed, does what is not followed here, changes a tensor after it was made, or holds the same things in so many places that
+/// the list would be longer than the pickle.
+pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Table> {
     let (values, root) = follow(pickle)?;
-    let mut found = Vec::new();
+    let mut table = Table::default();
     // Whatever stands somewhere has taken a byte to be put there.
-    let mut visits_left = pickle.len().min(VISITS_MAX);
+    let mut visits_left = pickle.len().min(TENSORS_MAX);
     let mut entries_left = pickle.len().saturating_mul(2);
     let mut bytes_left = BYTES_MAX;
     // The last is looked at first, so children are put there in reverse.
     let mut open = vec![(root, String::new(), 0_usize)];
     while let Some((id, name, depth)) = open.pop() {
         visits_left = visits_left.checked_sub(1)?;
-        if let Some(tensor) = tensor(&values, id, &name) {
+        if let Some(tensor) = tensor(&values, id, &name).ok()? {
             let text = tensor.name.len().checked_add(tensor.dtype.len())?;
             let shape = tensor.shape.len().checked_mul(size_of::<u64>())?;
             bytes_left = bytes_left.checked_sub(text)?.checked_sub(shape)?;
-            found.push(tensor);
-            if found.len() > TENSORS_MAX {
-                return None;
-            }
+            table.tensors.push(tensor);
             continue;
         }
+        table.is_partial |= !is_understood(&values, id, &mut entries_left)?;
         let Some(container) = container(&values, id) else {
             continue;
         };
         // Also those that are no children, of a container that stands in many places.
         entries_left = entries_left.checked_sub(container.len())?;
         let children = children(&values, container, &mut bytes_left)?;
-        if depth > DEPTH_MAX || open.len().checked_add(children.len())? > visits_left {
+        if depth > DEPTH_MAX || open.len().checked_add(children.named.len())? > visits_left {
             return None;
         }
-        for (key, child) in children.into_iter().rev() {
+        table.is_partial |= children.has_others;
+        for (key, child) in children.named.into_iter().rev() {
             let name = if name.is_empty() {
                 key
             } else {
@@ -61,7 +67,47 @@ pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Vec<Tensor>> {
             open.push((child, name, depth.saturating_add(1)));
         }
     }
-    Some(found)
+    Some(table)
+}
+
+/// A value in which no tensor can be.
+fn is_leaf(values: &Values, id: Id) -> bool {
+    matches!(
+        values.get(id),
+        Some(Value::Other | Value::Integer(_) | Value::Text(_) | Value::Import(_))
+    )
+}
+
+/// Whether every tensor in a value that is none is found by looking at its [`container`]; `None` where that has been asked too often.
+fn is_understood(values: &Values, id: Id, entries_left: &mut usize) -> Option<bool> {
+    let Some(call) = values.call(id) else {
+        return Some(!matches!(values.get(id), Some(Value::Persistent(_))));
+    };
+    let (Some(function), Some(arguments)) =
+        (values.import(call.function), values.tuple(call.arguments))
+    else {
+        return Some(false);
+    };
+    Some(match function {
+        "collections OrderedDict" => arguments.is_empty(),
+        "torch Size" => true,
+        name if name.starts_with("torch") && name != "torch device" && call.state.is_none() => {
+            false
+        }
+        // Numbers, texts, and lists of them, such as the elements of a set.
+        _ => {
+            let mut plain = true;
+            for argument in arguments {
+                let inner = match values.get(*argument) {
+                    Some(Value::Items(items) | Value::Tuple(items)) => items.as_slice(),
+                    _ => std::slice::from_ref(argument),
+                };
+                *entries_left = entries_left.checked_sub(inner.len())?;
+                plain &= inner.iter().all(|one| is_leaf(values, *one));
+            }
+            plain
+        }
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -81,7 +127,7 @@ impl Container<'_> {
 
 fn container(values: &Values, id: Id) -> Option<Container<'_>> {
     match values.get(id)? {
-        Value::Items(items) => Some(Container::Items(items)),
+        Value::Items(items) | Value::Tuple(items) => Some(Container::Items(items)),
         Value::Map(entries) => Some(Container::Entries(entries)),
         Value::Called(call) => {
             // A dictionary's attributes are no content; an object has nothing else.
@@ -96,33 +142,40 @@ fn container(values: &Values, id: Id) -> Option<Container<'_>> {
     }
 }
 
-/// What a container holds, by key or number; `None` where its keys are too long to compare them all.
-fn children(
-    values: &Values,
-    container: Container<'_>,
-    bytes_left: &mut usize,
-) -> Option<Vec<(String, Id)>> {
+/// What a container holds.
+#[derive(Default)]
+struct Children {
+    /// By key or number.
+    named: Vec<(String, Id)>,
+    /// Whether something that is no leaf has a key of another kind.
+    has_others: bool,
+}
+
+/// What a container holds; `None` where its keys are too long to compare them all.
+fn children(values: &Values, container: Container<'_>, bytes_left: &mut usize) -> Option<Children> {
+    let mut children = Children::default();
     let entries = match container {
         Container::Items(items) => {
             let numbered = items.iter().enumerate();
-            return Some(numbered.map(|(at, id)| (at.to_string(), *id)).collect());
+            children.named = numbered.map(|(at, id)| (at.to_string(), *id)).collect();
+            return Some(children);
         }
         Container::Entries(entries) => entries,
     };
     // A key that is set again keeps its place and has its last value.
     let mut places = HashMap::new();
-    let mut children: Vec<(String, Id)> = Vec::new();
     for (key, value) in entries {
         let Some(key) = Key::of(values, *key) else {
+            children.has_others |= !is_leaf(values, *value);
             continue;
         };
         if let Key::Text(text) = key {
             *bytes_left = bytes_left.checked_sub(text.len())?;
         }
-        let place = *places.entry(key).or_insert(children.len());
-        match children.get_mut(place) {
+        let place = *places.entry(key).or_insert(children.named.len());
+        match children.named.get_mut(place) {
             Some((_, last)) => *last = *value,
-            None => children.push((key.text(), *value)),
+            None => children.named.push((key.text(), *value)),
         }
     }
     Some(children)
@@ -151,65 +204,73 @@ impl<'v> Key<'v> {
     }
 }
 
-fn tensor(values: &Values, id: Id, name: &str) -> Option<Tensor> {
-    let Value::Called(call) = values.get(id)? else {
-        return None;
+/// A tensor is changed after it was made, which can change all that is said of it.
+struct Changed;
+
+/// The tensor that a value is, if it is one that is understood.
+fn tensor(values: &Values, id: Id, name: &str) -> Result<Option<Tensor>, Changed> {
+    let Some(mut call) = values.call(id) else {
+        return Ok(None);
     };
-    // What is set on a tensor afterwards can change all that is said of it.
-    if call.state.is_some() || !call.entries.is_empty() {
-        return None;
-    }
-    let (mut function, mut arguments) = (call.function, call.arguments);
     for _ in 0..WRAPPERS_MAX {
-        match values.import(function)? {
-            "torch._utils _rebuild_parameter" | "torch._utils _rebuild_parameter_with_state" => {
-                let items = values.items(arguments)?;
-                let Value::Called(call) = values.get(*items.first()?)? else {
-                    return None;
-                };
-                if items
-                    .get(3)
-                    .is_some_and(|state| replaces_data(values, *state))
-                {
-                    return None;
-                }
-                (function, arguments) = (call.function, call.arguments);
-            }
-            "torch._tensor _rebuild_from_type_v2" => {
-                let [inner, _class, of_inner, state] = values.items(arguments)? else {
-                    return None;
-                };
-                if replaces_data(values, *state) {
-                    return None;
-                }
-                (function, arguments) = (*inner, *of_inner);
-            }
-            "torch._utils _rebuild_tensor"
-            | "torch._utils _rebuild_tensor_v2"
-            | "torch._utils _rebuild_qtensor" => {
-                return rebuilt(values, values.items(arguments)?, None, name);
-            }
-            "torch._utils _rebuild_tensor_v3" => {
-                let arguments = values.items(arguments)?;
-                return rebuilt(values, arguments, arguments.get(6).copied(), name);
-            }
-            _ => return None,
+        let (function, arguments) = (values.import(call.function), values.tuple(call.arguments));
+        let (Some(function), Some(arguments)) = (function, arguments) else {
+            return Ok(None);
+        };
+        if !function.starts_with("torch._utils _rebuild_")
+            && function != "torch._tensor _rebuild_from_type_v2"
+        {
+            return Ok(None);
         }
+        if call.state.is_some() || !call.entries.is_empty() {
+            return Err(Changed);
+        }
+        let inner = match (function, arguments) {
+            ("torch._utils _rebuild_parameter", [inner, ..]) => *inner,
+            ("torch._utils _rebuild_parameter_with_state", [inner, _, _, state]) => {
+                keeps_data(values, *state)?;
+                *inner
+            }
+            ("torch._tensor _rebuild_from_type_v2", [inner, _class, of_inner, state]) => {
+                keeps_data(values, *state)?;
+                return Ok(made(values, *inner, *of_inner, name));
+            }
+            _ => return Ok(made(values, call.function, call.arguments, name)),
+        };
+        let Some(inner) = values.call(inner) else {
+            return Ok(None);
+        };
+        call = inner;
     }
-    None
+    Ok(None)
 }
 
-/// Whether the attributes that a tensor is given may be other data than those it was made of.
-fn replaces_data(values: &Values, state: Id) -> bool {
-    match values.get(state) {
-        Some(Value::Map(entries)) => {
-            let is_name = |key: Id| values.text(key).is_some_and(|name| name != "data");
-            !entries.iter().all(|(key, _)| is_name(*key))
+/// What one of the functions that make tensors would make.
+fn made(values: &Values, function: Id, arguments: Id, name: &str) -> Option<Tensor> {
+    let arguments = values.tuple(arguments)?;
+    match values.import(function)? {
+        "torch._utils _rebuild_tensor"
+        | "torch._utils _rebuild_tensor_v2"
+        | "torch._utils _rebuild_qtensor" => rebuilt(values, arguments, None, name),
+        "torch._utils _rebuild_tensor_v3" => {
+            rebuilt(values, arguments, arguments.get(6).copied(), name)
         }
-        Some(Value::Items(items)) => !items.is_empty(),
-        Some(Value::Other) => false,
-        _ => true,
+        _ => None,
     }
+}
+
+/// Refuses attributes of a tensor that may be other data than those it was made of.
+fn keeps_data(values: &Values, state: Id) -> Result<(), Changed> {
+    let keeps = match values.get(state) {
+        Some(Value::Map(entries)) => {
+            let is_other = |key: Id| values.text(key).is_some_and(|name| name != "data");
+            entries.iter().all(|(key, _)| is_other(*key))
+        }
+        Some(Value::Items(items) | Value::Tuple(items)) => items.is_empty(),
+        Some(Value::Other) => true,
+        _ => false,
+    };
+    if keeps { Ok(()) } else { Err(Changed) }
 }
 
 /// From storage, offset, sizes and strides, and an element type if it is not that of the storage.
@@ -223,10 +284,10 @@ fn rebuilt(values: &Values, arguments: &[Id], dtype: Option<Id>, name: &str) -> 
     };
     // `torch.Size` where it is not a plain tuple.
     let sizes = match values.get(*sizes)? {
-        Value::Called(call) => *values.items(call.arguments)?.first()?,
+        Value::Called(call) => *values.tuple(call.arguments)?.first()?,
         _ => *sizes,
     };
-    let sizes = values.items(sizes)?;
+    let sizes = values.tuple(sizes)?;
     if sizes.len() > DIMENSIONS_MAX {
         return None;
     }
@@ -252,7 +313,7 @@ fn storage_type(values: &Values, storage: Id) -> Option<&str> {
     let Value::Persistent(id) = values.get(storage)? else {
         return None;
     };
-    let [kind, of, ..] = values.items(*id)? else {
+    let [kind, of, ..] = values.tuple(*id)? else {
         return None;
     };
     if values.text(*kind) != Some("storage") {
@@ -268,8 +329,16 @@ mod tests {
 
     /// `_rebuild_tensor_v2` of a float storage, with these sizes.
     fn rebuilt_tensor(sizes: &[u8]) -> Vec<u8> {
-        let start = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x06tQK\0(";
-        [start.as_slice(), sizes, b"t(K\x01t\x89NtR"].concat()
+        rebuilt_with(&[b"(".as_slice(), sizes, b"t"].concat())
+    }
+
+    fn rebuilt_with(sizes: &[u8]) -> Vec<u8> {
+        let start = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x06tQK\0";
+        [start.as_slice(), sizes, b"(K\x01t\x89NtR"].concat()
+    }
+
+    fn found(pickle: &[u8]) -> Vec<Tensor> {
+        tensors_of_pickle(pickle).unwrap().tensors
     }
 
     fn map(entries: &[&[u8]]) -> Vec<u8> {
@@ -280,7 +349,9 @@ mod tests {
     fn a_tensor_has_the_keys_that_lead_to_it() {
         let tensor = rebuilt_tensor(b"K\x02K\x03");
         let inner = [b"(K\x07".as_slice(), &tensor, b"d"].concat();
-        let found = tensors_of_pickle(&map(&[b"U\x01a", &tensor, b"U\x01b", &inner])).unwrap();
+        let table = tensors_of_pickle(&map(&[b"U\x01a", &tensor, b"U\x01b", &inner])).unwrap();
+        let found = table.tensors;
+        assert!(!table.is_partial);
         let names: Vec<_> = found.iter().map(|tensor| tensor.name.as_str()).collect();
         assert_eq!(names, ["a", "b.7"]);
         assert!(found.iter().all(|tensor| tensor.shape == [2, 3]
@@ -291,35 +362,55 @@ mod tests {
     #[test]
     fn a_key_that_is_set_again_has_its_last_value() {
         let (first, second) = (rebuilt_tensor(b"K\x02"), rebuilt_tensor(b"K\x05"));
-        let found = tensors_of_pickle(&map(&[
-            b"U\x01a", &first, b"U\x01b", b"N", b"U\x01a", &second,
-        ]));
-        assert_eq!(found.unwrap()[0].shape, [5]);
+        let twice: [&[u8]; 6] = [b"U\x01a", &first, b"U\x01b", b"N", b"U\x01a", &second];
+        assert_eq!(found(&map(&twice))[0].shape, [5]);
     }
 
     #[test]
     fn what_is_set_on_a_tensor_makes_it_another() {
         let tensor = rebuilt_tensor(b"K\x02");
         let built = [tensor.as_slice(), b"}b"].concat();
-        assert_eq!(tensors_of_pickle(&map(&[b"U\x01a", &built])).unwrap(), []);
+        assert_eq!(tensors_of_pickle(&map(&[b"U\x01a", &built])), None);
         let parameter = |state: &[u8]| {
             let call = b"ctorch._utils\n_rebuild_parameter_with_state\n(";
-            map(&[
-                b"U\x01a",
-                &[call.as_slice(), &tensor, b"\x88N", state, b"tR"].concat(),
-            ])
+            let parameter = [call.as_slice(), &tensor, b"\x88N", state, b"tR"].concat();
+            map(&[b"U\x01a", &parameter])
         };
-        let found = tensors_of_pickle(&parameter(b"}U\x04noteK\x01s")).unwrap();
-        assert_eq!(found[0].shape, [2]);
-        assert_eq!(tensors_of_pickle(&parameter(b"}U\x04dataNs")).unwrap(), []);
+        assert_eq!(found(&parameter(b"}U\x04noteK\x01s"))[0].shape, [2]);
+        assert_eq!(tensors_of_pickle(&parameter(b"}U\x04dataNs")), None);
+        // Of an import it changes what everybody sees.
+        assert_eq!(tensors_of_pickle(b"ccollections\nCounter\n}b."), None);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said_to_be_missing() {
+        let tensor = rebuilt_tensor(b"K\x02");
+        // Sizes that can grow later, a key of another kind, a tensor made in another way, arguments of a dictionary.
+        let growing = rebuilt_with(b"](K\x02e");
+        let odd = [b"G\0\0\0\0\0\0\0\0".as_slice(), &tensor].concat();
+        let other = b"ctorch\nTensor\n(K\x02tR".to_vec();
+        let given = [
+            b"ccollections\nOrderedDict\n((U\x01b".as_slice(),
+            &tensor,
+            b"dtR",
+        ]
+        .concat();
+        let entry = |value: &[u8]| [b"U\x01b", value].concat();
+        for more in [entry(&growing), odd, entry(&other), entry(&given)] {
+            let table = tensors_of_pickle(&map(&[b"U\x01a", &tensor, &more])).unwrap();
+            assert_eq!((table.tensors.len(), table.is_partial), (1, true));
+        }
+        let set = b"c__builtin__\nset\n((K\x01K\x02ltR";
+        let table = tensors_of_pickle(&map(&[b"U\x01a", &tensor, &entry(set)])).unwrap();
+        assert_eq!((table.tensors.len(), table.is_partial), (1, false));
     }
 
     #[test]
     fn sizes_that_nothing_can_have_are_not_made_up() {
-        let found = tensors_of_pickle(&map(&[b"U\x01a", &rebuilt_tensor(b"J\xff\xff\xff\xff")]));
-        assert_eq!(found.unwrap(), []);
+        let negative = map(&[b"U\x01a", &rebuilt_tensor(b"J\xff\xff\xff\xff")]);
+        assert_eq!(found(&negative), []);
         let huge = rebuilt_tensor(&b"J\xff\xff\xff\x7f".repeat(4));
-        let found = tensors_of_pickle(&map(&[b"U\x01a", &huge])).unwrap();
+        let found = found(&map(&[b"U\x01a", &huge]));
         assert_eq!((found[0].shape.len(), found[0].bytes), (4, None));
     }
 
@@ -342,6 +433,10 @@ mod tests {
         let map = [b"}q\x01(".as_slice(), &entries, b"u0"].concat();
         let list = [b"](".as_slice(), &b"h\x01".repeat(10_000), b"e."].concat();
         assert!(tensors_of_pickle(&[map, list].concat()).is_none());
+        // Arguments of a call, which are looked at as well.
+        let call = [b"cx\ny\n(".as_slice(), &b"N".repeat(100_000), b"tRq\x010"].concat();
+        let calls = [b"](".as_slice(), &b"h\x01".repeat(10_000), b"e."].concat();
+        assert!(tensors_of_pickle(&[call, calls].concat()).is_none());
         // A tensor of many words, and a name that is put together again and again.
         let long = format!("ctorch\n{}Storage\n", "x".repeat(900));
         let tensor = rebuilt_tensor(&b"K\x01".repeat(DIMENSIONS_MAX));
@@ -352,10 +447,7 @@ mod tests {
         let tensor = [&tensor[..at], long.as_bytes(), &tensor[at + 20..]].concat();
         let list = |each: &[u8]| [b"q\x010](".as_slice(), &each.repeat(100_000), b"e."].concat();
         let once = [b"\x80\x02(".as_slice(), &tensor, b"t."].concat();
-        assert_eq!(
-            tensors_of_pickle(&once).unwrap()[0].shape.len(),
-            DIMENSIONS_MAX
-        );
+        assert_eq!(found(&once)[0].shape.len(), DIMENSIONS_MAX);
         assert!(tensors_of_pickle(&[tensor, list(b"h\x01")].concat()).is_none());
         let text = [b"T\0\x04\0\0".as_slice(), &[b'x'; 1024]].concat();
         assert!(tensors_of_pickle(&[text, list(b"h\x012\x93")].concat()).is_none());

@@ -61,6 +61,7 @@ fn fields(model: &Model) -> Value {
         "format": model.format.as_str(),
         "origin_checked": false,
         "tensors": tensors,
+        "tensors_are_partial": model.is_partial,
         "metadata": metadata,
         "pickles": model.pickles.iter().map(pickle).collect::<Vec<_>>(),
     })
@@ -89,6 +90,9 @@ fn lines(model: &Model) -> String {
         let name = tensor.name.escape_debug().to_string();
         let (dtype, shape) = (tensor.dtype.escape_debug(), sides.join(" x "));
         _ = write!(text, "\n  {name:width$}  {dtype}  {shape}");
+    }
+    if model.is_partial {
+        text.push_str("\n  and perhaps more: the pickle does what is not followed here");
     }
     for (name, pickle) in &model.pickles {
         let verdict = if pickle.is_dangerous() {
