@@ -33,6 +33,17 @@ def test_content_comes_back_with_name_and_metadata(sealed, trust):
     assert seen.signer == trust["signer"].id
 
 
+def test_what_was_looked_at_is_what_is_opened(sealed, trust, to, keys):
+    seen = casemate.inspect(sealed)
+    casemate.seal(b"another", sealed, force=True, **to)
+    with casemate.open(seen, **trust) as file:
+        assert file.read() == CONTENT and file.artifact_id == seen.id
+    with casemate.open(sealed, **trust) as file:
+        assert file.read() == b"another"
+    with pytest.raises(casemate.VerificationError):
+        casemate.open(seen, keys=trust["keys"], signer=keys.stranger.public_key)
+
+
 def test_it_behaves_as_a_plain_file_does(sealed, trust, tmp_path):
     plain_path = tmp_path / "plain"
     plain_path.write_bytes(CONTENT)

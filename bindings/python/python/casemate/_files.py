@@ -15,6 +15,8 @@ Source = Union[str, "os.PathLike[str]", Any]
 
 
 def _read(source: Source) -> _casemate.Artifact:
+    if isinstance(source, _casemate.Artifact):
+        return source
     return _casemate.Artifact.read(os.fspath(source) if isinstance(source, (str, os.PathLike)) else source)
 
 
@@ -34,23 +36,13 @@ def open_artifact(
 ) -> _casemate.Opened:
     """Open an artifact for reads at any offset: ``read_at(offset, length)`` and ``readinto(offset, uint8_array)``, from any number of threads.
 
-    ``source`` is a path, or an object with ``size`` and ``read_at(offset, length) -> bytes``. The publisher's signature is verified first; each read
-    decrypts and checks the segments that it needs. ``min_revision`` refuses an older version, and one that was sealed without a revision.
+    ``source`` is a path, an object with ``size`` and ``read_at(offset, length) -> bytes``, or what :func:`inspect` gave, so that what was looked at is
+    what is opened. The publisher's signature is verified first; each read decrypts and checks the segments that it needs. ``min_revision`` refuses an
+    older version, and one that was sealed without a revision.
 
     Raises :class:`VerificationError`, :class:`NotARecipientError`, :class:`CasemateError` or :class:`OSError`.
     """
-    return open_read(_read(source), keys, signer, allow_unknown_signer, min_revision, policy)
-
-
-def open_read(
-    artifact: _casemate.Artifact,
-    keys: _keys.Keys = None,
-    signer: _keys.Signers = None,
-    allow_unknown_signer: bool = False,
-    min_revision: int | None = None,
-    policy: str | None = None,
-) -> _casemate.Opened:
-    """As :func:`open_artifact`, of what :func:`inspect` gave."""
+    artifact = _read(source)
     trusted = _keys.trusted_signer(signer, keys, artifact.signer, allow_unknown_signer)
     private = _keys.opening_keys(keys, artifact.recipients)
     return artifact.open(private, trusted, _keys.policy_name(policy), min_revision)

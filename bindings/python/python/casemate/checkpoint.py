@@ -69,7 +69,7 @@ class _SealedFileSystem(FileSystem):
                 raise VerificationError(f"{path} was not sealed as this part of a checkpoint")
             if not is_metadata and self.expected.get(os.fspath(path)) != artifact.id:
                 raise VerificationError(f"{path} is a file of another checkpoint: the metadata name another artifact")
-            with _files.SealedFile(_files.open_read(artifact, **self._trust)) as file:
+            with _files.open(artifact, **self._trust) as file:
                 if is_metadata:
                     self.metadata = artifact.id
                 # The last segment stays decrypted; small reads of pickled metadata cost nothing more.
