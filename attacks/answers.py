@@ -13,11 +13,11 @@ IS_SPECIAL = "{} is neither a regular file nor a folder"
 DANGEROUS, DANGEROUS_JSON = "runs code of its own if it is loaded without weights_only", '"dangerous": true'
 
 
-def short(key: KeyFile | bytes) -> str:
+def hex_id(key: KeyFile | bytes) -> str:
     """A key id as the program shows it."""
-    return (key if isinstance(key, bytes) else key.key_id).hex()[:16]
+    return (key if isinstance(key, bytes) else key.key_id).hex()
 
 
 def sealed_by(publisher: KeyFile | None, signer: KeyFile | bytes) -> str:
     """The refusal of a signature by another key than the one that the header names."""
-    return NOT_SEALED_BY.format(short(publisher) if publisher else "nobody", short(signer))
+    return NOT_SEALED_BY.format(hex_id(publisher) if publisher else "nobody", hex_id(signer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from answers import OTHER_VERSION, short
+from answers import OTHER_VERSION, hex_id
 from bytes_attacks import REJECTED
 from judge import ADD_BOB, OPEN_ANYONES, OPEN_FROM, VERIFY, Case, Cases, Promise, attack, trials
 from sealed_reader import read
@@ -181,11 +181,11 @@ def manifest_signer(house: House) -> Cases:
     """A good manifest by a publisher whom the victim does not trust, or by nobody."""
     press = Press(house)
     good = press.manifest([*press.entries.values()])
-    rival, expected = short(house.sign["rival"]), short(house.sign["publisher"])
+    rival, expected = hex_id(house.sign["rival"]), hex_id(house.sign["publisher"])
     checkers = (OPEN_FROM, VERIFY)
     # Whoever waives the signature still sees that the files are another publisher's.
     anyones = trials(OTHER_VERSION.format("a", "publisher"), OPEN_ANYONES)
-    unknown = trials(f"the artifact is signed by key {rival}, which is not known here", OPEN_FROM[:4], code=4)
+    unknown = trials(f"the artifact names key {rival} as its signer, which is not known here", OPEN_FROM[:4], code=4)
     named = trials(f"manifest.casemate: the artifact is signed by key {rival}, not by {expected}", *checkers)
     yield Case("rival", press.honest, press.folder(good, signer="rival"), FILES, named + unknown + anyones)
     unsigned = trials("manifest.casemate: the artifact is not signed", *checkers) + trials("the artifact is not signed", OPEN_FROM[:4])

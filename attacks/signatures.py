@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from answers import NO_REVISION, TOO_OLD, sealed_by, short
+from answers import NO_REVISION, TOO_OLD, hex_id, sealed_by
 from bytes_attacks import ALL, FIRST, REJECTED, SIGNATURE, WHOLE, changed
 from judge import ADD_BOB, OPEN, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, trials
 from sealed_reader import Artifact, hkdf384, sha384
@@ -127,8 +127,8 @@ def re_sign(house: House) -> Cases:
     theirs = house.write(rebuilt(victim, k4=[oid, publisher.key_id, signature]))
     yield Case("the publisher's key id", victim, theirs, CONTENT, trials(SIGNATURE, OPEN, *CHECKERS))
     claimed = house.write(rebuilt(victim, **claimed_by(artifact, rival)))
-    named = trials(f"the artifact is signed by key {short(rival)}, not by {short(publisher)}", *CHECKERS)
-    unknown = trials(f"the artifact is signed by key {short(rival)}, which is not known here", OPEN, code=4)
+    named = trials(f"the artifact is signed by key {hex_id(rival)}, not by {hex_id(publisher)}", *CHECKERS)
+    unknown = trials(f"the artifact names key {hex_id(rival)} as its signer, which is not known here", OPEN, code=4)
     yield Case("a header of the own", victim, claimed, CONTENT, named + unknown + trials(REJECTED, OPEN_ANYONES))
     # The publisher's own signature, over a header that names somebody else, or nobody.
     for label, key in (("rival", rival), ("nobody", None)):

@@ -51,7 +51,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate: a crate may depend on crates of a lower rank only.
-const RANKS: [(&str, u8); 19] = [
+const RANKS: [(&str, u8); 20] = [
     ("casemate-awslc", 0),
     ("casemate-age", 2),
     ("casemate-crypto", 1),
@@ -62,6 +62,7 @@ const RANKS: [(&str, u8); 19] = [
     ("casemate-keys", 2),
     ("casemate-message", 2),
     ("casemate-ct", 3),
+    ("casemate-environment", 3),
     ("casemate-fuzzing", 4),
     ("casemate-gateway", 3),
     ("casemate-models", 3),

@@ -111,13 +111,10 @@ impl KeyId {
     }
 }
 
-/// Shows the first 16 hex digits.
+/// Shows all 64 hex digits: a part of them can be imitated.
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .take(8)
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -14,6 +14,11 @@ pub enum Role {
     Public,
 }
 
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 2] = [Self::Private, Self::Public];
+}
+
 /// Names a record: key id and role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordId {

@@ -59,9 +59,6 @@ pub enum StoreError {
     /// Somebody added a record.
     #[error("record {0} is not in the key store's index")]
     ForeignRecord(RecordId),
-    /// No key has this name or id.
-    #[error("no key is named `{0}`")]
-    UnknownKey(String),
     /// The name is taken.
     #[error("a key named `{0}` exists already")]
     NameTaken(String),

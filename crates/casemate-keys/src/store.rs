@@ -160,26 +160,29 @@ impl<E: Engine> KeyStore<E> {
         Ok(listing)
     }
 
-    /// Finds a key by name, by all 64 hex digits of its id, or by the 16 that are shown.
+    /// Finds a key by its name.
     ///
     /// # Errors
     ///
-    /// [`StoreError::UnknownKey`]; if the key may be one of the damaged records, their error instead.
-    pub fn find(&self, query: &str) -> Result<KeyEntry, StoreError> {
-        let mut listing = self.list()?;
-        let wanted = |entry: &KeyEntry| {
-            entry.name.as_str() == query
-                || entry.id.to_string() == query
-                || entry.id.to_hex() == query
-        };
-        match listing.keys.iter().position(wanted) {
-            Some(at) => Ok(listing.keys.swap_remove(at)),
-            None => Err(listing
-                .damage
-                .into_iter()
-                .next()
-                .unwrap_or_else(|| StoreError::UnknownKey(query.chars().take(80).collect()))),
+    /// If there is none, the error of the first damaged record, which may be the one asked for.
+    pub fn by_name(&self, name: &KeyName) -> Result<Option<KeyEntry>, StoreError> {
+        let listing = self.list()?;
+        let mut keys = listing.keys.into_iter();
+        match keys.find(|entry| entry.name == *name) {
+            Some(entry) => Ok(Some(entry)),
+            None => listing.damage.into_iter().next().map_or(Ok(None), Err),
         }
+    }
+
+    /// Finds a key by its id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::DamagedRecord`], [`StoreError::MissingRecord`].
+    pub fn by_id(&self, key: KeyId) -> Result<Option<KeyEntry>, StoreError> {
+        let mut ids = Role::ALL.map(|role| RecordId { key, role }).into_iter();
+        let listed = ids.find(|id| self.index.entries.contains_key(id));
+        listed.map(|id| self.entry(id)).transpose()
     }
 
     /// The private half of a key.

@@ -270,7 +270,7 @@ fn a_key_id_is_the_hash_of_the_spki_and_stays_the_same() {
         "2e9cee0b3fb157931cb668f264998057c86e7668b33c10ea503d3c9fe1523fff"
     );
     assert_eq!(id.to_hex().parse::<KeyId>().unwrap(), id);
-    assert_eq!(format!("{id}"), id.to_hex()[..16]);
+    assert_eq!(format!("{id}"), id.to_hex());
     assert_eq!(KeyId::from_bytes(*id.as_bytes()), id);
 }
 

@@ -63,7 +63,7 @@ fn write() -> Outcome {
     let mut engine = MemoryEngine::with(store.snapshot().clone());
     engine.commit(store.snapshot().generation, &change)?;
     let store = KeyStore::unlock(engine, &passphrase())?;
-    let again = store.private_key(&store.find("key")?)?;
+    let again = store.private_key(&store.by_name(&"key".parse()?)?.ok_or("no such key")?)?;
     for (found, expected) in again.secret_parts().iter().zip(key.secret_parts()) {
         same("the key that was stored", found, expected)?;
     }

@@ -1,6 +1,9 @@
 //! Keys go in and come back, over both engines.
 
-use casemate_crypto::{SecretBytes, encoding::PrivateKey};
+use casemate_crypto::{
+    SecretBytes,
+    encoding::{KeyId, PrivateKey},
+};
 use casemate_keys::{
     Engine, EngineError, KeyStore, MemoryEngine, PassphraseCost, Role, SqliteEngine, StoreError,
     StoreKey, StoreSecret,
@@ -60,13 +63,16 @@ fn every_kind_of_key_survives_closing_the_database() {
     let store = KeyStore::unlock(SqliteEngine::open(&path, false).unwrap(), &passphrase()).unwrap();
     assert!(store.list().unwrap().damage.is_empty());
     for (suite, id) in suites.into_iter().zip(ids) {
-        for query in [suite.to_owned(), id.to_string(), id.to_hex()] {
-            let entry = store.find(&query).unwrap();
+        let by_name = store.by_name(&suite.parse().unwrap()).unwrap();
+        for entry in [by_name, store.by_id(id).unwrap()] {
+            let entry = entry.unwrap();
             assert_eq!((entry.id, entry.suite, entry.created), (id, suite, 200));
             let private = store.private_key(&entry).unwrap();
             assert_eq!(private.public_key().unwrap().id().unwrap(), id);
         }
     }
+    assert!(store.by_name(&"other".parse().unwrap()).unwrap().is_none());
+    assert!(store.by_id(KeyId::from_bytes([7; 32])).unwrap().is_none());
 }
 
 #[test]

@@ -61,8 +61,11 @@ impl Keys {
         for (name, suite) in NAMES {
             store.generate(name.parse()?, suite, now)?;
         }
-        let read = |name: &str| Ok::<_, Fault>(store.private_key(&store.find(name)?)?);
         let wrong = || Fault::usage("the key store returned another kind of key");
+        let read = |name: &str| {
+            let entry = store.by_name(&name.parse()?)?.ok_or_else(wrong)?;
+            Ok::<_, Fault>(store.private_key(&entry)?)
+        };
         let kem = |name| match read(name)? {
             PrivateKey::Kem(key) => Ok(key),
             _ => Err(wrong()),

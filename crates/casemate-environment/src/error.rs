@@ -1,0 +1,92 @@
+//! Errors of names and files.
+
+use std::{io, path::PathBuf};
+
+use casemate_age::AgeError;
+use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
+use casemate_keys::StoreError;
+
+/// Longest piece of foreign text that an error repeats, in characters.
+const SHOWN_MAX: usize = 80;
+
+/// Why a name could not be resolved, or a file not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// Neither a name, nor a full key id, nor a path.
+    #[error("`{0}` is neither a key name, a full key id nor a path")]
+    BadReference(String),
+    /// The 16 digits that are shown of a key id.
+    #[error("`{0}` is a shortened key id, which anyone can imitate")]
+    ShortId(String),
+    /// The key store has no such key.
+    #[error("the key store has no key `{named}`")]
+    UnknownKey {
+        /// What was asked for.
+        named: String,
+        /// Whether a file of that name lies in the folder that paths are relative to.
+        is_file: bool,
+    },
+    /// There is no built-in policy of this name.
+    #[error("there is no built-in policy `{named}`")]
+    UnknownPolicy {
+        /// What was asked for.
+        named: String,
+        /// Whether a file of that name lies in the working directory.
+        is_file: bool,
+    },
+    /// `PQC_KEY_MANAGEMENT` asks for classical algorithms alone.
+    #[error("PQC_KEY_MANAGEMENT=classical: no classical suite protects data here")]
+    Classical,
+    /// A variable has a value that is not known.
+    #[error("{variable} is `{value}`")]
+    Variable {
+        /// The variable's name.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// No variable says where the user's data are.
+    #[error("there is no home directory")]
+    NoHome,
+    /// A file could not be read.
+    #[error("cannot read {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A file is too long for what it should be.
+    #[error("{path} is longer than {limit} bytes")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A text file is not UTF-8.
+    #[error("{0} is not UTF-8")]
+    NotUtf8(PathBuf),
+    /// A key file holds no public key.
+    #[error("{path} is not a public key file")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: EncodingError,
+    },
+    /// An age recipient is malformed.
+    #[error(transparent)]
+    Age(#[from] AgeError),
+    /// The key store's own error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A policy file is malformed.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+/// As much of foreign text as an error repeats.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_MAX).collect()
+}

@@ -1,0 +1,24 @@
+//! The user's environment: how keys and policies are named, and which files are read for them.
+//!
+//! A word on a command line, in a configuration or in a Python call may come from anywhere, but what it resolves to must not. A bare word is
+//! therefore a name in the key store, a full key id or a built-in policy. Only text with a `/` names a file:
+//!
+//! ```
+//! use casemate_environment::KeyReference;
+//!
+//! assert!(matches!("publisher".parse(), Ok(KeyReference::Name(_))));
+//! assert!(matches!("./publisher.pub".parse(), Ok(KeyReference::File(_))));
+//! assert!("0123456789abcdef".parse::<KeyReference>().is_err()); // a short id: for display only
+//! ```
+
+mod error;
+mod file;
+mod home;
+mod policy;
+mod reference;
+
+pub use error::EnvironmentError;
+pub use file::read_limited;
+pub use home::{home, store_path};
+pub use policy::{PolicyReference, policy};
+pub use reference::{KeyReference, public_from_bytes};
