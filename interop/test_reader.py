@@ -50,15 +50,15 @@ class Store:
     def seal(self, content: bytes, to: list[str], sign: str, *more: str, policy: str = "experimental") -> bytes:
         """Seals with the Rust program."""
         (self.work / "plain").write_bytes(content)
-        recipients = [part for name in to for part in ("--to", f"{name}.pub")]
+        recipients = [part for name in to for part in ("--to", f"./{name}.pub")]
         self.ok("seal", "plain", "-o", "a", "--force", *recipients, "--sign", sign, "--segment-size", "64k", *more, policy=policy)
         return (self.work / "a").read_bytes()
 
     def open(self, artifact: bytes, sign: str) -> bytes:
         """Verifies and opens with the Rust program."""
         (self.work / "a").write_bytes(artifact)
-        self.ok("verify", "a", "--signer", f"{sign}.pub")
-        self.ok("open", "a", "-o", "opened", "--force", "--signer", f"{sign}.pub")
+        self.ok("verify", "a", "--signer", f"./{sign}.pub")
+        self.ok("open", "a", "-o", "opened", "--force", "--signer", f"./{sign}.pub")
         return (self.work / "opened").read_bytes()
 
     def inspect(self, artifact: bytes) -> subprocess.CompletedProcess[str]:
@@ -172,7 +172,7 @@ def test_publisher_and_revision(store: Store) -> None:
         options = {} if revision is None else {"revision": revision}
         (store.work / "a").write_bytes(seal(b"hello", [key], signer, **options))
         for command in (("verify", "a"), ("open", "a", "-o", "opened", "--force")):
-            done = store.run(*command, "--signer", "mldsa65-ed25519.pub", "--min-revision", least)
+            done = store.run(*command, "--signer", "./mldsa65-ed25519.pub", "--min-revision", least)
             assert done.returncode == code, done.stderr
 
 
@@ -180,7 +180,7 @@ def test_rewrap(store: Store) -> None:
     """Only the recipients and the private part change; a dropped recipient is one no longer."""
     content = b"rewrapped" * 20_000
     old = read(store.seal(content, ["mlkem768-x25519", "mlkem768-p256"], "mldsa65-ed25519"))
-    store.ok("rewrap", "a", "--to", "mlkem1024-p384.pub", "--to", "other.pub", "--signer", "mldsa65-ed25519.pub")
+    store.ok("rewrap", "a", "--to", "./mlkem1024-p384.pub", "--to", "./other.pub", "--signer", "./mldsa65-ed25519.pub")
     new = read((store.work / "a").read_bytes())
     assert (new.header, new.hashes, new.signature, new.root) == (old.header, old.hashes, old.signature, old.root)
     assert new.private_part[:32] != old.private_part[:32]
@@ -259,7 +259,7 @@ def test_wrong_keys(store: Store, small: tuple[bytes, bytes, bytes, str, str]) -
     assert read(unsigned).open(store.kem["other"].private_pem) == b"x"
     refused("unsigned", lambda: read(unsigned).open(store.kem["other"].private_pem, signer))
     (store.work / "a").write_bytes(unsigned)
-    assert store.run("verify", "a", "--signer", "mldsa65-ed25519.pub").returncode == 1
+    assert store.run("verify", "a", "--signer", "./mldsa65-ed25519.pub").returncode == 1
     # A right signature, but not by the key that the header names.
     for publisher in (None, store.sign["mldsa87"].key_id):
         changed = seal(b"x", [store.kem["other"]], store.sign["mldsa65-ed25519"], publisher=publisher)
@@ -396,7 +396,7 @@ def check_private(store: Store, plain: bytes) -> None:
     with pytest.raises(SealedError):
         read(data).open(key.private_pem)
     (store.work / "a").write_bytes(data)
-    assert store.run("open", "a", "-o", "opened", "--force", "--signer", "mldsa65-ed25519.pub").returncode == 1
+    assert store.run("open", "a", "-o", "opened", "--force", "--signer", "./mldsa65-ed25519.pub").returncode == 1
 
 
 def test_agreement_on_random_changes(store: Store, small: tuple[bytes, bytes, bytes, str, str]) -> None:

@@ -150,7 +150,7 @@ class Site:
             f'listen = "127.0.0.1:{port}"\nidentity = "gateway"\n'
             '[tls]\nself_signed = "tls"\nnames = ["localhost", "127.0.0.1"]\n'
             '[[client]]\nname = "connector"\nkey = "client"\n'
-            f'[[client]]\nname = "python"\nkey = "python.pem"\n{backend}'
+            f'[[client]]\nname = "python"\nkey = "./python.pem"\n{backend}'
         )
         arguments = [*self.common, "gateway", "--config", str(config)]
         return Service(arguments, r"serving on (https://\S+)", **environment)

@@ -36,7 +36,7 @@ def signed(desk: Desk, model: Path, said: dict[str, Any] | bytes, change: Change
     key = desk.classical["p256"]
     found = bundle(payload, [encoded(key.sign(payload)), composite(desk.publisher, payload)], key.hint)
     change(found)
-    return ("--signature", write(model.parent / "s", found), "--signer", "mldsa87-p384.pub")
+    return ("--signature", write(model.parent / "s", found), "--signer", "./mldsa87-p384.pub")
 
 
 def test_the_good_one(desk: Desk, model: Path) -> None:

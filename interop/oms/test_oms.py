@@ -48,7 +48,7 @@ def theirs(desk: Desk, model: Path, curve: str = "p384", *more: str | Path) -> P
 def by_composite(desk: Desk, signature: Path, classical: Classical | None = None) -> tuple[str | Path, ...]:
     """What `casemate verify` is told to require the composite signature, and a classical one besides."""
     more = ("--oms", classical.public) if classical else ()
-    return ("--signature", signature, "--signer", "mldsa87-p384.pub", *more)
+    return ("--signature", signature, "--signer", "./mldsa87-p384.pub", *more)
 
 
 def by_classical(signature: Path, key: Classical) -> tuple[str | Path, ...]:
@@ -268,7 +268,7 @@ def test_another_key(desk: Desk, model: Path) -> None:
     signature, other = ours(desk, model), desk.classical["other"]
     desk.refused(model, *by_classical(signature, other))
     desk.refused(model, *by_composite(desk, signature, other))
-    assert "not by key" in desk.refused(model, "--signature", signature, "--signer", "other.pub")
+    assert "not by key" in desk.refused(model, "--signature", signature, "--signer", "./other.pub")
     found = json.loads(signature.read_text())
     del found["verificationMaterial"]["publicKey"]["hint"]
     bare = write(model.parent / "bare", found)

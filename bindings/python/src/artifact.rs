@@ -1,12 +1,12 @@
 //! Reading artifacts.
 
-use casemate_crypto::policy::Policy;
+use casemate_crypto::{kem::KemPrivateKey, policy::Policy};
 use casemate_seal::Origin;
 use numpy::{PyReadwriteArray1, PyUntypedArrayMethods as _};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
 
 use crate::{
-    error::{CasemateError, NotARecipientError, from_open, from_policy},
+    error::{CasemateError, NotARecipientError, from_environment, from_open, from_policy},
     keys::{PrivateKey, PublicKey},
     source::Source,
 };
@@ -85,13 +85,13 @@ impl Artifact {
         py: Python<'_>,
         keys: Vec<PyRef<'_, PrivateKey>>,
         signer: Option<PyRef<'_, PublicKey>>,
-        policy: &str,
+        policy: Option<&str>,
         min_revision: Option<u64>,
     ) -> PyResult<Opened> {
-        let policy = Policy::by_name(policy).map_err(from_policy)?;
+        let policy = casemate_environment::policy(policy).map_err(from_environment)?;
         let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
-        let key = choose(&self.0, &keys)?;
-        crate::keys::check(&policy, &[key.public_key()], signer)?;
+        let key = choose(&self.0, &keys, &policy)?;
+        crate::keys::check(&policy, &[], signer)?;
         let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
         let opened = py.detach(|| {
             let opened = self.0.open(key, origin)?;
@@ -104,21 +104,30 @@ impl Artifact {
     }
 }
 
-/// The first key to which the artifact is sealed.
+/// The first key to which the artifact is sealed and that the policy allows.
 pub(crate) fn choose<'k, R: casemate_seal::ReadAt>(
     artifact: &casemate_seal::Artifact<R>,
     keys: &'k [PyRef<'_, PrivateKey>],
-) -> PyResult<&'k casemate_crypto::kem::KemPrivateKey> {
+    policy: &Policy,
+) -> PyResult<&'k KemPrivateKey> {
+    let mut refused = None;
     for key in keys.iter().filter_map(|key| key.opener()) {
         let id = key.public_key().id().map_err(crate::error::from_crypto)?;
-        if artifact.recipients().iter().any(|record| record.key == id) {
-            return Ok(key);
+        if !artifact.recipients().iter().any(|record| record.key == id) {
+            continue;
         }
+        match policy.check_kem(key.suite()) {
+            Ok(()) => return Ok(key),
+            Err(error) => refused = Some(error),
+        }
+    }
+    if let Some(error) = refused {
+        return Err(from_policy(error));
     }
     let wanted: Vec<_> = artifact
         .recipients()
         .iter()
-        .map(|r| r.key.to_string())
+        .map(|r| r.key.to_hex())
         .collect();
     Err(NotARecipientError::new_err(format!(
         "none of the given keys opens this artifact; it is sealed to {}",

@@ -12,7 +12,7 @@ use pyo3::{exceptions::PyKeyError, prelude::*};
 
 use crate::{
     artifact::Opened,
-    error::{from_directory, from_policy},
+    error::{from_directory, from_environment},
     keys::{PrivateKey, PublicKey},
 };
 
@@ -44,10 +44,10 @@ impl Directory {
         root: PathBuf,
         keys: Vec<PyRef<'_, PrivateKey>>,
         signer: Option<PyRef<'_, PublicKey>>,
-        policy: &str,
+        policy: Option<&str>,
         min_revision: u64,
     ) -> PyResult<Self> {
-        let policy = Policy::by_name(policy).map_err(from_policy)?;
+        let policy = casemate_environment::policy(policy).map_err(from_environment)?;
         let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
         let keys = allowed(&keys, signer, &policy)?;
         let sealed = open_sealed(py, &root, &openers(&keys), signer)?;

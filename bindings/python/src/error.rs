@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
+use casemate_environment::EnvironmentError;
 use casemate_keys::StoreError;
 use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
 use pyo3::{PyErr, create_exception, exceptions::PyException};
@@ -101,6 +102,29 @@ pub(crate) fn from_crypto(error: casemate_crypto::Error) -> PyErr {
 
 pub(crate) fn from_policy(error: PolicyError) -> PyErr {
     CasemateError::new_err(chain(&error))
+}
+
+pub(crate) fn from_environment(error: EnvironmentError) -> PyErr {
+    use EnvironmentError as E;
+    let text = chain(&error);
+    match error {
+        E::Io { source, .. } => os_error(source, text),
+        E::Store(error) => from_store(error),
+        E::UnknownKey {
+            named,
+            is_file: true,
+        } => KeyStoreError::new_err(format!(
+            "{text}; to use the file of that name, write './{named}' or a pathlib.Path"
+        )),
+        E::UnknownPolicy {
+            named,
+            is_file: true,
+        } => CasemateError::new_err(format!(
+            "{text}; to use the file of that name, write './{named}'"
+        )),
+        E::UnknownKey { .. } => KeyStoreError::new_err(text),
+        _ => CasemateError::new_err(text),
+    }
 }
 
 pub(crate) fn from_store(error: StoreError) -> PyErr {

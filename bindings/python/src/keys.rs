@@ -1,6 +1,9 @@
 //! Keys and the key store.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use casemate_crypto::{
     SecretBytes,
@@ -9,12 +12,12 @@ use casemate_crypto::{
     policy::Policy,
     signature::{SigningKey, VerifyingKey},
 };
-use casemate_keys::{Role, SqliteEngine, StoreSecret};
+use casemate_environment::{EnvironmentError, KeyReference, read_limited, store_path};
+use casemate_keys::{KeyEntry, Role, SqliteEngine, StoreSecret};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
 
-use crate::{
-    error::{CasemateError, from_crypto, from_key, from_policy, from_store},
-    source::with_path,
+use crate::error::{
+    CasemateError, from_crypto, from_environment, from_key, from_policy, from_store,
 };
 
 /// The public half of a key: a recipient, or a publisher whose signature is checked.
@@ -51,7 +54,20 @@ impl PublicKey {
     /// Read a PEM file.
     #[staticmethod]
     fn from_file(path: PathBuf) -> PyResult<Self> {
-        Self::from_pem(read_limited(path)?.expose())
+        let pem = read_limited(&path, KEY_FILE_BYTES_MAX).map_err(from_environment)?;
+        Self::from_pem(pem.expose())
+    }
+
+    /// The key that a user names: a name or full key id in `store`, a path with a `/`, or an age recipient.
+    #[staticmethod]
+    #[pyo3(signature = (text, store=None))]
+    fn named(text: &str, store: Option<&KeyStore>) -> PyResult<Self> {
+        let reference: KeyReference = text.parse().map_err(from_environment)?;
+        let guard = store.map(KeyStore::store).transpose()?;
+        let key = reference.public(Path::new(""), || {
+            guard.as_deref().ok_or_else(|| no_store(text))
+        });
+        key.map(Self).map_err(PyErr::from)
     }
 
     /// The key as PEM text.
@@ -132,7 +148,21 @@ impl PrivateKey {
     /// Read a PEM file.
     #[staticmethod]
     fn from_file(path: PathBuf) -> PyResult<Self> {
-        Self::from_pem(read_limited(path)?.expose())
+        let pem = read_limited(&path, KEY_FILE_BYTES_MAX).map_err(from_environment)?;
+        Self::from_pem(pem.expose())
+    }
+
+    /// The key that a user names: a name or full key id in `store`, or the path of a PEM file, with a `/`.
+    #[staticmethod]
+    #[pyo3(signature = (text, store=None))]
+    fn named(text: &str, store: Option<&KeyStore>) -> PyResult<Self> {
+        match text.parse().map_err(from_environment)? {
+            KeyReference::File(path) => Self::from_file(path),
+            KeyReference::Id(_) | KeyReference::Name(_) => {
+                store.ok_or_else(|| no_store(text).0)?.private(text)
+            }
+            KeyReference::Recipient(_) => Err(wrong_kind("private", "public")),
+        }
     }
 
     /// The key as PEM. Whoever has these bytes has the key; Python cannot wipe them.
@@ -182,7 +212,9 @@ type Row = (String, String, &'static str, &'static str, bool);
 
 /// The key store of the command `casemate keys`.
 #[pyclass(frozen, module = "casemate")]
-pub(crate) struct KeyStore(std::sync::Mutex<casemate_keys::KeyStore<SqliteEngine>>);
+pub(crate) struct KeyStore(std::sync::Mutex<Store>);
+
+type Store = casemate_keys::KeyStore<SqliteEngine>;
 
 #[pymethods]
 impl KeyStore {
@@ -191,7 +223,7 @@ impl KeyStore {
     fn unlock(py: Python<'_>, home: PathBuf, passphrase: &[u8]) -> PyResult<Self> {
         let secret = StoreSecret::read(SecretBytes::new(passphrase.to_vec()));
         let secret = secret.map_err(from_store)?;
-        let path = home.join("keys.db");
+        let path = store_path(&home);
         let opened = py.detach(|| {
             let engine = SqliteEngine::open(&path, false)?;
             casemate_keys::KeyStore::unlock(engine, &secret)
@@ -202,7 +234,7 @@ impl KeyStore {
     /// Names, ids, kinds and suites of the keys, and whether the private half is here.
     fn list(&self) -> PyResult<Vec<Row>> {
         let listing = self.store()?.list().map_err(from_store)?;
-        let row = |entry: casemate_keys::KeyEntry| {
+        let row = |entry: KeyEntry| {
             let private = entry.role == Role::Private;
             let kind = entry.kind.as_str();
             (
@@ -216,16 +248,16 @@ impl KeyStore {
         Ok(listing.keys.into_iter().map(row).collect())
     }
 
-    /// The public half of a key, by name or id.
+    /// The public half of a key, by name or full key id.
     fn public(&self, named: &str) -> PyResult<PublicKey> {
-        let entry = self.store()?.find(named).map_err(from_store)?;
+        let entry = entry(&*self.store()?, named)?;
         Ok(PublicKey(entry.public))
     }
 
-    /// A private key, by name or id.
+    /// A private key, by name or full key id.
     fn private(&self, named: &str) -> PyResult<PrivateKey> {
         let store = self.store()?;
-        let entry = store.find(named).map_err(from_store)?;
+        let entry = entry(&store, named)?;
         let key = store.private_key(&entry).map_err(from_store)?;
         drop(store);
         Ok(PrivateKey(Arc::new(key)))
@@ -237,10 +269,38 @@ impl KeyStore {
 }
 
 impl KeyStore {
-    fn store(&self) -> PyResult<std::sync::MutexGuard<'_, casemate_keys::KeyStore<SqliteEngine>>> {
+    fn store(&self) -> PyResult<std::sync::MutexGuard<'_, Store>> {
         let broken = |_| CasemateError::new_err("a thread failed while it used the key store");
         self.0.lock().map_err(broken)
     }
+}
+
+fn entry(store: &Store, named: &str) -> PyResult<KeyEntry> {
+    let reference: KeyReference = named.parse().map_err(from_environment)?;
+    let entry = reference.entry(Path::new(""), store);
+    entry.map_err(from_environment)
+}
+
+/// An error of looking a name up, as Python raises it.
+struct Raised(PyErr);
+
+impl From<EnvironmentError> for Raised {
+    fn from(error: EnvironmentError) -> Self {
+        Self(from_environment(error))
+    }
+}
+
+impl From<Raised> for PyErr {
+    fn from(raised: Raised) -> Self {
+        raised.0
+    }
+}
+
+fn no_store(text: &str) -> Raised {
+    let text: String = text.chars().take(80).collect();
+    Raised(CasemateError::new_err(format!(
+        "{text:?} names a key of a key store, and there is none: pass keys=casemate.open_store(...), or write './{text}' for a file"
+    )))
 }
 
 /// Refuses keys that the policy does not allow.
@@ -261,20 +321,4 @@ fn wrong_kind(wanted: &str, found: &str) -> PyErr {
     PyTypeError::new_err(format!(
         "a key of kind `{wanted}` is needed here, this one is of kind `{found}`"
     ))
-}
-
-fn read_limited(path: PathBuf) -> PyResult<SecretBytes> {
-    use std::io::Read as _;
-    let mut bytes = Vec::with_capacity(KEY_FILE_BYTES_MAX.saturating_add(1));
-    let read = std::fs::File::open(&path).and_then(|file| {
-        let limit = KEY_FILE_BYTES_MAX.saturating_add(1) as u64;
-        file.take(limit).read_to_end(&mut bytes)
-    });
-    let bytes = SecretBytes::new(bytes);
-    let read = read.map_err(|error| with_path(error, &path))?;
-    if read > KEY_FILE_BYTES_MAX {
-        let text = format!("{} is longer than a key file", path.display());
-        return Err(CasemateError::new_err(text));
-    }
-    Ok(bytes)
 }

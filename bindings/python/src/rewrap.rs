@@ -13,7 +13,7 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 use crate::{
     artifact::choose,
     directory::{allowed, open_sealed, openers},
-    error::{from_crypto, from_directory, from_policy, from_rewrap},
+    error::{from_crypto, from_directory, from_environment, from_policy, from_rewrap},
     keys::{PrivateKey, PublicKey, check},
     source::with_path,
 };
@@ -33,10 +33,10 @@ impl<'a> Change<'a> {
         added: &'a [PyRef<'a, PublicKey>],
         removed: &'a [String],
         keep: bool,
-        policy: &str,
+        policy: Option<&str>,
     ) -> PyResult<Self> {
         Ok(Self {
-            policy: Policy::by_name(policy).map_err(from_policy)?,
+            policy: casemate_environment::policy(policy).map_err(from_environment)?,
             keep,
             added,
             removed,
@@ -85,14 +85,14 @@ pub(crate) fn rewrap_file(
     add: Vec<PyRef<'_, PublicKey>>,
     remove: Vec<String>,
     keep: bool,
-    policy: &str,
+    policy: Option<&str>,
 ) -> PyResult<(usize, usize)> {
     let change = Change::new(&add, &remove, keep, policy)?;
     let file = py.detach(|| file::open_exclusive(&path));
     let file = file.map_err(|error| with_path(error, &path))?;
     let artifact = Artifact::read(&file).map_err(crate::error::from_open)?;
     let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
-    let key = choose(&artifact, &keys)?;
+    let key = choose(&artifact, &keys, &change.policy)?;
     let kept = change.kept(artifact.recipients(), false)?;
     let added = change.added(&kept)?;
     check(&change.policy, &added, signer)?;
@@ -115,7 +115,7 @@ pub(crate) fn rewrap_folder(
     add: Vec<PyRef<'_, PublicKey>>,
     remove: Vec<String>,
     keep: bool,
-    policy: &str,
+    policy: Option<&str>,
 ) -> PyResult<(usize, usize)> {
     let change = Change::new(&add, &remove, keep, policy)?;
     let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;

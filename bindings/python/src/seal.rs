@@ -19,7 +19,7 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
     directory::Directory,
-    error::{from_directory, from_policy, from_seal},
+    error::{from_directory, from_environment, from_seal},
     keys::{PrivateKey, PublicKey, check},
     source::{Parts, with_path},
 };
@@ -44,11 +44,11 @@ impl<'a> Wish<'a> {
         to: &'a [PyRef<'_, PublicKey>],
         sign: Option<&PyRef<'_, PrivateKey>>,
         segment_size: u64,
-        policy: &str,
+        policy: Option<&str>,
     ) -> PyResult<Self> {
         let recipients: PyResult<Vec<_>> = to.iter().map(|key| key.recipient()).collect();
         let recipients = recipients?;
-        let policy = Policy::by_name(policy).map_err(from_policy)?;
+        let policy = casemate_environment::policy(policy).map_err(from_environment)?;
         let signer = sign.map(|key| key.signer()).transpose()?;
         check(&policy, &recipients, signer.map(SigningKey::verifying_key))?;
         let segment_size = SegmentSize::new(segment_size).map_err(|_| {
@@ -79,7 +79,7 @@ pub(crate) fn seal(
     content_type: &str,
     revision: Option<u64>,
     segment_size: u64,
-    policy: &str,
+    policy: Option<&str>,
     force: bool,
 ) -> PyResult<String> {
     let wish = Wish::new(&to, sign.as_ref(), segment_size, policy)?;
@@ -135,7 +135,7 @@ pub(crate) fn seal_directory(
     to: Vec<PyRef<'_, PublicKey>>,
     sign: Option<PyRef<'_, PrivateKey>>,
     segment_size: u64,
-    policy: &str,
+    policy: Option<&str>,
     follow_links: bool,
     patterns: Vec<String>,
     exclude: Option<Bound<'_, PyAny>>,

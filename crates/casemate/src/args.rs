@@ -23,12 +23,12 @@ pub(crate) struct Arguments {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Directory of the key store [default: the user's data directory]
-    #[arg(long, global = true, env = "CASEMATE_HOME", value_name = "DIR")]
+    /// Directory of the key store [default: the user's data directory] [env: `CASEMATE_HOME`]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
 
-    /// Policy profile, or a policy file [default: hybrid, or what `PQC_KEY_MANAGEMENT` says]
-    #[arg(long, global = true, env = "CASEMATE_POLICY", value_name = "NAME|FILE")]
+    /// Built-in policy, or the path of a policy file, such as `./policy.toml` [default: hybrid, or what `PQC_KEY_MANAGEMENT` says] [env: `CASEMATE_POLICY`]
+    #[arg(long, global = true, value_name = "NAME|PATH")]
     pub(crate) policy: Option<String>,
 
     /// Read the key store's passphrase or random key from a file; `-` for standard input
@@ -114,12 +114,12 @@ pub(crate) enum KeysCommand {
     List,
     /// Show one key
     Show {
-        /// Name, key id, or a public key file
+        /// Name, full key id, or a path such as `./key.pub`
         key: String,
     },
     /// Write a public key as PEM
     Export {
-        /// Name or key id
+        /// Name or full key id
         key: String,
         /// File to write [default: standard output]
         #[arg(short, long, value_name = "FILE")]
@@ -186,7 +186,7 @@ pub(crate) struct AgeEncryptOptions {
     /// File to write; `-` for standard output [default: INPUT.age]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Recipient: `age1pq1...`, name, key id, or a public key file; may be repeated
+    /// Recipient: `age1pq1...`, name, full key id, or a path such as `./key.pub`; may be repeated
     #[arg(long, required = true, value_name = "KEY")]
     pub(crate) to: Vec<String>,
     /// Write printable text
@@ -229,10 +229,10 @@ pub(crate) struct SealOptions {
     /// File or folder to write, or an address such as `s3://bucket/key` [default: INPUT.sealed]
     #[arg(short, long, value_name = "FILE", value_parser = Place::parser())]
     pub(crate) output: Option<Place>,
-    /// Recipient: name, key id, or a public key file; may be repeated
+    /// Recipient: name, full key id, or a path such as `./key.pub`; may be repeated
     #[arg(long, required = true, value_name = "KEY")]
     pub(crate) to: Vec<String>,
-    /// Key that signs: name or key id
+    /// Key that signs: name or full key id
     #[arg(long, value_name = "KEY")]
     pub(crate) sign: Option<String>,
     /// Content bytes in a segment: a power of two, 64k to 16m
@@ -271,7 +271,7 @@ pub(crate) struct SealOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct Trust {
-    /// Publisher that must have signed: name, key id, or a public key file [default: any signing key in the key store]
+    /// Publisher that must have signed: name, full key id, or a path such as `./key.pub` [default: any signing key in the key store]
     #[arg(long, value_name = "KEY")]
     pub(crate) signer: Option<String>,
     #[command(flatten)]
@@ -345,7 +345,7 @@ pub(crate) struct VerifyOptions {
     /// Refuse a version older than this revision, and a file that was sealed without one
     #[arg(long, visible_alias = "min-version", value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
-    /// Publisher that must have signed: name, key id, or a public key file; --trust may say it instead
+    /// Publisher that must have signed: name, full key id, or a path such as `./key.pub`; --trust may say it instead
     #[arg(long, value_name = "KEY", required_unless_present_any = ["oms", "file"])]
     pub(crate) signer: Option<String>,
     /// Refuse anything but this artifact, or this folder in whatever version: 32 hex digits, as `inspect` shows them
@@ -368,7 +368,7 @@ pub(crate) struct VerifyOptions {
 pub(crate) struct SignOptions {
     /// File or folder to sign
     pub(crate) model: PathBuf,
-    /// Key that signs: name or key id
+    /// Key that signs: name or full key id
     #[arg(long, value_name = "KEY", required_unless_present = "oms")]
     pub(crate) sign: Option<String>,
     /// File to write [default: MODEL.sig]
@@ -415,7 +415,7 @@ pub(crate) struct RewrapOptions {
     /// Sealed files or folders to change: paths or addresses; an address that ends in a slash stands for everything sealed below it
     #[arg(required = true, value_parser = Place::parser())]
     pub(crate) inputs: Vec<Place>,
-    /// Every recipient it shall have: name, key id, or a public key file; may be repeated
+    /// Every recipient it shall have: name, full key id, or a path such as `./key.pub`; may be repeated
     #[arg(long, value_name = "KEY", conflicts_with_all = ["add", "remove"])]
     pub(crate) to: Vec<String>,
     /// Recipient to add; may be repeated
@@ -462,10 +462,10 @@ pub(crate) struct ConnectOptions {
     /// The gateway, `https://host:port`
     #[arg(long, value_name = "URL")]
     pub(crate) gateway: String,
-    /// The gateway's public signing pair: name, key id, or a public key file
+    /// The gateway's public signing pair: name, full key id, or a path such as `./key.pub`
     #[arg(long, value_name = "KEY")]
     pub(crate) gateway_key: String,
-    /// Key that signs requests: name or key id
+    /// Key that signs requests: name or full key id
     #[arg(long, value_name = "KEY")]
     pub(crate) identity: String,
     /// Root certificates to trust for TLS (PEM) [default: the system's]

@@ -4,7 +4,8 @@ use std::{error::Error, fmt, io, path::Path};
 
 use casemate_age::AgeError;
 use casemate_bench::BenchError;
-use casemate_crypto::policy::PolicyError;
+use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
+use casemate_environment::EnvironmentError;
 use casemate_gateway::{ConnectError, GatewayError, LoadError, ServeError, tls::TlsError};
 use casemate_keys::StoreError;
 use casemate_oms::OmsError;
@@ -296,9 +297,6 @@ impl From<StoreError> for Fault {
                 Outcome::NotPermitted,
                 Some("name the file that `keys init --random-key` wrote with --passphrase-file"),
             ),
-            StoreError::UnknownKey(_) => {
-                (Outcome::Usage, Some("`casemate keys list` shows the names"))
-            }
             StoreError::DamagedRecord(_)
             | StoreError::MissingRecord(_)
             | StoreError::ForeignRecord(_)
@@ -390,7 +388,7 @@ impl From<PolicyError> for Fault {
             ),
             PolicyError::UnknownProfile { .. } => (
                 Outcome::Usage,
-                "profiles: hybrid, cnsa2, bsi, anssi, experimental; or give a file",
+                "profiles: hybrid, cnsa2, bsi, anssi, experimental",
             ),
             _ => (
                 Outcome::Usage,
@@ -398,6 +396,70 @@ impl From<PolicyError> for Fault {
             ),
         };
         Self::from_error(outcome, error).hint(hint)
+    }
+}
+
+impl From<casemate_crypto::Error> for Fault {
+    fn from(error: casemate_crypto::Error) -> Self {
+        Self::from_error(Outcome::Usage, error)
+    }
+}
+
+impl From<EncodingError> for Fault {
+    fn from(error: EncodingError) -> Self {
+        Self::from_error(Outcome::Usage, error)
+    }
+}
+
+impl From<EnvironmentError> for Fault {
+    fn from(error: EnvironmentError) -> Self {
+        use EnvironmentError as E;
+        let hint = match error {
+            E::Age(error) => return error.into(),
+            E::Store(error) => return error.into(),
+            E::Policy(error) => return error.into(),
+            E::Io { path, source } => return Self::file("read", &path, source),
+            E::Classical => {
+                return Self::from_error(Outcome::NotPermitted, error)
+                    .hint("set it to `hybrid` or `pq`");
+            }
+            E::UnknownKey {
+                ref named,
+                is_file: true,
+            }
+            | E::UnknownPolicy {
+                ref named,
+                is_file: true,
+            } => format!("to use the file of that name, write `./{named}`"),
+            E::UnknownKey { is_file: false, .. } => {
+                "`casemate keys list` shows the names; a file is written as a path, such as `./publisher.pub`"
+                    .to_owned()
+            }
+            E::UnknownPolicy { is_file: false, .. } => {
+                "profiles: hybrid, cnsa2, bsi, anssi, experimental; a file is written as a path, such as `./policy.toml`"
+                    .to_owned()
+            }
+            E::BadReference(_) => {
+                "name a key of the key store, or give all 64 digits of its id, or a path such as `./publisher.pub`"
+                    .to_owned()
+            }
+            E::ShortId(_) => "give all 64 digits; `casemate keys list` shows them".to_owned(),
+            E::Variable { variable, .. } => {
+                let values = match variable {
+                    "PQC_KEY_MANAGEMENT" => "`hybrid` or `pq`",
+                    _ => "a built-in policy or a path",
+                };
+                format!("set it to {values}")
+            }
+            E::NoHome => "pass --home DIR".to_owned(),
+            E::KeyFile { .. } => {
+                "it must be a public key in PEM, as `casemate keys export` writes it".to_owned()
+            }
+            E::TooLong { .. } | E::NotUtf8(_) => {
+                return Self::from_error(Outcome::Usage, error);
+            }
+        };
+        Self::from_error(Outcome::Usage, error).hint(hint)
     }
 }
 

@@ -5,6 +5,7 @@ mod commands;
 mod context;
 mod demo;
 mod fault;
+mod keyring;
 mod passphrase;
 mod place;
 mod printer;

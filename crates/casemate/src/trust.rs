@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use crate::{
     args::{Origin, RewrapOptions, Trust, TrustFile, VerifyOptions},
-    context::{Context, Keyring, read_limited},
+    context::{Context, read_limited},
     fault::{Fault, Outcome},
+    keyring::Keyring,
 };
 
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -95,7 +96,7 @@ pub(crate) fn signer_quietly<R: ReadAt>(
 ) -> Result<Option<VerifyingKey>, Fault> {
     match whom {
         Whom::Anyone => Ok(None),
-        Whom::Named(named) => keyring.verifier(named).map(Some),
+        Whom::Named(named) => keyring.expected_signer(named).map(Some),
         Whom::Store => keyring.trusted_signer(artifact).map(Some),
         Whom::Listed { file, role } => {
             let record = artifact.signature().ok_or(OpenError::Unsigned)?;
@@ -127,7 +128,7 @@ struct List {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Publisher {
-    /// A public key file beside the list, or a name or key id of the key store.
+    /// A name or full key id in the key store, or the path of a public key file, such as `./publisher.pub`, relative to the list.
     key: String,
     roles: Vec<String>,
 }

@@ -16,6 +16,8 @@ class PublicKey:
     def from_pem(pem: bytes) -> PublicKey: ...
     @staticmethod
     def from_file(path: str | PathLike[str]) -> PublicKey: ...
+    @staticmethod
+    def named(text: str, store: KeyStore | None = None) -> PublicKey: ...
     def to_pem(self) -> str: ...
     @property
     def id(self) -> str: ...
@@ -31,6 +33,8 @@ class PrivateKey:
     def from_pem(pem: bytes) -> PrivateKey: ...
     @staticmethod
     def from_file(path: str | PathLike[str]) -> PrivateKey: ...
+    @staticmethod
+    def named(text: str, store: KeyStore | None = None) -> PrivateKey: ...
     def to_pem(self) -> bytes: ...
     @property
     def public_key(self) -> PublicKey: ...
@@ -67,7 +71,7 @@ class Artifact:
     def signer(self) -> str | None: ...
     def verify(self, signer: PublicKey) -> None: ...
     def open(
-        self, keys: Sequence[PrivateKey], signer: PublicKey | None, policy: str, min_revision: int | None
+        self, keys: Sequence[PrivateKey], signer: PublicKey | None, policy: str | None, min_revision: int | None
     ) -> Opened: ...
 
 class Opened:
@@ -92,7 +96,7 @@ class Directory:
         root: str | PathLike[str],
         keys: Sequence[PrivateKey],
         signer: PublicKey | None,
-        policy: str,
+        policy: str | None,
         min_revision: int,
     ) -> Directory: ...
     @property
@@ -112,7 +116,7 @@ def rewrap_file(
     add: Sequence[PublicKey],
     remove: Sequence[str],
     keep: bool,
-    policy: str,
+    policy: str | None,
 ) -> tuple[int, int]: ...
 def rewrap_folder(
     root: str | PathLike[str],
@@ -122,7 +126,7 @@ def rewrap_folder(
     add: Sequence[PublicKey],
     remove: Sequence[str],
     keep: bool,
-    policy: str,
+    policy: str | None,
 ) -> tuple[int, int]: ...
 def safetensors_header(
     json: bytes, data_len: int
@@ -138,7 +142,7 @@ def seal(
     content_type: str,
     revision: int | None,
     segment_size: int,
-    policy: str,
+    policy: str | None,
     force: bool,
 ) -> str: ...
 def seal_directory(
@@ -148,7 +152,7 @@ def seal_directory(
     sign: PrivateKey | None,
     *,
     segment_size: int,
-    policy: str,
+    policy: str | None,
     follow_links: bool,
     patterns: Sequence[str],
     exclude: Callable[[str, bool], bool] | None,

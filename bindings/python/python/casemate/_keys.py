@@ -10,9 +10,10 @@ from typing import Union
 from ._casemate import CasemateError, KeyStore, PrivateKey, PublicKey, VerificationError
 
 PathLike = Union[str, "os.PathLike[str]"]
-#: A private key, a PEM file of one, a key store, a function from the recipients' key ids to one of these, or several of all that.
+#: A private key, a PEM file of one (a :class:`pathlib.Path`, or text with a ``/``), a name or full id of a key in a key store that is given as well, a key store, a function from the recipients' key ids to one of these, or several of all that.
 Keys = Union[PrivateKey, PathLike, KeyStore, Callable[[list[str]], object], Iterable[object], None]
-#: A public key, a PEM file of one, or several of these.
+#: A public key, a PEM file of one (a :class:`pathlib.Path`, or text with a ``/``), a name or full id of a key in the key store given by ``keys``, or several of
+#: these.
 Signers = Union[PublicKey, PathLike, Iterable[object], None]
 
 _defaults: dict[str, object] = {}
@@ -38,16 +39,18 @@ def default(name: str, given: object) -> object:
     return given if given is not None else _defaults.get(name)
 
 
-def policy_name(given: str | None) -> str:
-    """The policy: the argument, :func:`configure`, ``CASEMATE_POLICY``, what ``PQC_KEY_MANAGEMENT`` says, or ``hybrid``, as the command has it."""
-    chosen = given or _defaults.get("policy") or os.environ.get("CASEMATE_POLICY")
-    if chosen:
-        return str(chosen)
-    management = os.environ.get("PQC_KEY_MANAGEMENT") or "hybrid"
-    policies = {"hybrid": "hybrid", "pq": "cnsa2"}
-    if management not in policies:
-        raise CasemateError(f"PQC_KEY_MANAGEMENT is {management!r}: set it to 'hybrid' or 'pq'")
-    return policies[management]
+def policy_name(given: str | os.PathLike[str] | None) -> str | None:
+    """The policy asked for: the argument or :func:`configure`. ``None`` lets the environment decide, as the command does: ``CASEMATE_POLICY``, what
+    ``PQC_KEY_MANAGEMENT`` says, or ``hybrid``. Text with a ``/`` and a :class:`pathlib.Path` name a policy file, a bare word a built-in policy."""
+    chosen = given or _defaults.get("policy")
+    if chosen is None or isinstance(chosen, str):
+        return chosen
+    return _path(chosen)
+
+
+def _path(path: os.PathLike[str]) -> str:
+    """A path object as text that cannot be taken for a name."""
+    return os.path.join(os.curdir, os.fspath(path))
 
 
 def open_store(home: PathLike | None = None, *, passphrase: bytes | os.PathLike[str] | Callable[[], bytes]) -> KeyStore:
@@ -79,25 +82,36 @@ def opening_keys(keys: Keys, recipients: list[str], *, all_of_store: bool = Fals
     keys = default("keys", keys)
     if keys is None:
         raise CasemateError("no key to open with: pass keys=, or call casemate.configure(keys=...)")
-    return list(_flatten(keys, recipients, all_of_store))
+    return list(_flatten(keys, recipients, all_of_store, _store_in(keys)))
 
 
-def _flatten(keys: object, recipients: list[str], all_of_store: bool):
+def _store_in(keys: object) -> KeyStore | None:
+    """The key store among ``keys``, in which names are looked up."""
+    if isinstance(keys, KeyStore):
+        return keys
+    if isinstance(keys, (list, tuple, set, frozenset)):
+        return next((key for key in keys if isinstance(key, KeyStore)), None)
+    return None
+
+
+def _flatten(keys: object, recipients: list[str], all_of_store: bool, store: KeyStore | None):
     if isinstance(keys, PrivateKey):
         yield keys
     elif isinstance(keys, KeyStore):
         for _name, key_id, kind, _suite, private in keys.list():
             if private and kind == "kem" and (all_of_store or key_id in recipients):
                 yield keys.private(key_id)
-    elif isinstance(keys, (str, os.PathLike)):
-        yield PrivateKey.from_file(os.fspath(keys))
+    elif isinstance(keys, str):
+        yield PrivateKey.named(keys, store)
+    elif isinstance(keys, os.PathLike):
+        yield PrivateKey.from_file(keys)
     elif callable(keys):
         found = keys(list(recipients))
         if found is not None:
-            yield from _flatten(found, recipients, all_of_store)
+            yield from _flatten(found, recipients, all_of_store, store or _store_in(found))
     elif isinstance(keys, Iterable):
         for key in keys:
-            yield from _flatten(key, recipients, all_of_store)
+            yield from _flatten(key, recipients, all_of_store, store)
     else:
         raise TypeError(f"{type(keys).__name__} is not a private key, a file, a key store or a function")
 
@@ -111,7 +125,8 @@ def trusted_signer(
             raise ValueError("signer= and allow_unknown_signer=True contradict each other")
         return None
     signer = default("signer", signer)
-    candidates = list(_public(signer)) if signer is not None else _signers_of_store(default("keys", keys))
+    keys = default("keys", keys)
+    candidates = list(_public(signer, _store_in(keys))) if signer is not None else _signers_of_store(keys)
     if not candidates:
         raise CasemateError(
             "nobody to trust: pass signer= with the publisher's public key, "
@@ -122,7 +137,7 @@ def trusted_signer(
     for key in candidates:
         if key.id == found:
             return key
-    raise VerificationError(f"the artifact is signed by key {found[:16]}, which is not trusted here")
+    raise VerificationError(f"the artifact names key {found} as its signer, which is not trusted here")
 
 
 def _signers_of_store(keys: object) -> list[PublicKey]:
@@ -131,18 +146,25 @@ def _signers_of_store(keys: object) -> list[PublicKey]:
     return []
 
 
-def _public(keys: object):
+def _public(keys: object, store: KeyStore | None):
     if isinstance(keys, PublicKey):
         yield keys
     elif isinstance(keys, PrivateKey):
         yield keys.public_key
-    elif isinstance(keys, (str, os.PathLike)):
-        yield PublicKey.from_file(os.fspath(keys))
+    elif isinstance(keys, str):
+        yield PublicKey.named(keys, store)
+    elif isinstance(keys, os.PathLike):
+        yield PublicKey.from_file(keys)
     elif isinstance(keys, Iterable):
         for key in keys:
-            yield from _public(key)
+            yield from _public(key, store)
     else:
         raise TypeError(f"{type(keys).__name__} is not a public key or a file of one")
+
+
+def public_keys(keys: object) -> list[PublicKey]:
+    """Public keys, files of them, and names in the configured key store."""
+    return list(_public(keys, _store_in(default("keys", None))))
 
 
 def recipients(to: object) -> list[PublicKey]:
@@ -150,7 +172,7 @@ def recipients(to: object) -> list[PublicKey]:
     to = default("to", to)
     if to is None:
         raise CasemateError("no recipient: pass to=, or call casemate.configure(to=...)")
-    return list(_public(to))
+    return public_keys(to)
 
 
 def signing_key(sign: object) -> PrivateKey | None:
@@ -158,4 +180,6 @@ def signing_key(sign: object) -> PrivateKey | None:
     sign = default("sign", sign)
     if sign is None or isinstance(sign, PrivateKey):
         return sign
-    return PrivateKey.from_file(os.fspath(sign))
+    if isinstance(sign, str):
+        return PrivateKey.named(sign, _store_in(default("keys", None)))
+    return PrivateKey.from_file(sign)

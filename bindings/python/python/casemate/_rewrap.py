@@ -37,7 +37,7 @@ def rewrap(
 
     Raises as :func:`open_artifact`, and :class:`ValueError` for a key that is no recipient.
     """
-    adding, removing = list(_keys._public(add)), list(_ids(remove))
+    adding, removing = _keys.public_keys(add), list(_ids(remove))
     if to is not None and (adding or removing):
         raise ValueError("give to=, or add= and remove=")
     if to is None and not adding and not removing:
@@ -74,4 +74,4 @@ def _ids(keys: object):
         for key in keys:
             yield from _ids(key)
     else:
-        yield from (key.id for key in _keys._public(keys))
+        yield from (key.id for key in _keys.public_keys(keys))

@@ -18,8 +18,9 @@ use serde_json::json;
 
 use crate::{
     args::{AgeCommand, AgeDecryptOptions, AgeEncryptOptions},
-    context::{Context, Keyring, read_limited},
+    context::{Context, read_limited},
     fault::Fault,
+    keyring::Keyring,
     printer::bytes_text,
 };
 

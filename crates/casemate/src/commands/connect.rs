@@ -8,8 +8,9 @@ use casemate_gateway::{Connector, ConnectorOptions, Plain, serve_connector, tls}
 use super::gateway::{init_logging, runtime, shutdown};
 use crate::{
     args::ConnectOptions,
-    context::{Context, Keyring, read_limited},
+    context::{Context, read_limited},
     fault::Fault,
+    keyring::Keyring,
 };
 
 const CA_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -17,7 +18,7 @@ const CA_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) fn run(context: &Context<'_>, options: &ConnectOptions) -> Result<(), Fault> {
     init_logging();
     let mut keyring = Keyring::new(context);
-    let gateway_key = keyring.http_verifier(&options.gateway_key)?;
+    let gateway_key = keyring.http_verifier("gateway", &options.gateway_key)?;
     let identity = keyring.http_signer(&options.identity)?;
     let provider = tls::provider(context.policy()?.tls_groups(), Context::fallback()?)?;
     let ca = options

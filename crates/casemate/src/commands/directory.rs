@@ -20,8 +20,9 @@ use serde_json::{Value, json};
 use super::{open, seal};
 use crate::{
     args::{OpenOptions, SealOptions, VerifyOptions},
-    context::{Context, Keyring},
+    context::Context,
     fault::{Fault, Outcome},
+    keyring::Keyring,
     place::{Place, Sealed},
     printer::bytes_text,
     progress,
@@ -264,10 +265,9 @@ pub(crate) fn verify(
         "suite": suite,
     });
     let text = format!(
-        "verified {}: revision {} signed by {} ({suite}), {} files, all there and intact",
+        "verified {}: revision {} signed by {id} ({suite}), {} files, all there and intact",
         options.input,
         manifest.revision,
-        id.get(..16).unwrap_or_default(),
         manifest.files.len()
     );
     context.printer.data(&json, &text);

@@ -14,8 +14,9 @@ use casemate_seal::file::{self, Access, Existing};
 
 use crate::{
     args::GatewayOptions,
-    context::{Context, Keyring, read_limited},
+    context::{Context, read_limited},
     fault::{Fault, Outcome},
+    keyring::Keyring,
 };
 use config::{Config, Tls};
 
@@ -42,7 +43,7 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
         .map(|client| {
             Ok(Client {
                 name: client.name.clone(),
-                key: keyring.http_verifier(&client.key)?,
+                key: keyring.http_verifier("client", &client.key)?,
             })
         })
         .collect::<Result<_, Fault>>()?;
@@ -124,7 +125,7 @@ fn load_models(config: &Config, base: &Path, keyring: &mut Keyring<'_>) -> Resul
     for model in &config.model {
         keys.push((
             keyring.kem(&model.key)?,
-            keyring.verifier(&model.publisher)?,
+            keyring.expected_signer(&model.publisher)?,
         ));
     }
     let sources: Vec<_> = config

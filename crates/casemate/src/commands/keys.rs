@@ -8,6 +8,7 @@ use casemate_crypto::{
     signature::HTTP_SUITE_NAME,
     suite::{KemSuite, SignatureSuite},
 };
+use casemate_environment::{KeyReference, public_from_bytes};
 use casemate_gateway::unix_seconds;
 use casemate_keys::{
     Engine as _, KeyEntry, KeyStore, PassphraseCost, Role, SqliteEngine, StoreError,
@@ -17,8 +18,9 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{KeysCommand, Kind},
-    context::{Context, Keyring, read_limited, read_public},
+    context::{Context, read_limited},
     fault::{Fault, Outcome},
+    keyring::Keyring,
     passphrase,
     printer::time_text,
 };
@@ -136,7 +138,7 @@ fn list(context: &Context<'_>) -> Result<(), Fault> {
     let keys: Vec<_> = listing.keys.iter().map(entry_json).collect();
     let damage: Vec<_> = listing.damage.iter().map(ToString::to_string).collect();
     let mut table = format!(
-        "{:<24} {:<16} {:<5} {:<8} {}",
+        "{:<24} {:<64} {:<5} {:<8} {}",
         "NAME", "KEY ID", "KIND", "HALF", "SUITE"
     );
     for entry in &listing.keys {
@@ -148,10 +150,10 @@ fn list(context: &Context<'_>) -> Result<(), Fault> {
             role,
             ..
         } = entry;
-        let (name, id) = (name.to_string(), id.to_string());
+        let (name, id) = (name.to_string(), id.to_hex());
         _ = write!(
             table,
-            "\n{name:<24} {id:<16} {:<5} {:<8} {suite}",
+            "\n{name:<24} {id:<64} {:<5} {:<8} {suite}",
             kind.as_str(),
             half(*role)
         );
@@ -213,8 +215,8 @@ fn print_entry(context: &Context<'_>, entry: &KeyEntry) {
 }
 
 fn show(context: &Context<'_>, key: &str) -> Result<(), Fault> {
-    if !Path::new(key).is_file() {
-        print_entry(context, &context.store()?.find(key)?);
+    if !matches!(key.parse::<KeyReference>()?, KeyReference::File(_)) {
+        print_entry(context, &Keyring::new(context).entry(key)?);
         return Ok(());
     }
     let public = Keyring::new(context).public(key)?;
@@ -242,7 +244,7 @@ fn export(
     age: bool,
     force: bool,
 ) -> Result<(), Fault> {
-    let entry = context.store()?.find(key)?;
+    let entry = Keyring::new(context).entry(key)?;
     let (text, json) = if age {
         let PublicKey::Kem(key) = &entry.public else {
             return Err(casemate_age::AgeError::Key.into());
@@ -299,7 +301,7 @@ fn import(context: &Context<'_>, file: &Path, name: &str) -> Result<(), Fault> {
         print_entry(context, &entry);
         return Ok(());
     }
-    match read_public(pem.expose()) {
+    match public_from_bytes(pem.expose()) {
         Ok(public) => {
             check_policy(context, &public)?;
             let entry = context.store()?.add_public(name, &public, unix_seconds())?;

@@ -7,8 +7,9 @@ use casemate_seal::{Artifact, Origin, ReadAt};
 use serde_json::{Value, json};
 
 use crate::{
-    context::{Context, Keyring},
+    context::Context,
     fault::{Fault, Outcome},
+    keyring::Keyring,
     printer::bytes_text,
 };
 

@@ -22,8 +22,9 @@ use serde_json::json;
 use super::{directory, gateway};
 use crate::{
     args::{MountOptions, Origin, RunOptions},
-    context::{Context, Keyring},
+    context::Context,
     fault::{Fault, Outcome},
+    keyring::Keyring,
     place::{Place as At, Sealed},
     progress, trust,
 };

@@ -11,8 +11,9 @@ use serde_json::json;
 use super::{directory, mount, seal::refuse_same_file};
 use crate::{
     args::OpenOptions,
-    context::{Context, Keyring},
+    context::Context,
     fault::{Fault, Outcome},
+    keyring::Keyring,
     place::{Place, Sealed},
     printer::bytes_text,
     progress, trust,

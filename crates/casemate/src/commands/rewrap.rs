@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use super::directory;
 use crate::{
     args::RewrapOptions,
-    context::{Context, Keyring},
+    context::Context,
     fault::{Fault, Outcome},
+    keyring::Keyring,
     place::Place,
     progress, trust,
 };
@@ -33,7 +34,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
     let mut keyring = Keyring::new(context);
     let mut removed = Vec::new();
     for named in &options.remove {
-        removed.push(keyring.public(named)?.id().map_err(unencodable)?);
+        removed.push(keyring.removed(named)?);
     }
     let wanted = Wanted {
         keep: options.to.is_empty(),

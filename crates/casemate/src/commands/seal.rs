@@ -20,12 +20,8 @@ use serde_json::json;
 
 use super::directory;
 use crate::{
-    args::SealOptions,
-    context::{Context, Keyring},
-    fault::Fault,
-    place::Place,
-    printer::bytes_text,
-    progress,
+    args::SealOptions, context::Context, fault::Fault, keyring::Keyring, place::Place,
+    printer::bytes_text, progress,
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fault> {

@@ -15,8 +15,9 @@ use serde_json::json;
 use super::directory::existing;
 use crate::{
     args::{SignOptions, VerifyOptions},
-    context::{Context, Keyring, read_limited},
+    context::{Context, read_limited},
     fault::{Fault, Outcome},
+    keyring::Keyring,
     place::Place,
     progress,
     trust::{self, Whom},
@@ -92,7 +93,7 @@ pub(super) fn verify(
     let mut keyring = Keyring::new(context);
     let bundle = read_limited(signature, BUNDLE_BYTES_MAX)?;
     let signer = match options.whom() {
-        Whom::Named(named) => Some(keyring.verifier(named)?),
+        Whom::Named(named) => Some(keyring.expected_signer(named)?),
         Whom::Listed { file, role } => Some(listed_signer(context, bundle.expose(), file, role)?),
         _ if options.allow_classical => {
             context
@@ -120,7 +121,7 @@ pub(super) fn verify(
         "signer": signer.map(|id| id.to_hex()),
         "classical_checked": classical.is_some(),
     });
-    let by = signer.map_or_else(|| "a classical key".to_owned(), |id| id.to_string());
+    let by = signer.map_or_else(|| "a classical key".to_owned(), |id| id.to_hex());
     let (shown, count) = (model.display(), verified.resources);
     let mut text = format!("verified {shown}: {count} files or shards as {by} signed them");
     if model.is_dir() {

@@ -22,7 +22,7 @@ const NEAR_MAX: usize = 5;
 
 pub(crate) fn run(context: &Context<'_>, options: &SuitesOptions) -> Result<(), Fault> {
     let policies = Policies {
-        chosen: context.policy()?,
+        chosen: context.policy()?.clone(),
         profiles: Policy::built_in()?,
     };
     let Some(name) = &options.name else {

@@ -5,11 +5,8 @@ use serde_json::json;
 
 use super::{directory, open::note_leftover, sign};
 use crate::{
-    args::VerifyOptions,
-    context::{Context, Keyring},
-    fault::Fault,
-    place::Sealed,
-    progress, trust,
+    args::VerifyOptions, context::Context, fault::Fault, keyring::Keyring, place::Sealed, progress,
+    trust,
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), Fault> {
@@ -47,8 +44,9 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
         "segments": header.segments(),
     });
     let text = format!(
-        "verified {}: signed by {id} ({}), {} segments intact",
+        "verified {}: signed by {} ({}), {} segments intact",
         options.input,
+        id.to_hex(),
         signer.suite().name,
         header.segments()
     );

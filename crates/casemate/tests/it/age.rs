@@ -88,8 +88,15 @@ fn a_hash_based_root_signs_and_its_artifact_opens() {
     let model = vec![7; 100_000];
     house.write("model", &model);
     house.ok(&["seal", "model", "--to", "alice", "--sign", "root"]);
-    house.ok(&["verify", "model.sealed", "--signer", "root.pub"]);
-    house.ok(&["open", "model.sealed", "-o", "back", "--signer", "root.pub"]);
+    house.ok(&["verify", "model.sealed", "--signer", "./root.pub"]);
+    house.ok(&[
+        "open",
+        "model.sealed",
+        "-o",
+        "back",
+        "--signer",
+        "./root.pub",
+    ]);
     assert_eq!(house.read("back"), model);
     let cnsa = [
         "--policy",
@@ -97,14 +104,14 @@ fn a_hash_based_root_signs_and_its_artifact_opens() {
         "verify",
         "model.sealed",
         "--signer",
-        "root.pub",
+        "./root.pub",
     ];
     house.refused(&cnsa, 4, "does not allow the suite slhdsa-sha2-192s");
     let mut bytes = house.read("model.sealed");
     bytes[200] ^= 1;
     house.write("model.sealed", &bytes);
     house.refused(
-        &["verify", "model.sealed", "--signer", "root.pub"],
+        &["verify", "model.sealed", "--signer", "./root.pub"],
         1,
         "segment 0",
     );

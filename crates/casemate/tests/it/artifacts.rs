@@ -31,7 +31,7 @@ fn a_file_is_sealed_inspected_verified_opened_and_rewrapped() {
         (&seen["content_bytes"], &seen["segments"]),
         (&200_000.into(), &4.into())
     );
-    house.ok(&["verify", "model.sealed", "--signer", "publisher.pub"]);
+    house.ok(&["verify", "model.sealed", "--signer", "./publisher.pub"]);
     house.ok(&["open", "model.sealed", "-o", "copy"]);
     assert_eq!(house.read("copy"), house.read("model"));
     assert_eq!(
@@ -147,7 +147,7 @@ fn origin_is_demanded_unless_waived() {
     stranger.write("model.sealed", &house.read("model.sealed"));
     stranger.refused(&["open", "model.sealed"], 4, "not known here");
     stranger.write("publisher.pub", &house.read("publisher.pub"));
-    let arguments = ["open", "model.sealed", "--signer", "publisher.pub"];
+    let arguments = ["open", "model.sealed", "--signer", "./publisher.pub"];
     stranger.refused(
         &arguments,
         4,

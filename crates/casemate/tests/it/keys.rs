@@ -40,7 +40,7 @@ fn keys_are_listed_shown_exported_and_imported() {
 
     house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
     let shown: Value =
-        serde_json::from_str(&house.ok(&["keys", "show", "publisher.pub", "--json"])).unwrap();
+        serde_json::from_str(&house.ok(&["keys", "show", "./publisher.pub", "--json"])).unwrap();
     assert_eq!(shown["id"], list["keys"][2]["id"]);
     let other = House::with_keys();
     other.write("publisher.pub", &house.read("publisher.pub"));
@@ -182,7 +182,7 @@ fn wrong_use_of_keys_names_what_is_wrong() {
         "kyber1024",
     ];
     house.refused(&kyber, 2, "no suite is named");
-    house.refused(&["keys", "show", "nobody"], 2, "no key is named `nobody`");
+    house.refused(&["keys", "show", "nobody"], 2, "no key `nobody`");
     house.write(
         "junk.pem",
         b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
@@ -274,7 +274,7 @@ fn policies_decide_which_suites_may_be_used() {
     house.refused(
         &["seal", "model", "--to", "alice", "--policy", "nonsense"],
         2,
-        "no policy profile",
+        "no built-in policy `nonsense`",
     );
 
     let under = |value| {

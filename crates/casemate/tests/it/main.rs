@@ -15,6 +15,7 @@ mod folders;
 mod keys;
 mod kill;
 mod mount;
+mod names;
 mod suites;
 mod support;
 mod trust;

@@ -6,7 +6,7 @@ use crate::support::House;
 
 const LIST: &str = r#"
 [[publisher]]
-key = "publisher.pub"
+key = "./publisher.pub"
 roles = ["model", "tokenizer"]
 
 [[publisher]]
@@ -182,7 +182,7 @@ fn a_model_is_signed_beside_itself_and_checked() {
     house.write("m/weights", b"weights");
     house.ok(&["sign", "m", "--sign", "publisher"]);
     let check = ["verify", "m", "--signature", "m.sig"];
-    house.ok(&[&check[..], &["--signer", "publisher.pub"]].concat());
+    house.ok(&[&check[..], &["--signer", "./publisher.pub"]].concat());
     house.ok(&[&check[..], &["--trust", "trust.toml"]].concat());
     house.refused(
         &[&check[..], &["--signer", "curator"]].concat(),

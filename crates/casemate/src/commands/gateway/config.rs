@@ -49,7 +49,7 @@ pub(super) enum Tls {
 #[serde(deny_unknown_fields)]
 pub(super) struct ClientEntry {
     pub(super) name: String,
-    /// Public key file, name or key id, kind `http`.
+    /// Name, full key id, or a path with a `/` relative to this file; kind `http`.
     pub(super) key: String,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct ModelEntry {
     pub(super) artifact: PathBuf,
     /// Name of the key the artifact is sealed to.
     pub(super) key: String,
-    /// The publisher's public key: file, name or key id.
+    /// The publisher's public key: name, full key id, or a path with a `/` relative to this file.
     pub(super) publisher: String,
 }
 

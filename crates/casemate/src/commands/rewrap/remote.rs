@@ -18,8 +18,9 @@ use super::{Wanted, split, unencodable, warn_if_out};
 use crate::{
     args::RewrapOptions,
     commands::directory,
-    context::{Context, Keyring},
+    context::Context,
     fault::{Fault, Outcome},
+    keyring::Keyring,
     place, progress, trust,
 };
 

@@ -1,0 +1,246 @@
+//! The keys that a command names.
+
+use std::path::{Path, PathBuf};
+
+use casemate_crypto::{
+    encoding::{KeyId, PrivateKey, PublicKey},
+    kem::{KemPrivateKey, KemPublicKey},
+    signature::{HttpSigningKey, HttpVerifyingKey, SigningKey, VerifyingKey},
+};
+use casemate_environment::KeyReference;
+use casemate_keys::{KeyEntry, Role};
+use casemate_seal::{Artifact, OpenError, ReadAt};
+
+use crate::{
+    context::{Context, Store},
+    fault::{Fault, Outcome},
+};
+
+/// A key store that is opened when a name first needs it.
+pub(crate) struct Keyring<'a> {
+    context: &'a Context<'a>,
+    base: PathBuf,
+    store: Option<Store>,
+}
+
+impl<'a> Keyring<'a> {
+    pub(crate) fn new(context: &'a Context<'a>) -> Self {
+        Self::relative_to(context, Path::new(""))
+    }
+
+    /// Looks for key files relative to `base`.
+    pub(crate) fn relative_to(context: &'a Context<'a>, base: &Path) -> Self {
+        Self {
+            context,
+            base: base.to_owned(),
+            store: None,
+        }
+    }
+
+    pub(crate) fn store(&mut self) -> Result<&Store, Fault> {
+        if self.store.is_none() {
+            self.store = Some(self.context.store()?);
+        }
+        self.store
+            .as_ref()
+            .ok_or_else(|| Fault::usage("there is no key store"))
+    }
+
+    /// A public key by name, full key id or path, or an age recipient.
+    pub(crate) fn public(&mut self, named: &str) -> Result<PublicKey, Fault> {
+        let reference: KeyReference = named.parse()?;
+        let base = self.base.clone();
+        reference.public(&base, || self.store())
+    }
+
+    /// A key of the store by name or full key id.
+    pub(crate) fn entry(&mut self, named: &str) -> Result<KeyEntry, Fault> {
+        let reference: KeyReference = named.parse()?;
+        if matches!(reference, KeyReference::File(_)) {
+            let message =
+                format!("{named} is a path: private keys are read from the key store only");
+            return Err(Fault::usage(message)
+                .hint("bring the key in with `casemate keys import FILE --name NAME`"));
+        }
+        let base = self.base.clone();
+        Ok(reference.entry(&base, self.store()?)?)
+    }
+
+    fn private(&mut self, named: &str) -> Result<(PrivateKey, KeyId), Fault> {
+        let entry = self.entry(named)?;
+        Ok((self.store()?.private_key(&entry)?, entry.id))
+    }
+
+    /// Says which key a name led to.
+    fn note(&self, role: &str, named: &str, id: KeyId) {
+        let id = id.to_hex();
+        if !named.eq_ignore_ascii_case(&id) {
+            let text = format!("{role}: {named}, key {id}");
+            self.context.printer.note(&text);
+        }
+    }
+
+    pub(crate) fn recipient(&mut self, named: &str) -> Result<KemPublicKey, Fault> {
+        let PublicKey::Kem(key) = self.public(named)? else {
+            return Err(wrong_kind(named, "kem", "receive sealed artifacts"));
+        };
+        self.context.policy()?.check_kem(key.suite())?;
+        self.note("recipient", named, key.id()?);
+        Ok(key)
+    }
+
+    pub(crate) fn recipients(&mut self, named: &[String]) -> Result<Vec<KemPublicKey>, Fault> {
+        named.iter().map(|named| self.recipient(named)).collect()
+    }
+
+    /// The id of a recipient that is to be removed. No policy has a say: what it forbids must be removable.
+    pub(crate) fn removed(&mut self, named: &str) -> Result<KeyId, Fault> {
+        let id = self.public(named)?.id()?;
+        self.note("recipient to remove", named, id);
+        Ok(id)
+    }
+
+    pub(crate) fn verifier(&mut self, named: &str) -> Result<VerifyingKey, Fault> {
+        let PublicKey::Sign(key) = self.public(named)? else {
+            return Err(wrong_kind(named, "sign", "sign artifacts"));
+        };
+        self.context.policy()?.check_signature(key.suite())?;
+        Ok(key)
+    }
+
+    /// The key that must have signed.
+    pub(crate) fn expected_signer(&mut self, named: &str) -> Result<VerifyingKey, Fault> {
+        let key = self.verifier(named)?;
+        self.note("expected signer", named, key.id()?);
+        Ok(key)
+    }
+
+    pub(crate) fn signer(&mut self, named: &str) -> Result<SigningKey, Fault> {
+        let (PrivateKey::Sign(key), id) = self.private(named)? else {
+            return Err(wrong_kind(named, "sign", "sign artifacts"));
+        };
+        self.context.policy()?.check_signature(key.suite())?;
+        self.note("signer", named, id);
+        Ok(key)
+    }
+
+    pub(crate) fn kem(&mut self, named: &str) -> Result<KemPrivateKey, Fault> {
+        let (PrivateKey::Kem(key), _) = self.private(named)? else {
+            return Err(wrong_kind(named, "kem", "open what is encrypted"));
+        };
+        self.context.policy()?.check_kem(key.suite())?;
+        Ok(key)
+    }
+
+    pub(crate) fn http_signer(&mut self, named: &str) -> Result<HttpSigningKey, Fault> {
+        let (PrivateKey::Http(key), id) = self.private(named)? else {
+            return Err(wrong_kind(named, "http", "sign requests and responses"));
+        };
+        self.note("identity", named, id);
+        Ok(key)
+    }
+
+    /// The public signing pair of a client or a gateway, as `role` says.
+    pub(crate) fn http_verifier(
+        &mut self,
+        role: &str,
+        named: &str,
+    ) -> Result<HttpVerifyingKey, Fault> {
+        let PublicKey::Http(key) = self.public(named)? else {
+            return Err(wrong_kind(named, "http", "sign requests and responses"));
+        };
+        self.note(role, named, key.id()?);
+        Ok(key)
+    }
+
+    /// A private key in the store to which an artifact is sealed and that the policy allows.
+    pub(crate) fn opener<R: ReadAt>(
+        &mut self,
+        artifact: &Artifact<R>,
+    ) -> Result<KemPrivateKey, Fault> {
+        let policy = self.context.policy()?;
+        let recipients: Vec<KeyId> = artifact
+            .recipients()
+            .iter()
+            .map(|record| record.key)
+            .collect();
+        let store = self.store()?;
+        let mut refused = None;
+        for entry in store.list()?.keys {
+            if entry.role != Role::Private || !recipients.contains(&entry.id) {
+                continue;
+            }
+            let PublicKey::Kem(public) = &entry.public else {
+                continue;
+            };
+            // Another key of ours may be a recipient as well, and one that is allowed.
+            if let Err(error) = policy.check_kem(public.suite()) {
+                refused = Some(error);
+                continue;
+            }
+            if let PrivateKey::Kem(key) = store.private_key(&entry)? {
+                return Ok(key);
+            }
+        }
+        if let Some(error) = refused {
+            return Err(error.into());
+        }
+        let wanted: Vec<_> = recipients.iter().map(KeyId::to_hex).collect();
+        let message = "no private key in the key store opens this artifact";
+        Err(Fault::new(Outcome::NotPermitted, message)
+            .hint(format!("it is sealed to {}", wanted.join(", "))))
+    }
+
+    /// Every private key in the store that opens artifacts and that the policy allows.
+    pub(crate) fn openers(&mut self) -> Result<Vec<KemPrivateKey>, Fault> {
+        let policy = self.context.policy()?;
+        let store = self.store()?;
+        let mut keys = Vec::new();
+        for entry in store.list()?.keys {
+            let PublicKey::Kem(public) = &entry.public else {
+                continue;
+            };
+            let ours = entry.role == Role::Private;
+            if !ours || policy.check_kem(public.suite()).is_err() {
+                continue;
+            }
+            if let PrivateKey::Kem(key) = store.private_key(&entry)? {
+                keys.push(key);
+            }
+        }
+        if keys.is_empty() {
+            let message = "the key store has no private key that opens artifacts";
+            return Err(Fault::new(Outcome::NotPermitted, message)
+                .hint("make one with `casemate keys generate --kind kem`, and have it added with `casemate rewrap`"));
+        }
+        Ok(keys)
+    }
+
+    /// The key that an artifact names as its signer, if the store knows it.
+    pub(crate) fn trusted_signer<R: ReadAt>(
+        &mut self,
+        artifact: &Artifact<R>,
+    ) -> Result<VerifyingKey, Fault> {
+        let record = artifact.signature().ok_or(OpenError::Unsigned)?;
+        let known = self.store()?.by_id(record.key)?;
+        let Some((name, PublicKey::Sign(key))) = known.map(|entry| (entry.name, entry.public))
+        else {
+            let message = format!(
+                "the artifact names key {} as its signer, which is not known here",
+                record.key.to_hex()
+            );
+            return Err(Fault::new(Outcome::NotPermitted, message).hint(
+                "import the publisher's key with `casemate keys import`, or name it with --signer",
+            ));
+        };
+        self.context.policy()?.check_signature(key.suite())?;
+        self.note("expected signer", name.as_str(), record.key);
+        Ok(key)
+    }
+}
+
+fn wrong_kind(named: &str, kind: &str, task: &str) -> Fault {
+    Fault::usage(format!(
+        "`{named}` is not a key of kind `{kind}`, which is needed to {task}"
+    ))
+}
