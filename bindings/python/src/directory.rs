@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use casemate_crypto::{kem::KemPrivateKey, policy::Policy, signature::VerifyingKey};
 use casemate_seal::{
     Origin,
-    directory::{LocalFolder, SealedDirectory, read_manifest},
+    directory::{DirectoryError, LocalFolder, SealedDirectory, read_manifest},
     file::Existing,
 };
 use pyo3::{exceptions::PyKeyError, prelude::*};
@@ -30,7 +30,7 @@ impl Directory {
     #[staticmethod]
     fn recipients(py: Python<'_>, root: PathBuf) -> PyResult<(Vec<String>, Option<String>)> {
         // The lock may wait for a change of recipients, which another thread of this process makes.
-        let artifact = py.detach(|| read_manifest(&LocalFolder::new(&root)));
+        let artifact = py.detach(|| read_manifest(&open_folder(&root)?));
         let artifact = artifact.map_err(from_directory)?;
         let recipients = artifact.recipients().iter().map(|r| r.key.to_hex());
         let signer = artifact.signature().map(|record| record.key.to_hex());
@@ -129,6 +129,14 @@ pub(crate) fn allowed(
     }
 }
 
+pub(crate) fn open_folder(root: &Path) -> Result<LocalFolder, DirectoryError> {
+    LocalFolder::open(root).map_err(|source| DirectoryError::Io {
+        what: "open",
+        path: root.to_owned(),
+        source,
+    })
+}
+
 /// Opens the manifest of `root`.
 pub(crate) fn open_sealed(
     py: Python<'_>,
@@ -138,8 +146,9 @@ pub(crate) fn open_sealed(
 ) -> PyResult<SealedDirectory> {
     let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
     py.detach(|| {
-        let artifact = read_manifest(&LocalFolder::new(root))?;
-        SealedDirectory::open(Box::new(LocalFolder::new(root)), artifact, keys, origin)
+        let folder = open_folder(root)?;
+        let artifact = read_manifest(&folder)?;
+        SealedDirectory::open(Box::new(folder), artifact, keys, origin)
     })
     .map_err(from_directory)
 }

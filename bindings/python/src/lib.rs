@@ -16,7 +16,15 @@ mod rewrap;
 mod seal;
 mod source;
 
+use std::path::PathBuf;
+
 use pyo3::prelude::*;
+
+/// A folder in memory with room for `size` bytes, for files in the clear.
+#[pyfunction]
+fn memory_folder(size: u64) -> PyResult<PathBuf> {
+    casemate_environment::memory_folder(None, size).map_err(error::from_environment)
+}
 
 /// The compiled part of the package `casemate`.
 #[pymodule]
@@ -29,6 +37,8 @@ mod _casemate {
     use super::error::{CasemateError, KeyStoreError, NotARecipientError, VerificationError};
     #[pymodule_export]
     use super::keys::{KeyStore, PrivateKey, PublicKey};
+    #[pymodule_export]
+    use super::memory_folder;
     #[pymodule_export]
     use super::model::safetensors_header;
     #[pymodule_export]

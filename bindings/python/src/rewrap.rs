@@ -1,6 +1,6 @@
 //! Changing recipients.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use casemate_crypto::{encoding::KeyId, policy::Policy};
 use casemate_seal::{
@@ -12,7 +12,7 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
     artifact::choose,
-    directory::{allowed, open_sealed, openers},
+    directory::{allowed, open_folder, open_sealed, openers},
     error::{from_crypto, from_directory, from_environment, from_policy, from_rewrap},
     keys::{PrivateKey, PublicKey, check},
     source::with_path,
@@ -124,7 +124,7 @@ pub(crate) fn rewrap_folder(
     let sealed = open_sealed(py, &root, &keys, signer)?;
     let present = sealed.artifact().recipients();
     // The call that is made again after an interruption may find its work half done.
-    let again = matches!(py.detach(|| unfinished_rewrap(&root)), Ok(Some(_)));
+    let again = is_unfinished(py, &root)?;
     let (before, kept) = (present.len(), change.kept(present, again)?);
     let added = change.added(&kept)?;
     check(&change.policy, &added, signer)?;
@@ -132,4 +132,11 @@ pub(crate) fn rewrap_folder(
     py.detach(|| rewrap_directory(sealed, &keys, &kept, &added, &|| ()))
         .map_err(from_directory)?;
     Ok((before, after))
+}
+
+/// Whether an earlier change of recipients was not finished.
+fn is_unfinished(py: Python<'_>, root: &Path) -> PyResult<bool> {
+    let folder = open_folder(root).map_err(from_directory)?;
+    let found = py.detach(|| unfinished_rewrap(&folder));
+    Ok(matches!(found, Ok(Some(_))))
 }

@@ -26,7 +26,7 @@ pub use open::{SealedDirectory, is_sealed_directory, read_manifest};
 pub use path::RelativePath;
 pub use rewrap::{RewrappedDirectory, rewrap_directory, unfinished_rewrap};
 pub use seal::{DirectoryOptions, SealedFiles, Since, seal_directory, seal_directory_to};
-pub use stage::{StagedDirectory, discard_staged};
+pub use stage::{IsReplaceable, StagedDirectory};
 pub use tree::{Links, SourceFile, check_sealed_replaceable, list_source};
 
 /// Name of the manifest in the sealed folder.

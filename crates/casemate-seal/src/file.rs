@@ -1,18 +1,25 @@
 //! Local files: outputs that appear whole or not at all, and locks against concurrent rewraps.
 
+mod atomic;
+
 use std::{
-    ffi::OsString,
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io,
     os::fd::AsFd,
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::Duration,
 };
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::{
+    fs::{AtFlags, Mode, OFlags, fsync, unlinkat},
+    io::Errno,
+};
 
-use crate::WriteAt;
+use crate::{WriteAt, beneath};
+
+pub use atomic::AtomicFile;
+pub(crate) use atomic::naming;
 
 /// Who may read a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,125 +50,6 @@ pub enum Existing {
     Replace,
 }
 
-/// A file without a name until [`AtomicFile::commit`].
-///
-/// On file systems that have nameless files a process that is killed leaves nothing behind. Elsewhere the file has a hidden
-/// temporary name, which is removed unless the process is killed.
-#[derive(Debug)]
-pub struct AtomicFile {
-    file: File,
-    destination: PathBuf,
-    /// Present where the file system has no nameless files.
-    temporary: Option<PathBuf>,
-}
-
-impl AtomicFile {
-    /// Starts a file that will appear at `destination`, in whose directory it is made.
-    ///
-    /// # Errors
-    ///
-    /// The system's error; [`io::ErrorKind::AlreadyExists`] at once if `existing` says to keep what is there; [`io::ErrorKind::InvalidInput`] if what
-    /// is there is no regular file, nor a link to one.
-    pub fn create(destination: &Path, access: Access, existing: Existing) -> io::Result<Self> {
-        if existing == Existing::Keep && fs::symlink_metadata(destination).is_ok() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        // To give a file its name would take away a device, such as `/dev/null`.
-        if fs::metadata(destination).is_ok_and(|found| !found.is_file()) {
-            let message = "it is not a regular file, and is not replaced";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        let directory = directory_of(destination);
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let nameless = rustix::fs::openat(CWD, directory, flags, access.mode());
-        let destination = destination.to_owned();
-        match nameless {
-            Ok(fd) => Ok(Self {
-                file: fd.into(),
-                destination,
-                temporary: None,
-            }),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR) => {
-                let temporary = temporary_name(&destination)?;
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-                let fd = rustix::fs::openat(CWD, &temporary, flags, access.mode())?;
-                Ok(Self {
-                    file: fd.into(),
-                    destination,
-                    temporary: Some(temporary),
-                })
-            }
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    /// The open file.
-    pub const fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Flushes the file to stable storage and gives it its name.
-    ///
-    /// # Errors
-    ///
-    /// The system's error; the destination is then as it was.
-    pub fn commit(mut self, existing: Existing) -> io::Result<()> {
-        self.file.sync_all()?;
-        if existing == Existing::Keep {
-            self.link(&self.destination)?;
-            self.discard_temporary();
-        } else {
-            let from = if let Some(temporary) = self.temporary.take() {
-                temporary
-            } else {
-                let temporary = temporary_name(&self.destination)?;
-                self.link(&temporary)?;
-                temporary
-            };
-            if let Err(error) = fs::rename(&from, &self.destination) {
-                self.temporary = Some(from);
-                return Err(error);
-            }
-        }
-        File::open(directory_of(&self.destination))?.sync_all()
-    }
-
-    fn link(&self, name: &Path) -> io::Result<()> {
-        if let Some(temporary) = &self.temporary {
-            fs::hard_link(temporary, name)
-        } else {
-            use std::os::fd::AsRawFd;
-            let fd = format!("/proc/self/fd/{}", self.file.as_fd().as_raw_fd());
-            Ok(rustix::fs::linkat(
-                CWD,
-                fd,
-                CWD,
-                name,
-                AtFlags::SYMLINK_FOLLOW,
-            )?)
-        }
-    }
-
-    fn discard_temporary(&mut self) {
-        if let Some(temporary) = self.temporary.take() {
-            // Nothing can be done about a temporary name that stays; the content is not affected.
-            _ = fs::remove_file(temporary);
-        }
-    }
-}
-
-impl WriteAt for AtomicFile {
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        WriteAt::write_all_at(&self.file, bytes, offset)
-    }
-}
-
-impl Drop for AtomicFile {
-    fn drop(&mut self) {
-        self.discard_temporary();
-    }
-}
-
 /// Writes a small file that appears whole or not at all.
 ///
 /// # Errors
@@ -173,15 +61,22 @@ pub fn write(path: &Path, bytes: &[u8], access: Access, existing: Existing) -> i
     file.commit(existing)
 }
 
-/// Writes a small note where no other name may appear even for a moment. A crash may leave a part of it, so its readers have to bear that. Links
-/// are not followed.
-pub(crate) fn write_note(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let flags =
-        OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Access::Umask.mode())?);
+/// Writes a small note into an open folder, where no other name may appear even for a moment. A crash may leave a part of it, so its readers have to
+/// bear that.
+///
+/// What is there under the name is replaced, not written to: it could be a link, or another name of a file elsewhere.
+pub(crate) fn write_note(folder: impl AsFd, name: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = folder.as_fd();
+    match unlinkat(folder, name, AtFlags::empty()) {
+        Err(Errno::NOENT) | Ok(()) => (),
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
+    let file = beneath::open(folder, name, flags, Access::Umask.mode())?;
+    let file = File::from(file);
     WriteAt::write_all_at(&file, bytes, 0)?;
     file.sync_all()?;
-    File::open(directory_of(path))?.sync_all()
+    Ok(fsync(folder)?)
 }
 
 /// Opens an artifact for reading and keeps rewraps out until it is closed.
@@ -195,20 +90,13 @@ pub fn open_shared(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// As [`open_shared`], and refuses links and whatever is no regular file, so that a folder from a stranger leads nowhere else.
+/// As [`open_shared`], below an open folder. Links and whatever is no regular file are refused, so that a folder from a stranger leads nowhere else.
 ///
 /// # Errors
 ///
 /// The system's error; [`io::ErrorKind::InvalidInput`] for a special file.
-pub fn open_shared_regular(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is no regular file",
-        ));
-    }
+pub(crate) fn open_shared_below(folder: impl AsFd, path: &Path) -> io::Result<File> {
+    let file = beneath::open_regular(folder, path, OFlags::RDONLY)?;
     file.lock_shared()?;
     Ok(file)
 }
@@ -221,9 +109,17 @@ pub fn open_shared_regular(path: &Path) -> io::Result<File> {
 ///
 /// The system's error; [`io::ErrorKind::ResourceBusy`] if others do not let go of it.
 pub fn open_exclusive(path: &Path) -> io::Result<File> {
+    lock_exclusive(File::options().read(true).write(true).open(path)?)
+}
+
+/// As [`open_exclusive`], below an open folder; links and special files are refused.
+pub(crate) fn open_exclusive_below(folder: impl AsFd, path: &Path) -> io::Result<File> {
+    lock_exclusive(beneath::open_regular(folder, path, OFlags::RDWR)?)
+}
+
+fn lock_exclusive(file: File) -> io::Result<File> {
     const TRIES: u32 = 100;
     const PAUSE: Duration = Duration::from_millis(50);
-    let file = File::options().read(true).write(true).open(path)?;
     for _ in 0..TRIES {
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -239,12 +135,4 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."))
-}
-
-pub(crate) fn temporary_name(destination: &Path) -> io::Result<PathBuf> {
-    let random: [u8; 8] = casemate_crypto::random::bytes().map_err(io::Error::other)?;
-    let mut name = OsString::from(".");
-    name.push(destination.file_name().ok_or(io::ErrorKind::InvalidInput)?);
-    name.push(format!(".{:016x}.part", u64::from_be_bytes(random)));
-    Ok(directory_of(destination).join(name))
 }

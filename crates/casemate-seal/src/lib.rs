@@ -11,6 +11,7 @@
 //! | change recipients | [`rewrap()`], [`change_recipients`] |
 //! | seal a folder as a unit | [`directory`] |
 
+mod beneath;
 mod body;
 mod buffer;
 mod digest;
@@ -28,6 +29,7 @@ mod opened;
 mod parallel;
 mod reader;
 mod rewrap;
+pub mod scratch;
 mod wire;
 mod writer;
 

@@ -2,16 +2,19 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs::File,
     io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
     DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, RelativePath, StagedDirectory, tree,
 };
 use crate::{
-    Source, WriteAt,
-    file::{self, Access, AtomicFile, Existing},
+    Source, WriteAt, beneath,
+    file::{self, AtomicFile, Existing},
 };
 
 /// A place that holds the artifacts of one sealed directory.
@@ -34,37 +37,60 @@ pub trait SealedFolder: Send + Sync {
     fn shown(&self, path: &Path) -> PathBuf;
 
     /// The folder itself, if it is a local one.
-    fn local(&self) -> Option<&Path> {
+    fn local(&self) -> Option<&LocalFolder> {
         None
     }
 }
 
-/// A folder of this machine.
+/// A folder of this machine, held open: everything in it is found below its descriptor, and no link is followed.
 #[derive(Clone, Debug)]
-pub struct LocalFolder(PathBuf);
+pub struct LocalFolder {
+    root: PathBuf,
+    folder: Arc<OwnedFd>,
+}
 
 impl LocalFolder {
-    /// Names the folder at `root`; nothing is read yet.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self(root.into())
+    /// Opens the folder at `root`.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root = root.into();
+        let folder = Arc::new(beneath::open_folder(&root)?);
+        Ok(Self { root, folder })
+    }
+
+    /// Where it was when it was opened.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
+
+    /// Opens a file for reading and keeps rewraps out until it is closed.
+    pub(crate) fn file(&self, path: &Path) -> io::Result<File> {
+        file::open_shared_below(&self.folder, path)
     }
 }
 
 impl SealedFolder for LocalFolder {
     fn open(&self, path: &Path) -> io::Result<Source> {
-        Ok(Box::new(file::open_shared_regular(&self.0.join(path))?))
+        Ok(Box::new(self.file(path)?))
     }
 
     fn check(&self, manifest: &Manifest) -> Result<(), DirectoryError> {
-        tree::check_sealed(&self.0, manifest)
+        tree::check_sealed(self, manifest)
     }
 
     fn shown(&self, path: &Path) -> PathBuf {
-        self.0.join(path)
+        self.root.join(path)
     }
 
-    fn local(&self) -> Option<&Path> {
-        Some(&self.0)
+    fn local(&self) -> Option<&LocalFolder> {
+        Some(self)
     }
 }
 
@@ -87,12 +113,12 @@ pub trait SealTarget {
     /// The place's own error.
     fn commit(&self, file: Self::File) -> io::Result<()>;
 
-    /// Where `path` will be on this machine, so that an artifact of an earlier version can be taken over; `None` elsewhere.
+    /// Starts the file at `path` as one of this machine, so that an artifact of an earlier version can be taken over; `None` elsewhere.
     ///
     /// # Errors
     ///
     /// The place's own error.
-    fn local(&self, _path: &Path) -> io::Result<Option<PathBuf>> {
+    fn local(&self, _path: &Path) -> io::Result<Option<AtomicFile>> {
         Ok(None)
     }
 }
@@ -101,15 +127,15 @@ impl SealTarget for StagedDirectory {
     type File = AtomicFile;
 
     fn create(&self, path: &Path, _len: u64) -> io::Result<AtomicFile> {
-        AtomicFile::create(&self.place(path)?, Access::Umask, Existing::Keep)
+        self.file(path)
     }
 
     fn commit(&self, file: AtomicFile) -> io::Result<()> {
         file.commit(Existing::Keep)
     }
 
-    fn local(&self, path: &Path) -> io::Result<Option<PathBuf>> {
-        self.place(path).map(Some)
+    fn local(&self, path: &Path) -> io::Result<Option<AtomicFile>> {
+        self.file(path).map(Some)
     }
 }
 

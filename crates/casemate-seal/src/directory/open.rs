@@ -1,16 +1,20 @@
 //! Opening (`spec/sealed-directory.md`, section 5).
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
 use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey};
 
 use super::{
-    DirectoryError, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, SealedFolder,
+    DirectoryError, FileEntry, LocalFolder, MANIFEST_NAME, MANIFEST_TYPE, Manifest, SealedFolder,
     stage::StagedDirectory, tree,
 };
 use crate::{
     Artifact, OpenError, Opened, Origin, Progress, ReadAt, Source,
-    file::{Access, AtomicFile, Existing},
+    file::{Access, Existing},
     limits::MANIFEST_BYTES_MAX,
 };
 
@@ -40,7 +44,7 @@ pub(crate) fn read(
 
 /// What is known of a directory whose manifest is not held open any more.
 pub(crate) struct Released {
-    pub(crate) root: PathBuf,
+    pub(crate) folder: LocalFolder,
     pub(crate) manifest: Manifest,
     /// Root of the manifest's artifact.
     pub(crate) manifest_root: Vec<u8>,
@@ -87,13 +91,12 @@ impl SealedDirectory {
         })
     }
 
-    /// Its place, which must be a local one, its manifest, and root and recipients of the manifest's artifact.
     /// Lets go of the manifest's file, which a rewrap needs for itself. The directory must be a local one.
     pub(crate) fn release(self) -> Result<Released, DirectoryError> {
-        let root = self.folder.local().ok_or(DirectoryError::NotLocal)?;
+        let folder = self.folder.local().ok_or(DirectoryError::NotLocal)?;
         let recipients = self.artifact.recipients().iter().map(|r| r.key);
         Ok(Released {
-            root: root.to_owned(),
+            folder: folder.clone(),
             manifest_root: self.artifact.root().to_vec(),
             recipients: recipients.collect(),
             publisher: self.artifact.header().publisher(),
@@ -124,9 +127,12 @@ impl SealedDirectory {
         Err(DirectoryError::Revision { found, minimum })
     }
 
-    /// Where the artifact of `entry` is on this machine, if the folder is a local one.
-    pub fn location(&self, entry: &FileEntry) -> Option<PathBuf> {
-        Some(self.folder.local()?.join(entry.path.sealed()))
+    /// The artifact of `entry` as a file, if the folder is a local one.
+    pub(crate) fn local_file(&self, entry: &FileEntry) -> io::Result<Option<File>> {
+        let folder = self.folder.local();
+        folder
+            .map(|folder| folder.file(&entry.path.sealed()))
+            .transpose()
     }
 
     /// Reads the artifact of `entry` and checks that it is the version that the manifest says.
@@ -190,15 +196,10 @@ impl SealedDirectory {
         keys: &[&KemPrivateKey],
         progress: Progress<'_>,
     ) -> Result<(), DirectoryError> {
-        if existing == Existing::Replace {
-            tree::check_replaceable(destination, &self.manifest)?;
-        }
-        let stage = StagedDirectory::create(destination, Access::Owner, existing)
-            .map_err(DirectoryError::io("write", destination))?;
+        let is_replaceable = |folder: &Path| tree::check_replaceable(folder, &self.manifest);
+        let stage = StagedDirectory::create(destination, Access::Owner, existing, &is_replaceable)?;
         self.copy_into(&stage, keys, progress)?;
-        stage.commit(existing, |folder| {
-            tree::check_replaceable(folder, &self.manifest)
-        })
+        stage.commit(destination, existing, &is_replaceable)
     }
 
     fn copy_into(
@@ -211,9 +212,7 @@ impl SealedDirectory {
             let opened = self.open_file(entry, keys)?;
             let path = PathBuf::from(entry.path.as_str());
             let failed = || DirectoryError::io("write", &path);
-            let place = stage.place(&path).map_err(failed())?;
-            let target =
-                AtomicFile::create(&place, Access::Owner, Existing::Keep).map_err(failed())?;
+            let target = stage.file(&path).map_err(failed())?;
             opened
                 .copy_to(target.file(), progress)
                 .map_err(DirectoryError::open(entry.path.as_str()))?;

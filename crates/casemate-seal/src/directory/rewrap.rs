@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
     io::{self, Read},
     path::Path,
 };
@@ -12,8 +11,10 @@ use casemate_crypto::{
     kem::{KemPrivateKey, KemPublicKey},
 };
 
+use rustix::fs::{AtFlags, FlockOperation, flock, fsync, unlinkat};
+
 use super::{
-    DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, SealedDirectory,
+    DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, SealedDirectory, SealedFolder as _,
     open::{self, Released},
 };
 use crate::{Artifact, Origin, RecipientRecord, SealError, Source, change_recipients, file};
@@ -62,11 +63,10 @@ pub fn rewrap_directory(
     }
     // Gives up the manifest's lock, which would keep the rewrap out.
     let directory = directory.release()?;
-    let root = &directory.root;
-    let journal = root.join(JOURNAL_NAME);
-    let failed = || DirectoryError::io("write", &journal);
-    let folder = File::open(root).map_err(failed())?;
-    folder.lock().map_err(failed())?;
+    let folder = &directory.folder;
+    let journal = Path::new(JOURNAL_NAME);
+    let failed = || DirectoryError::io("write", folder.shown(journal));
+    flock(folder.descriptor(), FlockOperation::LockExclusive).map_err(|e| failed()(e.into()))?;
     let change = Change {
         keys,
         wanted: &wanted,
@@ -74,7 +74,8 @@ pub fn rewrap_directory(
     };
     check_before(&directory, &change)?;
     // A temporary name would not belong to the folder, and a kill in that moment would make it one that nobody opens.
-    file::write_note(&journal, journal_text(&wanted).as_bytes()).map_err(failed())?;
+    let text = journal_text(&wanted);
+    file::write_note(folder.descriptor(), journal, text.as_bytes()).map_err(failed())?;
     let mut done = RewrappedDirectory {
         changed: 0,
         skipped: 0,
@@ -89,20 +90,20 @@ pub fn rewrap_directory(
         progress();
     };
     for entry in &directory.manifest.files {
-        let location = root.join(entry.path.sealed());
-        count(change.apply(&location, entry.path.as_str(), &entry.root)?);
+        let place = entry.path.sealed();
+        count(change.apply(folder, &place, entry.path.as_str(), &entry.root)?);
     }
-    let location = root.join(MANIFEST_NAME);
-    count(change.apply(&location, MANIFEST_NAME, &directory.manifest_root)?);
-    fs::remove_file(&journal).map_err(failed())?;
-    folder.sync_all().map_err(failed())?;
+    let place = Path::new(MANIFEST_NAME);
+    count(change.apply(folder, place, MANIFEST_NAME, &directory.manifest_root)?);
+    unlinkat(folder.descriptor(), journal, AtFlags::empty()).map_err(|e| failed()(e.into()))?;
+    fsync(folder.descriptor()).map_err(|e| failed()(e.into()))?;
     Ok(done)
 }
 
 /// Refuses, before anything is written, what could not be finished as wanted.
 fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), DirectoryError> {
-    let folder = LocalFolder::new(&directory.root);
-    let now = open::read_manifest(&folder)?;
+    let folder = &directory.folder;
+    let now = open::read_manifest(folder)?;
     if !has_exactly(now.recipients(), &directory.recipients) {
         return Err(DirectoryError::Concurrent);
     }
@@ -113,7 +114,7 @@ fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), Directo
         .collect();
     for entry in &directory.manifest.files {
         let path = entry.path.as_str();
-        let artifact = open::read(&folder, &entry.path.sealed(), path)?;
+        let artifact = open::read(folder, &entry.path.sealed(), path)?;
         open::check_version(entry, &artifact, directory.publisher)?;
         change.check_recipients(&artifact, path)?;
         let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
@@ -152,12 +153,13 @@ impl Change<'_> {
     /// Changes one artifact, unless it is as wanted; says whether it did.
     fn apply(
         &self,
-        location: &Path,
+        folder: &LocalFolder,
+        place: &Path,
         path: &str,
         expected_root: &[u8],
     ) -> Result<bool, DirectoryError> {
-        let target =
-            file::open_exclusive(location).map_err(DirectoryError::io("open", location))?;
+        let target = file::open_exclusive_below(folder.descriptor(), place);
+        let target = target.map_err(DirectoryError::io("open", folder.shown(place)))?;
         let artifact = Artifact::read(&target).map_err(DirectoryError::open(path))?;
         if artifact.root() != expected_root {
             let (path, what) = (path.to_owned(), "root");
@@ -202,8 +204,8 @@ fn journal_text(wanted: &[KeyId]) -> String {
 /// # Errors
 ///
 /// The system's error; a missing journal is `None`.
-pub fn unfinished_rewrap(root: &Path) -> io::Result<Option<Vec<KeyId>>> {
-    let file = match file::open_shared_regular(&root.join(JOURNAL_NAME)) {
+pub fn unfinished_rewrap(folder: &LocalFolder) -> io::Result<Option<Vec<KeyId>>> {
+    let file = match folder.file(Path::new(JOURNAL_NAME)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };

@@ -1,9 +1,6 @@
 //! Sealing a directory, whole or against its previous version.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-};
+use std::{fs::File, io, path::Path};
 
 use casemate_crypto::{
     encoding::KeyId,
@@ -17,7 +14,7 @@ use super::{
 };
 use crate::{
     HashAlgorithm, Origin, Private, Progress, SealOptions, Sealed, SegmentSize, content_digest,
-    file::{self, Access, Existing},
+    file::{Access, Existing},
     limits::MANIFEST_BYTES_MAX,
     seal,
 };
@@ -73,13 +70,10 @@ pub fn seal_directory(
     options: &DirectoryOptions<'_>,
     progress: Progress<'_>,
 ) -> Result<SealedFiles, DirectoryError> {
-    let failed = || DirectoryError::io("write", destination);
-    if existing == Existing::Replace {
-        tree::check_sealed_replaceable(destination)?;
-    }
-    let stage = StagedDirectory::create(destination, Access::Umask, existing).map_err(failed())?;
+    let is_replaceable = &tree::check_sealed_replaceable;
+    let stage = StagedDirectory::create(destination, Access::Umask, existing, is_replaceable)?;
     let sealed = seal_directory_to(files, &stage, options, progress)?;
-    stage.commit(existing, tree::check_sealed_replaceable)?;
+    stage.commit(destination, existing, is_replaceable)?;
     Ok(sealed)
 }
 
@@ -264,17 +258,17 @@ fn take_over<T: SealTarget>(
         return Ok(None);
     }
     let failed = || DirectoryError::io("copy the artifact of", path);
-    let from = since.directory.location(entry);
+    let from = since.directory.local_file(entry).map_err(failed())?;
     let place = target.local(&source.path.sealed()).map_err(failed())?;
-    let (Some(from), Some(place)) = (from, place) else {
+    let (Some(mut from), Some(place)) = (from, place) else {
         return Err(DirectoryError::NotLocal);
     };
+    let mut copy = place.file();
     // Shares blocks where the file system can.
-    fs::copy(from, &place).map_err(failed())?;
-    let copy = file::open_exclusive(&place).map_err(failed())?;
+    io::copy(&mut from, &mut copy).map_err(failed())?;
     let wanted: Result<Vec<KeyId>, _> = options.recipients.iter().map(|key| key.id()).collect();
     let wanted = wanted.map_err(|error| DirectoryError::seal(path)(error.into()))?;
-    let copied = crate::Artifact::read(&copy).map_err(DirectoryError::open(path))?;
+    let copied = crate::Artifact::read(copy).map_err(DirectoryError::open(path))?;
     open::check_version(entry, &copied, publisher)?;
     let key = open::key_for(&copied, since.keys).map_err(DirectoryError::open(path))?;
     // The manifest says that this artifact holds this content. Whoever signed the version before may be another, and its files may have
@@ -289,15 +283,15 @@ fn take_over<T: SealTarget>(
         return Err(DirectoryError::OtherVersion { path, what });
     }
     if !rewrap::has_exactly(copied.recipients(), &wanted) {
-        crate::rewrap(&copy, key, Origin::Unchecked, options.recipients).map_err(|source| {
+        crate::rewrap(copy, key, Origin::Unchecked, options.recipients).map_err(|source| {
             DirectoryError::Rewrap {
                 path: path.to_owned(),
                 source,
             }
         })?;
     }
-    copy.sync_all().map_err(failed())?;
     let len = copy.metadata().map_err(failed())?.len();
+    place.commit(Existing::Keep).map_err(failed())?;
     progress(source.len);
     Ok(Some((entry.clone(), len)))
 }

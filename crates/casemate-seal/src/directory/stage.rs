@@ -2,119 +2,103 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, File},
-    io, mem,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Component, Path},
 };
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::{
+    fs::{
+        AtFlags, FileType, Mode, OFlags, RenameFlags, fsync, mkdirat, renameat, renameat_with,
+        statat, unlinkat,
+    },
+    io::Errno,
+};
 
 use super::DirectoryError;
-use crate::file::{Access, Existing, directory_of, temporary_name};
+use crate::{
+    beneath,
+    file::{Access, AtomicFile, Existing, directory_of, naming},
+    scratch::{ScratchFolder, remove_abandoned},
+};
 
-const SUFFIX: &str = ".part";
+/// The folder that is being filled, inside the private one.
+const CONTENT: &str = "content";
+/// The same in the moment of an exchange, and after it what was there before.
+const EXCHANGED: &str = "exchanged";
 
-const DISCARD_TRIES: usize = 100;
+/// Says whether what is at a path may be removed.
+pub type IsReplaceable<'a> = &'a dyn Fn(&Path) -> Result<(), DirectoryError>;
 
-/// Temporary folders of this process that have no name yet.
-static STAGED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-fn staged() -> MutexGuard<'static, Vec<PathBuf>> {
-    STAGED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Removes the temporary folders of this process, for a process that ends now because it was told to: it can make no other ones afterwards. What is
-/// written into them meanwhile fails.
-pub fn discard_staged() {
-    let staged = staged();
-    for temporary in &*staged {
-        // Others may be writing to it still; without its folder they cannot begin another file.
-        for _ in 0..DISCARD_TRIES {
-            if remove_any(temporary).is_ok() || !temporary.exists() {
-                break;
-            }
-        }
-    }
-    // Whoever wants to begin another one waits for the end of the process.
-    mem::forget(staged);
-}
-
-/// A temporary folder that goes when it is dropped, or when the process is told to end.
-#[derive(Debug)]
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn create(path: PathBuf, mode: u32) -> io::Result<Self> {
-        // With the lock: no signal finds a folder that is not listed.
-        let mut staged = staged();
-        fs::DirBuilder::new().mode(mode).create(&path)?;
-        staged.push(path.clone());
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // Nothing can be done about a temporary folder that stays; the next attempt removes it. After a commit there is none.
-        _ = remove_any(&self.0);
-        staged().retain(|path| *path != self.0);
-    }
-}
-
-/// A folder under a hidden temporary name until [`StagedDirectory::commit`].
+/// A folder in a private one beside its destination until [`StagedDirectory::commit`].
 ///
-/// The temporary folder is locked while it is filled. One that a killed process left is not, and the next attempt at the same destination removes it.
+/// What a killed process left is removed by the next attempt at the same destination.
 #[derive(Debug)]
 pub struct StagedDirectory {
-    temporary: Temporary,
-    destination: PathBuf,
-    /// Holds the lock.
-    _lock: File,
+    scratch: ScratchFolder,
+    content: OwnedFd,
+    name: OsString,
+    access: Access,
 }
 
 impl StagedDirectory {
-    /// Starts a folder that will appear at `destination`.
+    /// Starts a folder that will appear at `destination`. If that is there already, `is_replaceable` is asked whether it may go, now and again when
+    /// the new folder takes its name.
     ///
     /// # Errors
     ///
-    /// The system's error; [`io::ErrorKind::AlreadyExists`] at once if `existing` says to keep what is there.
-    pub fn create(destination: &Path, access: Access, existing: Existing) -> io::Result<Self> {
-        if existing == Existing::Keep && fs::symlink_metadata(destination).is_ok() {
-            return Err(io::ErrorKind::AlreadyExists.into());
+    /// The system's error, or that of `is_replaceable`; [`io::ErrorKind::AlreadyExists`] at once if `existing` says to keep what is there.
+    pub fn create(
+        destination: &Path,
+        access: Access,
+        existing: Existing,
+        is_replaceable: IsReplaceable<'_>,
+    ) -> Result<Self, DirectoryError> {
+        let failed = || DirectoryError::io("write", destination);
+        let name = destination
+            .file_name()
+            .ok_or_else(|| failed()(io::ErrorKind::InvalidInput.into()))?;
+        let parent = directory_of(destination);
+        let there = destination.symlink_metadata().is_ok();
+        if there && existing == Existing::Keep {
+            return Err(failed()(io::ErrorKind::AlreadyExists.into()));
         }
-        remove_abandoned(destination)?;
-        let temporary = temporary_name(destination)?;
-        let mode = if access == Access::Owner {
-            0o700
-        } else {
-            0o777
+        if there {
+            is_replaceable(destination)?;
+        }
+        let naming = naming(name);
+        // What was exchanged may hold what is nobody's to remove.
+        let may_go = |left: &Path| {
+            let before = left.join(EXCHANGED);
+            before.symlink_metadata().is_err() || is_replaceable(&before).is_ok()
         };
-        let temporary = Temporary::create(temporary, mode)?;
-        let lock = File::open(&temporary.0)?;
-        flock(&lock, FlockOperation::LockExclusive)?;
+        remove_abandoned(parent, &naming, &may_go);
+        let scratch = ScratchFolder::create(parent, &naming).map_err(failed())?;
+        let content = make_folder(scratch.folder(), OsStr::new(CONTENT), access);
         Ok(Self {
-            temporary,
-            destination: destination.to_owned(),
-            _lock: lock,
+            content: content.map_err(failed())?,
+            scratch,
+            name: name.to_owned(),
+            access,
         })
     }
 
-    /// Where to put the files.
-    pub fn path(&self) -> &Path {
-        &self.temporary.0
-    }
-
-    /// Makes the folders above `below` and returns its place in the staged folder.
+    /// Starts the file at `below`, and makes the folders above it.
     ///
     /// # Errors
     ///
-    /// The system's error.
-    pub fn place(&self, below: &Path) -> io::Result<PathBuf> {
-        let place = self.temporary.0.join(below);
-        fs::create_dir_all(directory_of(&place))?;
-        Ok(place)
+    /// The system's error; [`io::ErrorKind::InvalidInput`] for a path that is not a plain one.
+    pub fn file(&self, below: &Path) -> io::Result<AtomicFile> {
+        let name = below.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut folder = self.content.try_clone()?;
+        for part in below.parent().into_iter().flat_map(Path::components) {
+            let Component::Normal(part) = part else {
+                return Err(io::ErrorKind::InvalidInput.into());
+            };
+            folder = make_folder(folder.as_fd(), part, self.access)?;
+        }
+        AtomicFile::create_in(folder, name.to_owned(), self.access)
     }
 
     /// Gives the folder its name. What was there before is removed if `existing` allows it and `is_replaceable` still finds nothing in it that would be
@@ -125,83 +109,92 @@ impl StagedDirectory {
     /// The system's error, or that of `is_replaceable`; the destination is then as it was.
     pub fn commit(
         self,
+        destination: &Path,
         existing: Existing,
-        is_replaceable: impl Fn(&Path) -> Result<(), DirectoryError>,
+        is_replaceable: IsReplaceable<'_>,
     ) -> Result<(), DirectoryError> {
-        let (temporary, destination) = (&self.temporary.0, &self.destination);
         let failed = || DirectoryError::io("write", destination);
-        flush_folders(temporary).map_err(failed())?;
-        let rename =
-            |flags| renameat_with(CWD, temporary, CWD, destination, flags).map_err(io::Error::from);
-        match rename(RenameFlags::NOREPLACE) {
+        flush_folders(self.content.as_fd()).map_err(failed())?;
+        let (inside, parent) = (self.scratch.folder(), self.scratch.parent());
+        match rename_new(inside, OsStr::new(CONTENT), parent, &self.name) {
             Err(error)
                 if error.kind() == io::ErrorKind::AlreadyExists
                     && existing == Existing::Replace =>
             {
-                rename(RenameFlags::EXCHANGE).map_err(failed())?;
-                // The old folder has the temporary name, and nobody puts anything into it any more. It may have come in after the first look.
-                if let Err(error) = is_replaceable(temporary) {
-                    rename(RenameFlags::EXCHANGE).map_err(failed())?;
-                    // By its own name.
-                    return is_replaceable(destination).and(Err(error));
-                }
+                self.exchange(destination, is_replaceable)?;
             }
             done => done.map_err(failed())?,
         }
-        let parent = File::open(directory_of(destination));
-        parent
-            .and_then(|parent| parent.sync_all())
-            .map_err(failed())
+        fsync(parent).map_err(|errno| failed()(errno.into()))
     }
-}
 
-fn remove_any(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    }
-}
-
-/// Removes temporary folders for `destination` whose process is gone.
-fn remove_abandoned(destination: &Path) -> io::Result<()> {
-    let mut prefix = OsString::from(".");
-    prefix.push(destination.file_name().ok_or(io::ErrorKind::InvalidInput)?);
-    prefix.push(".");
-    for entry in fs::read_dir(directory_of(destination))? {
-        let entry = entry?;
-        if !is_temporary(&entry.file_name(), &prefix) || !entry.file_type()?.is_dir() {
-            continue;
-        }
-        let Ok(folder) = File::open(entry.path()) else {
-            continue;
+    fn exchange(
+        &self,
+        destination: &Path,
+        is_replaceable: IsReplaceable<'_>,
+    ) -> Result<(), DirectoryError> {
+        let failed = |errno: Errno| DirectoryError::io("write", destination)(errno.into());
+        let (inside, parent) = (self.scratch.folder(), self.scratch.parent());
+        let exchange = || {
+            let flags = RenameFlags::EXCHANGE;
+            renameat_with(inside, EXCHANGED, parent, &self.name, flags).map_err(failed)
         };
-        if flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            // Another process may have been faster.
-            _ = fs::remove_dir_all(entry.path());
+        renameat(inside, CONTENT, inside, EXCHANGED).map_err(failed)?;
+        exchange()?;
+        // Nobody else can put anything into the old folder any more, but may have since the first look.
+        if let Err(error) = is_replaceable(&self.scratch.path().join(EXCHANGED)) {
+            exchange()?;
+            // By its own name.
+            return is_replaceable(destination).and(Err(error));
         }
+        Ok(())
     }
-    Ok(())
 }
 
-/// Whether a name is `prefix`, 16 hex digits, `.part`.
-fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
-    name.as_encoded_bytes()
-        .strip_prefix(prefix.as_encoded_bytes())
-        .and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()))
-        .is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
+/// Makes a folder, or opens the one that is there.
+fn make_folder(parent: BorrowedFd<'_>, name: &OsStr, access: Access) -> io::Result<OwnedFd> {
+    let mode = match access {
+        Access::Owner => Mode::RWXU,
+        Access::Umask => Mode::RWXU | Mode::RWXG | Mode::RWXO,
+    };
+    match mkdirat(parent, name, mode) {
+        Err(Errno::EXIST) | Ok(()) => (),
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    beneath::open(parent, Path::new(name), flags, Mode::empty())
 }
 
-fn flush_folders(root: &Path) -> io::Result<()> {
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
+/// Renames a folder to a name that must be free.
+fn rename_new(
+    from: BorrowedFd<'_>,
+    old: &OsStr,
+    to: BorrowedFd<'_>,
+    new: &OsStr,
+) -> io::Result<()> {
+    match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+        // The file system has no such call: whoever makes the empty folder first has the name, and a folder may take an empty one's place.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            if statat(to, new, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
             }
+            mkdirat(to, new, Mode::RWXU)?;
+            renameat(from, old, to, new).map_err(|errno| {
+                _ = unlinkat(to, new, AtFlags::REMOVEDIR);
+                errno.into()
+            })
         }
-        File::open(&folder)?.sync_all()?;
+        done => Ok(done?),
     }
-    Ok(())
+}
+
+fn flush_folders(root: BorrowedFd<'_>) -> io::Result<()> {
+    beneath::walk(root, &mut |path, file_type| {
+        if file_type == FileType::Directory {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            File::from(beneath::open(root, path, flags, Mode::empty())?).sync_all()?;
+        }
+        Ok::<_, io::Error>(file_type == FileType::Directory)
+    })?;
+    Ok(fsync(root)?)
 }

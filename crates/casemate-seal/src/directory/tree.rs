@@ -1,15 +1,18 @@
 //! What is in a folder, without following links unless asked to.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use rustix::fs::FileType;
+
 use super::{
-    DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, RelativePath, SEALED_SUFFIX,
+    DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, Manifest, RelativePath,
+    SEALED_SUFFIX, SealedFolder as _,
     folder::{Expected, extra},
 };
-use crate::limits::FILES_MAX;
+use crate::{beneath, limits::FILES_MAX};
 
 /// What to do about symbolic links to files in the folder that is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,26 +84,45 @@ pub fn list_source(
 }
 
 /// Checks that the sealed folder holds exactly what the manifest says (`spec/sealed-directory.md`, section 5, step 4).
-pub(crate) fn check_sealed(root: &Path, manifest: &Manifest) -> Result<(), DirectoryError> {
+pub(crate) fn check_sealed(
+    folder: &LocalFolder,
+    manifest: &Manifest,
+) -> Result<(), DirectoryError> {
     let mut expected = Expected::new(manifest);
     let folders = expected.folders();
-    walk(root, &mut |below, location, file_type| {
-        if file_type.is_symlink() {
-            return Err(DirectoryError::Link(location.to_owned()));
+    let listed = beneath::walk(folder.descriptor(), &mut |below, file_type| {
+        match file_type {
+            FileType::Symlink => return Err(DirectoryError::Link(folder.shown(below)).into()),
+            FileType::Directory if folders.contains(below) => return Ok(true),
+            FileType::Directory => return Err(extra(below).into()),
+            FileType::RegularFile => expected.found(below)?,
+            _ => return Err(DirectoryError::Special(folder.shown(below)).into()),
         }
-        if file_type.is_dir() && folders.contains(below) {
-            return Ok(true);
-        }
-        if file_type.is_dir() {
-            return Err(extra(below));
-        }
-        if !file_type.is_file() {
-            return Err(DirectoryError::Special(location.to_owned()));
-        }
-        expected.found(below)?;
         Ok(false)
-    })?;
-    expected.end()
+    });
+    match listed {
+        Ok(()) => expected.end(),
+        Err(Walked::Refused(error)) => Err(error),
+        Err(Walked::Io(error)) => Err(DirectoryError::io("list", folder.root())(error)),
+    }
+}
+
+/// Why a walk ended early.
+enum Walked {
+    Io(io::Error),
+    Refused(DirectoryError),
+}
+
+impl From<io::Error> for Walked {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<DirectoryError> for Walked {
+    fn from(error: DirectoryError) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// Checks that a sealed folder in the way holds nothing but sealed files, so that replacing it loses nothing else.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -78,10 +78,10 @@ impl Model {
 
     pub(crate) fn open(&self, name: &str) -> Result<SealedDirectory, DirectoryError> {
         let root = self.at(name);
-        let artifact = read_manifest(&LocalFolder::new(&root))?;
+        let artifact = read_manifest(&LocalFolder::open(&root).unwrap())?;
         let origin = Origin::SignedBy(SIGNER.verifying_key());
         SealedDirectory::open(
-            Box::new(LocalFolder::new(&root)),
+            Box::new(LocalFolder::open(&root).unwrap()),
             artifact,
             &[&*KEM],
             origin,
@@ -173,7 +173,7 @@ fn what_another_publisher_sealed_is_not_taken_over() {
     };
     assert_eq!(seal(&SIGNER, "v2").unchanged, files.len());
     assert_eq!(seal(&OTHER_SIGNER, "v3").unchanged, 0);
-    let folder = LocalFolder::new(home.at("v3"));
+    let folder = LocalFolder::open(home.at("v3")).unwrap();
     let artifact = read_manifest(&folder).unwrap();
     let origin = Origin::SignedBy(OTHER_SIGNER.verifying_key());
     let opened = SealedDirectory::open(Box::new(folder), artifact, &keys, origin).unwrap();
@@ -269,8 +269,8 @@ fn a_manifest_of_another_signer_or_for_another_key_is_refused() {
     let root = model.at("sealed");
     let open = |keys: &[&KemPrivateKey], origin| {
         SealedDirectory::open(
-            Box::new(LocalFolder::new(&root)),
-            read_manifest(&LocalFolder::new(&root)).unwrap(),
+            Box::new(LocalFolder::open(&root).unwrap()),
+            read_manifest(&LocalFolder::open(&root).unwrap()).unwrap(),
             keys,
             origin,
         )
@@ -405,19 +405,25 @@ fn recipients_change_everywhere_and_again_after_an_interruption() {
         fs::write(root.join(path), bytes).unwrap();
     }
     fs::write(root.join(".casemate-rewrap"), "casemate-rewrap 1\n").unwrap();
-    assert_eq!(unfinished_rewrap(&root).unwrap(), Some(Vec::new()));
+    assert_eq!(
+        unfinished_rewrap(&LocalFolder::open(&root).unwrap()).unwrap(),
+        Some(Vec::new())
+    );
     model.extract("sealed").unwrap();
     let done = rewrap(&[keep], &added);
     assert_eq!((done.changed, done.skipped), (2, 3));
-    assert_eq!(unfinished_rewrap(&root).unwrap(), None);
+    assert_eq!(
+        unfinished_rewrap(&LocalFolder::open(&root).unwrap()).unwrap(),
+        None
+    );
     assert_eq!(body(shard), before, "the content was touched");
     assert_eq!(fs::metadata(root.join(shard)).unwrap().ino(), inode);
 
     let other = [&*OTHER_KEM];
     let origin = Origin::SignedBy(SIGNER.verifying_key());
     let opened = SealedDirectory::open(
-        Box::new(LocalFolder::new(&root)),
-        read_manifest(&LocalFolder::new(&root)).unwrap(),
+        Box::new(LocalFolder::open(&root).unwrap()),
+        read_manifest(&LocalFolder::open(&root).unwrap()).unwrap(),
         &other,
         origin,
     )
@@ -454,7 +460,7 @@ fn a_planted_artifact_is_not_rewrapped_to_anyone() {
 fn an_interrupted_seal_leaves_nothing_that_stays() {
     let model = Model::new();
     let left = model.at(".sealed.00112233445566aa.part");
-    fs::create_dir(&left).unwrap();
+    fs::DirBuilder::new().mode(0o700).create(&left).unwrap();
     fs::write(left.join("half"), b"half").unwrap();
     let foreign = model.at(".sealed.notours.part");
     fs::create_dir(&foreign).unwrap();

@@ -1,0 +1,189 @@
+//! Opening and listing below a folder that is held open, without following a link anywhere on the way.
+//!
+//! A path would be looked up anew at each use, and whoever can write to a folder on it could lead one use elsewhere than the one before.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat},
+    io::Errno,
+};
+
+/// How often a lookup is repeated that somebody else's renaming got in the way of.
+const TRIES: usize = 16;
+
+/// Opens a folder that the user named; links on the way to it are the user's own.
+pub(crate) fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
+
+/// Opens `path` below `folder`. A link in any component is an error, and so is a path that leaves the folder.
+pub(crate) fn open(
+    folder: impl AsFd,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+) -> io::Result<OwnedFd> {
+    let folder = folder.as_fd();
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..TRIES {
+        match openat2(folder, path, flags, mode, resolve) {
+            Err(Errno::AGAIN) => (),
+            // An older kernel, or a sandbox that does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => return open_by_parts(folder, path, flags, mode),
+            done => return Ok(done?),
+        }
+    }
+    Err(Errno::AGAIN.into())
+}
+
+fn open_by_parts(
+    folder: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+) -> io::Result<OwnedFd> {
+    let mut held: Option<OwnedFd> = None;
+    let mut parts = path.components().peekable();
+    while let Some(part) = parts.next() {
+        let name = match part {
+            Component::Normal(name) => name,
+            Component::CurDir => OsStr::new("."),
+            _ => return Err(Errno::XDEV.into()),
+        };
+        let at = held.as_ref().map_or(folder, AsFd::as_fd);
+        if parts.peek().is_none() {
+            return Ok(openat(at, name, flags, mode)?);
+        }
+        let way = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        held = Some(openat(at, name, way, Mode::empty())?);
+    }
+    Err(Errno::NOENT.into())
+}
+
+/// Opens a regular file for reading; a special file is an error, and is not waited for.
+pub(crate) fn open_regular(folder: impl AsFd, path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::NONBLOCK;
+    let file = File::from(open(folder, path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        let message = "it is no regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(file)
+}
+
+/// Names and types in an open folder, without `.` and `..`.
+pub(crate) fn list(folder: impl AsFd) -> io::Result<Vec<(OsString, FileType)>> {
+    let folder = folder.as_fd();
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
+        if name == "." || name == ".." {
+            continue;
+        }
+        let file_type = match entry.file_type() {
+            // Some file systems do not say it in a listing.
+            FileType::Unknown => {
+                let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+                FileType::from_raw_mode(statat(folder, &name, flags)?.st_mode)
+            }
+            known => known,
+        };
+        entries.push((name, file_type));
+    }
+    Ok(entries)
+}
+
+/// Calls `visit` with each entry's path below `folder` and its type; the answer says whether to go into a folder.
+pub(crate) fn walk<E: From<io::Error>>(
+    folder: impl AsFd,
+    visit: &mut dyn FnMut(&Path, FileType) -> Result<bool, E>,
+) -> Result<(), E> {
+    let root = folder.as_fd();
+    // A list instead of recursion: nesting is bounded by the system's path length, not by our stack.
+    let mut folders = vec![PathBuf::new()];
+    while let Some(below) = folders.pop() {
+        let opened = if below.as_os_str().is_empty() {
+            None
+        } else {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            Some(open(root, &below, flags, Mode::empty())?)
+        };
+        for (name, file_type) in list(opened.as_ref().map_or(root, AsFd::as_fd))? {
+            let path = below.join(name);
+            if visit(&path, file_type)? {
+                folders.push(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    type Open = fn(BorrowedFd<'_>, &Path) -> io::Result<OwnedFd>;
+
+    /// Both ways there are: the kernel's, and the one for kernels without it.
+    const WAYS: [Open; 2] = [
+        |folder, path| open(folder, path, OFlags::RDONLY, Mode::empty()),
+        |folder, path| {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            open_by_parts(folder, path, flags, Mode::empty())
+        },
+    ];
+
+    #[test]
+    fn no_component_of_a_path_leads_out_of_the_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        fs::create_dir_all(at("folder/deep/er")).unwrap();
+        fs::create_dir(at("other")).unwrap();
+        for file in ["folder/deep/er/f", "other/f", "f"] {
+            fs::write(at(file), "content").unwrap();
+        }
+        symlink(at("other"), at("folder/out")).unwrap();
+        symlink("deep", at("folder/in")).unwrap();
+        symlink(at("f"), at("folder/deep/link")).unwrap();
+        let folder = open_folder(&at("folder")).unwrap();
+        for way in WAYS {
+            let open = |path: &str| way(folder.as_fd(), Path::new(path));
+            open("deep/er/f").unwrap();
+            open("deep").unwrap();
+            for bad in ["out/f", "in/er/f", "deep/link", "../f", "deep/../../f"] {
+                open(bad).unwrap_err();
+            }
+            assert_eq!(
+                open("deep/none").unwrap_err().kind(),
+                io::ErrorKind::NotFound
+            );
+        }
+        // The folder that is held, whatever its name leads to by now.
+        fs::rename(at("folder"), at("moved")).unwrap();
+        symlink(at("other"), at("folder")).unwrap();
+        for way in WAYS {
+            way(folder.as_fd(), Path::new("deep/er/f")).unwrap();
+            way(folder.as_fd(), Path::new("f")).unwrap_err();
+        }
+    }
+}
