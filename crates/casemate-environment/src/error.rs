@@ -48,6 +48,22 @@ pub enum EnvironmentError {
     /// No variable says where the user's data are.
     #[error("there is no home directory")]
     NoHome,
+    /// A folder that must lie in memory does not.
+    #[error("{0} is not on a file system in memory")]
+    NotInMemory(PathBuf),
+    /// There is no folder in memory at all.
+    #[error("this machine has no file system in memory that can be used")]
+    NoMemoryFolder,
+    /// No folder in memory has room.
+    #[error("{folder} has {free} bytes free, and {needed} are needed")]
+    NoRoom {
+        /// The folder with the most room.
+        folder: PathBuf,
+        /// Bytes that are free in it.
+        free: u64,
+        /// Bytes that are needed.
+        needed: u64,
+    },
     /// A file could not be read.
     #[error("cannot read {path}")]
     Io {

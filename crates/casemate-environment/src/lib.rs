@@ -14,11 +14,13 @@
 mod error;
 mod file;
 mod home;
+mod place;
 mod policy;
 mod reference;
 
 pub use error::EnvironmentError;
 pub use file::read_limited;
 pub use home::{home, store_path};
+pub use place::{is_in_memory, memory_folder, temporary_folder};
 pub use policy::{PolicyReference, policy};
 pub use reference::{KeyReference, public_from_bytes};

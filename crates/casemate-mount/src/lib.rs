@@ -193,7 +193,11 @@ impl Drop for Mounted {
 /// Removes a view whose process is gone: the kernel answers "not connected" for it.
 ///
 /// Attributes may still be in the kernel's cache, the state of the file system never is.
-fn remove_stale(point: &Path) -> Result<(), MountError> {
+///
+/// # Errors
+///
+/// [`MountError::Io`].
+pub fn remove_stale(point: &Path) -> Result<(), MountError> {
     match rustix::fs::statfs(point) {
         Err(Errno::NOTCONN | Errno::CONNABORTED) => detach(point).map_err(MountError::Io),
         Err(errno) => Err(MountError::Io(errno.into())),

@@ -327,9 +327,11 @@ pub(crate) struct RunOptions {
     /// Sealed file or folder: a path or an address
     #[arg(value_parser = Place::parser())]
     pub(crate) input: Place,
-    /// Decrypt it into a private folder in memory first, which is wiped at the end; for machines without FUSE
-    #[arg(long)]
-    pub(crate) memory: bool,
+    /// Decrypt it into a private folder in memory first, which is removed at the end; for machines without FUSE. DIR is on a file system in memory
+    /// [default: `$XDG_RUNTIME_DIR` or `/dev/shm`, whichever has room]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    #[expect(clippy::option_option, reason = "not given, given alone, given with a value")]
+    pub(crate) memory: Option<Option<PathBuf>>,
     #[command(flatten)]
     pub(crate) origin: Origin,
     /// Program and arguments, after `--`; `{}` stands for the path of the file or folder

@@ -5,9 +5,13 @@ mod plain;
 mod samples;
 mod stage;
 
-use std::{fs, io, path::PathBuf, time::Instant};
+use std::{fs, io, time::Instant};
 
-use casemate_seal::{Artifact, OpenError, Origin};
+use casemate_environment::temporary_folder;
+use casemate_seal::{
+    Artifact, OpenError, Origin,
+    scratch::{Naming, ScratchFolder, remove_abandoned},
+};
 use serde_json::json;
 
 use crate::{
@@ -22,7 +26,7 @@ use stage::Stage;
 const MODEL: &[u8] = include_bytes!("../../../assets/digits/digits.onnx");
 
 pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fault> {
-    let directory = Scratch::new()?;
+    let directory = scratch()?;
     let say = |text: &str| context.printer.line(text);
     let io_fault = |error: io::Error| Fault::from_error(Outcome::Io, error);
     say(
@@ -31,7 +35,7 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
     say("The model reads handwritten digits (98.3 % right on held-out images; assets/digits).\n");
 
     let started = Instant::now();
-    let keys = stage::Keys::create(&directory.0)?;
+    let keys = stage::Keys::create(directory.path())?;
     step(
         context,
         "keys",
@@ -41,7 +45,7 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
     );
 
     let started = Instant::now();
-    let artifact_path = directory.0.join("digits.onnx.sealed");
+    let artifact_path = directory.path().join("digits.onnx.sealed");
     let artifact_len = stage::seal_model(MODEL, &artifact_path, &keys)?;
     let added = artifact_len.saturating_sub(MODEL.len() as u64);
     let cost = format!("{} B + {added} B", MODEL.len());
@@ -158,29 +162,16 @@ async fn closing(
     Ok(())
 }
 
-/// A directory that goes away with the demonstration.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Fault> {
-        use std::os::unix::fs::DirBuilderExt;
-        let random: [u8; 8] = casemate_crypto::random::bytes()
-            .map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        let name = format!("casemate-demo-{:016x}", u64::from_be_bytes(random));
-        let path = std::env::temp_dir().join(name);
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(|error| Fault::file("create", &path, error))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What stays if this fails is sealed or public.
-        _ = fs::remove_dir_all(&self.0);
-    }
+/// A folder that goes away with the demonstration.
+fn scratch() -> Result<ScratchFolder, Fault> {
+    let naming = Naming {
+        prefix: "casemate-demo-".into(),
+        suffix: "",
+    };
+    let parent = temporary_folder();
+    remove_abandoned(&parent, &naming, &|_| true);
+    ScratchFolder::create(&parent, &naming)
+        .map_err(|error| Fault::file("make a private folder in", &parent, error))
 }
 
 /// What opening must answer to a changed artifact.

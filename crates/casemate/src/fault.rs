@@ -455,6 +455,15 @@ impl From<EnvironmentError> for Fault {
             E::KeyFile { .. } => {
                 "it must be a public key in PEM, as `casemate keys export` writes it".to_owned()
             }
+            E::NotInMemory(_) | E::NoMemoryFolder => {
+                return Self::from_error(Outcome::NotPermitted, error)
+                    .hint("mount a tmpfs and name it, as in `--memory=DIR`");
+            }
+            E::NoRoom { .. } => {
+                return Self::from_error(Outcome::Io, error).hint(
+                    "name a larger tmpfs with `--memory=DIR`; with Docker, `--shm-size` enlarges /dev/shm",
+                );
+            }
             E::TooLong { .. } | E::NotUtf8(_) => {
                 return Self::from_error(Outcome::Usage, error);
             }

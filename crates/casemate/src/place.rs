@@ -83,7 +83,9 @@ impl Context<'_> {
                 if !is_sealed_directory(path) {
                     return Err(no_manifest(place));
                 }
-                Ok(Sealed::Folder(Box::new(LocalFolder::new(path.clone()))))
+                let folder = LocalFolder::open(path.clone());
+                let folder = folder.map_err(|error| Fault::file("open", path, error))?;
+                Ok(Sealed::Folder(Box::new(folder)))
             }
             Place::Local(path) => {
                 let file = file::open_shared(path);

@@ -2,7 +2,7 @@
 
 use std::{fs::File, process, thread};
 
-use casemate_seal::directory::discard_staged;
+use casemate_seal::scratch;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::runtime::Builder;
 
@@ -31,7 +31,7 @@ pub(crate) fn clear_away(command: &Command) {
             return;
         };
         runtime.block_on(gateway::shutdown());
-        discard_staged();
+        scratch::discard();
         if let Some(terminal) = terminal {
             terminal.restore();
         }

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import PurePosixPath
 from typing import Any
 
-from . import _files, _keys, safetensors
+from . import _casemate, _files, _keys, safetensors
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -51,7 +51,7 @@ def from_pretrained(
     """``auto_class.from_pretrained`` of a sealed folder, as in ``from_pretrained(AutoModelForCausalLM, "model.sealed", ...)``.
 
     Weights go from the artifacts into memory. Configuration and tokenizer files, without the weights, are for the time of the call in a folder in
-    memory (``/dev/shm``) that only the owner can read, because transformers takes paths. Models that bring their own code are refused:
+    memory (``$XDG_RUNTIME_DIR`` or ``/dev/shm``) that only the owner can read, because transformers takes paths. Models that bring their own code are refused:
     mount the folder for them.
 
     Raises as :func:`casemate.open_directory`, and as ``from_pretrained``.
@@ -66,15 +66,10 @@ def from_pretrained(
         min_revision=min_revision,
         policy=policy,
     )
-    memory = "/dev/shm"
-    if not os.path.ismount(memory):
-        raise OSError(f"{memory} is no file system in memory here: mount the folder with `casemate mount`")
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        for path in directory.files:
-            if PurePosixPath(path).suffix in WEIGHTS:
-                continue
-            if directory.size(path) > TEXT_BYTES_MAX:
-                continue
+    texts = [path for path in directory.files if _is_text(directory, path)]
+    memory = _casemate.memory_folder(sum(directory.size(path) for path in texts))
+    with tempfile.TemporaryDirectory(prefix="casemate-", dir=memory) as folder:
+        for path in texts:
             place = os.path.join(folder, path)
             os.makedirs(os.path.dirname(place), exist_ok=True)
             with open(place, "xb") as file:
@@ -94,6 +89,10 @@ def from_pretrained(
     if generation is not None and getattr(model, "generation_config", None) is not None:
         model.generation_config = generation
     return model
+
+
+def _is_text(directory: Any, path: str) -> bool:
+    return PurePosixPath(path).suffix not in WEIGHTS and directory.size(path) <= TEXT_BYTES_MAX
 
 
 def _generation_config(folder: str) -> Any:

@@ -9,7 +9,7 @@ use std::{
 use casemate_seal::{
     Artifact, Progress, ReadAt, Source, WriteAt,
     directory::{
-        Links, MANIFEST_NAME, RelativePath, SealedFolder, StagedDirectory,
+        Links, LocalFolder, MANIFEST_NAME, RelativePath, SealedFolder, StagedDirectory,
         check_sealed_replaceable, list_source, read_manifest, unfinished_rewrap,
     },
     file::{Access, AtomicFile, Existing},
@@ -85,11 +85,16 @@ fn copy_file(
         ..Copied::default()
     };
     match &options.to {
-        Place::Local(path) if path.is_dir() => {
-            let path = path.join(options.from.file_name());
-            copied.bytes = fetch(source, &path, existing, &count)?;
+        Place::Local(path) => {
+            let path = if path.is_dir() {
+                path.join(options.from.file_name())
+            } else {
+                path.clone()
+            };
+            let target = AtomicFile::create(&path, Access::Umask, existing);
+            let target = target.map_err(|error| Fault::file("write", &path, error))?;
+            copied.bytes = fetch(source, target, &path, existing, &count)?;
         }
-        Place::Local(path) => copied.bytes = fetch(source, path, existing, &count)?,
         Place::Remote(address) => {
             let location = context.locate(address)?;
             let location = if location.is_prefix() {
@@ -130,13 +135,13 @@ fn journal_of(context: &Context<'_>, to: &Location) -> Result<PathBuf, Fault> {
 /// Brings an artifact to this machine; it has no name before every segment of it was compared with its hash.
 fn fetch(
     source: &Source,
+    target: AtomicFile,
     to: &Path,
     existing: Existing,
     count: Progress<'_>,
 ) -> Result<u64, Fault> {
     let failed = |error| Fault::file("write", to, error);
     let len = Artifact::read(source)?.artifact_len();
-    let target = AtomicFile::create(to, Access::Umask, existing).map_err(failed)?;
     source.will_read(0..len);
     let mut buffer = Vec::new();
     let mut at = 0_u64;
@@ -157,7 +162,8 @@ fn fetch(
 fn artifacts_of(context: &Context<'_>, from: &Place) -> Result<Vec<String>, Fault> {
     let mut paths: Vec<String> = match from {
         Place::Local(root) => {
-            if let Ok(Some(_)) = unfinished_rewrap(root) {
+            let folder = LocalFolder::open(root).map_err(|error| cannot_copy(from, error))?;
+            if let Ok(Some(_)) = unfinished_rewrap(&folder) {
                 let message = format!("a change of recipients of {from} was not finished");
                 return Err(
                     Fault::new(Outcome::No, message).hint("run `casemate rewrap` again first")
@@ -217,25 +223,23 @@ fn fetch_folder(
     force: bool,
     count: Progress<'_>,
 ) -> Result<Copied, Fault> {
-    if force {
-        check_sealed_replaceable(root)?;
-    }
     let failed = |error| Fault::file("write", root, error);
     let existing = existing(force);
-    let stage = StagedDirectory::create(root, Access::Umask, existing).map_err(failed)?;
+    let is_replaceable = &check_sealed_replaceable;
+    let stage = StagedDirectory::create(root, Access::Umask, existing, is_replaceable)?;
     let mut copied = Copied::default();
     for path in paths {
         if path != MANIFEST_NAME {
             // A store may answer with any name; those that lead elsewhere are refused.
             RelativePath::new(path)?;
         }
-        let place = stage.place(Path::new(path)).map_err(failed)?;
         let source = folder.open(Path::new(path)).map_err(failed)?;
-        let bytes = fetch(&source, &place, Existing::Keep, count)?;
+        let target = stage.file(Path::new(path)).map_err(failed)?;
+        let bytes = fetch(&source, target, root, Existing::Keep, count)?;
         copied.files = copied.files.saturating_add(1);
         copied.bytes = copied.bytes.saturating_add(bytes);
     }
-    stage.commit(existing, check_sealed_replaceable)?;
+    stage.commit(root, existing, is_replaceable)?;
     Ok(copied)
 }
 

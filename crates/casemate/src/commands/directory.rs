@@ -7,7 +7,7 @@ use casemate_gateway::unix_seconds;
 use casemate_seal::{
     Origin,
     directory::{
-        DirectoryOptions, Links, SealedDirectory, SealedFolder, Since, SourceFile,
+        DirectoryOptions, Links, LocalFolder, SealedDirectory, SealedFolder, Since, SourceFile,
         is_sealed_directory, list_source, read_manifest, seal_directory, seal_directory_to,
         unfinished_rewrap,
     },
@@ -315,8 +315,8 @@ pub(super) fn open_folder(
     keys: &[&KemPrivateKey],
     whom: Whom<'_>,
 ) -> Result<SealedDirectory, Fault> {
-    if let Some(root) = folder.local() {
-        note_unfinished(context, root);
+    if let Some(local) = folder.local() {
+        note_unfinished(context, local);
     }
     let artifact = read_manifest(&*folder)?;
     open::note_leftover(context, &artifact);
@@ -325,8 +325,8 @@ pub(super) fn open_folder(
     Ok(SealedDirectory::open(folder, artifact, keys, origin)?)
 }
 
-fn note_unfinished(context: &Context<'_>, root: &Path) {
-    if let Ok(Some(wanted)) = unfinished_rewrap(root) {
+fn note_unfinished(context: &Context<'_>, folder: &LocalFolder) {
+    if let Ok(Some(wanted)) = unfinished_rewrap(folder) {
         let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
         let whom = match wanted.as_slice() {
             [] => String::new(),

@@ -1,8 +1,7 @@
 //! `casemate mount` and `casemate run`.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode, ExitStatus},
@@ -10,11 +9,13 @@ use std::{
     time::Duration,
 };
 
+use casemate_environment::{memory_folder, temporary_folder};
 use casemate_mount::{MountError, Mounted, MountedFile, Report};
 use casemate_seal::{
     Artifact, Opened, Source,
     directory::{DirectoryError, RelativePath, SealedDirectory},
     file::{Access, AtomicFile, Existing},
+    scratch::{Naming, ScratchFolder, remove_abandoned},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -31,14 +32,10 @@ use crate::{
 
 /// How often it is asked whether a program ended or a view was unmounted.
 const POLL: Duration = Duration::from_millis(50);
-/// File systems in memory, by the magic number that Linux gives them.
-const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
-const MEMORY: &str = "/dev/shm";
 /// Name of a folder's copy in memory.
 const FOLDER: &str = "folder";
-/// What the places of runs begin with; 16 hex digits follow.
-const PLACE: &str = "casemate-";
-const PLACE_TRIES: usize = 10;
+/// Name of the folder that a program's view is mounted at.
+const VIEW: &str = "view";
 
 /// What is shown: one file, or all of a folder.
 enum Content {
@@ -135,6 +132,14 @@ impl Content {
         }
     }
 
+    /// Length of all of it, in bytes.
+    fn len(&self) -> u64 {
+        match self {
+            Self::File(_, opened) => opened.content_len(),
+            Self::Folder(folder) => folder.directory.manifest().content_len(),
+        }
+    }
+
     /// Decrypts everything into `place`, a folder in memory.
     fn copy_to(&self, place: &Path) -> Result<(), Fault> {
         match self {
@@ -205,26 +210,12 @@ pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(),
 
 pub(crate) fn run(context: &Context<'_>, options: &RunOptions) -> Result<ExitCode, Fault> {
     let content = Content::open(context, &options.input, &options.origin)?;
-    let parent = if options.memory {
-        if !is_in_memory(Path::new(MEMORY)) {
-            let message = format!("{MEMORY} is no file system in memory here");
-            return Err(Fault::new(Outcome::Io, message));
-        }
-        PathBuf::from(MEMORY)
-    } else {
-        std::env::temp_dir()
-    };
     // From here on signals end the program, not this process, which has something to clear away.
     let runtime = gateway::runtime()?;
     let stop = runtime.spawn(gateway::shutdown());
-    let place = Place::create(&parent, options.memory)?;
-    let (path, mounted) = if options.memory {
-        let path = content.copied(&place.path);
-        content.copy_to(&place.path)?;
-        (path, None)
-    } else {
-        let path = content.below(&place.path);
-        (path, Some(start(content, &place.path)?))
+    let (scratch, path, mounted) = match &options.memory {
+        Some(given) => copied(&content, given.as_deref())?,
+        None => viewed(content)?,
     };
     let status = if stop.is_finished() {
         Err(Fault::new(
@@ -239,8 +230,52 @@ pub(crate) fn run(context: &Context<'_>, options: &RunOptions) -> Result<ExitCod
             .unmount()
             .map_err(|error| Fault::from_error(Outcome::Io, error))?;
     }
-    place.remove()?;
+    let shown = scratch.path().to_owned();
+    let removed = scratch.remove();
+    removed.map_err(|error| Fault::file("remove", &shown, error))?;
     Ok(exit_code(status?))
+}
+
+/// A temporary folder, where the content is in it, and the view that shows it.
+type Shown = (ScratchFolder, PathBuf, Option<Mounted>);
+
+/// Decrypts the content into a private folder in memory.
+fn copied(content: &Content, given: Option<&Path>) -> Result<Shown, Fault> {
+    let parent = memory_folder(given, content.len())?;
+    let naming = naming("casemate-run-");
+    // Nothing has to be blanked: what is removed from memory is on no disk.
+    remove_abandoned(&parent, &naming, &|_| true);
+    let scratch = scratch_in(&parent, &naming)?;
+    let path = content.copied(scratch.path());
+    content.copy_to(scratch.path())?;
+    Ok((scratch, path, None))
+}
+
+/// Mounts the content below a private folder, which is locked while it is mounted; the view itself could not be.
+fn viewed(content: Content) -> Result<Shown, Fault> {
+    let parent = temporary_folder();
+    let naming = naming("casemate-view-");
+    let is_unmounted = |left: &Path| casemate_mount::remove_stale(&left.join(VIEW)).is_ok();
+    remove_abandoned(&parent, &naming, &is_unmounted);
+    let scratch = scratch_in(&parent, &naming)?;
+    let view = scratch.path().join(VIEW);
+    let made = fs::DirBuilder::new().mode(0o700).create(&view);
+    made.map_err(|error| Fault::file("create", &view, error))?;
+    let path = content.below(&view);
+    let mounted = start(content, &view)?;
+    Ok((scratch, path, Some(mounted)))
+}
+
+fn naming(prefix: &str) -> Naming {
+    Naming {
+        prefix: prefix.into(),
+        suffix: "",
+    }
+}
+
+fn scratch_in(parent: &Path, naming: &Naming) -> Result<ScratchFolder, Fault> {
+    ScratchFolder::create(parent, naming)
+        .map_err(|error| Fault::file("make a private folder in", parent, error))
 }
 
 fn start(content: Content, point: &Path) -> Result<Mounted, Fault> {
@@ -259,113 +294,6 @@ fn start(content: Content, point: &Path) -> Result<Mounted, Fault> {
         };
         Fault::from_error(Outcome::Io, error).hint(hint)
     })
-}
-
-/// A folder of its own for one run, locked while the run lasts.
-struct Place {
-    path: PathBuf,
-    _lock: File,
-    /// Whether plaintext is written into it.
-    wipe: bool,
-}
-
-impl Place {
-    fn create(parent: &Path, wipe: bool) -> Result<Self, Fault> {
-        clear_abandoned(parent, wipe);
-        for _ in 0..PLACE_TRIES {
-            let random: [u8; 8] = casemate_crypto::random::bytes()
-                .map_err(|error| Fault::from_error(Outcome::Io, error))?;
-            let path = parent.join(format!("{PLACE}{:016x}", u64::from_be_bytes(random)));
-            let failed = |error| Fault::file("create", &path, error);
-            fs::DirBuilder::new()
-                .mode(0o700)
-                .create(&path)
-                .map_err(failed)?;
-            // Another run may take it for abandoned before it is locked, and clear it away.
-            let Ok(lock) = File::open(&path) else {
-                continue;
-            };
-            lock.lock().map_err(failed)?;
-            if path.exists() {
-                return Ok(Self {
-                    path,
-                    _lock: lock,
-                    wipe,
-                });
-            }
-        }
-        Err(Fault::new(Outcome::Io, "cannot make a private folder"))
-    }
-
-    fn remove(mut self) -> Result<(), Fault> {
-        let path = std::mem::take(&mut self.path);
-        clear(&path, self.wipe).map_err(|error| Fault::file("remove", &path, error))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            // After a failure, of which the user is told; this one would hide it.
-            _ = clear(&self.path, self.wipe);
-        }
-    }
-}
-
-/// Clears away what runs left that were killed. Nothing is said about those of other users.
-fn clear_abandoned(parent: &Path, wipe: bool) {
-    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    for entry in entries {
-        let name = entry.file_name();
-        let digits = name.to_str().and_then(|name| name.strip_prefix(PLACE));
-        let ours =
-            digits.is_some_and(|d| d.len() == 16 && d.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        if let Ok(folder) = File::open(entry.path())
-            && folder.try_lock().is_ok()
-        {
-            _ = clear(&entry.path(), wipe);
-        }
-    }
-}
-
-/// Overwrites every file if asked to, and removes the folder.
-fn clear(path: &Path, wipe: bool) -> io::Result<()> {
-    if wipe {
-        let mut folders = vec![path.to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    folders.push(entry.path());
-                } else if entry.file_type()?.is_file() {
-                    blank(&entry.path())?;
-                }
-            }
-        }
-        return fs::remove_dir_all(path);
-    }
-    fs::remove_dir(path)
-}
-
-fn blank(path: &Path) -> io::Result<()> {
-    let file = File::options().write(true).open(path)?;
-    let mut rest = file.metadata()?.len();
-    let zeros = vec![0; 1 << 20];
-    while rest > 0 {
-        let len = usize::try_from(rest).unwrap_or(usize::MAX).min(zeros.len());
-        let part = zeros.get(..len).unwrap_or_default();
-        io::Write::write_all(&mut &file, part)?;
-        rest = rest.saturating_sub(part.len() as u64);
-    }
-    Ok(())
-}
-
-/// Whether a folder lies in memory and never on a disk, swap apart.
-pub(super) fn is_in_memory(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|found| IN_MEMORY.contains(&found.f_type))
 }
 
 /// Runs the program; a signal that would end us ends it first, so that what it reads is taken away after it.

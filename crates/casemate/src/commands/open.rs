@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use casemate_environment::is_in_memory;
 use casemate_seal::{
     Artifact, Opened, Origin, ReadAt,
     file::{Access, AtomicFile, Existing},
 };
 use serde_json::json;
 
-use super::{directory, mount, seal::refuse_same_file};
+use super::{directory, seal::refuse_same_file};
 use crate::{
     args::OpenOptions,
     context::Context,
@@ -32,7 +33,7 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
     if options.to_memory {
         let parent = output.parent().filter(|path| !path.as_os_str().is_empty());
         let parent = parent.unwrap_or_else(|| Path::new("."));
-        if output == Path::new("-") || !mount::is_in_memory(parent) {
+        if output == Path::new("-") || !is_in_memory(parent) {
             let message = format!("{} is not on a file system in memory", output.display());
             return Err(Fault::new(Outcome::NotPermitted, message)
                 .hint("write below /dev/shm, or mount a tmpfs"));

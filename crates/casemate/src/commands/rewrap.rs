@@ -120,10 +120,11 @@ fn rewrap_folder(
 ) -> Result<Value, Fault> {
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
-    let place = Box::new(LocalFolder::new(input));
-    let folder = directory::open_folder(context, keyring, place, &keys, options.whom())?;
+    let place = LocalFolder::open(input);
+    let place = place.map_err(|error| Fault::file("open", input, error))?;
     // The command that is run again after an interruption may find its work half done.
-    let again = matches!(unfinished_rewrap(input), Ok(Some(_)));
+    let again = matches!(unfinished_rewrap(&place), Ok(Some(_)));
+    let folder = directory::open_folder(context, keyring, Box::new(place), &keys, options.whom())?;
     let (kept, added) = split(context, folder.artifact(), wanted, again)?;
     let before = folder.artifact().recipients().len();
     let files = folder.manifest().files.len().saturating_add(1);

@@ -16,6 +16,7 @@ mod keys;
 mod kill;
 mod mount;
 mod names;
+mod other_users;
 mod suites;
 mod support;
 mod trust;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -210,8 +210,9 @@ fn a_program_runs_on_it_and_nothing_stays() {
         assert!(missing.err.contains("no-such-program"), "{}", missing.err);
     }
     // What a killed run left, of a file and of a folder.
-    let dead = Path::new("/dev/shm/casemate-00000000000000aa");
+    let dead = Path::new("/dev/shm/casemate-run-00000000000000aa");
     fs::create_dir_all(dead.join("folder")).unwrap();
+    fs::set_permissions(dead, fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(dead.join("folder/w"), b"plaintext").unwrap();
     fs::create_dir_all(house.path("m/a")).unwrap();
     house.write("m/a/w.bin", &content());
@@ -222,12 +223,78 @@ fn a_program_runs_on_it_and_nothing_stays() {
         assert_eq!(same.code, 0, "{}", same.err);
         let shown = house.run(&[&["run", "m.sealed"], *way, &["--", "echo", "{}"]].concat());
         let place = Path::new(shown.out.trim_end());
-        let own = place
-            .ancestors()
-            .find(|path| path.file_name().is_some_and(|name| name.len() == 25));
+        let is_own = |name: &str| name.starts_with("casemate-");
+        let own = place.ancestors().find(|path| {
+            path.file_name()
+                .is_some_and(|name| is_own(name.to_str().unwrap()))
+        });
         assert!(!own.unwrap().exists(), "{shown:?}");
     }
     assert!(!dead.exists());
+}
+
+#[test]
+fn a_killed_run_is_cleared_away_by_the_next_with_its_view() {
+    let house = sealed();
+    let runtime = house.path("runtime");
+    fs::create_dir(&runtime).unwrap();
+    fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).unwrap();
+    let ways: &[&[&str]] = if has_fuse() {
+        &[&[], &["--memory=/dev/shm"]]
+    } else {
+        &[&["--memory=/dev/shm"]]
+    };
+    for way in ways {
+        let shown = house.path("shown");
+        let script = "echo {} > shown.new; mv shown.new shown; sleep 30";
+        let run = [
+            &["run", "model.bin.sealed"],
+            *way,
+            &["--", "sh", "-c", script],
+        ]
+        .concat();
+        let mut command = house.command(&run);
+        command.env("XDG_RUNTIME_DIR", &runtime);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let start = Instant::now();
+        while !shown.exists() {
+            assert!(start.elapsed() < Duration::from_secs(30), "never started");
+            thread::sleep(Duration::from_millis(20));
+        }
+        let content = fs::read_to_string(&shown).unwrap();
+        fs::remove_file(&shown).unwrap();
+        let own = Path::new(content.trim_end()).ancestors().find(|path| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with("casemate-")
+        });
+        let own = own.unwrap().to_owned();
+        assert_eq!(own.starts_with(&runtime), way.is_empty(), "{own:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(own.exists());
+        let again = [&["run", "model.bin.sealed"], *way, &["--", "true"]].concat();
+        let seen = house.run_with(&again, &[("XDG_RUNTIME_DIR", runtime.to_str().unwrap())]);
+        assert_eq!(seen.code, 0, "{seen:?}");
+        assert!(!own.exists(), "{own:?}");
+    }
+}
+
+#[test]
+fn a_copy_in_memory_goes_where_it_is_told_and_only_to_memory() {
+    let house = sealed();
+    let own = tempfile::tempdir_in("/dev/shm").unwrap();
+    let memory = format!("--memory={}", own.path().display());
+    let seen = house.run(&["run", &memory, "model.bin.sealed", "--", "echo", "{}"]);
+    assert!(
+        seen.out.starts_with(own.path().to_str().unwrap()),
+        "{seen:?}"
+    );
+    let disk = ["run", "--memory=/proc", "model.bin.sealed", "--", "true"];
+    house.refused(&disk, 4, "not on a file system in memory");
 }
 
 #[test]
