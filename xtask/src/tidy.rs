@@ -51,7 +51,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate: a crate may depend on crates of a lower rank only.
-const RANKS: [(&str, u8); 20] = [
+const RANKS: [(&str, u8); 21] = [
     ("casemate-awslc", 0),
     ("casemate-age", 2),
     ("casemate-crypto", 1),
@@ -60,6 +60,7 @@ const RANKS: [(&str, u8); 20] = [
     ("casemate-seal", 2),
     ("casemate-store", 3),
     ("casemate-keys", 2),
+    ("casemate-memory", 0),
     ("casemate-message", 2),
     ("casemate-ct", 3),
     ("casemate-environment", 3),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use casemate_memory::Protected;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -11,12 +12,13 @@ use crate::{Error, random};
 ///
 /// It has no `Clone`, `PartialEq` or `Serialize`; [`Secret::expose`] is the only way to its bytes, so that a search for
 /// that name lists every use.
-pub struct Secret<const N: usize>(Box<[u8; N]>);
+pub struct Secret<const N: usize>(Protected<N>);
 
 impl<const N: usize> Secret<N> {
     /// Takes over bytes that are secret already; the caller's copy is zeroized.
     pub fn take(bytes: &mut [u8; N]) -> Self {
-        let secret = Self(Box::new(*bytes));
+        let mut secret = Self::zeroed();
+        secret.0.copy_from_slice(bytes);
         bytes.zeroize();
         secret
     }
@@ -70,13 +72,7 @@ impl<const N: usize> Secret<N> {
     }
 
     fn zeroed() -> Self {
-        Self(Box::new([0; N]))
-    }
-}
-
-impl<const N: usize> Drop for Secret<N> {
-    fn drop(&mut self) {
-        self.0.zeroize();
+        Self(Protected::zeroed())
     }
 }
 
