@@ -67,6 +67,8 @@ class House:
         self.casemate, self.root = casemate.resolve(strict=True), root
         self.keys, self._numbers = root / "keys", itertools.count()
         self.keys.mkdir()
+        # What is written here are keys and a passphrase, and the program refuses files of these that others can read.
+        os.umask(0o077)
         (root / "passphrase").write_text("one that protects nothing\n")
         self.kem = {"alice": new_kem_key(KEMS[0x0051, 2, 2]), "bob": new_kem_key(KEMS[0x647A, 1, 2])}
         self.sign = {"publisher": signing_key(), "second": signing_key(), "rival": signing_key()}

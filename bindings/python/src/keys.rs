@@ -12,8 +12,9 @@ use casemate_crypto::{
     policy::Policy,
     signature::{SigningKey, VerifyingKey},
 };
-use casemate_environment::{EnvironmentError, KeyReference, read_limited, store_path};
+use casemate_environment::{EnvironmentError, KeyReference, read_limited, read_secret, store_path};
 use casemate_keys::{KeyEntry, Role, SqliteEngine, StoreSecret};
+use casemate_seal::file::{self, Access, Existing};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
 
 use crate::error::{
@@ -148,7 +149,7 @@ impl PrivateKey {
     /// Read a PEM file.
     #[staticmethod]
     fn from_file(path: PathBuf) -> PyResult<Self> {
-        let pem = read_limited(&path, KEY_FILE_BYTES_MAX).map_err(from_environment)?;
+        let pem = read_secret(&path, KEY_FILE_BYTES_MAX).map_err(from_environment)?;
         Self::from_pem(pem.expose())
     }
 
@@ -169,6 +170,13 @@ impl PrivateKey {
     fn to_pem<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let pem = self.0.to_pem().map_err(from_key)?;
         Ok(PyBytes::new(py, pem.expose()))
+    }
+
+    /// Write the key as PEM to a new file that only its owner can read.
+    fn to_file(&self, path: PathBuf) -> PyResult<()> {
+        let pem = self.0.to_pem().map_err(from_key)?;
+        file::write(&path, pem.expose(), Access::Owner, Existing::Keep)
+            .map_err(|error| with_path(error, &path))
     }
 
     /// Its public half.

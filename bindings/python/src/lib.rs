@@ -18,12 +18,22 @@ mod source;
 
 use std::path::PathBuf;
 
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::PyBytes};
 
 /// A folder in memory with room for `size` bytes, for files in the clear.
 #[pyfunction]
 fn memory_folder(size: u64) -> PyResult<PathBuf> {
     casemate_environment::memory_folder(None, size).map_err(error::from_environment)
+}
+
+/// A passphrase file without its line's end; one that others can read is refused.
+#[pyfunction]
+fn read_passphrase<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyBytes>> {
+    const LIMIT: usize = 4096;
+    let bytes = casemate_environment::read_secret(&path, LIMIT).map_err(error::from_environment)?;
+    let bytes = bytes.expose();
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    Ok(PyBytes::new(py, bytes.strip_suffix(b"\r").unwrap_or(bytes)))
 }
 
 /// The compiled part of the package `casemate`.
@@ -41,6 +51,8 @@ mod _casemate {
     use super::memory_folder;
     #[pymodule_export]
     use super::model::safetensors_header;
+    #[pymodule_export]
+    use super::read_passphrase;
     #[pymodule_export]
     use super::rewrap::{rewrap_file, rewrap_folder};
     #[pymodule_export]

@@ -152,8 +152,21 @@ def test_an_unsigned_artifact_is_refused_where_a_signer_is_expected(tmp_path, ke
         casemate.open(tmp_path / "u", **trust)
 
 
+def test_a_key_file_that_others_can_read_is_refused(sealed, keys, trust, tmp_path):
+    path = tmp_path / "alice.key"
+    keys.alice.to_file(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        keys.bob.to_file(path)
+    assert casemate.open(sealed, **{**trust, "keys": path}).read()
+    path.chmod(0o644)
+    for read in (lambda: casemate.open(sealed, **{**trust, "keys": path}), lambda: casemate.open_store(tmp_path, passphrase=path)):
+        with pytest.raises(casemate.CasemateError, match="others on this machine can read or change"):
+            read()
+
+
 def test_keys_come_from_files_functions_and_defaults(sealed, keys, tmp_path):
-    (tmp_path / "alice.key").write_bytes(keys.alice.to_pem())
+    keys.alice.to_file(tmp_path / "alice.key")
     (tmp_path / "pub").write_text(keys.publisher.public_key.to_pem())
     asked = []
 

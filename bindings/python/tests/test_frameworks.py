@@ -190,7 +190,7 @@ assert state["w"].tolist() == [1, 1, 1] and "casemate" not in sys.modules
 
     def test_two_ranks_write_and_read_one_checkpoint(self, tmp_path, keys):
         for name, key in {"opener.pem": keys.alice, "publisher.pem": keys.publisher}.items():
-            (tmp_path / name).write_bytes(key.to_pem())
+            key.to_file(tmp_path / name)
         script = Path(__file__).with_name("two_ranks.py")
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         done = subprocess.run([*launch, script, tmp_path], capture_output=True, text=True, timeout=300)

@@ -12,7 +12,7 @@ import pytest
 def folder(tmp_path, keys, monkeypatch):
     """A working directory in which somebody placed their own key as ``publisher``."""
     (tmp_path / "publisher").write_text(keys.stranger.public_key.to_pem())
-    (tmp_path / "alice").write_bytes(keys.bob.to_pem())
+    keys.bob.to_file(tmp_path / "alice")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -26,7 +26,7 @@ def store(tmp_path_factory, keys):
     run = [os.environ["CASEMATE_BIN"], "--home", home, "--passphrase-file", home / "pass", "keys"]
     subprocess.run([*run, "init"], check=True)
     for name, key in ("alice", keys.alice), ("publisher", keys.publisher):
-        (home / name).write_bytes(key.to_pem())
+        key.to_file(home / name)
         subprocess.run([*run, "import", home / name, "--name", name], check=True, capture_output=True)
     return casemate.open_store(home, passphrase=home / "pass")
 
@@ -56,7 +56,7 @@ def test_a_name_without_a_store_is_an_error_and_a_path_is_read(folder, keys, tru
     ):
         with pytest.raises(casemate.CasemateError, match="names a key of a key store"):
             refused()
-    Path("me").write_bytes(keys.alice.to_pem())
+    keys.alice.to_file("me")
     Path("vendor").write_text(keys.publisher.public_key.to_pem())
     for me, vendor in (("./me", "./vendor"), (Path("me"), Path("vendor"))):
         assert casemate.open("x.sealed", keys=me, signer=vendor).read() == b"x"

@@ -72,6 +72,14 @@ pub enum EnvironmentError {
         /// The system's error.
         source: io::Error,
     },
+    /// A file with a passphrase or a private key is open to others.
+    #[error("others on this machine can read or change {path} (mode {mode:o})")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// A file is too long for what it should be.
     #[error("{path} is longer than {limit} bytes")]
     TooLong {

@@ -1,10 +1,18 @@
 //! Reading small files.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::Path,
+};
 
 use casemate_crypto::SecretBytes;
 
 use crate::EnvironmentError;
+
+/// Permissions that a file with a secret must not give: everything to others, and changing it to the group.
+const EXPOSED: u32 = 0o027;
 
 /// Reads a file of at most `limit` bytes whole, into a buffer that never grows and is wiped.
 ///
@@ -12,12 +20,60 @@ use crate::EnvironmentError;
 ///
 /// [`EnvironmentError::Io`], [`EnvironmentError::TooLong`].
 pub fn read_limited(path: &Path, limit: usize) -> Result<SecretBytes, EnvironmentError> {
-    let failed = |source| EnvironmentError::Io {
+    let file = open(path)?;
+    read(file, path, limit)
+}
+
+/// As [`read_limited`], for a passphrase or a private key, which others on this machine must not be able to read or change.
+///
+/// The group may read it: so services share a key.
+///
+/// # Errors
+///
+/// [`EnvironmentError::Exposed`], and as [`read_limited`].
+pub fn read_secret(path: &Path, limit: usize) -> Result<SecretBytes, EnvironmentError> {
+    let file = open(path)?;
+    check_mode(&file, path)?;
+    read(file, path, limit)
+}
+
+/// Refuses a file that holds a secret if others on this machine can read or change it.
+///
+/// # Errors
+///
+/// [`EnvironmentError::Exposed`], [`EnvironmentError::Io`].
+pub fn check_secret(path: &Path) -> Result<(), EnvironmentError> {
+    check_mode(&open(path)?, path)
+}
+
+fn check_mode(file: &File, path: &Path) -> Result<(), EnvironmentError> {
+    let found = file.metadata().map_err(failed(path))?;
+    let mode = found.permissions().mode() & 0o777;
+    // A device, such as /dev/stdin on a terminal, has other rules.
+    let holds = found.is_file() || found.file_type().is_fifo();
+    if holds && mode & EXPOSED != 0 {
+        return Err(EnvironmentError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<File, EnvironmentError> {
+    File::open(path).map_err(failed(path))
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> EnvironmentError {
+    |source| EnvironmentError::Io {
         path: path.to_owned(),
         source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    let expected = file.metadata().map_err(failed)?.len();
+    }
+}
+
+fn read(file: File, path: &Path, limit: usize) -> Result<SecretBytes, EnvironmentError> {
+    let failed = failed(path);
+    let expected = file.metadata().map_err(&failed)?.len();
     let one_more = limit.saturating_add(1);
     // What a pipe holds is not known beforehand, and a buffer that grows leaves copies behind.
     let capacity = usize::try_from(expected).unwrap_or(one_more).min(limit);
@@ -29,7 +85,7 @@ pub fn read_limited(path: &Path, limit: usize) -> Result<SecretBytes, Environmen
     let mut bytes = Vec::with_capacity(capacity);
     file.take(one_more as u64)
         .read_to_end(&mut bytes)
-        .map_err(failed)?;
+        .map_err(&failed)?;
     let bytes = SecretBytes::new(bytes);
     if bytes.expose().len() > limit {
         return Err(EnvironmentError::TooLong {
@@ -58,6 +114,25 @@ mod tests {
             refused,
             EnvironmentError::TooLong { limit: 100, .. }
         ));
+        // What anyone may read is no secret.
+        for (mode, refused) in [
+            (0o600, false),
+            (0o400, false),
+            (0o640, false),
+            (0o644, true),
+            (0o604, true),
+            (0o620, true),
+        ] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let read = read_secret(&path, 200).map(|_| ());
+            let exposed = matches!(read, Err(EnvironmentError::Exposed { .. }));
+            assert_eq!(
+                (exposed, check_secret(&path).is_err()),
+                (refused, refused),
+                "{mode:o}"
+            );
+            assert!(exposed || read.is_ok(), "{mode:o}");
+        }
         let missing = read_limited(&folder.path().join("none"), 100).map(|_| ());
         assert!(matches!(missing.unwrap_err(), EnvironmentError::Io { .. }));
     }

@@ -19,7 +19,7 @@ mod policy;
 mod reference;
 
 pub use error::EnvironmentError;
-pub use file::read_limited;
+pub use file::{check_secret, read_limited, read_secret};
 pub use home::{home, store_path};
 pub use place::{is_in_memory, memory_folder, temporary_folder};
 pub use policy::{PolicyReference, policy};

@@ -330,7 +330,10 @@ pub(crate) struct RunOptions {
     /// Decrypt it into a private folder in memory first, which is removed at the end; for machines without FUSE. DIR is on a file system in memory
     /// [default: `$XDG_RUNTIME_DIR` or `/dev/shm`, whichever has room]
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
-    #[expect(clippy::option_option, reason = "not given, given alone, given with a value")]
+    #[expect(
+        clippy::option_option,
+        reason = "not given, given alone, given with a value"
+    )]
     pub(crate) memory: Option<Option<PathBuf>>,
     #[command(flatten)]
     pub(crate) origin: Origin,

@@ -110,6 +110,11 @@ impl<'a> Context<'a> {
     }
 }
 
+/// Reads a small file with a secret, which others must not be able to read.
+pub(crate) fn read_secret(path: &Path, limit: usize) -> Result<SecretBytes, Fault> {
+    Ok(environment::read_secret(path, limit)?)
+}
+
 /// Reads a small file whole.
 pub(crate) fn read_limited(path: &Path, limit: usize) -> Result<SecretBytes, Fault> {
     Ok(environment::read_limited(path, limit)?)

@@ -464,6 +464,13 @@ impl From<EnvironmentError> for Fault {
                     "name a larger tmpfs with `--memory=DIR`; with Docker, `--shm-size` enlarges /dev/shm",
                 );
             }
+            E::Exposed { ref path, .. } => {
+                let hint = format!(
+                    "`chmod 600 {}`; if others may have read it, replace what is in it",
+                    path.display()
+                );
+                return Self::from_error(Outcome::NotPermitted, error).hint(hint);
+            }
             E::TooLong { .. } | E::NotUtf8(_) => {
                 return Self::from_error(Outcome::Usage, error);
             }

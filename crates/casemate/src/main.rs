@@ -6,6 +6,7 @@ mod context;
 mod demo;
 mod fault;
 mod keyring;
+mod memory;
 mod passphrase;
 mod place;
 mod printer;
@@ -24,6 +25,7 @@ use fault::Fault;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let printer = printer::Printer::new(arguments.json);
+    let before = memory::protect(&printer);
     let is_secret = |text: OsString| {
         let text = text.to_string_lossy().to_ascii_uppercase();
         text.starts_with("AGE-SECRET-KEY-")
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
         printer.fault(&fault);
         return ExitCode::from(fault.code());
     }
-    match run(arguments, &printer) {
+    match run(arguments, &printer, &before) {
         Ok(code) => code,
         Err(fault) => {
             printer.fault(&fault);
@@ -44,7 +46,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments, printer: &printer::Printer) -> Result<ExitCode, Fault> {
+fn run(
+    arguments: Arguments,
+    printer: &printer::Printer,
+    before: &memory::Before,
+) -> Result<ExitCode, Fault> {
     let Arguments {
         command,
         home,
@@ -65,7 +71,7 @@ fn run(arguments: Arguments, printer: &printer::Printer) -> Result<ExitCode, Fau
         Command::Rewrap(options) => commands::rewrap::run(&context, &options),
         Command::Copy(options) => commands::copy::run(&context, &options),
         Command::Mount(options) => commands::mount::mount(&context, &options),
-        Command::Run(options) => return commands::mount::run(&context, &options),
+        Command::Run(options) => return commands::mount::run(&context, &options, before),
         Command::Gateway(options) => commands::gateway::run(&context, &options),
         Command::Connect(options) => commands::connect::run(&context, &options),
         Command::Age { command } => commands::age::run(&context, &command),

@@ -1,7 +1,6 @@
 //! What opens the key store comes from a file, standard input, or a terminal; never from the command line or the environment.
 
 use std::{
-    fs::File,
     io::{self, IsTerminal, Read},
     path::Path,
 };
@@ -10,10 +9,13 @@ use casemate_crypto::SecretBytes;
 use casemate_keys::{StoreKey, StoreSecret};
 use casemate_seal::file::{self, Access, Existing};
 
-use crate::fault::{Fault, Outcome};
+use crate::{
+    context::read_secret,
+    fault::{Fault, Outcome},
+};
 
 /// Longest passphrase, in bytes.
-const PASSPHRASE_BYTES_MAX: u64 = 4096;
+const PASSPHRASE_BYTES_MAX: usize = 4096;
 
 /// Reads the passphrase or the key of an existing store.
 pub(crate) fn existing(file: Option<&Path>) -> Result<StoreSecret, Fault> {
@@ -71,12 +73,12 @@ fn prompt(text: &str) -> Result<SecretBytes, Fault> {
 }
 
 fn from_file(path: &Path) -> Result<SecretBytes, Fault> {
-    let read = if path == Path::new("-") {
+    let bytes = if path == Path::new("-") {
         read_limited(&mut io::stdin().lock(), PASSPHRASE_BYTES_MAX)
+            .map_err(|error| Fault::file("read the passphrase from", path, error))?
     } else {
-        File::open(path).and_then(|mut file| read_limited(&mut file, PASSPHRASE_BYTES_MAX))
+        read_secret(path, PASSPHRASE_BYTES_MAX).map_err(|fault| fault.about("passphrase file"))?
     };
-    let bytes = read.map_err(|error| Fault::file("read the passphrase file", path, error))?;
     let trimmed = bytes
         .expose()
         .strip_suffix(b"\n")
@@ -86,13 +88,11 @@ fn from_file(path: &Path) -> Result<SecretBytes, Fault> {
 }
 
 /// Reads at most `limit` bytes into a buffer that never grows, so that no copy stays behind.
-fn read_limited(from: &mut impl Read, limit: u64) -> io::Result<SecretBytes> {
-    let capacity = usize::try_from(limit)
-        .map_err(io::Error::other)?
-        .saturating_add(1);
-    let mut bytes = Vec::with_capacity(capacity);
-    from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    let too_long = bytes.len() as u64 > limit;
+fn read_limited(from: &mut impl Read, limit: usize) -> io::Result<SecretBytes> {
+    let one_more = limit.saturating_add(1);
+    let mut bytes = Vec::with_capacity(one_more);
+    from.take(one_more as u64).read_to_end(&mut bytes)?;
+    let too_long = bytes.len() > limit;
     let secret = SecretBytes::new(bytes);
     if too_long {
         let message = format!("longer than {limit} bytes");

@@ -2,7 +2,9 @@
 
 use std::{
     borrow::Cow,
+    fs::File,
     io::{self, IsTerminal, Write},
+    os::fd::AsFd as _,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -42,12 +44,12 @@ impl Printer {
         _ = writeln!(io::stdout().lock(), "{}", plain(text));
     }
 
-    /// Bytes of data.
+    /// Standard output for content, without a buffer that would keep a copy of it.
     #[expect(clippy::unused_self, reason = "all output goes through a printer")]
-    pub(crate) fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn content(&self) -> io::Result<File> {
         let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
-        out.flush()
+        out.flush()?;
+        Ok(File::from(out.as_fd().try_clone_to_owned()?))
     }
 
     /// Something worth knowing.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Union
 
+from . import _casemate
 from ._casemate import CasemateError, KeyStore, PrivateKey, PublicKey, VerificationError
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -70,7 +71,7 @@ def open_store(home: PathLike | None = None, *, passphrase: bytes | os.PathLike[
         # It would be shown in the error if there is no such file, and it may be the passphrase.
         raise TypeError("a str may be a passphrase or a path: pass bytes, a pathlib.Path or a function")
     else:
-        secret = Path(passphrase).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
+        secret = _casemate.read_passphrase(passphrase)
     return KeyStore.unlock(os.fspath(home), secret)
 
 

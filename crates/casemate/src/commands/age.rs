@@ -18,8 +18,8 @@ use serde_json::json;
 
 use crate::{
     args::{AgeCommand, AgeDecryptOptions, AgeEncryptOptions},
-    context::{Context, read_limited},
-    fault::Fault,
+    context::{Context, read_secret},
+    fault::{Fault, Outcome},
     keyring::Keyring,
     printer::bytes_text,
 };
@@ -46,8 +46,11 @@ fn run_encrypt(context: &Context<'_>, options: &AgeEncryptOptions) -> Result<(),
     };
     let input = reader(&options.input)?;
     let access = Access::Umask;
-    let bytes = write_to(&output, access, options.force, |sink| {
-        encrypt(&recipients, input, sink, encoding)
+    let bytes = write_to(context, &output, access, options.force, |file| {
+        let mut sink = BufWriter::new(file);
+        let bytes = encrypt(&recipients, input, &mut sink, encoding)?;
+        sink.flush()?;
+        Ok(bytes)
     })?;
     report(context, "encrypted", bytes, &output);
     Ok(())
@@ -63,8 +66,9 @@ fn run_decrypt(context: &Context<'_>, options: &AgeDecryptOptions) -> Result<(),
     let identities: Vec<_> = identities.iter().collect();
     let input = reader(&options.input)?;
     let access = Access::Owner;
-    let bytes = write_to(&output, access, options.force, |sink| {
-        decrypt(&identities, input, sink)
+    // Without a buffer, in which a copy of the content would stay.
+    let bytes = write_to(context, &output, access, options.force, |file| {
+        decrypt(&identities, input, file)
     })?;
     report(context, "decrypted", bytes, &output);
     Ok(())
@@ -74,7 +78,7 @@ fn run_decrypt(context: &Context<'_>, options: &AgeDecryptOptions) -> Result<(),
 fn identities(context: &Context<'_>, file: Option<&Path>) -> Result<Vec<KemPrivateKey>, Fault> {
     context.policy()?.check_kem(&MLKEM768_X25519)?;
     if let Some(path) = file {
-        let text = read_limited(path, KEY_FILE_BYTES_MAX)?;
+        let text = read_secret(path, KEY_FILE_BYTES_MAX)?;
         let text = str::from_utf8(text.expose())
             .map_err(|_| Fault::usage(format!("{} is not UTF-8", path.display())))?;
         return Ok(vec![casemate_age::identity_from_text(text)?]);
@@ -127,13 +131,16 @@ fn reader(path: &Path) -> Result<Box<dyn BufRead>, Fault> {
 
 /// Runs `work` on standard output, or on a file that appears only if it succeeds.
 fn write_to(
+    context: &Context<'_>,
     output: &Path,
     access: Access,
     force: bool,
-    work: impl FnOnce(&mut dyn Write) -> Result<u64, AgeError>,
+    work: impl FnOnce(&mut &File) -> Result<u64, AgeError>,
 ) -> Result<u64, Fault> {
     if is_dash(output) {
-        return Ok(work(&mut io::stdout().lock())?);
+        let out = context.printer.content();
+        let out = out.map_err(|error| Fault::from_error(Outcome::Io, error))?;
+        return Ok(work(&mut &out)?);
     }
     let existing = if force {
         Existing::Replace
@@ -142,10 +149,7 @@ fn write_to(
     };
     let failed = |error| Fault::file("write", output, error);
     let target = AtomicFile::create(output, access, existing).map_err(failed)?;
-    let mut sink = BufWriter::new(target.file());
-    let bytes = work(&mut sink)?;
-    sink.into_inner()
-        .map_err(|error| failed(error.into_error()))?;
+    let bytes = work(&mut target.file())?;
     target.commit(existing).map_err(failed)?;
     Ok(bytes)
 }

@@ -1,5 +1,7 @@
 //! `casemate completions`.
 
+use std::io::Write as _;
+
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
 
@@ -14,6 +16,7 @@ pub(crate) fn run(context: &Context<'_>, shell: Shell) -> Result<(), Fault> {
     generate(shell, &mut Arguments::command(), "casemate", &mut script);
     context
         .printer
-        .bytes(&script)
+        .content()
+        .and_then(|mut out| out.write_all(&script))
         .map_err(|error| Fault::from_error(Outcome::Io, error))
 }

@@ -14,7 +14,7 @@ use casemate_seal::file::{self, Access, Existing};
 
 use crate::{
     args::GatewayOptions,
-    context::{Context, read_limited},
+    context::{Context, read_limited, read_secret},
     fault::{Fault, Outcome},
     keyring::Keyring,
 };
@@ -167,7 +167,7 @@ fn tls_files(
     let certificates = read_limited(&certificate, TLS_FILE_BYTES_MAX)?;
     Ok((
         certificates.expose().to_vec(),
-        read_limited(&key, TLS_FILE_BYTES_MAX)?,
+        read_secret(&key, TLS_FILE_BYTES_MAX)?,
     ))
 }
 

@@ -8,7 +8,7 @@ use casemate_crypto::{
     signature::HTTP_SUITE_NAME,
     suite::{KemSuite, SignatureSuite},
 };
-use casemate_environment::{KeyReference, public_from_bytes};
+use casemate_environment::{KeyReference, check_secret, public_from_bytes};
 use casemate_gateway::unix_seconds;
 use casemate_keys::{
     Engine as _, KeyEntry, KeyStore, PassphraseCost, Role, SqliteEngine, StoreError,
@@ -295,7 +295,14 @@ fn import(context: &Context<'_>, file: &Path, name: &str) -> Result<(), Fault> {
             fault
         }
     };
+    let check_mode = || {
+        if file == Path::new("-") {
+            return Ok(());
+        }
+        check_secret(file)
+    };
     if let Some(key) = import_age(pem.expose())? {
+        check_mode()?;
         check_policy(context, &key.public_key().map_err(bad)?)?;
         let entry = context.store()?.add_private(name, &key, unix_seconds())?;
         print_entry(context, &entry);
@@ -309,6 +316,7 @@ fn import(context: &Context<'_>, file: &Path, name: &str) -> Result<(), Fault> {
         }
         Err(EncodingError::Label { .. }) => {
             let private = PrivateKey::from_pem(pem.expose()).map_err(bad)?;
+            check_mode()?;
             check_policy(context, &private.public_key().map_err(bad)?)?;
             let entry = context
                 .store()?

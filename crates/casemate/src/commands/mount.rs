@@ -26,6 +26,7 @@ use crate::{
     context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
+    memory::Before,
     place::{Place as At, Sealed},
     progress, trust,
 };
@@ -208,7 +209,11 @@ pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(),
     unmounted.map_err(|error| Fault::from_error(Outcome::Io, error))
 }
 
-pub(crate) fn run(context: &Context<'_>, options: &RunOptions) -> Result<ExitCode, Fault> {
+pub(crate) fn run(
+    context: &Context<'_>,
+    options: &RunOptions,
+    before: &Before,
+) -> Result<ExitCode, Fault> {
     let content = Content::open(context, &options.input, &options.origin)?;
     // From here on signals end the program, not this process, which has something to clear away.
     let runtime = gateway::runtime()?;
@@ -223,7 +228,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RunOptions) -> Result<ExitCod
             "stopped before the program started",
         ))
     } else {
-        run_program(&runtime, stop, &options.command, &path)
+        run_program(&runtime, stop, &options.command, &path, before)
     };
     if let Some(mounted) = mounted {
         mounted
@@ -302,6 +307,7 @@ fn run_program(
     mut stop: tokio::task::JoinHandle<()>,
     command: &[String],
     path: &Path,
+    before: &Before,
 ) -> Result<ExitStatus, Fault> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Fault::usage("there is no command"));
@@ -315,6 +321,7 @@ fn run_program(
         .map_err(|error| {
             Fault::from_error(Outcome::Usage, error).hint(format!("cannot run `{program}`"))
         })?;
+    before.restore(&child);
     runtime.block_on(async {
         let mut stopping = false;
         loop {

@@ -1,6 +1,9 @@
 //! `casemate open`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use casemate_environment::is_in_memory;
 use casemate_seal::{
@@ -8,6 +11,7 @@ use casemate_seal::{
     file::{Access, AtomicFile, Existing},
 };
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{directory, seal::refuse_same_file};
 use crate::{
@@ -118,16 +122,18 @@ fn without_suffix(input: &Path) -> Result<PathBuf, Fault> {
 /// Each part is released only after it was checked; a reader of the pipe sees an error if the rest fails.
 fn to_stdout<R: ReadAt>(context: &Context<'_>, opened: &Opened<R>) -> Result<(), Fault> {
     const PART_BYTES: u64 = 16 << 20;
-    let mut at = 0;
+    let failed = |error| Fault::from_error(Outcome::Io, error);
+    let mut out = context.printer.content().map_err(failed)?;
+    let len = PART_BYTES.min(opened.content_len());
+    let mut part = Zeroizing::new(vec![0; usize::try_from(len).unwrap_or(0)]);
+    let mut at = 0_u64;
     while at < opened.content_len() {
-        let len = PART_BYTES.min(opened.content_len().saturating_sub(at));
-        let mut part = vec![0; usize::try_from(len).unwrap_or(0)];
-        opened.read_at(&mut part, at)?;
-        context
-            .printer
-            .bytes(&part)
-            .map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        at = at.saturating_add(len);
+        let rest = opened.content_len().saturating_sub(at);
+        let len = part.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
+        let part = part.get_mut(..len).unwrap_or_default();
+        opened.read_at(part, at)?;
+        out.write_all(part).map_err(failed)?;
+        at = at.saturating_add(len as u64);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::directory::existing;
 use crate::{
     args::{SignOptions, VerifyOptions},
-    context::{Context, read_limited},
+    context::{Context, read_limited, read_secret},
     fault::{Fault, Outcome},
     keyring::Keyring,
     place::Place,
@@ -202,7 +202,7 @@ fn content_len(model: &Path) -> u64 {
 }
 
 fn private_key(path: &Path) -> Result<EcdsaKey, Fault> {
-    let pem = read_limited(path, KEY_FILE_BYTES_MAX)?;
+    let pem = read_secret(path, KEY_FILE_BYTES_MAX)?;
     EcdsaKey::from_pem(pem.expose()).map_err(|error| {
         Fault::from_error(Outcome::Usage, error)
             .hint("`openssl ecparam -name secp384r1 -genkey -noout -out oms.pem` makes one")

@@ -119,6 +119,8 @@ fn a_store_that_cannot_be_written_is_read() {
     for (name, mode) in [(".", 0o755), ("home/keys.db", 0o444), ("home", 0o555)] {
         fs::set_permissions(house.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
+    // For the user of below; where the tests are not root's it is the same user as now.
+    _ = std::os::unix::fs::chown(house.path("passphrase"), Some(65_534), None);
     // The superuser can write whatever the mode says.
     let as_nobody = |arguments: &[&str]| {
         let plain = house.command(arguments);

@@ -14,6 +14,7 @@ mod bench;
 mod folders;
 mod keys;
 mod kill;
+mod memory;
 mod mount;
 mod names;
 mod other_users;

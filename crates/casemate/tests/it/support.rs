@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
 };
@@ -32,8 +34,9 @@ impl House {
     /// An empty house with a passphrase file.
     pub(crate) fn empty() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("passphrase"), "correct horse\n").unwrap();
-        Self { directory }
+        let house = Self { directory };
+        house.write("passphrase", b"correct horse\n");
+        house
     }
 
     /// A house with keys `alice`, `bob` (KEM) and `publisher` (signing).
@@ -51,8 +54,12 @@ impl House {
         self.directory.path().join(name)
     }
 
+    /// Writes a file that only its owner can read, as it must be for a passphrase or a private key.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
+        let mut options = fs::File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(self.path(name)).unwrap();
+        file.write_all(bytes).unwrap();
     }
 
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {
