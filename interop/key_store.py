@@ -6,8 +6,9 @@ import base64
 import hashlib
 import hmac
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA384
@@ -17,6 +18,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from strict_cbor import Cursor, need
 
 PREFIX = b"casemate-store-key-1:"
+T = TypeVar("T")
+
+
+class Status(NamedTuple):
+    """From when to when a key counts, how it ended, and which key named it."""
+
+    valid_from: int | None = None
+    valid_until: int | None = None
+    end: tuple[int, int] | None = None
+    successor_of: bytes | None = None
 
 
 class Record(NamedTuple):
@@ -27,6 +38,7 @@ class Record(NamedTuple):
     name: str
     created: int
     pem: bytes
+    status: Status
 
 
 def hkdf(store_id: bytes, secret: bytes, info: bytes, length: int) -> bytes:
@@ -106,7 +118,7 @@ def read(database: Path, secret: bytes) -> list[Record]:
     untagged = b"\xa2" + meta["index"][1 : cursor.at]
     tag = cursor.take(of(cursor, 2, 2))
     key = hkdf(store_id, root, b"casemate/v1/store-index", 48)
-    need(hmac.digest(key, store_id + untagged, "sha384") == tag, "the index was changed", "rejected")
+    need(hmac.digest(key, hashlib.sha384(meta["header"]).digest() + untagged, "sha384") == tag, "the index was changed", "rejected")
     need(generation == int.from_bytes(meta["generation"]), "another generation", "rejected")
     need(sorted(stored) == [record for record, _, _ in listed], "records are missing or not listed", "rejected")
     return [record(store_id, root, stored[identity], identity, written, digest) for identity, written, digest in listed]
@@ -118,7 +130,28 @@ def record(store_id: bytes, root: bytes, sealed: bytes, identity: bytes, written
     key = hkdf(store_id, root, b"casemate/v1/store-record\0" + about, 32)
     plain = AESGCM(key).decrypt(sealed[:12], sealed[12:], b"casemate/v1/store-record\0" + store_id + about)
     cursor = Cursor(plain)
-    need(cursor.argument(5) == 3, "a record has three entries")
+    entries = cursor.argument(5)
+    need(entries in (3, 4), "a record has three or four entries")
     name = cursor.take(of(cursor, 0, 3)).decode()
     created = of(cursor, 1, 0)
-    return Record(identity[:32], identity[32], name, created, cursor.take(of(cursor, 2, 2)))
+    pem = cursor.take(of(cursor, 2, 2))
+    return Record(identity[:32], identity[32], name, created, pem, status(cursor) if entries == 4 else Status())
+
+
+def status(cursor: Cursor) -> Status:
+    """What is known of a key (section 3.1)."""
+    need(of(cursor, 3, 4) == 4, "a status has four elements")
+
+    def optional(read: Callable[[], T]) -> T | None:
+        if cursor.data[cursor.at] == 0xF6:
+            cursor.at += 1
+            return None
+        return read()
+
+    def end() -> tuple[int, int]:
+        need(cursor.argument(4) == 2, "an end has two elements")
+        return cursor.uint(), cursor.uint()
+
+    return Status(
+        optional(cursor.uint), optional(cursor.uint), optional(end), optional(lambda: cursor.take(cursor.argument(2)))
+    )

@@ -21,16 +21,20 @@ class Home:
     """A key store, and how the command is called with it."""
 
     def __init__(self, work: Path, kind: str) -> None:
-        self.work, self.database = work, work / "home" / "keys.db"
+        self.work, self.database, self.file = work, work / "home" / "keys.db", work / "secret"
         if kind == "passphrase":
             (work / "secret").write_bytes(PASSPHRASE)
             self.ok("keys", "init")
         else:
             self.ok("keys", "init", "--random-key")
-        self.secret = (work / "secret").read_bytes().removesuffix(b"\n")
+        self.use(work / "secret")
+
+    def use(self, secret: Path) -> None:
+        """Opens the store with what is in this file from now on."""
+        self.file, self.secret = secret, secret.read_bytes().removesuffix(b"\n")
 
     def ok(self, *arguments: str | Path) -> str:
-        command = [str(Path(os.environ["CASEMATE_BIN"]).resolve()), "--home", "home", "--passphrase-file", "secret"]
+        command = [str(Path(os.environ["CASEMATE_BIN"]).resolve()), "--home", "home", "--passphrase-file", self.file]
         done = subprocess.run([*command, *arguments], cwd=self.work, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -71,6 +75,29 @@ def test_the_reader_finds_what_the_command_lists(home: Home) -> None:
     again = Home(home.work / "again", "random key")
     again.ok("keys", "import", home.work / "publisher.pem", "--name", "publisher")
     assert again.ok("keys", "export", "publisher") == exported
+
+
+def test_the_reader_finds_how_a_key_ended(home: Home) -> None:
+    day = 86400
+    home.ok("keys", "retire", "vendor", "--superseded=1970-01-11", "--valid-from", "1970-01-02", "--valid-until", "1970-01-21")
+    home.ok("keys", "retire", "publisher", "--compromised")
+    records = {record.name: record for record in key_store.read(home.database, home.secret)}
+    assert records["vendor"].status == (day, 20 * day, (1, 10 * day), None)
+    assert records["publisher"].status.end[0] == 2
+    assert records["reader"].status == key_store.Status()
+
+
+def test_the_reader_opens_what_has_a_new_secret(home: Home) -> None:
+    old = home.secret
+    before = {record.name: record.pem for record in key_store.read(home.database, old)}
+    for more in ([], ["--compromised"]):
+        new = home.work / f"new{len(more)}"
+        home.ok("keys", "passwd", "--random-key", "--new-passphrase-file", new, *more)
+        with pytest.raises((InvalidTag, LookupError)):
+            key_store.read(home.database, home.secret)
+        home.use(new)
+        found = {record.name: record.pem for record in key_store.read(home.database, home.secret)}
+        assert found == before
 
 
 def test_the_reader_refuses_another_secret(home: Home) -> None:

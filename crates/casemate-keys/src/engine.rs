@@ -93,6 +93,9 @@ pub enum EngineError {
     /// Somebody else changed the store in between; load it again and repeat.
     #[error("the key store was changed by another process in between")]
     Conflict,
+    /// What is there is no key store, or one that somebody took something from.
+    #[error("the database is not a key store as it was made: {0}")]
+    Foreign(&'static str),
     /// The storage failed.
     #[error("the key store's storage failed")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -59,6 +59,12 @@ pub enum StoreError {
     /// Somebody added a record.
     #[error("record {0} is not in the key store's index")]
     ForeignRecord(RecordId),
+    /// Every record is gone.
+    #[error("all {0} records were removed from the key store")]
+    Emptied(usize),
+    /// What opens the store was changed by another process.
+    #[error("the key store's secret was changed by another process in between")]
+    Replaced,
     /// The name is taken.
     #[error("a key named `{0}` exists already")]
     NameTaken(String),

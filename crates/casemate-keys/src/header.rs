@@ -7,7 +7,7 @@ use crate::{
     StoreError, StoreSecret,
     cbor::{damaged, encode, fixed},
     root::{RootKey, STORE_ID_BYTES},
-    slot::{PassphraseCost, Slot},
+    slot::{PassphraseCost, Slot, WORK_MAX},
 };
 
 const VERSION: u64 = 1;
@@ -15,6 +15,7 @@ const SLOTS_MAX: u64 = 16;
 const COMMITMENT_BYTES: usize = 32;
 
 /// What is needed to recover the root key.
+#[derive(Clone)]
 pub(crate) struct Header {
     pub(crate) store_id: [u8; STORE_ID_BYTES],
     created: u64,
@@ -32,10 +33,7 @@ impl Header {
         let store_id = random::bytes()?;
         let root = RootKey::new(Secret::random()?, store_id);
         let slots = vec![Slot::new(secret, cost, &root, &store_id)?];
-        let commitment = root
-            .commitment()?
-            .try_into()
-            .map_err(|_| StoreError::Crypto(casemate_crypto::Error::Internal))?;
+        let commitment = commitment_of(&root)?;
         Ok((
             Self {
                 store_id,
@@ -47,20 +45,53 @@ impl Header {
         ))
     }
 
-    /// Recovers the root key through whichever slot the secret opens.
-    pub(crate) fn unlock(&self, secret: &StoreSecret) -> Result<RootKey, StoreError> {
+    /// The same store, with a new slot in the place of one.
+    pub(crate) fn with_slot(
+        &self,
+        at: usize,
+        secret: &StoreSecret,
+        cost: PassphraseCost,
+        root: &RootKey,
+    ) -> Result<Self, StoreError> {
+        let mut slots = self.slots.clone();
+        let slot = slots.get_mut(at).ok_or(StoreError::Replaced)?;
+        *slot = Slot::new(secret, cost, root, &self.store_id)?;
+        check_costs(&slots)?;
+        Ok(Self {
+            slots,
+            ..self.clone()
+        })
+    }
+
+    /// The same store under a new root key, which only `secret` opens.
+    pub(crate) fn renewed(
+        &self,
+        secret: &StoreSecret,
+        cost: PassphraseCost,
+    ) -> Result<(Self, RootKey), StoreError> {
+        let root = RootKey::new(Secret::random()?, self.store_id);
+        let header = Self {
+            slots: vec![Slot::new(secret, cost, &root, &self.store_id)?],
+            commitment: commitment_of(&root)?,
+            ..self.clone()
+        };
+        Ok((header, root))
+    }
+
+    /// Recovers the root key through whichever slot the secret opens, and says which.
+    pub(crate) fn unlock(&self, secret: &StoreSecret) -> Result<(RootKey, usize), StoreError> {
         let wrong = || match secret {
             StoreSecret::Passphrase(_) => StoreError::WrongPassphrase,
             StoreSecret::Key(_) => StoreError::WrongKey,
         };
         // A slot of the right kind says more than one of the other.
         let mut refused = None;
-        for slot in &self.slots {
+        for (at, slot) in self.slots.iter().enumerate() {
             match slot.open(secret, &self.store_id) {
                 Ok(Some(found)) => {
                     let root = RootKey::new(found, self.store_id);
                     return if root.is_committed(&self.commitment)? {
-                        Ok(root)
+                        Ok((root, at))
                     } else {
                         Err(wrong())
                     };
@@ -118,7 +149,8 @@ impl Header {
         let count = count.ok_or(StoreError::Header("there must be 1 to 16 slots"))?;
         let slots = (0..count)
             .map(|_| Slot::read(d))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        check_costs(&slots)?;
         d.skip().map_err(damaged)?;
         let header = Self {
             store_id,
@@ -132,4 +164,24 @@ impl Header {
         }
         Err(StoreError::Header("not in deterministic encoding"))
     }
+}
+
+fn commitment_of(root: &RootKey) -> Result<[u8; COMMITMENT_BYTES], StoreError> {
+    let commitment = root.commitment()?;
+    commitment
+        .try_into()
+        .map_err(|_| StoreError::Crypto(casemate_crypto::Error::Internal))
+}
+
+/// Refuses slots that would together keep us computing, before one of them is tried.
+fn check_costs(slots: &[Slot]) -> Result<(), StoreError> {
+    let sum = slots
+        .iter()
+        .fold(0_u64, |sum, slot| sum.saturating_add(slot.work()));
+    if sum > WORK_MAX {
+        return Err(StoreError::Header(
+            "its slots together cost too much to try",
+        ));
+    }
+    Ok(())
 }

@@ -74,12 +74,28 @@ impl Index {
         })
     }
 
-    pub(crate) fn seal(&self, root: &RootKey) -> Result<Vec<u8>, StoreError> {
-        let tag = root.tag(&self.encode_parts(None))?;
+    pub(crate) fn seal(&self, header: &[u8], root: &RootKey) -> Result<Vec<u8>, StoreError> {
+        let tag = root.tag(header, &self.encode_parts(None))?;
         Ok(self.encode_parts(Some(&tag)))
     }
 
-    pub(crate) fn open(bytes: &[u8], root: &RootKey) -> Result<Self, StoreError> {
+    /// Checks the tag over header and index, and that the index is that of the engine's generation.
+    pub(crate) fn open(
+        header: &[u8],
+        bytes: &[u8],
+        generation: u64,
+        root: &RootKey,
+    ) -> Result<Self, StoreError> {
+        let index = Self::decode(header, bytes, root)?;
+        let mut entries = index.entries.values();
+        let in_time = entries.all(|entry| entry.generation <= index.generation);
+        if index.generation == generation && in_time {
+            return Ok(index);
+        }
+        Err(StoreError::Index)
+    }
+
+    fn decode(header: &[u8], bytes: &[u8], root: &RootKey) -> Result<Self, StoreError> {
         let mut decoder = Decoder::new(bytes);
         let d = &mut decoder;
         d.map().map_err(damaged)?;
@@ -105,7 +121,7 @@ impl Index {
             entries,
         };
         let deterministic = index.encode_parts(Some(&tag)) == bytes;
-        if deterministic && root.tag_matches(&index.encode_parts(None), &tag)? {
+        if deterministic && root.tag_matches(header, &index.encode_parts(None), &tag)? {
             return Ok(index);
         }
         Err(StoreError::Index)

@@ -14,6 +14,7 @@ mod root;
 mod secret;
 mod slot;
 mod sqlite;
+mod status;
 mod store;
 
 pub use engine::{Change, Engine, EngineError, MemoryEngine, RecordId, Role, Snapshot};
@@ -22,4 +23,5 @@ pub use name::KeyName;
 pub use secret::{StoreKey, StoreSecret};
 pub use slot::PassphraseCost;
 pub use sqlite::SqliteEngine;
+pub use status::{End, Status, Withdrawn, judge};
 pub use store::{KeyEntry, KeyStore, Listing};

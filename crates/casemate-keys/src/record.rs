@@ -13,6 +13,7 @@ use crate::{
     cbor::encode,
     engine::{RecordId, Role},
     root::RootKey,
+    status::Status,
 };
 
 const NONCE_BYTES: usize = 12;
@@ -22,6 +23,7 @@ pub(crate) struct Record {
     pub(crate) name: KeyName,
     pub(crate) created: u64,
     pub(crate) pem: SecretBytes,
+    pub(crate) status: Status,
 }
 
 impl Record {
@@ -32,12 +34,13 @@ impl Record {
         generation: u64,
     ) -> Result<Vec<u8>, StoreError> {
         let plaintext = Zeroizing::new(encode(|e| {
-            e.map(3)?.u8(0)?.str(self.name.as_str())?;
+            let entries = self.status.entries().saturating_add(3);
+            e.map(entries)?.u8(0)?.str(self.name.as_str())?;
             e.u8(1)?
                 .u64(self.created)?
                 .u8(2)?
                 .bytes(self.pem.expose())?;
-            Ok(())
+            self.status.write(e)
         }));
         let (key, aad) = root.record(id, generation)?;
         let nonce = random::bytes::<NONCE_BYTES>()?;
@@ -60,14 +63,27 @@ impl Record {
 
     fn decode(plaintext: &[u8]) -> Option<Self> {
         let mut d = Decoder::new(plaintext);
-        (d.map().ok()? == Some(3)).then_some(())?;
+        let entries = d.map().ok()?;
+        matches!(entries, Some(3 | 4)).then_some(())?;
         (d.u8().ok()? == 0).then_some(())?;
         let name = d.str().ok()?.parse().ok()?;
         (d.u8().ok()? == 1).then_some(())?;
         let created = d.u64().ok()?;
         (d.u8().ok()? == 2).then_some(())?;
         let pem = SecretBytes::new(d.bytes().ok()?.to_vec());
-        (d.position() == plaintext.len()).then_some(Self { name, created, pem })
+        let status = if entries == Some(4) {
+            (d.u8().ok()? == 3).then_some(())?;
+            Status::read(&mut d)?
+        } else {
+            Status::default()
+        };
+        let record = Self {
+            name,
+            created,
+            pem,
+            status,
+        };
+        (d.position() == plaintext.len()).then_some(record)
     }
 
     /// The public key, which must be the one the record is filed under.

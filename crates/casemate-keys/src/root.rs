@@ -1,6 +1,9 @@
 //! The root key and what is derived from it.
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{
+    digest::{SHA384, digest},
+    hmac,
+};
 use casemate_crypto::{
     Error as CryptoError, Purpose, Secret, SecretBytes,
     hpke::{Aead, AeadKey, Kdf},
@@ -61,20 +64,31 @@ impl RootKey {
         Ok((AeadKey::new(Aead::Aes256Gcm, key.expose())?, aad))
     }
 
-    fn index_mac(&self, encoded: &[u8]) -> Result<(hmac::Key, Vec<u8>), CryptoError> {
+    /// The header's hash stands before the index, so that no slot can be put back or exchanged.
+    fn index_mac(
+        &self,
+        header: &[u8],
+        encoded: &[u8],
+    ) -> Result<(hmac::Key, Vec<u8>), CryptoError> {
         let key = self.derive(Purpose::STORE_INDEX.as_bytes(), TAG_BYTES)?;
-        let message = [self.store_id.as_slice(), encoded].concat();
+        let header = digest(&SHA384, header);
+        let message = [header.as_ref(), encoded].concat();
         Ok((hmac::Key::new(hmac::HMAC_SHA384, key.expose()), message))
     }
 
-    pub(crate) fn tag(&self, encoded: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        let (key, message) = self.index_mac(encoded)?;
+    pub(crate) fn tag(&self, header: &[u8], encoded: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let (key, message) = self.index_mac(header, encoded)?;
         Ok(hmac::sign(&key, &message).as_ref().to_vec())
     }
 
     /// Checks in constant time.
-    pub(crate) fn tag_matches(&self, encoded: &[u8], tag: &[u8]) -> Result<bool, CryptoError> {
-        let (key, message) = self.index_mac(encoded)?;
+    pub(crate) fn tag_matches(
+        &self,
+        header: &[u8],
+        encoded: &[u8],
+        tag: &[u8],
+    ) -> Result<bool, CryptoError> {
+        let (key, message) = self.index_mac(header, encoded)?;
         Ok(hmac::verify(&key, &message, tag).is_ok())
     }
 }

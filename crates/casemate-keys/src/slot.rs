@@ -20,6 +20,8 @@ const KEY: u64 = 2;
 const SALT_BYTES: usize = 16;
 const NONCE_BYTES: usize = 12;
 const WRAPPED_BYTES: usize = 48;
+/// KiB times passes of all passphrase slots: what the dearest single one costs.
+pub(crate) const WORK_MAX: u64 = 1 << 24;
 
 /// What one guess at a passphrase costs (RFC 9106).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,7 @@ impl PassphraseCost {
 }
 
 /// How a secret becomes the key that wraps the root key.
+#[derive(Clone)]
 enum Derivation {
     /// Argon2id, from a passphrase.
     Argon2id {
@@ -155,6 +158,7 @@ fn argon2id(
 }
 
 /// One way to the root key.
+#[derive(Clone)]
 pub(crate) struct Slot {
     derivation: Derivation,
     nonce: [u8; NONCE_BYTES],
@@ -195,6 +199,16 @@ impl Slot {
         };
         let root = Zeroizing::new(root);
         Ok(Some(Secret::copy_from("root key", &root)?))
+    }
+
+    /// KiB times passes that an attempt costs.
+    pub(crate) fn work(&self) -> u64 {
+        match &self.derivation {
+            Derivation::Argon2id { cost, .. } => {
+                u64::from(cost.memory_kib).saturating_mul(u64::from(cost.passes))
+            }
+            Derivation::Hkdf => 0,
+        }
     }
 
     fn aad(&self, store_id: &[u8; STORE_ID_BYTES]) -> Vec<u8> {

@@ -1,22 +1,40 @@
 //! The embedded engine: one SQLite database.
+//!
+//! The file may come from anybody: a schema is code that runs when tables are read, so the database is opened defensively and has exactly the two
+//! tables that it should have.
 
 use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
+    fs::{self, File},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, config::DbConfig,
+    limits::Limit, params,
+};
 
-use crate::engine::{Change, Engine, EngineError, Snapshot};
+use crate::{
+    engine::{Change, Engine, EngineError, Snapshot},
+    index::RECORDS_MAX,
+};
 
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
-    CREATE TABLE IF NOT EXISTS records (id BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT;
-";
+const SCHEMA: [(&str, &str); 2] = [
+    (
+        "meta",
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
+    ),
+    (
+        "records",
+        "CREATE TABLE records (id BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT",
+    ),
+];
 /// How long one process waits for another's change.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest value: the index of a full store is shorter.
+const VALUE_BYTES_MAX: i32 = 32 << 20;
 
 /// A key store in one SQLite file.
 #[derive(Debug)]
@@ -30,14 +48,19 @@ impl From<rusqlite::Error> for EngineError {
     }
 }
 
+fn storage(error: io::Error) -> EngineError {
+    EngineError::Storage(Box::new(error))
+}
+
 impl SqliteEngine {
-    /// Opens the database at `path`, and makes it, readable by its owner only, if `create` is set.
+    /// Opens the database at `path`. With `create` it is made, readable by its owner only, if it is not there or empty; without it nothing is written
+    /// before the first change.
     ///
     /// Where nothing can be written, as on a mounted secret or in an image, it is opened for reading.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Storage`].
+    /// [`EngineError::Storage`]; [`EngineError::Foreign`] for a database that is none of ours.
     pub fn open(path: &Path, create: bool) -> Result<Self, EngineError> {
         match Self::open_for_writing(path, create) {
             Err(EngineError::Storage(error)) if !create && is_read_only(&*error) => {
@@ -49,42 +72,105 @@ impl SqliteEngine {
 
     /// Without a lock, which would have to be written. If somebody who may write does so just now, what is read does not fit its index, and is refused.
     fn open_for_reading(path: &Path) -> Result<Self, EngineError> {
-        let storage = |text: &str| EngineError::Storage(text.into());
+        let storage_text = |text: &str| EngineError::Storage(text.into());
         let mut journal = path.as_os_str().to_owned();
         journal.push("-wal");
         if fs::metadata(&journal).is_ok_and(|found| found.len() > 0) {
-            return Err(storage(
+            return Err(storage_text(
                 "a change is under way or was not completed, and nothing can be written here: open it once where it can be",
             ));
         }
-        let path = fs::canonicalize(path).map_err(|error| EngineError::Storage(error.into()))?;
+        let path = fs::canonicalize(path).map_err(storage)?;
         let path = path
             .to_str()
-            .ok_or_else(|| storage("its path is not UTF-8"))?;
+            .ok_or_else(|| storage_text("its path is not UTF-8"))?;
         let escaped = path
             .replace('%', "%25")
             .replace('?', "%3f")
             .replace('#', "%23");
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
+        harden(&connection)?;
+        check_schema(&connection)?;
         Ok(Self { connection })
     }
 
     fn open_for_writing(path: &Path, create: bool) -> Result<Self, EngineError> {
-        let storage = |error: std::io::Error| EngineError::Storage(Box::new(error));
-        if !create {
-            fs::metadata(path).map_err(storage)?;
-        }
-        let connection = Connection::open(path)?;
         if create {
-            fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(storage)?;
+            let mut options = File::options();
+            options.write(true).create(true).truncate(false).mode(0o600);
+            options.open(path).map_err(storage)?;
         }
+        let is_empty = fs::metadata(path).map_err(storage)?.len() == 0;
+        // Never SQLITE_OPEN_CREATE: a database that vanishes now does not come back empty.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        harden(&connection)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch(SCHEMA)?;
+        // What is replaced may be sealed under a key that somebody else has by now.
+        connection.pragma_update(None, "secure_delete", "ON")?;
+        if create {
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            make_schema(&mut connection)?;
+        } else if is_empty {
+            return Ok(Self { connection });
+        }
+        check_schema(&connection)?;
         Ok(Self { connection })
     }
+}
+
+/// Lets a database do nothing but hold rows of bounded length.
+fn harden(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_VDBE_OP, 100_000)?;
+    connection.pragma_update(None, "cell_size_check", "ON")
+}
+
+fn make_schema(connection: &mut Connection) -> Result<(), rusqlite::Error> {
+    let write = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if count(&write, "SELECT count(*) FROM sqlite_schema")? == 0 {
+        for (_, sql) in SCHEMA {
+            write.execute(sql, [])?;
+        }
+    }
+    write.commit()
+}
+
+/// Refuses a database that holds anything but the two tables, as they are made here.
+fn check_schema(connection: &Connection) -> Result<(), EngineError> {
+    let mut rows = connection.prepare(
+        "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_autoindex_%' LIMIT 3",
+    )?;
+    let found: Vec<(String, String, String)> = rows
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    for (table, sql) in SCHEMA {
+        if !found.iter().any(|(_, name, _)| name == table) {
+            return Err(EngineError::Foreign(match table {
+                "meta" => "its table `meta` is missing",
+                _ => "its table `records` is missing",
+            }));
+        }
+        let is_ours = |(kind, name, text): &(String, String, String)| {
+            kind == "table" && name == table && text == sql
+        };
+        if !found.iter().any(is_ours) {
+            return Err(EngineError::Foreign("a table is not as it is made"));
+        }
+    }
+    if found.len() > SCHEMA.len() {
+        return Err(EngineError::Foreign(
+            "it holds other things than its tables",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether SQLite failed because it could not write.
@@ -109,12 +195,29 @@ fn generation(connection: &Connection) -> Result<u64, rusqlite::Error> {
     Ok(bytes.map_or(0, u64::from_be_bytes))
 }
 
+fn count(connection: &Connection, sql: &str) -> Result<u64, rusqlite::Error> {
+    let found: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(u64::try_from(found).unwrap_or_default())
+}
+
 impl Engine for SqliteEngine {
     fn load(&self) -> Result<Option<Snapshot>, EngineError> {
         let read = self.connection.unchecked_transaction()?;
+        if count(&read, "SELECT count(*) FROM sqlite_schema")? == 0 {
+            return Ok(None);
+        }
+        let stored = count(&read, "SELECT count(*) FROM records")?;
         let Some(header) = meta(&read, "header")? else {
+            if stored > 0 || count(&read, "SELECT count(*) FROM meta")? > 0 {
+                return Err(EngineError::Foreign("its header is missing"));
+            }
             return Ok(None);
         };
+        if stored > RECORDS_MAX as u64 {
+            return Err(EngineError::Foreign(
+                "it holds more records than a key store can",
+            ));
+        }
         let index = meta(&read, "index")?.unwrap_or_default();
         let generation = generation(&read)?;
         let mut rows = read.prepare("SELECT id, value FROM records")?;
@@ -153,6 +256,13 @@ impl Engine for SqliteEngine {
                 [id, value],
             )?;
         }
-        Ok(write.commit()?)
+        write.commit()?;
+        if change.header.is_some() || !change.delete.is_empty() {
+            // The log still holds what was replaced. If another process reads just now it empties the log later.
+            _ = self
+                .connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+        Ok(())
     }
 }

@@ -1,21 +1,21 @@
 //! The rules of the store, over any engine.
 
+mod change;
+
 use std::fmt;
 
-use casemate_crypto::{
-    SecretBytes,
-    encoding::{KeyId, KeyKind, PrivateKey, PublicKey},
-};
+use casemate_crypto::encoding::{KeyId, KeyKind, PrivateKey, PublicKey};
 
 use crate::{
     KeyName, StoreError,
     engine::{Change, Engine, RecordId, Role, Snapshot},
     header::Header,
-    index::{Index, IndexEntry, RECORDS_MAX},
+    index::Index,
     record::Record,
     root::RootKey,
     secret::StoreSecret,
     slot::PassphraseCost,
+    status::Status,
 };
 
 /// A key of the store.
@@ -33,6 +33,8 @@ pub struct KeyEntry {
     pub suite: &'static str,
     /// When it was stored, in seconds since 1970 UTC.
     pub created: u64,
+    /// Whether it counts, and from when to when.
+    pub status: Status,
     /// Its public half.
     pub public: PublicKey,
 }
@@ -49,6 +51,9 @@ pub struct Listing {
 /// An unlocked key store.
 pub struct KeyStore<E> {
     engine: E,
+    header: Header,
+    /// The slot that was opened.
+    slot: usize,
     root: RootKey,
     index: Index,
     snapshot: Snapshot,
@@ -74,15 +79,18 @@ impl<E: Engine> KeyStore<E> {
             generation: 1,
             ..Index::default()
         };
+        let encoded = header.encode();
         let change = Change {
-            header: Some(header.encode()),
-            index: index.seal(&root)?,
+            index: index.seal(&encoded, &root)?,
+            header: Some(encoded),
             ..Change::default()
         };
         engine.commit(0, &change)?;
         let snapshot = engine.load()?.ok_or(StoreError::Missing)?;
         Ok(Self {
             engine,
+            header,
+            slot: 0,
             root,
             index,
             snapshot,
@@ -98,10 +106,13 @@ impl<E: Engine> KeyStore<E> {
     /// engine's error. Damage to single records is no error here; [`Self::list`] names it.
     pub fn unlock(engine: E, secret: &StoreSecret) -> Result<Self, StoreError> {
         let snapshot = engine.load()?.ok_or(StoreError::Missing)?;
-        let root = Header::decode(&snapshot.header)?.unlock(secret)?;
-        let index = Index::open(&snapshot.index, &root)?;
+        let header = Header::decode(&snapshot.header)?;
+        let (root, slot) = header.unlock(secret)?;
+        let index = open_index(&snapshot, &root)?;
         Ok(Self {
             engine,
+            header,
+            slot,
             root,
             index,
             snapshot,
@@ -201,133 +212,6 @@ impl<E: Engine> KeyStore<E> {
         Ok(PrivateKey::from_pem(self.record(id)?.pem.expose())?)
     }
 
-    /// What [`Self::add_private`] would commit, for measuring the sealing alone.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::add_private`].
-    #[cfg(feature = "hazmat")]
-    pub fn change_adding(
-        &self,
-        name: KeyName,
-        key: &PrivateKey,
-        now: u64,
-    ) -> Result<Change, StoreError> {
-        let id = RecordId {
-            key: key.public_key()?.id()?,
-            role: Role::Private,
-        };
-        let pem = key.to_pem()?;
-        let record = Record {
-            name,
-            created: now,
-            pem,
-        };
-        Ok(self.sealed_change(&record, id)?.0)
-    }
-
-    /// Makes and stores a new key of the suite with this name.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::UnknownSuite`], [`StoreError::NameTaken`], [`StoreError::Full`], or the engine's error.
-    pub fn generate(
-        &mut self,
-        name: KeyName,
-        suite: &str,
-        now: u64,
-    ) -> Result<KeyEntry, StoreError> {
-        let unknown = || StoreError::UnknownSuite(suite.chars().take(80).collect());
-        let key = PrivateKey::generate(suite)?.ok_or_else(unknown)?;
-        self.add_private(name, &key, now)
-    }
-
-    /// Stores a private key that was made elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NameTaken`], [`StoreError::KeyTaken`], [`StoreError::Full`], or the engine's error.
-    pub fn add_private(
-        &mut self,
-        name: KeyName,
-        key: &PrivateKey,
-        now: u64,
-    ) -> Result<KeyEntry, StoreError> {
-        let id = RecordId {
-            key: key.public_key()?.id()?,
-            role: Role::Private,
-        };
-        self.add(
-            &Record {
-                name,
-                created: now,
-                pem: key.to_pem()?,
-            },
-            id,
-        )
-    }
-
-    /// Stores somebody else's public key.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::add_private`].
-    pub fn add_public(
-        &mut self,
-        name: KeyName,
-        key: &PublicKey,
-        now: u64,
-    ) -> Result<KeyEntry, StoreError> {
-        let id = RecordId {
-            key: key.id()?,
-            role: Role::Public,
-        };
-        let pem = SecretBytes::new(key.to_pem()?.into_bytes());
-        self.add(
-            &Record {
-                name,
-                created: now,
-                pem,
-            },
-            id,
-        )
-    }
-
-    fn add(&mut self, record: &Record, id: RecordId) -> Result<KeyEntry, StoreError> {
-        let listing = self.list()?;
-        if let Some(taken) = listing.keys.iter().find(|entry| entry.name == record.name) {
-            return Err(StoreError::NameTaken(taken.name.to_string()));
-        }
-        if let Some(taken) = listing.keys.iter().find(|entry| entry.id == id.key) {
-            return Err(StoreError::KeyTaken(taken.name.to_string()));
-        }
-        if self.index.entries.len() >= RECORDS_MAX {
-            return Err(StoreError::Full(RECORDS_MAX));
-        }
-        let (change, index) = self.sealed_change(record, id)?;
-        self.engine.commit(self.snapshot.generation, &change)?;
-        self.snapshot = self.engine.load()?.ok_or(StoreError::Missing)?;
-        self.index = index;
-        self.entry(id)
-    }
-
-    /// The change that adds a record, and the index after it.
-    fn sealed_change(&self, record: &Record, id: RecordId) -> Result<(Change, Index), StoreError> {
-        let generation = self.snapshot.generation.saturating_add(1);
-        let sealed = record.seal(&self.root, id, generation)?;
-        let mut index = self.index.clone();
-        index.generation = generation;
-        index
-            .entries
-            .insert(id, IndexEntry::new(generation, &sealed));
-        let change = Change {
-            index: index.seal(&self.root)?,
-            put: vec![(id.to_bytes(), sealed)],
-            ..Change::default()
-        };
-        Ok((change, index))
-    }
-
     fn record(&self, id: RecordId) -> Result<Record, StoreError> {
         let entry = self
             .index
@@ -355,9 +239,25 @@ impl<E: Engine> KeyStore<E> {
             kind: public.kind(),
             suite: public.suite_name(),
             created: record.created,
+            status: record.status,
             public,
         })
     }
+}
+
+fn open_index(snapshot: &Snapshot, root: &RootKey) -> Result<Index, StoreError> {
+    let Snapshot {
+        header,
+        index,
+        generation,
+        records,
+    } = snapshot;
+    let index = Index::open(header, index, *generation, root)?;
+    // One error for each would bury what happened.
+    if records.is_empty() && !index.entries.is_empty() {
+        return Err(StoreError::Emptied(index.entries.len()));
+    }
+    Ok(index)
 }
 
 impl<E> fmt::Debug for KeyStore<E> {

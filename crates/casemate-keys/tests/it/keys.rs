@@ -5,7 +5,7 @@ use casemate_crypto::{
     encoding::{KeyId, PrivateKey},
 };
 use casemate_keys::{
-    Engine, EngineError, KeyStore, MemoryEngine, PassphraseCost, Role, SqliteEngine, StoreError,
+    Engine, KeyStore, MemoryEngine, PassphraseCost, Role, SqliteEngine, Status, StoreError,
     StoreKey, StoreSecret,
 };
 
@@ -19,7 +19,7 @@ pub(crate) fn passphrase() -> StoreSecret {
     secret("correct horse")
 }
 
-fn secret(text: &str) -> StoreSecret {
+pub(crate) fn secret(text: &str) -> StoreSecret {
     StoreSecret::read(SecretBytes::new(text.into())).unwrap()
 }
 
@@ -145,10 +145,12 @@ fn names_and_keys_are_stored_once_and_a_second_store_is_refused() {
         .unwrap_err();
     assert!(matches!(refused, StoreError::NameTaken(_)), "{refused}");
     let key = PrivateKey::generate("mldsa65-ed25519").unwrap().unwrap();
-    store.add_private("b".parse().unwrap(), &key, 0).unwrap();
+    store
+        .add_private("b".parse().unwrap(), &key, 0, Status::default())
+        .unwrap();
     let public = key.public_key().unwrap();
     let refused = store
-        .add_public("c".parse().unwrap(), &public, 0)
+        .add_public("c".parse().unwrap(), &public, 0, Status::default())
         .unwrap_err();
     assert!(
         matches!(refused, StoreError::KeyTaken(ref name) if name == "b"),
@@ -173,7 +175,12 @@ fn somebody_elses_key_has_no_private_half_here() {
     let mut store = new_store(MemoryEngine::default());
     let key = PrivateKey::generate("mldsa87-p384").unwrap().unwrap();
     let entry = store
-        .add_public("vendor".parse().unwrap(), &key.public_key().unwrap(), 0)
+        .add_public(
+            "vendor".parse().unwrap(),
+            &key.public_key().unwrap(),
+            0,
+            Status::default(),
+        )
         .unwrap();
     assert_eq!(entry.role, Role::Public);
     let refused = store.private_key(&entry).unwrap_err();
@@ -181,7 +188,7 @@ fn somebody_elses_key_has_no_private_half_here() {
 }
 
 #[test]
-fn of_two_writers_with_the_same_view_one_is_told_to_repeat() {
+fn of_two_writers_with_the_same_view_both_are_heard() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.db");
     let mut first = new_store(SqliteEngine::open(&path, true).unwrap());
@@ -191,12 +198,10 @@ fn of_two_writers_with_the_same_view_one_is_told_to_repeat() {
     first
         .generate("first".parse().unwrap(), "mlkem1024", 0)
         .unwrap();
-    let refused = second
+    second
         .generate("second".parse().unwrap(), "mlkem1024", 0)
-        .unwrap_err();
-    assert!(
-        matches!(refused, StoreError::Engine(EngineError::Conflict)),
-        "{refused}"
-    );
-    assert_eq!(names(&open()), ["first"]);
+        .unwrap();
+    assert_eq!(names(&open()), ["first", "second"]);
+    let taken = first.generate("second".parse().unwrap(), "mlkem1024", 0);
+    assert!(matches!(taken.unwrap_err(), StoreError::NameTaken(_)));
 }

@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation fails the test")]
 
+mod changes;
 mod damage;
+mod database;
 mod keys;

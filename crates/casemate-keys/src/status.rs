@@ -1,0 +1,295 @@
+//! Whether a key counts, and from when to when (`spec/key-store.md`, section 3.1).
+
+use casemate_crypto::encoding::KeyId;
+use minicbor::{Decoder, Encoder, data::Type};
+
+use crate::cbor::CborResult;
+
+const SUPERSEDED: u8 = 1;
+const COMPROMISED: u8 = 2;
+/// Most keys in a row of which each named the next.
+const SUCCESSORS_MAX: usize = 64;
+
+/// How a key ended. Times are in seconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Another key took its place; what it signed before stays valid.
+    Superseded {
+        /// From when on.
+        at: u64,
+    },
+    /// Somebody else may have it; nothing that it signed counts.
+    Compromised {
+        /// When that was noted.
+        at: u64,
+    },
+}
+
+/// What is known of a key besides the key itself. Times are in seconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// First instant at which it counts.
+    pub valid_from: Option<u64>,
+    /// First instant at which it does not count any more.
+    pub valid_until: Option<u64>,
+    /// How it ended, if it did.
+    pub end: Option<End>,
+    /// The key that named this one as its successor.
+    pub successor_of: Option<KeyId>,
+}
+
+/// Why a key does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Withdrawn {
+    /// The date is before the key's validity.
+    #[error("its key counts from a later date on")]
+    NotYetValid {
+        /// First instant at which it counts.
+        from: u64,
+    },
+    /// The date is after the key's validity.
+    #[error("its key does not count any more at its date")]
+    Expired {
+        /// First instant at which it did not count any more.
+        until: u64,
+    },
+    /// The key was superseded before the date.
+    #[error("its key was superseded before its date")]
+    Superseded {
+        /// From when on.
+        at: u64,
+    },
+    /// There is no signed date, and the key does not count for ever.
+    #[error("it has no signed date, and its key does not count any more")]
+    Undated,
+    /// The key, or one that it descends from, is compromised.
+    #[error("its key cannot be trusted any more: key {0} is compromised")]
+    Compromised(KeyId),
+}
+
+impl Status {
+    /// Whether the key may be used for something new at this time.
+    ///
+    /// # Errors
+    ///
+    /// [`Withdrawn`].
+    pub fn check_now(&self, key: KeyId, now: u64) -> Result<(), Withdrawn> {
+        match self.end {
+            Some(End::Compromised { .. }) => Err(Withdrawn::Compromised(key)),
+            Some(End::Superseded { at }) => Err(Withdrawn::Superseded { at }),
+            None => self.check_date(Some(now)),
+        }
+    }
+
+    /// Whether a signature of this date counts, by dates alone.
+    fn check_date(&self, date: Option<u64>) -> Result<(), Withdrawn> {
+        let superseded = match self.end {
+            Some(End::Superseded { at }) => Some(at),
+            _ => None,
+        };
+        let Some(date) = date else {
+            // It counts as later than any date.
+            return match superseded.or(self.valid_until) {
+                Some(_) => Err(Withdrawn::Undated),
+                None => Ok(()),
+            };
+        };
+        match (self.valid_from, self.valid_until, superseded) {
+            (Some(from), _, _) if date < from => Err(Withdrawn::NotYetValid { from }),
+            (_, Some(until), _) if date >= until => Err(Withdrawn::Expired { until }),
+            (_, _, Some(at)) if date >= at => Err(Withdrawn::Superseded { at }),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Entries that it takes in a record's map.
+    pub(crate) fn entries(&self) -> u64 {
+        u64::from(!self.is_empty())
+    }
+
+    pub(crate) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> CborResult {
+        if self.is_empty() {
+            return Ok(());
+        }
+        e.u8(3)?.array(4)?;
+        for time in [self.valid_from, self.valid_until] {
+            match time {
+                Some(time) => e.u64(time)?,
+                None => e.null()?,
+            };
+        }
+        match self.end {
+            Some(End::Superseded { at }) => e.array(2)?.u8(SUPERSEDED)?.u64(at)?,
+            Some(End::Compromised { at }) => e.array(2)?.u8(COMPROMISED)?.u64(at)?,
+            None => e.null()?,
+        };
+        match &self.successor_of {
+            Some(key) => e.bytes(key.as_bytes())?,
+            None => e.null()?,
+        };
+        Ok(())
+    }
+
+    /// Reads the value of a record's key 3.
+    pub(crate) fn read(d: &mut Decoder<'_>) -> Option<Self> {
+        (d.array().ok()? == Some(4)).then_some(())?;
+        let valid_from = optional(d, |d| d.u64().ok()).ok()?;
+        let valid_until = optional(d, |d| d.u64().ok()).ok()?;
+        let end = optional(d, |d| {
+            (d.array().ok()? == Some(2)).then_some(())?;
+            match (d.u8().ok()?, d.u64().ok()?) {
+                (SUPERSEDED, at) => Some(End::Superseded { at }),
+                (COMPROMISED, at) => Some(End::Compromised { at }),
+                _ => None,
+            }
+        });
+        let end = end.ok()?;
+        let successor_of = optional(d, |d| {
+            let id = d.bytes().ok()?.try_into().ok()?;
+            Some(KeyId::from_bytes(id))
+        });
+        let successor_of = successor_of.ok()?;
+        let status = Self {
+            valid_from,
+            valid_until,
+            end,
+            successor_of,
+        };
+        (!status.is_empty()).then_some(status)
+    }
+}
+
+/// A value, or nothing where there is a null.
+fn optional<T>(
+    d: &mut Decoder<'_>,
+    read: impl FnOnce(&mut Decoder<'_>) -> Option<T>,
+) -> Result<Option<T>, ()> {
+    if d.datatype().map_err(drop)? == Type::Null {
+        d.null().map_err(drop)?;
+        return Ok(None);
+    }
+    read(d).map(Some).ok_or(())
+}
+
+/// Judges a signature by `signer` of a signed date. `status_of` knows the keys; `accepts` says whether this very signature was listed as good although
+/// the key is compromised.
+///
+/// # Errors
+///
+/// [`Withdrawn`].
+pub fn judge(
+    signer: KeyId,
+    date: Option<u64>,
+    status_of: &dyn Fn(KeyId) -> Option<Status>,
+    accepts: &dyn Fn(KeyId) -> bool,
+) -> Result<(), Withdrawn> {
+    let own = status_of(signer).unwrap_or_default();
+    let mut next = Some(signer);
+    for _ in 0..SUCCESSORS_MAX {
+        let Some(key) = next else {
+            return own.check_date(date);
+        };
+        let status = status_of(key).unwrap_or_default();
+        if matches!(status.end, Some(End::Compromised { .. })) {
+            if accepts(signer) {
+                return Ok(());
+            }
+            return Err(Withdrawn::Compromised(key));
+        }
+        next = status.successor_of;
+    }
+    // A row without an end is none that anybody made in good faith.
+    Err(Withdrawn::Compromised(signer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(byte: u8) -> KeyId {
+        KeyId::from_bytes([byte; 32])
+    }
+
+    fn judged(status: Status, date: Option<u64>) -> Result<(), Withdrawn> {
+        judge(id(1), date, &|_| Some(status), &|_| false)
+    }
+
+    #[test]
+    fn a_validity_is_from_its_first_instant_to_before_its_last() {
+        let status = Status {
+            valid_from: Some(100),
+            valid_until: Some(200),
+            ..Status::default()
+        };
+        assert_eq!(
+            judged(status, Some(99)),
+            Err(Withdrawn::NotYetValid { from: 100 })
+        );
+        assert_eq!(judged(status, Some(100)), Ok(()));
+        assert_eq!(judged(status, Some(199)), Ok(()));
+        assert_eq!(
+            judged(status, Some(200)),
+            Err(Withdrawn::Expired { until: 200 })
+        );
+        assert_eq!(judged(status, None), Err(Withdrawn::Undated));
+        let open = Status {
+            valid_until: None,
+            ..status
+        };
+        assert_eq!(judged(open, None), Ok(()));
+        assert_eq!(judged(Status::default(), None), Ok(()));
+    }
+
+    #[test]
+    fn a_superseded_key_keeps_what_it_signed_before_and_nothing_else() {
+        let status = Status {
+            end: Some(End::Superseded { at: 100 }),
+            ..Status::default()
+        };
+        assert_eq!(judged(status, Some(99)), Ok(()));
+        assert_eq!(
+            judged(status, Some(100)),
+            Err(Withdrawn::Superseded { at: 100 })
+        );
+        assert_eq!(judged(status, None), Err(Withdrawn::Undated));
+        assert_eq!(
+            status.check_now(id(1), 50),
+            Err(Withdrawn::Superseded { at: 100 })
+        );
+    }
+
+    #[test]
+    fn a_compromised_key_takes_its_successors_along_but_for_what_is_listed() {
+        let chain = |compromised: u8| {
+            move |key: KeyId| {
+                let number = key.as_bytes()[0];
+                Some(Status {
+                    end: (number == compromised).then_some(End::Compromised { at: 1 }),
+                    successor_of: (number > 1).then(|| id(number - 1)),
+                    ..Status::default()
+                })
+            }
+        };
+        let judge = |signer, compromised, listed: bool| {
+            judge(id(signer), Some(0), &chain(compromised), &|_| listed)
+        };
+        assert_eq!(judge(3, 1, false), Err(Withdrawn::Compromised(id(1))));
+        assert_eq!(judge(3, 3, false), Err(Withdrawn::Compromised(id(3))));
+        assert_eq!(judge(3, 1, true), Ok(()));
+        // The older key does not fall with the newer one.
+        assert_eq!(judge(2, 3, false), Ok(()));
+        assert_eq!(judge(3, 9, false), Ok(()));
+        let circle = |_: KeyId| {
+            Some(Status {
+                successor_of: Some(id(1)),
+                ..Status::default()
+            })
+        };
+        let refused = super::judge(id(1), Some(0), &circle, &|_| false);
+        assert_eq!(refused, Err(Withdrawn::Compromised(id(1))));
+    }
+}

@@ -1,0 +1,141 @@
+//! Databases that are not as the engine makes them.
+
+use std::{fs, path::Path};
+
+use casemate_keys::{Engine, EngineError, KeyStore, SqliteEngine, StoreError};
+use rusqlite::Connection;
+
+use crate::keys::{new_store, passphrase};
+
+fn store() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    let mut store = new_store(SqliteEngine::open(&path, true).unwrap());
+    for name in ["a", "b"] {
+        let name = name.parse().unwrap();
+        store.generate(name, "mlkem768-x25519", 0).unwrap();
+    }
+    (dir, path)
+}
+
+fn change(path: &Path, sql: &str) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch(sql).unwrap();
+    connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+}
+
+fn foreign(path: &Path) -> Option<&'static str> {
+    let opened = SqliteEngine::open(path, false).and_then(|engine| engine.load());
+    match opened.map(|_| ()) {
+        Err(EngineError::Foreign(what)) => Some(what),
+        Err(other) => panic!("{other}: {other:?}"),
+        Ok(()) => None,
+    }
+}
+
+#[test]
+fn a_schema_that_runs_something_is_refused() {
+    for sql in [
+        // Tables that are something else under the same name.
+        "ALTER TABLE records RENAME TO old; CREATE VIEW records AS SELECT id, value FROM old;",
+        "ALTER TABLE meta RENAME TO old; CREATE VIEW meta AS SELECT key, value FROM old;",
+        "DROP TABLE records; CREATE TABLE records (id BLOB PRIMARY KEY, value BLOB NOT NULL DEFAULT (randomblob(9)));",
+        // What reads or writes along.
+        "CREATE TRIGGER t AFTER INSERT ON records BEGIN DELETE FROM meta; END;",
+        "CREATE INDEX i ON records (hex(value));",
+        "CREATE TABLE more (x);",
+        "CREATE VIRTUAL TABLE more USING fts5(x);",
+    ] {
+        let (_dir, path) = store();
+        assert_eq!(foreign(&path), None);
+        change(&path, sql);
+        assert!(foreign(&path).is_some(), "{sql}");
+    }
+}
+
+#[test]
+fn what_was_taken_out_of_a_store_is_named_and_does_not_come_back_empty() {
+    for (sql, words) in [
+        ("DROP TABLE records", "table `records` is missing"),
+        ("DROP TABLE meta", "table `meta` is missing"),
+        ("DELETE FROM meta WHERE key = 'header'", "header is missing"),
+        ("DELETE FROM meta", "header is missing"),
+    ] {
+        let (_dir, path) = store();
+        change(&path, sql);
+        let before = fs::read(&path).unwrap();
+        for create in [false, true] {
+            let opened = SqliteEngine::open(&path, create).and_then(|engine| engine.load());
+            let error = opened.map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains(words), "{sql}: {error}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), before, "{sql}");
+    }
+    let (_dir, path) = store();
+    change(&path, "DELETE FROM records");
+    let engine = SqliteEngine::open(&path, false).unwrap();
+    let emptied = KeyStore::unlock(engine, &passphrase())
+        .map(|_| ())
+        .unwrap_err();
+    assert_eq!(
+        emptied.to_string(),
+        "all 2 records were removed from the key store"
+    );
+    assert!(matches!(emptied, StoreError::Emptied(2)));
+}
+
+#[test]
+fn reading_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in [
+        ("empty", &b""[..]),
+        (
+            "junk",
+            b"not a database, but long enough to be looked at as one\n",
+        ),
+    ] {
+        let path = dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        let opened = SqliteEngine::open(&path, false).and_then(|engine| engine.load());
+        assert!(
+            matches!(opened, Ok(None)) == content.is_empty(),
+            "{name}: {opened:?}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), content);
+    }
+    let (_dir, path) = store();
+    let before = fs::read(&path).unwrap();
+    let engine = SqliteEngine::open(&path, false).unwrap();
+    KeyStore::unlock(engine, &passphrase())
+        .unwrap()
+        .list()
+        .unwrap();
+    assert_eq!(fs::read(&path).unwrap(), before);
+    SqliteEngine::open(&dir.path().join("none"), false).unwrap_err();
+    assert!(!dir.path().join("none").exists());
+}
+
+#[test]
+fn values_of_absurd_length_are_not_read() {
+    let (_dir, path) = store();
+    change(
+        &path,
+        "UPDATE meta SET value = zeroblob(40000000) WHERE key = 'index'",
+    );
+    let engine = SqliteEngine::open(&path, false).unwrap();
+    assert!(matches!(
+        engine.load().map(|_| ()),
+        Err(EngineError::Storage(_))
+    ));
+    let (_dir, path) = store();
+    change(
+        &path,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 66000) INSERT INTO records SELECT CAST(i AS BLOB), x'00' FROM n",
+    );
+    assert_eq!(
+        foreign(&path),
+        Some("it holds more records than a key store can")
+    );
+}
