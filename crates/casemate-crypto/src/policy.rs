@@ -11,6 +11,9 @@ use crate::suite::{KemSuite, SignatureSuite};
 /// Longest policy file that is read, in bytes.
 pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 
+/// Most characters of a file that an error repeats.
+const SHOWN_MAX: usize = 160;
+
 const BUILT_IN: [&str; 5] = [
     include_str!("../policies/hybrid.toml"),
     include_str!("../policies/cnsa2.toml"),
@@ -107,7 +110,7 @@ impl Policy {
             return Err(PolicyError::TooLong { actual: text.len() });
         }
         let wire: Wire = toml::from_str(text).map_err(|error| PolicyError::Malformed {
-            reason: error.message().to_owned(),
+            reason: bounded(error.message()),
         })?;
         let kem = find_all(wire.kem, "KEM suite", KemSuite::by_name)?;
         let signature = find_all(wire.signature, "signature suite", SignatureSuite::by_name)?;
@@ -221,6 +224,12 @@ impl FromStr for Policy {
     }
 }
 
+/// As much of foreign text as an error repeats.
+fn bounded(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    first.chars().take(SHOWN_MAX).collect()
+}
+
 fn find_all<T>(
     names: Vec<String>,
     list: &'static str,
@@ -231,7 +240,11 @@ fn find_all<T>(
     }
     names
         .into_iter()
-        .map(|name| find(&name).ok_or(PolicyError::UnknownSuite { name }))
+        .map(|name| {
+            find(&name).ok_or_else(|| PolicyError::UnknownSuite {
+                name: bounded(&name),
+            })
+        })
         .collect()
 }
 

@@ -88,6 +88,28 @@ pub enum EnvironmentError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A TOML file is malformed.
+    #[error("{path}, line {line}, column {column}: {message}")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A trust file breaks a rule.
+    #[error("{path}, publisher `{key}`: {rule}")]
+    TrustFile {
+        /// The file.
+        path: PathBuf,
+        /// The publisher's key as the file names it.
+        key: String,
+        /// The rule.
+        rule: &'static str,
+    },
     /// A text file is not UTF-8.
     #[error("{0} is not UTF-8")]
     NotUtf8(PathBuf),

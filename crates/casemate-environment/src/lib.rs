@@ -11,16 +11,22 @@
 //! assert!("0123456789abcdef".parse::<KeyReference>().is_err()); // a short id: for display only
 //! ```
 
+mod date;
 mod error;
 mod file;
 mod home;
 mod place;
 mod policy;
 mod reference;
+mod toml_file;
+mod trust;
 
+pub use date::seconds_of;
 pub use error::EnvironmentError;
 pub use file::{check_secret, read_limited, read_secret};
 pub use home::{home, store_path};
 pub use place::{is_in_memory, memory_folder, temporary_folder};
 pub use policy::{PolicyReference, policy};
 pub use reference::{KeyReference, public_from_bytes};
+pub use toml_file::read_toml;
+pub use trust::{Publisher, Signed, Statuses, TrustList, Untrusted};

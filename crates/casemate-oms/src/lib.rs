@@ -15,6 +15,7 @@ mod statement;
 
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest;
 use casemate_crypto::{
     Purpose,
     signature::{SigningKey, VerifyingKey},
@@ -151,6 +152,18 @@ pub fn signers(bundle: &[u8]) -> Result<Vec<String>, OmsError> {
     let bundle = Bundle::decode(bundle)?;
     let named = bundle.signatures.iter().filter_map(Signature::keyid);
     Ok(named.map(str::to_owned).collect())
+}
+
+/// SHA-384 of what the signatures of a bundle cover, by which a trust file lists a signature.
+///
+/// # Errors
+///
+/// As [`verify`], for the bundle's form.
+pub fn message_digest(bundle: &[u8]) -> Result<[u8; 48], OmsError> {
+    let signed = pae(&Bundle::decode(bundle)?.payload()?);
+    let mut digest = [0; 48];
+    digest.copy_from_slice(digest::digest(&digest::SHA384, &signed).as_ref());
+    Ok(digest)
 }
 
 /// Reads a bundle and its statement without verifying anything, for fuzzing.

@@ -16,6 +16,7 @@ use crate::{
     buffer::Buffer,
     error::{Malformed, OpenError},
     footer,
+    hash::sha384,
     layout::FLOE_HEADER_LEN,
     limits::GAP_BYTES_MAX,
     parallel,
@@ -127,6 +128,16 @@ impl<R: ReadAt> Artifact<R> {
         self.0.tail.signature.as_ref()
     }
 
+    /// What the publisher's signature covers.
+    fn signed_message(&self) -> Vec<u8> {
+        [self.0.header.digest().as_slice(), &self.0.root].concat()
+    }
+
+    /// SHA-384 of what the publisher's signature covers, by which a trust file lists a signature.
+    pub fn message_digest(&self) -> [u8; 48] {
+        sha384(&self.signed_message())
+    }
+
     /// The root of the segment hashes: a name of this exact ciphertext.
     pub fn root(&self) -> &[u8] {
         &self.0.root
@@ -161,8 +172,7 @@ impl<R: ReadAt> Artifact<R> {
         if record.suite != key.suite() {
             return Err(OpenError::BadSignature);
         }
-        let message = [self.0.header.digest().as_slice(), &self.0.root].concat();
-        key.verify(Purpose::ARTIFACT, &message, &record.signature)
+        key.verify(Purpose::ARTIFACT, &self.signed_message(), &record.signature)
             .map_err(|_| OpenError::BadSignature)
     }
 
