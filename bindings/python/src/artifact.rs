@@ -71,7 +71,7 @@ impl Artifact {
 
     /// Check the publisher's signature and every segment, without a private key.
     fn verify(&self, py: Python<'_>, signer: &PublicKey) -> PyResult<()> {
-        let signer = signer.verifier()?;
+        let signer = signer.verifier_of(&self.0)?;
         py.detach(|| {
             self.0.verify_signature(signer)?;
             self.0.verify_segments(&|_| ())
@@ -89,7 +89,8 @@ impl Artifact {
         min_revision: Option<u64>,
     ) -> PyResult<Opened> {
         let policy = casemate_environment::policy(policy).map_err(from_environment)?;
-        let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
+        let signer = signer.as_ref().map(|key| key.verifier_of(&self.0));
+        let signer = signer.transpose()?;
         let key = choose(&self.0, &keys, &policy)?;
         crate::keys::check(&policy, &[], signer)?;
         let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);

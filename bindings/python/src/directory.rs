@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use casemate_crypto::{kem::KemPrivateKey, policy::Policy, signature::VerifyingKey};
+use casemate_crypto::{kem::KemPrivateKey, policy::Policy};
 use casemate_seal::{
     Origin,
     directory::{DirectoryError, LocalFolder, SealedDirectory, read_manifest},
@@ -48,7 +48,7 @@ impl Directory {
         min_revision: u64,
     ) -> PyResult<Self> {
         let policy = casemate_environment::policy(policy).map_err(from_environment)?;
-        let signer = signer.as_ref().map(|key| key.verifier()).transpose()?;
+        let signer = signer.as_deref();
         let keys = allowed(&keys, signer, &policy)?;
         let sealed = open_sealed(py, &root, &openers(&keys), signer)?;
         sealed
@@ -112,9 +112,10 @@ impl Directory {
 /// The keys that open and that the policy allows: which of them a file needs is known later. If it allows none, why not.
 pub(crate) fn allowed(
     keys: &[PyRef<'_, PrivateKey>],
-    signer: Option<&VerifyingKey>,
+    signer: Option<&PublicKey>,
     policy: &Policy,
 ) -> PyResult<Vec<PrivateKey>> {
+    let signer = signer.map(PublicKey::verifier).transpose()?;
     let (mut allowed, mut refused) = (Vec::new(), None);
     for key in keys {
         let Some(opener) = key.opener() else { continue };
@@ -142,15 +143,18 @@ pub(crate) fn open_sealed(
     py: Python<'_>,
     root: &Path,
     keys: &[&KemPrivateKey],
-    signer: Option<&VerifyingKey>,
+    signer: Option<&PublicKey>,
 ) -> PyResult<SealedDirectory> {
-    let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
-    py.detach(|| {
+    let read = || {
         let folder = open_folder(root)?;
         let artifact = read_manifest(&folder)?;
-        SealedDirectory::open(Box::new(folder), artifact, keys, origin)
-    })
-    .map_err(from_directory)
+        Ok((folder, artifact))
+    };
+    let (folder, artifact) = py.detach(read).map_err(from_directory)?;
+    let signer = signer.map(|key| key.verifier_of(&artifact)).transpose()?;
+    let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
+    py.detach(|| SealedDirectory::open(Box::new(folder), artifact, keys, origin))
+        .map_err(from_directory)
 }
 
 pub(crate) fn openers(keys: &[PrivateKey]) -> Vec<&KemPrivateKey> {

@@ -3,41 +3,90 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use casemate_crypto::{
     SecretBytes,
-    encoding::{self, KEY_FILE_BYTES_MAX},
+    encoding::{self, KEY_FILE_BYTES_MAX, KeyId},
     kem::{KemPrivateKey, KemPublicKey},
     policy::Policy,
     signature::{SigningKey, VerifyingKey},
 };
-use casemate_environment::{EnvironmentError, KeyReference, read_limited, read_secret, store_path};
-use casemate_keys::{KeyEntry, Role, SqliteEngine, StoreSecret};
-use casemate_seal::file::{self, Access, Existing};
+use casemate_environment::{
+    EnvironmentError, KeyReference, Statuses, read_limited, read_secret, store_path,
+};
+use casemate_keys::{KeyEntry, Role, SqliteEngine, Status, StoreSecret};
+use casemate_seal::{
+    Artifact, ReadAt,
+    file::{self, Access, Existing},
+};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
 
 use crate::error::{
     CasemateError, from_crypto, from_environment, from_key, from_policy, from_store,
 };
+use crate::{source::with_path, trust::Judge};
 
 /// The public half of a key: a recipient, or a publisher whose signature is checked.
 #[pyclass(frozen, module = "casemate")]
 #[derive(Debug)]
-pub(crate) struct PublicKey(encoding::PublicKey);
+pub(crate) struct PublicKey {
+    key: encoding::PublicKey,
+    /// Who knows from when to when it counts.
+    judge: Option<Judge>,
+    /// What its store knows of it.
+    status: Status,
+}
 
 impl PublicKey {
+    fn plain(key: encoding::PublicKey) -> Self {
+        Self {
+            key,
+            judge: None,
+            status: Status::default(),
+        }
+    }
+
+    pub(crate) fn judged(key: encoding::PublicKey, judge: Judge) -> Self {
+        Self {
+            judge: Some(judge),
+            ..Self::plain(key)
+        }
+    }
+
+    /// A key of a store, with what the store knows of it.
+    fn of_store(store: &Store, entry: KeyEntry) -> PyResult<Self> {
+        let statuses = Statuses::of(store).map_err(from_store)?;
+        Ok(Self {
+            key: entry.public,
+            judge: Some(Judge::Store(Arc::new(statuses))),
+            status: entry.status,
+        })
+    }
+
+    /// The key that must have signed an artifact, if it counts for it.
+    pub(crate) fn verifier_of<R: ReadAt>(&self, artifact: &Artifact<R>) -> PyResult<&VerifyingKey> {
+        let key = self.verifier()?;
+        if let Some(judge) = &self.judge {
+            judge.judge(artifact, key.id().map_err(from_crypto)?)?;
+        }
+        Ok(key)
+    }
+
     pub(crate) fn recipient(&self) -> PyResult<&KemPublicKey> {
-        match &self.0 {
+        let id = self.key.id().map_err(from_key)?;
+        check_now(&self.status, id)?;
+        match &self.key {
             encoding::PublicKey::Kem(key) => Ok(key),
-            _ => Err(wrong_kind("kem", self.0.kind().as_str())),
+            _ => Err(wrong_kind("kem", self.key.kind().as_str())),
         }
     }
 
     pub(crate) fn verifier(&self) -> PyResult<&VerifyingKey> {
-        match &self.0 {
+        match &self.key {
             encoding::PublicKey::Sign(key) => Ok(key),
-            _ => Err(wrong_kind("sign", self.0.kind().as_str())),
+            _ => Err(wrong_kind("sign", self.key.kind().as_str())),
         }
     }
 }
@@ -48,7 +97,7 @@ impl PublicKey {
     #[staticmethod]
     fn from_pem(pem: &[u8]) -> PyResult<Self> {
         encoding::PublicKey::from_pem(pem)
-            .map(Self)
+            .map(Self::plain)
             .map_err(from_key)
     }
 
@@ -64,46 +113,46 @@ impl PublicKey {
     #[pyo3(signature = (text, store=None))]
     fn named(text: &str, store: Option<&KeyStore>) -> PyResult<Self> {
         let reference: KeyReference = text.parse().map_err(from_environment)?;
-        let guard = store.map(KeyStore::store).transpose()?;
-        let key = reference.public(Path::new(""), || {
-            guard.as_deref().ok_or_else(|| no_store(text))
-        });
-        key.map(Self).map_err(PyErr::from)
+        if let KeyReference::Id(_) | KeyReference::Name(_) = reference {
+            return store.ok_or_else(|| no_store(text).0)?.public(text);
+        }
+        let key = reference.public(Path::new(""), || Err::<&Store, _>(no_store(text)));
+        key.map(Self::plain).map_err(PyErr::from)
     }
 
     /// The key as PEM text.
     fn to_pem(&self) -> PyResult<String> {
-        self.0.to_pem().map_err(from_key)
+        self.key.to_pem().map_err(from_key)
     }
 
     /// The key's id: 64 hex digits.
     #[getter]
     fn id(&self) -> PyResult<String> {
-        self.0.id().map(|id| id.to_hex()).map_err(from_key)
+        self.key.id().map(|id| id.to_hex()).map_err(from_key)
     }
 
     /// What it is for: `kem`, `sign` or `http`.
     #[getter]
     fn kind(&self) -> &'static str {
-        self.0.kind().as_str()
+        self.key.kind().as_str()
     }
 
     /// The name of its suite.
     #[getter]
     fn suite(&self) -> &'static str {
-        self.0.suite_name()
+        self.key.suite_name()
     }
 
     fn __repr__(&self) -> PyResult<String> {
-        let id = self.0.id().map_err(from_key)?;
-        Ok(format!("<PublicKey {} {id}>", self.0.suite_name()))
+        let id = self.key.id().map_err(from_key)?;
+        Ok(format!("<PublicKey {} {id}>", self.key.suite_name()))
     }
 }
 
 /// A private key. It shows nothing of itself, cannot be pickled or copied, and is wiped when it is dropped.
 #[pyclass(frozen, module = "casemate")]
 #[derive(Clone)]
-pub(crate) struct PrivateKey(Arc<encoding::PrivateKey>);
+pub(crate) struct PrivateKey(Arc<encoding::PrivateKey>, Status);
 
 impl PrivateKey {
     pub(crate) fn opener(&self) -> Option<&KemPrivateKey> {
@@ -114,6 +163,8 @@ impl PrivateKey {
     }
 
     pub(crate) fn signer(&self) -> PyResult<&SigningKey> {
+        let id = self.public()?.id().map_err(from_key)?;
+        check_now(&self.1, id)?;
         match &*self.0 {
             encoding::PrivateKey::Sign(key) => Ok(key),
             _ => Err(wrong_kind("sign", "another")),
@@ -132,7 +183,7 @@ impl PrivateKey {
     fn generate(py: Python<'_>, suite: &str) -> PyResult<Self> {
         let made = py.detach(|| encoding::PrivateKey::generate(suite));
         match made.map_err(from_crypto)? {
-            Some(key) => Ok(Self(Arc::new(key))),
+            Some(key) => Ok(Self(Arc::new(key), Status::default())),
             None => Err(CasemateError::new_err(format!(
                 "there is no suite `{suite}`; `casemate suites` lists them"
             ))),
@@ -143,7 +194,7 @@ impl PrivateKey {
     #[staticmethod]
     fn from_pem(pem: &[u8]) -> PyResult<Self> {
         let key = encoding::PrivateKey::from_pem(pem).map_err(from_key)?;
-        Ok(Self(Arc::new(key)))
+        Ok(Self(Arc::new(key), Status::default()))
     }
 
     /// Read a PEM file.
@@ -182,7 +233,7 @@ impl PrivateKey {
     /// Its public half.
     #[getter]
     fn public_key(&self) -> PyResult<PublicKey> {
-        self.public().map(PublicKey)
+        self.public().map(PublicKey::plain)
     }
 
     /// The key's id: 64 hex digits.
@@ -222,7 +273,7 @@ type Row = (String, String, &'static str, &'static str, bool);
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct KeyStore(std::sync::Mutex<Store>);
 
-type Store = casemate_keys::KeyStore<SqliteEngine>;
+pub(crate) type Store = casemate_keys::KeyStore<SqliteEngine>;
 
 #[pymethods]
 impl KeyStore {
@@ -258,8 +309,9 @@ impl KeyStore {
 
     /// The public half of a key, by name or full key id.
     fn public(&self, named: &str) -> PyResult<PublicKey> {
-        let entry = entry(&*self.store()?, named)?;
-        Ok(PublicKey(entry.public))
+        let store = self.store()?;
+        let entry = entry(&store, named)?;
+        PublicKey::of_store(&store, entry)
     }
 
     /// A private key, by name or full key id.
@@ -268,7 +320,7 @@ impl KeyStore {
         let entry = entry(&store, named)?;
         let key = store.private_key(&entry).map_err(from_store)?;
         drop(store);
-        Ok(PrivateKey(Arc::new(key)))
+        Ok(PrivateKey(Arc::new(key), entry.status))
     }
 
     fn __repr__(&self) -> &'static str {
@@ -277,7 +329,7 @@ impl KeyStore {
 }
 
 impl KeyStore {
-    fn store(&self) -> PyResult<std::sync::MutexGuard<'_, Store>> {
+    pub(crate) fn store(&self) -> PyResult<std::sync::MutexGuard<'_, Store>> {
         let broken = |_| CasemateError::new_err("a thread failed while it used the key store");
         self.0.lock().map_err(broken)
     }
@@ -289,8 +341,17 @@ fn entry(store: &Store, named: &str) -> PyResult<KeyEntry> {
     entry.map_err(from_environment)
 }
 
+/// Refuses to use a key that has ended, or whose time it is not, for something new.
+fn check_now(status: &Status, id: KeyId) -> PyResult<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs());
+    status.check_now(id, now).map_err(|why| {
+        CasemateError::new_err(format!("key {id} is not used for anything new: {why}"))
+    })
+}
+
 /// An error of looking a name up, as Python raises it.
-struct Raised(PyErr);
+pub(crate) struct Raised(PyErr);
 
 impl From<EnvironmentError> for Raised {
     fn from(error: EnvironmentError) -> Self {
@@ -304,7 +365,7 @@ impl From<Raised> for PyErr {
     }
 }
 
-fn no_store(text: &str) -> Raised {
+pub(crate) fn no_store(text: &str) -> Raised {
     let text: String = text.chars().take(80).collect();
     Raised(CasemateError::new_err(format!(
         "{text:?} names a key of a key store, and there is none: pass keys=casemate.open_store(...), or write './{text}' for a file"

@@ -15,6 +15,7 @@ mod model;
 mod rewrap;
 mod seal;
 mod source;
+mod trust;
 
 use std::path::PathBuf;
 
@@ -28,7 +29,7 @@ fn memory_folder(size: u64) -> PyResult<PathBuf> {
 
 /// A passphrase file without its line's end; one that others can read is refused.
 #[pyfunction]
-fn read_passphrase<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyBytes>> {
+fn read_passphrase(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
     const LIMIT: usize = 4096;
     let bytes = casemate_environment::read_secret(&path, LIMIT).map_err(error::from_environment)?;
     let bytes = bytes.expose();
@@ -57,6 +58,8 @@ mod _casemate {
     use super::rewrap::{rewrap_file, rewrap_folder};
     #[pymodule_export]
     use super::seal::{seal, seal_directory};
+    #[pymodule_export]
+    use super::trust::TrustList;
     use super::{Bound, PyModule, PyModuleMethods as _, PyResult};
 
     #[pymodule_init]

@@ -1,10 +1,14 @@
 """Keys for the tests."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import casemate
 import pytest
+
+# The tests write passphrases, and the program refuses files of these that others can read.
+os.umask(0o077)
 
 
 @pytest.fixture(scope="session")

@@ -18,17 +18,21 @@ def folder(tmp_path, keys, monkeypatch):
 
 
 @pytest.fixture
-def store(tmp_path_factory, keys):
-    """A key store with ``alice`` and ``publisher``, made by the command."""
+def store(home):
+    return casemate.open_store(home, passphrase=home / "pass")
+
+
+@pytest.fixture
+def home(tmp_path_factory, keys):
+    """The folder of a key store with ``alice`` and ``publisher``, made by the command."""
     home = tmp_path_factory.mktemp("home")
     (home / "pass").write_text("correct horse\n")
-    (home / "pass").chmod(0o600)
     run = [os.environ["CASEMATE_BIN"], "--home", home, "--passphrase-file", home / "pass", "keys"]
     subprocess.run([*run, "init"], check=True)
     for name, key in ("alice", keys.alice), ("publisher", keys.publisher):
         key.to_file(home / name)
         subprocess.run([*run, "import", home / name, "--name", name], check=True, capture_output=True)
-    return casemate.open_store(home, passphrase=home / "pass")
+    return home
 
 
 def test_a_name_is_looked_up_in_the_store_and_not_in_the_folder(folder, keys, store):
@@ -85,3 +89,58 @@ def test_a_key_that_the_policy_refuses_does_not_hide_one_that_it_allows(tmp_path
     assert casemate.open(tmp_path / "x", **both).read() == b"x"
     with pytest.raises(casemate.CasemateError, match="does not allow the suite mlkem1024"):
         casemate.open(tmp_path / "x", **{**trust, "keys": pure})
+
+
+def retire(store_home, name, *how):
+    run = [os.environ["CASEMATE_BIN"], "--home", store_home, "--passphrase-file", store_home / "pass", "keys", "retire", name]
+    subprocess.run([*run, *how], check=True, capture_output=True)
+    return casemate.open_store(store_home, passphrase=store_home / "pass")
+
+
+def test_a_key_that_ended_is_not_trusted_and_not_used(tmp_path, keys, home):
+    store = casemate.open_store(home, passphrase=home / "pass")
+    casemate.configure(keys=store)
+    casemate.seal(b"x", tmp_path / "x", to="alice", sign="publisher")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "w").write_bytes(b"w")
+    casemate.seal_directory(tmp_path / "d", tmp_path / "d.sealed", to="alice", sign="publisher")
+
+    def trusting(signer):
+        yield lambda: casemate.open(tmp_path / "x", signer=signer).read()
+        yield lambda: casemate.inspect(tmp_path / "x").verify(store.public("publisher"))
+        yield lambda: casemate.open_directory(tmp_path / "d.sealed", signer=signer)
+        yield lambda: casemate.rewrap(tmp_path / "x", to="alice", signer=signer)
+
+    for call in [*trusting("publisher"), *trusting(None)]:
+        call()
+    store = retire(home, "publisher", "--compromised")
+    casemate.configure(keys=store)
+    for call in [*trusting("publisher"), *trusting(None)]:
+        with pytest.raises(casemate.VerificationError, match="compromised"):
+            call()
+    with pytest.raises(casemate.CasemateError, match="not used for anything new"):
+        casemate.seal(b"x", tmp_path / "y", to="alice", sign="publisher")
+
+
+def test_a_trust_file_says_who_counts(tmp_path, keys, to):
+    casemate.seal(b"x", tmp_path / "x", **to)
+    (tmp_path / "publisher.pub").write_text(keys.publisher.public_key.to_pem())
+    (tmp_path / "stranger.pub").write_text(keys.stranger.public_key.to_pem())
+    listed = '[[publisher]]\nkey = "./publisher.pub"\nroles = ["model"]\n'
+    for text, role, refused in (
+        (listed, "model", None),
+        (listed, "dataset", "not for dataset"),
+        (listed + "superseded = 2002-01-01\n", "model", "superseded"),
+        (listed + "compromised = true\n", "model", "compromised"),
+        (listed.replace("publisher.pub", "stranger.pub"), "model", "not trusted here"),
+    ):
+        (tmp_path / "trust.toml").write_text(text)
+        trust = casemate.TrustList(tmp_path / "trust.toml", role)
+        if refused is None:
+            assert casemate.open(tmp_path / "x", keys=keys.alice, signer=trust).read() == b"x"
+            continue
+        with pytest.raises(casemate.VerificationError, match=refused):
+            casemate.open(tmp_path / "x", keys=keys.alice, signer=trust)
+    (tmp_path / "trust.toml").write_text(listed.replace("./", ""))
+    with pytest.raises(casemate.CasemateError, match="key of a key store"):
+        casemate.TrustList(tmp_path / "trust.toml")

@@ -20,4 +20,4 @@ pub use clock::unix_seconds;
 pub use connect::{ConnectError, Connector, ConnectorOptions, Plain, serve_connector};
 pub use gateway::{Client, Gateway, GatewayError, GatewayOptions};
 pub use serve::{ServeError, ServeOptions, serve};
-pub use upstream::{HttpUpstream, LoadError, ModelSource, Models, Upstream, UpstreamError};
+pub use upstream::{HttpUpstream, Judge, LoadError, ModelSource, Models, Upstream, UpstreamError};

@@ -8,7 +8,7 @@ mod predict;
 use casemate_message::{MessageError, Request, Response};
 
 pub use forward::HttpUpstream;
-pub use models::{LoadError, ModelSource, Models};
+pub use models::{Judge, LoadError, ModelSource, Models};
 
 use crate::problem::sealed_error;
 

@@ -138,7 +138,62 @@ pub(crate) enum KeysCommand {
         /// Name for the key
         #[arg(long)]
         name: String,
+        #[command(flatten)]
+        validity: Validity,
+        /// Key that named this one as its successor; if that one is compromised, so is this one
+        #[arg(long, value_name = "KEY")]
+        successor_of: Option<String>,
     },
+    /// Remove a key from the key store
+    Remove {
+        /// Name or full key id
+        key: String,
+        /// Remove a private key as well: what is sealed to nobody else can then never be opened again
+        #[arg(long)]
+        destroy: bool,
+    },
+    /// Note that a key is not used any more, or from when to when it counts
+    #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+    Retire {
+        /// Name or full key id
+        key: String,
+        /// Another key takes its place from now on, or from DATE on: what it signed before stays valid. Backdating is not noticed
+        #[arg(long, value_name = "DATE", num_args = 0..=1, require_equals = true, default_missing_value = "now", group = "change", conflicts_with = "compromised")]
+        superseded: Option<String>,
+        /// Somebody else may have it: nothing that it signed counts, nor what its successors signed. This cannot be taken back
+        #[arg(long, group = "change")]
+        compromised: bool,
+        #[command(flatten)]
+        validity: Validity,
+    },
+    /// Change the passphrase or random key that opens the key store
+    Passwd {
+        /// Read the new passphrase from a file; `-` for standard input [default: a prompt]
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+        /// Make a random key, write it to the file that --new-passphrase-file names, and let it open the store in place of what opens it now
+        #[arg(long)]
+        random_key: bool,
+        /// Others may know what opens the store: encrypt every record anew under another root key, and name the keys that must be replaced
+        #[arg(long)]
+        compromised: bool,
+    },
+}
+
+/// From when to when a key counts.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Validity {
+    /// First day or instant at which it counts: `2026-12-31` or `2026-12-31T12:00:00Z`
+    #[arg(long, value_name = "DATE", value_parser = date, group = "change")]
+    pub(crate) valid_from: Option<u64>,
+    /// First day or instant at which it does not count any more
+    #[arg(long, value_name = "DATE", value_parser = date, group = "change")]
+    pub(crate) valid_until: Option<u64>,
+}
+
+fn date(text: &str) -> Result<u64, String> {
+    let seconds = casemate_environment::seconds_of(text);
+    seconds.ok_or_else(|| "write 2026-12-31 or 2026-12-31T12:00:00Z".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -5,9 +5,9 @@ use std::{error::Error, fmt, io, path::Path};
 use casemate_age::AgeError;
 use casemate_bench::BenchError;
 use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
-use casemate_environment::EnvironmentError;
+use casemate_environment::{EnvironmentError, Untrusted};
 use casemate_gateway::{ConnectError, GatewayError, LoadError, ServeError, tls::TlsError};
-use casemate_keys::StoreError;
+use casemate_keys::{EngineError, StoreError};
 use casemate_oms::OmsError;
 use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
 
@@ -306,6 +306,13 @@ impl From<StoreError> for Fault {
                 Outcome::No,
                 Some("restore the key store from a backup; the damage is not accidental use"),
             ),
+            StoreError::Emptied(_) | StoreError::Engine(EngineError::Foreign(_)) => {
+                (Outcome::No, Some("restore the key store from a backup"))
+            }
+            StoreError::Replaced => (
+                Outcome::Io,
+                Some("run the command again with the new passphrase or key file"),
+            ),
             StoreError::Engine(_) => (
                 Outcome::Io,
                 Some("try again; another process may be using it"),
@@ -411,6 +418,20 @@ impl From<EncodingError> for Fault {
     }
 }
 
+impl From<Untrusted> for Fault {
+    fn from(error: Untrusted) -> Self {
+        let hint = match &error {
+            Untrusted::NotListed { .. } | Untrusted::OtherRole { .. } => {
+                "add the publisher if you trust it, or name another --role"
+            }
+            Untrusted::Withdrawn { .. } => {
+                "get the current version from the publisher; a trust file can list single signatures under `accept`"
+            }
+        };
+        Self::from_error(Outcome::NotPermitted, error).hint(hint)
+    }
+}
+
 impl From<EnvironmentError> for Fault {
     fn from(error: EnvironmentError) -> Self {
         use EnvironmentError as E;
@@ -471,7 +492,11 @@ impl From<EnvironmentError> for Fault {
                 );
                 return Self::from_error(Outcome::NotPermitted, error).hint(hint);
             }
-            E::TooLong { .. } | E::NotUtf8(_) => {
+            E::TrustFile { .. } => {
+                return Self::from_error(Outcome::Usage, error)
+                    .hint("docs/guides/sign-models.md shows the form of a trust file");
+            }
+            E::TooLong { .. } | E::NotUtf8(_) | E::Toml { .. } => {
                 return Self::from_error(Outcome::Usage, error);
             }
         };

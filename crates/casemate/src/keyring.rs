@@ -7,13 +7,15 @@ use casemate_crypto::{
     kem::{KemPrivateKey, KemPublicKey},
     signature::{HttpSigningKey, HttpVerifyingKey, SigningKey, VerifyingKey},
 };
-use casemate_environment::KeyReference;
-use casemate_keys::{KeyEntry, Role};
+use casemate_environment::{KeyReference, Signed, Statuses};
+use casemate_gateway::unix_seconds;
+use casemate_keys::{KeyEntry, Role, Withdrawn};
 use casemate_seal::{Artifact, OpenError, ReadAt};
 
 use crate::{
     context::{Context, Store},
     fault::{Fault, Outcome},
+    printer::time_text,
 };
 
 /// A key store that is opened when a name first needs it.
@@ -53,6 +55,16 @@ impl<'a> Keyring<'a> {
         reference.public(&base, || self.store())
     }
 
+    /// As [`Self::public`], for something new: no key that the store knows to have ended.
+    fn current(&mut self, named: &str) -> Result<PublicKey, Fault> {
+        if matches!(named.parse()?, KeyReference::Id(_) | KeyReference::Name(_)) {
+            let entry = self.entry(named)?;
+            check_now(named, &entry)?;
+            return Ok(entry.public);
+        }
+        self.public(named)
+    }
+
     /// A key of the store by name or full key id.
     pub(crate) fn entry(&mut self, named: &str) -> Result<KeyEntry, Fault> {
         let reference: KeyReference = named.parse()?;
@@ -64,6 +76,13 @@ impl<'a> Keyring<'a> {
         }
         let base = self.base.clone();
         Ok(reference.entry(&base, self.store()?)?)
+    }
+
+    /// A private key for something new: none that has ended.
+    fn usable(&mut self, named: &str) -> Result<(PrivateKey, KeyId), Fault> {
+        let entry = self.entry(named)?;
+        check_now(named, &entry)?;
+        Ok((self.store()?.private_key(&entry)?, entry.id))
     }
 
     fn private(&mut self, named: &str) -> Result<(PrivateKey, KeyId), Fault> {
@@ -81,7 +100,7 @@ impl<'a> Keyring<'a> {
     }
 
     pub(crate) fn recipient(&mut self, named: &str) -> Result<KemPublicKey, Fault> {
-        let PublicKey::Kem(key) = self.public(named)? else {
+        let PublicKey::Kem(key) = self.current(named)? else {
             return Err(wrong_kind(named, "kem", "receive sealed artifacts"));
         };
         self.context.policy()?.check_kem(key.suite())?;
@@ -108,15 +127,33 @@ impl<'a> Keyring<'a> {
         Ok(key)
     }
 
-    /// The key that must have signed.
-    pub(crate) fn expected_signer(&mut self, named: &str) -> Result<VerifyingKey, Fault> {
+    /// The key that must have signed. One that is named by its store has a status there; a file has none.
+    pub(crate) fn expected_signer(
+        &mut self,
+        named: &str,
+        signed: &Signed,
+    ) -> Result<VerifyingKey, Fault> {
         let key = self.verifier(named)?;
-        self.note("expected signer", named, key.id()?);
+        let id = key.id()?;
+        self.note("expected signer", named, id);
+        if !matches!(named.parse()?, KeyReference::File(_)) {
+            self.judge(id, signed)?;
+        }
         Ok(key)
     }
 
+    /// Refuses a signature by a key that the store knows to have ended, or not to count at that date.
+    fn judge(&mut self, id: KeyId, signed: &Signed) -> Result<(), Fault> {
+        Ok(self.statuses()?.judge(id, signed)?)
+    }
+
+    /// What the store knows of its keys.
+    pub(crate) fn statuses(&mut self) -> Result<Statuses, Fault> {
+        Ok(Statuses::of(self.store()?)?)
+    }
+
     pub(crate) fn signer(&mut self, named: &str) -> Result<SigningKey, Fault> {
-        let (PrivateKey::Sign(key), id) = self.private(named)? else {
+        let (PrivateKey::Sign(key), id) = self.usable(named)? else {
             return Err(wrong_kind(named, "sign", "sign artifacts"));
         };
         self.context.policy()?.check_signature(key.suite())?;
@@ -133,7 +170,7 @@ impl<'a> Keyring<'a> {
     }
 
     pub(crate) fn http_signer(&mut self, named: &str) -> Result<HttpSigningKey, Fault> {
-        let (PrivateKey::Http(key), id) = self.private(named)? else {
+        let (PrivateKey::Http(key), id) = self.usable(named)? else {
             return Err(wrong_kind(named, "http", "sign requests and responses"));
         };
         self.note("identity", named, id);
@@ -146,7 +183,7 @@ impl<'a> Keyring<'a> {
         role: &str,
         named: &str,
     ) -> Result<HttpVerifyingKey, Fault> {
-        let PublicKey::Http(key) = self.public(named)? else {
+        let PublicKey::Http(key) = self.current(named)? else {
             return Err(wrong_kind(named, "http", "sign requests and responses"));
         };
         self.note(role, named, key.id()?);
@@ -220,6 +257,7 @@ impl<'a> Keyring<'a> {
     pub(crate) fn trusted_signer<R: ReadAt>(
         &mut self,
         artifact: &Artifact<R>,
+        signed: &Signed,
     ) -> Result<VerifyingKey, Fault> {
         let record = artifact.signature().ok_or(OpenError::Unsigned)?;
         let known = self.store()?.by_id(record.key)?;
@@ -235,8 +273,33 @@ impl<'a> Keyring<'a> {
         };
         self.context.policy()?.check_signature(key.suite())?;
         self.note("expected signer", name.as_str(), record.key);
+        self.judge(record.key, signed)?;
         Ok(key)
     }
+}
+
+/// Refuses to use a key that has ended, or whose time it is not, for something new.
+fn check_now(named: &str, entry: &KeyEntry) -> Result<(), Fault> {
+    entry
+        .status
+        .check_now(entry.id, unix_seconds())
+        .map_err(|why| {
+            let message = format!("`{named}` is not used any more");
+            let message = match why {
+                Withdrawn::NotYetValid { from } => {
+                    format!("`{named}` is valid from {} on", time_text(from))
+                }
+                Withdrawn::Expired { until } => {
+                    format!("`{named}` was valid until {}", time_text(until))
+                }
+                Withdrawn::Superseded { at } => {
+                    format!("{message}: it was superseded on {}", time_text(at))
+                }
+                _ => format!("{message}: it is compromised"),
+            };
+            Fault::new(Outcome::NotPermitted, message)
+                .hint("`casemate keys list` shows the keys that are in use")
+        })
 }
 
 fn wrong_kind(named: &str, kind: &str, task: &str) -> Fault {

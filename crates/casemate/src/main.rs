@@ -23,9 +23,6 @@ use context::Context;
 use fault::Fault;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let printer = printer::Printer::new(arguments.json);
-    let before = memory::protect(&printer);
     let is_secret = |text: OsString| {
         let text = text.to_string_lossy().to_ascii_uppercase();
         text.starts_with("AGE-SECRET-KEY-")
@@ -34,9 +31,19 @@ fn main() -> ExitCode {
         // Not repeated: standard error goes to logs.
         let fault = Fault::usage("a private key was given as an argument")
             .hint("others on this machine saw it: make a new one, and keep it in a file");
-        printer.fault(&fault);
+        printer::Printer::new(false).fault(&fault);
         return ExitCode::from(fault.code());
     }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            printer::Printer::new(false).parser(&error);
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return ExitCode::from(code);
+        }
+    };
+    let printer = printer::Printer::new(arguments.json);
+    let before = memory::protect(&printer);
     match run(arguments, &printer, &before) {
         Ok(code) => code,
         Err(fault) => {

@@ -41,10 +41,13 @@ pub(crate) fn new(file: Option<&Path>) -> Result<StoreSecret, Fault> {
 }
 
 /// Makes a random key and writes it to a file that is not there yet.
-pub(crate) fn random_key(file: Option<&Path>) -> Result<StoreSecret, Fault> {
+pub(crate) fn random_key(file: Option<&Path>, option: &str) -> Result<StoreSecret, Fault> {
     let Some(path) = file.filter(|path| *path != Path::new("-")) else {
-        return Err(Fault::usage("there is no file to write the random key to")
-            .hint("pass --passphrase-file FILE, naming a file that does not exist yet"));
+        return Err(
+            Fault::usage("there is no file to write the random key to").hint(format!(
+                "pass {option} FILE, naming a file that does not exist yet"
+            )),
+        );
     };
     let key = StoreKey::generate()?;
     file::write(path, key.to_line()?.expose(), Access::Owner, Existing::Keep).map_err(|error| {

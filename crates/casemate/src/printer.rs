@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::fault::Fault;
 
+/// Longest message on standard error, in characters: logs keep these, and names in them may come from strangers.
+const MESSAGE_CHARS_MAX: usize = 4096;
+
 /// Where a command's words go.
 #[derive(Debug)]
 pub(crate) struct Printer {
@@ -77,6 +80,19 @@ impl Printer {
         }
     }
 
+    /// What the argument parser says: it repeats arguments, which may come from strangers as well.
+    #[expect(clippy::unused_self, reason = "all output goes through a printer")]
+    pub(crate) fn parser(&self, error: &clap::Error) {
+        if error.use_stderr() {
+            let text = error.render().to_string();
+            let short: String = text.chars().take(MESSAGE_CHARS_MAX).collect();
+            _ = write!(io::stderr().lock(), "{}", plain(&short));
+        } else {
+            // Help and version, which are ours.
+            _ = error.print();
+        }
+    }
+
     fn say(&self, word: &str, colour: &str, text: &str) {
         let text = indented(text);
         let mut err = io::stderr().lock();
@@ -110,9 +126,13 @@ fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// As [`plain`], and whatever begins a line after the first one is no line of ours.
+/// As [`plain`] and of bounded length, and whatever begins a line after the first one is no line of ours.
 fn indented(text: &str) -> String {
-    plain(text).replace('\n', "\n    ")
+    let mut short: String = text.chars().take(MESSAGE_CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    plain(&short).replace('\n', "\n    ")
 }
 
 /// A length for people, with the exact number of bytes.
@@ -158,6 +178,14 @@ mod tests {
             indented(forged),
             "m\n    rewrapped 12 objects\n    error: x"
         );
+    }
+
+    #[test]
+    fn a_message_of_any_length_is_cut() {
+        let long = "x".repeat(1 << 20);
+        assert_eq!(indented(&long).chars().count(), MESSAGE_CHARS_MAX + 1);
+        let fits = "x".repeat(MESSAGE_CHARS_MAX);
+        assert_eq!(indented(&fits), fits);
     }
 
     #[test]

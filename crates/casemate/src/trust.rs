@@ -1,20 +1,17 @@
 //! Whom a command trusts to have signed.
 
-use std::path::Path;
+use std::{cell::OnceCell, path::Path};
 
 use casemate_crypto::{encoding::KeyId, signature::VerifyingKey};
+use casemate_environment::{Signed, TrustList};
 use casemate_seal::{Artifact, OpenError, ReadAt};
-use serde::Deserialize;
 
 use crate::{
     args::{Origin, RewrapOptions, Trust, TrustFile, VerifyOptions},
-    context::{Context, read_limited},
+    context::{Context, Store},
     fault::{Fault, Outcome},
     keyring::Keyring,
 };
-
-const FILE_BYTES_MAX: usize = 1 << 20;
-const ROLE_BYTES_MAX: usize = 64;
 
 /// Whom a command trusts.
 #[derive(Clone, Copy, Debug)]
@@ -94,13 +91,17 @@ pub(crate) fn signer_quietly<R: ReadAt>(
     artifact: &Artifact<R>,
     whom: Whom<'_>,
 ) -> Result<Option<VerifyingKey>, Fault> {
+    let signed = || Signed {
+        date: Some(artifact.header().created()),
+        digest: artifact.message_digest(),
+    };
     match whom {
         Whom::Anyone => Ok(None),
-        Whom::Named(named) => keyring.expected_signer(named).map(Some),
-        Whom::Store => keyring.trusted_signer(artifact).map(Some),
+        Whom::Named(named) => keyring.expected_signer(named, &signed()).map(Some),
+        Whom::Store => keyring.trusted_signer(artifact, &signed()).map(Some),
         Whom::Listed { file, role } => {
             let record = artifact.signature().ok_or(OpenError::Unsigned)?;
-            listed(context, file, role, record.key).map(Some)
+            listed(context, file, role, record.key, &signed()).map(Some)
         }
     }
 }
@@ -118,81 +119,26 @@ pub(crate) fn require_id(found: &impl ToString, wanted: Option<&str>) -> Result<
     }
 }
 
-/// A file that says who may sign what.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct List {
-    publisher: Vec<Publisher>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Publisher {
-    /// A name or full key id in the key store, or the path of a public key file, such as `./publisher.pub`, relative to the list.
-    key: String,
-    roles: Vec<String>,
-}
-
-/// The key with this id, if the file lists it for the role.
+/// The key with this id, if the file trusts it for the role and for this signature.
 pub(crate) fn listed(
     context: &Context<'_>,
     file: &Path,
     role: &str,
     id: KeyId,
+    signed: &Signed,
 ) -> Result<VerifyingKey, Fault> {
-    let list = read(file)?;
-    let base = file.parent().unwrap_or_else(|| Path::new(""));
-    let mut keyring = Keyring::relative_to(context, base);
-    let mut others = Vec::new();
-    for publisher in &list.publisher {
-        let key = keyring.verifier(&publisher.key)?;
-        let found = key.id().map_err(|_| bad(file, "a key cannot be encoded"))?;
-        if found != id {
-            continue;
-        }
-        if publisher.roles.iter().any(|listed| listed == role) {
-            return Ok(key);
-        }
-        others.extend(publisher.roles.iter().cloned());
-    }
-    let what = if others.is_empty() {
-        format!("which {} does not list", file.display())
-    } else {
-        format!(
-            "which {} trusts for {}, not for {role}",
-            file.display(),
-            others.join(", ")
-        )
-    };
-    let message = format!("it is signed by key {id}, {what}");
-    Err(Fault::new(Outcome::NotPermitted, message)
-        .hint("add the publisher if you trust it, or name another --role"))
+    // Opened only for a list that has names of it.
+    let store = OnceCell::new();
+    let list = TrustList::read(file, || opened(context, &store))?;
+    let key = list.into_signer(id, role, signed)?;
+    context.policy()?.check_signature(key.suite())?;
+    Ok(key)
 }
 
-fn read(file: &Path) -> Result<List, Fault> {
-    let text = read_limited(file, FILE_BYTES_MAX).map_err(|fault| fault.about("trust file"))?;
-    let text = str::from_utf8(text.expose()).map_err(|_| bad(file, "it is not UTF-8"))?;
-    let list: List = toml::from_str(text).map_err(|error| {
-        let fault = Fault::from_error(Outcome::Usage, error);
-        fault.hint(format!(
-            "{} lists publishers as [[publisher]] with `key` and `roles`",
-            file.display()
-        ))
-    })?;
-    let is_role = |role: &String| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        !role.is_empty() && role.len() <= ROLE_BYTES_MAX && role.bytes().all(plain)
-    };
-    let mut roles = list.publisher.iter().flat_map(|publisher| &publisher.roles);
-    if !roles.all(is_role) {
-        return Err(bad(
-            file,
-            "a role is a word of letters, digits, `-`, `_` and `.`",
-        ));
+fn opened<'s>(context: &Context<'_>, store: &'s OnceCell<Store>) -> Result<&'s Store, Fault> {
+    if let Some(store) = store.get() {
+        return Ok(store);
     }
-    Ok(list)
-}
-
-fn bad(file: &Path, rule: &str) -> Fault {
-    Fault::usage(format!("{} cannot be used: {rule}", file.display()))
+    let opened = context.store()?;
+    Ok(store.get_or_init(|| opened))
 }

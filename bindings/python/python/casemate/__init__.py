@@ -21,6 +21,7 @@ from ._casemate import (
     NotARecipientError,
     PrivateKey,
     PublicKey,
+    TrustList,
     VerificationError,
     __version__,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "PublicKey",
     "Rewrapped",
     "SealedFile",
+    "TrustList",
     "VerificationError",
     "__version__",
     "configure",

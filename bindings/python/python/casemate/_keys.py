@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Union
 
 from . import _casemate
-from ._casemate import CasemateError, KeyStore, PrivateKey, PublicKey, VerificationError
+from ._casemate import CasemateError, KeyStore, PrivateKey, PublicKey, TrustList, VerificationError
 
 PathLike = Union[str, "os.PathLike[str]"]
 #: A private key, a PEM file of one (a :class:`pathlib.Path`, or text with a ``/``), a name or full id of a key in a key store that is given as well, a key store, a function from the recipients' key ids to one of these, or several of all that.
 Keys = Union[PrivateKey, PathLike, KeyStore, Callable[[list[str]], object], Iterable[object], None]
-#: A public key, a PEM file of one (a :class:`pathlib.Path`, or text with a ``/``), a name or full id of a key in the key store given by ``keys``, or several of
-#: these.
-Signers = Union[PublicKey, PathLike, Iterable[object], None]
+#: A public key, a PEM file of one (a :class:`pathlib.Path`, or text with a ``/``), a name or full id of a key in the key store given by ``keys``, a trust
+#: file (:class:`TrustList`), or several of these.
+Signers = Union[PublicKey, TrustList, PathLike, Iterable[object], None]
 
 _defaults: dict[str, object] = {}
 
@@ -150,6 +150,8 @@ def _signers_of_store(keys: object) -> list[PublicKey]:
 def _public(keys: object, store: KeyStore | None):
     if isinstance(keys, PublicKey):
         yield keys
+    elif isinstance(keys, TrustList):
+        yield from keys.keys()
     elif isinstance(keys, PrivateKey):
         yield keys.public_key
     elif isinstance(keys, str):

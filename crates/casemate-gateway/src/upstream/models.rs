@@ -1,6 +1,6 @@
 //! Models opened from sealed artifacts into memory.
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, error::Error, fmt, io, path::PathBuf, sync::Arc};
 
 use casemate_crypto::{kem::KemPrivateKey, signature::VerifyingKey};
 use casemate_message::{Request, Response};
@@ -35,6 +35,15 @@ pub enum LoadError {
         #[source]
         source: OpenError,
     },
+    /// The publisher's key does not count for it any more.
+    #[error("cannot use the artifact {path}")]
+    Withdrawn {
+        /// The artifact.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The content is no model that can be run.
     #[error("cannot load the model in {path}")]
     Model {
@@ -53,7 +62,6 @@ pub enum LoadError {
 }
 
 /// Where a model comes from and who must have published it.
-#[derive(Debug)]
 pub struct ModelSource<'a> {
     /// Name under which it is served.
     pub name: String,
@@ -61,9 +69,23 @@ pub struct ModelSource<'a> {
     pub artifact: PathBuf,
     /// The publisher; no model is served without a signature.
     pub publisher: &'a VerifyingKey,
+    /// Whether the publisher's key still counts for a signature, by its date and the SHA-384 of the signed message.
+    pub judge: &'a Judge<'a>,
     /// The key it is sealed to.
     pub key: &'a KemPrivateKey,
 }
+
+impl fmt::Debug for ModelSource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelSource")
+            .field("name", &self.name)
+            .field("artifact", &self.artifact)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Refuses a signature by a key that has ended, or did not count at its date.
+pub type Judge<'a> = dyn Fn(u64, [u8; 48]) -> Result<(), Box<dyn Error + Send + Sync>> + 'a;
 
 /// A model that is ready.
 #[derive(Debug)]
@@ -203,6 +225,11 @@ fn load(source: &ModelSource<'_>) -> Result<Loaded, LoadError> {
         source,
     })?;
     let artifact = Artifact::read(file).map_err(refused)?;
+    let judged = (source.judge)(artifact.header().created(), artifact.message_digest());
+    judged.map_err(|source| LoadError::Withdrawn {
+        path: path(),
+        source,
+    })?;
     let opened = artifact
         .open(source.key, Origin::SignedBy(source.publisher))
         .map_err(refused)?;

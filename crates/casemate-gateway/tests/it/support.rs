@@ -53,6 +53,7 @@ pub(crate) fn models(directory: &Path, publisher: &SigningKey, key: &KemPrivateK
         name: "digits".into(),
         artifact,
         publisher,
+        judge: &|_, _| Ok(()),
         key,
     }])
     .unwrap()

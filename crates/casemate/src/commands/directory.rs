@@ -263,6 +263,7 @@ pub(crate) fn verify(
         "files": manifest.files.len(),
         "signer": id,
         "suite": suite,
+        "message_sha384": hex::encode(directory.artifact().message_digest()),
     });
     let text = format!(
         "verified {}: revision {} signed by {id} ({suite}), {} files, all there and intact",

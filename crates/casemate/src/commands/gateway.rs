@@ -5,6 +5,7 @@ mod config;
 use std::{fs, io::IsTerminal, path::Path, sync::Arc};
 
 use casemate_crypto::SecretBytes;
+use casemate_environment::Signed;
 use casemate_gateway::{
     Client, Gateway, GatewayOptions as Options, HttpUpstream, ModelSource, Models, ServeOptions,
     Upstream, serve,
@@ -125,17 +126,29 @@ fn load_models(config: &Config, base: &Path, keyring: &mut Keyring<'_>) -> Resul
     for model in &config.model {
         keys.push((
             keyring.kem(&model.key)?,
-            keyring.expected_signer(&model.publisher)?,
+            keyring.verifier(&model.publisher)?,
         ));
+    }
+    let statuses = keyring.statuses()?;
+    let mut judges = Vec::new();
+    for (_, publisher) in &keys {
+        let (id, statuses) = (publisher.id()?, &statuses);
+        judges.push(move |date, digest| {
+            let date = Some(date);
+            let judged = statuses.judge(id, &Signed { date, digest });
+            judged.map_err(Into::into)
+        });
     }
     let sources: Vec<_> = config
         .model
         .iter()
         .zip(&keys)
-        .map(|(model, (key, publisher))| ModelSource {
+        .zip(&judges)
+        .map(|((model, (key, publisher)), judge)| ModelSource {
             name: model.name.clone(),
             artifact: base.join(&model.artifact),
             publisher,
+            judge,
             key,
         })
         .collect();

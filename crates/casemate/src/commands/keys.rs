@@ -1,5 +1,7 @@
 //! `casemate keys`.
 
+mod change;
+
 use std::{fmt::Write as _, fs::DirBuilder, io::Read, os::unix::fs::DirBuilderExt, path::Path};
 
 use casemate_crypto::{
@@ -11,7 +13,7 @@ use casemate_crypto::{
 use casemate_environment::{KeyReference, check_secret, public_from_bytes};
 use casemate_gateway::unix_seconds;
 use casemate_keys::{
-    Engine as _, KeyEntry, KeyStore, PassphraseCost, Role, SqliteEngine, StoreError,
+    End, Engine as _, KeyEntry, KeyStore, PassphraseCost, Role, SqliteEngine, Status, StoreError,
 };
 use casemate_seal::file::{self, Access, Existing};
 use serde_json::{Value, json};
@@ -39,7 +41,40 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
             age,
             force,
         } => export(context, &key, output.as_deref(), age, force),
-        KeysCommand::Import { file, name } => import(context, &file, &name),
+        KeysCommand::Import {
+            file,
+            name,
+            validity,
+            successor_of,
+        } => {
+            let successor_of = successor_of.as_deref();
+            let successor_of = successor_of.map(|named| Keyring::new(context).public(named));
+            let successor_of = successor_of.transpose()?.map(|key| key.id()).transpose()?;
+            let status = Status {
+                valid_from: validity.valid_from,
+                valid_until: validity.valid_until,
+                successor_of,
+                end: None,
+            };
+            import(context, &file, &name, status)
+        }
+        KeysCommand::Remove { key, destroy } => change::remove(context, &key, destroy),
+        KeysCommand::Retire {
+            key,
+            superseded,
+            compromised,
+            validity,
+        } => change::retire(context, &key, superseded.as_deref(), compromised, &validity),
+        KeysCommand::Passwd {
+            new_passphrase_file,
+            random_key,
+            compromised,
+        } => change::passwd(
+            context,
+            new_passphrase_file.as_deref(),
+            random_key,
+            compromised,
+        ),
     }
 }
 
@@ -72,7 +107,8 @@ fn init(context: &Context<'_>, random_key: bool) -> Result<(), Fault> {
         .map_err(|error| Fault::file("create", &home, error))?;
     let engine = SqliteEngine::open(&path, true).map_err(io)?;
     // A key is only written once there is a place for what it opens.
-    let secret = passphrase.map_or_else(|| passphrase::random_key(file), Ok)?;
+    let secret =
+        passphrase.map_or_else(|| passphrase::random_key(file, "--passphrase-file"), Ok)?;
     let cost = PassphraseCost::default();
     // On failure the database stays: somebody else may have made a store in it meanwhile.
     KeyStore::create(engine, &secret, cost, unix_seconds())?;
@@ -157,6 +193,9 @@ fn list(context: &Context<'_>) -> Result<(), Fault> {
             kind.as_str(),
             half(*role)
         );
+        if let Some((word, _)) = end_of(&entry.status) {
+            _ = write!(table, " ({word})");
+        }
     }
     let json = json!({ "schema": "casemate.keys/1", "keys": keys, "damage": damage });
     context.printer.data(&json, &table);
@@ -187,7 +226,21 @@ fn entry_json(entry: &KeyEntry) -> Value {
         "suite": entry.suite,
         "half": half(entry.role),
         "created": entry.created,
+        "valid_from": entry.status.valid_from,
+        "valid_until": entry.status.valid_until,
+        "end": end_of(&entry.status).map(|(word, _)| word),
+        "ended": end_of(&entry.status).map(|(_, at)| at),
+        "successor_of": entry.status.successor_of.map(|id| id.to_hex()),
     })
+}
+
+/// How and when a key ended.
+const fn end_of(status: &Status) -> Option<(&'static str, u64)> {
+    match status.end {
+        Some(End::Superseded { at }) => Some(("superseded", at)),
+        Some(End::Compromised { at }) => Some(("compromised", at)),
+        None => None,
+    }
 }
 
 fn print_entry(context: &Context<'_>, entry: &KeyEntry) {
@@ -200,13 +253,30 @@ fn print_entry(context: &Context<'_>, entry: &KeyEntry) {
         created,
         ..
     } = entry;
-    let text = format!(
+    let mut text = format!(
         "name     {name}\nkey id   {}\nkind     {}\nsuite    {suite}\nhalf     {}\ncreated  {}",
         id.to_hex(),
         kind.as_str(),
         half(*role),
         time_text(*created)
     );
+    let Status {
+        valid_from,
+        valid_until,
+        successor_of,
+        ..
+    } = entry.status;
+    for (what, date) in [("from   ", valid_from), ("until  ", valid_until)] {
+        if let Some(date) = date {
+            _ = write!(text, "\n{what}  {}", time_text(date));
+        }
+    }
+    if let Some((word, at)) = end_of(&entry.status) {
+        _ = write!(text, "\nended    {word}, {}", time_text(at));
+    }
+    if let Some(id) = successor_of {
+        _ = write!(text, "\nafter    {id}");
+    }
     let mut json = entry_json(entry);
     if let Some(object) = json.as_object_mut() {
         object.insert("schema".to_owned(), "casemate.key/1".into());
@@ -274,7 +344,7 @@ fn export(
         .map_err(|error| Fault::file("write", path, error))
 }
 
-fn import(context: &Context<'_>, file: &Path, name: &str) -> Result<(), Fault> {
+fn import(context: &Context<'_>, file: &Path, name: &str, status: Status) -> Result<(), Fault> {
     let name = name.parse()?;
     let pem = if file == Path::new("-") {
         let mut bytes = Vec::with_capacity(KEY_FILE_BYTES_MAX.saturating_add(1));
@@ -304,14 +374,18 @@ fn import(context: &Context<'_>, file: &Path, name: &str) -> Result<(), Fault> {
     if let Some(key) = import_age(pem.expose())? {
         check_mode()?;
         check_policy(context, &key.public_key().map_err(bad)?)?;
-        let entry = context.store()?.add_private(name, &key, unix_seconds())?;
+        let entry = context
+            .store()?
+            .add_private(name, &key, unix_seconds(), status)?;
         print_entry(context, &entry);
         return Ok(());
     }
     match public_from_bytes(pem.expose()) {
         Ok(public) => {
             check_policy(context, &public)?;
-            let entry = context.store()?.add_public(name, &public, unix_seconds())?;
+            let entry = context
+                .store()?
+                .add_public(name, &public, unix_seconds(), status)?;
             print_entry(context, &entry);
         }
         Err(EncodingError::Label { .. }) => {
@@ -320,7 +394,7 @@ fn import(context: &Context<'_>, file: &Path, name: &str) -> Result<(), Fault> {
             check_policy(context, &private.public_key().map_err(bad)?)?;
             let entry = context
                 .store()?
-                .add_private(name, &private, unix_seconds())?;
+                .add_private(name, &private, unix_seconds(), status)?;
             print_entry(context, &entry);
         }
         Err(error) => return Err(bad(error)),

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use casemate_crypto::{encoding::KEY_FILE_BYTES_MAX, signature::VerifyingKey};
+use casemate_environment::Signed;
 use casemate_oms::{
-    BUNDLE_BYTES_MAX, EcdsaKey, EcdsaPublicKey, Signing, Trusted, sign, verify as verify_model,
+    BUNDLE_BYTES_MAX, EcdsaKey, EcdsaPublicKey, Signing, Trusted, message_digest, sign,
+    verify as verify_model,
 };
 use casemate_seal::{
     directory::is_sealed_directory,
@@ -92,9 +94,19 @@ pub(super) fn verify(
     }
     let mut keyring = Keyring::new(context);
     let bundle = read_limited(signature, BUNDLE_BYTES_MAX)?;
+    let signed = Signed {
+        date: None,
+        digest: message_digest(bundle.expose())?,
+    };
     let signer = match options.whom() {
-        Whom::Named(named) => Some(keyring.expected_signer(named)?),
-        Whom::Listed { file, role } => Some(listed_signer(context, bundle.expose(), file, role)?),
+        Whom::Named(named) => Some(keyring.expected_signer(named, &signed)?),
+        Whom::Listed { file, role } => Some(listed_signer(
+            context,
+            bundle.expose(),
+            file,
+            role,
+            &signed,
+        )?),
         _ if options.allow_classical => {
             context
                 .printer
@@ -120,6 +132,7 @@ pub(super) fn verify(
         "ignored": verified.ignored,
         "signer": signer.map(|id| id.to_hex()),
         "classical_checked": classical.is_some(),
+        "message_sha384": hex::encode(signed.digest),
     });
     let by = signer.map_or_else(|| "a classical key".to_owned(), |id| id.to_hex());
     let (shown, count) = (model.display(), verified.resources);
@@ -138,11 +151,12 @@ fn listed_signer(
     bundle: &[u8],
     file: &Path,
     role: &str,
+    signed: &Signed,
 ) -> Result<VerifyingKey, Fault> {
     let mut refused = None;
     for id in casemate_oms::signers(bundle)? {
         let Ok(id) = id.parse() else { continue };
-        match trust::listed(context, file, role, id) {
+        match trust::listed(context, file, role, id, signed) {
             Ok(key) => return Ok(key),
             Err(fault) => refused = Some(fault),
         }

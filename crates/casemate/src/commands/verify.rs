@@ -42,6 +42,8 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
         "signer": id.to_hex(),
         "suite": signer.suite().name,
         "segments": header.segments(),
+        "created": header.created(),
+        "message_sha384": hex::encode(artifact.message_digest()),
     });
     let text = format!(
         "verified {}: signed by {} ({}), {} segments intact",

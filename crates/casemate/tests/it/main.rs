@@ -21,3 +21,4 @@ mod other_users;
 mod suites;
 mod support;
 mod trust;
+mod withdrawal;

@@ -5,10 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use casemate_environment::read_toml;
 use casemate_message::limits::REQUEST_BYTES_DEFAULT;
 use serde::Deserialize;
 
-use crate::{context::read_limited, fault::Fault};
+use crate::fault::Fault;
 
 const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 
@@ -74,11 +75,8 @@ pub(super) struct UpstreamEntry {
 
 impl Config {
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
-        let text = read_limited(path, CONFIG_BYTES_MAX)?;
+        let config: Self = read_toml(path, CONFIG_BYTES_MAX)?;
         let bad = |reason: &str| Fault::usage(format!("{}: {reason}", path.display()));
-        let text = str::from_utf8(text.expose()).map_err(|_| bad("not UTF-8"))?;
-        let config: Self =
-            toml::from_str(text).map_err(|error| bad(error.to_string().trim_end()))?;
         match (&config.upstream, config.model.is_empty()) {
             (Some(_), false) => Err(bad("give either [[model]] or [upstream], not both")),
             (None, true) => Err(bad("nothing to serve: add a [[model]] or an [upstream]")),

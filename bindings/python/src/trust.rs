@@ -1,0 +1,83 @@
+//! Whether a signature counts: what a key store or a trust file says of its key.
+
+use std::{path::PathBuf, sync::Arc};
+
+use casemate_crypto::{
+    encoding::{KeyId, PublicKey as Encoded},
+    signature::VerifyingKey,
+};
+use casemate_environment::{Signed, Statuses, TrustList as List, Untrusted};
+use casemate_seal::{Artifact, ReadAt};
+use pyo3::prelude::*;
+
+use crate::{
+    error::{VerificationError, from_crypto},
+    keys::{KeyStore, PublicKey, Raised, no_store},
+};
+
+/// Who knows from when to when a key counts.
+#[derive(Clone, Debug)]
+pub(crate) enum Judge {
+    /// The key store that the key comes from.
+    Store(Arc<Statuses>),
+    /// A trust file, for a role.
+    List(Arc<List>, Arc<str>),
+}
+
+impl Judge {
+    /// Refuses an artifact whose signer does not count for it.
+    pub(crate) fn judge<R: ReadAt>(&self, artifact: &Artifact<R>, id: KeyId) -> PyResult<()> {
+        let signed = Signed {
+            date: Some(artifact.header().created()),
+            digest: artifact.message_digest(),
+        };
+        let judged = match self {
+            Self::Store(statuses) => statuses.judge(id, &signed),
+            Self::List(list, role) => list.check(id, role, &signed),
+        };
+        judged.map_err(untrusted)
+    }
+}
+
+fn untrusted(error: Untrusted) -> PyErr {
+    VerificationError::new_err(format!("the artifact is not trusted: {error}"))
+}
+
+/// A file that says who may sign what, and until when, as the commands read it.
+#[pyclass(frozen, module = "casemate")]
+#[derive(Debug)]
+pub(crate) struct TrustList {
+    list: Arc<List>,
+    role: Arc<str>,
+}
+
+#[pymethods]
+impl TrustList {
+    /// Read the file. Names and key ids in it are looked up in `store`.
+    #[new]
+    #[pyo3(signature = (path, role="model", store=None))]
+    fn new(path: PathBuf, role: &str, store: Option<&KeyStore>) -> PyResult<Self> {
+        let guard = store.map(KeyStore::store).transpose()?;
+        let list = List::read(&path, || {
+            guard.as_deref().ok_or_else(|| no_store("a publisher"))
+        });
+        let list = list.map_err(|raised: Raised| PyErr::from(raised))?;
+        Ok(Self {
+            list: Arc::new(list),
+            role: role.into(),
+        })
+    }
+
+    /// The keys that the file lists, whatever for.
+    fn keys(&self) -> PyResult<Vec<PublicKey>> {
+        let judge = || Judge::List(Arc::clone(&self.list), Arc::clone(&self.role));
+        self.list
+            .keys()
+            .map(|(_, key)| {
+                let again = VerifyingKey::new(key.suite(), key.as_bytes());
+                let again = Encoded::Sign(again.map_err(from_crypto)?);
+                Ok(PublicKey::judged(again, judge()))
+            })
+            .collect()
+    }
+}
