@@ -23,7 +23,7 @@ pub enum BenchError {
     Open(#[from] casemate_seal::OpenError),
     /// TLS could not be set up.
     #[error(transparent)]
-    Tls(#[from] casemate_gateway::tls::TlsError),
+    Tls(#[from] casemate_tls::TlsError),
     /// TLS failed.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),

@@ -399,7 +399,10 @@ impl Algorithm {
     /// Whether a profile offers its TLS group.
     pub fn tls_offered(&self, policy: &Policy) -> bool {
         self.tls
-            .is_some_and(|code| policy.tls_groups().iter().any(|group| group == code.name))
+            .is_some_and(|code| policy
+                .tls_groups()
+                .iter()
+                .any(|group| group.name() == code.name))
     }
 
     /// Whether Casemate protects data with it under `policy`, and if not, under which of `profiles`.

@@ -6,7 +6,10 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::suite::{KemSuite, SignatureSuite};
+use crate::{
+    signature::HTTP_SUITE_NAME,
+    suite::{KemSuite, SignatureSuite},
+};
 
 /// Longest policy file that is read, in bytes.
 pub const POLICY_BYTES_MAX: usize = 64 * 1024;
@@ -44,6 +47,12 @@ pub enum PolicyError {
         /// Name in the file.
         name: String,
     },
+    /// A list names a TLS group that this program does not have.
+    #[error("policy names the unknown TLS group `{name}`")]
+    UnknownGroup {
+        /// Name in the file.
+        name: String,
+    },
     /// A list is empty, so nothing could ever be done under this policy.
     #[error("policy allows no {list}")]
     Empty {
@@ -66,6 +75,48 @@ pub enum PolicyError {
     },
 }
 
+/// A key exchange of TLS 1.3 with a post-quantum half (RFC 10024).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsGroup {
+    /// X25519 and ML-KEM-768, 0x11ec.
+    X25519MlKem768,
+    /// P-384 and ML-KEM-1024, 0x11ed.
+    SecP384r1MlKem1024,
+    /// P-256 and ML-KEM-768, 0x11eb.
+    SecP256r1MlKem768,
+}
+
+impl TlsGroup {
+    /// Every group.
+    pub const ALL: [Self; 3] = [
+        Self::X25519MlKem768,
+        Self::SecP384r1MlKem1024,
+        Self::SecP256r1MlKem768,
+    ];
+
+    /// Its IANA name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X25519MlKem768 => "X25519MLKEM768",
+            Self::SecP384r1MlKem1024 => "SecP384r1MLKEM1024",
+            Self::SecP256r1MlKem768 => "SecP256r1MLKEM768",
+        }
+    }
+
+    /// Its number in the registry of TLS supported groups.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::X25519MlKem768 => 0x11ec,
+            Self::SecP384r1MlKem1024 => 0x11ed,
+            Self::SecP256r1MlKem768 => 0x11eb,
+        }
+    }
+
+    fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|group| group.name() == name)
+    }
+}
+
 /// Hash over the segments of an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -86,6 +137,12 @@ struct Wire {
     signature: Vec<String>,
     tls: Vec<String>,
     hash: HashChoice,
+    /// Signing pairs of requests and responses.
+    #[serde(default)]
+    http: Vec<String>,
+    /// KEM suites under which requests are encrypted.
+    #[serde(default)]
+    ohttp: Vec<String>,
 }
 
 /// Which suites may be used.
@@ -95,8 +152,10 @@ pub struct Policy {
     description: String,
     kem: Vec<&'static KemSuite>,
     signature: Vec<&'static SignatureSuite>,
-    tls: Vec<String>,
+    tls: Vec<TlsGroup>,
     hash: HashChoice,
+    http: bool,
+    ohttp: Vec<&'static KemSuite>,
 }
 
 impl Policy {
@@ -114,13 +173,17 @@ impl Policy {
         })?;
         let kem = find_all(wire.kem, "KEM suite", KemSuite::by_name)?;
         let signature = find_all(wire.signature, "signature suite", SignatureSuite::by_name)?;
-        if wire.tls.is_empty() {
-            return Err(PolicyError::Empty { list: "TLS group" });
-        }
+        let tls = find_groups(wire.tls)?;
+        let http = wire.http.iter().map(|name| {
+            let known = name == HTTP_SUITE_NAME;
+            known.then_some(()).ok_or_else(|| unknown_suite(name))
+        });
+        let http = !http.collect::<Result<Vec<_>, _>>()?.is_empty();
+        // Both may be empty: a policy need not allow requests at all.
+        let ohttp = find_known(wire.ohttp, KemSuite::by_name)?;
         let Wire {
             name,
             description,
-            tls,
             hash,
             ..
         } = wire;
@@ -131,6 +194,8 @@ impl Policy {
             signature,
             tls,
             hash,
+            http,
+            ohttp,
         })
     }
 
@@ -177,8 +242,8 @@ impl Policy {
         &self.signature
     }
 
-    /// TLS groups by their IANA names, the preferred first.
-    pub fn tls_groups(&self) -> &[String] {
+    /// TLS groups, the preferred first.
+    pub fn tls_groups(&self) -> &[TlsGroup] {
         &self.tls
     }
 
@@ -203,6 +268,24 @@ impl Policy {
     /// [`PolicyError::NotAllowed`].
     pub fn check_signature(&self, suite: &'static SignatureSuite) -> Result<(), PolicyError> {
         self.check(self.signature.contains(&suite), suite.name)
+    }
+
+    /// Checks the signing pair of requests and responses.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::NotAllowed`].
+    pub fn check_http(&self) -> Result<(), PolicyError> {
+        self.check(self.http, HTTP_SUITE_NAME)
+    }
+
+    /// Checks the KEM suite under which requests are encrypted.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::NotAllowed`].
+    pub fn check_ohttp(&self, suite: &'static KemSuite) -> Result<(), PolicyError> {
+        self.check(self.ohttp.contains(&suite), suite.name)
     }
 
     fn check(&self, allowed: bool, suite: &'static str) -> Result<(), PolicyError> {
@@ -238,13 +321,35 @@ fn find_all<T>(
     if names.is_empty() {
         return Err(PolicyError::Empty { list });
     }
-    names
-        .into_iter()
-        .map(|name| {
-            find(&name).ok_or_else(|| PolicyError::UnknownSuite {
-                name: bounded(&name),
-            })
-        })
+    find_known(names, find)
+}
+
+fn find_known<T>(
+    names: Vec<String>,
+    find: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, PolicyError> {
+    let found = names.into_iter();
+    found
+        .map(|name| find(&name).ok_or_else(|| unknown_suite(&name)))
+        .collect()
+}
+
+fn unknown_suite(name: &str) -> PolicyError {
+    PolicyError::UnknownSuite {
+        name: bounded(name),
+    }
+}
+
+fn find_groups(names: Vec<String>) -> Result<Vec<TlsGroup>, PolicyError> {
+    if names.is_empty() {
+        return Err(PolicyError::Empty { list: "TLS group" });
+    }
+    let unknown = |name: &str| PolicyError::UnknownGroup {
+        name: bounded(name),
+    };
+    let found = names.into_iter();
+    found
+        .map(|name| TlsGroup::by_name(&name).ok_or_else(|| unknown(&name)))
         .collect()
 }
 
@@ -328,8 +433,10 @@ mod tests {
             description = "one of each"
             kem = ["mlkem1024", "mlkem768-p256"]
             signature = ["mldsa87"]
-            tls = ["MLKEM1024", "X25519MLKEM768"]
+            tls = ["SecP384r1MLKEM1024", "X25519MLKEM768"]
             hash = "sha384"
+            http = ["http-ed25519-mldsa65"]
+            ohttp = ["mlkem768-x25519"]
         "#;
         let policy: Policy = text.parse().unwrap();
         assert_eq!(policy.name(), "ours");
@@ -338,7 +445,26 @@ mod tests {
         assert_eq!(kem.collect::<Vec<_>>(), ["mlkem1024", "mlkem768-p256"]);
         let signature = policy.signature_suites().iter().map(|suite| suite.name);
         assert_eq!(signature.collect::<Vec<_>>(), ["mldsa87"]);
-        assert_eq!(policy.tls_groups(), ["MLKEM1024", "X25519MLKEM768"]);
+        let groups = [TlsGroup::SecP384r1MlKem1024, TlsGroup::X25519MlKem768];
+        assert_eq!(policy.tls_groups(), groups);
+        assert_eq!(policy.check_http(), Ok(()));
+        let xwing = KemSuite::by_name("mlkem768-x25519").unwrap();
+        assert_eq!(policy.check_ohttp(xwing), Ok(()));
+        for (line, list) in [("http", "http-ed25519-mldsa65"), ("ohttp", "mlkem768-x25519")] {
+            let whole = format!("{line} = [\"{list}\"]");
+            let without: Policy = text.replace(&whole, "").parse().unwrap();
+            assert_eq!(without.check_http().is_ok(), line != "http");
+            assert_eq!(without.check_ohttp(xwing).is_ok(), line != "ohttp");
+            let other = text.replace(&whole, &format!("{line} = [\"x25519\"]"));
+            let refused = other.parse::<Policy>().unwrap_err();
+            assert!(matches!(refused, PolicyError::UnknownSuite { name } if name == "x25519"));
+        }
+        // A group that nobody could use is an error of the file, not of the first connection.
+        for group in ["X25519", "MLKEM1024", "x25519mlkem768"] {
+            let other = text.replace("SecP384r1MLKEM1024", group);
+            let refused = other.parse::<Policy>().unwrap_err();
+            assert!(matches!(refused, PolicyError::UnknownGroup { name } if name == group));
+        }
         assert_eq!(policy.hash(), HashChoice::Sha384);
         let other = text.replace("sha384", "blake3").parse::<Policy>().unwrap();
         assert_eq!(other.hash(), HashChoice::Blake3);

@@ -5,7 +5,6 @@
 //! | open sealed models for serving | [`Models::load`] |
 //! | serve | [`Gateway`], then [`serve()`] |
 //! | speak to a gateway | [`Connector`], then [`serve_connector`] or [`Connector::send`] |
-//! | TLS with hybrid groups | [`tls`] |
 
 mod clock;
 mod connect;
@@ -13,7 +12,6 @@ mod gateway;
 mod http_io;
 mod problem;
 mod serve;
-pub mod tls;
 mod upstream;
 
 pub use clock::unix_seconds;

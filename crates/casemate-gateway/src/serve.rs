@@ -25,6 +25,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use casemate_tls::{GroupName, is_classical};
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -39,7 +40,6 @@ use crate::{
     },
     http_io::{BodyError, ByteBudget},
     problem::Problem,
-    tls::{GroupName, is_classical},
 };
 
 /// Most connections at once.

@@ -9,19 +9,21 @@ use std::{
 };
 
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig,
+    BackoffConfig, ObjectStore, ObjectStoreScheme, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     azure::MicrosoftAzureBuilder,
-    client::{HttpClient, HttpConnector, ReqwestConnector},
+    client::HttpClient,
     gcp::GoogleCloudStorageBuilder,
     multipart::MultipartStore,
     path::Path,
     signer::Url,
 };
+use rustls::ClientConfig;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
     error::{StoreError, io_error},
+    http::{COPY_TIMEOUT, Connector, REQUEST_TIMEOUT},
     profile,
 };
 
@@ -29,11 +31,6 @@ use crate::{
 const RETRIES: usize = 5;
 /// No repetition is started after this time.
 const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
-/// A request with its answer must end in this time; the largest carries one part.
-const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The store copies a part by itself while we wait.
-const COPY_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Runs the requests of all clients. It lives as long as the process, so that an object outlives the client it came from.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -49,6 +46,7 @@ pub fn local_path(address: &str) -> Option<PathBuf> {
 /// Opens stores, one connection for each bucket.
 pub struct Client {
     handle: Handle,
+    tls: Arc<ClientConfig>,
     settings: Vec<(String, String)>,
     /// What a profile of `~/.aws` adds to them, once it was needed.
     profile: OnceLock<Vec<(String, String)>>,
@@ -58,11 +56,15 @@ pub struct Client {
 impl Client {
     /// Starts the runtime for requests. `settings` are names and values as the stores' own tools read them from the environment:
     /// `AWS_ACCESS_KEY_ID`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME` and so on; others are ignored. `HOME` is where profiles of AWS are.
+    /// `tls` is how to connect, as `casemate_tls::store_config` makes it.
     ///
     /// # Errors
     ///
     /// [`StoreError::Runtime`].
-    pub fn new(settings: impl IntoIterator<Item = (String, String)>) -> Result<Self, StoreError> {
+    pub fn new(
+        settings: impl IntoIterator<Item = (String, String)>,
+        tls: ClientConfig,
+    ) -> Result<Self, StoreError> {
         let runtime = if let Some(runtime) = RUNTIME.get() {
             runtime
         } else {
@@ -76,6 +78,7 @@ impl Client {
         };
         Ok(Self {
             handle: runtime.handle().clone(),
+            tls: Arc::new(tls),
             settings: settings.into_iter().collect(),
             profile: OnceLock::new(),
             buckets: Mutex::default(),
@@ -145,7 +148,7 @@ impl Client {
             // The environment goes before the profile.
             settings.splice(0..0, self.profile()?.iter().cloned());
         }
-        let bucket = connect(url, scheme, &settings, self.handle.clone());
+        let bucket = connect(url, scheme, &settings, &self.tls, self.handle.clone());
         let bucket = Arc::new(bucket.map_err(|error| match error {
             Some(error) => StoreError::Settings {
                 url: without_credentials(address),
@@ -284,12 +287,6 @@ fn retries() -> RetryConfig {
     }
 }
 
-fn client_options() -> ClientOptions {
-    ClientOptions::new()
-        .with_timeout(REQUEST_TIMEOUT)
-        .with_connect_timeout(CONNECT_TIMEOUT)
-}
-
 fn is_true(settings: &[&(String, String)], wanted: &str) -> bool {
     settings.iter().any(|(name, value)| {
         // The words that the client takes.
@@ -329,6 +326,7 @@ fn connect(
     url: &Url,
     scheme: &ObjectStoreScheme,
     settings: &[(String, String)],
+    tls: &Arc<ClientConfig>,
     handle: Handle,
 ) -> Result<Bucket, Option<object_store::Error>> {
     // The client would also take `TOKEN`, `ENDPOINT` or `TIMEOUT`, which in an environment are anybody's.
@@ -344,15 +342,18 @@ fn connect(
         .filter(|(name, value)| !value.is_empty() && name.to_ascii_lowercase().starts_with(prefix))
         .collect();
     refuse_plain(&settings).map_err(Some)?;
+    let allowed = ["AWS_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP", "AZURE_ALLOW_HTTP"];
+    let http = Connector {
+        tls: Arc::clone(tls),
+        allow_http: allowed.iter().any(|name| is_true(&settings, name)),
+        timeout: REQUEST_TIMEOUT,
+    };
     // Each builder has its own type of setting, and none of them a trait in common.
     macro_rules! configured {
         ($builder:expr) => {
             settings.iter().fold(
                 $builder
-                    // Of the three only Google's has no setting for it.
-                    .with_client_options(
-                        client_options().with_allow_http(is_true(&settings, "GOOGLE_ALLOW_HTTP")),
-                    )
+                    .with_http_connector(http.clone())
                     .with_retry(retries())
                     .with_url(url.as_str()),
                 |builder, (name, value)| match name.to_ascii_lowercase().parse() {
@@ -365,15 +366,14 @@ fn connect(
     let bucket = match scheme {
         ObjectStoreScheme::AmazonS3 => {
             let store = Arc::new(configured!(AmazonS3Builder::new()).build().map_err(Some)?);
-            let options = client_options()
-                .with_timeout(COPY_TIMEOUT)
-                .with_allow_http(is_true(&settings, "AWS_ALLOW_HTTP"));
+            let copying = Connector {
+                timeout: COPY_TIMEOUT,
+                ..http
+            };
             let s3 = S3 {
                 store: Arc::clone(&store),
                 name: url.host_str().unwrap_or_default().to_owned(),
-                http: ReqwestConnector::default()
-                    .connect(&options)
-                    .map_err(Some)?,
+                http: copying.client().map_err(Some)?,
             };
             Bucket {
                 store: Arc::<AmazonS3>::clone(&store),

@@ -15,6 +15,7 @@
 mod client;
 mod error;
 mod folder;
+mod http;
 mod object;
 mod profile;
 mod read_ahead;

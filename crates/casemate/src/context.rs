@@ -8,7 +8,7 @@ use std::{
 
 use casemate_crypto::{SecretBytes, policy::Policy};
 use casemate_environment as environment;
-use casemate_gateway::tls::Fallback;
+use casemate_tls::Fallback;
 use casemate_keys::{KeyStore, SqliteEngine};
 use casemate_store::{Client, Location};
 
@@ -54,7 +54,8 @@ impl<'a> Context<'a> {
             let variables = env::vars_os().filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.into_string().ok()?))
             });
-            let client = Client::new(variables)?;
+            let tls = casemate_tls::store_config(self.policy()?.tls_groups(), None)?;
+            let client = Client::new(variables, tls)?;
             self.stores.get_or_init(|| client);
         }
         let client = self.stores.get();

@@ -67,24 +67,40 @@ fn run(
     } = arguments;
     let context = Context::new(printer, home, policy, passphrase_file);
     stop::clear_away(&command);
+    let code = dispatch(&context, command, before);
+    let classical = casemate_tls::classical_connections();
+    if classical > 0 {
+        let text = format!(
+            "{classical} connections to the store had no post-quantum key exchange: the content is sealed, names and lengths are not"
+        );
+        printer.note(&text);
+    }
+    code
+}
+
+fn dispatch(
+    context: &Context<'_>,
+    command: Command,
+    before: &memory::Before,
+) -> Result<ExitCode, Fault> {
     match command {
-        Command::Demo(options) => demo::run(&context, &options),
-        Command::Keys { command } => commands::keys::run(&context, command),
-        Command::Seal(options) => commands::seal::run(&context, &options),
-        Command::Open(options) => commands::open::run(&context, &options),
-        Command::Sign(options) => commands::sign::run(&context, &options),
-        Command::Verify(options) => commands::verify::run(&context, &options),
-        Command::Inspect(options) => commands::inspect::run(&context, &options),
-        Command::Rewrap(options) => commands::rewrap::run(&context, &options),
-        Command::Copy(options) => commands::copy::run(&context, &options),
-        Command::Mount(options) => commands::mount::mount(&context, &options),
-        Command::Run(options) => return commands::mount::run(&context, &options, before),
-        Command::Gateway(options) => commands::gateway::run(&context, &options),
-        Command::Connect(options) => commands::connect::run(&context, &options),
-        Command::Age { command } => commands::age::run(&context, &command),
-        Command::Bench(options) => commands::bench::run(&context, &options),
-        Command::Suites(options) => commands::suites::run(&context, &options),
-        Command::Completions { shell } => commands::completions::run(&context, shell),
+        Command::Demo(options) => demo::run(context, &options),
+        Command::Keys { command } => commands::keys::run(context, command),
+        Command::Seal(options) => commands::seal::run(context, &options),
+        Command::Open(options) => commands::open::run(context, &options),
+        Command::Sign(options) => commands::sign::run(context, &options),
+        Command::Verify(options) => commands::verify::run(context, &options),
+        Command::Inspect(options) => commands::inspect::run(context, &options),
+        Command::Rewrap(options) => commands::rewrap::run(context, &options),
+        Command::Copy(options) => commands::copy::run(context, &options),
+        Command::Mount(options) => commands::mount::mount(context, &options),
+        Command::Run(options) => return commands::mount::run(context, &options, before),
+        Command::Gateway(options) => commands::gateway::run(context, &options),
+        Command::Connect(options) => commands::connect::run(context, &options),
+        Command::Age { command } => commands::age::run(context, &command),
+        Command::Bench(options) => commands::bench::run(context, &options),
+        Command::Suites(options) => commands::suites::run(context, &options),
+        Command::Completions { shell } => commands::completions::run(context, shell),
     }?;
     Ok(ExitCode::SUCCESS)
 }

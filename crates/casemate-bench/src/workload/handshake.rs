@@ -2,7 +2,8 @@
 
 use std::{hint::black_box, io, sync::Arc, time::Instant};
 
-use casemate_gateway::tls::{self, Fallback};
+use casemate_crypto::policy::TlsGroup;
+use casemate_tls::{self as tls, Fallback};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ML_DSA_65, PKCS_ML_DSA_87};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection,
@@ -112,7 +113,12 @@ fn provider(group: &str) -> Result<Arc<CryptoProvider>, BenchError> {
         "MLKEM768" => aws_lc_rs::kx_group::MLKEM768,
         "MLKEM1024" => aws_lc_rs::kx_group::MLKEM1024,
         // The hybrids are those that the gateway has.
-        hybrid => return Ok(tls::provider(&[hybrid.to_owned()], Fallback::Disabled)?),
+        hybrid => {
+            let mut known = TlsGroup::ALL.into_iter();
+            let found = known.find(|known| known.name() == hybrid);
+            let groups: Vec<_> = found.into_iter().collect();
+            return Ok(tls::provider(&groups, Fallback::Disabled));
+        }
     };
     Ok(Arc::new(CryptoProvider {
         kx_groups: vec![single],

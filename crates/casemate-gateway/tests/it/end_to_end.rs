@@ -1,7 +1,8 @@
 //! Requests that are answered, and requests that never reach the model.
 
 use casemate_crypto::signature::HttpSigningKey;
-use casemate_gateway::{ConnectError, Connector, tls::Fallback, unix_seconds};
+use casemate_gateway::{ConnectError, Connector, unix_seconds};
+use casemate_tls::Fallback;
 use casemate_message::{Request, Response, sign};
 use serde_json::{Value, json};
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use casemate_gateway::tls::{self, Fallback};
+use casemate_crypto::policy::TlsGroup;
+use casemate_tls::{self as tls, Fallback};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::support::{ALL_GROUPS, Running, client, names, start};
+use crate::support::{ALL_GROUPS, Running, client, start};
 
 /// The group of a handshake, or the error.
-async fn handshake(running: &Running, groups: &[&str], fallback: Fallback) -> Result<u16, String> {
-    let provider = tls::provider(&names(groups), fallback).unwrap();
+async fn handshake(running: &Running, groups: &[TlsGroup], fallback: Fallback) -> Result<u16, String> {
+    let provider = tls::provider(groups, fallback);
     let config = tls::client_config(provider, Some(running.certificates.root.as_bytes())).unwrap();
     let stream = TcpStream::connect(running.address).await.unwrap();
     let name = running.address.ip().into();
@@ -32,14 +33,14 @@ async fn handshake(running: &Running, groups: &[&str], fallback: Fallback) -> Re
 async fn each_hybrid_group_is_negotiated_with_its_code_point() {
     let running = start(&ALL_GROUPS, Fallback::Disabled).await;
     for (group, code) in [
-        ("X25519MLKEM768", 0x11ec),
-        ("SecP384r1MLKEM1024", 0x11ed),
-        ("SecP256r1MLKEM768", 0x11eb),
+        (TlsGroup::X25519MlKem768, 0x11ec),
+        (TlsGroup::SecP384r1MlKem1024, 0x11ed),
+        (TlsGroup::SecP256r1MlKem768, 0x11eb),
     ] {
         assert_eq!(
             handshake(&running, &[group], Fallback::Disabled).await,
             Ok(code),
-            "{group}"
+            "{group:?}"
         );
         let connector = running.connector(&[group], client(running.client_seeds));
         assert!(connector.keys().await.unwrap().not_after > 0);
@@ -64,22 +65,13 @@ async fn a_classical_client_is_refused_unless_fallback_is_enabled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_with_one_group_refuses_the_others() {
-    let cnsa = start(&["SecP384r1MLKEM1024"], Fallback::Disabled).await;
+    let cnsa = start(&[TlsGroup::SecP384r1MlKem1024], Fallback::Disabled).await;
     assert_eq!(
         handshake(&cnsa, &ALL_GROUPS, Fallback::Disabled).await,
         Ok(0x11ed)
     );
-    let refused = handshake(&cnsa, &["X25519MLKEM768"], Fallback::Disabled)
+    let refused = handshake(&cnsa, &[TlsGroup::X25519MlKem768], Fallback::Disabled)
         .await
         .unwrap_err();
     assert!(refused.contains("HandshakeFailure"), "{refused}");
-}
-
-#[test]
-fn an_unknown_group_is_named() {
-    let refused = tls::provider(&names(&["X25519Kyber768Draft00"]), Fallback::Disabled);
-    assert_eq!(
-        refused.unwrap_err().to_string(),
-        "TLS group `X25519Kyber768Draft00` is not known"
-    );
 }

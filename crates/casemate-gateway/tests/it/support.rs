@@ -4,20 +4,20 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use casemate_crypto::{
     kem::KemPrivateKey,
+    policy::TlsGroup,
     signature::{HttpSigningKey, HttpVerifyingKey, SigningKey},
     suite,
 };
 use casemate_gateway::{
     Client, Connector, ConnectorOptions, Gateway, GatewayOptions, ModelSource, Models,
     ServeOptions, Upstream, serve,
-    tls::{self, Fallback, SelfSigned},
 };
 use casemate_seal::{HashAlgorithm, Private, SealOptions, SegmentSize, seal};
+use casemate_tls::{self as tls, Fallback, SelfSigned};
 use tokio::sync::oneshot;
 
 pub(crate) const MODEL: &[u8] = include_bytes!("../../../../assets/digits/digits.onnx");
-pub(crate) const ALL_GROUPS: [&str; 3] =
-    ["X25519MLKEM768", "SecP384r1MLKEM1024", "SecP256r1MLKEM768"];
+pub(crate) const ALL_GROUPS: [TlsGroup; 3] = TlsGroup::ALL;
 
 /// What the tests need of a running gateway.
 pub(crate) struct Running {
@@ -26,10 +26,6 @@ pub(crate) struct Running {
     pub(crate) client_seeds: ([u8; 32], [u8; 32]),
     pub(crate) gateway_key: HttpVerifyingKey,
     _directory: tempfile::TempDir,
-}
-
-pub(crate) fn names(groups: &[&str]) -> Vec<String> {
-    groups.iter().map(|name| (*name).to_owned()).collect()
 }
 
 /// Seals the shipped model and loads it back.
@@ -59,7 +55,7 @@ pub(crate) fn models(directory: &Path, publisher: &SigningKey, key: &KemPrivateK
     .unwrap()
 }
 
-pub(crate) async fn start(groups: &[&str], fallback: Fallback) -> Running {
+pub(crate) async fn start(groups: &[TlsGroup], fallback: Fallback) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let publisher = SigningKey::generate(&suite::MLDSA87_P384).unwrap();
     let model_key = KemPrivateKey::generate(&suite::MLKEM1024_P384).unwrap();
@@ -78,7 +74,7 @@ pub(crate) async fn start(groups: &[&str], fallback: Fallback) -> Running {
     })
     .unwrap();
     let certificates = tls::self_signed(vec!["127.0.0.1".into()]).unwrap();
-    let provider = tls::provider(&names(groups), fallback).unwrap();
+    let provider = tls::provider(groups, fallback);
     let tls = tls::server_config(
         provider,
         certificates.certificate.as_bytes(),
@@ -117,8 +113,8 @@ pub(crate) fn public(key: &HttpSigningKey) -> HttpVerifyingKey {
 }
 
 impl Running {
-    pub(crate) fn connector(&self, groups: &[&str], identity: HttpSigningKey) -> Connector {
-        let provider = tls::provider(&names(groups), Fallback::Disabled).unwrap();
+    pub(crate) fn connector(&self, groups: &[TlsGroup], identity: HttpSigningKey) -> Connector {
+        let provider = tls::provider(groups, Fallback::Disabled);
         let roots = self.certificates.root.as_bytes();
         let gateway_key =
             HttpVerifyingKey::new(self.gateway_key.ed25519(), self.gateway_key.mldsa65()).unwrap();

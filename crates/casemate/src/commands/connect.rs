@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use casemate_crypto::SecretBytes;
-use casemate_gateway::{Connector, ConnectorOptions, Plain, serve_connector, tls};
+use casemate_crypto::{SecretBytes, suite::MLKEM768_X25519};
+use casemate_gateway::{Connector, ConnectorOptions, Plain, serve_connector};
+use casemate_tls as tls;
 
 use super::gateway::{init_logging, runtime, shutdown};
 use crate::{
@@ -20,7 +21,10 @@ pub(crate) fn run(context: &Context<'_>, options: &ConnectOptions) -> Result<(),
     let mut keyring = Keyring::new(context);
     let gateway_key = keyring.http_verifier("gateway", &options.gateway_key)?;
     let identity = keyring.http_signer(&options.identity)?;
-    let provider = tls::provider(context.policy()?.tls_groups(), Context::fallback()?)?;
+    let policy = context.policy()?;
+    policy.check_http()?;
+    policy.check_ohttp(&MLKEM768_X25519)?;
+    let provider = tls::provider(policy.tls_groups(), Context::fallback()?);
     let ca = options
         .ca
         .as_deref()

@@ -4,15 +4,15 @@ mod config;
 
 use std::{fs, io::IsTerminal, path::Path, sync::Arc};
 
-use casemate_crypto::SecretBytes;
+use casemate_crypto::{SecretBytes, suite::MLKEM768_X25519};
 use casemate_environment::Signed;
 use casemate_gateway::{
     Client, Gateway, GatewayOptions as Options, HttpUpstream, ModelSource, Models, ServeOptions,
     Upstream, serve,
-    tls::{self, Fallback},
 };
 use casemate_seal::file::{self, Access, Existing};
 
+use casemate_tls::{self as tls, Fallback};
 use crate::{
     args::GatewayOptions,
     context::{Context, read_limited, read_secret},
@@ -35,7 +35,9 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     let mut keyring = Keyring::relative_to(context, &base);
     let policy = context.policy()?;
     let fallback = Context::fallback()?;
-    let provider = tls::provider(policy.tls_groups(), fallback)?;
+    policy.check_http()?;
+    policy.check_ohttp(&MLKEM768_X25519)?;
+    let provider = tls::provider(policy.tls_groups(), fallback);
     let (certificates, key) = tls_files(context, &config.tls, &base)?;
     let tls = tls::server_config(Arc::clone(&provider), &certificates, key.expose())?;
     let clients = config

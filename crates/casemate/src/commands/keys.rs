@@ -164,7 +164,10 @@ fn suite_of(context: &Context<'_>, kind: Kind, suite: Option<&str>) -> Result<&'
             policy.check_signature(suite)?;
             Ok(suite.name)
         }
-        (Kind::Http, None | Some(HTTP_SUITE_NAME)) | (Kind::Sign, Some(_)) => Ok(HTTP_SUITE_NAME),
+        (Kind::Http, None | Some(HTTP_SUITE_NAME)) | (Kind::Sign, Some(_)) => {
+            policy.check_http()?;
+            Ok(HTTP_SUITE_NAME)
+        }
         (Kind::Http, Some(name)) => Err(unknown(name)),
     }
 }
@@ -418,6 +421,7 @@ fn check_policy(context: &Context<'_>, key: &PublicKey) -> Result<(), Fault> {
     match key {
         PublicKey::Kem(key) => Ok(policy.check_kem(key.suite())?),
         PublicKey::Sign(key) => Ok(policy.check_signature(key.suite())?),
+        PublicKey::Http(_) => Ok(policy.check_http()?),
         _ => Ok(()),
     }
 }

@@ -11,7 +11,6 @@ use casemate_crypto::{
 use casemate_gateway::{
     Client, Connector, ConnectorOptions, Gateway, GatewayOptions, ModelSource, Models, Plain,
     ServeOptions, Upstream, serve, serve_connector,
-    tls::{self, Fallback},
     unix_seconds,
 };
 use casemate_keys::{KeyStore, PassphraseCost, SqliteEngine, StoreKey, StoreSecret};
@@ -21,6 +20,7 @@ use casemate_seal::{
     file::{Access, AtomicFile, Existing},
     seal,
 };
+use casemate_tls::{self as tls, Fallback};
 use serde_json::json;
 use tokio::{net::TcpStream, sync::oneshot};
 
@@ -135,7 +135,7 @@ impl Stage {
             key: &keys.model,
         }])?;
         let certificates = tls::self_signed(vec!["localhost".into(), "127.0.0.1".into()])?;
-        let provider = tls::provider(Policy::by_name("hybrid")?.tls_groups(), Fallback::Disabled)?;
+        let provider = tls::provider(Policy::by_name("hybrid")?.tls_groups(), Fallback::Disabled);
         let server_tls = tls::server_config(
             Arc::clone(&provider),
             certificates.certificate.as_bytes(),
@@ -250,7 +250,7 @@ impl Stage {
 
     /// Tries to connect with X25519 only, as a client of yesterday would.
     pub(super) async fn classical_handshake(&self) -> Result<(), Fault> {
-        let provider = tls::provider(&[], Fallback::Enabled)?;
+        let provider = tls::provider(&[], Fallback::Enabled);
         let config = tls::client_config(provider, Some(self.root.as_bytes()))?;
         let stream = TcpStream::connect(self.gateway).await.map_err(io_fault)?;
         let name = rustls_pki_types::ServerName::from(self.gateway.ip());

@@ -1,10 +1,21 @@
-//! TLS 1.3 with hybrid key exchange only (RFC 10024).
+//! TLS 1.3 with the key exchange that a policy names (RFC 10024), for every connection that Casemate accepts or makes.
+//!
+//! ```
+//! use casemate_crypto::policy::Policy;
+//! use casemate_tls::{Fallback, provider};
+//!
+//! let policy = Policy::by_name("hybrid").unwrap();
+//! let provider = provider(policy.tls_groups(), Fallback::Disabled);
+//! assert_eq!(provider.kx_groups.len(), 3);
+//! ```
 
+mod outgoing;
 mod p384_mlkem1024;
 mod self_signed;
 
 use std::{fmt, sync::Arc};
 
+use casemate_crypto::policy::TlsGroup;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs},
@@ -12,6 +23,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+pub use outgoing::{classical_connections, store_config};
 pub use self_signed::{SelfSigned, self_signed};
 
 /// Whether peers without post-quantum key exchange may connect (`FALLBACK_CRYPTO`).
@@ -29,9 +41,6 @@ pub enum Fallback {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A policy names a group this program does not have.
-    #[error("TLS group `{0}` is not known")]
-    UnknownGroup(String),
     /// A PEM file holds no certificate or no key.
     #[error("no {0} in the PEM text")]
     Pem(&'static str),
@@ -48,32 +57,24 @@ pub enum TlsError {
 
 const VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13];
 
-fn group(name: &str) -> Result<&'static dyn SupportedKxGroup, TlsError> {
-    match name {
-        "X25519MLKEM768" => Ok(aws_lc_rs::kx_group::X25519MLKEM768),
-        "SecP384r1MLKEM1024" => Ok(p384_mlkem1024::SECP384R1_MLKEM1024),
-        "SecP256r1MLKEM768" => Ok(aws_lc_rs::kx_group::SECP256R1MLKEM768),
-        other => Err(TlsError::UnknownGroup(other.to_owned())),
+fn group(group: TlsGroup) -> &'static dyn SupportedKxGroup {
+    match group {
+        TlsGroup::X25519MlKem768 => aws_lc_rs::kx_group::X25519MLKEM768,
+        TlsGroup::SecP384r1MlKem1024 => p384_mlkem1024::SECP384R1_MLKEM1024,
+        TlsGroup::SecP256r1MlKem768 => aws_lc_rs::kx_group::SECP256R1MLKEM768,
     }
 }
 
-/// The cryptography that TLS may use: the named hybrid groups, in this order.
-///
-/// # Errors
-///
-/// [`TlsError::UnknownGroup`].
-pub fn provider(groups: &[String], fallback: Fallback) -> Result<Arc<CryptoProvider>, TlsError> {
-    let mut kx_groups = groups
-        .iter()
-        .map(|name| group(name))
-        .collect::<Result<Vec<_>, _>>()?;
+/// The cryptography that TLS may use: these hybrid groups, in this order.
+pub fn provider(groups: &[TlsGroup], fallback: Fallback) -> Arc<CryptoProvider> {
+    let mut kx_groups: Vec<_> = groups.iter().map(|named| group(*named)).collect();
     if fallback == Fallback::Enabled {
         kx_groups.push(aws_lc_rs::kx_group::X25519);
     }
-    Ok(Arc::new(CryptoProvider {
+    Arc::new(CryptoProvider {
         kx_groups,
         ..aws_lc_rs::default_provider()
-    }))
+    })
 }
 
 /// Whether a negotiated group has no post-quantum half.
@@ -110,6 +111,13 @@ pub fn client_config(
     provider: Arc<CryptoProvider>,
     roots: Option<&[u8]>,
 ) -> Result<ClientConfig, TlsError> {
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(VERSIONS)?
+        .with_root_certificates(root_store(roots)?)
+        .with_no_client_auth())
+}
+
+fn root_store(roots: Option<&[u8]>) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     if let Some(pem) = roots {
         for certificate in certificates_from_pem(pem)? {
@@ -122,10 +130,7 @@ pub fn client_config(
     if store.is_empty() {
         return Err(TlsError::NoRoots);
     }
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(VERSIONS)?
-        .with_root_certificates(store)
-        .with_no_client_auth())
+    Ok(store)
 }
 
 fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -137,16 +142,16 @@ fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Tls
 }
 
 /// A group's name for logs.
-#[derive(Clone, Copy)]
-pub(crate) struct GroupName(pub(crate) rustls::NamedGroup);
+#[derive(Clone, Copy, Debug)]
+pub struct GroupName(pub rustls::NamedGroup);
 
 impl fmt::Display for GroupName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match u16::from(self.0) {
-            0x11eb => f.write_str("SecP256r1MLKEM768"),
-            0x11ec => f.write_str("X25519MLKEM768"),
-            0x11ed => f.write_str("SecP384r1MLKEM1024"),
-            other => write!(f, "0x{other:04x}"),
+        let code = u16::from(self.0);
+        let known = TlsGroup::ALL.into_iter().find(|group| group.code() == code);
+        match known {
+            Some(group) => f.write_str(group.name()),
+            None => write!(f, "0x{code:04x}"),
         }
     }
 }

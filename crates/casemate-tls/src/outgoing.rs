@@ -1,0 +1,138 @@
+//! Connections to object stores: hybrid first, and a classical one where the store has no other, which is counted.
+//!
+//! What goes to a store is sealed, so that a recording of the connection gives no content away; names and lengths it does.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use casemate_crypto::policy::TlsGroup;
+use rustls::{
+    ClientConfig, Error, NamedGroup, RootCertStore,
+    crypto::{
+        ActiveKeyExchange, CompletedKeyExchange, CryptoProvider, SharedSecret, SupportedKxGroup,
+        aws_lc_rs,
+    },
+};
+
+use crate::{TlsError, VERSIONS, group, root_store};
+
+static CLASSICAL: AtomicU64 = AtomicU64::new(0);
+
+/// How many connections to stores had no post-quantum key exchange, since the process began.
+pub fn classical_connections() -> u64 {
+    CLASSICAL.load(Ordering::Relaxed)
+}
+
+/// A group that is used for stores.
+#[derive(Debug)]
+struct StoreGroup {
+    inner: &'static dyn SupportedKxGroup,
+    is_classical: bool,
+}
+
+static HYBRIDS: [StoreGroup; 3] = [
+    StoreGroup {
+        inner: aws_lc_rs::kx_group::X25519MLKEM768,
+        is_classical: false,
+    },
+    StoreGroup {
+        inner: crate::p384_mlkem1024::SECP384R1_MLKEM1024,
+        is_classical: false,
+    },
+    StoreGroup {
+        inner: aws_lc_rs::kx_group::SECP256R1MLKEM768,
+        is_classical: false,
+    },
+];
+
+static CLASSICALS: [StoreGroup; 3] = [
+    StoreGroup {
+        inner: aws_lc_rs::kx_group::X25519,
+        is_classical: true,
+    },
+    StoreGroup {
+        inner: aws_lc_rs::kx_group::SECP384R1,
+        is_classical: true,
+    },
+    StoreGroup {
+        inner: aws_lc_rs::kx_group::SECP256R1,
+        is_classical: true,
+    },
+];
+
+impl SupportedKxGroup for StoreGroup {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+        Ok(Box::new(Exchange {
+            inner: self.inner.start()?,
+            is_classical: self.is_classical,
+        }))
+    }
+
+    fn start_and_complete(&self, peer: &[u8]) -> Result<CompletedKeyExchange, Error> {
+        self.inner.start_and_complete(peer)
+    }
+
+    fn name(&self) -> NamedGroup {
+        self.inner.name()
+    }
+}
+
+struct Exchange {
+    inner: Box<dyn ActiveKeyExchange>,
+    is_classical: bool,
+}
+
+/// Without the classical half of a hybrid as a share of its own: a store that could do the hybrid must not be tempted to take that instead.
+impl ActiveKeyExchange for Exchange {
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
+        if self.is_classical {
+            CLASSICAL.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                group = ?self.inner.group(),
+                "the store has no post-quantum key exchange"
+            );
+        }
+        self.inner.complete(peer)
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        self.inner.pub_key()
+    }
+
+    fn group(&self) -> NamedGroup {
+        self.inner.group()
+    }
+}
+
+/// Configures connections to object stores: TLS 1.3, the policy's groups first, and classical ones for stores that have no other.
+///
+/// Without any trusted certificate, as in a bare container, a store can only be reached without TLS.
+///
+/// # Errors
+///
+/// [`TlsError`].
+pub fn store_config(groups: &[TlsGroup], roots: Option<&[u8]>) -> Result<ClientConfig, TlsError> {
+    let hybrid = |named: &TlsGroup| {
+        let name = group(*named).name();
+        HYBRIDS.iter().find(|known| known.inner.name() == name)
+    };
+    let hybrids = groups.iter().filter_map(hybrid);
+    let all = hybrids.chain(&CLASSICALS);
+    let provider = CryptoProvider {
+        kx_groups: all.map(|group| group as &dyn SupportedKxGroup).collect(),
+        ..aws_lc_rs::default_provider()
+    };
+    Ok(ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(VERSIONS)?
+        .with_root_certificates(roots_or_none(roots)?)
+        .with_no_client_auth())
+}
+
+fn roots_or_none(roots: Option<&[u8]>) -> Result<RootCertStore, TlsError> {
+    match root_store(roots) {
+        Err(TlsError::NoRoots) => Ok(RootCertStore::empty()),
+        found => found,
+    }
+}
