@@ -14,7 +14,6 @@ use crate::{
 
 /// A parameter set of ML-DSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum MlDsa {
     /// ML-DSA-44, NIST security category 2. Read for test vectors; no suite of Casemate uses it.
     MlDsa44,

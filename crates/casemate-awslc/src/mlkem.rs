@@ -14,7 +14,6 @@ use crate::{
 
 /// A parameter set of ML-KEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum MlKem {
     /// ML-KEM-512, NIST security category 1. Read for test vectors; no suite of Casemate uses it.
     MlKem512,

@@ -41,7 +41,6 @@ pub use workload::round::probe as probe_round;
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Effort {
     /// Seconds: to see that everything runs. Its figures are rough.
     Quick,

@@ -23,7 +23,6 @@ pub use outside::{
 
 /// What an algorithm is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Usage {
     /// Key encapsulation.
     Kem,
@@ -49,7 +48,6 @@ impl Usage {
 
 /// The mathematics behind an algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Family {
     /// A classical and a post-quantum algorithm together.
     Hybrid,
@@ -81,7 +79,6 @@ impl Family {
 
 /// A post-quantum scheme; with its security category it is one parameter set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Scheme {
     /// FIPS 203.
     MlKem,
@@ -155,7 +152,6 @@ impl Scheme {
 
 /// A classical primitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Classical {
     /// RSA with a modulus of 2048 bits.
     Rsa2048,
@@ -185,7 +181,6 @@ impl Classical {
 
 /// How far a specification has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Status {
     /// A final standard.
     Standard,
@@ -232,7 +227,6 @@ pub struct TlsCode {
 
 /// Where a row comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Entry {
     /// A row of the KEM registry.
     Kem(&'static KemSuite),
@@ -246,7 +240,6 @@ pub enum Entry {
 
 /// How an algorithm stands under a policy profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Standing {
     /// What a new key gets.
     Preferred,
@@ -269,7 +262,6 @@ impl Standing {
 
 /// Whether Casemate protects data with an algorithm.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Protects {
     /// Under the policy in force.
     Yes,
@@ -398,11 +390,12 @@ impl Algorithm {
 
     /// Whether a profile offers its TLS group.
     pub fn tls_offered(&self, policy: &Policy) -> bool {
-        self.tls
-            .is_some_and(|code| policy
+        self.tls.is_some_and(|code| {
+            policy
                 .tls_groups()
                 .iter()
-                .any(|group| group.name() == code.name))
+                .any(|group| group.name() == code.name)
+        })
     }
 
     /// Whether Casemate protects data with it under `policy`, and if not, under which of `profiles`.

@@ -141,7 +141,6 @@ impl FromStr for KeyId {
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum KeyKind {
     /// Receives encapsulated secrets.
     Kem,
@@ -164,7 +163,6 @@ impl KeyKind {
 
 /// A public key of any kind.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum PublicKey {
     /// Receives encapsulated secrets.
     Kem(KemPublicKey),
@@ -248,7 +246,6 @@ impl PublicKey {
 
 /// A private key of any kind.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum PrivateKey {
     /// Recovers encapsulated secrets.
     Kem(KemPrivateKey),

@@ -24,7 +24,6 @@ const MODE_BASE: u8 = 0;
 
 /// The AEAD of an HPKE suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Aead {
     /// AES-128-GCM, 0x0001.
     Aes128Gcm,

@@ -120,7 +120,6 @@ impl TlsGroup {
 /// Hash over the segments of an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum HashChoice {
     /// BLAKE3, 32 bytes.
     Blake3,
@@ -450,7 +449,10 @@ mod tests {
         assert_eq!(policy.check_http(), Ok(()));
         let xwing = KemSuite::by_name("mlkem768-x25519").unwrap();
         assert_eq!(policy.check_ohttp(xwing), Ok(()));
-        for (line, list) in [("http", "http-ed25519-mldsa65"), ("ohttp", "mlkem768-x25519")] {
+        for (line, list) in [
+            ("http", "http-ed25519-mldsa65"),
+            ("ohttp", "mlkem768-x25519"),
+        ] {
             let whole = format!("{line} = [\"{list}\"]");
             let without: Policy = text.replace(&whole, "").parse().unwrap();
             assert_eq!(without.check_http().is_ok(), line != "http");

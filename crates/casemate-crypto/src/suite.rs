@@ -10,7 +10,6 @@ use crate::{kem::Curve, signature::SlhDsa};
 
 /// How a KEM suite makes its shared secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum KemConstruction {
     /// `SHA3-256(ssM || ssT || ctT || ekT || label)` over ML-KEM and a Diffie-Hellman group
     /// (draft-irtf-cfrg-concrete-hybrid-kems, draft-ietf-lamps-pq-composite-kem).
@@ -62,7 +61,6 @@ pub struct KemSuite {
 
 /// The classical half of a composite signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum TradSignature {
     /// Ed25519 (RFC 8032).
     Ed25519,
@@ -72,7 +70,6 @@ pub enum TradSignature {
 
 /// How a signature suite signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum SignatureConstruction {
     /// Both halves over one labelled message (draft-ietf-lamps-pq-composite-sigs).
     Composite {

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use casemate_tls::{GroupName, is_classical};
 use http::{
     HeaderValue, Method, Request, Response,
     header::{CACHE_CONTROL, CONTENT_TYPE},
@@ -25,7 +26,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use casemate_tls::{GroupName, is_classical};
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},

@@ -49,7 +49,6 @@ impl UpstreamError {
 
 /// What answers admitted requests.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Upstream {
     /// Models opened from their sealed artifacts into memory.
     Models(Models),

@@ -6,7 +6,6 @@ use casemate_crypto::encoding::KeyId;
 
 /// What a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
 pub enum Role {
     /// A private key with its public half.
     Private,

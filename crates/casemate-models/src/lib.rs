@@ -33,7 +33,6 @@ pub const TEXT_BYTES_MAX: u64 = 1 << 20;
 
 /// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Format {
     /// Hugging Face's safetensors.
     Safetensors,

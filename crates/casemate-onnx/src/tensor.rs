@@ -8,14 +8,12 @@ macro_rules! element_types {
     ($(($variant:ident, $rust:ty, $tract:ident, $kserve:literal)),* $(,)?) => {
         /// Element types that are exchanged, with their KServe v2 names.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[non_exhaustive]
         pub enum ElementType {
             $(#[doc = concat!("`", $kserve, "`")] $variant,)*
         }
 
         /// A tensor's elements in row-major order.
         #[derive(Clone, Debug, PartialEq)]
-        #[non_exhaustive]
         pub enum Data {
             $(#[doc = concat!("`", $kserve, "`")] $variant(Vec<$rust>),)*
         }

@@ -23,7 +23,6 @@ pub(crate) use atomic::naming;
 
 /// Who may read a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Access {
     /// The owner only: for plaintext and keys.
     Owner,
@@ -42,7 +41,6 @@ impl Access {
 
 /// What to do if the destination is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Existing {
     /// Leave it and fail with [`io::ErrorKind::AlreadyExists`].
     Keep,

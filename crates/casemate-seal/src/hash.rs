@@ -5,7 +5,6 @@ use casemate_crypto::{Purpose, policy::HashChoice};
 
 /// Hash over the segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub enum HashAlgorithm {
     /// BLAKE3, 32 bytes: about ten times the speed of SHA-384 here.
     #[default]
@@ -87,7 +86,7 @@ impl From<HashChoice> for HashAlgorithm {
     fn from(choice: HashChoice) -> Self {
         match choice {
             HashChoice::Sha384 => Self::Sha384,
-            _ => Self::Blake3,
+            HashChoice::Blake3 => Self::Blake3,
         }
     }
 }

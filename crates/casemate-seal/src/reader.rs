@@ -26,7 +26,6 @@ use crate::{
 
 /// Whom the caller trusts to have published an artifact.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub enum Origin<'a> {
     /// Only this key; an unsigned artifact is refused.
     SignedBy(&'a VerifyingKey),

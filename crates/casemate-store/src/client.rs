@@ -11,9 +11,10 @@ use std::{
 use object_store::{
     BackoffConfig, ObjectStore, ObjectStoreScheme, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
-    azure::MicrosoftAzureBuilder,
+    azure::{MicrosoftAzure, MicrosoftAzureBuilder},
     client::HttpClient,
-    gcp::GoogleCloudStorageBuilder,
+    gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder},
+    list::PaginatedListStore,
     multipart::MultipartStore,
     path::Path,
     signer::Url,
@@ -25,6 +26,7 @@ use crate::{
     error::{StoreError, io_error},
     http::{COPY_TIMEOUT, Connector, REQUEST_TIMEOUT},
     profile,
+    region::{Region, RegionalConnector},
 };
 
 /// Requests that failed for a passing reason are repeated this often, with growing pauses: about three seconds in all.
@@ -189,6 +191,7 @@ fn without_credentials(address: &str) -> String {
 pub(crate) struct Bucket {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) multipart: Arc<dyn MultipartStore>,
+    pub(crate) pages: Arc<dyn PaginatedListStore>,
     /// Copies parts without moving them through this machine; S3 only.
     pub(crate) s3: Option<S3>,
     pub(crate) handle: Handle,
@@ -321,6 +324,22 @@ fn refuse_plain(settings: &[&(String, String)]) -> object_store::Result<()> {
     Ok(())
 }
 
+/// A builder with all settings. Each has its own type of setting, and none of them a trait in common.
+macro_rules! configured {
+    ($builder:expr, $connector:expr, $settings:expr, $url:expr) => {
+        $settings.iter().fold(
+            $builder
+                .with_http_connector($connector)
+                .with_retry(retries())
+                .with_url($url.as_str()),
+            |builder, (name, value)| match name.to_ascii_lowercase().parse() {
+                Ok(key) => builder.with_config(key, value),
+                Err(_) => builder,
+            },
+        )
+    };
+}
+
 /// `None` is a kind of store that is not known here.
 fn connect(
     url: &Url,
@@ -342,61 +361,38 @@ fn connect(
         .filter(|(name, value)| !value.is_empty() && name.to_ascii_lowercase().starts_with(prefix))
         .collect();
     refuse_plain(&settings).map_err(Some)?;
-    let allowed = ["AWS_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP", "AZURE_ALLOW_HTTP"];
+    // The emulator on this machine speaks plain HTTP.
+    let allowed = [
+        "AWS_ALLOW_HTTP",
+        "GOOGLE_ALLOW_HTTP",
+        "AZURE_ALLOW_HTTP",
+        "AZURE_USE_EMULATOR",
+        "AZURE_STORAGE_USE_EMULATOR",
+    ];
     let http = Connector {
         tls: Arc::clone(tls),
         allow_http: allowed.iter().any(|name| is_true(&settings, name)),
         timeout: REQUEST_TIMEOUT,
     };
-    // Each builder has its own type of setting, and none of them a trait in common.
-    macro_rules! configured {
-        ($builder:expr) => {
-            settings.iter().fold(
-                $builder
-                    .with_http_connector(http.clone())
-                    .with_retry(retries())
-                    .with_url(url.as_str()),
-                |builder, (name, value)| match name.to_ascii_lowercase().parse() {
-                    Ok(key) => builder.with_config(key, value),
-                    Err(_) => builder,
-                },
-            )
-        };
-    }
     let bucket = match scheme {
-        ObjectStoreScheme::AmazonS3 => {
-            let store = Arc::new(configured!(AmazonS3Builder::new()).build().map_err(Some)?);
-            let copying = Connector {
-                timeout: COPY_TIMEOUT,
-                ..http
-            };
-            let s3 = S3 {
-                store: Arc::clone(&store),
-                name: url.host_str().unwrap_or_default().to_owned(),
-                http: copying.client().map_err(Some)?,
-            };
-            Bucket {
-                store: Arc::<AmazonS3>::clone(&store),
-                multipart: store,
-                s3: (url.scheme() != "https").then_some(s3),
-                handle,
-            }
-        }
+        ObjectStoreScheme::AmazonS3 => connect_s3(url, &settings, http, handle).map_err(Some)?,
         ObjectStoreScheme::GoogleCloudStorage => {
-            let store = configured!(GoogleCloudStorageBuilder::new()).build();
+            let store = configured!(GoogleCloudStorageBuilder::new(), http, settings, url).build();
             let store = Arc::new(store.map_err(Some)?);
             Bucket {
-                store: Arc::<object_store::gcp::GoogleCloudStorage>::clone(&store),
+                store: Arc::<GoogleCloudStorage>::clone(&store),
+                pages: Arc::<GoogleCloudStorage>::clone(&store),
                 multipart: store,
                 s3: None,
                 handle,
             }
         }
         ObjectStoreScheme::MicrosoftAzure => {
-            let store = configured!(MicrosoftAzureBuilder::new()).build();
+            let store = configured!(MicrosoftAzureBuilder::new(), http, settings, url).build();
             let store = Arc::new(store.map_err(Some)?);
             Bucket {
-                store: Arc::<object_store::azure::MicrosoftAzure>::clone(&store),
+                store: Arc::<MicrosoftAzure>::clone(&store),
+                pages: Arc::<MicrosoftAzure>::clone(&store),
                 multipart: store,
                 s3: None,
                 handle,
@@ -405,6 +401,37 @@ fn connect(
         _ => return Err(None),
     };
     Ok(bucket)
+}
+
+fn connect_s3(
+    url: &Url,
+    settings: &[&(String, String)],
+    http: Connector,
+    handle: Handle,
+) -> object_store::Result<Bucket> {
+    let region = Arc::<Region>::default();
+    let connector = RegionalConnector {
+        http: http.clone(),
+        region: Arc::clone(&region),
+    };
+    let store = Arc::new(configured!(AmazonS3Builder::new(), connector, settings, url).build()?);
+    region.sign_with(store.credentials());
+    let copying = Connector {
+        timeout: COPY_TIMEOUT,
+        ..http
+    };
+    let s3 = S3 {
+        store: Arc::clone(&store),
+        name: url.host_str().unwrap_or_default().to_owned(),
+        http: region.client(&copying)?,
+    };
+    Ok(Bucket {
+        store: Arc::<AmazonS3>::clone(&store),
+        pages: Arc::<AmazonS3>::clone(&store),
+        multipart: store,
+        s3: (url.scheme() != "https").then_some(s3),
+        handle,
+    })
 }
 
 #[cfg(test)]

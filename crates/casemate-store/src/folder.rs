@@ -13,12 +13,17 @@ use casemate_seal::{
     file::Existing,
     limits::FILES_MAX,
 };
-use futures_util::TryStreamExt;
+use object_store::{ObjectMeta, list::PaginatedListOptions};
 
-use crate::{RemoteObject, Upload, client::Location};
+use crate::{
+    RemoteObject, Upload,
+    client::{Bucket, Location},
+};
 
 /// Most objects that a listing may name, whether or not they belong to what is asked for.
 pub const OBJECTS_MAX: usize = 1_000_000;
+/// Pages without an object that a listing may have in a row.
+const EMPTY_PAGES_MAX: usize = 100;
 
 /// A prefix that holds a sealed directory, or will.
 #[derive(Clone, Debug)]
@@ -58,36 +63,88 @@ impl RemoteFolder {
 ///
 /// The store's error; [`io::ErrorKind::QuotaExceeded`] past `limit` objects.
 pub fn list(prefix: &Location, limit: usize) -> io::Result<Vec<String>> {
-    let bucket = &prefix.bucket;
     let above = prefix.path.as_ref();
-    let start = (!above.is_empty()).then_some(&prefix.path);
-    let mut found = Vec::new();
     let (limit, mut seen) = (limit.min(OBJECTS_MAX), 0_usize);
-    let mut listing = bucket.store.list(start);
-    while let Some(object) = bucket.wait(listing.try_next())? {
-        seen = seen.saturating_add(1);
-        if seen > OBJECTS_MAX {
-            let message = format!("the store lists more than {OBJECTS_MAX} objects for {prefix}");
-            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+    let mut found = Vec::new();
+    let mut pages = Pages::of(prefix);
+    while let Some(objects) = pages.next()? {
+        for object in objects {
+            seen = seen.saturating_add(1);
+            if seen > OBJECTS_MAX {
+                let message =
+                    format!("the store lists more than {OBJECTS_MAX} objects for {prefix}");
+                return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+            }
+            found.extend(below(&object, above));
+            if found.len() > limit {
+                let message = format!("there are more than {limit} objects below {prefix}");
+                return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+            }
         }
-        let key = object.location.as_ref();
-        let below = match above {
-            "" => Some(key),
-            above => key
-                .strip_prefix(above)
-                .and_then(|rest| rest.strip_prefix('/')),
-        };
-        // Consoles make empty objects that end in a slash and call them folders; the client leaves the slash out.
-        let Some(below) = below.filter(|below| !below.is_empty()) else {
-            continue;
-        };
-        if found.len() == limit {
-            let message = format!("there are more than {limit} objects below {prefix}");
-            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
-        }
-        found.push(below.to_owned());
     }
     Ok(found)
+}
+
+/// The path of an object below a prefix.
+fn below(object: &ObjectMeta, above: &str) -> Option<String> {
+    let key = object.location.as_ref();
+    let below = match above {
+        "" => Some(key),
+        above => key
+            .strip_prefix(above)
+            .and_then(|rest| rest.strip_prefix('/')),
+    };
+    // Consoles make empty objects that end in a slash and call them folders; the client leaves the slash out.
+    below.filter(|below| !below.is_empty()).map(str::to_owned)
+}
+
+/// A listing, page by page.
+struct Pages<'a> {
+    bucket: &'a Bucket,
+    prefix: Option<String>,
+    /// What the next page begins at; `None` before the first.
+    token: Option<String>,
+    is_done: bool,
+    empty: usize,
+}
+
+impl<'a> Pages<'a> {
+    fn of(prefix: &'a Location) -> Self {
+        let above = prefix.path.as_ref();
+        Self {
+            bucket: &prefix.bucket,
+            prefix: (!above.is_empty()).then(|| format!("{above}/")),
+            token: None,
+            is_done: false,
+            empty: 0,
+        }
+    }
+
+    fn next(&mut self) -> io::Result<Option<Vec<ObjectMeta>>> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let options = PaginatedListOptions {
+            page_token: self.token.clone(),
+            ..PaginatedListOptions::default()
+        };
+        let pages = &self.bucket.pages;
+        let page = pages.list_paginated(self.prefix.as_deref(), options);
+        let page = self.bucket.wait(page)?;
+        // A store could go on for ever without listing anything.
+        self.empty = if page.result.objects.is_empty() {
+            self.empty.saturating_add(1)
+        } else {
+            0
+        };
+        let stuck = page.page_token.is_some() && page.page_token == self.token;
+        if stuck || self.empty > EMPTY_PAGES_MAX {
+            return Err(io::Error::other("the store's listing does not go on"));
+        }
+        self.is_done = page.page_token.is_none();
+        self.token = page.page_token;
+        Ok(Some(page.result.objects))
+    }
 }
 
 /// The sealed files and manifests below a prefix; manifests last, because they say that all before them is done.

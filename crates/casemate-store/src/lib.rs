@@ -19,6 +19,7 @@ mod http;
 mod object;
 mod profile;
 mod read_ahead;
+mod region;
 mod request;
 mod rewrap;
 mod send;

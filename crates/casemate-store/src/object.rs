@@ -79,6 +79,12 @@ impl RemoteObject {
 }
 
 impl Inner {
+    /// What is fetched ahead. The lock is gone when this returns: held over a request, it would let readers through one by one.
+    fn ahead(&self) -> Option<Arc<ReadAhead>> {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.clone()
+    }
+
     /// Reads `range` of the version that was opened.
     pub(crate) async fn fetch(&self, range: Range<u64>) -> io::Result<Bytes> {
         let options = GetOptions {
@@ -127,13 +133,12 @@ impl ReadAt for RemoteObject {
         if out.is_empty() {
             return Ok(());
         }
-        let ahead = inner.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        let ahead = ahead.clone();
-        if let Some(ahead) = ahead.filter(|ahead| ahead.covers(&(offset..end))) {
+        let range = offset..end;
+        if let Some(ahead) = inner.ahead().filter(|ahead| ahead.covers(&range)) {
             return ahead.read(inner, out, offset);
         }
         let handle = &inner.location.bucket.handle;
-        let bytes = handle.block_on(inner.fetch(offset..end))?;
+        let bytes = handle.block_on(inner.fetch(range))?;
         out.copy_from_slice(&bytes);
         Ok(())
     }

@@ -131,7 +131,7 @@ fn put_whole<R: ReadAt>(
     source.read_exact_at(&mut bytes, 0)?;
     let mode = match existing {
         Existing::Keep => PutMode::Create,
-        _ => PutMode::Overwrite,
+        Existing::Replace => PutMode::Overwrite,
     };
     put(to, bytes, mode.into())?;
     progress(len);

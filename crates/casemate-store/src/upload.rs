@@ -182,7 +182,7 @@ impl Inner {
         let bytes: Vec<u8> = last.into_values().flat_map(|part| part.bytes).collect();
         let mode = match self.existing {
             Existing::Keep => PutMode::Create,
-            _ => PutMode::Overwrite,
+            Existing::Replace => PutMode::Overwrite,
         };
         let options = PutOptions {
             mode,

@@ -28,7 +28,6 @@ pub use self_signed::{SelfSigned, self_signed};
 
 /// Whether peers without post-quantum key exchange may connect (`FALLBACK_CRYPTO`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Fallback {
     /// They are refused in the handshake.
     #[default]

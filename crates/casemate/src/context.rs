@@ -8,9 +8,9 @@ use std::{
 
 use casemate_crypto::{SecretBytes, policy::Policy};
 use casemate_environment as environment;
-use casemate_tls::Fallback;
 use casemate_keys::{KeyStore, SqliteEngine};
 use casemate_store::{Client, Location};
+use casemate_tls::Fallback;
 
 use crate::{
     fault::{Fault, Outcome},

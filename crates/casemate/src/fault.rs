@@ -7,10 +7,10 @@ use casemate_bench::BenchError;
 use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
 use casemate_environment::{EnvironmentError, Untrusted};
 use casemate_gateway::{ConnectError, GatewayError, LoadError, ServeError};
-use casemate_tls::TlsError;
 use casemate_keys::{EngineError, StoreError};
 use casemate_oms::OmsError;
 use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
+use casemate_tls::TlsError;
 
 /// Exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -149,7 +149,6 @@ fn kem(name: &'static str) -> Result<Subject, BenchError> {
             pq.expanded_key_bytes() + trad.scalar_bytes(),
         ),
         KemConstruction::Pure(pq) => (64, pq.expanded_key_bytes()),
-        _ => return missing(name),
     };
     Ok(Subject {
         name,

@@ -106,7 +106,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Handshake>, BenchError> {
 pub(crate) type Configs = (Arc<ClientConfig>, Arc<ServerConfig>);
 
 /// The provider with one group.
-fn provider(group: &str) -> Result<Arc<CryptoProvider>, BenchError> {
+fn provider(group: &str) -> Arc<CryptoProvider> {
     let single: &'static dyn SupportedKxGroup = match group {
         "X25519" => aws_lc_rs::kx_group::X25519,
         "secp384r1" => aws_lc_rs::kx_group::SECP384R1,
@@ -117,13 +117,13 @@ fn provider(group: &str) -> Result<Arc<CryptoProvider>, BenchError> {
             let mut known = TlsGroup::ALL.into_iter();
             let found = known.find(|known| known.name() == hybrid);
             let groups: Vec<_> = found.into_iter().collect();
-            return Ok(tls::provider(&groups, Fallback::Disabled));
+            return tls::provider(&groups, Fallback::Disabled);
         }
     };
-    Ok(Arc::new(CryptoProvider {
+    Arc::new(CryptoProvider {
         kx_groups: vec![single],
         ..aws_lc_rs::default_provider()
-    }))
+    })
 }
 
 fn configure(variant: &Variant) -> Result<Configs, BenchError> {
@@ -141,7 +141,7 @@ pub(crate) fn configs(group: &str, certificate: &str) -> Result<Configs, BenchEr
     let params = CertificateParams::new(vec!["localhost".to_owned()])?;
     let certificate = params.self_signed(&key)?.der().clone();
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = provider(group)?;
+    let provider = provider(group);
     let server = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()

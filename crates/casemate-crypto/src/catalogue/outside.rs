@@ -31,7 +31,6 @@ impl fmt::Display for Date {
 
 /// What a policy says, the mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
 pub enum Ruling {
     /// The policy does not name it; never to be read as acceptable.
     NotAddressed,
@@ -66,7 +65,6 @@ impl Ruling {
 
 /// How a rule is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Evidence {
     /// Documents that cite the policy.
     Secondary,
@@ -92,7 +90,6 @@ type Sets = &'static [(Scheme, &'static [u8])];
 
 /// Which algorithms a rule is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Subject {
     /// These post-quantum parameter sets without a classical half.
     Alone(Sets),

@@ -16,7 +16,6 @@ const LENGTH_MAX: usize = 65_535;
 
 /// The KDF of an HPKE suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Kdf {
     /// HKDF-SHA256, 0x0001.
     HkdfSha256,

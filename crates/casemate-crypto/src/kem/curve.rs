@@ -7,7 +7,6 @@ use crate::{Error, SecretBytes};
 
 /// A Diffie-Hellman group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Curve {
     /// X25519 (RFC 7748).
     X25519,

@@ -20,7 +20,6 @@ use crate::{Error, SecretBytes, random};
 
 /// A parameter set of SLH-DSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum SlhDsa {
     /// SLH-DSA-SHA2-128s, NIST security category 1. Only measured; no suite uses it.
     Sha2_128s,

@@ -186,7 +186,6 @@ pub(super) fn from_json(element: ElementType, values: &[&Value]) -> Option<Data>
                 .map(|v| v?.try_into().ok())
                 .collect::<Option<_>>()?,
         ),
-        _ => return None,
     })
 }
 
@@ -208,6 +207,5 @@ pub(super) fn to_json(data: &Data) -> Value {
         Data::Int32(data) => json!(data),
         Data::Int64(data) => json!(data),
         Data::Uint8(data) => json!(data),
-        _ => Value::Null,
     }
 }

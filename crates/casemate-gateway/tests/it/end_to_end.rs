@@ -2,8 +2,8 @@
 
 use casemate_crypto::signature::HttpSigningKey;
 use casemate_gateway::{ConnectError, Connector, unix_seconds};
-use casemate_tls::Fallback;
 use casemate_message::{Request, Response, sign};
+use casemate_tls::Fallback;
 use serde_json::{Value, json};
 
 use crate::support::{ALL_GROUPS, client, start};

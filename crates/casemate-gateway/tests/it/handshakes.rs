@@ -10,7 +10,11 @@ use tokio_rustls::TlsConnector;
 use crate::support::{ALL_GROUPS, Running, client, start};
 
 /// The group of a handshake, or the error.
-async fn handshake(running: &Running, groups: &[TlsGroup], fallback: Fallback) -> Result<u16, String> {
+async fn handshake(
+    running: &Running,
+    groups: &[TlsGroup],
+    fallback: Fallback,
+) -> Result<u16, String> {
     let provider = tls::provider(groups, fallback);
     let config = tls::client_config(provider, Some(running.certificates.root.as_bytes())).unwrap();
     let stream = TcpStream::connect(running.address).await.unwrap();

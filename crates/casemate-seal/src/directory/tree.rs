@@ -16,7 +16,6 @@ use crate::{beneath, limits::FILES_MAX};
 
 /// What to do about symbolic links to files in the folder that is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Links {
     /// Refuse them.
     Refuse,

@@ -1,4 +1,4 @@
-//! Reads a TLS ClientHello (RFC 8446, section 4.1.2), as far as the tests ask.
+//! Reads a TLS `ClientHello` (RFC 8446, section 4.1.2), as far as the tests ask.
 
 /// What a client offers.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl<'a> Cursor<'a> {
         bytes.fold(0, |number, byte| number << 8 | usize::from(*byte))
     }
 
-    fn vector(&mut self, length_bytes: usize) -> Cursor<'a> {
+    fn vector(&mut self, length_bytes: usize) -> Self {
         let len = self.number(length_bytes);
         Cursor(self.take(len))
     }
@@ -46,7 +46,8 @@ pub(crate) fn read(mut records: impl std::io::Read) -> Hello {
         let mut body = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
         records.read_exact(&mut body).unwrap();
         message.extend(body);
-        let len = usize::from(message[1]) << 16 | usize::from(message[2]) << 8 | usize::from(message[3]);
+        let len =
+            usize::from(message[1]) << 16 | usize::from(message[2]) << 8 | usize::from(message[3]);
         if message.len() >= 4 + len {
             break;
         }

@@ -4,7 +4,9 @@ use std::{net::TcpListener, sync::Arc, thread};
 
 use casemate_crypto::policy::{Policy, TlsGroup};
 use casemate_store::{Client, RemoteObject};
-use casemate_tls::{Fallback, classical_connections, provider, self_signed, server_config, store_config};
+use casemate_tls::{
+    Fallback, classical_connections, provider, self_signed, server_config, store_config,
+};
 
 use crate::{
     hello::{self, Hello},
@@ -15,7 +17,7 @@ const X25519: u16 = 0x001d;
 const P384: u16 = 0x0018;
 const P256: u16 = 0x0017;
 
-/// The ClientHello of a client under a policy, by which it asks a store of this kind.
+/// The `ClientHello` of a client under a policy, by which it asks a store of this kind.
 fn offered(policy: &str, address: &str, settings: impl Fn(&str) -> Vec<(String, String)>) -> Hello {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("https://{}", listener.local_addr().unwrap());
@@ -53,7 +55,11 @@ fn a_policys_groups_come_first_and_tls_is_1_3() {
             shares: vec![hybrids[0]],
         };
         assert_eq!(offered(policy, "s3://bucket/key", s3), expected, "{policy}");
-        assert_eq!(offered(policy, "az://container/key", azure), expected, "{policy}");
+        assert_eq!(
+            offered(policy, "az://container/key", azure),
+            expected,
+            "{policy}"
+        );
     }
 }
 
@@ -82,6 +88,9 @@ fn asked(groups: &[TlsGroup], fallback: Fallback) -> (bool, u64) {
 #[test]
 fn a_store_without_a_hybrid_is_used_and_counted() {
     assert_eq!(asked(&TlsGroup::ALL, Fallback::Disabled), (true, 0));
-    assert_eq!(asked(&[TlsGroup::SecP384r1MlKem1024], Fallback::Enabled), (true, 0));
+    assert_eq!(
+        asked(&[TlsGroup::SecP384r1MlKem1024], Fallback::Enabled),
+        (true, 0)
+    );
     assert_eq!(asked(&[], Fallback::Enabled), (true, 1));
 }

@@ -12,13 +12,13 @@ use casemate_gateway::{
 };
 use casemate_seal::file::{self, Access, Existing};
 
-use casemate_tls::{self as tls, Fallback};
 use crate::{
     args::GatewayOptions,
     context::{Context, read_limited, read_secret},
     fault::{Fault, Outcome},
     keyring::Keyring,
 };
+use casemate_tls::{self as tls, Fallback};
 use config::{Config, Tls};
 
 /// Longest certificate chain or TLS key file, in bytes.

@@ -217,7 +217,7 @@ fn list(context: &Context<'_>) -> Result<(), Fault> {
 const fn half(role: Role) -> &'static str {
     match role {
         Role::Private => "private",
-        _ => "public",
+        Role::Public => "public",
     }
 }
 
@@ -422,6 +422,5 @@ fn check_policy(context: &Context<'_>, key: &PublicKey) -> Result<(), Fault> {
         PublicKey::Kem(key) => Ok(policy.check_kem(key.suite())?),
         PublicKey::Sign(key) => Ok(policy.check_signature(key.suite())?),
         PublicKey::Http(_) => Ok(policy.check_http()?),
-        _ => Ok(()),
     }
 }

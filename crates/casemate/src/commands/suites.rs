@@ -84,7 +84,6 @@ impl Policies {
                         format!("policy [{}]", notes.number(only_under(&profiles)))
                     }
                     Protects::No(why) => format!("no [{}]", notes.number(why.to_owned())),
-                    _ => "no".to_owned(),
                 };
                 text.push_str(&line([
                     row.name,
@@ -145,7 +144,6 @@ impl Policies {
             Protects::Yes => format!("yes, under the policy {}", self.chosen.name()),
             Protects::OnlyUnder(profiles) => only_under(&profiles),
             Protects::No(why) => format!("no: {why}"),
-            _ => "no".to_owned(),
         };
         say("protects", &protects);
         text.push_str("\nProfiles of Casemate\n");
@@ -170,7 +168,6 @@ impl Policies {
             Protects::Yes => ("yes", None, Vec::new()),
             Protects::OnlyUnder(profiles) => ("policy", None, profiles),
             Protects::No(why) => ("no", Some(why), Vec::new()),
-            _ => ("no", None, Vec::new()),
         };
         let profiles: Vec<_> = self
             .profiles

@@ -10,8 +10,7 @@ use casemate_crypto::{
 };
 use casemate_gateway::{
     Client, Connector, ConnectorOptions, Gateway, GatewayOptions, ModelSource, Models, Plain,
-    ServeOptions, Upstream, serve, serve_connector,
-    unix_seconds,
+    ServeOptions, Upstream, serve, serve_connector, unix_seconds,
 };
 use casemate_keys::{KeyStore, PassphraseCost, SqliteEngine, StoreKey, StoreSecret};
 use casemate_message::{Request, limits::REQUEST_BYTES_DEFAULT, sign};

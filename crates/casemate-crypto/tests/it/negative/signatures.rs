@@ -146,7 +146,7 @@ fn no_half_of_a_composite_verifies_alone_on_the_message() {
         }
         let trad_key = match algorithm {
             TradSignature::Ed25519 => ParsedPublicKey::new(&ED25519, trad_key),
-            _ => ParsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, trad_key),
+            TradSignature::EcdsaP384 => ParsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, trad_key),
         };
         let verified = trad_key.unwrap().verify_sig(MESSAGE, trad);
         assert_eq!(
