@@ -38,7 +38,7 @@ impl Report {
         let seconds = started.elapsed().as_secs();
         let (word, count, details) = match outcome {
             Outcome::Passed => ("passed", &mut self.passed, Vec::new()),
-            Outcome::Skipped(reasons) => ("passed, some skipped", &mut self.skipped, reasons),
+            Outcome::Skipped(reasons) => ("passed, parts skipped", &mut self.skipped, reasons),
             Outcome::Failed(reason) => ("FAILED", &mut self.failed, vec![reason]),
         };
         *count = count.saturating_add(1);
@@ -52,8 +52,13 @@ impl Report {
 
     pub(crate) fn finish(&self) -> ExitCode {
         println!("\n{}", self.lines);
-        let passed = self.passed.saturating_add(self.skipped);
-        println!("{passed} passed, {} failed, {} skipped", self.failed, 0);
+        let Self {
+            passed,
+            skipped,
+            failed,
+            ..
+        } = self;
+        println!("{passed} passed, {skipped} passed with parts skipped, {failed} failed");
         if self.failed == 0 {
             ExitCode::SUCCESS
         } else {

@@ -23,6 +23,10 @@ pub(crate) enum Outcome {
     Io = 3,
     /// Not permitted: no key for it, or the policy forbids it.
     NotPermitted = 4,
+    /// A program that `run` was given cannot be run, as shells have it.
+    CannotRun = 126,
+    /// A program that `run` was given does not exist, as shells have it.
+    NoProgram = 127,
 }
 
 /// An error that ends the command.
@@ -57,6 +61,13 @@ impl Fault {
         fault
     }
 
+    /// A failed system call, under words of our own.
+    pub(crate) fn caused(outcome: Outcome, message: String, error: io::Error) -> Self {
+        let mut fault = Self::new(outcome, message);
+        fault.source = Some(Box::new(Cause(error)));
+        fault
+    }
+
     /// A failed system call on a file.
     pub(crate) fn file(what: &str, path: &Path, error: io::Error) -> Self {
         let exists = error.kind() == io::ErrorKind::AlreadyExists;
@@ -65,8 +76,8 @@ impl Fault {
         } else {
             Outcome::Io
         };
-        let mut fault = Self::new(outcome, format!("cannot {what} {}", path.display()));
-        fault.source = Some(Box::new(Cause(error)));
+        let message = format!("cannot {what} {}", path.display());
+        let fault = Self::caused(outcome, message, error);
         if exists {
             fault.hint("pass --force to replace it, or -o to write elsewhere")
         } else {

@@ -1,7 +1,7 @@
 //! `casemate mount` and `casemate run`.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode, ExitStatus},
@@ -318,9 +318,7 @@ fn run_program(
         .args(arguments)
         .env("CASEMATE_PATH", &*path)
         .spawn()
-        .map_err(|error| {
-            Fault::from_error(Outcome::Usage, error).hint(format!("cannot run `{program}`"))
-        })?;
+        .map_err(|error| cannot_run(program, error))?;
     before.restore(&child);
     runtime.block_on(async {
         let mut stopping = false;
@@ -341,6 +339,15 @@ fn run_program(
             }
         }
     })
+}
+
+fn cannot_run(program: &str, error: io::Error) -> Fault {
+    let outcome = if error.kind() == io::ErrorKind::NotFound {
+        Outcome::NoProgram
+    } else {
+        Outcome::CannotRun
+    };
+    Fault::caused(outcome, format!("cannot run `{program}`"), error)
 }
 
 /// The program's own code; as shells have it where a signal ended it.

@@ -206,8 +206,17 @@ fn a_program_runs_on_it_and_nothing_stays() {
         );
         assert_eq!(run(&["sh", "-c", "kill -9 $$"]).code, 137);
         let missing = run(&["no-such-program"]);
-        assert_eq!(missing.code, 2);
-        assert!(missing.err.contains("no-such-program"), "{}", missing.err);
+        assert_eq!(missing.code, 127);
+        assert!(
+            missing.err.contains("error: cannot run `no-such-program`"),
+            "{missing:?}"
+        );
+        let denied = run(&["/etc/passwd"]);
+        assert_eq!(denied.code, 126);
+        assert!(
+            denied.err.contains("error: cannot run `/etc/passwd`"),
+            "{denied:?}"
+        );
     }
     // What a killed run left, of a file and of a folder.
     let dead = Path::new("/dev/shm/casemate-run-00000000000000aa");
