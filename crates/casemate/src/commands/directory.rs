@@ -33,6 +33,8 @@ use crate::{
 const CONTENT_TYPE: &str = "application/octet-stream";
 /// Patterns that the folder itself brings.
 const IGNORE_FILE: &str = ".casemateignore";
+/// How many recipients of an unfinished change are named.
+const NAMED_MAX: usize = 8;
 
 /// Refuses an output in the folder that is the input: that would be another one then.
 pub(super) fn refuse_inside(input: &Path, output: &Path) -> Result<(), Fault> {
@@ -328,10 +330,16 @@ pub(super) fn open_folder(
 
 fn note_unfinished(context: &Context<'_>, folder: &LocalFolder) {
     if let Ok(Some(wanted)) = unfinished_rewrap(folder) {
-        let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
-        let whom = match wanted.as_slice() {
-            [] => String::new(),
-            some => format!(" to {}", some.join(", ")),
+        // Whoever can write to the folder can name thousands.
+        let shown: Vec<_> = wanted
+            .iter()
+            .take(NAMED_MAX)
+            .map(ToString::to_string)
+            .collect();
+        let whom = match (shown.as_slice(), wanted.len() - shown.len()) {
+            ([], _) => String::new(),
+            (some, 0) => format!(" to {}", some.join(", ")),
+            (some, more) => format!(" to {} and {more} more", some.join(", ")),
         };
         let text =
             format!("a change of recipients{whom} was not finished; run `casemate rewrap` again");
