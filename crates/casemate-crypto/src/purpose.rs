@@ -36,6 +36,8 @@ impl Purpose {
     pub const CHANNEL: Self = Self("casemate/v1/channel");
     /// Signature domain of a gateway's key document.
     pub const KEY_DOCUMENT: Self = Self("casemate/v1/key-document");
+    /// Signature domain of the statement that one HTTP signing pair follows another.
+    pub const SUCCESSION: Self = Self("casemate/v1/succession");
     /// HKDF info: the key that encrypts records of a key store.
     pub const STORE_RECORD: Self = Self("casemate/v1/store-record");
     /// HKDF info: the key that authenticates the set of records of a key store.

@@ -10,9 +10,19 @@
 use std::{env, fs, path::Path, sync::Mutex};
 
 use casemate_age::{Encoding, encrypt, recipient_to_text};
-use casemate_crypto::{encoding::PrivateKey, kem::KemPrivateKey, signature::HttpSigningKey, suite};
+use casemate_crypto::{
+    encoding::{KeyId, PrivateKey},
+    kem::KemPrivateKey,
+    signature::HttpSigningKey,
+    suite,
+};
 use casemate_fuzzing::{age_identity, recipient, signer};
-use casemate_message::{Request, Response, keydoc, ohttp::GatewayKey, sign};
+use casemate_message::{
+    RecordId, Request, RequestId, RequestMark, Response,
+    keydoc::{self, Statement, Succession},
+    ohttp::GatewayKey,
+    sign,
+};
 use casemate_seal::{
     Artifact, ArtifactId, HashAlgorithm, Private, SealOptions, SegmentSize,
     directory::{DirectoryId, FileEntry, Manifest, RelativePath},
@@ -115,20 +125,23 @@ fn main() {
     let config = gateway.config().unwrap();
     let list = config.encode_list();
     write("ohttp", "key-list", &list);
-    write(
-        "ohttp",
-        "key-document",
-        &keydoc::create(&list, 0, 10, &http).unwrap(),
-    );
-    let sealer = config.start_request().unwrap();
+    write("ohttp", "key-document", &key_document(&list, &http));
+    let gateway_id = KeyId::from_bytes([7; 32]);
+    let mark = RequestMark {
+        id: RequestId([5; 16]),
+        first: 1000,
+        record: RecordId([6; 16]),
+    };
+    let sealer = config.start_request(&gateway_id).unwrap();
     let channel = sealer.channel().clone();
     let mut request = Request::new("POST", "gateway", "/predict", b"{}".to_vec()).unwrap();
     write("bhttp", "unsigned-request", &request.to_bhttp().unwrap());
-    sign::sign_request(&mut request, &http, &channel, 1000).unwrap();
+    request.trailers.push("x-after", "1").unwrap();
+    sign::sign_request(&mut request, &http, &channel, &mark, 1000).unwrap();
     write("bhttp", "request", &request.to_bhttp().unwrap());
     let field = |name| request.fields.single(name).unwrap();
-    let both = format!("{}\n{}", field("signature-input"), field("signature"));
-    write("signatures", "both", both.as_bytes());
+    let names = ["signature-input", "signature", "casemate-request"];
+    write("signatures", "all", names.map(field).join("\n").as_bytes());
     write(
         "ohttp",
         "request",
@@ -139,4 +152,19 @@ fn main() {
     // Indeterminate length (framing 2), one chunk, as another encoder writes it.
     let chunked = b"\x02\x03GET\x05https\x07gateway\x01/\x01x\x01y\x00\x02{}\x00\x00";
     write("bhttp", "indeterminate", chunked);
+}
+
+/// A key document that names a successor.
+fn key_document(list: &[u8], signer: &HttpSigningKey) -> Vec<u8> {
+    let successor = HttpSigningKey::from_seeds(&[3; 32], &[4; 32]).unwrap();
+    let succession = Succession::create(signer, &successor).unwrap();
+    let statement = Statement {
+        key_configs: list,
+        not_before: 0,
+        not_after: 10,
+        record: RecordId([6; 16]),
+        serial: 1,
+        succession: Some(&succession),
+    };
+    keydoc::create(&statement, signer).unwrap()
 }

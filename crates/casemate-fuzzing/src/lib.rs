@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest::{SHA256, digest};
 use casemate_crypto::{
     SecretBytes,
-    encoding::{PrivateKey, PublicKey},
+    encoding::{KeyId, PrivateKey, PublicKey},
     kem::KemPrivateKey,
     policy::Policy,
     signature::{HttpSigningKey, SigningKey},
@@ -21,7 +21,7 @@ use casemate_crypto::{
 };
 use casemate_keys::{KeyStore, MemoryEngine, Snapshot, StoreSecret};
 use casemate_message::{
-    Request, Response, keydoc,
+    RecordId, Request, RequestId, RequestMark, Response, keydoc,
     ohttp::{ChannelBinding, GatewayKey, KeyConfig},
     sign,
 };
@@ -64,11 +64,17 @@ static GATEWAY: LazyLock<GatewayKey> = LazyLock::new(|| {
     )
     .unwrap()
 });
+const GATEWAY_ID: KeyId = KeyId::from_bytes([7; 32]);
+const MARK: RequestMark = RequestMark {
+    id: RequestId([5; 16]),
+    first: 1000,
+    record: RecordId([6; 16]),
+};
 static CHANNEL: LazyLock<ChannelBinding> = LazyLock::new(|| {
     GATEWAY
         .config()
         .unwrap()
-        .start_request()
+        .start_request(&GATEWAY_ID)
         .unwrap()
         .channel()
         .clone()
@@ -221,8 +227,8 @@ pub fn ohttp(bytes: &[u8]) {
     if let Ok(config) = KeyConfig::decode_list(bytes) {
         KeyConfig::decode_list(&config.encode_list()).unwrap();
     }
-    if let Ok(received) = GATEWAY.receive(bytes) {
-        _ = GATEWAY.open(&received);
+    if let Ok(received) = GATEWAY.receive(bytes.to_vec()) {
+        _ = GATEWAY.open(received, &GATEWAY_ID);
     }
     _ = keydoc::verify(bytes, HTTP.verifying_key(), 0);
 }
@@ -239,22 +245,24 @@ pub fn bhttp(bytes: &[u8]) {
     }
 }
 
-/// `signature-input` and `signature`, separated by a line feed, on a request that is right otherwise.
+/// `signature-input`, `signature` and `casemate-request`, a line each, on a request that is right otherwise.
 pub fn signatures(bytes: &[u8]) {
-    let Some((input, signature)) = str::from_utf8(bytes)
-        .ok()
-        .and_then(|text| text.split_once('\n'))
-    else {
+    let Ok(text) = str::from_utf8(bytes) else {
         return;
     };
+    let names = ["signature-input", "signature", "casemate-request"];
     let mut request = Request::new("POST", "gateway", "/predict", Vec::new()).unwrap();
-    sign::sign_request(&mut request, &HTTP, &CHANNEL, 1000).unwrap();
-    for (name, value) in [("signature-input", input), ("signature", signature)] {
+    sign::sign_request(&mut request, &HTTP, &CHANNEL, &MARK, 1000).unwrap();
+    for (name, value) in names.into_iter().zip(text.lines()) {
         request.fields.remove(name);
         if request.fields.push(name, value).is_err() {
             return;
         }
     }
-    let verified = sign::verify_request(&request, &CHANNEL, 1000, |_| Some(HTTP.verifying_key()));
-    assert!(verified.is_err(), "nobody signed this");
+    let key = HTTP.verifying_key();
+    let verified = sign::verify_request(&request, &CHANNEL, 1000, |_| Some(key), key);
+    assert!(
+        text.lines().next().is_none() || verified.is_err(),
+        "nobody signed this"
+    );
 }

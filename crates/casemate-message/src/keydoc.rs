@@ -1,18 +1,38 @@
 //! The signed key document (`spec/inference.md`, section 3).
 
+mod succession;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use casemate_crypto::{
     Purpose,
+    encoding::KeyId,
     signature::{HttpSignatures, HttpSigningKey, HttpVerifyingKey},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    limits::KEY_DOCUMENT_BYTES_MAX,
+    attempt::RecordId,
+    limits::{KEY_DOCUMENT_BYTES_MAX, KEY_DOCUMENT_SECONDS_MAX},
     ohttp::{KeyConfig, OhttpError},
 };
+pub use succession::Succession;
 
 const SCHEMA: &str = "casemate.gateway-keys/1";
+/// The option to send trailers with a request.
+pub const TRAILERS: &str = "trailers";
+/// Members of the payload that this version knows.
+const KNOWN: [&str; 10] = [
+    "key_configs",
+    "not_before",
+    "not_after",
+    "signer",
+    "record",
+    "serial",
+    "features",
+    "succession",
+    "attestation",
+    "critical",
+];
 
 /// Why a key document was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +44,9 @@ pub enum KeyDocumentError {
     /// Signed by another gateway than the pinned one, or changed.
     #[error("the key document is not signed by the pinned gateway key")]
     BadSignature,
+    /// It claims a succession that its signatures do not prove.
+    #[error("the key document names a successor without valid signatures by both key pairs")]
+    Succession,
     /// Not yet or no longer valid.
     #[error("the key document is valid from {not_before} to {not_after}, the clock says {now}")]
     Expired {
@@ -33,6 +56,27 @@ pub enum KeyDocumentError {
         not_after: u64,
         /// The clock.
         now: u64,
+    },
+    /// It is valid for too long.
+    #[error(
+        "the key document is valid for {seconds} seconds, at most {KEY_DOCUMENT_SECONDS_MAX} are allowed"
+    )]
+    TooLong {
+        /// Its life, in seconds.
+        seconds: u64,
+    },
+    /// It has a member that must be understood and is not.
+    #[error("the key document has a critical member that this version does not know")]
+    Critical,
+    /// The gateway showed a later key set before, or another one under the same serial.
+    #[error(
+        "the key document has serial {serial}, and a different one was seen with serial {seen}"
+    )]
+    Stale {
+        /// Its serial.
+        serial: u64,
+        /// The serial seen before.
+        seen: u64,
     },
     /// The key configurations in it are no good.
     #[error(transparent)]
@@ -52,42 +96,107 @@ struct Document {
     mldsa65: String,
 }
 
-#[derive(Serialize, Deserialize)]
+/// Both signatures of a pair over one byte string.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Signatures {
+    ed25519: String,
+    #[serde(rename = "ml-dsa-65")]
+    mldsa65: String,
+}
+
+impl Signatures {
+    fn sign(key: &HttpSigningKey, message: &[u8]) -> Result<Self, casemate_crypto::Error> {
+        let made = key.sign(message, message)?;
+        Ok(Self {
+            ed25519: BASE64.encode(made.ed25519),
+            mldsa65: BASE64.encode(made.mldsa65),
+        })
+    }
+
+    /// Whether both are by `key`; text that is no base64 is no signature.
+    fn hold(&self, key: &HttpVerifyingKey, message: &[u8]) -> bool {
+        let decode = |text: &str| BASE64.decode(text).unwrap_or_default();
+        let signatures = HttpSignatures {
+            ed25519: decode(&self.ed25519),
+            mldsa65: decode(&self.mldsa65),
+        };
+        key.verify(message, message, &signatures).is_ok()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
 struct Payload {
     key_configs: String,
     not_before: u64,
     not_after: u64,
     signer: String,
+    record: String,
+    serial: u64,
+    features: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    succession: Option<Succession>,
+    /// Of no type that this version knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attestation: Option<Attestation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    critical: Vec<String>,
 }
 
-/// Signs a gateway's key configurations.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attestation {
+    #[serde(rename = "type")]
+    kind: String,
+    evidence: String,
+}
+
+/// What a gateway says of itself.
+#[derive(Debug)]
+pub struct Statement<'a> {
+    /// Its key configurations, `application/ohttp-keys`.
+    pub key_configs: &'a [u8],
+    /// First second in which they may be used, since 1970 UTC.
+    pub not_before: u64,
+    /// Last second.
+    pub not_after: u64,
+    /// Its replay record.
+    pub record: RecordId,
+    /// Number of the key set within the record's life.
+    pub serial: u64,
+    /// The pair that follows or precedes the signer.
+    pub succession: Option<&'a Succession>,
+}
+
+/// Signs a gateway's statement.
 ///
 /// # Errors
 ///
 /// [`KeyDocumentError::Crypto`].
 pub fn create(
-    key_configs: &[u8],
-    not_before: u64,
-    not_after: u64,
+    statement: &Statement<'_>,
     signer: &HttpSigningKey,
 ) -> Result<Vec<u8>, KeyDocumentError> {
-    let key_configs = BASE64.encode(key_configs);
-    let signer_id = signer.verifying_key().id()?.to_hex();
     let payload = Payload {
-        key_configs,
-        not_before,
-        not_after,
-        signer: signer_id,
+        key_configs: BASE64.encode(statement.key_configs),
+        not_before: statement.not_before,
+        not_after: statement.not_after,
+        signer: signer.verifying_key().id()?.to_hex(),
+        record: BASE64.encode(statement.record.0),
+        serial: statement.serial,
+        features: vec![TRAILERS.to_owned()],
+        succession: statement.succession.cloned(),
+        attestation: None,
+        critical: Vec::new(),
     };
     let payload = serde_json::to_vec(&payload).map_err(|_| KeyDocumentError::Malformed)?;
-    let signed = Purpose::KEY_DOCUMENT.with(&payload);
-    let signatures = signer.sign(&signed, &signed)?;
+    let Signatures { ed25519, mldsa65 } =
+        Signatures::sign(signer, &Purpose::KEY_DOCUMENT.with(&payload))?;
     let document = Document {
         schema: SCHEMA.to_owned(),
         payload: BASE64.encode(payload),
-        ed25519: BASE64.encode(signatures.ed25519),
-        mldsa65: BASE64.encode(signatures.mldsa65),
+        ed25519,
+        mldsa65,
     };
     serde_json::to_vec(&document).map_err(|_| KeyDocumentError::Malformed)
 }
@@ -97,8 +206,47 @@ pub fn create(
 pub struct VerifiedKeys {
     /// The configuration to use.
     pub config: KeyConfig,
-    /// Last second in which it may be used, since 1970 UTC.
+    /// The pair that signed: the pinned one, or its successor.
+    pub signer: HttpVerifyingKey,
+    /// The id of that pair.
+    pub signer_id: KeyId,
+    /// First second in which it may be used, since 1970 UTC.
+    pub not_before: u64,
+    /// Last second.
     pub not_after: u64,
+    /// The gateway's replay record.
+    pub record: RecordId,
+    /// Number of the key set within the record's life.
+    pub serial: u64,
+    /// The pair that the signer names as its successor.
+    pub successor: Option<KeyId>,
+    /// Options that the gateway offers.
+    pub features: Vec<String>,
+}
+
+impl VerifiedKeys {
+    /// Refuses keys that contradict those seen before from the same record.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyDocumentError::Stale`].
+    pub fn follow(&self, seen: &Self) -> Result<(), KeyDocumentError> {
+        let same_record = (self.signer_id, self.record) == (seen.signer_id, seen.record);
+        let same_keys = self.config.encode_list() == seen.config.encode_list();
+        let stale = self.serial < seen.serial || (self.serial == seen.serial && !same_keys);
+        if same_record && stale {
+            return Err(KeyDocumentError::Stale {
+                serial: self.serial,
+                seen: seen.serial,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the document may be used at `now`, in seconds since 1970 UTC.
+    pub fn is_valid_at(&self, now: u64) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
 }
 
 /// Checks a key document against the pinned gateway key.
@@ -119,34 +267,103 @@ pub fn verify(
     if document.schema != SCHEMA {
         return Err(malformed());
     }
-    let decode = |text: &str| BASE64.decode(text).map_err(|_| malformed());
-    let payload = decode(&document.payload)?;
-    let signatures = HttpSignatures {
-        ed25519: decode(&document.ed25519)?,
-        mldsa65: decode(&document.mldsa65)?,
+    let bytes = BASE64.decode(&document.payload).map_err(|_| malformed())?;
+    let signatures = Signatures {
+        ed25519: document.ed25519,
+        mldsa65: document.mldsa65,
     };
-    let signed = Purpose::KEY_DOCUMENT.with(&payload);
-    pinned
-        .verify(&signed, &signed, &signatures)
-        .map_err(|_| KeyDocumentError::BadSignature)?;
-    let payload: Payload = serde_json::from_slice(&payload).map_err(|_| malformed())?;
-    if payload.signer != pinned.id()?.to_hex() {
+    let (payload, signer) = if signatures.hold(pinned, &Purpose::KEY_DOCUMENT.with(&bytes)) {
+        let payload: Payload = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
+        (
+            payload,
+            HttpVerifyingKey::new(pinned.ed25519(), pinned.mldsa65())?,
+        )
+    } else {
+        read_descended(&bytes, &signatures, pinned)?
+    };
+    let signer_id = signer.id()?;
+    if payload.signer != signer_id.to_hex() {
         return Err(KeyDocumentError::BadSignature);
     }
-    let Payload {
-        not_before,
-        not_after,
-        ..
-    } = payload;
-    if !(not_before..=not_after).contains(&now) {
+    check_critical(&payload)?;
+    let keys = VerifiedKeys {
+        successor: successor(&payload, &signer)?,
+        config: KeyConfig::decode_list(
+            &BASE64
+                .decode(&payload.key_configs)
+                .map_err(|_| malformed())?,
+        )?,
+        signer,
+        signer_id,
+        not_before: payload.not_before,
+        not_after: payload.not_after,
+        record: RecordId(
+            BASE64
+                .decode(&payload.record)
+                .ok()
+                .and_then(|bytes| bytes.try_into().ok())
+                .ok_or_else(malformed)?,
+        ),
+        serial: payload.serial,
+        features: payload.features,
+    };
+    check_dates(&keys, now)?;
+    Ok(keys)
+}
+
+/// The payload of a document signed by the pinned pair's successor, and that successor.
+///
+/// The succession is read before the document's signature is checked, because it says by whom; it proves itself.
+fn read_descended(
+    bytes: &[u8],
+    signatures: &Signatures,
+    pinned: &HttpVerifyingKey,
+) -> Result<(Payload, HttpVerifyingKey), KeyDocumentError> {
+    let bad = || KeyDocumentError::BadSignature;
+    let payload: Payload = serde_json::from_slice(bytes).map_err(|_| bad())?;
+    let succession = payload.succession.as_ref().ok_or_else(bad)?;
+    let successor = succession.verify(pinned).ok_or_else(bad)?;
+    if !signatures.hold(&successor, &Purpose::KEY_DOCUMENT.with(bytes)) {
+        return Err(bad());
+    }
+    Ok((payload, successor))
+}
+
+/// The successor that the signer names; a statement about how it came to be the signer itself names none.
+fn successor(
+    payload: &Payload,
+    signer: &HttpVerifyingKey,
+) -> Result<Option<KeyId>, KeyDocumentError> {
+    match &payload.succession {
+        Some(succession) if succession.from == payload.signer => {
+            let to = succession.verify(signer);
+            Ok(Some(to.ok_or(KeyDocumentError::Succession)?.id()?))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn check_critical(payload: &Payload) -> Result<(), KeyDocumentError> {
+    let known = |name: &String| KNOWN.contains(&name.as_str());
+    if payload.critical.iter().all(known) {
+        Ok(())
+    } else {
+        Err(KeyDocumentError::Critical)
+    }
+}
+
+fn check_dates(keys: &VerifiedKeys, now: u64) -> Result<(), KeyDocumentError> {
+    let (not_before, not_after) = (keys.not_before, keys.not_after);
+    if !keys.is_valid_at(now) {
         return Err(KeyDocumentError::Expired {
             not_before,
             not_after,
             now,
         });
     }
-    Ok(VerifiedKeys {
-        config: KeyConfig::decode_list(&decode(&payload.key_configs)?)?,
-        not_after,
-    })
+    let seconds = not_after.saturating_sub(not_before);
+    if seconds > KEY_DOCUMENT_SECONDS_MAX {
+        return Err(KeyDocumentError::TooLong { seconds });
+    }
+    Ok(())
 }

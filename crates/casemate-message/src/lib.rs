@@ -5,14 +5,26 @@
 //! | key configurations, sealing and opening | [`ohttp`] |
 //! | requests and responses in binary HTTP | [`Request`], [`Response`] |
 //! | the two signatures | [`sign`] |
+//! | refusals, and what they say | [`Refusal`] |
+//! | a gateway's sealed answers | [`answer`] |
 //! | remembering what was seen | [`replay::ReplayRecord`] |
+//! | sending again without running twice | [`delivery::Delivery`] |
 //! | the signed key document | [`keydoc`] |
 
+pub mod answer;
+mod attempt;
+mod codec;
+pub mod delivery;
+mod fields;
 pub mod keydoc;
 pub mod limits;
 mod message;
 pub mod ohttp;
+mod refusal;
 pub mod replay;
 pub mod sign;
 
-pub use message::{Fields, MessageError, Request, Response};
+pub use attempt::{RecordId, RequestId, RequestMark};
+pub use fields::{Fields, MessageError, SIGNATURE_FIELDS};
+pub use message::{Request, Response};
+pub use refusal::{Effect, Refusal};

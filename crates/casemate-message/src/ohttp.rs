@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use casemate_crypto::{
     Purpose, SecretBytes,
+    encoding::KeyId,
     hpke::{Aead, AeadKey, HpkeSuite, Kdf, RecipientContext, SenderContext},
     kem::{KemPrivateKey, KemPublicKey},
     random,
@@ -79,27 +81,32 @@ pub struct KeyConfig {
     id: u8,
     key: KemPublicKey,
     symmetric: Vec<(Kdf, Aead)>,
+    /// As it was received, without its length prefix; the channel binding covers it.
+    encoded: Vec<u8>,
+}
+
+/// Encodes a key configuration of our suites, without its length prefix.
+fn encode_config(id: u8, key: &KemPublicKey) -> Vec<u8> {
+    let suites: Vec<u8> = SYMMETRIC
+        .iter()
+        .flat_map(|(kdf, aead)| [kdf.id().to_be_bytes(), aead.id().to_be_bytes()].concat())
+        .collect();
+    let suites_len = u16::try_from(suites.len()).unwrap_or(u16::MAX);
+    [
+        &[id],
+        key.suite().hpke.kem.to_be_bytes().as_slice(),
+        key.as_bytes(),
+        &suites_len.to_be_bytes(),
+        &suites,
+    ]
+    .concat()
 }
 
 impl KeyConfig {
     /// Encodes a list with this one configuration (`application/ohttp-keys`).
     pub fn encode_list(&self) -> Vec<u8> {
-        let suites: Vec<u8> = self
-            .symmetric
-            .iter()
-            .flat_map(|(kdf, aead)| [kdf.id().to_be_bytes(), aead.id().to_be_bytes()].concat())
-            .collect();
-        let suites_len = u16::try_from(suites.len()).unwrap_or(u16::MAX);
-        let config = [
-            &[self.id],
-            self.key.suite().hpke.kem.to_be_bytes().as_slice(),
-            self.key.as_bytes(),
-            &suites_len.to_be_bytes(),
-            &suites,
-        ]
-        .concat();
-        let config_len = u16::try_from(config.len()).unwrap_or(u16::MAX);
-        [config_len.to_be_bytes().as_slice(), &config].concat()
+        let len = u16::try_from(self.encoded.len()).unwrap_or(u16::MAX);
+        [len.to_be_bytes().as_slice(), &self.encoded].concat()
     }
 
     /// Decodes a list and picks the first configuration with our KEM and a supported cipher.
@@ -150,22 +157,25 @@ impl KeyConfig {
             id: *id,
             key,
             symmetric,
+            encoded: config.to_vec(),
         }))
     }
 
-    /// Starts a request: first its channel binding, then its content.
+    /// Starts a request to the gateway that listed this configuration in a key document signed by `signer`: first its
+    /// channel binding, then its content.
     ///
     /// # Errors
     ///
     /// [`OhttpError::KeyConfig`] if the public key is not valid.
-    pub fn start_request(&self) -> Result<RequestSealer, OhttpError> {
+    pub fn start_request(&self, signer: &KeyId) -> Result<RequestSealer, OhttpError> {
         let (kdf, aead) = self.symmetric.first().copied().ok_or(OhttpError::NoSuite)?;
         let suite = HpkeSuite::new(self.key.suite(), kdf, aead);
         let header = encode_header(self.id, suite.triple());
         let (enc, context) = suite
             .setup_sender(&self.key, &request_info(&header))
             .map_err(|_| OhttpError::KeyConfig)?;
-        let channel = export_channel(|label, len| context.export(label, len))?;
+        let label = channel_label(signer, &self.encoded);
+        let channel = export_channel(|len| context.export(&label, len))?;
         Ok(RequestSealer {
             header,
             enc,
@@ -192,11 +202,16 @@ fn request_info(header: &[u8]) -> Vec<u8> {
     [REQUEST_LABEL, &[0], header].concat()
 }
 
+/// The exporter context of the channel binding: purpose, signer of the key document, and the key configuration in use.
+fn channel_label(signer: &KeyId, config: &[u8]) -> Vec<u8> {
+    let config = digest(&SHA256, config);
+    Purpose::CHANNEL.with(&[signer.as_bytes(), config.as_ref()].concat())
+}
+
 fn export_channel(
-    export: impl FnOnce(&[u8], usize) -> Result<SecretBytes, casemate_crypto::Error>,
+    export: impl FnOnce(usize) -> Result<SecretBytes, casemate_crypto::Error>,
 ) -> Result<ChannelBinding, OhttpError> {
-    let exported =
-        export(Purpose::CHANNEL.as_bytes(), CHANNEL_BYTES).map_err(OhttpError::Crypto)?;
+    let exported = export(CHANNEL_BYTES).map_err(OhttpError::Crypto)?;
     Ok(ChannelBinding(exported.expose().to_vec()))
 }
 
@@ -295,6 +310,7 @@ impl ResponseOpener {
 pub struct GatewayKey {
     id: u8,
     key: KemPrivateKey,
+    config: Vec<u8>,
 }
 
 impl fmt::Debug for GatewayKey {
@@ -318,18 +334,11 @@ pub struct OpenedRequest {
 
 /// An encapsulated request whose header was read.
 #[derive(Debug)]
-pub struct ReceivedRequest<'a> {
+pub struct ReceivedRequest {
     suite: HpkeSuite,
     header: [u8; HEADER_BYTES],
-    enc: &'a [u8],
-    ct: &'a [u8],
-}
-
-impl ReceivedRequest<'_> {
-    /// The encapsulated key, unique to every honest request.
-    pub const fn enc(&self) -> &[u8] {
-        self.enc
-    }
+    enc: Vec<u8>,
+    ct: Vec<u8>,
 }
 
 impl GatewayKey {
@@ -340,7 +349,8 @@ impl GatewayKey {
     /// [`OhttpError::NoSuite`] for a key of another suite.
     pub fn new(id: u8, key: KemPrivateKey) -> Result<Self, OhttpError> {
         if key.suite() == &MLKEM768_X25519 {
-            Ok(Self { id, key })
+            let config = encode_config(id, key.public_key());
+            Ok(Self { id, key, config })
         } else {
             Err(OhttpError::NoSuite)
         }
@@ -352,14 +362,7 @@ impl GatewayKey {
     ///
     /// [`OhttpError::KeyConfig`] if the public key cannot be parsed again, which no valid key causes.
     pub fn config(&self) -> Result<KeyConfig, OhttpError> {
-        let public = self.key.public_key();
-        let key = KemPublicKey::new(public.suite(), public.as_bytes())
-            .map_err(|_| OhttpError::KeyConfig)?;
-        Ok(KeyConfig {
-            id: self.id,
-            key,
-            symmetric: SYMMETRIC.to_vec(),
-        })
+        KeyConfig::decode(&self.config)?.ok_or(OhttpError::NoSuite)
     }
 
     /// Reads the header of an encapsulated request; nothing secret is computed.
@@ -367,7 +370,7 @@ impl GatewayKey {
     /// # Errors
     ///
     /// [`OhttpError::UnknownKey`] for another key id or a suite that is not offered; [`OhttpError::Rejected`] if too short.
-    pub fn receive<'a>(&self, sealed: &'a [u8]) -> Result<ReceivedRequest<'a>, OhttpError> {
+    pub fn receive(&self, mut sealed: Vec<u8>) -> Result<ReceivedRequest, OhttpError> {
         let (header, rest) = sealed
             .split_first_chunk::<HEADER_BYTES>()
             .ok_or(OhttpError::Rejected)?;
@@ -376,47 +379,51 @@ impl GatewayKey {
             (encode_header(self.id, suite.triple()) == *header).then_some(suite)
         });
         let suite = offered.ok_or(OhttpError::UnknownKey)?;
-        let (enc, ct) = rest
-            .split_at_checked(self.key.suite().ciphertext_bytes)
-            .ok_or(OhttpError::Rejected)?;
+        let enc = rest
+            .get(..self.key.suite().ciphertext_bytes)
+            .ok_or(OhttpError::Rejected)?
+            .to_vec();
+        let header = *header;
+        // The content stays in the buffer it arrived in: requests may be large.
+        sealed.drain(..HEADER_BYTES.saturating_add(enc.len()));
         Ok(ReceivedRequest {
             suite,
-            header: *header,
+            header,
             enc,
-            ct,
+            ct: sealed,
         })
     }
 
-    /// Decapsulates and decrypts.
+    /// Decapsulates and decrypts; `signer` is the pair that signs this gateway's key document.
     ///
     /// # Errors
     ///
     /// [`OhttpError::Rejected`], whatever failed.
-    pub fn open(&self, received: &ReceivedRequest<'_>) -> Result<OpenedRequest, OhttpError> {
+    pub fn open(
+        &self,
+        received: ReceivedRequest,
+        signer: &KeyId,
+    ) -> Result<OpenedRequest, OhttpError> {
         let ReceivedRequest {
             suite,
             header,
             enc,
-            ct,
+            ct: mut request,
         } = received;
         let mut context: RecipientContext = suite
-            .setup_recipient(enc, &self.key, &request_info(header))
+            .setup_recipient(&enc, &self.key, &request_info(&header))
             .map_err(rejected)?;
-        let request = context.open(b"", ct).map_err(rejected)?;
-        let channel = export_channel(|label, len| context.export(label, len))?;
-        let len = ResponseKeys::nonce_bytes(*suite);
+        context.open_in_place(b"", &mut request).map_err(rejected)?;
+        let label = channel_label(signer, &self.config);
+        let channel = export_channel(|len| context.export(&label, len))?;
+        let len = ResponseKeys::nonce_bytes(suite);
         let secret = context
             .export(RESPONSE_LABEL, len)
             .map_err(OhttpError::Crypto)?;
-        let keys = ResponseKeys {
-            secret,
-            enc: enc.to_vec(),
-            suite: *suite,
-        };
         Ok(OpenedRequest {
             request,
             channel,
-            sealer: ResponseSealer(keys),
+            sealer: ResponseSealer(ResponseKeys { secret, enc, suite }),
         })
     }
 }

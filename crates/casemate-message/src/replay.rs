@@ -1,162 +1,281 @@
-//! What was seen before (`spec/inference.md`, section 6).
+//! The replay record (`spec/inference.md`, section 6.1).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use casemate_crypto::encoding::KeyId;
 
-use crate::{limits::REPLAY_ENTRIES_MAX, sign::Verified};
+use crate::{
+    attempt::{RecordId, RequestId},
+    limits::{FIRST_ATTEMPT_SECONDS, OFFSET_SECONDS_MAX, WINDOW_SECONDS},
+    refusal::Refusal,
+    sign::Verified,
+};
 
-type Mark = [u8; 32];
+/// Seconds of expiry that share one set, so that a whole set is dropped at once.
+const SLICE_SECONDS: u64 = 8;
 
-/// Why a request was not admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReplayError {
-    /// It was seen before.
-    #[error("the request was seen before")]
-    Seen,
-    /// The record is full; admitting more would mean forgetting something.
-    #[error("the replay record is full")]
-    Full,
+/// A client by its place in the list of admitted ones.
+type Client = u32;
+
+/// The marks that expire within one slice of time.
+#[derive(Debug, Default)]
+struct Slice {
+    marks: HashSet<(Client, [u8; 16])>,
+    counts: HashMap<Client, u32>,
 }
 
-fn mark(parts: &[&[u8]]) -> Mark {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest(&SHA256, &parts.concat()).as_ref());
-    out
-}
-
-fn enc_mark(enc: &[u8]) -> Mark {
-    mark(&[b"enc", enc])
-}
-
-fn nonce_mark(key: &KeyId, nonce: &str) -> Mark {
-    mark(&[b"nonce", key.as_bytes(), nonce.as_bytes()])
-}
-
-/// A bounded record of admitted requests that fails closed.
+/// A bounded record of the requests of admitted clients that fails closed.
 #[derive(Debug)]
 pub struct ReplayRecord {
-    seen: HashMap<Mark, u64>,
-    by_expiry: BTreeMap<u64, Vec<Mark>>,
-    limit: usize,
-    /// Latest time seen; the clock may step back, what was forgotten stays forgotten.
+    id: RecordId,
+    clients: HashMap<KeyId, Client>,
+    /// Marks of each client.
+    held: Vec<u32>,
+    slices: BTreeMap<u64, Slice>,
+    total: usize,
+    /// Marks that are kept for every client.
+    share: u32,
+    /// Room beyond the shares, and how much of it is taken.
+    pool: u32,
+    pool_taken: u32,
+    /// Latest time seen; a clock that goes back does not bring back what was forgotten.
     floor: u64,
 }
 
-impl Default for ReplayRecord {
-    fn default() -> Self {
-        Self::with_limit(REPLAY_ENTRIES_MAX)
-    }
-}
-
 impl ReplayRecord {
-    /// A record of at most `limit` entries; an admitted request takes two.
-    pub fn with_limit(limit: usize) -> Self {
+    /// An empty record of at most `limit` marks, which `clients` share.
+    pub fn new(id: RecordId, clients: impl IntoIterator<Item = KeyId>, limit: u32) -> Self {
+        let clients: HashMap<_, _> = clients.into_iter().zip(0..).collect();
+        let kept = limit / 2;
+        let count = u32::try_from(clients.len()).unwrap_or(u32::MAX);
         Self {
-            seen: HashMap::new(),
-            by_expiry: BTreeMap::new(),
-            limit,
+            id,
+            held: vec![0; clients.len()],
+            clients,
+            slices: BTreeMap::new(),
+            total: 0,
+            share: kept.checked_div(count).unwrap_or_default(),
+            pool: limit.saturating_sub(kept),
+            pool_taken: 0,
             floor: 0,
         }
     }
 
-    /// Whether an encapsulated key was admitted before; cheap, before any decryption.
-    pub fn has_seen(&self, enc: &[u8]) -> bool {
-        self.seen.contains_key(&enc_mark(enc))
+    /// Its id, which a key document carries.
+    pub const fn id(&self) -> RecordId {
+        self.id
     }
 
-    /// Admits a verified request once.
+    /// Marks that are kept.
+    pub const fn len(&self) -> usize {
+        self.total
+    }
+
+    /// Whether no mark is kept.
+    pub const fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Step 8: marks a verified request, or says why it must not run.
     ///
     /// # Errors
     ///
-    /// [`ReplayError`]; nothing is recorded then.
-    pub fn admit(&mut self, enc: &[u8], verified: &Verified, now: u64) -> Result<(), ReplayError> {
+    /// The [`Refusal`]; a mark is set then only for a date in the future, because those bytes will be in time later.
+    pub fn admit(&mut self, verified: &Verified, now: u64) -> Result<(), Refusal> {
         self.floor = self.floor.max(now);
-        self.forget_before(self.floor);
-        // It may have been admitted and forgotten before the clock stepped back.
-        if verified.expires < self.floor {
-            return Err(ReplayError::Seen);
+        let now = self.floor;
+        self.forget_before(now);
+        let mark = &verified.mark;
+        if mark.record != self.id {
+            return Err(Refusal::OutcomeUnknown);
         }
-        let marks = [enc_mark(enc), nonce_mark(&verified.key, &verified.nonce)];
-        if marks.iter().any(|mark| self.seen.contains_key(mark)) {
-            return Err(ReplayError::Seen);
+        let known = self.clients.get(&verified.key).copied();
+        let client = known.ok_or(Refusal::Signature)?;
+        if self.holds(client, mark.id) {
+            return Err(Refusal::Duplicate);
         }
-        if self.seen.len().saturating_add(marks.len()) > self.limit {
-            return Err(ReplayError::Full);
+        if now.saturating_sub(mark.first) > FIRST_ATTEMPT_SECONDS {
+            return Err(Refusal::OutcomeUnknown);
         }
-        for mark in marks {
-            self.seen.insert(mark, verified.expires);
-            self.by_expiry
-                .entry(verified.expires)
-                .or_default()
-                .push(mark);
+        if now.saturating_sub(verified.date) > WINDOW_SECONDS {
+            return Err(Refusal::Late);
+        }
+        // The same bytes will be in time later, so they are marked before they are refused, unless a mark would have to be
+        // kept for longer than clients are allowed to be wrong.
+        let ahead = verified.date.saturating_sub(now);
+        if ahead > WINDOW_SECONDS.saturating_add(OFFSET_SECONDS_MAX) {
+            return Err(Refusal::FarAhead);
+        }
+        self.set(client, mark.id, mark.first)?;
+        if ahead > WINDOW_SECONDS {
+            return Err(Refusal::Early);
         }
         Ok(())
     }
 
+    fn holds(&self, client: Client, id: RequestId) -> bool {
+        let key = (client, id.0);
+        self.slices.values().any(|slice| slice.marks.contains(&key))
+    }
+
+    fn held(&mut self, client: Client) -> Option<&mut u32> {
+        self.held.get_mut(usize::try_from(client).ok()?)
+    }
+
+    fn set(&mut self, client: Client, id: RequestId, first: u64) -> Result<(), Refusal> {
+        let (share, pool_free) = (self.share, self.pool.saturating_sub(self.pool_taken));
+        let held = self.held(client).ok_or(Refusal::Signature)?;
+        // Beyond its share a client may have as much as it leaves to the others.
+        let beyond = held.saturating_sub(share);
+        let from_pool = *held >= share;
+        if from_pool && beyond >= pool_free {
+            return Err(Refusal::RecordFull);
+        }
+        *held = held.saturating_add(1);
+        self.pool_taken = self.pool_taken.saturating_add(from_pool.into());
+        self.total = self.total.saturating_add(1);
+        let expires = first
+            .saturating_add(FIRST_ATTEMPT_SECONDS)
+            .saturating_add(1);
+        let slice = self.slices.entry(expires.div_ceil(SLICE_SECONDS));
+        let slice = slice.or_default();
+        slice.marks.insert((client, id.0));
+        let count = slice.counts.entry(client).or_default();
+        *count = count.saturating_add(1);
+        Ok(())
+    }
+
     fn forget_before(&mut self, now: u64) {
-        let kept = self.by_expiry.split_off(&now);
-        let expired = std::mem::replace(&mut self.by_expiry, kept);
-        expired
-            .into_values()
-            .flatten()
-            .for_each(|mark| _ = self.seen.remove(&mark));
+        while let Some(slice) = self.slices.first_entry()
+            && slice.key().saturating_mul(SLICE_SECONDS) <= now
+        {
+            let slice = slice.remove();
+            self.total = self.total.saturating_sub(slice.marks.len());
+            for (client, count) in slice.counts {
+                let share = self.share;
+                let Some(held) = self.held(client) else {
+                    continue;
+                };
+                let before = held.saturating_sub(share);
+                *held = held.saturating_sub(count);
+                let given_back = before.saturating_sub(held.saturating_sub(share));
+                self.pool_taken = self.pool_taken.saturating_sub(given_back);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attempt::RequestMark;
 
-    fn verified(nonce: &str, expires: u64) -> Verified {
-        Verified {
-            key: KeyId::from_bytes([7; 32]),
-            nonce: nonce.to_owned(),
-            expires,
+    const NOW: u64 = 1_800_000_000;
+    const RECORD: RecordId = RecordId([9; 16]);
+
+    fn client(number: u8) -> KeyId {
+        KeyId::from_bytes([number; 32])
+    }
+
+    fn record(clients: u8, limit: u32) -> ReplayRecord {
+        ReplayRecord::new(RECORD, (0..clients).map(client), limit)
+    }
+
+    fn request(key: u8, number: u32, first: u64, date: u64) -> Verified {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let mark = RequestMark {
+            id: RequestId(id),
+            first,
+            record: RECORD,
+        };
+        let key = client(key);
+        Verified { key, mark, date }
+    }
+
+    #[test]
+    fn a_request_runs_once_however_often_and_late_it_comes() {
+        let mut record = record(2, 100);
+        let first = request(0, 1, NOW, NOW);
+        assert_eq!(record.admit(&first, NOW), Ok(()));
+        for (date, now) in [(NOW, NOW), (NOW + 60, NOW + 60), (NOW + 120, NOW + 120)] {
+            let again = request(0, 1, NOW, date);
+            assert_eq!(record.admit(&again, now), Err(Refusal::Duplicate), "{now}");
         }
+        for now in NOW + 121..NOW + 140 {
+            let refused = record.admit(&request(0, 1, NOW, now), now).unwrap_err();
+            let expected = [Refusal::Duplicate, Refusal::OutcomeUnknown];
+            assert!(expected.contains(&refused), "{now}: {refused:?}");
+        }
+        assert!(record.is_empty(), "the mark is gone after the last slice");
+        let twin = request(1, 1, NOW + 140, NOW + 140);
+        assert_eq!(record.admit(&twin, NOW + 140), Ok(()), "another client's");
     }
 
     #[test]
-    fn a_request_is_admitted_once_by_its_encryption_and_by_its_nonce() {
-        let mut record = ReplayRecord::default();
-        assert!(!record.has_seen(b"enc"));
-        assert_eq!(record.admit(b"enc", &verified("n1", 100), 0), Ok(()));
-        assert!(record.has_seen(b"enc"));
-        assert_eq!(
-            record.admit(b"enc", &verified("n2", 100), 0),
-            Err(ReplayError::Seen)
-        );
-        assert_eq!(
-            record.admit(b"other", &verified("n1", 100), 0),
-            Err(ReplayError::Seen)
-        );
-        assert_eq!(record.admit(b"other", &verified("n2", 100), 0), Ok(()));
+    fn another_record_a_late_first_attempt_and_a_late_date_are_told_apart() {
+        let mut record = record(1, 100);
+        let mut other = request(0, 1, NOW, NOW);
+        other.mark.record = RecordId([8; 16]);
+        assert_eq!(record.admit(&other, NOW), Err(Refusal::OutcomeUnknown));
+        let late = request(0, 1, NOW - 121, NOW);
+        assert_eq!(record.admit(&late, NOW), Err(Refusal::OutcomeUnknown));
+        let past = request(0, 1, NOW - 61, NOW - 61);
+        assert_eq!(record.admit(&past, NOW), Err(Refusal::Late));
+        assert!(record.is_empty());
+        let old = request(0, 1, NOW - 120, NOW - 60);
+        assert_eq!(record.admit(&old, NOW), Ok(()));
     }
 
     #[test]
-    fn a_clock_that_steps_back_does_not_admit_what_was_forgotten() {
-        let mut record = ReplayRecord::default();
-        record.admit(b"a", &verified("a", 10), 0).unwrap();
-        record.admit(b"b", &verified("b", 50), 30).unwrap();
-        assert!(!record.has_seen(b"a"));
+    fn what_is_refused_for_its_future_date_never_runs() {
+        let mut record = record(1, 1_000_000);
+        for (number, ahead) in [(1, 61), (2, 500), (3, 3660)] {
+            let early = request(0, number, NOW + ahead, NOW + ahead);
+            assert_eq!(record.admit(&early, NOW), Err(Refusal::Early), "{ahead}");
+        }
+        for now in (NOW..NOW + 4000).step_by(7) {
+            for (number, ahead) in [(1, 61), (2, 500), (3, 3660)] {
+                let early = request(0, number, NOW + ahead, NOW + ahead);
+                assert!(record.admit(&early, now).is_err(), "{ahead} at {now}");
+            }
+        }
+        let far = request(0, 4, NOW + 10_000, NOW + 10_000);
+        assert_eq!(record.admit(&far, NOW), Err(Refusal::FarAhead));
         assert_eq!(
-            record.admit(b"a", &verified("a", 10), 5),
-            Err(ReplayError::Seen)
+            record.admit(&request(0, 5, NOW, NOW + 60), NOW + 4000),
+            Err(Refusal::OutcomeUnknown)
         );
     }
 
     #[test]
-    fn a_full_record_fails_closed_until_entries_expire() {
-        let mut record = ReplayRecord::with_limit(4);
-        record.admit(b"a", &verified("a", 10), 0).unwrap();
-        record.admit(b"b", &verified("b", 20), 0).unwrap();
-        assert_eq!(
-            record.admit(b"c", &verified("c", 20), 10),
-            Err(ReplayError::Full)
-        );
-        assert_eq!(record.admit(b"c", &verified("c", 20), 11), Ok(()));
-        assert!(!record.has_seen(b"a"));
+    fn a_clock_that_goes_back_does_not_bring_back_what_was_forgotten() {
+        let mut record = record(1, 100);
+        let first = request(0, 1, NOW, NOW);
+        record.admit(&first, NOW).unwrap();
+        let later = request(0, 2, NOW + 200, NOW + 200);
+        record.admit(&later, NOW + 200).unwrap();
+        assert_eq!(record.len(), 1);
+        assert_eq!(record.admit(&first, NOW), Err(Refusal::OutcomeUnknown));
+    }
+
+    #[test]
+    fn no_client_takes_what_is_kept_for_another() {
+        let mut record = record(4, 80);
+        let fill = |record: &mut ReplayRecord, key: u8| {
+            let numbers = 0..1000;
+            let fits = |number: &u32| record.admit(&request(key, *number, NOW, NOW), NOW).is_ok();
+            numbers.take_while(fits).count()
+        };
+        // 10 are kept for each of 4, 40 are shared: the first may have half of those, the next half of what is left.
+        assert_eq!(fill(&mut record, 0), 30);
+        assert_eq!(fill(&mut record, 1), 20);
+        assert_eq!(fill(&mut record, 2), 15);
+        assert!(fill(&mut record, 3) >= 10);
+        let refused = record.admit(&request(0, 5000, NOW, NOW), NOW);
+        assert_eq!(refused, Err(Refusal::RecordFull));
+        let later = NOW + 140;
+        assert_eq!(record.admit(&request(0, 6000, later, later), later), Ok(()));
+        assert_eq!((record.len(), record.pool_taken), (1, 0));
     }
 }

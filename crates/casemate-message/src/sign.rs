@@ -2,33 +2,28 @@
 
 mod base;
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use aws_lc_rs::digest::{SHA512, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use casemate_crypto::{
     Purpose,
     encoding::KeyId,
-    random,
     signature::{HttpSignatures, HttpSigningKey, HttpVerifyingKey},
 };
 use subtle::ConstantTimeEq;
 
 use crate::{
-    MessageError, Request, Response, limits::WINDOW_SECONDS, message::Fields, ohttp::ChannelBinding,
+    MessageError, Request, Response,
+    attempt::{self, RequestMark},
+    fields::{Fields, SIGNATURE, SIGNATURE_FIELDS, SIGNATURE_INPUT, check_sections},
+    limits::WINDOW_SECONDS,
+    ohttp::ChannelBinding,
 };
-use base::{Covered, ParsedInput, REQUEST_COMPONENTS, RESPONSE_COMPONENTS};
-
-/// Fields that signing adds.
-pub const SIGNATURE_FIELDS: [&str; 5] = [
-    "date",
-    "content-digest",
-    "casemate-channel",
-    "signature-input",
-    "signature",
-];
+use base::{Component, Covered, ParsedInput};
 
 const ED25519: (&str, &str) = ("c", "ed25519");
 const ML_DSA_65: (&str, &str) = ("pq", "ml-dsa-65");
-const NONCE_BYTES: usize = 18;
 
 /// Why a message's signatures were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,12 +35,12 @@ pub enum SignError {
     /// The signature fields do not have the prescribed form.
     #[error("signature fields are malformed: {0}")]
     Malformed(&'static str),
-    /// The key is not admitted.
-    #[error("key {0} is not admitted")]
+    /// The key is another than the expected one, or not admitted.
+    #[error("the message is signed by the key {0}, which is not expected")]
     UnknownKey(KeyId),
-    /// The date is too far from the clock.
-    #[error("date is {seconds} seconds from the clock, at most {WINDOW_SECONDS} are allowed")]
-    Date {
+    /// The date is too long ago.
+    #[error("date is {seconds} seconds past, at most {WINDOW_SECONDS} are allowed")]
+    Past {
         /// Distance from the clock, in seconds.
         seconds: u64,
     },
@@ -66,28 +61,18 @@ pub enum SignError {
     Crypto(#[from] casemate_crypto::Error),
 }
 
-/// Checks a date against the clock, both in seconds since 1970 UTC.
-fn check_clock(now: u64, date: u64) -> Result<(), SignError> {
-    let seconds = now.abs_diff(date);
-    if seconds > WINDOW_SECONDS {
-        Err(SignError::Date { seconds })
-    } else {
-        Ok(())
-    }
-}
-
-/// Who signed a message, and how it is told apart from others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who signed a request, which request it is, and when this attempt was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The key that signed.
     pub key: KeyId,
-    /// The signer's nonce.
-    pub nonce: String,
-    /// When the message can be forgotten, in seconds since 1970 UTC.
-    pub expires: u64,
+    /// The request.
+    pub mark: RequestMark,
+    /// When it was signed, in seconds since 1970 UTC.
+    pub date: u64,
 }
 
-/// Adds date, digest, channel binding and both signatures to a request.
+/// Adds date, digest, channel binding, request mark and both signatures to a request.
 ///
 /// Fields of these names that are there already are replaced.
 ///
@@ -98,32 +83,39 @@ pub fn sign_request(
     request: &mut Request,
     key: &HttpSigningKey,
     channel: &ChannelBinding,
+    mark: &RequestMark,
     now: u64,
 ) -> Result<(), SignError> {
     add_digest_fields(&mut request.fields, &request.content, channel, now)?;
-    let covered = Covered::request(request);
-    let fields = sign(&covered, &REQUEST_COMPONENTS, key, Purpose::REQUEST, now)?;
+    request.fields.push(attempt::FIELD, &mark.to_field())?;
+    check_sections(&request.fields, &request.trailers)?;
+    let fields = sign(&Covered::request(request), key, Purpose::REQUEST, now)?;
     push_all(&mut request.fields, fields)
 }
 
-/// Adds date, digest, channel binding and both signatures to a response.
+/// Adds date, digest, channel binding and both signatures to the response to a signed request.
 ///
 /// # Errors
 ///
 /// As [`sign_request`].
 pub fn sign_response(
     response: &mut Response,
+    request: &Request,
     key: &HttpSigningKey,
     channel: &ChannelBinding,
     now: u64,
 ) -> Result<(), SignError> {
     add_digest_fields(&mut response.fields, &response.content, channel, now)?;
-    let covered = Covered::response(response);
-    let fields = sign(&covered, &RESPONSE_COMPONENTS, key, Purpose::RESPONSE, now)?;
+    check_sections(&response.fields, &response.trailers)?;
+    let covered = Covered::response(response, request);
+    let fields = sign(&covered, key, Purpose::RESPONSE, now)?;
     push_all(&mut response.fields, fields)
 }
 
 /// Checks a request: date, digest, channel binding and both signatures by a key that `admitted` knows.
+///
+/// A date ahead of `now` is left to the record, which has to remember such a request before it refuses it. For a key that is
+/// not admitted `stand_in` does the same work, so that the two kinds of refusal take the same time.
 ///
 /// # Errors
 ///
@@ -133,40 +125,71 @@ pub fn verify_request<'k>(
     channel: &ChannelBinding,
     now: u64,
     admitted: impl FnOnce(&KeyId) -> Option<&'k HttpVerifyingKey>,
+    stand_in: &'k HttpVerifyingKey,
 ) -> Result<Verified, SignError> {
-    check_date(&request.fields, now)?;
+    let date = read_date(&request.fields)?;
+    let seconds = now.saturating_sub(date);
+    if seconds > WINDOW_SECONDS {
+        return Err(SignError::Past { seconds });
+    }
     check_digest_fields(&request.fields, &request.content, channel)?;
-    verify(
-        &Covered::request(request),
-        &REQUEST_COMPONENTS,
-        Purpose::REQUEST,
-        now,
-        admitted,
-    )
+    let mark = request
+        .fields
+        .single(attempt::FIELD)
+        .ok_or(SignError::Field(attempt::FIELD))?;
+    let mark = RequestMark::from_field(mark)
+        .filter(|mark| mark.first <= date)
+        .ok_or(SignError::Malformed(attempt::FIELD))?;
+    let signed = Signed::read(&Covered::request(request), Purpose::REQUEST, date)?;
+    let known = admitted(&signed.key_id);
+    let held = signed.verify(known.unwrap_or(stand_in));
+    // The other order would tell the two apart by time.
+    known.ok_or(SignError::UnknownKey(signed.key_id))?;
+    held?;
+    Ok(Verified {
+        key: signed.key_id,
+        mark,
+        date,
+    })
 }
 
-/// Checks a response by the gateway whose key is `key`.
+/// Checks the response to `request`, as it was signed, by the gateway whose key is `key`.
 ///
 /// # Errors
 ///
 /// [`SignError`], naming the first check that failed.
 pub fn verify_response(
     response: &Response,
+    request: &Request,
     channel: &ChannelBinding,
-    now: u64,
     key: &HttpVerifyingKey,
-) -> Result<Verified, SignError> {
-    let pinned = key.id()?;
-    check_date(&response.fields, now)?;
+) -> Result<(), SignError> {
+    let date = read_date(&response.fields)?;
     check_digest_fields(&response.fields, &response.content, channel)?;
-    let covered = Covered::response(response);
-    verify(
-        &covered,
-        &RESPONSE_COMPONENTS,
-        Purpose::RESPONSE,
-        now,
-        |id| (*id == pinned).then_some(key),
-    )
+    let covered = Covered::response(response, request);
+    let signed = Signed::read(&covered, Purpose::RESPONSE, date)?;
+    if signed.key_id != key.id()? {
+        return Err(SignError::UnknownKey(signed.key_id));
+    }
+    signed.verify(key)
+}
+
+/// Writes a `date` field, in place of any that is there.
+pub(crate) fn set_date(fields: &mut Fields, now: u64) -> Result<(), MessageError> {
+    fields.remove("date");
+    let date = UNIX_EPOCH.checked_add(Duration::from_secs(now));
+    // The format has years of four digits.
+    let date = date.filter(|_| now < 253_402_300_800);
+    let date = date.ok_or(MessageError::BadBytes("date"))?;
+    fields.push("date", &httpdate::fmt_http_date(date))
+}
+
+/// The `date` field, in seconds since 1970 UTC.
+pub(crate) fn read_date(fields: &Fields) -> Result<u64, SignError> {
+    let date = fields.single("date").ok_or(SignError::Field("date"))?;
+    let date = httpdate::parse_http_date(date).map_err(|_| SignError::Malformed("date"))?;
+    let since = date.duration_since(UNIX_EPOCH);
+    Ok(since.map_err(|_| SignError::Malformed("date"))?.as_secs())
 }
 
 fn content_digest(content: &[u8]) -> String {
@@ -184,29 +207,16 @@ fn add_digest_fields(
     now: u64,
 ) -> Result<(), SignError> {
     SIGNATURE_FIELDS.iter().for_each(|name| fields.remove(name));
-    let date = std::time::UNIX_EPOCH
-        .checked_add(std::time::Duration::from_secs(now))
-        .ok_or(SignError::Malformed("date"))?;
-    fields.push("date", &httpdate::fmt_http_date(date))?;
+    set_date(fields, now)?;
     fields.push("content-digest", &content_digest(content))?;
     fields.push("casemate-channel", &channel_field(channel))?;
     Ok(())
 }
 
 fn push_all(fields: &mut Fields, (input, signature): (String, String)) -> Result<(), SignError> {
-    fields.push("signature-input", &input)?;
-    fields.push("signature", &signature)?;
+    fields.push(SIGNATURE_INPUT, &input)?;
+    fields.push(SIGNATURE, &signature)?;
     Ok(())
-}
-
-fn check_date(fields: &Fields, now: u64) -> Result<(), SignError> {
-    let date = fields.single("date").ok_or(SignError::Field("date"))?;
-    let date = httpdate::parse_http_date(date).map_err(|_| SignError::Malformed("date"))?;
-    let date = date
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_err(|_| SignError::Malformed("date"))?
-        .as_secs();
-    check_clock(now, date)
 }
 
 fn check_digest_fields(
@@ -232,21 +242,18 @@ fn check_digest_fields(
 /// Makes the values of `signature-input` and `signature`.
 fn sign(
     covered: &Covered<'_>,
-    components: &[&'static str],
     key: &HttpSigningKey,
     purpose: Purpose,
     now: u64,
 ) -> Result<(String, String), SignError> {
-    let nonce = BASE64.encode(random::bytes::<NONCE_BYTES>()?);
     let key_id = key.verifying_key().id()?.to_hex();
     let shared = base::Parameters {
         created: now,
-        nonce: &nonce,
         key_id: &key_id,
         tag: purpose.as_str(),
     };
-    let [c, pq] =
-        [ED25519, ML_DSA_65].map(|(_, alg)| shared.for_algorithm(covered, components, alg));
+    let required = covered.required();
+    let [c, pq] = [ED25519, ML_DSA_65].map(|(_, alg)| shared.for_algorithm(&required, alg));
     let signatures = key.sign(covered.base(&c)?.as_bytes(), covered.base(&pq)?.as_bytes())?;
     let (c_label, pq_label) = (ED25519.0, ML_DSA_65.0);
     let (ed25519, mldsa65) = (
@@ -259,69 +266,59 @@ fn sign(
     ))
 }
 
-fn verify<'k>(
-    covered: &Covered<'_>,
-    components: &[&'static str],
-    purpose: Purpose,
-    now: u64,
-    admitted: impl FnOnce(&KeyId) -> Option<&'k HttpVerifyingKey>,
-) -> Result<Verified, SignError> {
-    let input = covered
-        .field("signature-input")
-        .ok_or(SignError::Field("signature-input"))?;
-    let [c, pq] = base::parse_inputs(input, [ED25519.0, ML_DSA_65.0])?;
-    check_input(&c, covered, components, ED25519.1, purpose)?;
-    check_input(&pq, covered, components, ML_DSA_65.1, purpose)?;
-    if (&c.nonce, &c.key_id, c.created) != (&pq.nonce, &pq.key_id, pq.created) {
-        return Err(SignError::Malformed(
-            "the two signatures have different parameters",
-        ));
+/// Two signatures of the prescribed form, not yet checked.
+struct Signed {
+    key_id: KeyId,
+    bases: [String; 2],
+    signatures: HttpSignatures,
+}
+
+impl Signed {
+    fn read(covered: &Covered<'_>, purpose: Purpose, date: u64) -> Result<Self, SignError> {
+        let input = covered
+            .field(SIGNATURE_INPUT)
+            .ok_or(SignError::Field(SIGNATURE_INPUT))?;
+        let [c, pq] = base::parse_inputs(input, [ED25519.0, ML_DSA_65.0])?;
+        let required = covered.required();
+        check_input(&c, &required, ED25519.1, purpose, date)?;
+        check_input(&pq, &required, ML_DSA_65.1, purpose, date)?;
+        if c.key_id != pq.key_id {
+            return Err(SignError::Malformed("the two signatures have two key ids"));
+        }
+        let key_id = c.key_id.parse();
+        let signature = covered
+            .field(SIGNATURE)
+            .ok_or(SignError::Field(SIGNATURE))?;
+        let [ed25519, mldsa65] = base::parse_signatures(signature, [ED25519.0, ML_DSA_65.0])?;
+        Ok(Self {
+            key_id: key_id.map_err(|_| SignError::Malformed("keyid"))?,
+            bases: [covered.base(&c)?, covered.base(&pq)?],
+            signatures: HttpSignatures { ed25519, mldsa65 },
+        })
     }
-    check_clock(now, c.created)?;
-    let id: KeyId = c
-        .key_id
-        .parse()
-        .map_err(|_| SignError::Malformed("keyid"))?;
-    let key = admitted(&id).ok_or(SignError::UnknownKey(id))?;
-    let signature = covered
-        .field("signature")
-        .ok_or(SignError::Field("signature"))?;
-    let [ed25519, mldsa65] = base::parse_signatures(signature, [ED25519.0, ML_DSA_65.0])?;
-    let signatures = HttpSignatures { ed25519, mldsa65 };
-    key.verify(
-        covered.base(&c)?.as_bytes(),
-        covered.base(&pq)?.as_bytes(),
-        &signatures,
-    )
-    .map_err(|_| SignError::BadSignature)?;
-    let expires = c.created.saturating_add(WINDOW_SECONDS).saturating_add(1);
-    Ok(Verified {
-        key: id,
-        nonce: c.nonce,
-        expires,
-    })
+
+    fn verify(&self, key: &HttpVerifyingKey) -> Result<(), SignError> {
+        let [c, pq] = &self.bases;
+        key.verify(c.as_bytes(), pq.as_bytes(), &self.signatures)
+            .map_err(|_| SignError::BadSignature)
+    }
 }
 
 fn check_input(
     input: &ParsedInput,
-    covered: &Covered<'_>,
-    components: &[&'static str],
+    required: &[Component],
     alg: &str,
     purpose: Purpose,
+    date: u64,
 ) -> Result<(), SignError> {
-    let required = covered.required(components);
-    let complete = input.components.len() == required.len()
-        && required
-            .iter()
-            .all(|name| input.components.iter().any(|found| found == name));
-    if !complete {
+    if !input.covers(required) {
         return Err(SignError::Malformed("covered components"));
     }
     if input.alg != alg || input.tag != purpose.as_str() {
         return Err(SignError::Malformed("alg or tag"));
     }
-    if !(16..=64).contains(&input.nonce.len()) {
-        return Err(SignError::Malformed("nonce"));
+    if input.created != date {
+        return Err(SignError::Malformed("created is not the second of `date`"));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Requests and answers encrypted end to end, under a secret gateway key.
 
-use casemate_crypto::{kem::KemPrivateKey, suite::MLKEM768_X25519};
+use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey, suite::MLKEM768_X25519};
 use casemate_message::ohttp::GatewayKey;
 
 use super::{plain_bytes, secret_bytes};
@@ -19,11 +19,12 @@ fn open_and_answer() -> Outcome {
     let key = KemPrivateKey::from_seed(suite, &secret_bytes(suite.seed_bytes))?;
     reveal_in_place("the public key", key.public_key().as_bytes())?;
     let gateway = GatewayKey::new(1, key)?;
-    let request = gateway.config()?.start_request()?;
+    let signer = KeyId::from_bytes([7; 32]);
+    let request = gateway.config()?.start_request(&signer)?;
     let channel = request.channel().as_bytes().to_vec();
     let (sealed, response) = request.seal(&plain_bytes(300))?;
 
-    let mut opened = gateway.open(&gateway.receive(&sealed)?)?;
+    let mut opened = gateway.open(gateway.receive(sealed)?, &signer)?;
     reveal("the request", &mut opened.request)?;
     same("the request", &opened.request, &plain_bytes(300))?;
     reveal_in_place("the channel binding", opened.channel.as_bytes())?;

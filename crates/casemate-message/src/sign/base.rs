@@ -1,29 +1,78 @@
-//! Signature bases and signature parameters (RFC 9421, sections 2.3, 2.5 and 4).
+//! Signature bases and signature parameters (RFC 9421, sections 2.1, 2.3, 2.4, 2.5 and 4).
 
 use std::fmt::Write as _;
 
-use sfv::{BareItem, Dictionary, InnerList, ListEntry, ListSerializer, Parser};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use sfv::{BareItem, Dictionary, InnerList, Item, ListEntry, ListSerializer, Parser};
 
 use super::SignError;
-use crate::{Request, Response, message::Fields};
+use crate::{
+    Request, Response,
+    fields::{Fields, SIGNATURE, SIGNATURE_INPUT},
+};
 
-pub(super) const REQUEST_COMPONENTS: [&str; 7] = [
-    "@method",
-    "@authority",
-    "@path",
-    "@query",
-    "content-digest",
-    "date",
-    "casemate-channel",
-];
-pub(super) const RESPONSE_COMPONENTS: [&str; 4] =
-    ["@status", "content-digest", "date", "casemate-channel"];
-const CONTENT_TYPE: &str = "content-type";
+const COMPONENTS: SignError = SignError::Malformed("covered components");
+
+/// One thing that a signature covers, without the order in which its parameters were written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Component {
+    name: String,
+    /// Occurs several times: each value as a byte sequence (RFC 9421, section 2.1.3).
+    bs: bool,
+    /// Is a trailer (section 2.1.4).
+    tr: bool,
+    /// Is of the request that a response answers (section 2.4).
+    req: bool,
+}
+
+impl Component {
+    fn plain(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            bs: false,
+            tr: false,
+            req: false,
+        }
+    }
+
+    fn of_request(self) -> Self {
+        Self { req: true, ..self }
+    }
+
+    fn identifier(&self) -> String {
+        let flag = |set: bool, text: &'static str| if set { text } else { "" };
+        let (bs, tr, req) = (
+            flag(self.bs, ";bs"),
+            flag(self.tr, ";tr"),
+            flag(self.req, ";req"),
+        );
+        format!("\"{}\"{bs}{tr}{req}", self.name)
+    }
+
+    fn parse(item: &Item) -> Option<Self> {
+        let mut component = Self::plain(item.bare_item.as_string()?.as_str());
+        for (name, value) in &item.params {
+            let flag = match name.as_str() {
+                "bs" => &mut component.bs,
+                "tr" => &mut component.tr,
+                "req" => &mut component.req,
+                _ => return None,
+            };
+            *flag = value.as_boolean()?;
+            // `;bs=?0` would be another way to write nothing.
+            (*flag).then_some(())?;
+        }
+        Some(component)
+    }
+}
 
 /// What a signature can cover in one message.
 pub(super) struct Covered<'a> {
     derived: Vec<(&'static str, String)>,
     fields: &'a Fields,
+    trailers: &'a Fields,
+    /// The request that a response answers.
+    request: Option<Box<Covered<'a>>>,
 }
 
 impl<'a> Covered<'a> {
@@ -37,14 +86,17 @@ impl<'a> Covered<'a> {
         Self {
             derived,
             fields: &request.fields,
+            trailers: &request.trailers,
+            request: None,
         }
     }
 
-    pub(super) fn response(response: &'a Response) -> Self {
-        let derived = vec![("@status", response.status.to_string())];
+    pub(super) fn response(response: &'a Response, request: &'a Request) -> Self {
         Self {
-            derived,
+            derived: vec![("@status", response.status.to_string())],
             fields: &response.fields,
+            trailers: &response.trailers,
+            request: Some(Box::new(Self::request(request))),
         }
     }
 
@@ -53,27 +105,65 @@ impl<'a> Covered<'a> {
     }
 
     /// The components that must be covered, no more and no fewer.
-    pub(super) fn required(&self, components: &[&'static str]) -> Vec<&'static str> {
-        let content_type = self.fields.contains(CONTENT_TYPE).then_some(CONTENT_TYPE);
-        components.iter().copied().chain(content_type).collect()
+    pub(super) fn required(&self) -> Vec<Component> {
+        let own = [SIGNATURE_INPUT, SIGNATURE];
+        let section = |section: &'a Fields, tr: bool| {
+            let names = section.names().into_iter();
+            names
+                .filter(move |name| !own.contains(name))
+                .map(move |name| Component {
+                    bs: section.single(name).is_none(),
+                    tr,
+                    ..Component::plain(name)
+                })
+        };
+        let derived = self.derived.iter().map(|(name, _)| Component::plain(name));
+        let mut required: Vec<_> = derived
+            .chain(section(self.fields, false))
+            .chain(section(self.trailers, true))
+            .collect();
+        if let Some(request) = &self.request {
+            let signatures = own.into_iter().map(Component::plain);
+            let all = request.required().into_iter().chain(signatures);
+            required.extend(all.map(Component::of_request));
+        }
+        required
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
-        let derived = self.derived.iter().find(|(found, _)| *found == name);
-        derived
-            .map(|(_, value)| value.as_str())
-            .or_else(|| self.field(name))
+    fn value(&self, component: &Component) -> Option<String> {
+        if component.req {
+            let component = Component {
+                req: false,
+                ..component.clone()
+            };
+            return self.request.as_ref()?.value(&component);
+        }
+        let name = component.name.as_str();
+        if let Some((_, value)) = self.derived.iter().find(|(found, _)| *found == name) {
+            return Some(value.clone());
+        }
+        let section = if component.tr {
+            self.trailers
+        } else {
+            self.fields
+        };
+        if component.bs {
+            let values = section.values(name);
+            let values: Vec<_> = values
+                .map(|value| format!(":{}:", BASE64.encode(value)))
+                .collect();
+            return Some(values.join(", "));
+        }
+        section.single(name).map(str::to_owned)
     }
 
     /// The signature base: a line for each component, and the parameters.
     pub(super) fn base(&self, input: &ParsedInput) -> Result<String, SignError> {
         let mut base = String::new();
-        for name in &input.components {
-            let value = self
-                .value(name)
-                .ok_or(SignError::Malformed("covered components"))?;
+        for (component, identifier) in &input.components {
+            let value = self.value(component).ok_or(COMPONENTS)?;
             // Writing into a string cannot fail.
-            _ = writeln!(base, "\"{name}\": {value}");
+            _ = writeln!(base, "{identifier}: {value}");
         }
         _ = write!(base, "\"@signature-params\": {}", input.serialized);
         Ok(base)
@@ -83,9 +173,9 @@ impl<'a> Covered<'a> {
 /// One member of `Signature-Input`.
 #[derive(Debug)]
 pub(super) struct ParsedInput {
-    pub(super) components: Vec<String>,
+    /// Each with its identifier as it was written.
+    components: Vec<(Component, String)>,
     pub(super) created: u64,
-    pub(super) nonce: String,
     pub(super) key_id: String,
     pub(super) alg: String,
     pub(super) tag: String,
@@ -93,46 +183,51 @@ pub(super) struct ParsedInput {
     pub(super) serialized: String,
 }
 
+impl ParsedInput {
+    /// Whether exactly these components are covered, each once.
+    pub(super) fn covers(&self, required: &[Component]) -> bool {
+        let mut found: Vec<_> = self
+            .components
+            .iter()
+            .map(|(component, _)| component)
+            .collect();
+        let mut required: Vec<_> = required.iter().collect();
+        found.sort_unstable();
+        required.sort_unstable();
+        found == required
+    }
+}
+
 /// What both signatures of one message have in common.
 pub(super) struct Parameters<'a> {
     pub(super) created: u64,
-    pub(super) nonce: &'a str,
     pub(super) key_id: &'a str,
     pub(super) tag: &'a str,
 }
 
 impl Parameters<'_> {
     /// The parameters of one signature; every text here is free of quotes and backslashes.
-    pub(super) fn for_algorithm(
-        &self,
-        covered: &Covered<'_>,
-        components: &[&'static str],
-        alg: &str,
-    ) -> ParsedInput {
+    pub(super) fn for_algorithm(&self, required: &[Component], alg: &str) -> ParsedInput {
         let Self {
             created,
-            nonce,
             key_id,
             tag,
         } = *self;
-        let components: Vec<String> = covered
-            .required(components)
-            .into_iter()
-            .map(str::to_owned)
+        let components: Vec<_> = required
+            .iter()
+            .map(|component| (component.clone(), component.identifier()))
             .collect();
         let list: Vec<_> = components
             .iter()
-            .map(|name| format!("\"{name}\""))
+            .map(|(_, identifier)| identifier.as_str())
             .collect();
         let list = list.join(" ");
-        let serialized = format!(
-            "({list});created={created};nonce=\"{nonce}\";keyid=\"{key_id}\";alg=\"{alg}\";tag=\"{tag}\""
-        );
+        let serialized =
+            format!("({list});created={created};keyid=\"{key_id}\";alg=\"{alg}\";tag=\"{tag}\"");
         let text = str::to_owned;
         ParsedInput {
             components,
             created,
-            nonce: text(nonce),
             key_id: text(key_id),
             alg: text(alg),
             tag: text(tag),
@@ -163,22 +258,15 @@ fn parse_input(member: ListEntry) -> Result<ParsedInput, SignError> {
     let ListEntry::InnerList(list) = member else {
         return Err(SignError::Malformed("a label is no inner list"));
     };
-    let mut components = Vec::with_capacity(list.items.len());
-    for item in &list.items {
-        let name = item
-            .bare_item
-            .as_string()
-            .filter(|_| item.params.is_empty());
-        let name = name
-            .ok_or(SignError::Malformed("covered components"))?
-            .as_str()
-            .to_owned();
-        if components.contains(&name) {
-            return Err(SignError::Malformed("covered components"));
-        }
-        components.push(name);
-    }
-    if list.params.len() != 5 {
+    let component = |item: &Item| {
+        let component = Component::parse(item)?;
+        let mut serializer = ListSerializer::new();
+        serializer.members([&ListEntry::Item(item.clone())]);
+        Some((component, serializer.finish()?))
+    };
+    let components = list.items.iter().map(component);
+    let components = components.collect::<Option<_>>().ok_or(COMPONENTS)?;
+    if list.params.len() != 4 {
         return Err(SignError::Malformed("signature parameters"));
     }
     let text = |name: &'static str| {
@@ -191,7 +279,6 @@ fn parse_input(member: ListEntry) -> Result<ParsedInput, SignError> {
     let created = created.and_then(|value| u64::try_from(i64::from(value)).ok());
     Ok(ParsedInput {
         created: created.ok_or(SignError::Malformed("created"))?,
-        nonce: text("nonce")?,
         key_id: text("keyid")?,
         alg: text("alg")?,
         tag: text("tag")?,

@@ -2,12 +2,14 @@
 //!
 //! It has no AES-256-GCM, so the two meet on ChaCha20-Poly1305.
 
-use casemate_crypto::{kem::KemPrivateKey, suite::MLKEM768_X25519};
+use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey, suite::MLKEM768_X25519};
 use casemate_message::ohttp::{GatewayKey, KeyConfig};
 use ohttp::{
     ClientRequest, Server, SymmetricSuite,
     hpke::{Aead, Kdf, Kem},
 };
+
+const SIGNER: KeyId = KeyId::from_bytes([7; 32]);
 
 #[test]
 fn their_client_reads_our_key_list_and_our_gateway_answers_it() {
@@ -18,7 +20,9 @@ fn their_client_reads_our_key_list_and_our_gateway_answers_it() {
     let client = ClientRequest::from_encoded_config_list(&list).unwrap();
     let (sealed, opener) = client.encapsulate(b"request").unwrap();
 
-    let opened = gateway.open(&gateway.receive(&sealed).unwrap()).unwrap();
+    let opened = gateway
+        .open(gateway.receive(sealed).unwrap(), &SIGNER)
+        .unwrap();
     assert_eq!(opened.request, b"request");
     let answer = opened.sealer.seal(b"response").unwrap();
     assert_eq!(opener.decapsulate(&answer).unwrap(), b"response");
@@ -34,7 +38,7 @@ fn our_client_reads_their_key_list_and_their_server_answers_it() {
 
     let sealer = KeyConfig::decode_list(&list)
         .unwrap()
-        .start_request()
+        .start_request(&SIGNER)
         .unwrap();
     let (sealed, opener) = sealer.seal(b"request").unwrap();
     let (request, answerer) = server.decapsulate(&sealed).unwrap();

@@ -6,5 +6,7 @@
     reason = "a failed expectation fails the test"
 )]
 
+mod documents;
 mod interop;
+mod model;
 mod protected;

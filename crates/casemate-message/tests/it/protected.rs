@@ -1,34 +1,35 @@
 //! A request travels, is checked, and is answered; and every way to bend it is refused.
 
 use casemate_crypto::{
-    kem::KemPrivateKey,
-    signature::HttpSigningKey,
-    suite::{MLKEM768_X25519, MLKEM1024_P384},
+    encoding::KeyId, kem::KemPrivateKey, signature::HttpSigningKey, suite::MLKEM768_X25519,
 };
 use casemate_message::{
-    Request, Response, keydoc,
+    MessageError, RecordId, Refusal, Request, RequestId, RequestMark, Response,
+    answer::{self, Answer},
     ohttp::{ChannelBinding, GatewayKey, KeyConfig, OhttpError},
     sign::{self, SignError, Verified},
 };
 use proptest::prelude::*;
 
-const NOW: u64 = 1_800_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000;
+const MARK: RequestMark = RequestMark {
+    id: RequestId([5; 16]),
+    first: NOW,
+    record: RecordId([6; 16]),
+};
+/// Who signs the key documents of these tests.
+const SIGNER: KeyId = KeyId::from_bytes([7; 32]);
 
 /// Changes a request on its way.
 type Bend = fn(&mut Request);
 
-fn gateway() -> GatewayKey {
+pub(crate) fn gateway() -> GatewayKey {
     GatewayKey::new(1, KemPrivateKey::generate(&MLKEM768_X25519).unwrap()).unwrap()
 }
 
 fn channel() -> ChannelBinding {
-    gateway()
-        .config()
-        .unwrap()
-        .start_request()
-        .unwrap()
-        .channel()
-        .clone()
+    let sealer = gateway().config().unwrap().start_request(&SIGNER);
+    sealer.unwrap().channel().clone()
 }
 
 fn request() -> Request {
@@ -53,9 +54,14 @@ fn verify(
 ) -> Result<Verified, SignError> {
     let admitted = key.verifying_key();
     let id = admitted.id().unwrap();
-    sign::verify_request(request, channel, NOW, |asked| {
-        (*asked == id).then_some(admitted)
-    })
+    let known = |asked: &KeyId| (*asked == id).then_some(admitted);
+    sign::verify_request(request, channel, NOW, known, admitted)
+}
+
+fn signed(request: &Request, key: &HttpSigningKey, channel: &ChannelBinding) -> Request {
+    let mut signed = request.clone();
+    sign::sign_request(&mut signed, key, channel, &MARK, NOW).unwrap();
+    signed
 }
 
 #[test]
@@ -65,39 +71,171 @@ fn a_signed_request_and_its_answer_travel_through_the_encryption() {
         HttpSigningKey::generate().unwrap(),
         HttpSigningKey::generate().unwrap(),
     );
-    let sealer = gateway.config().unwrap().start_request().unwrap();
+    let sealer = gateway.config().unwrap().start_request(&SIGNER).unwrap();
     let client_channel = sealer.channel().clone();
-    let mut sent = request();
-    sign::sign_request(&mut sent, &client, &client_channel, NOW).unwrap();
+    let sent = signed(&request(), &client, &client_channel);
     let (sealed, opener) = sealer.seal(&sent.to_bhttp().unwrap()).unwrap();
 
-    let opened = gateway.open(&gateway.receive(&sealed).unwrap()).unwrap();
+    let opened = gateway
+        .open(gateway.receive(sealed).unwrap(), &SIGNER)
+        .unwrap();
     let received = Request::from_bhttp(&opened.request).unwrap();
     assert_eq!(received, sent);
     let verified = verify(&received, &opened.channel, &client).unwrap();
     assert_eq!(verified.key, client.verifying_key().id().unwrap());
+    assert_eq!((verified.mark, verified.date), (MARK, NOW));
     let mut answer = Response::new(200, b"[1]".to_vec()).unwrap();
-    sign::sign_response(&mut answer, &server, &opened.channel, NOW).unwrap();
+    sign::sign_response(&mut answer, &received, &server, &opened.channel, NOW).unwrap();
     let sealed = opened.sealer.seal(&answer.to_bhttp().unwrap()).unwrap();
 
     let received = Response::from_bhttp(&opener.open(&sealed).unwrap()).unwrap();
     let pinned = server.verifying_key();
-    sign::verify_response(&received, &client_channel, NOW, pinned).unwrap();
-    let other = channel();
-    let refused = sign::verify_response(&received, &other, NOW, pinned).unwrap_err();
-    assert_eq!(refused, SignError::Channel);
-    let refused = sign::verify_response(&received, &client_channel, NOW, client.verifying_key());
-    assert!(matches!(refused.unwrap_err(), SignError::UnknownKey(_)));
+    let verify = |request: &Request, channel: &ChannelBinding, key: &HttpSigningKey| {
+        sign::verify_response(&received, request, channel, key.verifying_key())
+    };
+    sign::verify_response(&received, &sent, &client_channel, pinned).unwrap();
+    assert_eq!(verify(&sent, &channel(), &server), Err(SignError::Channel));
+    let other_key = verify(&sent, &client_channel, &client).unwrap_err();
+    assert!(matches!(other_key, SignError::UnknownKey(_)));
+    // The response is evidence of the request: of every part, and of its signatures.
+    let bent: [Bend; 4] = [
+        |r| r.path = "/predict?a=2".into(),
+        |r| r.fields.remove("content-type"),
+        |r| r.fields.push("x-more", "1").unwrap(),
+        |r| {
+            let other = HttpSigningKey::generate().unwrap();
+            *r = signed(&request(), &other, &channel());
+        },
+    ];
+    for bend in bent {
+        let mut other = sent.clone();
+        bend(&mut other);
+        assert!(verify(&other, &client_channel, &server).is_err());
+    }
+}
+
+#[test]
+fn repeated_fields_and_trailers_are_signed_on_both_sides() {
+    let (key, channel) = (HttpSigningKey::generate().unwrap(), channel());
+    let mut plain = request();
+    for value in ["a, b", "c"] {
+        plain.fields.push("x-list", value).unwrap();
+    }
+    plain.trailers.push("x-after", "1").unwrap();
+    plain.trailers.push("x-after", "2").unwrap();
+    let sent = signed(&plain, &key, &channel);
+    let input = sent.fields.single("signature-input").unwrap();
+    assert!(input.contains("\"x-list\";bs ") && input.contains("\"x-after\";bs;tr)"));
+    let received = Request::from_bhttp(&sent.to_bhttp().unwrap()).unwrap();
+    assert_eq!(received, sent);
+    verify(&received, &channel, &key).unwrap();
+    let bent: [Bend; 5] = [
+        |r| r.trailers.remove("x-after"),
+        |r| r.trailers.push("x-after", "3").unwrap(),
+        |r| r.trailers.push("x-new", "3").unwrap(),
+        |r| {
+            r.fields.remove("x-list");
+            r.fields.push("x-list", "a, b, c").unwrap();
+        },
+        |r| {
+            r.fields.remove("x-list");
+            for value in ["c", "a, b"] {
+                r.fields.push("x-list", value).unwrap();
+            }
+        },
+    ];
+    for bend in bent {
+        let mut request = sent.clone();
+        bend(&mut request);
+        assert!(verify(&request, &channel, &key).is_err());
+    }
+    let mut response = Response::new(200, Vec::new()).unwrap();
+    for value in ["a=1", "b=2"] {
+        response.fields.push("set-cookie", value).unwrap();
+    }
+    response.trailers.push("x-sum", "3").unwrap();
+    sign::sign_response(&mut response, &sent, &key, &channel, NOW).unwrap();
+    let check =
+        |response: &Response| sign::verify_response(response, &sent, &channel, key.verifying_key());
+    check(&response).unwrap();
+    let mut bent = response.clone();
+    bent.trailers.remove("x-sum");
+    assert!(check(&bent).is_err());
+    let mut bent = response;
+    bent.fields.remove("set-cookie");
+    bent.fields.push("set-cookie", "a=1").unwrap();
+    assert!(check(&bent).is_err());
+}
+
+#[test]
+fn a_trailer_cannot_pose_as_a_field() {
+    let key = HttpSigningKey::generate().unwrap();
+    for name in ["content-type", "signature", "date", "casemate-request"] {
+        let mut request = request();
+        request.trailers.push(name, "x").unwrap();
+        let refused = sign::sign_request(&mut request, &key, &channel(), &MARK, NOW);
+        let refused = refused.unwrap_err();
+        assert_eq!(refused, SignError::Message(MessageError::Trailer), "{name}");
+        let received = Request::from_bhttp(&request.to_bhttp().unwrap());
+        assert_eq!(received.unwrap_err(), MessageError::Trailer, "{name}");
+    }
+}
+
+#[test]
+fn only_a_refusal_may_come_unsigned() {
+    let (key, channel) = (HttpSigningKey::generate().unwrap(), channel());
+    let sent = signed(&request(), &key, &channel);
+    let check = |response: Response| Answer::check(response, &sent, &channel, key.verifying_key());
+    let refused = answer::refuse(Refusal::Late, "late", NOW + 5).unwrap();
+    let Ok(Answer::Refused { refusal, date, .. }) = check(refused.clone()) else {
+        panic!("a refusal was not read");
+    };
+    assert_eq!((refusal, date), (Refusal::Late, NOW + 5));
+    let bent: [fn(&mut Response); 5] = [
+        |r| r.status = 200,
+        |r| r.status = 401,
+        |r| r.content = b"{\"error\":{\"code\":\"other\"}}".to_vec(),
+        |r| r.fields.remove("date"),
+        |r| r.fields.push("signature", "c=:AAAA:").unwrap(),
+    ];
+    for bend in bent {
+        let mut response = refused.clone();
+        bend(&mut response);
+        assert!(check(response).is_err());
+    }
+}
+
+#[test]
+fn a_gateway_cannot_pass_a_request_on_as_its_own() {
+    let (honest, client) = (gateway(), HttpSigningKey::generate().unwrap());
+    // Another gateway lists the honest one's key as its own, under its own signature.
+    let mallory = KeyId::from_bytes([8; 32]);
+    let config = KeyConfig::decode_list(&honest.config().unwrap().encode_list()).unwrap();
+    let sealer = config.start_request(&mallory).unwrap();
+    let sent = signed(&request(), &client, &sealer.channel().clone());
+    let (sealed, _) = sealer.seal(&sent.to_bhttp().unwrap()).unwrap();
+    let opened = honest
+        .open(honest.receive(sealed).unwrap(), &SIGNER)
+        .unwrap();
+    let received = Request::from_bhttp(&opened.request).unwrap();
+    let refused = verify(&received, &opened.channel, &client);
+    assert_eq!(refused, Err(SignError::Channel));
 }
 
 #[test]
 fn every_change_to_a_signed_request_is_refused() {
     let (key, channel) = (HttpSigningKey::generate().unwrap(), channel());
-    let mut signed = request();
-    sign::sign_request(&mut signed, &key, &channel, NOW).unwrap();
-    assert_eq!(verify(&signed, &channel, &key).unwrap().expires, NOW + 301);
+    let signed = signed(&request(), &key, &channel);
+    assert_eq!(verify(&signed, &channel, &key).unwrap().mark, MARK);
 
-    let bent: [(&str, Bend); 5] = [
+    let bent: [(&str, Bend); 6] = [
+        ("request id", |r| {
+            let first = NOW - 1;
+            let value = r.fields.single("casemate-request").unwrap().to_owned();
+            r.fields.remove("casemate-request");
+            let value = value.replace(&NOW.to_string(), &first.to_string());
+            r.fields.push("casemate-request", &value).unwrap();
+        }),
         ("method", |r| r.method = "PUT".into()),
         ("authority", |r| r.authority = "other:8443".into()),
         ("path", |r| r.path = "/v2/models?a=1".into()),
@@ -148,10 +286,8 @@ fn one_signature_alone_or_a_foreign_half_is_refused() {
         HttpSigningKey::generate().unwrap(),
         channel(),
     );
-    let mut signed = request();
-    sign::sign_request(&mut signed, &key, &channel, NOW).unwrap();
-    let mut twin = request();
-    sign::sign_request(&mut twin, &other, &channel, NOW).unwrap();
+    let twin = signed(&request(), &other, &channel);
+    let signed = signed(&request(), &key, &channel);
     let halves = |request: &Request, field: &str| {
         let value = request.fields.single(field).unwrap().to_owned();
         let (c, pq) = value.split_once(", pq=").unwrap();
@@ -201,35 +337,34 @@ fn one_signature_alone_or_a_foreign_half_is_refused() {
 }
 
 #[test]
-fn dates_outside_the_window_are_refused() {
+fn a_past_date_is_refused_and_a_future_one_left_to_the_record() {
     let (key, channel) = (HttpSigningKey::generate().unwrap(), channel());
-    let id = key.verifying_key().id().unwrap();
-    let at = |signed_at: u64, now: u64| {
+    let admitted = key.verifying_key();
+    let at = |signed_at: u64, first: u64| {
         let mut request = request();
-        sign::sign_request(&mut request, &key, &channel, signed_at).unwrap();
-        let admitted = key.verifying_key();
-        sign::verify_request(&request, &channel, now, |asked| {
-            (*asked == id).then_some(admitted)
-        })
-        .map(|_| ())
+        let mark = RequestMark { first, ..MARK };
+        sign::sign_request(&mut request, &key, &channel, &mark, signed_at).unwrap();
+        sign::verify_request(&request, &channel, NOW, |_| Some(admitted), admitted).map(|_| ())
     };
-    assert_eq!(at(NOW - 300, NOW), Ok(()));
-    assert_eq!(at(NOW + 300, NOW), Ok(()));
-    assert_eq!(at(NOW - 301, NOW), Err(SignError::Date { seconds: 301 }));
-    assert_eq!(at(NOW + 301, NOW), Err(SignError::Date { seconds: 301 }));
+    assert_eq!(at(NOW - 60, NOW - 100), Ok(()));
+    assert_eq!(at(NOW + 600, NOW), Ok(()));
+    let late = at(NOW - 61, NOW - 100);
+    assert_eq!(late, Err(SignError::Past { seconds: 61 }));
+    let first_after = at(NOW, NOW + 1);
+    assert!(matches!(first_after, Err(SignError::Malformed(_))));
 }
 
 #[test]
 fn every_flipped_byte_of_an_encapsulated_request_is_refused() {
     let gateway = gateway();
-    let sealer = gateway.config().unwrap().start_request().unwrap();
+    let sealer = gateway.config().unwrap().start_request(&SIGNER).unwrap();
     let (sealed, _) = sealer.seal(b"request").unwrap();
     for at in 0..sealed.len() {
         let mut bent = sealed.clone();
         bent[at] ^= 1;
         let refused = gateway
-            .receive(&bent)
-            .and_then(|received| gateway.open(&received));
+            .receive(bent)
+            .and_then(|received| gateway.open(received, &SIGNER));
         let expected = if at < 6 {
             OhttpError::UnknownKey
         } else {
@@ -239,8 +374,8 @@ fn every_flipped_byte_of_an_encapsulated_request_is_refused() {
     }
     for len in 0..sealed.len() {
         let cut = gateway
-            .receive(&sealed[..len])
-            .and_then(|received| gateway.open(&received));
+            .receive(sealed[..len].to_vec())
+            .and_then(|received| gateway.open(received, &SIGNER));
         assert_eq!(cut.unwrap_err(), OhttpError::Rejected, "{len} bytes");
     }
 }
@@ -248,65 +383,15 @@ fn every_flipped_byte_of_an_encapsulated_request_is_refused() {
 #[test]
 fn an_answer_opens_once_for_its_own_request() {
     let gateway = gateway();
-    let start = || gateway.config().unwrap().start_request().unwrap();
+    let start = || gateway.config().unwrap().start_request(&SIGNER).unwrap();
     let (first, first_opener) = start().seal(b"1").unwrap();
     let (_, second_opener) = start().seal(b"2").unwrap();
-    let opened = gateway.open(&gateway.receive(&first).unwrap()).unwrap();
+    let opened = gateway
+        .open(gateway.receive(first).unwrap(), &SIGNER)
+        .unwrap();
     let answer = opened.sealer.seal(b"answer").unwrap();
     assert_eq!(second_opener.open(&answer), Err(OhttpError::Rejected));
     assert_eq!(first_opener.open(&answer).unwrap(), b"answer");
-}
-
-#[test]
-fn classical_and_malformed_key_lists_are_refused() {
-    let x25519 = [&[0, 41, 0, 0x00, 0x20][..], &[9; 32], &[0, 4, 0, 1, 0, 1]].concat();
-    assert_eq!(
-        KeyConfig::decode_list(&x25519).unwrap_err(),
-        OhttpError::NoSuite
-    );
-    let good = gateway().config().unwrap().encode_list();
-    KeyConfig::decode_list(&[x25519, good.clone()].concat()).unwrap();
-    for len in 0..good.len() {
-        assert_eq!(
-            KeyConfig::decode_list(&good[..len]).unwrap_err(),
-            OhttpError::KeyConfig
-        );
-    }
-    let other = KemPrivateKey::generate(&MLKEM1024_P384).unwrap();
-    assert_eq!(GatewayKey::new(1, other).unwrap_err(), OhttpError::NoSuite);
-}
-
-#[test]
-fn a_key_document_holds_for_its_signer_and_its_dates() {
-    let (gateway, signer) = (gateway(), HttpSigningKey::generate().unwrap());
-    let list = gateway.config().unwrap().encode_list();
-    let document = keydoc::create(&list, NOW, NOW + 10, &signer).unwrap();
-    let pinned = signer.verifying_key();
-    assert_eq!(
-        keydoc::verify(&document, pinned, NOW + 10)
-            .unwrap()
-            .not_after,
-        NOW + 10
-    );
-    for now in [NOW - 1, NOW + 11] {
-        let refused = keydoc::verify(&document, pinned, now).unwrap_err();
-        assert!(
-            matches!(refused, keydoc::KeyDocumentError::Expired { .. }),
-            "{refused}"
-        );
-    }
-    let other = HttpSigningKey::generate().unwrap();
-    let refused = keydoc::verify(&document, other.verifying_key(), NOW).unwrap_err();
-    assert_eq!(refused, keydoc::KeyDocumentError::BadSignature);
-    for at in (0..document.len()).step_by(5) {
-        let mut bent = document.clone();
-        bent[at] ^= 1;
-        let refused = keydoc::verify(&bent, pinned, NOW).unwrap_err();
-        assert!(
-            !matches!(refused, keydoc::KeyDocumentError::Crypto(_)),
-            "byte {at}: {refused}"
-        );
-    }
 }
 
 proptest! {
@@ -315,6 +400,6 @@ proptest! {
         _ = Request::from_bhttp(&bytes);
         _ = Response::from_bhttp(&bytes);
         _ = KeyConfig::decode_list(&bytes);
-        _ = gateway().receive(&bytes);
+        _ = gateway().receive(bytes);
     }
 }

@@ -1,0 +1,212 @@
+//! Header fields and trailers, and what is refused in them.
+
+use std::fmt;
+
+use crate::limits::{
+    FIELD_BYTES_MAX, FIELDS_MAX, INPUT_BYTES_MAX, NAME_BYTES_MAX, NAMES_BYTES_MAX,
+};
+
+pub(crate) const SIGNATURE_INPUT: &str = "signature-input";
+pub(crate) const SIGNATURE: &str = "signature";
+
+/// Fields that signing adds.
+pub const SIGNATURE_FIELDS: [&str; 6] = [
+    "date",
+    "content-digest",
+    "casemate-channel",
+    "casemate-request",
+    SIGNATURE_INPUT,
+    SIGNATURE,
+];
+
+/// Why a message was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The bytes are no binary HTTP message, or something follows that is not padding.
+    #[error("not a binary HTTP message")]
+    NotBinaryHttp,
+    /// A request where a response is needed, or the other way round.
+    #[error("not the expected kind of message")]
+    WrongKind,
+    /// Too many fields.
+    #[error("{actual} header fields exceed the limit of {FIELDS_MAX}")]
+    TooManyFields {
+        /// Fields in the message.
+        actual: usize,
+    },
+    /// A part of the message is too long.
+    #[error("{what} of {actual} bytes exceeds the limit of {limit}")]
+    TooLong {
+        /// Which part.
+        what: &'static str,
+        /// Bytes in the message.
+        actual: usize,
+        /// Most allowed.
+        limit: usize,
+    },
+    /// The method cannot be carried.
+    #[error("methods CONNECT and TRACE are not carried")]
+    Method,
+    /// The scheme is another than `https`.
+    #[error("scheme must be https")]
+    Scheme,
+    /// A trailer has the name of a header field, or a name that only header fields may have.
+    #[error("a trailer repeats a header field or takes a reserved name")]
+    Trailer,
+    /// A part of the message has bytes that HTTP does not allow there.
+    #[error("{0} has bytes that are not allowed")]
+    BadBytes(&'static str),
+}
+
+/// Header fields or trailers, in order, names in lower case.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Adds a field.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError`] if the name is no lower-case token or the value has control characters, is too long or not ASCII.
+    pub fn push(&mut self, name: &str, value: &str) -> Result<(), MessageError> {
+        let actual = self.0.len().saturating_add(1);
+        if actual > FIELDS_MAX {
+            return Err(MessageError::TooManyFields { actual });
+        }
+        let token = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+        };
+        check_len("field name", name.len(), NAME_BYTES_MAX)?;
+        if name.is_empty() || !name.bytes().all(token) {
+            return Err(MessageError::BadBytes("field name"));
+        }
+        let limit = if name == SIGNATURE_INPUT {
+            INPUT_BYTES_MAX
+        } else {
+            FIELD_BYTES_MAX
+        };
+        check_len("field value", value.len(), limit)?;
+        if !value
+            .bytes()
+            .all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
+        {
+            return Err(MessageError::BadBytes("field value"));
+        }
+        self.0
+            .push((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()));
+        Ok(())
+    }
+
+    /// The only value of a field; `None` if it is missing or occurs several times.
+    pub fn single(&self, name: &str) -> Option<&str> {
+        let mut values = self.values(name);
+        let first = values.next()?;
+        values.next().is_none().then_some(first)
+    }
+
+    /// Every value of a field, in order.
+    pub fn values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        self.iter()
+            .filter(move |(found, _)| *found == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Every name once, in the order of first occurrence.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in self.iter() {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Whether the field occurs at all.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|(found, _)| found == name)
+    }
+
+    /// Whether there are no fields.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes every field with this name.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(found, _)| found != name);
+    }
+
+    /// All fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub(crate) fn from_bhttp(section: &bhttp::FieldSection) -> Result<Self, MessageError> {
+        if section.len() > FIELDS_MAX {
+            return Err(MessageError::TooManyFields {
+                actual: section.len(),
+            });
+        }
+        let mut fields = Self::default();
+        for field in section.iter() {
+            fields.push(
+                text("field name", field.name())?,
+                text("field value", field.value())?,
+            )?;
+        }
+        Ok(fields)
+    }
+
+    fn names_bytes(&self) -> usize {
+        self.0.iter().map(|(name, _)| name.len()).sum()
+    }
+}
+
+/// Checks what holds for the fields and the trailers of one message together.
+pub(crate) fn check_sections(fields: &Fields, trailers: &Fields) -> Result<(), MessageError> {
+    let actual = fields.0.len().saturating_add(trailers.0.len());
+    if actual > FIELDS_MAX {
+        return Err(MessageError::TooManyFields { actual });
+    }
+    let names = fields.names_bytes().saturating_add(trailers.names_bytes());
+    check_len("all field names", names, NAMES_BYTES_MAX)?;
+    // A reader that merges trailers into the header section must not be able to read another message than was signed.
+    let bad = |name: &str| fields.contains(name) || SIGNATURE_FIELDS.contains(&name);
+    match trailers.iter().find(|(name, _)| bad(name)) {
+        None => Ok(()),
+        Some(_) => Err(MessageError::Trailer),
+    }
+}
+
+/// Values may be confidential, so only the names are shown.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+pub(crate) fn text<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, MessageError> {
+    str::from_utf8(bytes).map_err(|_| MessageError::BadBytes(what))
+}
+
+pub(crate) fn check_len(
+    what: &'static str,
+    actual: usize,
+    limit: usize,
+) -> Result<(), MessageError> {
+    if actual <= limit {
+        Ok(())
+    } else {
+        Err(MessageError::TooLong {
+            what,
+            actual,
+            limit,
+        })
+    }
+}
