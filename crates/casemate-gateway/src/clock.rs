@@ -1,10 +1,111 @@
 //! The service's clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    sync::Mutex,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// Seconds since 1970 UTC; zero if the clock is set before.
 pub fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    since_epoch().as_secs()
+}
+
+fn since_epoch() -> Duration {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default()
+}
+
+/// What dates, ages and expiry are judged by.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// Seconds since 1970 UTC; never less than before.
+    fn now(&self) -> u64;
+}
+
+/// How far from the system's clock ours is before that is worth a warning.
+const NOTABLE: Duration = Duration::from_secs(5);
+/// How often the warning is given.
+const WARNING_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Follows the system's clock without ever going back or jumping: it runs at half to twice the rate until it has caught up.
+///
+/// A clock that jumps forward would forget what was seen while the same requests are still in time by every other clock; one
+/// that jumps back would take them for new.
+pub struct SlewingClock(Mutex<Slew>);
+
+struct Slew {
+    shown: Duration,
+    read: Instant,
+    warned: Option<Instant>,
+}
+
+impl Default for SlewingClock {
+    fn default() -> Self {
+        Self(Mutex::new(Slew {
+            shown: since_epoch(),
+            read: Instant::now(),
+            warned: None,
+        }))
+    }
+}
+
+impl fmt::Debug for SlewingClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SlewingClock(..)")
+    }
+}
+
+impl Clock for SlewingClock {
+    fn now(&self) -> u64 {
+        // A panic elsewhere leaves the clock as it was.
+        let mut slew = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (read, system) = (Instant::now(), since_epoch());
+        slew.shown = follow(slew.shown, read.duration_since(slew.read), system);
+        slew.read = read;
+        let apart = slew.shown.abs_diff(system);
+        let silent = |at: Instant| read.duration_since(at) < WARNING_INTERVAL;
+        if apart > NOTABLE && !slew.warned.is_some_and(silent) {
+            slew.warned = Some(read);
+            let seconds = apart.as_secs();
+            tracing::warn!(
+                seconds,
+                "the system's clock was changed; following it gradually"
+            );
+        }
+        slew.shown.as_secs()
+    }
+}
+
+/// What the clock shows `elapsed` after it showed `shown`.
+fn follow(shown: Duration, elapsed: Duration, system: Duration) -> Duration {
+    let slowest = shown.saturating_add(elapsed.checked_div(2).unwrap_or_default());
+    let fastest = shown.saturating_add(elapsed.saturating_mul(2));
+    system.clamp(slowest, fastest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_clock_follows_without_jumping_or_going_back() {
+        assert_eq!(follow(s(1000), s(10), s(1010)), s(1010));
+        assert_eq!(follow(s(1000), s(10), s(1012)), s(1012));
+        assert_eq!(follow(s(1000), s(10), s(9000)), s(1020), "forward");
+        assert_eq!(follow(s(1000), s(10), s(3)), s(1005), "back");
+        assert_eq!(follow(s(1000), s(0), s(3)), s(1000));
+    }
+
+    #[test]
+    fn the_real_clock_shows_the_time() {
+        let clock = SlewingClock::default();
+        assert!(clock.now().abs_diff(unix_seconds()) <= 1);
+    }
 }

@@ -1,14 +1,26 @@
 //! The client's side: seals plain requests for a gateway and checks its answers.
 
+mod access;
+mod keys;
 mod local;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use casemate_crypto::signature::{HttpSigningKey, HttpVerifyingKey};
+use casemate_crypto::{
+    encoding::KeyId,
+    signature::{HttpSigningKey, HttpVerifyingKey},
+};
 use casemate_message::{
-    MessageError, Request, Response,
-    keydoc::{self, KeyDocumentError, VerifiedKeys},
-    limits::KEY_DOCUMENT_BYTES_MAX,
+    Fields, MessageError, Refusal, Request, RequestId, Response,
+    answer::Answer,
+    delivery::{Delivery, Event, Next, is_idempotent, was_always_late},
+    keydoc::{KeyDocumentError, TRAILERS, VerifiedKeys},
+    limits::OFFSET_SECONDS_MAX,
     ohttp::{OhttpError, ResponseOpener},
     sign::{self, SignError},
 };
@@ -21,15 +33,16 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::ClientConfig;
-use tokio::sync::RwLock;
 
-pub use local::{Plain, serve_connector};
+pub use access::Access;
+pub use local::{Local, LocalListener, serve_connector};
 
 use crate::{
-    clock::unix_seconds,
-    gateway::{GATEWAY_PATH, KEY_DOCUMENT_PATH, REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE},
+    clock::Clock,
+    gateway::{GATEWAY_PATH, REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE},
     http_io::{self, BodyError},
 };
+use keys::Keys;
 
 /// Longest encapsulated answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024 + 64 * 1024;
@@ -37,11 +50,10 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// Idle connections are closed before a gateway or a balancer would.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Problems that a stale key configuration causes. Key ids have one byte, so a new key may have the old one's id.
-const NOT_OPENED: [&str; 2] = [
-    "https://iana.org/assignments/http-problem-types#ohttp-key",
-    "urn:casemate:problem:request",
-];
+/// Problems after which the request is worth sending again, with keys fetched anew.
+const WORTH_ANOTHER: [u16; 3] = [400, 408, 503];
+/// How long to wait before that.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the gateway could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,15 +64,21 @@ pub enum ConnectError {
     BadUrl(String),
     /// The gateway cannot be reached, or TLS failed: no common post-quantum group, or a certificate that is not trusted.
     #[error("cannot reach the gateway")]
-    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unreachable {
+        /// Whether a connection was there, so that something may have been sent.
+        connected: bool,
+        /// What failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The gateway did not answer in time.
     #[error("the gateway did not answer in time")]
     Timeout,
     /// The gateway's answer is too long or broke off.
     #[error("the gateway's answer is too long or broke off")]
     Broken,
-    /// The gateway refused before it opened the request.
-    #[error("the gateway refused with status {status}: {title}")]
+    /// The answer is not sealed: the gateway, or somebody in between, refused.
+    #[error("refused with status {status}: {title}")]
     Refused {
         /// Outer status.
         status: u16,
@@ -69,6 +87,12 @@ pub enum ConnectError {
         /// Its title.
         title: String,
     },
+    /// The gateway refused inside the encryption, before the model.
+    #[error("the gateway refused: {}", .0.0)]
+    Sealed(Box<(Refusal, Response)>),
+    /// The request is not safe to repeat, and may have run.
+    #[error("the request may have run")]
+    OutcomeUnknown(#[source] Box<ConnectError>),
     /// The gateway's key document is not good.
     #[error("the gateway's key document is refused")]
     KeyDocument(#[from] KeyDocumentError),
@@ -81,12 +105,9 @@ pub enum ConnectError {
     /// The request or the answer cannot be carried.
     #[error(transparent)]
     Message(#[from] MessageError),
-}
-
-impl ConnectError {
-    fn was_not_opened(&self) -> bool {
-        matches!(self, Self::Refused { kind, .. } if NOT_OPENED.contains(&kind.as_str()))
-    }
+    /// Cryptography failed.
+    #[error(transparent)]
+    Crypto(#[from] casemate_crypto::Error),
 }
 
 /// What a connector needs.
@@ -99,6 +120,8 @@ pub struct ConnectorOptions {
     pub gateway_key: HttpVerifyingKey,
     /// TLS configuration.
     pub tls: ClientConfig,
+    /// What requests are dated by.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for ConnectorOptions {
@@ -109,14 +132,16 @@ impl fmt::Debug for ConnectorOptions {
     }
 }
 
-/// Speaks to one gateway.
+/// Seals, sends and checks requests to one gateway.
 pub struct Connector {
     base: String,
     authority: String,
     identity: HttpSigningKey,
-    gateway_key: HttpVerifyingKey,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    keys: RwLock<Option<Arc<VerifiedKeys>>>,
+    clock: Arc<dyn Clock>,
+    keys: Keys,
+    /// How far a gateway identity's clock is from ours, in seconds.
+    offsets: Mutex<HashMap<KeyId, i64>>,
 }
 
 impl fmt::Debug for Connector {
@@ -125,6 +150,12 @@ impl fmt::Debug for Connector {
             .field("gateway", &self.base)
             .finish_non_exhaustive()
     }
+}
+
+/// What came of one attempt that the model did not answer.
+struct Unanswered {
+    event: Event,
+    error: ConnectError,
 }
 
 impl Connector {
@@ -154,9 +185,10 @@ impl Connector {
             base: format!("https://{authority}"),
             authority,
             identity: options.identity,
-            gateway_key: options.gateway_key,
             client,
-            keys: RwLock::default(),
+            clock: options.clock,
+            keys: Keys::new(options.gateway_key),
+            offsets: Mutex::default(),
         })
     }
 
@@ -165,40 +197,114 @@ impl Connector {
         &self.authority
     }
 
-    /// Signs, seals, sends, opens and verifies.
+    /// Signs, seals, sends, opens and verifies, and sends again where that cannot run the request twice.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`]. A refusal inside the encryption, such as 401, is a response and no error.
-    pub async fn send(&self, request: Request) -> Result<Response, ConnectError> {
-        let keys = self.keys().await?;
-        match self.send_with(&keys, request.clone()).await {
-            // The gateway has a new key, as after a restart; the request was not opened, so it can be sent again.
-            Err(refusal @ ConnectError::Refused { .. }) if refusal.was_not_opened() => {
-                self.keys.write().await.take();
-                let fresh = self.keys().await?;
-                // Under the same key the refusal may be somebody's in between, and the request executed already.
-                if fresh.config.encode_list() == keys.config.encode_list() {
-                    return Err(refusal);
+    /// [`ConnectError`]; [`ConnectError::Sealed`] is a refusal by the gateway itself.
+    pub async fn send(&self, mut request: Request) -> Result<Response, ConnectError> {
+        let mut keys = self.recent_keys().await?;
+        if !keys.features.iter().any(|feature| feature == TRAILERS) {
+            request.trailers = Fields::default();
+        }
+        let idempotent = is_idempotent(&request.method);
+        let now = self.now(&keys);
+        let mut delivery = Delivery::new(idempotent, RequestId::random()?, now, keys.record);
+        loop {
+            let Unanswered { event, error } =
+                match self.attempt(&keys, &delivery, request.clone()).await? {
+                    Ok(response) => return Ok(response),
+                    Err(unanswered) => unanswered,
+                };
+            let next = delivery.after(event, self.now(&keys));
+            tracing::debug!(%error, ?next, "an attempt was not answered");
+            match next {
+                Next::GiveUp => return Err(error),
+                Next::OutcomeUnknown => return Err(ConnectError::OutcomeUnknown(Box::new(error))),
+                Next::Resend | Next::Renew => {
+                    if !matches!(event, Event::Refused { .. }) {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    keys = match self.fetch_keys().await {
+                        Ok(keys) => keys,
+                        Err(_) if idempotent => return Err(error),
+                        Err(_) => return Err(ConnectError::OutcomeUnknown(Box::new(error))),
+                    };
                 }
-                self.send_with(&fresh, request).await
             }
-            other => other,
+            if next == Next::Renew {
+                delivery.renew(RequestId::random()?, self.now(&keys), keys.record);
+            } else {
+                delivery.resend();
+            }
         }
     }
 
-    async fn send_with(
+    /// One attempt: the model's answer, or what came instead.
+    ///
+    /// # Errors
+    ///
+    /// What no other attempt would change.
+    async fn attempt(
         &self,
         keys: &VerifiedKeys,
+        delivery: &Delivery,
         mut request: Request,
-    ) -> Result<Response, ConnectError> {
-        let sealer = keys.config.start_request()?;
+    ) -> Result<Result<Response, Unanswered>, ConnectError> {
+        let sealer = keys.config.start_request(&keys.signer_id)?;
         let channel = sealer.channel().clone();
-        sign::sign_request(&mut request, &self.identity, &channel, unix_seconds())?;
+        let date = self.now(keys);
+        sign::sign_request(
+            &mut request,
+            &self.identity,
+            &channel,
+            delivery.mark(),
+            date,
+        )?;
         let (sealed, opener) = sealer.seal(&request.to_bhttp()?)?;
-        let response = self.post(sealed, opener).await?;
-        sign::verify_response(&response, &channel, unix_seconds(), &self.gateway_key)?;
-        Ok(response)
+        // Only what was signed is needed to check the answer, not the content.
+        request.content = Vec::new();
+        let sent = Instant::now();
+        let response = match self.post(sealed, opener).await {
+            Ok(response) => response,
+            Err(error) => return unsealed(error).map(Err),
+        };
+        match Answer::check(response, &request, &channel, &keys.signer)? {
+            Answer::Signed(response) => Ok(Ok(response)),
+            Answer::Refused {
+                refusal,
+                date: gateway,
+                response,
+            } => {
+                let elapsed = sent.elapsed().as_secs().saturating_add(1);
+                if matches!(refusal, Refusal::Late | Refusal::Early) {
+                    self.learn_offset(keys.signer_id, gateway);
+                }
+                let event = Event::Refused {
+                    refusal,
+                    always_late: was_always_late(date, gateway, elapsed),
+                };
+                let error = ConnectError::Sealed(Box::new((refusal, response)));
+                Ok(Err(Unanswered { event, error }))
+            }
+        }
+    }
+
+    /// Our clock as the gateway's, as far as that is known.
+    fn now(&self, keys: &VerifiedKeys) -> u64 {
+        let offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        let offset = offsets.get(&keys.signer_id).copied().unwrap_or_default();
+        self.clock.now().saturating_add_signed(offset)
+    }
+
+    fn learn_offset(&self, gateway: KeyId, date: u64) {
+        let offset = date.checked_signed_diff(self.clock.now());
+        let offset = offset.filter(|offset| offset.unsigned_abs() <= OFFSET_SECONDS_MAX);
+        if let Some(seconds) = offset {
+            tracing::warn!(%gateway, seconds, "the gateway's clock differs from ours; dating requests by it");
+            let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+            offsets.insert(gateway, seconds);
+        }
     }
 
     /// Sends bytes as they are and opens the answer with `opener`, for tests and demonstrations of refusals.
@@ -220,34 +326,6 @@ impl Connector {
         Ok(Response::from_bhttp(&opener.open(&body)?)?)
     }
 
-    /// The gateway's verified keys, fetched when there are none or they run out.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectError::KeyDocument`], or the exchange's error.
-    pub async fn keys(&self) -> Result<Arc<VerifiedKeys>, ConnectError> {
-        if let Some(keys) = self
-            .keys
-            .read()
-            .await
-            .as_ref()
-            .filter(|keys| unix_seconds() < keys.not_after)
-        {
-            return Ok(Arc::clone(keys));
-        }
-        let limit = KEY_DOCUMENT_BYTES_MAX;
-        let (status, _, body) = self
-            .exchange(Method::GET, KEY_DOCUMENT_PATH, None, limit)
-            .await?;
-        if status != StatusCode::OK {
-            return Err(refused(status, &body));
-        }
-        let verified = keydoc::verify(&body, &self.gateway_key, unix_seconds())?;
-        let verified = Arc::new(verified);
-        *self.keys.write().await = Some(Arc::clone(&verified));
-        Ok(verified)
-    }
-
     async fn exchange(
         &self,
         method: Method,
@@ -266,9 +344,13 @@ impl Connector {
             .body(Full::from(body.unwrap_or_default()))
             .map_err(bad)?;
         let sent = tokio::time::timeout(PATIENCE, self.client.request(request)).await;
-        let answer = sent
-            .map_err(|_| ConnectError::Timeout)?
-            .map_err(|error| ConnectError::Unreachable(Box::new(error)))?;
+        let answer = sent.map_err(|_| ConnectError::Timeout)?.map_err(|error| {
+            let connected = !error.is_connect();
+            ConnectError::Unreachable {
+                connected,
+                source: Box::new(error),
+            }
+        })?;
         let status = answer.status();
         let media_type = answer
             .headers()
@@ -276,12 +358,30 @@ impl Connector {
             .and_then(|value| value.to_str().ok());
         let media_type = media_type.unwrap_or_default().to_owned();
         let body = http_io::read_body(answer.into_body(), limit, PATIENCE).await;
-        let body = body.map_err(|error| match error {
+        let (body, _) = body.map_err(|error| match error {
             BodyError::Timeout => ConnectError::Timeout,
-            BodyError::TooLong | BodyError::Busy | BodyError::Broken => ConnectError::Broken,
+            BodyError::TooLong | BodyError::Broken => ConnectError::Broken,
         })?;
         Ok((status, media_type, body))
     }
+}
+
+/// What an attempt without a sealed answer says: nothing for certain, and sometimes that another is worth it.
+///
+/// # Errors
+///
+/// The error, if another attempt would meet it again.
+fn unsealed(error: ConnectError) -> Result<Unanswered, ConnectError> {
+    let event = match &error {
+        ConnectError::Unreachable {
+            connected: false, ..
+        } => Event::NotSent,
+        ConnectError::Refused { status, .. } if !WORTH_ANOTHER.contains(status) => {
+            return Err(error);
+        }
+        _ => Event::Unsealed,
+    };
+    Ok(Unanswered { event, error })
 }
 
 /// Reads a problem document; whatever it says is not authenticated beyond TLS.

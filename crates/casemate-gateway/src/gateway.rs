@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use casemate_crypto::{
@@ -12,20 +13,23 @@ use casemate_crypto::{
     suite::MLKEM768_X25519,
 };
 use casemate_message::{
-    MessageError, Request, Response, keydoc,
+    MessageError, RecordId, Refusal, Request, Response, answer,
+    keydoc::{self, Statement, Succession},
+    limits::{CLIENTS_MAX, KEY_DOCUMENT_SECONDS_MAX, RECORD_MARKS_MAX},
     ohttp::{self, ChannelBinding, GatewayKey, OhttpError, ResponseSealer},
-    replay::{ReplayError, ReplayRecord},
+    replay::ReplayRecord,
     sign::{self, SignError},
 };
 
 use crate::{
-    clock::unix_seconds,
-    problem::{Problem, sealed_error},
-    upstream::Upstream,
+    allow::Route,
+    clock::Clock,
+    limits::Limits,
+    refuse::sealed_error,
+    throttle::Throttle,
+    upstream::{Call, Caller, Upstream},
 };
 
-/// How long a signed key document is valid, in seconds.
-const KEY_DOCUMENT_SECONDS: u64 = 24 * 3600;
 /// How long a signed key document is given out, in seconds.
 const KEY_DOCUMENT_KEPT_SECONDS: u64 = 60;
 /// A client's clock may be a little behind ours.
@@ -41,9 +45,15 @@ pub enum GatewayError {
     /// No client could ever be admitted.
     #[error("no client is admitted")]
     NoClients,
+    /// Too many clients.
+    #[error("{0} clients exceed the limit of {CLIENTS_MAX}")]
+    ManyClients(usize),
     /// A client is listed twice.
     #[error("client key {0} is listed twice")]
     ClientTwice(KeyId),
+    /// A client's name cannot be given to an upstream.
+    #[error("client name `{0}` must be 1 to 64 letters, digits, `-`, `_`, `.` or `@`")]
+    ClientName(String),
     /// Cryptography failed.
     #[error(transparent)]
     Crypto(#[from] casemate_crypto::Error),
@@ -52,10 +62,12 @@ pub enum GatewayError {
 /// A client that may call the model.
 #[derive(Debug)]
 pub struct Client {
-    /// Name in logs.
+    /// Name in logs and for upstreams.
     pub name: String,
     /// Its public signing pair.
     pub key: HttpVerifyingKey,
+    /// What it may call; everything if empty.
+    pub allow: Vec<Route>,
 }
 
 /// What a gateway needs.
@@ -63,12 +75,18 @@ pub struct Client {
 pub struct GatewayOptions {
     /// Signs responses and the key document.
     pub identity: HttpSigningKey,
+    /// What the key document says of the pair before or after this one.
+    pub succession: Option<Succession>,
     /// Who may call.
     pub clients: Vec<Client>,
     /// What answers.
     pub upstream: Upstream,
-    /// Longest encapsulated request, in bytes.
-    pub request_bytes_max: usize,
+    /// What peers may take.
+    pub limits: Limits,
+    /// What dates are judged by.
+    pub clock: Arc<dyn Clock>,
+    /// Id of the replay record, which starts empty: a new one.
+    pub record: RecordId,
 }
 
 /// Opens, checks and answers requests.
@@ -77,17 +95,38 @@ pub struct Gateway {
     key: GatewayKey,
     key_list: Vec<u8>,
     identity: HttpSigningKey,
-    clients: HashMap<KeyId, Client>,
+    identity_id: KeyId,
+    succession: Option<Succession>,
+    clients: HashMap<KeyId, Admitted>,
     upstream: Upstream,
-    replay: Mutex<ReplayRecord>,
+    clock: Arc<dyn Clock>,
+    record_id: RecordId,
+    record: Mutex<ReplayRecord>,
     /// When the key document was signed, and the document.
     document: Mutex<Option<(u64, Vec<u8>)>>,
-    pub(crate) request_bytes_max: usize,
+    refusals: Throttle,
+    pub(crate) limits: Limits,
 }
 
-/// A request that passed every check, or the sealed answer that says why not.
-struct Checked {
-    outcome: Result<Request, Response>,
+#[derive(Debug)]
+struct Admitted {
+    key: HttpVerifyingKey,
+    allow: Vec<Route>,
+    caller: Arc<Caller>,
+}
+
+/// What the checks came to.
+pub(crate) enum Checked {
+    /// A sealed refusal.
+    Refused(Vec<u8>),
+    /// A request that may run.
+    Admitted(Box<Running>),
+}
+
+/// An admitted request, and what its answer needs.
+pub(crate) struct Running {
+    request: Request,
+    caller: Arc<Caller>,
     channel: ChannelBinding,
     sealer: ResponseSealer,
 }
@@ -112,25 +151,23 @@ impl Gateway {
             .unwrap_or_default();
         let key = GatewayKey::new(key_id, key).map_err(GatewayError::Key)?;
         let key_list = key.config().map_err(GatewayError::Key)?.encode_list();
-        let mut clients = HashMap::new();
-        for client in options.clients {
-            let id = client.key.id()?;
-            if clients.insert(id, client).is_some() {
-                return Err(GatewayError::ClientTwice(id));
-            }
-        }
-        if clients.is_empty() {
-            return Err(GatewayError::NoClients);
-        }
+        let clients = admit_all(options.clients)?;
+        let ids = clients.keys().copied();
+        let record = ReplayRecord::new(options.record, ids, RECORD_MARKS_MAX);
         Ok(Self {
             key,
             key_list,
+            identity_id: options.identity.verifying_key().id()?,
             identity: options.identity,
+            succession: options.succession,
             clients,
             upstream: options.upstream,
-            replay: Mutex::default(),
+            clock: options.clock,
+            record_id: options.record,
+            record: Mutex::new(record),
             document: Mutex::default(),
-            request_bytes_max: options.request_bytes_max,
+            refusals: Throttle::default(),
+            limits: options.limits,
         })
     }
 
@@ -140,139 +177,234 @@ impl Gateway {
     }
 
     /// The signed key document. It is signed anew once a minute at most, because anybody may ask for it.
-    pub(crate) fn key_document(&self) -> Result<Vec<u8>, Problem> {
-        let now = unix_seconds();
-        let mut kept = self.document.lock().map_err(|_| Problem::Internal)?;
+    pub(crate) fn key_document(&self) -> Result<Vec<u8>, Refusal> {
+        let now = self.clock.now();
+        let mut kept = self.document.lock().map_err(|_| Refusal::Internal)?;
         let fresh = |signed_at: u64| now.abs_diff(signed_at) < KEY_DOCUMENT_KEPT_SECONDS;
         if let Some((_, document)) = kept.as_ref().filter(|(signed_at, _)| fresh(*signed_at)) {
             return Ok(document.clone());
         }
-        let from = now.saturating_sub(KEY_DOCUMENT_LEAD_SECONDS);
-        let until = now.saturating_add(KEY_DOCUMENT_SECONDS);
-        let document = keydoc::create(&self.key_list, from, until, &self.identity)
-            .map_err(|_| Problem::Internal)?;
+        let not_before = now.saturating_sub(KEY_DOCUMENT_LEAD_SECONDS);
+        let statement = Statement {
+            key_configs: &self.key_list,
+            not_before,
+            not_after: not_before.saturating_add(KEY_DOCUMENT_SECONDS_MAX),
+            record: self.record_id,
+            // The key lives as long as the record, so there is one key set for each.
+            serial: 1,
+            succession: self.succession.as_ref(),
+        };
+        let document = keydoc::create(&statement, &self.identity).map_err(|_| Refusal::Internal)?;
         *kept = Some((now, document.clone()));
         Ok(document)
     }
 
-    /// Answers one encapsulated request.
-    pub(crate) async fn handle(self: Arc<Self>, sealed: Vec<u8>) -> Result<Vec<u8>, Problem> {
-        let gateway = Arc::clone(&self);
-        let checked = tokio::task::spawn_blocking(move || gateway.check(&sealed)).await;
-        let Checked {
-            outcome,
-            channel,
-            sealer,
-        } = checked.map_err(|_| Problem::Internal)??;
-        let response = match outcome {
-            Ok(request) => match self.upstream.answer(request).await {
-                Ok(response) => response,
-                Err(error) => error.response().map_err(|_| Problem::Internal)?,
-            },
-            Err(refusal) => refusal,
-        };
-        let sealed = tokio::task::spawn_blocking(move || self.seal(response, &channel, sealer));
-        sealed.await.map_err(|_| Problem::Internal)?
-    }
-
-    fn seal(
-        &self,
-        mut response: Response,
-        channel: &ChannelBinding,
-        sealer: ResponseSealer,
-    ) -> Result<Vec<u8>, Problem> {
-        let internal = || Problem::Internal;
-        sign::sign_response(&mut response, &self.identity, channel, unix_seconds())
-            .map_err(|_| internal())?;
-        sealer
-            .seal(&response.to_bhttp().map_err(|_| internal())?)
-            .map_err(|_| internal())
-    }
-
     /// Steps 2 to 8: everything before the model.
-    fn check(&self, sealed: &[u8]) -> Result<Checked, Problem> {
-        let received = self.key.receive(sealed).map_err(problem)?;
-        if self.seen(received.enc())? {
-            return Err(Problem::Replay);
+    ///
+    /// # Errors
+    ///
+    /// A refusal of steps 2 and 3, which is answered outside the encryption.
+    pub(crate) fn check(&self, sealed: Vec<u8>) -> Result<Checked, Refusal> {
+        let received = self.key.receive(sealed).map_err(outside)?;
+        let opened = self
+            .key
+            .open(received, &self.identity_id)
+            .map_err(outside)?;
+        let admitted = self.admit(opened.request, &opened.channel);
+        match admitted {
+            Ok((request, caller)) => Ok(Checked::Admitted(Box::new(Running {
+                request,
+                caller,
+                channel: opened.channel,
+                sealer: opened.sealer,
+            }))),
+            Err(rejection) => self.refuse(&rejection, opened.sealer).map(Checked::Refused),
         }
-        let opened = self.key.open(&received).map_err(problem)?;
-        let outcome = self.admit(received.enc(), &opened.request, &opened.channel);
-        let outcome = match outcome {
-            Ok(request) => Ok(request),
-            Err(refusal) => Err(refusal.response().map_err(|_| Problem::Internal)?),
-        };
-        Ok(Checked {
-            outcome,
-            channel: opened.channel,
-            sealer: opened.sealer,
-        })
     }
 
-    fn seen(&self, enc: &[u8]) -> Result<bool, Problem> {
-        Ok(self
-            .replay
-            .lock()
-            .map_err(|_| Problem::Internal)?
-            .has_seen(enc))
-    }
-
-    /// Steps 5 to 8.
+    /// Steps 4 to 8.
     fn admit(
         &self,
-        enc: &[u8],
-        bhttp: &[u8],
+        bhttp: Vec<u8>,
         channel: &ChannelBinding,
-    ) -> Result<Request, Refusal> {
-        let request = Request::from_bhttp(bhttp)?;
-        let now = unix_seconds();
-        let verified = sign::verify_request(&request, channel, now, |id| {
-            self.clients.get(id).map(|client| &client.key)
-        })?;
-        let mut replay = self
-            .replay
-            .lock()
-            .map_err(|_| Refusal::Replay(ReplayError::Full))?;
-        replay.admit(enc, &verified, now)?;
-        let client = self
-            .clients
-            .get(&verified.key)
-            .map_or("", |client| &client.name);
-        tracing::debug!(client, key = %verified.key, "admitted");
-        Ok(request)
+    ) -> Result<(Request, Arc<Caller>), Rejection> {
+        let request = Request::from_bhttp(&bhttp)?;
+        drop(bhttp);
+        let known = |id: &KeyId| self.clients.get(id).map(|client| &client.key);
+        let stand_in = self.identity.verifying_key();
+        let now = self.clock.now();
+        let verified = sign::verify_request(&request, channel, now, known, stand_in)?;
+        let client = self.clients.get(&verified.key);
+        let client = client.ok_or(Rejection::Refused(Refusal::Signature))?;
+        let allowed = client.allow.iter().any(|route| route.allows(&request));
+        if !allowed && !client.allow.is_empty() {
+            return Err(Refusal::NotAllowed.into());
+        }
+        let mut record = self.record.lock().map_err(|_| Refusal::RecordFull)?;
+        // One reading of the clock for everything that this step judges.
+        let now = self.clock.now();
+        record.admit(&verified, now)?;
+        Ok((request, Arc::clone(&client.caller)))
     }
+
+    /// A sealed, unsigned answer.
+    fn refuse(&self, rejection: &Rejection, sealer: ResponseSealer) -> Result<Vec<u8>, Refusal> {
+        let refusal = rejection.refusal();
+        if let Some(left_out) = self.refusals.pass() {
+            let code = refusal.code();
+            tracing::info!(code, reason = %rejection, left_out, "refused before the model");
+        }
+        let internal = || Refusal::Internal;
+        let response = answer::refuse(refusal, &rejection.said(), self.clock.now());
+        let response = response.map_err(|_| internal())?;
+        let bhttp = response.to_bhttp().map_err(|_| internal())?;
+        sealer.seal(&bhttp).map_err(|_| internal())
+    }
+
+    /// Step 9: asks the model or the upstream.
+    pub(crate) async fn run(&self, mut running: Box<Running>) -> Answered {
+        let started = Instant::now();
+        let content = std::mem::take(&mut running.request.content);
+        let received = content.len();
+        let call = Call {
+            head: &running.request,
+            content,
+            caller: &running.caller,
+        };
+        let answered = self.upstream.answer(call).await;
+        let response = answered.or_else(|error| {
+            let causes = crate::chain(&error);
+            tracing::warn!(
+                client = running.caller.name,
+                error = causes,
+                "upstream failed"
+            );
+            error.response()
+        });
+        Answered {
+            running,
+            response,
+            started,
+            received,
+        }
+    }
+
+    /// Signs and seals what the model or the upstream answered, and writes the audit line.
+    pub(crate) fn seal(&self, answered: Answered) -> Result<Vec<u8>, Refusal> {
+        let Answered {
+            running,
+            response,
+            started,
+            received,
+        } = answered;
+        let internal = || Refusal::Internal;
+        let Running {
+            request,
+            caller,
+            channel,
+            sealer,
+        } = *running;
+        let now = self.clock.now();
+        let sign = |mut response: Response| {
+            sign::sign_response(&mut response, &request, &self.identity, &channel, now)?;
+            Ok::<_, SignError>(response)
+        };
+        let signed = response.map_err(SignError::from).and_then(&sign);
+        let signed = signed.or_else(|error| {
+            tracing::warn!(client = caller.name, %error, "the answer cannot be carried");
+            let message = format!("the answer cannot be carried: {error}");
+            sign(sealed_error(502, "upstream_error", "upstream", &message)?)
+        });
+        let response = signed.map_err(|_| internal())?;
+        let sealed = sealer
+            .seal(&response.to_bhttp().map_err(|_| internal())?)
+            .map_err(|_| internal())?;
+        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            client = caller.name,
+            key = %caller.id,
+            method = request.method,
+            path = request.path_only(),
+            status = response.status,
+            ms,
+            received,
+            sent = response.content.len(),
+            "request"
+        );
+        Ok(sealed)
+    }
+}
+
+/// An answer before it is signed.
+pub(crate) struct Answered {
+    running: Box<Running>,
+    response: Result<Response, MessageError>,
+    started: Instant,
+    received: usize,
+}
+
+fn admit_all(clients: Vec<Client>) -> Result<HashMap<KeyId, Admitted>, GatewayError> {
+    if clients.len() > CLIENTS_MAX {
+        return Err(GatewayError::ManyClients(clients.len()));
+    }
+    let mut admitted = HashMap::new();
+    for Client { name, key, allow } in clients {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            return Err(GatewayError::ClientName(name));
+        }
+        let id = key.id()?;
+        let caller = Arc::new(Caller { name, id });
+        let client = Admitted { key, allow, caller };
+        if admitted.insert(id, client).is_some() {
+            return Err(GatewayError::ClientTwice(id));
+        }
+    }
+    if admitted.is_empty() {
+        return Err(GatewayError::NoClients);
+    }
+    Ok(admitted)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
-fn problem(error: OhttpError) -> Problem {
+fn outside(error: OhttpError) -> Refusal {
     match error {
-        OhttpError::UnknownKey => Problem::UnknownKey,
-        OhttpError::Crypto(_) => Problem::Internal,
-        _ => Problem::Request,
+        OhttpError::UnknownKey => Refusal::Key,
+        OhttpError::Crypto(_) => Refusal::Internal,
+        _ => Refusal::Request,
     }
 }
 
-/// Why an opened request does not reach the model.
+/// Why an opened request does not reach the model, as the log has it.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum Rejection {
     #[error(transparent)]
     Message(#[from] MessageError),
     #[error(transparent)]
     Sign(#[from] SignError),
-    #[error(transparent)]
-    Replay(#[from] ReplayError),
+    #[error("{0}")]
+    Refused(#[from] Refusal),
 }
 
-impl Refusal {
-    fn response(&self) -> Result<Response, MessageError> {
-        tracing::info!(reason = %self, "refused before the model");
-        let (status, kind, code) = match self {
-            Self::Message(_) => (400, "invalid_request_error", "message"),
-            Self::Sign(SignError::Date { .. }) => (400, "invalid_request_error", "date"),
-            Self::Sign(_) => (401, "authentication_error", "signature"),
-            Self::Replay(ReplayError::Seen) => (401, "authentication_error", "replay"),
-            Self::Replay(_) => (503, "server_error", "replay_record_full"),
-        };
-        sealed_error(status, kind, code, &self.to_string())
+impl Rejection {
+    const fn refusal(&self) -> Refusal {
+        match self {
+            Self::Message(_) => Refusal::Message,
+            Self::Sign(SignError::Past { .. }) => Refusal::Late,
+            Self::Sign(_) => Refusal::Signature,
+            Self::Refused(refusal) => *refusal,
+        }
+    }
+
+    /// What the client is told.
+    fn said(&self) -> String {
+        match self {
+            // A key that is not admitted looks like a signature that does not verify.
+            Self::Sign(SignError::UnknownKey(_) | SignError::BadSignature) => {
+                Refusal::Signature.to_string()
+            }
+            other => other.to_string(),
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Between hyper's messages and ours.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
-use casemate_message::{MessageError, Request, Response, sign::SIGNATURE_FIELDS};
+use casemate_message::{Fields, MessageError, Request, Response, SIGNATURE_FIELDS};
+use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Bytes};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::BoxBody};
+use hyper::body::{Body, Bytes, Frame};
 
 /// Fields that belong to one connection (RFC 9110, section 7.6.1), or that we set ourselves.
 const NOT_FORWARDED: [&str; 12] = [
@@ -24,118 +24,51 @@ const NOT_FORWARDED: [&str; 12] = [
     "upgrade",
 ];
 
+/// Content that is known, with trailers.
+pub(crate) type Content = BoxBody<Bytes, Infallible>;
+
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
     TooLong,
-    /// Too much is being received at once.
-    Busy,
     Timeout,
     Broken,
 }
 
-/// Reads a whole body within a limit and a time.
+/// Reads a whole body with its trailers within a limit and a time.
 pub(crate) async fn read_body<B>(
     body: B,
     limit: usize,
     patience: Duration,
-) -> Result<Bytes, BodyError>
+) -> Result<(Bytes, HeaderMap), BodyError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Ok(collected)) => {
+            let trailers = collected.trailers().cloned().unwrap_or_default();
+            Ok((collected.to_bytes(), trailers))
+        }
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLong),
         Ok(Err(_)) => Err(BodyError::Broken),
         Err(_) => Err(BodyError::Timeout),
     }
 }
 
-/// Bytes of a permit of the budget.
-const PERMIT_BYTES: usize = 4096;
-
-/// Bytes of a body that is too long that are still read and thrown away.
-const DRAIN_BYTES_MAX: usize = 4 << 20;
-/// How long that may take.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Reads on for a while without keeping anything: a client that is still sending when the connection closes never sees the answer
-/// (RFC 9112, section 9.6).
-async fn drain<B>(mut body: B)
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let reading = async {
-        let mut left = DRAIN_BYTES_MAX;
-        while left > 0
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        }
-    };
-    // Whether it ended in time makes no difference to the answer.
-    _ = tokio::time::timeout(DRAIN_PATIENCE, reading).await;
-}
-
-/// A bound on what peers that are not yet known can make us hold.
-#[derive(Debug)]
-pub(crate) struct ByteBudget(Arc<Semaphore>);
-
-impl ByteBudget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.div_ceil(PERMIT_BYTES))))
+/// A body of known length, or chunks if trailers follow.
+fn content(bytes: Vec<u8>, trailers: HeaderMap) -> Content {
+    if trailers.is_empty() {
+        return Full::from(bytes).boxed();
     }
-
-    /// Reads a body piece by piece; each piece takes from the budget, and all goes back when the permits are dropped.
-    pub(crate) async fn read<B>(
-        &self,
-        mut body: B,
-        limit: usize,
-        patience: Duration,
-    ) -> Result<(Vec<u8>, Vec<OwnedSemaphorePermit>), BodyError>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let (mut content, mut held) = (Vec::new(), Vec::new());
-        let mut paid = 0usize;
-        let reading = async {
-            while let Some(frame) = body.frame().await {
-                let Ok(piece) = frame.map_err(|_| BodyError::Broken)?.into_data() else {
-                    continue;
-                };
-                let len = content.len().saturating_add(piece.len());
-                if len > limit {
-                    return Err(BodyError::TooLong);
-                }
-                let missing = len.saturating_sub(paid).div_ceil(PERMIT_BYTES);
-                let permits = u32::try_from(missing).map_err(|_| BodyError::TooLong)?;
-                let taken = Arc::clone(&self.0).try_acquire_many_owned(permits);
-                held.push(taken.map_err(|_| BodyError::Busy)?);
-                paid = paid.saturating_add(missing.saturating_mul(PERMIT_BYTES));
-                content.extend_from_slice(&piece);
-            }
-            Ok(())
-        };
-        let read = tokio::time::timeout(patience, reading).await;
-        match read.map_err(|_| BodyError::Timeout)? {
-            Ok(()) => Ok((content, held)),
-            Err(error) => {
-                drop((content, held));
-                if error == BodyError::TooLong {
-                    drain(body).await;
-                }
-                Err(error)
-            }
-        }
-    }
+    let frames = [Frame::data(Bytes::from(bytes)), Frame::trailers(trailers)];
+    StreamBody::new(stream::iter(frames.map(Ok))).boxed()
 }
 
 /// Takes over the fields that travel with the message.
-pub(crate) fn forwarded_fields(
-    from: &HeaderMap,
-    into: &mut casemate_message::Fields,
-) -> Result<(), MessageError> {
+///
+/// A value that a protected message cannot carry is left out: it is not worth the answer.
+pub(crate) fn forwarded_fields(from: &HeaderMap, into: &mut Fields) -> Result<(), MessageError> {
     let named_by_connection: Vec<_> = from
         .get_all(http::header::CONNECTION)
         .iter()
@@ -145,24 +78,41 @@ pub(crate) fn forwarded_fields(
         .collect();
     for (name, value) in from {
         let name = name.as_str();
-        let local = NOT_FORWARDED.contains(&name)
-            || SIGNATURE_FIELDS.contains(&name)
-            || named_by_connection.iter().any(|named| named == name);
-        if local {
+        if is_local(name) || named_by_connection.iter().any(|named| named == name) {
             continue;
         }
-        let value = value
-            .to_str()
-            .map_err(|_| MessageError::BadBytes("field value"))?;
+        let Ok(value) = value.to_str() else {
+            tracing::debug!(name, "left out a field whose value is not ASCII");
+            continue;
+        };
         into.push(name, value)?;
     }
     Ok(())
 }
 
+/// Takes over trailers, except those that repeat a field.
+pub(crate) fn forwarded_trailers(
+    from: &HeaderMap,
+    into: &mut Response,
+) -> Result<(), MessageError> {
+    let mut trailers = Fields::default();
+    forwarded_fields(from, &mut trailers)?;
+    for (name, value) in trailers.iter() {
+        if !into.fields.contains(name) {
+            into.trailers.push(name, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_local(name: &str) -> bool {
+    NOT_FORWARDED.contains(&name) || SIGNATURE_FIELDS.contains(&name)
+}
+
 /// Writes our fields into hyper's map; the fields of our signatures stay behind.
-pub(crate) fn restore_fields(from: &casemate_message::Fields, into: &mut HeaderMap) {
+pub(crate) fn restore_fields(from: &Fields, into: &mut HeaderMap) {
     for (name, value) in from.iter() {
-        if NOT_FORWARDED.contains(&name) || SIGNATURE_FIELDS.contains(&name) {
+        if is_local(name) {
             continue;
         }
         if let (Ok(name), Ok(value)) = (
@@ -174,93 +124,40 @@ pub(crate) fn restore_fields(from: &casemate_message::Fields, into: &mut HeaderM
     }
 }
 
+/// Names trailers beforehand, as HTTP/1.1 wants it (RFC 9110, section 6.6.2), and returns them.
+fn announce_trailers(from: &Fields, fields: &mut HeaderMap) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    restore_fields(from, &mut trailers);
+    for name in trailers.keys() {
+        fields.append(http::header::TRAILER, name.clone().into());
+    }
+    trailers
+}
+
 /// A verified response for a plain client.
-pub(crate) fn to_plain(response: Response) -> http::Response<Full<Bytes>> {
-    let mut plain = http::Response::new(Full::from(response.content));
+pub(crate) fn to_plain(response: Response) -> http::Response<Content> {
+    let mut fields = HeaderMap::new();
+    restore_fields(&response.fields, &mut fields);
+    let trailers = announce_trailers(&response.trailers, &mut fields);
+    let mut plain = http::Response::new(content(response.content, trailers));
     *plain.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    restore_fields(&response.fields, plain.headers_mut());
+    *plain.headers_mut() = fields;
     plain
 }
 
-/// A request for an upstream at `uri`.
+/// A request for an upstream at `uri`; its content is apart from the rest.
 pub(crate) fn to_upstream(
-    request: &Request,
+    head: &Request,
+    bytes: Vec<u8>,
     uri: http::Uri,
-) -> Result<http::Request<Full<Bytes>>, http::Error> {
+) -> Result<http::Request<Content>, http::Error> {
+    let mut fields = HeaderMap::new();
+    restore_fields(&head.fields, &mut fields);
+    let trailers = announce_trailers(&head.trailers, &mut fields);
     let mut plain = http::Request::builder()
-        .method(request.method.as_str())
+        .method(head.method.as_str())
         .uri(uri)
-        .body(Full::from(request.content.clone()))?;
-    restore_fields(&request.fields, plain.headers_mut());
+        .body(content(bytes, trailers))?;
+    *plain.headers_mut() = fields;
     Ok(plain)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        convert::Infallible,
-        pin::Pin,
-        task::{Context, Poll},
-    };
-
-    use hyper::body::Frame;
-
-    use super::*;
-
-    fn body(len: usize) -> Full<Bytes> {
-        Full::from(vec![1; len])
-    }
-
-    #[tokio::test]
-    async fn the_budget_is_taken_while_a_body_is_held_and_given_back_after() {
-        let budget = ByteBudget::new(10 * PERMIT_BYTES);
-        let read = async |len| {
-            budget
-                .read(body(len), 1 << 20, Duration::from_secs(1))
-                .await
-        };
-        let (content, held) = read(9 * PERMIT_BYTES).await.unwrap();
-        assert_eq!(content.len(), 9 * PERMIT_BYTES);
-        assert_eq!(read(2 * PERMIT_BYTES).await.err(), Some(BodyError::Busy));
-        drop(held);
-        assert_eq!(
-            read(2 * PERMIT_BYTES).await.unwrap().0.len(),
-            2 * PERMIT_BYTES
-        );
-        let long = budget.read(body(11), 10, Duration::from_secs(1)).await;
-        assert_eq!(long.err(), Some(BodyError::TooLong));
-    }
-
-    /// Pieces of 64 KiB; counts what is still to come.
-    struct Pieces(usize);
-
-    impl Body for &mut Pieces {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            if self.0 == 0 {
-                return Poll::Ready(None);
-            }
-            self.0 = self.0.saturating_sub(1);
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![0; 65_536])))))
-        }
-    }
-
-    #[tokio::test]
-    async fn the_rest_of_a_body_that_is_too_long_is_read_up_to_a_limit() {
-        let budget = ByteBudget::new(1 << 20);
-        for (pieces, left) in [(20, 0), (500, 500 - 3 - DRAIN_BYTES_MAX / 65_536)] {
-            let mut body = Pieces(pieces);
-            let refused = budget
-                .read(&mut body, 140_000, Duration::from_mins(1))
-                .await;
-            assert_eq!(refused.unwrap_err(), BodyError::TooLong);
-            assert_eq!(body.0, left);
-            assert_eq!(budget.0.available_permits(), (1 << 20) / PERMIT_BYTES);
-        }
-    }
 }

@@ -6,16 +6,31 @@
 //! | serve | [`Gateway`], then [`serve()`] |
 //! | speak to a gateway | [`Connector`], then [`serve_connector`] or [`Connector::send`] |
 
+mod allow;
 mod clock;
 mod connect;
 mod gateway;
 mod http_io;
-mod problem;
+mod limits;
+mod refuse;
 mod serve;
+mod shares;
+mod throttle;
 mod upstream;
 
-pub use clock::unix_seconds;
-pub use connect::{ConnectError, Connector, ConnectorOptions, Plain, serve_connector};
+pub use allow::{BadRoute, Route};
+pub use clock::{Clock, SlewingClock, unix_seconds};
+pub use connect::{
+    Access, ConnectError, Connector, ConnectorOptions, Local, LocalListener, serve_connector,
+};
 pub use gateway::{Client, Gateway, GatewayError, GatewayOptions};
-pub use serve::{ServeError, ServeOptions, serve};
+pub use limits::Limits;
+pub use serve::{Listening, ServeError, ServeOptions, serve};
 pub use upstream::{HttpUpstream, Judge, LoadError, ModelSource, Models, Upstream, UpstreamError};
+
+/// An error and what it came from, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
+}

@@ -1,21 +1,28 @@
 //! Sockets of the gateway.
 
+mod connections;
+mod content;
+mod handshakes;
+mod health;
+mod memory;
+mod paced;
+mod peer;
+mod proxy;
+mod routes;
+
 use std::{
     convert::Infallible,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use casemate_tls::{GroupName, is_classical};
-use http::{
-    HeaderValue, Method, Request, Response,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
-};
+use http::{HeaderValue, Request, Response, header::CONNECTION};
 use http_body_util::Full;
 use hyper::{
     body::{Bytes, Incoming},
@@ -24,34 +31,27 @@ use hyper::{
 };
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
 };
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{
-    gateway::{
-        GATEWAY_PATH, Gateway, KEY_DOCUMENT_PATH, KEYS_MEDIA_TYPE, REQUEST_MEDIA_TYPE,
-        RESPONSE_MEDIA_TYPE,
-    },
-    http_io::{BodyError, ByteBudget},
-    problem::Problem,
-};
+use crate::{gateway::Gateway, limits::Limits, shares::Shares, throttle::Throttle};
+pub(crate) use connections::{Connections, Seat};
+pub(crate) use content::Receiver;
+use handshakes::{Handshakes, Secured};
+pub(crate) use memory::Memory;
+pub(crate) use paced::Paced;
+pub(crate) use peer::Peer;
 
-/// Most connections at once.
-const CONNECTIONS_MAX: usize = 1024;
-/// Most bytes of requests that are being received or opened at once.
-const RECEIVING_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// How long a handshake, a header or a body may take.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-const HEADER_PATIENCE: Duration = Duration::from_secs(10);
-const BODY_PATIENCE: Duration = Duration::from_mins(1);
-/// How long open requests may take once shutdown began.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest header section, and least buffer of a connection, in bytes.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
 
 /// Why serving ended early.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +61,14 @@ pub enum ServeError {
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: String,
         /// The system's error.
         #[source]
         source: io::Error,
     },
+    /// A thread could not be started.
+    #[error("cannot start the handshake thread")]
+    Thread(#[source] io::Error),
 }
 
 /// Where and how to serve.
@@ -73,13 +76,26 @@ pub enum ServeError {
 pub struct ServeOptions {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Address of a plain listener for probes.
+    pub health: Option<SocketAddr>,
+    /// Networks of balancers whose connections begin with a PROXY header.
+    pub trusted_proxies: Vec<IpNet>,
     /// TLS configuration.
     pub tls: ServerConfig,
 }
 
+/// Where a gateway listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening {
+    /// For requests.
+    pub address: SocketAddr,
+    /// For probes.
+    pub health: Option<SocketAddr>,
+}
+
 /// Serves until `shutdown` completes, then lets open requests finish.
 ///
-/// `ready` is called once with the address that is listened on.
+/// `ready` is called once with the addresses that are listened on.
 ///
 /// # Errors
 ///
@@ -87,34 +103,59 @@ pub struct ServeOptions {
 pub async fn serve(
     gateway: Arc<Gateway>,
     options: ServeOptions,
-    ready: impl FnOnce(SocketAddr),
+    ready: impl FnOnce(Listening),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let address = options.listen;
-    let failed = |source| ServeError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    ready(listener.local_addr().map_err(failed)?);
+    let listener = listen(options.listen).await?;
+    let health = match options.health {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let bound = |listener: &TcpListener, address: SocketAddr| {
+        let local = listener.local_addr();
+        local.map_err(|source| failed(address, source))
+    };
+    ready(Listening {
+        address: bound(&listener, options.listen)?,
+        health: match (&health, options.health) {
+            (Some(listener), Some(address)) => Some(bound(listener, address)?),
+            _ => None,
+        },
+    });
+    let probes = health.map(health::Serving::start);
+    let limits = gateway.limits.clone();
+    let acceptor = TlsAcceptor::from(Arc::new(options.tls));
     let server = Arc::new(Server {
-        gateway,
-        acceptor: TlsAcceptor::from(Arc::new(options.tls)),
-        slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        handshakes: Handshakes::start(acceptor, limits.handshakes).map_err(ServeError::Thread)?,
+        connections: Connections::new(limits.connections, limits.connections_per_peer),
+        proxied: Arc::new(Semaphore::new(limits.connections)),
+        trusted_proxies: options.trusted_proxies,
+        memory: Memory::new(limits.receiving_bytes, limits.displaceable_after),
+        known: Shares::new(limits.checks, limits.checks),
+        strangers: Shares::new(limits.checks.div_ceil(2), 1),
         classical: AtomicU64::new(0),
-        budget: ByteBudget::new(RECEIVING_BYTES_MAX),
+        handshake_refusals: Throttle::default(),
+        connection_refusals: Throttle::default(),
+        gateway,
+        limits,
     });
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => server.spawn(stream, &graceful),
+                Ok((stream, address)) => {
+                    let server = Arc::clone(&server);
+                    tokio::spawn(server.connection(stream, address.ip(), graceful.watcher()));
+                }
                 // Out of descriptors: wait for connections to close instead of spinning.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             () = &mut shutdown => break,
         }
     }
-    drop(listener);
-    if tokio::time::timeout(DRAIN_PATIENCE, graceful.shutdown())
+    drop((listener, probes));
+    if timeout(server.limits.drain, graceful.shutdown())
         .await
         .is_err()
     {
@@ -123,98 +164,127 @@ pub async fn serve(
     Ok(())
 }
 
+fn failed(address: SocketAddr, source: io::Error) -> ServeError {
+    ServeError::Listen {
+        address: address.to_string(),
+        source,
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|source| failed(address, source))
+}
+
 struct Server {
     gateway: Arc<Gateway>,
-    acceptor: TlsAcceptor,
-    slots: Arc<Semaphore>,
+    limits: Limits,
+    handshakes: Handshakes,
+    connections: Arc<Connections>,
+    /// Connections of trusted proxies whose header is being read.
+    proxied: Arc<Semaphore>,
+    trusted_proxies: Vec<IpNet>,
+    memory: Arc<Memory>,
+    /// Checks for connections that carried an admitted request, and for all others.
+    known: Arc<Shares<Peer>>,
+    strangers: Arc<Shares<Peer>>,
     /// Connections without post-quantum key exchange since the start.
     classical: AtomicU64,
-    budget: ByteBudget,
+    handshake_refusals: Throttle,
+    connection_refusals: Throttle,
 }
 
 impl Server {
-    fn spawn(self: &Arc<Self>, stream: TcpStream, graceful: &GracefulShutdown) {
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
-            tracing::warn!("refused a connection: {CONNECTIONS_MAX} are open");
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, address: IpAddr, watcher: Watcher) {
+        let peer = if proxy::is_trusted(&self.trusted_proxies, address) {
+            // Its share is the client's, who is known once the header is read.
+            let Ok(_reading) = Arc::clone(&self.proxied).try_acquire_owned() else {
+                return;
+            };
+            let header = proxy::read_header(&mut stream);
+            match timeout(self.limits.handshake, header).await {
+                Ok(Ok(client)) => Peer::of(client.unwrap_or(address)),
+                Ok(Err(_)) | Err(_) => {
+                    if let Some(left_out) = self.connection_refusals.pass() {
+                        tracing::warn!(%address, left_out, "refused a connection of a trusted proxy: no PROXY header of version 2");
+                    }
+                    return;
+                }
+            }
+        } else {
+            Peer::of(address)
+        };
+        let Some(seat) = self.connections.enter(peer) else {
+            if let Some(left_out) = self.connection_refusals.pass() {
+                tracing::warn!(?peer, left_out, "refused a connection: too many are open");
+            }
             return;
         };
-        let server = Arc::clone(self);
-        let watcher = graceful.watcher();
-        tokio::spawn(async move {
-            let _slot = slot;
-            let handshake = server.acceptor.accept(stream);
-            let stream = match tokio::time::timeout(HANDSHAKE_PATIENCE, handshake).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => return tracing::info!(%error, "refused a TLS handshake"),
-                Err(_) => return tracing::info!("a TLS handshake did not finish in time"),
-            };
-            server.note_group(stream.get_ref().1);
-            let service = service_fn(|request| {
-                let server = Arc::clone(&server);
-                async move { Ok::<_, Infallible>(server.route(request).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_PATIENCE)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(%error, "a connection broke off");
-            }
-        });
-    }
-
-    async fn route(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        // hyper leaves out the content of an answer to HEAD.
-        let get = [Method::GET, Method::HEAD].contains(request.method());
-        let answer = match request.uri().path() {
-            GATEWAY_PATH if get => Ok(content(KEYS_MEDIA_TYPE, self.gateway.key_list().to_vec())),
-            GATEWAY_PATH if request.method() == Method::POST => self.protected(request).await,
-            KEY_DOCUMENT_PATH if get => self
-                .gateway
-                .key_document()
-                .map(|document| content("application/json", document)),
-            "/healthz" | "/readyz" if get => Ok(content("text/plain", b"ok\n".to_vec())),
-            GATEWAY_PATH => Err(Problem::Method("GET, HEAD, POST")),
-            KEY_DOCUMENT_PATH | "/healthz" | "/readyz" => Err(Problem::Method("GET, HEAD")),
-            _ => Err(Problem::NotFound),
-        };
-        answer.unwrap_or_else(Problem::response)
-    }
-
-    async fn protected(
-        &self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Problem> {
-        let media_type = request.headers().get(CONTENT_TYPE);
-        let media_type = media_type.and_then(|value| value.to_str().ok());
-        if !media_type.is_some_and(|found| found.trim().eq_ignore_ascii_case(REQUEST_MEDIA_TYPE)) {
-            return Err(Problem::MediaType);
+        let seat = Arc::new(seat);
+        tokio::select! {
+            () = Arc::clone(&self).converse(stream, Arc::clone(&seat), watcher) => (),
+            () = seat.displaced() => (),
         }
-        let limit = self.gateway.request_bytes_max;
-        let read = self
-            .budget
-            .read(request.into_body(), limit, BODY_PATIENCE)
-            .await;
-        let (sealed, _held) = read.map_err(|error| match error {
-            BodyError::TooLong => Problem::TooLong,
-            BodyError::Busy => Problem::Busy,
-            BodyError::Timeout => Problem::Timeout,
-            BodyError::Broken => Problem::Request,
-        })?;
-        let answer = Arc::clone(&self.gateway).handle(sealed).await?;
-        Ok(content(RESPONSE_MEDIA_TYPE, answer))
     }
 
-    fn note_group(&self, connection: &rustls::ServerConnection) {
-        let Some(group) = connection.negotiated_key_exchange_group() else {
+    async fn converse(self: Arc<Self>, stream: TcpStream, seat: Arc<Seat>, watcher: Watcher) {
+        // Answers are written whole, so waiting to fill a segment only delays them.
+        _ = stream.set_nodelay(true);
+        let (window, least) = (self.limits.answer_window, self.limits.answer_window_bytes);
+        let stream = Paced::new(stream, window, least);
+        let handshake = self.handshakes.accept(seat.peer, stream);
+        let stream = match timeout(self.limits.handshake, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return self.note_handshake(&error.to_string()),
+            Err(_) => return self.note_handshake("it did not finish in time"),
+        };
+        self.note_group(&stream);
+        let life = Arc::new(Life::default());
+        let service = service_fn(|request| {
+            let (server, seat, life) = (Arc::clone(&self), Arc::clone(&seat), Arc::clone(&life));
+            async move { Ok::<_, Infallible>(server.answer(request, &seat, &life).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection broke off");
+        }
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        seat: &Seat,
+        life: &Life,
+    ) -> Response<Full<Bytes>> {
+        let mut response = self.route(request, seat).await;
+        let requests = life.requests.fetch_add(1, Ordering::Relaxed);
+        let last = requests.saturating_add(1) >= self.limits.connection_requests
+            || life.since.elapsed() >= self.limits.connection_age;
+        if last {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response
+    }
+
+    fn note_handshake(&self, error: &str) {
+        if let Some(left_out) = self.handshake_refusals.pass() {
+            tracing::info!(error, left_out, "refused a TLS handshake");
+        }
+    }
+
+    fn note_group(&self, stream: &Secured) {
+        let Some(group) = stream.get_ref().1.negotiated_key_exchange_group() else {
             return;
         };
         let group = group.name();
         if is_classical(group) {
-            let count = self
-                .classical
-                .fetch_add(1, Ordering::Relaxed)
-                .saturating_add(1);
+            let count = self.classical.fetch_add(1, Ordering::Relaxed);
+            let count = count.saturating_add(1);
             tracing::warn!(
                 count,
                 "a classical-only peer connected, as FALLBACK_CRYPTO allows"
@@ -225,10 +295,18 @@ impl Server {
     }
 }
 
-fn content(media_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+/// How much a connection was used.
+#[derive(Debug)]
+struct Life {
+    since: Instant,
+    requests: AtomicU32,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            requests: AtomicU32::new(0),
+        }
+    }
 }

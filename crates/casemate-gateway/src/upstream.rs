@@ -1,16 +1,37 @@
 //! What stands behind the gateway: embedded models, or any HTTP server.
 
+mod boundary;
 mod forward;
+mod inference;
 mod kserve;
+mod locations;
 mod models;
+mod numbers;
 mod predict;
 
+use casemate_crypto::encoding::KeyId;
 use casemate_message::{MessageError, Request, Response};
 
 pub use forward::HttpUpstream;
 pub use models::{Judge, LoadError, ModelSource, Models};
 
-use crate::problem::sealed_error;
+use crate::refuse::sealed_error;
+
+/// Who asks: an admitted client.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) name: String,
+    pub(crate) id: KeyId,
+}
+
+/// An admitted request.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    /// The request without its content.
+    pub(crate) head: &'a Request,
+    pub(crate) content: Vec<u8>,
+    pub(crate) caller: &'a Caller,
+}
 
 /// Why an upstream gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -19,18 +40,27 @@ pub enum UpstreamError {
     /// The upstream's URL is no `http` or `https` URL, or has a query.
     #[error("`{0}` is not an http or https URL without query")]
     BadUrl(String),
+    /// The URL is a plain one of another machine.
+    #[error("`{0}` is on another machine and has no TLS")]
+    Plain(String),
     /// The path could leave the upstream's base.
     #[error("the path climbs out of the upstream")]
     Path,
     /// The server could not be reached or broke off.
     #[error("the upstream cannot be reached")]
-    Unreachable,
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Its answer broke off.
+    #[error("the upstream's answer broke off")]
+    Broken,
     /// Its answer is too long.
     #[error("the upstream's answer is too long")]
     TooLong,
     /// It took too long.
     #[error("the upstream did not answer in time")]
     Timeout,
+    /// It redirects to another server.
+    #[error("the upstream redirects to another server")]
+    Redirect,
     /// Its answer cannot be carried.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -57,10 +87,10 @@ pub enum Upstream {
 }
 
 impl Upstream {
-    pub(crate) async fn answer(&self, request: Request) -> Result<Response, UpstreamError> {
+    pub(crate) async fn answer(&self, call: Call<'_>) -> Result<Response, UpstreamError> {
         match self {
-            Self::Models(models) => models.answer(request).await,
-            Self::Http(server) => server.answer(request).await,
+            Self::Models(models) => models.answer(call).await,
+            Self::Http(server) => server.answer(call).await,
         }
     }
 }

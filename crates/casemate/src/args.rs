@@ -1,7 +1,8 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
+use casemate_message::limits::REQUEST_BYTES_DEFAULT;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -531,7 +532,43 @@ pub(crate) struct ConnectOptions {
     /// Root certificates to trust for TLS (PEM) [default: the system's]
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Local address for plain requests; keep it a loopback one
+    /// Where to take plain requests: an address, or `unix:PATH` for a socket that only you can use
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: ListenAt,
+    /// File for the token that requests to an address must show, new at every start [default: `connect-PORT.token` in the home folder]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_token")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Let everyone on this machine send requests under your identity; for loopback addresses only
+    #[arg(long)]
+    pub(crate) no_token: bool,
+    /// Origin of web pages that may send, exactly as browsers write it, such as `https://app.example` (repeatable)
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    pub(crate) origins: Vec<String>,
+    /// Longest request, in bytes; as the gateway's `request_bytes_max`
+    #[arg(long, value_name = "BYTES", default_value_t = REQUEST_BYTES_DEFAULT)]
+    pub(crate) request_bytes_max: usize,
+}
+
+/// Where a connector listens.
+#[derive(Clone, Debug)]
+pub(crate) enum ListenAt {
+    Address(SocketAddr),
+    Socket(PathBuf),
+}
+
+impl FromStr for ListenAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("a path is missing after `unix:`".to_owned()),
+            Some(path) => Ok(Self::Socket(path.into())),
+            None => {
+                let address = text.parse();
+                let address =
+                    address.map_err(|_| "expected an address such as 127.0.0.1:8080, or unix:PATH");
+                Ok(Self::Address(address?))
+            }
+        }
+    }
 }

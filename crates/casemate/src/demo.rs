@@ -96,7 +96,12 @@ fn step(context: &Context<'_>, name: &str, what: &str, started: Instant, cost: &
 async fn predict(context: &Context<'_>, stage: &Stage, samples: &[Sample]) -> Result<(), Fault> {
     // The first request also makes the TLS connection; it is counted apart.
     let started = Instant::now();
-    plain::predict(stage.local, samples.get(..1).unwrap_or_default()).await?;
+    plain::predict(
+        stage.local,
+        &stage.token,
+        samples.get(..1).unwrap_or_default(),
+    )
+    .await?;
     step(
         context,
         "connect",
@@ -110,7 +115,8 @@ async fn predict(context: &Context<'_>, stage: &Stage, samples: &[Sample]) -> Re
     let mut shown = String::new();
     for sample in samples {
         let started = Instant::now();
-        let predicted = plain::predict(stage.local, std::slice::from_ref(sample)).await?;
+        let predicted =
+            plain::predict(stage.local, &stage.token, std::slice::from_ref(sample)).await?;
         times.push(started.elapsed().as_secs_f64() * 1e3);
         let predicted = predicted.first().copied();
         right = right.saturating_add(usize::from(predicted == Some(sample.label)));
@@ -152,8 +158,8 @@ async fn closing(
     };
     let body = json!({ "instances": [sample.image] });
     context.printer.line(&format!(
-        "\nTry it yourself (the connector seals and signs what you send in the clear on loopback):\n\n  curl -s http://{}/predict -H 'content-type: application/json' -d '{body}'\n",
-        stage.local
+        "\nTry it yourself (the connector seals and signs what you send in the clear on loopback):\n\n  curl -s http://{}/predict -H 'authorization: Bearer {}' -H 'content-type: application/json' -d '{body}'\n",
+        stage.local, stage.token
     ));
     if !options.exit {
         context.printer.line("Serving until Ctrl-C.");

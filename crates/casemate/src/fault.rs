@@ -520,12 +520,13 @@ impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
         let outcome = match &error {
             ConnectError::BadUrl(_) => Outcome::Usage,
-            ConnectError::KeyDocument(_) | ConnectError::Ohttp(_) | ConnectError::Sign(_) => {
-                Outcome::No
-            }
+            ConnectError::KeyDocument(_)
+            | ConnectError::Ohttp(_)
+            | ConnectError::Sign(_)
+            | ConnectError::Sealed(_) => Outcome::No,
             _ => Outcome::Io,
         };
-        let unreachable = matches!(error, ConnectError::Unreachable(_));
+        let unreachable = matches!(error, ConnectError::Unreachable { .. });
         let fault = Self::from_error(outcome, error);
         if unreachable {
             return fault.hint(

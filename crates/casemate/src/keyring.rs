@@ -9,7 +9,7 @@ use casemate_crypto::{
 };
 use casemate_environment::{KeyReference, Signed, Statuses};
 use casemate_gateway::unix_seconds;
-use casemate_keys::{KeyEntry, Role, Withdrawn};
+use casemate_keys::{End, KeyEntry, Role, Withdrawn};
 use casemate_seal::{Artifact, OpenError, ReadAt};
 
 use crate::{
@@ -174,6 +174,21 @@ impl<'a> Keyring<'a> {
             return Err(wrong_kind(named, "http", "sign requests and responses"));
         };
         self.note("identity", named, id);
+        Ok(key)
+    }
+
+    /// The pair that signed before; it may have been retired, but nothing by a compromised one proves a descent.
+    pub(crate) fn http_predecessor(&mut self, named: &str) -> Result<HttpSigningKey, Fault> {
+        let entry = self.entry(named)?;
+        if matches!(entry.status.end, Some(End::Compromised { .. })) {
+            let message = format!("`{named}` is compromised and cannot vouch for another key");
+            return Err(Fault::usage(message)
+                .hint("leave out `predecessor`, and have clients pin the new key"));
+        }
+        let (PrivateKey::Http(key), id) = self.private(named)? else {
+            return Err(wrong_kind(named, "http", "sign requests and responses"));
+        };
+        self.note("predecessor", named, id);
         Ok(key)
     }
 

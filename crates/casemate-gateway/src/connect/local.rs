@@ -2,236 +2,431 @@
 
 use std::{
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    fmt, fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use casemate_message::{Request, limits::REQUEST_BYTES_DEFAULT};
+use casemate_message::{MessageError, Refusal, Request};
 use http::{
-    HeaderMap,
-    header::{HOST, ORIGIN},
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_MAX_AGE, VARY, WWW_AUTHENTICATE,
+    },
 };
-use http_body_util::Full;
 use hyper::{
-    body::{Bytes, Incoming},
+    body::{Body, Incoming},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
 };
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener, UnixStream},
+};
 
-use super::{ConnectError, Connector};
+use super::{
+    Access, ConnectError, Connector,
+    access::{Denied, Permit},
+};
 use crate::{
-    http_io::{self, BodyError},
-    problem::sealed_error,
-    serve::ServeError,
+    chain,
+    http_io::{self, Content},
+    limits::Limits,
+    refuse::sealed_error,
+    serve::{Connections, Memory, Paced, Peer, Receiver, Seat, ServeError},
 };
 
-const PATIENCE: Duration = Duration::from_mins(1);
 /// Room for the headers, the signatures and the encryption around a content.
-const CONTENT_BYTES_MAX: usize = REQUEST_BYTES_DEFAULT - 64 * 1024;
+const OVERHEAD_BYTES: usize = 64 * 1024;
 
-/// Where plain requests are taken. They carry no protection, so the address should be a loopback one.
-#[derive(Clone, Copy, Debug)]
-pub struct Plain {
-    /// Address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
+/// Where plain requests are taken. They carry no protection.
+#[derive(Debug)]
+pub struct LocalListener(Bound);
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(TcpListener, SocketAddr),
+    Unix(Socket),
+}
+
+impl LocalListener {
+    /// Listens on a TCP address; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Listen`].
+    pub async fn tcp(address: SocketAddr) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Listen {
+            address: address.to_string(),
+            source,
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        Ok(Self(Bound::Tcp(listener, bound)))
+    }
+
+    /// Listens on a socket in the file system, which only this user and root can use.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Listen`].
+    pub fn unix(path: PathBuf) -> Result<Self, ServeError> {
+        Ok(Self(Bound::Unix(Socket::bind(path)?)))
+    }
+
+    /// The address, if it is a TCP one.
+    pub const fn address(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Bound::Tcp(_, address) => Some(*address),
+            Bound::Unix(_) => None,
+        }
+    }
+}
+
+/// `http://address` or `unix:path`.
+impl fmt::Display for LocalListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Bound::Tcp(_, address) => write!(f, "http://{address}"),
+            Bound::Unix(socket) => write!(f, "unix:{}", socket.path.display()),
+        }
+    }
+}
+
+/// From whom plain requests are taken, and how much.
+#[derive(Debug, Default)]
+pub struct Local {
+    /// What a request must show.
+    pub access: Access,
+    /// What local clients may take.
+    pub limits: Limits,
 }
 
 /// Takes plain HTTP requests and passes them through `connector` until `shutdown` completes.
-///
-/// # Errors
-///
-/// [`ServeError`].
 pub async fn serve_connector(
     connector: Arc<Connector>,
-    plain: Plain,
-    ready: impl FnOnce(SocketAddr),
+    listener: LocalListener,
+    local: Local,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    let address = plain.listen;
-    let failed = |source| ServeError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    ready(listener.local_addr().map_err(failed)?);
-    // Elsewhere than on loopback the operator decides who may send; there is no name to compare with.
-    let only_local = address.ip().is_loopback();
+) {
+    let Local { access, limits } = local;
+    let passage = Arc::new(Passage {
+        connector,
+        access,
+        connections: Connections::new(limits.connections, limits.connections),
+        memory: Memory::new(limits.receiving_bytes, limits.displaceable_after),
+        limits: Limits {
+            request_bytes: limits.request_bytes.saturating_sub(OVERHEAD_BYTES),
+            ..limits
+        },
+    });
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
+    match listener.0 {
+        Bound::Tcp(listener, bound) => {
+            let port = bound.ip().is_loopback().then_some(bound.port());
+            accept(&passage, port, &graceful, shutdown, || async {
+                let (stream, address) = listener.accept().await?;
+                Ok((stream, Peer::of(address.ip())))
+            })
+            .await;
+        }
+        Bound::Unix(socket) => {
+            accept(&passage, None, &graceful, shutdown, || socket.accept()).await;
+        }
+    }
+    // What is not finished by then is cut off; the local client sees it.
+    _ = tokio::time::timeout(Duration::from_secs(10), graceful.shutdown()).await;
+}
+
+/// Takes connections until `shutdown` completes.
+async fn accept<S, F>(
+    passage: &Arc<Passage>,
+    port: Option<u16>,
+    graceful: &GracefulShutdown,
+    mut shutdown: impl Future<Output = ()> + Unpin,
+    next: impl Fn() -> F,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<(S, Peer)>>,
+{
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted { stream } else {
+        let (stream, peer) = tokio::select! {
+            accepted = next() => if let Ok(accepted) = accepted { accepted } else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             },
-            () = &mut shutdown => break,
+            () = &mut shutdown => return,
         };
-        let connector = Arc::clone(&connector);
-        let watcher = graceful.watcher();
+        let Some(seat) = passage.connections.enter(peer) else {
+            tracing::warn!("refused a local connection: too many are open");
+            continue;
+        };
+        let (passage, watcher) = (Arc::clone(passage), graceful.watcher());
         tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let connector = Arc::clone(&connector);
-                async move { Ok::<_, Infallible>(pass(&connector, only_local, request).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(%error, "a local connection broke off");
+            let seat = Arc::new(seat);
+            tokio::select! {
+                () = passage.converse(stream, port, Arc::clone(&seat), watcher) => (),
+                () = seat.displaced() => (),
             }
         });
     }
-    drop(listener);
-    // What is not finished by then is cut off; the local client sees it.
-    _ = tokio::time::timeout(Duration::from_secs(10), graceful.shutdown()).await;
+}
+
+/// A socket that is removed with its listener.
+#[derive(Debug)]
+struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    fn bind(path: PathBuf) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Listen {
+            address: path.display().to_string(),
+            source,
+        };
+        remove_abandoned(&path).map_err(failed)?;
+        let listener = UnixListener::bind(&path).map_err(failed)?;
+        Ok(Self { listener, path })
+    }
+
+    /// The next connection of this user or root.
+    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        loop {
+            let (stream, _) = self.listener.accept().await?;
+            let user = stream.peer_cred()?.uid();
+            if user == 0 || user == rustix::process::geteuid().as_raw() {
+                return Ok((stream, Peer::of(IpAddr::V4(Ipv4Addr::LOCALHOST))));
+            }
+            tracing::warn!(user, "refused another user's connection");
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Left behind, it is found abandoned at the next start.
+        _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes a socket of ours that nobody listens on, as a killed connector leaves it.
+fn remove_abandoned(path: &Path) -> io::Result<()> {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let ours = found.file_type().is_socket() && found.uid() == rustix::process::geteuid().as_raw();
+    let connected = std::os::unix::net::UnixStream::connect(path);
+    let refused = connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if ours && refused {
+        fs::remove_file(path)?;
+    }
     Ok(())
 }
 
-/// Whether a name can only mean this machine.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let address = name.parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+/// What every local connection uses.
+struct Passage {
+    connector: Arc<Connector>,
+    access: Access,
+    connections: Arc<Connections>,
+    memory: Arc<Memory>,
+    limits: Limits,
 }
 
-/// Refuses what a web page could send: by a name that leads here only for its browser, or from another origin.
-fn check_local(headers: &HeaderMap) -> Result<(), (u16, String)> {
-    let refuse = |what: &str| Err((403, format!("{what} is not this machine")));
-    let text = |name| {
-        headers
-            .get(name)
-            .map(|value: &http::HeaderValue| value.to_str())
-    };
-    match text(HOST) {
-        Some(Ok(host)) if is_loopback(host) => {}
-        _ => return refuse("Host"),
-    }
-    match text(ORIGIN) {
-        None => Ok(()),
-        Some(Ok(origin))
-            if origin
-                .split_once("://")
-                .is_some_and(|(_, host)| is_loopback(host)) =>
-        {
-            Ok(())
+/// Why a request was not answered by the model: status, code and message for the local client.
+struct Failure {
+    status: u16,
+    code: &'static str,
+    message: String,
+}
+
+impl Passage {
+    async fn converse<S>(
+        self: &Arc<Self>,
+        stream: S,
+        port: Option<u16>,
+        seat: Arc<Seat>,
+        watcher: Watcher,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (window, least) = (self.limits.answer_window, self.limits.answer_window_bytes);
+        let stream = Paced::new(stream, window, least);
+        let service = service_fn(|request| {
+            let (passage, seat) = (Arc::clone(self), Arc::clone(&seat));
+            async move { Ok::<_, Infallible>(passage.pass(request, port, &seat).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_mins(1))
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a local connection broke off");
         }
-        Some(_) => refuse("Origin"),
+    }
+
+    async fn pass(
+        &self,
+        request: hyper::Request<Incoming>,
+        port: Option<u16>,
+        seat: &Seat,
+    ) -> hyper::Response<Content> {
+        let permit = self.access.check(request.method(), request.headers(), port);
+        let page = match permit {
+            Ok(Permit::Preflight(origin)) => return preflight(&origin, request.headers()),
+            Ok(Permit::Page(origin)) => Some(origin),
+            Ok(Permit::Plain) => None,
+            Err(denied) => return deny(denied),
+        };
+        seat.admit();
+        let mut response = self
+            .forward(request, seat)
+            .await
+            .unwrap_or_else(|failure| failure.response());
+        if let Some(origin) = page {
+            allow_page(&origin, response.headers_mut());
+        }
+        response
+    }
+
+    async fn forward(
+        &self,
+        request: hyper::Request<Incoming>,
+        seat: &Seat,
+    ) -> Result<hyper::Response<Content>, Failure> {
+        let bad = |error: MessageError| Failure::new(400, "message", error.to_string());
+        let (mut parts, body) = request.into_parts();
+        let receiver = Receiver {
+            limits: &self.limits,
+            memory: &self.memory,
+            peer: seat.peer,
+            admitted: true,
+        };
+        let declared = body.size_hint().exact();
+        let received = receiver.receive(body, declared).await;
+        let received = received.map_err(|refusal| self.not_received(refusal))?;
+        self.access.strip(&mut parts.headers);
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let (method, authority) = (parts.method.as_str(), self.connector.authority());
+        let mut protected = Request::new(method, authority, path, received.content).map_err(bad)?;
+        http_io::forwarded_fields(&parts.headers, &mut protected.fields).map_err(bad)?;
+        http_io::forwarded_fields(&received.trailers, &mut protected.trailers).map_err(bad)?;
+        match self.connector.send(protected).await {
+            Ok(response) => Ok(http_io::to_plain(response)),
+            // What the gateway itself says goes to the client as it is.
+            Err(ConnectError::Sealed(refused)) => {
+                tracing::info!(code = refused.0.code(), "refused by the gateway");
+                Ok(do_not_retry(refused.0, http_io::to_plain(refused.1)))
+            }
+            Err(error) => Err(Failure::of(&error)),
+        }
+    }
+
+    fn not_received(&self, refusal: Refusal) -> Failure {
+        let limit = self.limits.request_bytes;
+        let message = match refusal {
+            Refusal::TooLong => format!("content exceeds {limit} bytes"),
+            Refusal::Request => "content broke off".to_owned(),
+            other => other.to_string(),
+        };
+        Failure::new(refusal.status(), refusal.code(), message)
     }
 }
 
-async fn pass(
-    connector: &Connector,
-    only_local: bool,
-    request: hyper::Request<Incoming>,
-) -> hyper::Response<Full<Bytes>> {
-    let checked = if only_local {
-        check_local(request.headers())
-    } else {
-        Ok(())
-    };
-    let answer = match checked {
-        Ok(()) => forward(connector, request).await,
-        Err(refusal) => Err(refusal),
-    };
-    match answer {
-        Ok(response) => response,
-        Err((status, message)) => {
-            tracing::info!(status, message, "not passed on");
-            let error = sealed_error(status, "connector_error", "connector", &message);
-            error.map(http_io::to_plain).unwrap_or_default()
+impl Failure {
+    const fn new(status: u16, code: &'static str, message: String) -> Self {
+        Self {
+            status,
+            code,
+            message,
         }
+    }
+
+    fn of(error: &ConnectError) -> Self {
+        let message = chain(error);
+        match error {
+            ConnectError::OutcomeUnknown(_) => Self::new(502, "outcome-unknown", message),
+            ConnectError::Timeout => Self::new(504, "connector", message),
+            _ => Self::new(502, "connector", message),
+        }
+    }
+
+    fn response(&self) -> hyper::Response<Content> {
+        let Self {
+            status,
+            code,
+            message,
+        } = self;
+        tracing::info!(status, code, message, "not passed on");
+        let error = sealed_error(*status, "connector_error", code, message);
+        let response = error.map(http_io::to_plain).unwrap_or_default();
+        if *code == "outcome-unknown" {
+            return no_retry(response);
+        }
+        response
     }
 }
 
-async fn forward(
-    connector: &Connector,
-    request: hyper::Request<Incoming>,
-) -> Result<hyper::Response<Full<Bytes>>, (u16, String)> {
-    let bad = |error: casemate_message::MessageError| (400, error.to_string());
-    let (parts, body) = request.into_parts();
-    let content = http_io::read_body(body, CONTENT_BYTES_MAX, PATIENCE).await;
-    let content = content.map_err(|error| match error {
-        BodyError::TooLong => (413, format!("content exceeds {CONTENT_BYTES_MAX} bytes")),
-        BodyError::Timeout => (408, "content did not arrive in time".to_owned()),
-        BodyError::Busy | BodyError::Broken => (400, "content broke off".to_owned()),
-    })?;
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let method = parts.method.as_str();
-    let mut protected =
-        Request::new(method, connector.authority(), path, content.to_vec()).map_err(bad)?;
-    http_io::forwarded_fields(&parts.headers, &mut protected.fields).map_err(bad)?;
-    match connector.send(protected).await {
-        Ok(response) => Ok(http_io::to_plain(response)),
-        Err(error @ ConnectError::Timeout) => Err((504, error.to_string())),
-        Err(error) => Err((502, with_causes(&error))),
+/// Clients such as `OpenAI`'s repeat many requests by themselves; one that may have run must not be among them.
+fn no_retry(mut response: hyper::Response<Content>) -> hyper::Response<Content> {
+    let name = HeaderName::from_static("x-should-retry");
+    let no = HeaderValue::from_static("false");
+    response.headers_mut().insert(name, no);
+    response
+}
+
+fn do_not_retry(refusal: Refusal, response: hyper::Response<Content>) -> hyper::Response<Content> {
+    match refusal {
+        Refusal::Duplicate | Refusal::OutcomeUnknown | Refusal::Late => no_retry(response),
+        _ => response,
     }
 }
 
-/// The error and what it came from, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+fn deny(denied: Denied) -> hyper::Response<Content> {
+    let message = denied.message();
+    tracing::info!(message, "denied a local request");
+    let error = sealed_error(denied.status(), "connector_error", "access", message);
+    let mut response = error.map(http_io::to_plain).unwrap_or_default();
+    if denied == Denied::Token {
+        let bearer = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+    }
+    response
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(host: &str, origin: Option<&str>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, host.parse().unwrap());
-        origin.map(|origin| headers.insert(ORIGIN, origin.parse().unwrap()));
-        headers
+fn preflight(origin: &HeaderValue, asked: &HeaderMap) -> hyper::Response<Content> {
+    let mut response = hyper::Response::<Content>::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    allow_page(origin, headers);
+    for (answer, question) in [
+        (
+            ACCESS_CONTROL_ALLOW_METHODS,
+            "access-control-request-method",
+        ),
+        (
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            "access-control-request-headers",
+        ),
+    ] {
+        if let Some(asked) = asked.get(question) {
+            headers.insert(answer, asked.clone());
+        }
     }
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
 
-    #[test]
-    fn local_programs_pass_and_web_pages_do_not() {
-        for host in [
-            "127.0.0.1:8080",
-            "localhost",
-            "LOCALHOST:8080",
-            "[::1]:8080",
-            "127.1.2.3",
-        ] {
-            assert_eq!(check_local(&headers(host, None)), Ok(()), "{host}");
-        }
-        let local = headers("localhost:8080", Some("http://localhost:3000"));
-        assert_eq!(check_local(&local), Ok(()));
-        for host in [
-            "evil.example",
-            "localhost.evil.example",
-            "10.0.0.1",
-            "[::2]",
-            "",
-        ] {
-            assert_eq!(
-                check_local(&headers(host, None)).unwrap_err().0,
-                403,
-                "{host}"
-            );
-        }
-        for origin in [
-            "https://evil.example",
-            "null",
-            "http://localhost.evil.example",
-        ] {
-            let refused = check_local(&headers("localhost", Some(origin))).unwrap_err();
-            assert_eq!(
-                refused,
-                (403, "Origin is not this machine".to_owned()),
-                "{origin}"
-            );
-        }
-        assert_eq!(check_local(&HeaderMap::new()).unwrap_err().0, 403);
-    }
+fn allow_page(origin: &HeaderValue, headers: &mut HeaderMap) {
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.append(VARY, HeaderValue::from_static("origin"));
 }

@@ -1,25 +1,20 @@
 //! KServe v2 (Open Inference Protocol), JSON tensors.
 
-use std::sync::Arc;
-
-use casemate_message::{Request, Response};
-use casemate_onnx::{Data, ElementType, ModelError, NamedTensor, TensorSpec};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use casemate_onnx::{ElementType, NamedTensor, TensorSpec};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    UpstreamError,
-    models::{Loaded, bad_content},
+    inference::Turn,
+    models::{Answer, Failure, Loaded},
+    numbers::{self, Numbers},
 };
-use crate::problem::json_response;
-
-/// Deepest nesting of a tensor's data.
-const NESTING_MAX: usize = 16;
 
 #[derive(Deserialize)]
-struct InferRequest {
+struct InferRequest<'a> {
     id: Option<String>,
-    inputs: Vec<InputTensor>,
+    #[serde(borrow)]
+    inputs: Vec<InputTensor<'a>>,
     /// Outputs that are wanted; all if absent.
     outputs: Option<Vec<OutputName>>,
 }
@@ -30,11 +25,29 @@ struct OutputName {
 }
 
 #[derive(Deserialize)]
-struct InputTensor {
+struct InputTensor<'a> {
     name: String,
     shape: Vec<usize>,
     datatype: String,
-    data: Value,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct InferResponse<'a> {
+    model_name: &'a str,
+    model_version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    outputs: Vec<OutputTensor<'a>>,
+}
+
+#[derive(Serialize)]
+struct OutputTensor<'a> {
+    name: &'a str,
+    datatype: &'a str,
+    shape: &'a [usize],
+    data: Numbers<'a>,
 }
 
 pub(super) fn server_metadata() -> Value {
@@ -58,154 +71,59 @@ pub(super) fn model_metadata(loaded: &Loaded) -> Value {
     })
 }
 
-pub(super) async fn infer(
-    loaded: Arc<Loaded>,
-    request: Request,
-) -> Result<Response, UpstreamError> {
-    let done = tokio::task::spawn_blocking(move || infer_now(&loaded, &request.content)).await;
-    match done {
-        Ok(Ok(body)) => Ok(json_response(200, &body)?),
-        Ok(Err(message)) => bad_content(&message),
-        Err(_) => Ok(crate::problem::sealed_error(
-            500,
-            "server_error",
-            "model",
-            "the model failed",
-        )?),
+pub(super) fn infer(loaded: &Loaded, content: &[u8], turn: &mut Turn) -> Answer {
+    let request: InferRequest<'_> = serde_json::from_slice(content)
+        .map_err(|error| Failure::Content(format!("not an inference request: {error}")))?;
+    let known = |name: &OutputName| {
+        let mut outputs = loaded.model.outputs().iter();
+        outputs.any(|spec| spec.name == name.name)
+    };
+    if let Some(unknown) = request.outputs.iter().flatten().find(|name| !known(name)) {
+        let message = format!("the model has no output `{}`", unknown.name);
+        return Err(Failure::Content(message));
     }
-}
-
-fn infer_now(loaded: &Loaded, content: &[u8]) -> Result<Value, String> {
-    let request: InferRequest = serde_json::from_slice(content)
-        .map_err(|error| format!("not an inference request: {error}"))?;
     let inputs = request
         .inputs
-        .into_iter()
-        .map(to_tensor)
+        .iter()
+        .map(|input| to_tensor(input, turn))
         .collect::<Result<Vec<_>, _>>()?;
-    let outputs = loaded
-        .model
-        .run(&inputs)
-        .map_err(|error: ModelError| error.to_string())?;
+    let outputs = loaded.run(&inputs, turn)?;
     let wanted = |tensor: &&NamedTensor| {
         request
             .outputs
             .as_ref()
             .is_none_or(|names| names.iter().any(|wanted| wanted.name == tensor.name))
     };
-    for wanted in request.outputs.iter().flatten() {
-        if !outputs.iter().any(|tensor| tensor.name == wanted.name) {
-            return Err(format!("the model has no output `{}`", wanted.name));
-        }
-    }
-    let outputs: Vec<_> = outputs
-        .iter()
-        .filter(wanted)
-        .map(|tensor| {
-            json!({
-                "name": tensor.name,
-                "datatype": tensor.data.element_type().name(),
-                "shape": tensor.shape,
-                "data": to_json(&tensor.data),
-            })
-        })
-        .collect();
-    let mut body = json!({
-        "model_name": loaded.name,
-        "model_version": loaded.version,
-        "outputs": outputs,
+    let tensors = outputs.iter().filter(wanted).map(|tensor| OutputTensor {
+        name: &tensor.name,
+        datatype: tensor.data.element_type().name(),
+        shape: &tensor.shape,
+        data: Numbers(&tensor.data),
     });
-    if let (Some(id), Some(object)) = (request.id, body.as_object_mut()) {
-        object.insert("id".to_owned(), id.into());
-    }
-    Ok(body)
-}
-
-fn to_tensor(input: InputTensor) -> Result<NamedTensor, String> {
-    let element = ElementType::by_name(&input.datatype)
-        .ok_or_else(|| format!("datatype `{}` is not supported", input.datatype))?;
-    let mut flat = Vec::new();
-    flatten(&input.data, &mut flat, 0)?;
-    let data = from_json(element, &flat)
-        .ok_or_else(|| format!("data of `{}` do not fit {}", input.name, element.name()))?;
-    Ok(NamedTensor {
-        name: input.name,
-        shape: input.shape,
-        data,
-    })
+    let response = InferResponse {
+        model_name: &loaded.name,
+        model_version: &loaded.version,
+        id: request.id,
+        outputs: tensors.collect(),
+    };
+    serde_json::to_vec(&response).map_err(|error| Failure::Model(error.to_string()))
 }
 
 /// The protocol allows data nested like the tensor or flat.
-pub(super) fn flatten<'a>(
-    value: &'a Value,
-    into: &mut Vec<&'a Value>,
-    depth: usize,
-) -> Result<(), String> {
-    match value {
-        Value::Array(_) if depth == NESTING_MAX => Err("data are nested too deeply".to_owned()),
-        Value::Array(items) => items
-            .iter()
-            .try_for_each(|item| flatten(item, into, depth.saturating_add(1))),
-        Value::Number(_) => {
-            into.push(value);
-            Ok(())
-        }
-        _ => Err("data must be numbers".to_owned()),
+fn to_tensor(input: &InputTensor<'_>, turn: &mut Turn) -> Result<NamedTensor, Failure> {
+    let element = ElementType::by_name(&input.datatype).ok_or_else(|| {
+        Failure::Content(format!("datatype `{}` is not supported", input.datatype))
+    })?;
+    let what = format!("data of `{}`", input.name);
+    let (data, nested) = numbers::read(input.data, element, &what, turn)?;
+    if nested != input.shape && nested.len() != 1 {
+        let shape = &input.shape;
+        let message = format!("{what} are nested as {nested:?}, the tensor's shape is {shape:?}");
+        return Err(Failure::Content(message));
     }
-}
-
-/// Converts without silent wrapping; an integer out of range fits no type.
-pub(super) fn from_json(element: ElementType, values: &[&Value]) -> Option<Data> {
-    let floats = || values.iter().map(|value| value.as_f64());
-    let integers = || values.iter().map(|value| value.as_i64());
-    Some(match element {
-        ElementType::Fp32 => Data::Fp32(
-            floats()
-                .map(|v| v.and_then(to_f32))
-                .collect::<Option<_>>()?,
-        ),
-        ElementType::Fp64 => Data::Fp64(floats().collect::<Option<_>>()?),
-        ElementType::Int8 => Data::Int8(
-            integers()
-                .map(|v| v?.try_into().ok())
-                .collect::<Option<_>>()?,
-        ),
-        ElementType::Int16 => Data::Int16(
-            integers()
-                .map(|v| v?.try_into().ok())
-                .collect::<Option<_>>()?,
-        ),
-        ElementType::Int32 => Data::Int32(
-            integers()
-                .map(|v| v?.try_into().ok())
-                .collect::<Option<_>>()?,
-        ),
-        ElementType::Int64 => Data::Int64(integers().collect::<Option<_>>()?),
-        ElementType::Uint8 => Data::Uint8(
-            integers()
-                .map(|v| v?.try_into().ok())
-                .collect::<Option<_>>()?,
-        ),
+    Ok(NamedTensor {
+        name: input.name.clone(),
+        shape: input.shape.clone(),
+        data,
     })
-}
-
-/// The nearest FP32; `None` for a number that only infinity would be near to.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "rounding is what FP32 asks for"
-)]
-fn to_f32(value: f64) -> Option<f32> {
-    Some(value as f32).filter(|value| value.is_finite())
-}
-
-pub(super) fn to_json(data: &Data) -> Value {
-    match data {
-        Data::Fp32(data) => json!(data),
-        Data::Fp64(data) => json!(data),
-        Data::Int8(data) => json!(data),
-        Data::Int16(data) => json!(data),
-        Data::Int32(data) => json!(data),
-        Data::Int64(data) => json!(data),
-        Data::Uint8(data) => json!(data),
-    }
 }

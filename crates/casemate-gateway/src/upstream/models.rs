@@ -3,12 +3,23 @@
 use std::{collections::BTreeMap, error::Error, fmt, io, path::PathBuf, sync::Arc};
 
 use casemate_crypto::{kem::KemPrivateKey, signature::VerifyingKey};
-use casemate_message::{Request, Response};
-use casemate_onnx::{Model, ModelError};
+use casemate_message::{MessageError, Request, Response};
+use casemate_onnx::{Model, ModelError, NamedTensor};
 use casemate_seal::{Artifact, OpenError, Origin, file};
+use serde_json::json;
+use tokio::task::spawn_blocking;
 
-use super::{UpstreamError, kserve, predict};
-use crate::problem::{json_response, sealed_error};
+use super::{
+    Call, UpstreamError,
+    inference::{Inference, Overloaded, Turn},
+    kserve,
+    numbers::{NumbersError, not_finite},
+    predict,
+};
+use crate::{
+    limits::Limits,
+    refuse::{json_response, json_text_response, sealed_error},
+};
 
 /// Largest model that is opened into memory, in bytes.
 const MODEL_BYTES_MAX: u64 = 8 << 30;
@@ -96,19 +107,102 @@ pub(super) struct Loaded {
     pub(super) model: Model,
 }
 
+/// Why a model did not answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The request's content cannot be used.
+    Content(String),
+    /// There is no model of this name.
+    NoModel(String),
+    /// Too much is asked for at once.
+    Overloaded,
+    /// The model failed, or gave what cannot be answered.
+    Model(String),
+}
+
+/// JSON text.
+pub(super) type Answer = Result<Vec<u8>, Failure>;
+
+impl From<Overloaded> for Failure {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}
+
+impl From<NumbersError> for Failure {
+    fn from(error: NumbersError) -> Self {
+        match error {
+            NumbersError::Content(message) => Self::Content(message),
+            NumbersError::Overloaded => Self::Overloaded,
+        }
+    }
+}
+
+impl Failure {
+    fn response(&self) -> Result<Response, MessageError> {
+        match self {
+            Self::Content(message) => {
+                sealed_error(400, "invalid_request_error", "content", message)
+            }
+            Self::NoModel(name) => {
+                let name: String = name.chars().take(80).collect();
+                let message = format!("no model is named `{name}`");
+                sealed_error(404, "invalid_request_error", "model_not_found", &message)
+            }
+            Self::Overloaded => {
+                let message = Overloaded.to_string();
+                sealed_error(503, "server_error", "overloaded", &message)
+            }
+            Self::Model(message) => sealed_error(500, "server_error", "model", message),
+        }
+    }
+}
+
 impl Loaded {
     /// The model's own labels, from its metadata.
-    pub(super) fn labels(&self) -> Vec<String> {
+    pub(super) fn labels(&self) -> Vec<&str> {
         let labels = self.model.metadata().get("labels");
         labels
-            .map(|labels| labels.split(',').map(str::to_owned).collect())
+            .map(|labels| labels.split(',').collect())
             .unwrap_or_default()
+    }
+
+    /// Runs the model; its outputs are numbers that JSON has.
+    pub(super) fn run(
+        &self,
+        inputs: &[NamedTensor],
+        turn: &mut Turn,
+    ) -> Result<Vec<NamedTensor>, Failure> {
+        let outputs = self.model.run(inputs).map_err(|error| match error {
+            ModelError::Inputs { .. }
+            | ModelError::InputType { .. }
+            | ModelError::InputShape { .. } => Failure::Content(error.to_string()),
+            error => Failure::Model(error.to_string()),
+        })?;
+        for tensor in &outputs {
+            if let Some(at) = not_finite(&tensor.data) {
+                let name = &tensor.name;
+                let message = format!("output `{name}` has no finite value at element {at}");
+                return Err(Failure::Model(message));
+            }
+            // Their text takes some ten characters for each element.
+            turn.take(tensor.data.len().saturating_mul(16))?;
+        }
+        Ok(outputs)
     }
 }
 
 /// Embedded models by name.
 #[derive(Debug)]
-pub struct Models(BTreeMap<String, Arc<Loaded>>);
+pub struct Models {
+    by_name: Arc<ByName>,
+    inference: Inference,
+}
+
+pub(super) type ByName = BTreeMap<String, Loaded>;
+
+/// What is computed in a turn.
+type Job = fn(&ByName, &str, &[u8], &mut Turn) -> Answer;
 
 impl Models {
     /// Opens every artifact into memory, its publisher's signature first.
@@ -116,102 +210,100 @@ impl Models {
     /// # Errors
     ///
     /// [`LoadError`].
-    pub fn load(sources: &[ModelSource<'_>]) -> Result<Self, LoadError> {
+    pub fn load(sources: &[ModelSource<'_>], limits: &Limits) -> Result<Self, LoadError> {
         let mut models = BTreeMap::new();
         for source in sources {
-            let loaded = Arc::new(load(source)?);
-            if models.insert(source.name.clone(), loaded).is_some() {
+            if models.insert(source.name.clone(), load(source)?).is_some() {
                 return Err(LoadError::NameTaken(source.name.clone()));
             }
         }
         if models.is_empty() {
-            Err(LoadError::Empty)
-        } else {
-            Ok(Self(models))
+            return Err(LoadError::Empty);
         }
+        Ok(Self {
+            by_name: Arc::new(models),
+            inference: Inference::new(limits),
+        })
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<Loaded>> {
-        self.0.get(name)
-    }
-
-    /// The model a request means if it names none.
-    pub(super) fn only(&self) -> Option<&Arc<Loaded>> {
-        self.0.values().next().filter(|_| self.0.len() == 1)
-    }
-
-    /// Inference takes a core for as long as it takes, so it leaves the event loop.
-    pub(super) async fn answer(&self, request: Request) -> Result<Response, UpstreamError> {
-        let path = request.path_only().to_owned();
+    pub(super) async fn answer(&self, call: Call<'_>) -> Result<Response, UpstreamError> {
+        let path = call.head.path_only();
         let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
-        let known = |name: &str| self.get(name).cloned();
-        let get = ["GET", "HEAD"].contains(&request.method.as_str());
-        let response = match segments.as_slice() {
-            ["predict"] if request.method == "POST" => predict::answer(self, request).await?,
-            ["v2"] if get => json_response(200, &kserve::server_metadata())?,
-            ["v2", "health", "live"] if get => {
-                json_response(200, &serde_json::json!({"live": true}))?
+        let get = ["GET", "HEAD"].contains(&call.head.method.as_str());
+        let post = call.head.method == "POST";
+        let known = |name: &str| {
+            let loaded = self.by_name.get(name);
+            loaded.ok_or_else(|| Failure::NoModel(name.to_owned()))
+        };
+        let value = match segments.as_slice() {
+            ["predict"] if post => {
+                let job: Job = |models, _, content, turn| predict::answer(models, content, turn);
+                return self.compute(job, "", call).await;
             }
-            ["v2", "health", "ready"] if get => {
-                json_response(200, &serde_json::json!({"ready": true}))?
+            ["v2", "models", name, "infer"] if post => {
+                let name = (*name).to_owned();
+                let job: Job = |models, name, content, turn| {
+                    let loaded = models.get(name);
+                    let loaded = loaded.ok_or_else(|| Failure::NoModel(name.to_owned()))?;
+                    kserve::infer(loaded, content, turn)
+                };
+                return self.compute(job, &name, call).await;
             }
-            ["v2", "models", name] if get => match known(name) {
-                Some(loaded) => json_response(200, &kserve::model_metadata(&loaded))?,
-                None => no_model(name)?,
-            },
-            ["v2", "models", name, "ready"] if get => match known(name) {
-                Some(loaded) => json_response(
-                    200,
-                    &serde_json::json!({"name": loaded.name, "ready": true}),
-                )?,
-                None => no_model(name)?,
-            },
-            ["v2", "models", name, "infer"] if request.method == "POST" => match known(name) {
-                Some(loaded) => kserve::infer(loaded, request).await?,
-                None => no_model(name)?,
-            },
+            ["v2"] if get => Ok(kserve::server_metadata()),
+            ["v2", "health", "live"] if get => Ok(json!({"live": true})),
+            ["v2", "health", "ready"] if get => Ok(json!({"ready": true})),
+            ["v2", "models", name] if get => known(name).map(kserve::model_metadata),
+            ["v2", "models", name, "ready"] if get => {
+                known(name).map(|loaded| json!({"name": loaded.name, "ready": true}))
+            }
             ["predict" | "v2"]
             | ["v2", "health", "live" | "ready"]
             | ["v2", "models", _]
-            | ["v2", "models", _, "ready" | "infer"] => {
-                let message = format!("{} is not a method of {path}", request.method);
-                let mut refusal = sealed_error(405, "invalid_request_error", "method", &message)?;
-                let post = path.ends_with("/infer") || path == "/predict";
-                refusal
-                    .fields
-                    .push("allow", if post { "POST" } else { "GET, HEAD" })?;
-                refusal
+            | ["v2", "models", _, "ready" | "infer"] => return Ok(wrong_method(call.head)?),
+            _ => {
+                let message = "there is nothing at this path";
+                return Ok(sealed_error(404, "invalid_request_error", "path", message)?);
             }
-            _ => sealed_error(
-                404,
-                "invalid_request_error",
-                "path",
-                "there is nothing at this path",
-            )?,
         };
-        Ok(response)
+        Ok(match value {
+            Ok(value) => json_response(200, &value)?,
+            Err(failure) => failure.response()?,
+        })
+    }
+
+    /// Reads the content and runs a model, on a thread that may take its time, when it is the client's turn.
+    async fn compute(
+        &self,
+        job: Job,
+        name: &str,
+        call: Call<'_>,
+    ) -> Result<Response, UpstreamError> {
+        let mut turn = match self.inference.turn(call.caller.id).await {
+            Ok(turn) => turn,
+            Err(overloaded) => return Ok(Failure::from(overloaded).response()?),
+        };
+        let (models, name) = (Arc::clone(&self.by_name), name.to_owned());
+        let content = call.content;
+        let done = spawn_blocking(move || {
+            turn.take(content.len())?;
+            job(&models, &name, &content, &mut turn)
+        });
+        let failed = || Err(Failure::Model("the model failed".to_owned()));
+        Ok(match done.await.unwrap_or_else(|_| failed()) {
+            Ok(text) => json_text_response(200, text)?,
+            Err(failure) => failure.response()?,
+        })
     }
 }
 
-pub(super) fn no_model(name: &str) -> Result<Response, UpstreamError> {
-    let name: String = name.chars().take(80).collect();
-    let message = format!("no model is named `{name}`");
-    Ok(sealed_error(
-        404,
-        "invalid_request_error",
-        "model_not_found",
-        &message,
-    )?)
-}
-
-/// An answer to content the model cannot use.
-pub(super) fn bad_content(message: &str) -> Result<Response, UpstreamError> {
-    Ok(sealed_error(
-        400,
-        "invalid_request_error",
-        "content",
-        message,
-    )?)
+fn wrong_method(request: &Request) -> Result<Response, MessageError> {
+    let path = request.path_only();
+    let message = format!("{} is not a method of {path}", request.method);
+    let mut refusal = sealed_error(405, "invalid_request_error", "method", &message)?;
+    let post = path.ends_with("/infer") || path == "/predict";
+    let allowed = if post { "POST" } else { "GET, HEAD" };
+    refusal.fields.push("allow", allowed)?;
+    Ok(refusal)
 }
 
 fn load(source: &ModelSource<'_>) -> Result<Loaded, LoadError> {

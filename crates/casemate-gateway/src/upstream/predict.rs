@@ -1,111 +1,156 @@
 //! `POST /predict`: rows in, the best class of each row out.
 
-use casemate_message::{Request, Response};
-use casemate_onnx::{Data, NamedTensor};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use casemate_onnx::{Data, NamedTensor, TensorSpec};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
-    UpstreamError,
-    kserve::{flatten, from_json},
-    models::{Loaded, Models, bad_content, no_model},
+    inference::Turn,
+    models::{Answer, ByName, Failure, Loaded},
+    numbers,
 };
-use crate::problem::{json_response, sealed_error};
 
 /// Most rows in one request.
 const ROWS_MAX: usize = 4096;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PredictRequest {
+struct PredictRequest<'a> {
     model: Option<String>,
-    instances: Vec<Value>,
+    #[serde(borrow)]
+    instances: &'a RawValue,
 }
 
-pub(super) async fn answer(models: &Models, request: Request) -> Result<Response, UpstreamError> {
-    let parsed: PredictRequest = match serde_json::from_slice(&request.content) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            return bad_content(&format!(
-                "expected {{\"instances\": [[numbers], ...]}}: {error}"
-            ));
-        }
+#[derive(Serialize)]
+struct PredictResponse<'a> {
+    model: &'a str,
+    predictions: &'a [usize],
+    scores: &'a [Vec<f64>],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<&'a str>,
+}
+
+pub(super) fn answer(models: &ByName, content: &[u8], turn: &mut Turn) -> Answer {
+    let request: PredictRequest<'_> = serde_json::from_slice(content).map_err(|error| {
+        Failure::Content(format!(
+            "expected {{\"instances\": [[numbers], ...]}}: {error}"
+        ))
+    })?;
+    let loaded = match &request.model {
+        Some(name) => models.get(name).ok_or(Failure::NoModel(name.clone()))?,
+        None => only(models).ok_or_else(|| {
+            Failure::Content("there are several models, name one in `model`".to_owned())
+        })?,
     };
-    let loaded = match &parsed.model {
-        Some(name) => models.get(name),
-        None => models.only(),
-    };
-    let Some(loaded) = loaded.cloned() else {
-        return match &parsed.model {
-            Some(name) => no_model(name),
-            None => bad_content("there are several models, name one in `model`"),
-        };
-    };
-    let done = tokio::task::spawn_blocking(move || predict(&loaded, &parsed.instances)).await;
-    match done {
-        Ok(Ok(body)) => Ok(json_response(200, &body)?),
-        Ok(Err(message)) => bad_content(&message),
-        Err(_) => Ok(sealed_error(
-            500,
-            "server_error",
-            "model",
-            "the model failed",
-        )?),
-    }
+    predict(loaded, request.instances, turn)
+}
+
+/// The model that a request means if it names none.
+fn only(models: &ByName) -> Option<&Loaded> {
+    models.values().next().filter(|_| models.len() == 1)
 }
 
 /// Needs a model with one input `[rows, columns...]` and takes its first output as scores.
-fn predict(loaded: &Loaded, instances: &[Value]) -> Result<Value, String> {
+fn predict(loaded: &Loaded, instances: &RawValue, turn: &mut Turn) -> Answer {
+    let content = |message: String| Err(Failure::Content(message));
     let [spec] = loaded.model.inputs() else {
-        return Err("this model has several inputs, use /v2/models/{name}/infer".to_owned());
+        let message = "this model has several inputs, use /v2/models/{name}/infer";
+        return content(message.to_owned());
     };
-    if instances.is_empty() || instances.len() > ROWS_MAX {
-        return Err(format!("`instances` must have 1 to {ROWS_MAX} rows"));
+    let (data, nested) = numbers::read(instances, spec.element, "`instances`", turn)?;
+    let rows = nested.first().copied().unwrap_or_default();
+    if rows == 0 || rows > ROWS_MAX || nested.len() < 2 {
+        return content(format!(
+            "`instances` must have 1 to {ROWS_MAX} rows of numbers"
+        ));
     }
-    let columns = spec.shape.iter().skip(1).map(|dim| dim.unwrap_or(1));
-    let shape: Vec<usize> = std::iter::once(instances.len()).chain(columns).collect();
-    let mut flat = Vec::new();
-    for row in instances {
-        flatten(row, &mut flat, 0)?;
-    }
-    let data = from_json(spec.element, &flat)
-        .ok_or_else(|| format!("instances do not fit {}", spec.element.name()))?;
+    let shape = match shape_of(spec, &nested) {
+        Some(shape) => shape,
+        None => {
+            let row = nested.get(1..).unwrap_or_default();
+            return content(format!(
+                "rows have shape {row:?}, the model takes {}",
+                columns(spec)
+            ));
+        }
+    };
     let input = NamedTensor {
         name: spec.name.clone(),
         shape,
         data,
     };
-    let outputs = run_rows(loaded, input, spec.shape.first().copied().flatten())?;
+    let batch = spec.shape.first().copied().flatten();
+    let scores = run_rows(loaded, input, rows, batch, turn)?;
+    let predictions: Vec<_> = scores.iter().map(|row| best(row)).collect();
     let labels = loaded.labels();
-    let predictions: Vec<_> = outputs.iter().map(|row| best(row)).collect();
-    let named: Vec<_> = predictions
-        .iter()
-        .filter_map(|at| labels.get(*at))
-        .collect();
-    let mut body = json!({ "model": loaded.name, "predictions": predictions, "scores": outputs });
-    if let (false, Some(object)) = (labels.is_empty(), body.as_object_mut()) {
-        object.insert("labels".to_owned(), json!(named));
+    let named = predictions.iter().filter_map(|at| labels.get(*at).copied());
+    let response = PredictResponse {
+        model: &loaded.name,
+        predictions: &predictions,
+        scores: &scores,
+        labels: named.collect(),
+    };
+    serde_json::to_vec(&response).map_err(|error| Failure::Model(error.to_string()))
+}
+
+/// The tensor's shape: rows nested as the model's columns are, or flat where that leaves no choice.
+fn shape_of(spec: &TensorSpec, nested: &[usize]) -> Option<Vec<usize>> {
+    let wanted = spec.shape.get(1..)?;
+    let (rows, row) = nested.split_first()?;
+    let fits = |row: &[usize]| {
+        let pairs = || row.iter().zip(wanted);
+        row.len() == wanted.len()
+            && pairs().all(|(found, wanted)| wanted.is_none_or(|n| n == *found))
+    };
+    if fits(row) {
+        return Some(nested.to_vec());
     }
-    Ok(body)
+    let [flat] = row else { return None };
+    let fixed = wanted
+        .iter()
+        .flatten()
+        .try_fold(1usize, |product, dim| product.checked_mul(*dim))?;
+    let open = wanted.iter().filter(|dim| dim.is_none()).count();
+    let missing = flat
+        .checked_div(fixed)
+        .filter(|_| flat.is_multiple_of(fixed))?;
+    if (open == 0 && missing != 1) || open > 1 {
+        return None;
+    }
+    let row = wanted.iter().map(|dim| dim.unwrap_or(missing));
+    Some(std::iter::once(*rows).chain(row).collect())
+}
+
+fn columns(spec: &TensorSpec) -> String {
+    let dims = spec.shape.iter().skip(1);
+    let dims: Vec<_> = dims
+        .map(|dim| dim.map_or_else(|| "any".to_owned(), |dim| dim.to_string()))
+        .collect();
+    format!("[{}]", dims.join(", "))
 }
 
 /// Runs all rows at once, or one by one if the model has a fixed batch of one.
 fn run_rows(
     loaded: &Loaded,
     input: NamedTensor,
+    rows: usize,
     batch: Option<usize>,
-) -> Result<Vec<Vec<f64>>, String> {
-    let rows = input.shape.first().copied().unwrap_or(0);
-    let run = |input: NamedTensor, rows: usize| {
-        let outputs = loaded
-            .model
-            .run(&[input])
-            .map_err(|error| error.to_string())?;
-        let first = outputs.first().ok_or("the model has no output")?;
-        let scores = scores(&first.data).ok_or("the model's output is not FP32 or FP64")?;
+    turn: &mut Turn,
+) -> Result<Vec<Vec<f64>>, Failure> {
+    let model = |message: &str| Failure::Model(message.to_owned());
+    let mut run = |input: NamedTensor, rows: usize| {
+        let outputs = loaded.run(&[input], turn)?;
+        let first = outputs
+            .first()
+            .ok_or_else(|| model("the model has no output"))?;
+        let scores = scores(&first.data);
+        let scores = scores.ok_or_else(|| model("the model's output is not FP32 or FP64"))?;
         let width = scores.len().checked_div(rows).filter(|width| *width > 0);
-        let width = width.ok_or("the model's output has no row for each instance")?;
-        Ok::<_, String>(
+        let width = width.filter(|width| width.checked_mul(rows) == Some(scores.len()));
+        let width =
+            width.ok_or_else(|| model("the model's output has no row for each instance"))?;
+        turn.take(scores.len().saturating_mul(size_of::<f64>()))?;
+        Ok::<_, Failure>(
             scores
                 .chunks(width)
                 .map(<[f64]>::to_vec)
@@ -116,43 +161,39 @@ fn run_rows(
         return run(input, rows);
     }
     let mut all = Vec::with_capacity(rows);
-    for row in split_rows(&input, rows).ok_or("instances do not fit the model")? {
+    for at in 0..rows {
+        let row = row(&input, at, rows).ok_or_else(|| model("instances do not fit the model"))?;
         all.extend(run(row, 1)?);
     }
     Ok(all)
 }
 
-fn split_rows(input: &NamedTensor, rows: usize) -> Option<Vec<NamedTensor>> {
+/// One row of a tensor.
+fn row(input: &NamedTensor, at: usize, rows: usize) -> Option<NamedTensor> {
     let width = input.data.len().checked_div(rows)?;
-    let whole = input.data.len() == width.checked_mul(rows)?;
-    let shape: Vec<_> = std::iter::once(1)
-        .chain(input.shape.iter().skip(1).copied())
-        .collect();
-    let tensor = |data| NamedTensor {
+    let range = at.checked_mul(width)?..at.checked_add(1)?.checked_mul(width)?;
+    let data = match &input.data {
+        Data::Fp32(data) => Data::Fp32(data.get(range)?.to_vec()),
+        Data::Fp64(data) => Data::Fp64(data.get(range)?.to_vec()),
+        Data::Int8(data) => Data::Int8(data.get(range)?.to_vec()),
+        Data::Int16(data) => Data::Int16(data.get(range)?.to_vec()),
+        Data::Int32(data) => Data::Int32(data.get(range)?.to_vec()),
+        Data::Int64(data) => Data::Int64(data.get(range)?.to_vec()),
+        Data::Uint8(data) => Data::Uint8(data.get(range)?.to_vec()),
+    };
+    let shape = std::iter::once(1).chain(input.shape.iter().skip(1).copied());
+    Some(NamedTensor {
         name: input.name.clone(),
-        shape: shape.clone(),
+        shape: shape.collect(),
         data,
-    };
-    let cut = |at: usize| {
-        let range = at.checked_mul(width)?..at.checked_add(1)?.checked_mul(width)?;
-        Some(tensor(match &input.data {
-            Data::Fp32(data) => Data::Fp32(data.get(range)?.to_vec()),
-            Data::Fp64(data) => Data::Fp64(data.get(range)?.to_vec()),
-            Data::Int8(data) => Data::Int8(data.get(range)?.to_vec()),
-            Data::Int16(data) => Data::Int16(data.get(range)?.to_vec()),
-            Data::Int32(data) => Data::Int32(data.get(range)?.to_vec()),
-            Data::Int64(data) => Data::Int64(data.get(range)?.to_vec()),
-            Data::Uint8(data) => Data::Uint8(data.get(range)?.to_vec()),
-        }))
-    };
-    whole.then(|| (0..rows).map(cut).collect::<Option<_>>())?
+    })
 }
 
 fn scores(data: &Data) -> Option<Vec<f64>> {
     match data {
         Data::Fp32(data) => Some(data.iter().map(|score| f64::from(*score)).collect()),
         Data::Fp64(data) => Some(data.clone()),
-        _ => None,
+        Data::Int8(_) | Data::Int16(_) | Data::Int32(_) | Data::Int64(_) | Data::Uint8(_) => None,
     }
 }
 
@@ -161,4 +202,32 @@ fn best(row: &[f64]) -> usize {
     scored
         .max_by(|a, b| a.1.total_cmp(b.1))
         .map_or(0, |(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use casemate_onnx::ElementType;
+
+    use super::*;
+
+    #[test]
+    fn rows_take_the_shape_of_the_model_or_none() {
+        let shape = |wanted: &[Option<usize>], nested: &[usize]| {
+            let spec = TensorSpec {
+                name: "x".to_owned(),
+                element: ElementType::Fp32,
+                shape: [&[None], wanted].concat(),
+            };
+            shape_of(&spec, nested)
+        };
+        assert_eq!(shape(&[Some(64)], &[3, 64]), Some(vec![3, 64]));
+        assert_eq!(shape(&[Some(64)], &[3, 63]), None);
+        assert_eq!(shape(&[Some(8), Some(8)], &[3, 64]), Some(vec![3, 8, 8]));
+        assert_eq!(shape(&[Some(8), Some(8)], &[3, 8, 8]), Some(vec![3, 8, 8]));
+        assert_eq!(shape(&[Some(8), Some(8)], &[3, 4, 16]), None);
+        assert_eq!(shape(&[None], &[3, 5]), Some(vec![3, 5]));
+        assert_eq!(shape(&[None, Some(2)], &[3, 6]), Some(vec![3, 3, 2]));
+        assert_eq!(shape(&[None, None], &[3, 6]), None);
+        assert_eq!(shape(&[None, None], &[3, 2, 3]), Some(vec![3, 2, 3]));
+    }
 }

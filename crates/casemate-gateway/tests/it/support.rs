@@ -9,9 +9,10 @@ use casemate_crypto::{
     suite,
 };
 use casemate_gateway::{
-    Client, Connector, ConnectorOptions, Gateway, GatewayOptions, ModelSource, Models,
-    ServeOptions, Upstream, serve,
+    Client, Clock, Connector, ConnectorOptions, Gateway, GatewayOptions, Limits, Listening,
+    ModelSource, Models, ServeOptions, SlewingClock, Upstream, serve,
 };
+use casemate_message::RecordId;
 use casemate_seal::{HashAlgorithm, Private, SealOptions, SegmentSize, seal};
 use casemate_tls::{self as tls, Fallback, SelfSigned};
 use tokio::sync::oneshot;
@@ -45,17 +46,22 @@ pub(crate) fn models(directory: &Path, publisher: &SigningKey, key: &KemPrivateK
     let file = std::fs::File::create(&artifact).unwrap();
     seal(&MODEL, &file, &options, &|_| ()).unwrap();
     let publisher = publisher.verifying_key();
-    Models::load(&[ModelSource {
+    let source = ModelSource {
         name: "digits".into(),
         artifact,
         publisher,
         judge: &|_, _| Ok(()),
         key,
-    }])
-    .unwrap()
+    };
+    Models::load(&[source], &Limits::default()).unwrap()
 }
 
 pub(crate) async fn start(groups: &[TlsGroup], fallback: Fallback) -> Running {
+    start_with(groups, fallback, &[]).await
+}
+
+/// As [`start`], with a client that may call only some routes.
+pub(crate) async fn start_with(groups: &[TlsGroup], fallback: Fallback, allow: &[&str]) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let publisher = SigningKey::generate(&suite::MLDSA87_P384).unwrap();
     let model_key = KemPrivateKey::generate(&suite::MLKEM1024_P384).unwrap();
@@ -65,12 +71,19 @@ pub(crate) async fn start(groups: &[TlsGroup], fallback: Fallback) -> Running {
     let gateway_key = public(&identity);
     let gateway = Gateway::new(GatewayOptions {
         identity,
+        succession: None,
         clients: vec![Client {
             name: "test".into(),
             key: public(&client(client_seeds)),
+            allow: allow.iter().map(|route| route.parse().unwrap()).collect(),
         }],
         upstream,
-        request_bytes_max: 64 * 1024,
+        limits: Limits {
+            request_bytes: 64 * 1024,
+            ..Limits::default()
+        },
+        clock: Arc::new(SlewingClock::default()),
+        record: RecordId::random().unwrap(),
     })
     .unwrap();
     let certificates = tls::self_signed(vec!["127.0.0.1".into()]).unwrap();
@@ -84,9 +97,11 @@ pub(crate) async fn start(groups: &[TlsGroup], fallback: Fallback) -> Running {
     let (announce, announced) = oneshot::channel();
     let options = ServeOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
+        health: None,
+        trusted_proxies: Vec::new(),
         tls,
     };
-    let ready = |address| announce.send(address).unwrap();
+    let ready = |listening: Listening| announce.send(listening.address).unwrap();
     tokio::spawn(serve(
         Arc::new(gateway),
         options,
@@ -114,6 +129,15 @@ pub(crate) fn public(key: &HttpSigningKey) -> HttpVerifyingKey {
 
 impl Running {
     pub(crate) fn connector(&self, groups: &[TlsGroup], identity: HttpSigningKey) -> Connector {
+        self.connector_at(groups, identity, Arc::new(SlewingClock::default()))
+    }
+
+    pub(crate) fn connector_at(
+        &self,
+        groups: &[TlsGroup],
+        identity: HttpSigningKey,
+        clock: Arc<dyn Clock>,
+    ) -> Connector {
         let provider = tls::provider(groups, Fallback::Disabled);
         let roots = self.certificates.root.as_bytes();
         let gateway_key =
@@ -123,6 +147,7 @@ impl Running {
             identity,
             gateway_key,
             tls: tls::client_config(provider, Some(roots)).unwrap(),
+            clock,
         })
         .unwrap()
     }

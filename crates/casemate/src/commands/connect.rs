@@ -1,19 +1,28 @@
 //! `casemate connect`.
 
-use std::sync::Arc;
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use casemate_crypto::{SecretBytes, suite::MLKEM768_X25519};
-use casemate_gateway::{Connector, ConnectorOptions, Plain, serve_connector};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use casemate_crypto::{SecretBytes, random, suite::MLKEM768_X25519};
+use casemate_gateway::{
+    Access as LocalAccess, Connector, ConnectorOptions, Limits, Local, LocalListener, SlewingClock,
+    serve_connector,
+};
+use casemate_seal::file::{self, Access, Existing};
 use casemate_tls as tls;
+use url::Url;
+use zeroize::Zeroizing;
 
 use super::gateway::{init_logging, runtime, shutdown};
 use crate::{
-    args::ConnectOptions,
+    args::{ConnectOptions, ListenAt},
     context::{Context, read_limited},
     fault::Fault,
     keyring::Keyring,
 };
 
+/// Length of a token before it is written as text.
+const TOKEN_BYTES: usize = 32;
 const CA_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 pub(crate) fn run(context: &Context<'_>, options: &ConnectOptions) -> Result<(), Fault> {
@@ -37,26 +46,106 @@ pub(crate) fn run(context: &Context<'_>, options: &ConnectOptions) -> Result<(),
         identity,
         gateway_key,
         tls,
+        clock: Arc::new(SlewingClock::default()),
     })?;
-    if !options.listen.ip().is_loopback() {
-        context
-            .printer
-            .warning("the local address is not a loopback one: requests to it travel unprotected");
-    }
+    check_origins(&options.origins)?;
     let connector = Arc::new(connector);
     runtime()?.block_on(async {
         // A wrong address, certificate or key should show at the start, not at the first request.
-        connector.keys().await?;
-        let ready = |address| {
-            let gateway = &options.gateway;
-            context.printer.done(&format!(
-                "http://{address} is protected on its way to {gateway}"
+        connector.fetch_keys().await?;
+        let listener = match &options.listen {
+            ListenAt::Address(address) => LocalListener::tcp(*address).await?,
+            ListenAt::Socket(path) => LocalListener::unix(path.clone())?,
+        };
+        let token = match listener.address() {
+            Some(address) => TokenFile::for_requests_to(address, context, options)?,
+            None => None,
+        };
+        let done = |text: &str| context.printer.done(text);
+        if let Some((_, file)) = &token {
+            let path = file.0.display();
+            done(&format!(
+                "requests must show the token in {path}, as an API key or as `casemate-token`"
             ));
+        }
+        let gateway = &options.gateway;
+        done(&format!("{listener} is protected on its way to {gateway}"));
+        let (token, _file) = token.unzip();
+        let local = Local {
+            access: LocalAccess {
+                token,
+                origins: options.origins.clone(),
+            },
+            limits: Limits {
+                request_bytes: options.request_bytes_max,
+                ..Limits::default()
+            },
         };
-        let plain = Plain {
-            listen: options.listen,
-        };
-        serve_connector(Arc::clone(&connector), plain, ready, shutdown()).await?;
+        serve_connector(connector, listener, local, shutdown()).await;
         Ok(())
     })
+}
+
+/// Origins are compared as text, so only texts that a browser writes are of use.
+fn check_origins(origins: &[String]) -> Result<(), Fault> {
+    for origin in origins {
+        let parsed = Url::parse(origin).ok();
+        if parsed.is_none_or(|url| url.origin().ascii_serialization() != *origin) {
+            let message = format!(
+                "`{origin}` is no origin, such as https://app.example or http://localhost:3000"
+            );
+            return Err(Fault::usage(message));
+        }
+    }
+    Ok(())
+}
+
+/// A file with the token of this start, removed at the end.
+struct TokenFile(PathBuf);
+
+impl TokenFile {
+    /// Makes a token for requests to `address` and writes it, unless everyone on this machine may send.
+    fn for_requests_to(
+        address: SocketAddr,
+        context: &Context<'_>,
+        options: &ConnectOptions,
+    ) -> Result<Option<(SecretBytes, Self)>, Fault> {
+        if options.no_token && address.ip().is_loopback() {
+            let text = "every user of this machine can send requests under your identity";
+            context.printer.warning(text);
+            return Ok(None);
+        }
+        if options.no_token {
+            let message = format!(
+                "{address} can be reached from other machines, so requests must show a token"
+            );
+            return Err(Fault::usage(message).hint("leave out --no-token, or listen on 127.0.0.1"));
+        }
+        if !address.ip().is_loopback() {
+            let text = "the local address is not a loopback one: requests and token travel unprotected to it";
+            context.printer.warning(text);
+        }
+        let path = match &options.token_file {
+            Some(path) => path.clone(),
+            None => {
+                let home = context.home()?;
+                fs::create_dir_all(&home).map_err(|error| Fault::file("create", &home, error))?;
+                home.join(format!("connect-{}.token", address.port()))
+            }
+        };
+        let token = Zeroizing::new(random::bytes::<TOKEN_BYTES>()?);
+        let token = SecretBytes::new(URL_SAFE_NO_PAD.encode(&*token).into_bytes());
+        file::write(&path, token.expose(), Access::Owner, Existing::Replace).map_err(|error| {
+            Fault::file("write", &path, error)
+                .hint("name another place with --token-file, or listen on a socket with --listen unix:PATH")
+        })?;
+        Ok(Some((token, Self(path))))
+    }
+}
+
+impl Drop for TokenFile {
+    fn drop(&mut self) {
+        // A token that stays behind opens nothing: the next start has another.
+        _ = fs::remove_file(&self.0);
+    }
 }

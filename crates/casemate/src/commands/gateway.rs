@@ -4,12 +4,13 @@ mod config;
 
 use std::{fs, io::IsTerminal, path::Path, sync::Arc};
 
-use casemate_crypto::{SecretBytes, suite::MLKEM768_X25519};
+use casemate_crypto::{SecretBytes, signature::HttpSigningKey, suite::MLKEM768_X25519};
 use casemate_environment::Signed;
 use casemate_gateway::{
-    Client, Gateway, GatewayOptions as Options, HttpUpstream, ModelSource, Models, ServeOptions,
-    Upstream, serve,
+    Client, Gateway, GatewayOptions as Options, HttpUpstream, Limits, Listening, ModelSource,
+    Models, ServeOptions, SlewingClock, Upstream, UpstreamError, serve,
 };
+use casemate_message::{RecordId, keydoc::Succession};
 use casemate_seal::file::{self, Access, Existing};
 
 use crate::{
@@ -47,9 +48,14 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
             Ok(Client {
                 name: client.name.clone(),
                 key: keyring.http_verifier("client", &client.key)?,
+                allow: client.routes()?,
             })
         })
         .collect::<Result<_, Fault>>()?;
+    let limits = Limits {
+        request_bytes: config.request_bytes_max,
+        ..Limits::default()
+    };
     let upstream = match &config.upstream {
         Some(upstream) => {
             let ca = upstream
@@ -58,17 +64,29 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
                 .map(|ca| read_limited(&base.join(ca), TLS_FILE_BYTES_MAX));
             let ca = ca.transpose()?;
             let tls = tls::client_config(provider, ca.as_ref().map(SecretBytes::expose))?;
-            let server = HttpUpstream::new(&upstream.url, tls);
-            let server = server.map_err(|error| Fault::from_error(Outcome::Usage, error))?;
+            let server = HttpUpstream::new(&upstream.url, tls, upstream.allow_plain_upstream);
+            let server = server.map_err(|error| {
+                let plain = matches!(error, UpstreamError::Plain(_));
+                let fault = Fault::from_error(Outcome::Usage, error);
+                if plain {
+                    return fault.hint("use https, or set `allow_plain_upstream = true` if the network between the two is yours");
+                }
+                fault
+            })?;
             Upstream::Http(Box::new(server))
         }
-        None => Upstream::Models(load_models(&config, &base, &mut keyring)?),
+        None => Upstream::Models(load_models(&config, &limits, &base, &mut keyring)?),
     };
+    let identity = keyring.http_signer(&config.identity)?;
+    let succession = succession(&config, &identity, &mut keyring)?;
     let gateway = Gateway::new(Options {
-        identity: keyring.http_signer(&config.identity)?,
+        identity,
+        succession,
         clients,
         upstream,
-        request_bytes_max: config.request_bytes_max,
+        limits,
+        clock: Arc::new(SlewingClock::default()),
+        record: RecordId::random()?,
     })?;
     if fallback == Fallback::Enabled {
         context
@@ -77,13 +95,17 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     }
     let serving = ServeOptions {
         listen: config.listen,
+        health: config.health,
+        trusted_proxies: config.trusted_proxies.clone(),
         tls,
     };
     let runtime = runtime()?;
-    let ready = |address| {
-        context
-            .printer
-            .done(&format!("serving on https://{address}"));
+    let ready = |listening: Listening| {
+        let done = |text: &str| context.printer.done(text);
+        if let Some(health) = listening.health {
+            done(&format!("answering probes on http://{health}"));
+        }
+        done(&format!("serving on https://{}", listening.address));
     };
     Ok(runtime.block_on(serve(Arc::new(gateway), serving, ready, shutdown()))?)
 }
@@ -123,7 +145,30 @@ pub(crate) async fn shutdown() {
     }
 }
 
-fn load_models(config: &Config, base: &Path, keyring: &mut Keyring<'_>) -> Result<Models, Fault> {
+/// What the key document says of the pair before or after `identity`.
+fn succession(
+    config: &Config,
+    identity: &HttpSigningKey,
+    keyring: &mut Keyring<'_>,
+) -> Result<Option<Succession>, Fault> {
+    let made = match (&config.predecessor, &config.successor) {
+        (Some(predecessor), _) => {
+            let predecessor = keyring.http_predecessor(predecessor)?;
+            Succession::create(&predecessor, identity)
+        }
+        (None, Some(successor)) => Succession::create(identity, &keyring.http_signer(successor)?),
+        (None, None) => return Ok(None),
+    };
+    let made = made.map_err(|error| Fault::from_error(Outcome::Io, error))?;
+    Ok(Some(made))
+}
+
+fn load_models(
+    config: &Config,
+    limits: &Limits,
+    base: &Path,
+    keyring: &mut Keyring<'_>,
+) -> Result<Models, Fault> {
     let mut keys = Vec::new();
     for model in &config.model {
         keys.push((
@@ -154,7 +199,7 @@ fn load_models(config: &Config, base: &Path, keyring: &mut Keyring<'_>) -> Resul
             key,
         })
         .collect();
-    Ok(Models::load(&sources)?)
+    Ok(Models::load(&sources, limits)?)
 }
 
 /// The certificate chain and its key; self-signed ones are made on first use.

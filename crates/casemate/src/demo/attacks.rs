@@ -1,7 +1,7 @@
 //! What must be refused, tried for real.
 
-use casemate_gateway::{ConnectError, unix_seconds};
-use casemate_message::{Response, ohttp::ResponseOpener, sign};
+use casemate_gateway::unix_seconds;
+use casemate_message::{RequestId, RequestMark, Response, sign};
 
 use super::{Sample, Stage, open_all, refusal};
 use crate::{
@@ -29,7 +29,7 @@ pub(super) async fn run(
     show("one flipped bit in the artifact", tampered(stage, artifact))?;
     show("a request nobody signed", unsigned(stage, sample).await?)?;
     show(
-        "a recorded request sent again",
+        "a request sent twice under one id",
         replayed(stage, sample).await?,
     )?;
     let handshake = stage.classical_handshake().await;
@@ -53,8 +53,8 @@ fn tampered(stage: &Stage, artifact: &[u8]) -> Option<String> {
 
 async fn unsigned(stage: &Stage, sample: &Sample) -> Result<Option<String>, Fault> {
     let request = stage.request(sample)?;
-    let keys = stage.connector.keys().await?;
-    let sealer = keys.config.start_request().map_err(fault)?;
+    let keys = stage.connector.fetch_keys().await?;
+    let sealer = keys.config.start_request(&keys.signer_id).map_err(fault)?;
     let (sealed, opener) = sealer
         .seal(&request.to_bhttp().map_err(fault)?)
         .map_err(fault)?;
@@ -62,31 +62,33 @@ async fn unsigned(stage: &Stage, sample: &Sample) -> Result<Option<String>, Faul
     Ok((response.status == 401).then(|| said(&response)))
 }
 
+/// The same request twice: as it was recorded, and as a retry that a hostile network forced.
 async fn replayed(stage: &Stage, sample: &Sample) -> Result<Option<String>, Fault> {
-    let (sealed, opener) = signed(stage, sample).await?;
-    let first = stage.connector.post(sealed.clone(), opener).await?;
+    let keys = stage.connector.fetch_keys().await?;
+    let mark = RequestMark {
+        id: RequestId::random()?,
+        first: unix_seconds(),
+        record: keys.record,
+    };
+    let send = async || {
+        let mut request = stage.request(sample)?;
+        let sealer = keys.config.start_request(&keys.signer_id).map_err(fault)?;
+        let channel = sealer.channel().clone();
+        sign::sign_request(&mut request, &stage.client, &channel, &mark, unix_seconds())
+            .map_err(fault)?;
+        let (sealed, opener) = sealer
+            .seal(&request.to_bhttp().map_err(fault)?)
+            .map_err(fault)?;
+        let response = stage.connector.post(sealed, opener).await?;
+        Ok::<_, Fault>(response)
+    };
+    let first = send().await?;
     if first.status != 200 {
-        return Err(Fault::new(
-            Outcome::No,
-            format!("the first request got status {}", first.status),
-        ));
+        let message = format!("the first request got status {}", first.status);
+        return Err(Fault::new(Outcome::No, message));
     }
-    let (_, unused) = signed(stage, sample).await?;
-    match stage.connector.post(sealed, unused).await {
-        Err(ConnectError::Refused { status, title, .. }) => Ok(Some(format!("{status}, {title}"))),
-        _ => Ok(None),
-    }
-}
-
-async fn signed(stage: &Stage, sample: &Sample) -> Result<(Vec<u8>, ResponseOpener), Fault> {
-    let mut request = stage.request(sample)?;
-    let keys = stage.connector.keys().await?;
-    let sealer = keys.config.start_request().map_err(fault)?;
-    let channel = sealer.channel().clone();
-    sign::sign_request(&mut request, &stage.client, &channel, unix_seconds()).map_err(fault)?;
-    sealer
-        .seal(&request.to_bhttp().map_err(fault)?)
-        .map_err(fault)
+    let second = send().await?;
+    Ok((second.status == 409).then(|| said(&second)))
 }
 
 /// Status and message of a sealed error.

@@ -21,11 +21,16 @@ fn client() -> &'static HttpClient {
 }
 
 /// Posts images to `/predict` and returns the digits.
-pub(super) async fn predict(local: SocketAddr, samples: &[Sample]) -> Result<Vec<u8>, Fault> {
+pub(super) async fn predict(
+    local: SocketAddr,
+    token: &str,
+    samples: &[Sample],
+) -> Result<Vec<u8>, Fault> {
     let images: Vec<_> = samples.iter().map(|sample| &sample.image).collect();
     let failed = |what: String| Fault::new(Outcome::Io, what);
     let request = http::Request::post(format!("http://{local}/predict"))
         .header("content-type", "application/json")
+        .header("authorization", format!("Bearer {token}"))
         .body(Full::from(json!({ "instances": images }).to_string()))
         .map_err(|error| failed(error.to_string()))?;
     let answer = client()

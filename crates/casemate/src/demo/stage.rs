@@ -2,18 +2,22 @@
 
 use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use casemate_crypto::{
+    SecretBytes,
     encoding::PrivateKey,
     kem::KemPrivateKey,
     policy::Policy,
+    random,
     signature::{HttpSigningKey, HttpVerifyingKey, SigningKey},
 };
 use casemate_gateway::{
-    Client, Connector, ConnectorOptions, Gateway, GatewayOptions, ModelSource, Models, Plain,
-    ServeOptions, Upstream, serve, serve_connector, unix_seconds,
+    Access as LocalAccess, Client, Connector, ConnectorOptions, Gateway, GatewayOptions, Limits,
+    Listening, Local, LocalListener, ModelSource, Models, ServeOptions, SlewingClock, Upstream,
+    serve, serve_connector, unix_seconds,
 };
 use casemate_keys::{KeyStore, PassphraseCost, SqliteEngine, StoreKey, StoreSecret};
-use casemate_message::{Request, limits::REQUEST_BYTES_DEFAULT, sign};
+use casemate_message::{RecordId, Request, RequestId, RequestMark, sign};
 use casemate_seal::{
     HashAlgorithm, Private, SealOptions, SegmentSize,
     file::{Access, AtomicFile, Existing},
@@ -114,6 +118,8 @@ pub(super) fn seal_model(model: &[u8], path: &Path, keys: &Keys) -> Result<u64, 
 pub(super) struct Stage {
     pub(super) gateway: SocketAddr,
     pub(super) local: SocketAddr,
+    /// What the connector asks of local clients; worth nothing once the demonstration ends.
+    pub(super) token: String,
     pub(super) connector: Arc<Connector>,
     /// The same client key, for requests that are bent on purpose.
     pub(super) client: HttpSigningKey,
@@ -126,13 +132,14 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn start(keys: Keys, artifact: &Path) -> Result<Self, Fault> {
-        let models = Models::load(&[ModelSource {
+        let source = ModelSource {
             name: "digits".to_owned(),
             artifact: artifact.to_owned(),
             publisher: keys.publisher.verifying_key(),
             judge: &|_, _| Ok(()),
             key: &keys.model,
-        }])?;
+        };
+        let models = Models::load(&[source], &Limits::default())?;
         let certificates = tls::self_signed(vec!["localhost".into(), "127.0.0.1".into()])?;
         let provider = tls::provider(Policy::by_name("hybrid")?.tls_groups(), Fallback::Disabled);
         let server_tls = tls::server_config(
@@ -144,19 +151,25 @@ impl Stage {
         let [connector_identity, client] = keys.clients;
         let gateway = Gateway::new(GatewayOptions {
             identity: keys.gateway_identity,
+            succession: None,
             clients: vec![Client {
                 name: "demo".to_owned(),
                 key: verifying(&client)?,
+                allow: Vec::new(),
             }],
             upstream: Upstream::Models(models),
-            request_bytes_max: REQUEST_BYTES_DEFAULT,
+            limits: Limits::default(),
+            clock: Arc::new(SlewingClock::default()),
+            record: RecordId::random()?,
         })?;
         let (announce, announced) = oneshot::channel();
         let options = ServeOptions {
             listen: any_port(),
+            health: None,
+            trusted_proxies: Vec::new(),
             tls: server_tls,
         };
-        let ready = |address| _ = announce.send(address);
+        let ready = |listening: Listening| _ = announce.send(listening.address);
         tokio::spawn(serve(
             Arc::new(gateway),
             options,
@@ -171,17 +184,33 @@ impl Stage {
             identity: connector_identity,
             gateway_key,
             tls: client_tls,
+            clock: Arc::new(SlewingClock::default()),
         })?);
-        let (announce, announced) = oneshot::channel();
-        let ready = |address| _ = announce.send(address);
-        let plain = Plain { listen: any_port() };
-        let serving = serve_connector(Arc::clone(&connector), plain, ready, std::future::pending());
-        tokio::spawn(serving);
-        let local = announced.await.map_err(io_fault)?;
+        let listener = LocalListener::tcp(any_port()).await?;
+        let local = listener
+            .address()
+            .ok_or_else(|| Fault::usage("no local address"))?;
+        let token = URL_SAFE_NO_PAD.encode(random::bytes::<32>()?);
+        let access = LocalAccess {
+            token: Some(SecretBytes::new(token.clone().into_bytes())),
+            origins: Vec::new(),
+        };
+        let serving = Local {
+            access,
+            limits: Limits::default(),
+        };
+        let connector_ends = std::future::pending();
+        tokio::spawn(serve_connector(
+            Arc::clone(&connector),
+            listener,
+            serving,
+            connector_ends,
+        ));
         let root = certificates.root;
         Ok(Self {
             gateway,
             local,
+            token,
             connector,
             client,
             model: keys.model,
@@ -216,33 +245,38 @@ impl Stage {
             KemPrivateKey::generate(&casemate_crypto::suite::MLKEM768_X25519).map_err(io_fault)?,
         )
         .map_err(io_fault)?;
-        let sealer = key
-            .config()
-            .and_then(|config| config.start_request())
-            .map_err(io_fault)?;
+        let signer = self.scale.verifying_key().id()?;
+        let config = key.config().map_err(io_fault)?;
+        let sealer = config.start_request(&signer).map_err(io_fault)?;
         let channel = sealer.channel().clone();
         let mut request = self.request(sample)?;
         let plain_request = request.to_bhttp().map_err(io_fault)?.len();
-        sign::sign_request(&mut request, &self.client, &channel, unix_seconds())
-            .map_err(io_fault)?;
+        let now = unix_seconds();
+        let mark = RequestMark {
+            id: RequestId::random()?,
+            first: now,
+            record: RecordId::random()?,
+        };
+        sign::sign_request(&mut request, &self.client, &channel, &mark, now).map_err(io_fault)?;
         let (sealed, _) = sealer
             .seal(&request.to_bhttp().map_err(io_fault)?)
             .map_err(io_fault)?;
+        let sealed_len = sealed.len();
 
         let opened = key
-            .receive(&sealed)
-            .and_then(|received| key.open(&received));
+            .receive(sealed)
+            .and_then(|received| key.open(received, &signer));
         let opened = opened.map_err(io_fault)?;
         let mut response = casemate_message::Response::new(200, Vec::new()).map_err(io_fault)?;
         let plain_response = response.to_bhttp().map_err(io_fault)?.len();
-        sign::sign_response(&mut response, &self.scale, &channel, unix_seconds())
+        sign::sign_response(&mut response, &request, &self.scale, &channel, now)
             .map_err(io_fault)?;
         let answer = opened
             .sealer
             .seal(&response.to_bhttp().map_err(io_fault)?)
             .map_err(io_fault)?;
         Ok((
-            sealed.len().saturating_sub(plain_request),
+            sealed_len.saturating_sub(plain_request),
             answer.len().saturating_sub(plain_response),
         ))
     }

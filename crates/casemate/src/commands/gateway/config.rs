@@ -6,7 +6,9 @@ use std::{
 };
 
 use casemate_environment::read_toml;
+use casemate_gateway::Route;
 use casemate_message::limits::REQUEST_BYTES_DEFAULT;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::fault::Fault;
@@ -20,6 +22,15 @@ pub(super) struct Config {
     pub(super) listen: SocketAddr,
     /// Name of the key that signs responses, kind `http`.
     pub(super) identity: String,
+    /// Name of the key that will sign in its place, which clients are told of beforehand.
+    pub(super) successor: Option<String>,
+    /// Name of the key that signed in its place before; clients that pin it accept this one.
+    pub(super) predecessor: Option<String>,
+    /// Address of a plain listener for probes.
+    pub(super) health: Option<SocketAddr>,
+    /// Networks of balancers whose connections begin with a PROXY header of version 2.
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<IpNet>,
     #[serde(default = "request_bytes_default")]
     pub(super) request_bytes_max: usize,
     pub(super) tls: Tls,
@@ -52,6 +63,29 @@ pub(super) struct ClientEntry {
     pub(super) name: String,
     /// Name, full key id, or a path with a `/` relative to this file; kind `http`.
     pub(super) key: String,
+    /// What it may call, such as `POST /v1/embeddings` or `* /v2/*`; everything if left out.
+    pub(super) allow: Option<Vec<String>>,
+}
+
+impl ClientEntry {
+    pub(super) fn routes(&self) -> Result<Vec<Route>, Fault> {
+        let name = &self.name;
+        let Some(allow) = &self.allow else {
+            return Ok(Vec::new());
+        };
+        if allow.is_empty() {
+            let message = format!("client `{name}` may call nothing: `allow` is empty");
+            return Err(Fault::usage(message).hint("list what it may call, or leave `allow` out"));
+        }
+        let route = |text: &String| {
+            let route = text.parse::<Route>();
+            route.map_err(|error| {
+                let echo: String = text.chars().take(80).collect();
+                Fault::usage(format!("client `{name}`: `{echo}` in `allow`: {error}"))
+            })
+        };
+        allow.iter().map(route).collect()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,6 +105,9 @@ pub(super) struct UpstreamEntry {
     pub(super) url: String,
     /// Root certificates for an `https` upstream, PEM.
     pub(super) ca: Option<PathBuf>,
+    /// Whether `http` to another machine is accepted.
+    #[serde(default)]
+    pub(super) allow_plain_upstream: bool,
 }
 
 impl Config {
@@ -80,6 +117,9 @@ impl Config {
         match (&config.upstream, config.model.is_empty()) {
             (Some(_), false) => Err(bad("give either [[model]] or [upstream], not both")),
             (None, true) => Err(bad("nothing to serve: add a [[model]] or an [upstream]")),
+            _ if config.successor.is_some() && config.predecessor.is_some() => Err(bad(
+                "give either `successor` or `predecessor`: one step is announced at a time",
+            )),
             _ => Ok(config),
         }
     }

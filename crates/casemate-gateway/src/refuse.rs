@@ -1,0 +1,67 @@
+//! Answers that say no: RFC 9457 outside the encryption, `OpenAI`'s form inside.
+
+use casemate_message::{MessageError, Refusal, Response};
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use serde_json::json;
+
+/// The answer to a refusal outside the encryption.
+pub(crate) fn problem(refusal: Refusal) -> http::Response<Full<Bytes>> {
+    // A refusal that belongs inside cannot be sealed here, and what it says is not for everybody.
+    let kind = refusal.problem_type();
+    let (refusal, kind) = match kind {
+        Some(kind) => (refusal, kind),
+        None => (Refusal::Internal, "about:blank"),
+    };
+    let status = refusal.status();
+    let body = json!({ "type": kind, "title": refusal.message(), "status": status, "code": refusal.code() });
+    let mut response = http::Response::new(Full::from(body.to_string()));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let problem = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, problem);
+    response
+}
+
+/// An error of the model or the upstream, inside the encryption.
+pub(crate) fn sealed_error(
+    status: u16,
+    kind: &str,
+    code: &str,
+    message: &str,
+) -> Result<Response, MessageError> {
+    let error = json!({ "error": { "message": message, "type": kind, "code": code } });
+    json_response(status, &error)
+}
+
+/// A JSON answer inside the encryption.
+pub(crate) fn json_response(
+    status: u16,
+    body: &serde_json::Value,
+) -> Result<Response, MessageError> {
+    json_text_response(status, body.to_string().into_bytes())
+}
+
+/// An answer of JSON that is text already.
+pub(crate) fn json_text_response(status: u16, body: Vec<u8>) -> Result<Response, MessageError> {
+    let mut response = Response::new(status, body)?;
+    response.fields.push("content-type", "application/json")?;
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_outside_is_a_problem_document_and_no_other_leaves() {
+        for refusal in Refusal::ALL {
+            let response = problem(refusal);
+            let outside = refusal.problem_type().is_some();
+            let expected = if outside { refusal.status() } else { 500 };
+            assert_eq!(response.status(), expected, "{refusal:?}");
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The connections that are open, and which of them gives way to a new one.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use super::Peer;
+
+/// A bounded table of connections.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    open: Mutex<Table>,
+    limit: usize,
+    limit_per_peer: usize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    /// In the order in which they came.
+    entries: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    peer: Peer,
+    /// Whether it carried a request of an admitted client.
+    admitted: bool,
+    displaced: Arc<Notify>,
+}
+
+/// A place in the table; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    table: Arc<Connections>,
+    id: u64,
+    pub(crate) peer: Peer,
+    displaced: Arc<Notify>,
+}
+
+impl Connections {
+    pub(crate) fn new(limit: usize, limit_per_peer: usize) -> Arc<Self> {
+        Arc::new(Self {
+            open: Mutex::default(),
+            limit,
+            limit_per_peer,
+        })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Every change is a single insertion or removal, so a panic leaves nothing half-done.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place, if necessary that of another connection; `None` if all carry admitted requests.
+    pub(crate) fn enter(self: &Arc<Self>, peer: Peer) -> Option<Seat> {
+        let mut table = self.table();
+        let own = table
+            .entries
+            .values()
+            .filter(|entry| entry.peer == peer)
+            .count();
+        if own >= self.limit_per_peer {
+            table.displace(Some(peer))?;
+        } else if table.entries.len() >= self.limit {
+            table.displace(None)?;
+        }
+        let id = table.next;
+        table.next = id.wrapping_add(1);
+        let displaced = Arc::new(Notify::new());
+        table.entries.insert(
+            id,
+            Entry {
+                peer,
+                admitted: false,
+                displaced: Arc::clone(&displaced),
+            },
+        );
+        Some(Seat {
+            table: Arc::clone(self),
+            id,
+            peer,
+            displaced,
+        })
+    }
+}
+
+impl Table {
+    /// Ends the oldest connection of `peer`, or of the peer that holds most, among those that carried no admitted request.
+    fn displace(&mut self, peer: Option<Peer>) -> Option<()> {
+        let strangers = || self.entries.iter().filter(|(_, entry)| !entry.admitted);
+        let peer = peer.or_else(|| {
+            let mut counts: HashMap<Peer, usize> = HashMap::new();
+            for (_, entry) in strangers() {
+                let count = counts.entry(entry.peer).or_default();
+                *count = count.saturating_add(1);
+            }
+            let most = counts
+                .into_iter()
+                .max_by_key(|(peer, count)| (*count, *peer));
+            most.map(|(peer, _)| peer)
+        })?;
+        let id = strangers()
+            .find(|(_, entry)| entry.peer == peer)
+            .map(|(id, _)| *id)?;
+        let entry = self.entries.remove(&id)?;
+        tracing::debug!(?peer, "displaced a connection");
+        entry.displaced.notify_one();
+        Some(())
+    }
+}
+
+impl Seat {
+    /// Remembers that the connection carried a request of an admitted client.
+    pub(crate) fn admit(&self) {
+        if let Some(entry) = self.table.table().entries.get_mut(&self.id) {
+            entry.admitted = true;
+        }
+    }
+
+    pub(crate) fn is_admitted(&self) -> bool {
+        let table = self.table.table();
+        table
+            .entries
+            .get(&self.id)
+            .is_some_and(|entry| entry.admitted)
+    }
+
+    /// Completes when the connection has to give way.
+    pub(crate) async fn displaced(&self) {
+        self.displaced.notified().await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.table.table().entries.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use super::*;
+
+    fn peer(number: u32) -> Peer {
+        Peer::of(Ipv4Addr::from_bits(number).into())
+    }
+
+    async fn is_displaced(seat: &Seat) -> bool {
+        let waited = tokio::time::timeout(Duration::from_millis(1), seat.displaced());
+        waited.await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_peer_that_holds_most_gives_way_to_a_new_one() {
+        let table = Connections::new(10, 8);
+        let greedy: Vec<_> = (0..8).map(|_| table.enter(peer(1)).unwrap()).collect();
+        let others: Vec<_> = (0..2).map(|_| table.enter(peer(2)).unwrap()).collect();
+        let new = table.enter(peer(3)).unwrap();
+        assert!(is_displaced(&greedy[0]).await);
+        for seat in greedy[1..].iter().chain(&others).chain([&new]) {
+            assert!(!is_displaced(seat).await);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_past_its_share_displaces_its_own() {
+        let table = Connections::new(10, 2);
+        let seats: Vec<_> = (0..3).map(|_| table.enter(peer(1)).unwrap()).collect();
+        assert!(is_displaced(&seats[0]).await);
+        assert!(!is_displaced(&seats[1]).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_with_an_admitted_request_stays() {
+        let table = Connections::new(2, 2);
+        let (known, stranger) = (table.enter(peer(1)).unwrap(), table.enter(peer(2)).unwrap());
+        known.admit();
+        assert!(known.is_admitted() && !stranger.is_admitted());
+        let next = table.enter(peer(3)).unwrap();
+        assert!(is_displaced(&stranger).await && !is_displaced(&known).await);
+        next.admit();
+        assert!(table.enter(peer(4)).is_none(), "all are admitted");
+        drop(known);
+        assert!(table.enter(peer(4)).is_some());
+    }
+}

@@ -1,0 +1,289 @@
+//! Receives the content of a request within its limits.
+
+use std::{sync::Arc, time::Duration};
+
+use casemate_message::Refusal;
+use http::HeaderMap;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{
+    Peer,
+    memory::{Hold, Memory},
+};
+use crate::limits::Limits;
+
+/// Bytes of content that is too long that are still read and thrown away.
+const DRAIN_BYTES_MAX: usize = 4 << 20;
+/// How long that may take.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Content that was received, and the memory it holds.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) content: Vec<u8>,
+    pub(crate) trailers: HeaderMap,
+    pub(crate) hold: Option<Hold>,
+}
+
+/// Receives requests of one connection.
+pub(crate) struct Receiver<'a> {
+    pub(crate) limits: &'a Limits,
+    pub(crate) memory: &'a Arc<Memory>,
+    pub(crate) peer: Peer,
+    pub(crate) admitted: bool,
+}
+
+impl Receiver<'_> {
+    /// Receives content of `declared` bytes, if the length is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooLong`], [`Refusal::Busy`], [`Refusal::Timeout`], or [`Refusal::Request`] if it broke off.
+    pub(crate) async fn receive<B>(
+        &self,
+        mut body: B,
+        declared: Option<u64>,
+    ) -> Result<Received, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let result = self.read(&mut body, declared).await;
+        if matches!(result, Err(Refusal::TooLong)) {
+            drain(body).await;
+        }
+        result
+    }
+
+    async fn read<B>(&self, body: &mut B, declared: Option<u64>) -> Result<Received, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let declared = declared.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+        if declared.is_some_and(|len| len > self.limits.request_bytes) {
+            return Err(Refusal::TooLong);
+        }
+        let mut room = declared.unwrap_or(self.limits.small_request_bytes);
+        let mut hold = self.hold(room)?;
+        let (mut content, mut trailers) = (Vec::new(), HeaderMap::new());
+        let mut pace = Pace::new(self.limits);
+        loop {
+            let frame = tokio::select! {
+                frame = timeout_at(pace.deadline, body.frame()) => frame.map_err(|_| Refusal::Timeout)?,
+                () = displaced(hold.as_ref()) => return Err(Refusal::Busy),
+            };
+            let Some(frame) = frame else { break };
+            let piece = match frame.map_err(|_| Refusal::Request)?.into_data() {
+                Ok(piece) => piece,
+                Err(frame) => {
+                    trailers.extend(frame.into_trailers().unwrap_or_default());
+                    continue;
+                }
+            };
+            let len = content.len().saturating_add(piece.len());
+            if len > self.limits.request_bytes {
+                return Err(Refusal::TooLong);
+            }
+            if len > room {
+                // Of unknown length: twice as much each time, so that what is held stays close to what has arrived.
+                room = len.saturating_mul(2).min(self.limits.request_bytes);
+                drop(hold.take());
+                hold = self.hold(room)?;
+            }
+            if content.capacity() < len {
+                content.reserve_exact(room.saturating_sub(content.len()));
+            }
+            content.extend_from_slice(&piece);
+            pace.took(piece.len())?;
+            if let Some(hold) = &hold {
+                hold.progress();
+            }
+        }
+        if let Some(hold) = &hold {
+            hold.complete();
+        }
+        Ok(Received {
+            content,
+            trailers,
+            hold,
+        })
+    }
+
+    /// Memory for `bytes`; small requests need none.
+    fn hold(&self, bytes: usize) -> Result<Option<Hold>, Refusal> {
+        if bytes <= self.limits.small_request_bytes {
+            return Ok(None);
+        }
+        let hold = self.memory.hold(self.peer, bytes, self.admitted);
+        hold.map(Some).ok_or(Refusal::Busy)
+    }
+}
+
+async fn displaced(hold: Option<&Hold>) {
+    match hold {
+        Some(hold) => hold.displaced().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Until when content must arrive: something within each window, and after the first window enough in each.
+struct Pace {
+    window: Duration,
+    window_bytes: usize,
+    window_end: Instant,
+    first: bool,
+    taken: usize,
+    deadline: Instant,
+}
+
+impl Pace {
+    fn new(limits: &Limits) -> Self {
+        let (now, window) = (Instant::now(), limits.content_window);
+        Self {
+            window,
+            window_bytes: limits.content_window_bytes,
+            window_end: now + window,
+            first: true,
+            taken: 0,
+            deadline: now + window,
+        }
+    }
+
+    fn took(&mut self, len: usize) -> Result<(), Refusal> {
+        let now = Instant::now();
+        if now >= self.window_end {
+            if !self.first && self.taken < self.window_bytes {
+                return Err(Refusal::Timeout);
+            }
+            (self.first, self.taken, self.window_end) = (false, 0, now + self.window);
+        }
+        self.taken = self.taken.saturating_add(len);
+        self.deadline = now + self.window;
+        if !self.first && self.taken < self.window_bytes {
+            self.deadline = self.deadline.min(self.window_end);
+        }
+        Ok(())
+    }
+}
+
+/// Reads on for a while without keeping anything: a client that is still sending when the connection closes never sees the answer
+/// (RFC 9112, section 9.6).
+async fn drain<B>(mut body: B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let reading = async {
+        let mut left = DRAIN_BYTES_MAX;
+        while left > 0
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    // Whether it ended in time makes no difference to the answer.
+    _ = timeout(DRAIN_PATIENCE, reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, net::Ipv4Addr};
+
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            request_bytes: 4 << 20,
+            receiving_bytes: 8 << 20,
+            ..Limits::default()
+        }
+    }
+
+    /// Pieces of a length, with a pause before each.
+    fn pieces(
+        count: usize,
+        len: usize,
+        pause: Duration,
+    ) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+        let stream = stream::unfold(count, move |left| async move {
+            let left = left.checked_sub(1)?;
+            tokio::time::sleep(pause).await;
+            let frame = Frame::data(Bytes::from(vec![0; len]));
+            Some((Ok(frame), left))
+        });
+        StreamBody::new(Box::pin(stream))
+    }
+
+    async fn receive(
+        memory: &Arc<Memory>,
+        body: impl Body<Data = Bytes> + Unpin,
+        declared: Option<u64>,
+    ) -> Result<Received, Refusal> {
+        let receiver = Receiver {
+            limits: &limits(),
+            memory,
+            peer: Peer::of(Ipv4Addr::LOCALHOST.into()),
+            admitted: false,
+        };
+        receiver.receive(body, declared).await
+    }
+
+    fn memory() -> Arc<Memory> {
+        let limits = limits();
+        Memory::new(limits.receiving_bytes, limits.displaceable_after)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_reserved_by_declared_length_and_given_back() {
+        let memory = memory();
+        let declared = Some(3 << 20);
+        let body = pieces(3, 1 << 20, Duration::from_millis(10));
+        let received = receive(&memory, body, declared).await.unwrap();
+        assert_eq!(received.content.len(), 3 << 20);
+        assert_eq!(memory.free(), 5 << 20);
+        drop(received);
+        let body = pieces(3, 1 << 20, Duration::from_millis(10));
+        let unknown = receive(&memory, body, None).await.unwrap();
+        assert_eq!(unknown.content.len(), 3 << 20);
+        drop(unknown);
+        assert_eq!(memory.free(), 8 << 20);
+        let small = receive(&memory, pieces(1, 100, Duration::ZERO), Some(100)).await;
+        assert!(small.unwrap().hold.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_long_is_refused_by_what_it_says_and_by_what_it_is() {
+        let memory = memory();
+        let body = pieces(1000, 1 << 16, Duration::from_millis(1));
+        let refused = receive(&memory, body, Some(5 << 20)).await.unwrap_err();
+        assert_eq!(refused, Refusal::TooLong);
+        let body = pieces(1000, 1 << 16, Duration::from_millis(1));
+        let refused = receive(&memory, body, None).await.unwrap_err();
+        assert_eq!(refused, Refusal::TooLong);
+        assert_eq!(memory.free(), 8 << 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_brings_nothing_or_too_little_is_left() {
+        let memory = memory();
+        let waits = async |body, declared| {
+            let started = Instant::now();
+            let refused = receive(&memory, body, declared).await.unwrap_err();
+            assert_eq!(refused, Refusal::Timeout);
+            started.elapsed().as_secs()
+        };
+        let silent = pieces(1, 1, Duration::from_hours(1));
+        assert_eq!(waits(silent, Some(1 << 20)).await, 10);
+        let trickling = pieces(10_000, 1, Duration::from_secs(9));
+        assert!(waits(trickling, Some(1 << 20)).await <= 30);
+        let slow = pieces(10_000, 60_000, Duration::from_secs(1));
+        assert!(waits(slow, Some(4 << 20)).await <= 21);
+        let enough = pieces(60, 66_000, Duration::from_secs(1));
+        assert!(receive(&memory, enough, Some(4 << 20)).await.is_ok());
+        assert_eq!(memory.free(), 8 << 20);
+    }
+}

@@ -1,0 +1,79 @@
+//! A listener for probes that no stranger's connection can keep busy.
+
+use std::{convert::Infallible, time::Duration};
+
+use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpListener, time::timeout};
+
+use super::{Peer, connections::Connections};
+
+/// Most probes at once.
+const PROBES_MAX: usize = 64;
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers `GET /healthz` and `GET /readyz` over plain HTTP, one request for each connection.
+pub(crate) async fn serve(listener: TcpListener) {
+    let seats = Connections::new(PROBES_MAX, PROBES_MAX);
+    loop {
+        let Ok((stream, address)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Some(seat) = seats.enter(Peer::of(address.ip())) else {
+            continue;
+        };
+        tokio::spawn(async move {
+            let service =
+                service_fn(|request| async move { Ok::<_, Infallible>(answer(&request)) });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
+            tokio::select! {
+                // Whether the prober waited for its answer makes no difference to us.
+                _ = timeout(PATIENCE, connection) => (),
+                () = seat.displaced() => (),
+            }
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let probe = ["/healthz", "/readyz"].contains(&request.uri().path());
+    let get = [Method::GET, Method::HEAD].contains(request.method());
+    let (status, text) = match (probe, get) {
+        (true, true) => (StatusCode::OK, "ok\n"),
+        (true, false) => (StatusCode::METHOD_NOT_ALLOWED, "use GET\n"),
+        (false, _) => (StatusCode::NOT_FOUND, "use /healthz or /readyz\n"),
+    };
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let text = http::HeaderValue::from_static("text/plain");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}
+
+/// Keeps `serve` in step with the service it reports on: it ends with the guard.
+#[derive(Debug)]
+pub(crate) struct Serving(tokio::task::JoinHandle<()>);
+
+impl Serving {
+    pub(crate) fn start(listener: TcpListener) -> Self {
+        Self(tokio::spawn(serve(listener)))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,181 @@
+//! A stream whose peer must take what is sent to it.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// Breaks a connection whose peer takes nothing for a window, or less than a least amount over a window of waiting for it.
+///
+/// Only time in which the peer is waited for counts, so a connection may be idle for as long as other limits allow.
+#[derive(Debug)]
+pub(crate) struct Paced<S> {
+    stream: S,
+    window: Duration,
+    window_bytes: usize,
+    /// Since when a write waits, and the end of its patience.
+    blocked: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// Time waited and bytes taken since the rate was last judged.
+    waited: Duration,
+    taken: usize,
+}
+
+impl<S> Paced<S> {
+    pub(crate) const fn new(stream: S, window: Duration, window_bytes: usize) -> Self {
+        Self {
+            stream,
+            window,
+            window_bytes,
+            blocked: None,
+            waited: Duration::ZERO,
+            taken: 0,
+        }
+    }
+
+    /// What comes of a write that gave `result`.
+    fn judge(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let too_slow = || Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        match result {
+            Poll::Pending => {
+                let window = self.window;
+                let (_, patience) = self.blocked.get_or_insert_with(|| {
+                    let now = Instant::now();
+                    (now, Box::pin(sleep_until(now + window)))
+                });
+                ready!(patience.as_mut().poll(cx));
+                too_slow()
+            }
+            Poll::Ready(Ok(len)) => {
+                if let Some((since, _)) = self.blocked.take() {
+                    self.waited = self.waited.saturating_add(since.elapsed());
+                }
+                self.taken = self.taken.saturating_add(len);
+                if self.waited >= self.window {
+                    if self.taken < self.window_bytes {
+                        return too_slow();
+                    }
+                    (self.waited, self.taken) = (Duration::ZERO, 0);
+                }
+                Poll::Ready(Ok(len))
+            }
+            failed => failed,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.judge(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.judge(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        let judged = self.judge(cx, result.map_ok(|()| 0));
+        judged.map_ok(|_| ())
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
+        let judged = self.judge(cx, result.map_ok(|()| 0));
+        judged.map_ok(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn pair() -> (Paced<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(1000);
+        (Paced::new(ours, WINDOW, 10_000), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_reads_nothing_is_left_after_a_window() {
+        let (mut ours, _theirs) = pair();
+        let started = Instant::now();
+        let refused = ours.write_all(&[0; 5000]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_trickles_is_left_even_if_it_was_fast_before() {
+        let (mut ours, mut theirs) = pair();
+        tokio::spawn(async move {
+            let mut fast = vec![0; 1_000_000];
+            theirs.read_exact(&mut fast).await.unwrap();
+            while theirs.read_exact(&mut [0; 10]).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        });
+        let started = Instant::now();
+        let refused = ours.write_all(&[0; 2_000_000]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        assert!(
+            started.elapsed() <= Duration::from_secs(30),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_peer_that_keeps_the_rate_and_an_idle_connection_stay() {
+        let (mut ours, mut theirs) = pair();
+        let reading = tokio::spawn(async move {
+            let mut left = 60_000usize;
+            while left > 0 {
+                theirs.read_exact(&mut [0; 1000]).await.unwrap();
+                left -= 1000;
+                tokio::time::sleep(Duration::from_millis(900)).await;
+            }
+        });
+        ours.write_all(&[0; 30_000]).await.unwrap();
+        tokio::time::sleep(Duration::from_hours(1)).await;
+        ours.write_all(&[0; 30_000]).await.unwrap();
+        reading.await.unwrap();
+    }
+}

@@ -1,0 +1,128 @@
+//! What passes between a client and an upstream, and what does not (`spec/inference.md`, section 10).
+
+/// Names of fields by which an upstream could take a client for another, or a request for another one.
+const NAMES: [&str; 22] = [
+    "cf-connecting-ip",
+    "client-cert",
+    "client-cert-chain",
+    "fastly-client-ip",
+    "forwarded",
+    "remote-user",
+    "true-client-ip",
+    "via",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-remote-user",
+    "x-rewrite-url",
+    "x-user",
+    "x-userid",
+];
+/// And beginnings of such names.
+const PREFIXES: [&str; 12] = [
+    "casemate-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
+    "x-authenticated-",
+    "x-client-cert",
+    "x-envoy-",
+    "x-forwarded",
+    "x-goog-authenticated-",
+    "x-ms-client-",
+    "x-original-",
+    "x-ssl-",
+    "x-tls-",
+];
+
+/// The admitted client's name, for an upstream.
+pub(super) const CLIENT_FIELD: &str = "casemate-client";
+/// The admitted client's key id.
+pub(super) const CLIENT_KEY_FIELD: &str = "casemate-client-key";
+
+/// Whether a client may send this field to an upstream. Servers that turn `_` into `-` must not be fooled either.
+pub(super) fn may_pass(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    !NAMES.contains(&name.as_str()) && !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether an upstream that normalises paths could answer from outside the base.
+pub(super) fn leaves_base(path: &str) -> bool {
+    // Some decode twice.
+    let mut plain = path.to_ascii_lowercase();
+    for _ in 0..2 {
+        plain = plain
+            .replace("%25", "%")
+            .replace("%2e", ".")
+            .replace("%2f", "/")
+            .replace("%5c", "\\")
+            .replace("%3b", ";");
+    }
+    let climbs = |segment: &str| segment.split(';').next() == Some("..");
+    plain.contains('\\') || plain.split('/').any(climbs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_climb_are_refused() {
+        for path in [
+            "/../x",
+            "/a/..",
+            "/%2e%2E/x",
+            "/a%2f..%2fx",
+            "/a/.%2e/x",
+            "/a\\..\\x",
+            "/..%5cx",
+            "/%252e%252e/x",
+            "/a/..;/x",
+            "/a/..%3bx=1/y",
+        ] {
+            assert!(leaves_base(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/v1/models",
+            "/a..b/...",
+            "/x/.well-known",
+            "/a;b=..",
+            "/100%25",
+        ] {
+            assert!(!leaves_base(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_client_cannot_say_who_it_is() {
+        for name in [
+            "forwarded",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-real-ip",
+            "x-original-url",
+            "casemate-client",
+            "casemate_client",
+            "client-cert",
+            "x-ssl-client-verify",
+        ] {
+            assert!(!may_pass(name), "{name}");
+        }
+        for name in [
+            "authorization",
+            "x-api-key",
+            "content-type",
+            "x-request-id",
+            "openai-organization",
+        ] {
+            assert!(may_pass(name), "{name}");
+        }
+    }
+}
