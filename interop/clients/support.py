@@ -138,7 +138,7 @@ class Site:
         return self.directory / "tls" / "root.pem"
 
     def gateway(
-        self, *, port: int = 0, upstream: str | None = None, **environment: str
+        self, *, port: int = 0, upstream: str | None = None, more: str = "", allow: str = "", **environment: str
     ) -> Service:
         backend = (
             f'[upstream]\nurl = "{upstream}"\n'
@@ -147,20 +147,22 @@ class Site:
         )
         config = self.directory / f"gateway-{port}-{'upstream' if upstream else 'models'}.toml"
         config.write_text(
-            f'listen = "127.0.0.1:{port}"\nidentity = "gateway"\n'
+            f'listen = "127.0.0.1:{port}"\nidentity = "gateway"\n{more}\n'
             '[tls]\nself_signed = "tls"\nnames = ["localhost", "127.0.0.1"]\n'
             '[[client]]\nname = "connector"\nkey = "client"\n'
-            f'[[client]]\nname = "python"\nkey = "./python.pem"\n{backend}'
+            f'[[client]]\nname = "python"\nkey = "./python.pem"\n{allow}\n{backend}'
         )
         arguments = [*self.common, "gateway", "--config", str(config)]
         return Service(arguments, r"serving on (https://\S+)", **environment)
 
-    def connect_arguments(self, gateway: str, key: str = "gateway") -> list[str]:
-        tail = ["--identity", "client", "--ca", str(self.root), "--listen", "127.0.0.1:0"]
+    def connect_arguments(self, gateway: str, key: str = "gateway", listen: str = "127.0.0.1:0") -> list[str]:
+        tail = ["--identity", "client", "--ca", str(self.root), "--listen", listen]
         return [*self.common, "connect", "--gateway", gateway, "--gateway-key", key, *tail]
 
-    def connector(self, gateway: str) -> Service:
-        return Service(self.connect_arguments(gateway), r"(http://\S+) is protected")
+    def connector(self, gateway: str, *options: str, listen: str = "127.0.0.1:0") -> Service:
+        """Without options: a connector that any local program may use."""
+        arguments = [*self.connect_arguments(gateway, listen=listen), *(options or ("--no-token",))]
+        return Service(arguments, r"((?:http://|unix:)\S+) is protected")
 
 
 @dataclass
@@ -224,7 +226,8 @@ class PythonClient:
     def __init__(self, gateway: str, root: Path, pinned: wire.PublicPair, pair: wire.Pair):
         self.gateway, self.root, self.pinned, self.pair = gateway, root, pinned, pair
         self.authority = gateway.removeprefix("https://")
-        self.config = wire.open_key_document(libcurl(gateway + KEYS_PATH, root).body, pinned)
+        self.keys = wire.open_key_document(libcurl(gateway + KEYS_PATH, root).body, pinned)
+        self.config = self.keys.config
 
     def request(self, method: str, path: str, body=None, fields: wire.Fields | None = None) -> wire.Request:
         content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -234,18 +237,20 @@ class PythonClient:
     def post(self, body: bytes, media_type: str = "message/ohttp-req") -> Outer:
         return libcurl(self.gateway + OHTTP_PATH, self.root, body, content_type=media_type)
 
-    def exchange(self, exchange: wire.Exchange, plaintext: bytes) -> wire.Response:
-        """Sends a Binary HTTP message; whatever the inner status, the answer is sealed and signed."""
-        outer = self.post(exchange.seal(plaintext))
+    def exchange(self, exchange: wire.Exchange, plaintext: bytes, signed: wire.Request | None = None) -> wire.Response:
+        """Sends a Binary HTTP message; the answer is sealed, and signed unless it is a refusal."""
+        return self.answer(exchange, self.post(exchange.seal(plaintext)), signed)
+
+    def answer(self, exchange: wire.Exchange, outer: Outer, signed: wire.Request | None = None) -> wire.Response:
         assert (outer.status, outer.media_type) == (200, "message/ohttp-res"), outer
         response = wire.decode_response(exchange.open(outer.body))
-        wire.verify_response(response, self.pinned, exchange.channel)
+        wire.check_answer(response, signed, self.pinned, exchange.channel)
         return response
 
     def send(self, request: wire.Request, *, pair=None, aead=wire.AES_256_GCM, indeterminate=False, **changes):
-        exchange = wire.Exchange(self.config, aead)
-        signed = wire.sign_request(request, pair or self.pair, exchange.channel, **changes)
-        return self.exchange(exchange, signed.encode(indeterminate))
+        exchange = wire.Exchange(self.keys, aead)
+        signed = wire.sign_request(request, pair or self.pair, exchange, **changes)
+        return self.exchange(exchange, signed.encode(indeterminate), signed)
 
     def call(self, method: str, path: str, body=None, **options) -> wire.Response:
         return self.send(self.request(method, path, body), **options)

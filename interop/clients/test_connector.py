@@ -237,7 +237,7 @@ def test_framing_fields_inside_do_not_reach_the_upstream(site, forwarding):
 def test_unsigned_does_not_reach_the_upstream(site, forwarding, echo):
     client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
     before = echo.count
-    error_of(client.exchange(wire.Exchange(client.config), client.request("GET", "/echo").encode()), 401)
+    error_of(client.exchange(wire.Exchange(client.keys), client.request("GET", "/echo").encode()), 401)
     assert echo.count == before
 
 

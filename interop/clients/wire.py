@@ -30,11 +30,22 @@ AEADS = {AES_256_GCM: AESGCM, CHACHA20_POLY1305: ChaCha20Poly1305}
 KEY_BYTES, NONCE_BYTES = 32, 12
 XWING_LABEL = bytes.fromhex("5c2e2f2f5e5c")
 
-REQUEST_COMPONENTS = ("@method", "@authority", "@path", "@query", "content-digest", "date", "casemate-channel")
-RESPONSE_COMPONENTS = ("@status", "content-digest", "date", "casemate-channel")
 REQUEST_TAG, RESPONSE_TAG = "casemate/v1/request", "casemate/v1/response"
 ALGORITHMS = {"c": "ed25519", "pq": "ml-dsa-65"}
-WINDOW_SECONDS = 300
+SIGNATURES = ("signature-input", "signature")
+KEY_DOCUMENT_SECONDS_MAX = 3600
+# Section 6.2: what a sealed answer may say unsigned, and with which status.
+REFUSALS = {
+    "message": 400,
+    "late": 400,
+    "early": 400,
+    "far-ahead": 400,
+    "signature": 401,
+    "not-allowed": 403,
+    "duplicate": 409,
+    "outcome-unknown": 409,
+    "record-full": 503,
+}
 
 Fields = list[tuple[str, str]]
 
@@ -141,15 +152,17 @@ class Request:
     fields: Fields = field(default_factory=list)
     content: bytes = b""
     scheme: str = "https"
+    trailers: Fields = field(default_factory=list)
 
     def encode(self, indeterminate: bool = False) -> bytes:
         control = b"".join(prefixed(text.encode()) for text in (self.method, self.scheme, self.authority, self.path))
         lines = field_lines(self.fields)
         if not indeterminate:
-            return varint(0) + control + prefixed(lines) + prefixed(self.content) + prefixed(b"")
+            trailers = prefixed(field_lines(self.trailers))
+            return varint(0) + control + prefixed(lines) + prefixed(self.content) + trailers
         half = len(self.content) // 2
         chunks = b"".join(prefixed(chunk) for chunk in (self.content[:half], self.content[half:]) if chunk)
-        return varint(2) + control + lines + varint(0) + chunks + varint(0) + varint(0)
+        return varint(2) + control + lines + varint(0) + chunks + varint(0) + field_lines(self.trailers) + varint(0)
 
 
 @dataclass
@@ -157,6 +170,7 @@ class Response:
     status: int
     fields: Fields
     content: bytes
+    trailers: Fields = field(default_factory=list)
 
     def get(self, name: str) -> str:
         values = [value for other, value in self.fields if other == name]
@@ -212,9 +226,8 @@ def decode_response(data: bytes) -> Response:
         while reader.more() and (chunk := reader.prefixed()):
             content += chunk
         trailers = reader.lines(terminated=True)
-    check(not trailers, "trailers")
     check(not any(reader.data[reader.at :]), "bytes after the message")
-    return Response(status, fields, content)
+    return Response(status, fields, content, trailers)
 
 
 # --- Signatures (RFC 9421) --------------------------------------------------------------------------------------------
@@ -275,37 +288,69 @@ def digest_field(content: bytes) -> str:
     return f"sha-512={byte_sequence(hashlib.sha512(content).digest())}"
 
 
-def signature_base(names: list[str], values: dict[str, str], params: str) -> bytes:
-    lines = [f'"{name}": {values[name]}' for name in names] + [f'"@signature-params": {params}']
+def section_components(fields: Fields, suffix: str = "") -> dict[str, str]:
+    """Every field of a section by its component identifier; those that occur several times as byte sequences."""
+    components = {}
+    for name in dict.fromkeys(name for name, _ in fields if name not in SIGNATURES):
+        values = [value for other, value in fields if other == name]
+        if len(values) == 1:
+            components[f'"{name}"{suffix}'] = values[0].strip()
+        else:
+            encoded = [byte_sequence(value.strip().encode("latin-1")) for value in values]
+            components[f'"{name}";bs{suffix}'] = ", ".join(encoded)
+    return components
+
+
+def request_components(request: Request) -> dict[str, str]:
+    path, _, query = request.path.partition("?")
+    derived = {"@method": request.method, "@authority": request.authority, "@path": path, "@query": f"?{query}"}
+    components = {f'"{name}"': value for name, value in derived.items()}
+    return components | section_components(request.fields) | section_components(request.trailers, ";tr")
+
+
+def response_components(response: Response, request: Request) -> dict[str, str]:
+    components = {'"@status"': str(response.status)} | section_components(response.fields)
+    components |= section_components(response.trailers, ";tr")
+    asked = request_components(request) | {f'"{name}"': dict(request.fields)[name] for name in SIGNATURES}
+    return components | {f"{name};req": value for name, value in asked.items()}
+
+
+def signature_base(covered: list[str], values: dict[str, str], params: str) -> bytes:
+    lines = [f"{name}: {values.get(name, '')}" for name in covered] + [f'"@signature-params": {params}']
     return "\n".join(lines).encode("latin-1")
 
 
-def sign_request(
-    request: Request, pair: Pair, channel: bytes, *, moment: float | None = None, nonce: str | None = None, **changes
-) -> Request:
-    """A signed copy of `request`; `changes` make it wrong on purpose (see the negative tests)."""
-    moment = int(time.time() if moment is None else moment)
-    nonce = nonce or base64.urlsafe_b64encode(os.urandom(18)).decode()
+def request_field(request_id: bytes, first: int, record: bytes) -> str:
+    return f"{byte_sequence(request_id)};first={first};record={byte_sequence(record)}"
+
+
+def sign_request(request: Request, pair: Pair, exchange: "Exchange", **changes) -> Request:
+    """A signed copy of `request`; `changes` make it another attempt, or wrong on purpose (see the negative tests)."""
+    moment = int(changes.get("moment", time.time()))
+    first = int(changes.get("first", moment))
+    mark = request_field(changes.get("request_id") or os.urandom(16), first, changes.get("record", exchange.record))
     fields = request.fields + [
-        ("date", email.utils.formatdate(moment + changes.get("date_offset", 0), usegmt=True)),
+        ("date", email.utils.formatdate(moment, usegmt=True)),
         ("content-digest", digest_field(request.content)),
-        ("casemate-channel", byte_sequence(changes.get("sent_channel", channel))),
+        ("casemate-channel", byte_sequence(changes.get("sent_channel", exchange.channel))),
+        ("casemate-request", changes.get("mark", mark)),
     ]
-    path, _, query = request.path.partition("?")
-    values = {"@method": request.method, "@authority": request.authority, "@path": path, "@query": f"?{query}"}
-    values |= dict(fields)
-    names = changes.get("components") or [name for name in (*REQUEST_COMPONENTS, "content-type") if name in values]
+    fields = [(name, value) for name, value in fields if name not in changes.get("without", ())]
+    signed = Request(request.method, request.path, request.authority, fields, request.content, request.scheme)
+    signed.trailers = list(request.trailers)
+    values = request_components(signed)
+    covered = [name for name in values if name not in changes.get("uncovered", ())] + changes.get("covered", [])
     inputs, signatures = [], []
     for label in changes.get("labels", ALGORITHMS):
-        covered = " ".join(f'"{name}"' for name in names)
         params = (
-            f'({covered});created={moment};nonce="{nonce}";keyid="{changes.get("keyid", pair.public.id)}"'
-            f';alg="{ALGORITHMS[label]}";tag="{changes.get("tag", REQUEST_TAG)}"'
+            f"({' '.join(covered)});created={moment + changes.get('created_offset', 0)}"
+            f';keyid="{changes.get("keyid", pair.public.id)}";alg="{ALGORITHMS[label]}"'
+            f';tag="{changes.get("tag", REQUEST_TAG)}"{changes.get("params", "")}'
         )
         inputs.append(f"{label}={params}")
-        signatures.append(f"{label}={byte_sequence(pair.sign(label, signature_base(names, values, params)))}")
-    fields += [("signature-input", ", ".join(inputs)), ("signature", ", ".join(signatures))]
-    return Request(request.method, request.path, request.authority, fields, request.content, request.scheme)
+        signatures.append(f"{label}={byte_sequence(pair.sign(label, signature_base(covered, values, params)))}")
+    signed.fields = fields + [("signature-input", ", ".join(inputs)), ("signature", ", ".join(signatures))]
+    return signed
 
 
 MEMBER = re.compile(r'\s*([a-z]+)=(\(([^)]*)\)((?:;[a-z]+=(?:"[^"\\]*"|\d+))*))(?:,|$)')
@@ -313,31 +358,39 @@ PARAM = re.compile(r';([a-z]+)=(?:"([^"\\]*)"|(\d+))')
 SIGNATURE = re.compile(r"\s*([a-z]+)=:([A-Za-z0-9+/=]*):(?:,|$)")
 
 
-def verify_response(response: Response, gateway: PublicPair, channel: bytes) -> None:
-    """Every rule of section 7 for a response."""
+def date_of(response: Response) -> int:
+    return int(email.utils.parsedate_to_datetime(response.get("date")).timestamp())
+
+
+def verify_response(response: Response, request: Request, gateway: PublicPair, channel: bytes) -> None:
+    """Every rule of section 7 for the response to `request`, as it was signed."""
     check(response.get("content-digest") == digest_field(response.content), "content digest")
     check(response.get("casemate-channel") == byte_sequence(channel), "channel binding")
-    dated = email.utils.parsedate_to_datetime(response.get("date")).timestamp()
-    check(abs(time.time() - dated) <= WINDOW_SECONDS, "date")
     members = MEMBER.findall(response.get("signature-input"))
     signatures = dict(SIGNATURE.findall(response.get("signature")))
     check(sorted(label for label, *_ in members) == ["c", "pq"] == sorted(signatures), "labels")
-    values = dict(response.fields) | {"@status": str(response.status)}
-    expected = {*RESPONSE_COMPONENTS, *(["content-type"] if "content-type" in values else [])}
-    nonces = set()
+    values = response_components(response, request)
     for label, params, covered, tail in members:
-        names = [name.strip('"') for name in covered.split()]
-        check(len(names) == len(set(names)) and set(names) == expected, f"components {names}")
+        names = covered.split()
+        check(len(names) == len(set(names)) and set(names) == set(values), f"components {names}")
         given = {name: text or number for name, text, number in PARAM.findall(tail)}
-        check(set(given) == {"created", "nonce", "keyid", "alg", "tag"}, f"parameters {sorted(given)}")
+        check(set(given) == {"created", "keyid", "alg", "tag"}, f"parameters {sorted(given)}")
         check(given["alg"] == ALGORITHMS[label], "alg")
         check(given["tag"] == RESPONSE_TAG, "tag")
         check(given["keyid"] == gateway.id, "keyid")
-        check(16 <= len(given["nonce"]) <= 64, "nonce")
-        check(abs(time.time() - int(given["created"])) <= WINDOW_SECONDS, "created")
-        nonces.add(given["nonce"])
+        check(int(given["created"]) == date_of(response), "created")
         gateway.verify(label, base64.b64decode(signatures[label]), signature_base(names, values, params))
-    check(len(nonces) == 1, "one nonce")
+
+
+def check_answer(response: Response, request: Request | None, gateway: PublicPair, channel: bytes) -> None:
+    """A sealed answer: signed, or a refusal of section 6.2."""
+    date_of(response)
+    if any(name in SIGNATURES for name, _ in response.fields):
+        check(request is not None, "a signed answer to a request that was not signed")
+        verify_response(response, request, gateway, channel)
+    else:
+        code = response.json()["error"]["code"]
+        check(REFUSALS.get(code) == response.status, f"unsigned {response.status} {code}")
 
 
 # --- Oblivious HTTP (RFC 9458) and the key document -------------------------------------------------------------------
@@ -348,6 +401,7 @@ class KeyConfig:
     key_id: int
     public_key: bytes
     suites: list[tuple[int, int]]
+    encoded: bytes
 
     @classmethod
     def from_list(cls, data: bytes) -> "KeyConfig":
@@ -359,10 +413,19 @@ class KeyConfig:
         (suites_length,) = struct.unpack_from(">H", data, 5 + 1216)
         rest = data[5 + 1216 + 2 :]
         check(suites_length == len(rest) and suites_length % 4 == 0, "length of the suites")
-        return cls(key_id, public_key, list(struct.iter_unpack(">HH", rest)))
+        return cls(key_id, public_key, list(struct.iter_unpack(">HH", rest)), data[2:])
 
 
-def open_key_document(document: bytes, pinned: PublicPair) -> KeyConfig:
+@dataclass
+class KeyDocument:
+    config: KeyConfig
+    signer: str
+    record: bytes
+    serial: int
+    features: list[str]
+
+
+def open_key_document(document: bytes, pinned: PublicPair) -> KeyDocument:
     parsed = json.loads(document)
     check(set(parsed) == {"schema", "payload", "ed25519", "ml-dsa-65"}, "members of the key document")
     check(parsed["schema"] == "casemate.gateway-keys/1", "schema")
@@ -373,16 +436,23 @@ def open_key_document(document: bytes, pinned: PublicPair) -> KeyConfig:
     inner = json.loads(payload)
     check(inner["signer"] == pinned.id, "signer")
     check(inner["not_before"] <= time.time() <= inner["not_after"], "dates")
-    return KeyConfig.from_list(base64.b64decode(inner["key_configs"], validate=True))
+    check(inner["not_after"] - inner["not_before"] <= KEY_DOCUMENT_SECONDS_MAX, "lifetime")
+    check(not inner.get("critical"), "critical members")
+    record = base64.b64decode(inner["record"], validate=True)
+    check(len(record) == 16 and inner["serial"] >= 1, "record and serial")
+    config = KeyConfig.from_list(base64.b64decode(inner["key_configs"], validate=True))
+    return KeyDocument(config, inner["signer"], record, inner["serial"], inner["features"])
 
 
 class Exchange:
     """One encapsulated request and its response."""
 
-    def __init__(self, config: KeyConfig, aead: int = AES_256_GCM):
+    def __init__(self, keys: KeyDocument, aead: int = AES_256_GCM):
+        config, self.record = keys.config, keys.record
         self.header = struct.pack(">BHHH", config.key_id, KEM, KDF, aead)
         self.context = Context.start(config.public_key, b"message/bhttp request\x00" + self.header, aead)
-        self.channel = self.context.export(b"casemate/v1/channel", 32)
+        bound = bytes.fromhex(keys.signer) + hashlib.sha256(config.encoded).digest()
+        self.channel = self.context.export(b"casemate/v1/channel\x00" + bound, 32)
 
     def seal(self, plaintext: bytes) -> bytes:
         return self.header + self.context.enc + self.context.seal(plaintext)
