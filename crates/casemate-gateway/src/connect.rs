@@ -92,7 +92,7 @@ pub enum ConnectError {
     Sealed(Box<(Refusal, Response)>),
     /// The request is not safe to repeat, and may have run.
     #[error("the request may have run")]
-    OutcomeUnknown(#[source] Box<ConnectError>),
+    OutcomeUnknown(#[source] Box<Self>),
     /// The gateway's key document is not good.
     #[error("the gateway's key document is refused")]
     KeyDocument(#[from] KeyDocumentError),

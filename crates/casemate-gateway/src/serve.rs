@@ -44,7 +44,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{gateway::Gateway, limits::Limits, shares::Shares, throttle::Throttle};
 pub(crate) use connections::{Connections, Seat};
-pub(crate) use content::Receiver;
+pub(crate) use content::{Receiver, waits};
 use handshakes::{Handshakes, Secured};
 pub(crate) use memory::Memory;
 pub(crate) use paced::Paced;
@@ -202,14 +202,13 @@ impl Server {
                 return;
             };
             let header = proxy::read_header(&mut stream);
-            match timeout(self.limits.handshake, header).await {
-                Ok(Ok(client)) => Peer::of(client.unwrap_or(address)),
-                Ok(Err(_)) | Err(_) => {
-                    if let Some(left_out) = self.connection_refusals.pass() {
-                        tracing::warn!(%address, left_out, "refused a connection of a trusted proxy: no PROXY header of version 2");
-                    }
-                    return;
+            if let Ok(Ok(client)) = timeout(self.limits.handshake, header).await {
+                Peer::of(client.unwrap_or(address))
+            } else {
+                if let Some(left_out) = self.connection_refusals.pass() {
+                    tracing::warn!(%address, left_out, "refused a connection of a trusted proxy: no PROXY header of version 2");
                 }
+                return;
             }
         } else {
             Peer::of(address)

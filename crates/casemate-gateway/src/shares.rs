@@ -126,7 +126,7 @@ mod tests {
         let held = shares.enter(1).await;
         for party in [1, 2] {
             let waited = timeout(Duration::from_secs(1), shares.enter(party)).await;
-            assert!(waited.is_err());
+            waited.unwrap_err();
         }
         assert_eq!(shares.len(), 1);
         drop(held);

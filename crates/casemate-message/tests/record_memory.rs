@@ -19,10 +19,10 @@ fn resident_kib() -> u64 {
 }
 
 fn request(number: u64, now: u64) -> Verified {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&number.to_be_bytes());
+    let [.., last] = number.to_be_bytes();
+    let id = u128::from(number).to_be_bytes();
     Verified {
-        key: KeyId::from_bytes([u8::try_from(number % u64::from(CLIENTS)).unwrap(); 32]),
+        key: KeyId::from_bytes([last % CLIENTS; 32]),
         mark: RequestMark {
             id: RequestId(id),
             first: now,

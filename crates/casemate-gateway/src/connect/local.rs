@@ -41,7 +41,7 @@ use crate::{
     http_io::{self, Content},
     limits::Limits,
     refuse::sealed_error,
-    serve::{Connections, Memory, Paced, Peer, Receiver, Seat, ServeError},
+    serve::{Connections, Memory, Paced, Peer, Receiver, Seat, ServeError, waits},
 };
 
 /// Room for the headers, the signatures and the encryption around a content.
@@ -310,6 +310,7 @@ impl Passage {
             memory: &self.memory,
             peer: seat.peer,
             admitted: true,
+            waits: waits(&parts.headers),
         };
         let declared = body.size_hint().exact();
         let received = receiver.receive(body, declared).await;

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use casemate_message::Refusal;
-use http::HeaderMap;
+use http::{HeaderMap, header::EXPECT};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::{
     Peer,
@@ -15,7 +15,7 @@ use super::{
 use crate::limits::Limits;
 
 /// Bytes of content that is too long that are still read and thrown away.
-const DRAIN_BYTES_MAX: usize = 4 << 20;
+const DRAIN_BYTES_MAX: usize = 64 << 20;
 /// How long that may take.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -33,6 +33,14 @@ pub(crate) struct Receiver<'a> {
     pub(crate) memory: &'a Arc<Memory>,
     pub(crate) peer: Peer,
     pub(crate) admitted: bool,
+    /// Whether the client waits to be told to send (RFC 9110, section 10.1.1); reading tells it.
+    pub(crate) waits: bool,
+}
+
+/// Whether a client waits to be told to send its content.
+pub(crate) fn waits(headers: &HeaderMap) -> bool {
+    let expect = headers.get(EXPECT);
+    expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 impl Receiver<'_> {
@@ -49,28 +57,33 @@ impl Receiver<'_> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let result = self.read(&mut body, declared).await;
+        let declared = declared.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+        let too_long = declared.is_some_and(|len| len > self.limits.request_bytes);
+        if too_long && self.waits {
+            return Err(Refusal::TooLong);
+        }
+        let result = if too_long {
+            Err(Refusal::TooLong)
+        } else {
+            self.read(&mut body, declared).await
+        };
         if matches!(result, Err(Refusal::TooLong)) {
             drain(body).await;
         }
         result
     }
 
-    async fn read<B>(&self, body: &mut B, declared: Option<u64>) -> Result<Received, Refusal>
+    async fn read<B>(&self, body: &mut B, declared: Option<usize>) -> Result<Received, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let declared = declared.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
-        if declared.is_some_and(|len| len > self.limits.request_bytes) {
-            return Err(Refusal::TooLong);
-        }
         let mut room = declared.unwrap_or(self.limits.small_request_bytes);
         let mut hold = self.hold(room)?;
         let (mut content, mut trailers) = (Vec::new(), HeaderMap::new());
         let mut pace = Pace::new(self.limits);
         loop {
             let frame = tokio::select! {
-                frame = timeout_at(pace.deadline, body.frame()) => frame.map_err(|_| Refusal::Timeout)?,
+                frame = timeout(pace.patience, body.frame()) => frame.map_err(|_| Refusal::Timeout)?,
                 () = displaced(hold.as_ref()) => return Err(Refusal::Busy),
             };
             let Some(frame) = frame else { break };
@@ -127,42 +140,44 @@ async fn displaced(hold: Option<&Hold>) {
     }
 }
 
-/// Until when content must arrive: something within each window, and after the first window enough in each.
+/// How long content may take: something must come within each window, and after the first window enough in each.
 struct Pace {
     window: Duration,
     window_bytes: usize,
-    window_end: Instant,
+    started: Instant,
     first: bool,
     taken: usize,
-    deadline: Instant,
+    /// How long from now on the next piece may take.
+    patience: Duration,
 }
 
 impl Pace {
     fn new(limits: &Limits) -> Self {
-        let (now, window) = (Instant::now(), limits.content_window);
         Self {
-            window,
+            window: limits.content_window,
             window_bytes: limits.content_window_bytes,
-            window_end: now + window,
+            started: Instant::now(),
             first: true,
             taken: 0,
-            deadline: now + window,
+            patience: limits.content_window,
         }
     }
 
     fn took(&mut self, len: usize) -> Result<(), Refusal> {
-        let now = Instant::now();
-        if now >= self.window_end {
+        let mut elapsed = self.started.elapsed();
+        if elapsed >= self.window {
             if !self.first && self.taken < self.window_bytes {
                 return Err(Refusal::Timeout);
             }
-            (self.first, self.taken, self.window_end) = (false, 0, now + self.window);
+            (self.first, self.taken) = (false, 0);
+            (self.started, elapsed) = (Instant::now(), Duration::ZERO);
         }
         self.taken = self.taken.saturating_add(len);
-        self.deadline = now + self.window;
-        if !self.first && self.taken < self.window_bytes {
-            self.deadline = self.deadline.min(self.window_end);
-        }
+        self.patience = if self.first || self.taken >= self.window_bytes {
+            self.window
+        } else {
+            self.window.saturating_sub(elapsed)
+        };
         Ok(())
     }
 }
@@ -228,6 +243,7 @@ mod tests {
             memory,
             peer: Peer::of(Ipv4Addr::LOCALHOST.into()),
             admitted: false,
+            waits: false,
         };
         receiver.receive(body, declared).await
     }
@@ -283,7 +299,7 @@ mod tests {
         let slow = pieces(10_000, 60_000, Duration::from_secs(1));
         assert!(waits(slow, Some(4 << 20)).await <= 21);
         let enough = pieces(60, 66_000, Duration::from_secs(1));
-        assert!(receive(&memory, enough, Some(4 << 20)).await.is_ok());
+        receive(&memory, enough, Some(4 << 20)).await.unwrap();
         assert_eq!(memory.free(), 8 << 20);
     }
 }

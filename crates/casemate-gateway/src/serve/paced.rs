@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep},
 };
 
 /// Breaks a connection whose peer takes nothing for a window, or less than a least amount over a window of waiting for it.
@@ -49,10 +49,9 @@ impl<S> Paced<S> {
         match result {
             Poll::Pending => {
                 let window = self.window;
-                let (_, patience) = self.blocked.get_or_insert_with(|| {
-                    let now = Instant::now();
-                    (now, Box::pin(sleep_until(now + window)))
-                });
+                let (_, patience) = self
+                    .blocked
+                    .get_or_insert_with(|| (Instant::now(), Box::pin(sleep(window))));
                 ready!(patience.as_mut().poll(cx));
                 too_slow()
             }
@@ -69,7 +68,7 @@ impl<S> Paced<S> {
                 }
                 Poll::Ready(Ok(len))
             }
-            failed => failed,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         }
     }
 }
@@ -149,11 +148,11 @@ mod tests {
             let mut fast = vec![0; 1_000_000];
             theirs.read_exact(&mut fast).await.unwrap();
             while theirs.read_exact(&mut [0; 10]).await.is_ok() {
-                tokio::time::sleep(Duration::from_secs(5)).await;
+                sleep(Duration::from_secs(5)).await;
             }
         });
         let started = Instant::now();
-        let refused = ours.write_all(&[0; 2_000_000]).await.unwrap_err();
+        let refused = ours.write_all(&vec![0; 2_000_000]).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
         assert!(
             started.elapsed() <= Duration::from_secs(30),
@@ -170,12 +169,12 @@ mod tests {
             while left > 0 {
                 theirs.read_exact(&mut [0; 1000]).await.unwrap();
                 left -= 1000;
-                tokio::time::sleep(Duration::from_millis(900)).await;
+                sleep(Duration::from_millis(900)).await;
             }
         });
-        ours.write_all(&[0; 30_000]).await.unwrap();
-        tokio::time::sleep(Duration::from_hours(1)).await;
-        ours.write_all(&[0; 30_000]).await.unwrap();
+        ours.write_all(&vec![0; 30_000]).await.unwrap();
+        sleep(Duration::from_hours(1)).await;
+        ours.write_all(&vec![0; 30_000]).await.unwrap();
         reading.await.unwrap();
     }
 }

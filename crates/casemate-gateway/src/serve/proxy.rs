@@ -26,29 +26,30 @@ pub(crate) async fn read_header<S>(stream: &mut S) -> io::Result<Option<IpAddr>>
 where
     S: AsyncRead + Unpin,
 {
-    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let mut bytes = vec![0; FIXED_BYTES];
     stream.read_exact(&mut bytes).await?;
     let rest = bytes
         .last_chunk::<2>()
         .map_or(0, |len| u16::from_be_bytes(*len).into());
     if rest > REST_BYTES_MAX || !bytes.starts_with(ppp::v2::PROTOCOL_PREFIX) {
-        return Err(invalid());
+        return Err(io::ErrorKind::InvalidData.into());
     }
     bytes.resize(FIXED_BYTES.saturating_add(rest), 0);
     let rest = bytes.get_mut(FIXED_BYTES..).unwrap_or_default();
     stream.read_exact(rest).await?;
-    client_of(&bytes).ok_or_else(invalid)
+    client_of(&bytes)
 }
 
-/// The client in a whole header; `Some(None)` if the balancer speaks for itself.
-pub(crate) fn client_of(bytes: &[u8]) -> Option<Option<IpAddr>> {
-    let header = Header::try_from(bytes).ok()?;
+/// The client in a whole header; none if the balancer speaks for itself.
+fn client_of(bytes: &[u8]) -> io::Result<Option<IpAddr>> {
+    let header = Header::try_from(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
     match (header.command, &header.addresses) {
-        (Command::Local, _) => Some(None),
-        (Command::Proxy, Addresses::IPv4(pair)) => Some(Some(pair.source_address.into())),
-        (Command::Proxy, Addresses::IPv6(pair)) => Some(Some(pair.source_address.into())),
-        (Command::Proxy, Addresses::Unspecified | Addresses::Unix(_)) => None,
+        (Command::Local, _) => Ok(None),
+        (Command::Proxy, Addresses::IPv4(pair)) => Ok(Some(pair.source_address.into())),
+        (Command::Proxy, Addresses::IPv6(pair)) => Ok(Some(pair.source_address.into())),
+        (Command::Proxy, Addresses::Unspecified | Addresses::Unix(_)) => {
+            Err(io::ErrorKind::InvalidData.into())
+        }
     }
 }
 

@@ -11,7 +11,11 @@ use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use tokio::task::spawn_blocking;
 
-use super::{Server, connections::Seat, content::Receiver};
+use super::{
+    Server,
+    connections::Seat,
+    content::{self, Receiver},
+};
 use crate::{
     gateway::{
         Checked, GATEWAY_PATH, KEY_DOCUMENT_PATH, KEYS_MEDIA_TYPE, REQUEST_MEDIA_TYPE,
@@ -65,6 +69,7 @@ impl Server {
             memory: &self.memory,
             peer: seat.peer,
             admitted,
+            waits: content::waits(request.headers()),
         };
         let declared = request.body().size_hint().exact();
         let received = receiver.receive(request.into_body(), declared).await?;

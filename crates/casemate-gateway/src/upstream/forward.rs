@@ -133,10 +133,13 @@ mod tests {
     use super::*;
     use crate::upstream::Caller;
 
-    fn upstream(base: &str, allow_plain: bool) -> Result<HttpUpstream, UpstreamError> {
+    fn tls() -> ClientConfig {
         let groups = &casemate_crypto::policy::TlsGroup::ALL;
-        let tls = client_config(provider(groups, Fallback::Disabled), None).unwrap();
-        HttpUpstream::new(base, tls, allow_plain)
+        client_config(provider(groups, Fallback::Disabled), None).unwrap()
+    }
+
+    fn upstream(base: &str, allow_plain: bool) -> Result<HttpUpstream, UpstreamError> {
+        HttpUpstream::new(base, tls(), allow_plain)
     }
 
     #[test]

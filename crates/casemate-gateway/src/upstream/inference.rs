@@ -190,7 +190,7 @@ mod tests {
             assert_eq!(waited.await.unwrap(), Err(Overloaded), "after its patience");
         }
         drop(running);
-        assert!(inference.turn(client(4)).await.is_ok());
+        inference.turn(client(4)).await.unwrap();
         assert_eq!(inference.queue.waiting().all, 0);
         assert!(inference.queue.waiting().by_client.is_empty());
     }

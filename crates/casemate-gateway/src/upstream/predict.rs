@@ -37,7 +37,9 @@ pub(super) fn answer(models: &ByName, content: &[u8], turn: &mut Turn) -> Answer
         ))
     })?;
     let loaded = match &request.model {
-        Some(name) => models.get(name).ok_or(Failure::NoModel(name.clone()))?,
+        Some(name) => models
+            .get(name)
+            .ok_or_else(|| Failure::NoModel(name.clone()))?,
         None => only(models).ok_or_else(|| {
             Failure::Content("there are several models, name one in `model`".to_owned())
         })?,
@@ -64,15 +66,12 @@ fn predict(loaded: &Loaded, instances: &RawValue, turn: &mut Turn) -> Answer {
             "`instances` must have 1 to {ROWS_MAX} rows of numbers"
         ));
     }
-    let shape = match shape_of(spec, &nested) {
-        Some(shape) => shape,
-        None => {
-            let row = nested.get(1..).unwrap_or_default();
-            return content(format!(
-                "rows have shape {row:?}, the model takes {}",
-                columns(spec)
-            ));
-        }
+    let Some(shape) = shape_of(spec, &nested) else {
+        let row = nested.get(1..).unwrap_or_default();
+        return content(format!(
+            "rows have shape {row:?}, the model takes {}",
+            columns(spec)
+        ));
     };
     let input = NamedTensor {
         name: spec.name.clone(),

@@ -72,7 +72,7 @@ pub(super) struct Covered<'a> {
     fields: &'a Fields,
     trailers: &'a Fields,
     /// The request that a response answers.
-    request: Option<Box<Covered<'a>>>,
+    request: Option<Box<Self>>,
 }
 
 impl<'a> Covered<'a> {

@@ -3,6 +3,12 @@
 //! The carrier keeps every message and delivers it to any gateway, any number of times and at any time; it withholds answers, replays
 //! old key documents and forges every answer that is not sealed. The client's rules and the gateway's record are the real ones.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test"
+)]
+
 use casemate_crypto::encoding::KeyId;
 use casemate_message::{
     RecordId, Refusal, RequestId, RequestMark,
@@ -21,6 +27,7 @@ const CLIENT: KeyId = KeyId::from_bytes([1; 32]);
 
 /// What can be changed to see that the model would notice.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one rule left out")]
 struct Setting {
     /// Difference of the client's clock from the gateways'.
     skew: i64,
@@ -308,7 +315,6 @@ impl Model for Setting {
 fn broken(setting: Setting) -> Vec<&'static str> {
     let checker = setting.checker().threads(2).spawn_bfs().join();
     assert!(checker.unique_state_count() > 100, "{setting:?}");
-    println!("{setting:?}: {} states", checker.unique_state_count());
     let mut names: Vec<_> = checker.discoveries().into_keys().collect();
     names.sort_unstable();
     names

@@ -125,16 +125,15 @@ impl TokenFile {
             let text = "the local address is not a loopback one: requests and token travel unprotected to it";
             context.printer.warning(text);
         }
-        let path = match &options.token_file {
-            Some(path) => path.clone(),
-            None => {
-                let home = context.home()?;
-                fs::create_dir_all(&home).map_err(|error| Fault::file("create", &home, error))?;
-                home.join(format!("connect-{}.token", address.port()))
-            }
+        let path = if let Some(path) = &options.token_file {
+            path.clone()
+        } else {
+            let home = context.home()?;
+            fs::create_dir_all(&home).map_err(|error| Fault::file("create", &home, error))?;
+            home.join(format!("connect-{}.token", address.port()))
         };
         let token = Zeroizing::new(random::bytes::<TOKEN_BYTES>()?);
-        let token = SecretBytes::new(URL_SAFE_NO_PAD.encode(&*token).into_bytes());
+        let token = SecretBytes::new(URL_SAFE_NO_PAD.encode(*token).into_bytes());
         file::write(&path, token.expose(), Access::Owner, Existing::Replace).map_err(|error| {
             Fault::file("write", &path, error)
                 .hint("name another place with --token-file, or listen on a socket with --listen unix:PATH")

@@ -336,7 +336,7 @@ fn note_unfinished(context: &Context<'_>, folder: &LocalFolder) {
             .take(NAMED_MAX)
             .map(ToString::to_string)
             .collect();
-        let whom = match (shown.as_slice(), wanted.len() - shown.len()) {
+        let whom = match (shown.as_slice(), wanted.len().saturating_sub(shown.len())) {
             ([], _) => String::new(),
             (some, 0) => format!(" to {}", some.join(", ")),
             (some, more) => format!(" to {} and {more} more", some.join(", ")),

@@ -20,7 +20,7 @@ use crate::{
     keyring::Keyring,
 };
 use casemate_tls::{self as tls, Fallback};
-use config::{Config, Tls};
+use config::{Config, Tls, UpstreamEntry};
 
 /// Longest certificate chain or TLS key file, in bytes.
 const TLS_FILE_BYTES_MAX: usize = 256 * 1024;
@@ -41,40 +41,13 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     let provider = tls::provider(policy.tls_groups(), fallback);
     let (certificates, key) = tls_files(context, &config.tls, &base)?;
     let tls = tls::server_config(Arc::clone(&provider), &certificates, key.expose())?;
-    let clients = config
-        .client
-        .iter()
-        .map(|client| {
-            Ok(Client {
-                name: client.name.clone(),
-                key: keyring.http_verifier("client", &client.key)?,
-                allow: client.routes()?,
-            })
-        })
-        .collect::<Result<_, Fault>>()?;
+    let clients = clients(&config, &mut keyring)?;
     let limits = Limits {
         request_bytes: config.request_bytes_max,
         ..Limits::default()
     };
     let upstream = match &config.upstream {
-        Some(upstream) => {
-            let ca = upstream
-                .ca
-                .as_ref()
-                .map(|ca| read_limited(&base.join(ca), TLS_FILE_BYTES_MAX));
-            let ca = ca.transpose()?;
-            let tls = tls::client_config(provider, ca.as_ref().map(SecretBytes::expose))?;
-            let server = HttpUpstream::new(&upstream.url, tls, upstream.allow_plain_upstream);
-            let server = server.map_err(|error| {
-                let plain = matches!(error, UpstreamError::Plain(_));
-                let fault = Fault::from_error(Outcome::Usage, error);
-                if plain {
-                    return fault.hint("use https, or set `allow_plain_upstream = true` if the network between the two is yours");
-                }
-                fault
-            })?;
-            Upstream::Http(Box::new(server))
-        }
+        Some(upstream) => Upstream::Http(Box::new(http_upstream(upstream, &base, provider)?)),
         None => Upstream::Models(load_models(&config, &limits, &base, &mut keyring)?),
     };
     let identity = keyring.http_signer(&config.identity)?;
@@ -108,6 +81,36 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
         done(&format!("serving on https://{}", listening.address));
     };
     Ok(runtime.block_on(serve(Arc::new(gateway), serving, ready, shutdown()))?)
+}
+
+fn clients(config: &Config, keyring: &mut Keyring<'_>) -> Result<Vec<Client>, Fault> {
+    let clients = config.client.iter().map(|client| {
+        Ok(Client {
+            name: client.name.clone(),
+            key: keyring.http_verifier("client", &client.key)?,
+            allow: client.routes()?,
+        })
+    });
+    clients.collect()
+}
+
+fn http_upstream(
+    config: &UpstreamEntry,
+    base: &Path,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<HttpUpstream, Fault> {
+    let ca = config.ca.as_ref();
+    let ca = ca.map(|ca| read_limited(&base.join(ca), TLS_FILE_BYTES_MAX));
+    let ca = ca.transpose()?;
+    let tls = tls::client_config(provider, ca.as_ref().map(SecretBytes::expose))?;
+    HttpUpstream::new(&config.url, tls, config.allow_plain_upstream).map_err(|error| {
+        let plain = matches!(error, UpstreamError::Plain(_));
+        let fault = Fault::from_error(Outcome::Usage, error);
+        if plain {
+            return fault.hint("use https, or set `allow_plain_upstream = true` if the network between the two is yours");
+        }
+        fault
+    })
 }
 
 /// Logs go to standard error; `CASEMATE_LOG` sets the level.

@@ -130,6 +130,27 @@ pub(super) struct Stage {
     scale: HttpSigningKey,
 }
 
+/// Starts a connector; its address and token.
+async fn serve_locally(connector: Arc<Connector>) -> Result<(SocketAddr, String), Fault> {
+    let listener = LocalListener::tcp(any_port()).await?;
+    let address = listener.address();
+    let address = address.ok_or_else(|| Fault::usage("no local address"))?;
+    let token = URL_SAFE_NO_PAD.encode(random::bytes::<32>()?);
+    let access = LocalAccess {
+        token: Some(SecretBytes::new(token.clone().into_bytes())),
+        origins: Vec::new(),
+    };
+    let limits = Limits::default();
+    let local = Local { access, limits };
+    tokio::spawn(serve_connector(
+        connector,
+        listener,
+        local,
+        std::future::pending(),
+    ));
+    Ok((address, token))
+}
+
 impl Stage {
     pub(super) async fn start(keys: Keys, artifact: &Path) -> Result<Self, Fault> {
         let source = ModelSource {
@@ -186,26 +207,7 @@ impl Stage {
             tls: client_tls,
             clock: Arc::new(SlewingClock::default()),
         })?);
-        let listener = LocalListener::tcp(any_port()).await?;
-        let local = listener
-            .address()
-            .ok_or_else(|| Fault::usage("no local address"))?;
-        let token = URL_SAFE_NO_PAD.encode(random::bytes::<32>()?);
-        let access = LocalAccess {
-            token: Some(SecretBytes::new(token.clone().into_bytes())),
-            origins: Vec::new(),
-        };
-        let serving = Local {
-            access,
-            limits: Limits::default(),
-        };
-        let connector_ends = std::future::pending();
-        tokio::spawn(serve_connector(
-            Arc::clone(&connector),
-            listener,
-            serving,
-            connector_ends,
-        ));
+        let (local, token) = serve_locally(Arc::clone(&connector)).await?;
         let root = certificates.root;
         Ok(Self {
             gateway,
