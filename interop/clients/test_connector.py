@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import socket
+import ssl
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -248,3 +250,177 @@ def test_upstream_down(site, gateway):
         answer = urllib_call(f"{connector.url}/echo")
         assert answer.status == 502
         assert set(answer.json()["error"]) == {"message", "type", "code"}
+
+
+# --- 8: who may use a connector ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded(site, gateway, tmp_path_factory):
+    token = tmp_path_factory.mktemp("token") / "token"
+    with site.connector(gateway.url, "--token-file", str(token), "--origin", "https://app.example") as service:
+        yield service, token
+    assert not token.exists(), "the token outlived the connector"
+
+
+def test_the_token_is_asked_for(guarded):
+    service, token = guarded
+    assert token.stat().st_mode & 0o777 == 0o600
+    secret = token.read_text()
+    url = f"{service.url}/v2/health/ready"
+    for headers in ({"authorization": f"Bearer {secret}"}, {"casemate-token": secret}):
+        assert urllib_call(url, headers=headers).status == 200
+    for headers in ({}, {"authorization": f"Bearer {secret[:-1]}"}, {"casemate-token": ""}, {"authorization": secret}):
+        assert urllib_call(url, headers=headers).status == 401, headers
+    assert secret not in service.said()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "https://app.example", "sec-fetch-site": "cross-site"}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"origin": "https://app.example.evil"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"host": "rebound.example"}, 403),
+    ],
+)
+def test_pages_of_other_sites_are_refused(guarded, headers, status):
+    service, token = guarded
+    headers = {"casemate-token": token.read_text()} | headers
+    answer = urllib_call(f"{service.url}/v2/health/ready", headers=headers)
+    assert answer.status == status, answer
+    allowed = [headers["origin"]] if headers.get("origin") and status == 200 else []
+    assert answer.all("access-control-allow-origin") == allowed
+
+
+def test_a_token_is_needed_off_loopback(site, gateway):
+    command = [support.BINARY, *site.connect_arguments(gateway.url, listen="0.0.0.0:0"), "--no-token"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=support.clean_environment())
+    assert done.returncode == 2 and "--no-token" in done.stderr, done.stderr
+
+
+def test_a_socket_answers_to_its_user_only(site, gateway, tmp_path):
+    path = tmp_path / "connector.sock"
+    with site.connector(gateway.url, listen=f"unix:{path}"):
+        ask = ["--unix-socket", str(path), "-o", "-", "-w", "%{http_code}", "http://connector/v2/health/ready"]
+        done = debian_curl(*ask)
+        assert done.stdout.endswith("200"), done
+        if os.geteuid() == 0:
+            # Even if the modes let another user in, its credentials do not.
+            for folder in [path, *path.parents][:4]:
+                folder.chmod(0o777)
+            other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", support.CURL, "-sS", *ask]
+            done = subprocess.run(other, capture_output=True, text=True)
+            assert done.returncode != 0 and "ready" not in done.stdout, done
+    assert not path.exists()
+
+
+# --- 9: the boundary to the upstream ----------------------------------------------------------------------------------
+
+FORGED = {
+    "forwarded": "for=10.0.0.1",
+    "x-forwarded-for": "10.0.0.1",
+    "x-forwarded-host": "evil.example",
+    "x-real-ip": "10.0.0.1",
+    "x-forwarded-client-cert": "Hash=00",
+    "casemate-client": "admin",
+    "casemate-client-key": "00",
+    "x-original-url": "/admin",
+    "via": "1.1 other",
+}
+
+
+def test_the_upstream_learns_the_client_from_the_gateway_alone(site, forwarded):
+    seen = urllib_call(f"{forwarded}/echo", headers=FORGED | {"x-own": "1"}).json()["headers"]
+    fields = [(name.lower(), value) for name, value in seen]
+    assert ("x-own", "1") in fields
+    ours = dict(field for field in fields if field[0] in FORGED)
+    listed = json.loads(site.cli("--json", "keys", "list"))["keys"]
+    assert ours == {
+        "casemate-client": "connector",
+        "casemate-client-key": next(key["id"] for key in listed if key["name"] == "client"),
+    }
+
+
+@pytest.mark.parametrize("path", ["/a/../b", "/a/%2e%2e/b", "/a/..%2fb", "/a/%2E./b", "/..;x/b"])
+def test_paths_that_climb_are_refused(site, forwarding, echo, path):
+    client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
+    before = echo.count
+    assert client.call("GET", path).status in (400, 403, 404)
+    assert echo.count == before
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "sent"),
+    [
+        (201, "/made/1", "/made/1"),
+        (201, "{echo}/made/1?x=1", "/made/1?x=1"),
+        (302, "{echo}/next", "/next"),
+        (201, "http://elsewhere.example/made", None),
+        (302, "http://elsewhere.example/made", 502),
+        (302, "//elsewhere.example/made", 502),
+        (307, "{echo}@elsewhere.example/", 502),
+    ],
+)
+def test_locations_stay_at_the_gateway(forwarded, echo, status, location, sent):
+    location = location.format(echo=echo.url)
+    answer = urllib_call(f"{forwarded}/location", json.dumps([status, location]).encode(), "POST", {})
+    if sent == 502:
+        assert answer.status == 502
+    else:
+        assert answer.status == status
+    assert answer.all("location") == ([sent] if isinstance(sent, str) else [])
+
+
+def test_a_client_gets_what_its_list_allows(site, gateway, echo):
+    allow = 'allow = ["GET /v1/models", "POST /v1/chat/*"]'
+    with site.gateway(upstream=echo.url, allow=allow) as own:
+        client = support.PythonClient(own.url, site.root, site.pinned, site.python)
+        for method, path in (("GET", "/v1/models"), ("GET", "/v1/models?x=1"), ("POST", "/v1/chat/completions")):
+            assert client.call(method, path).status == 200, path
+        before = echo.count
+        for method, path in (
+            ("POST", "/v1/models"),
+            ("GET", "/v1/models/"),
+            ("GET", "/v1/chat/completions"),
+            ("POST", "/v1/chat"),
+            ("POST", "/v1//chat/x"),
+        ):
+            error_of(client.call(method, path), 403, "not-allowed")
+        assert echo.count == before
+        assert own.wait_for('client="python"'), own.said()
+
+
+def test_probes_have_a_listener_of_their_own(site, gateway):
+    with site.gateway(more='health = "127.0.0.1:0"') as own:
+        assert own.wait_for("answering probes on http://")
+        probes = own.said().split("answering probes on ")[1].split()[0]
+        for path, status in (("/healthz", 200), ("/readyz", 200), ("/v2", 404), (support.KEYS_PATH, 404)):
+            assert urllib_call(probes + path).status == status
+
+
+def test_a_balancer_names_the_client(site, gateway):
+    """A header of the PROXY protocol is needed from a trusted proxy, and from nobody else."""
+    local = bytes.fromhex("0d0a0d0a000d0a515549540a20000000")
+    context = ssl.create_default_context(cafile=str(site.root))
+
+    def status(port: int, header: bytes) -> int:
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            plain.sendall(header)
+            with context.wrap_socket(plain, server_hostname="localhost") as peer:
+                peer.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                return int(peer.recv(4096).split()[1])
+
+    client = bytes.fromhex("0d0a0d0a000d0a515549540a2111000c0a0102030a000001005001bb")
+    with site.gateway(more='trusted_proxies = ["127.0.0.0/8"]', FALLBACK_CRYPTO="enabled") as own:
+        assert [status(own.port, header) for header in (local, client)] == [200, 200]
+        for wrong in (b"", client[:12] + b"\x11" + client[13:]):
+            with pytest.raises(OSError):
+                status(own.port, wrong)
+    with site.gateway(FALLBACK_CRYPTO="enabled") as own:
+        assert status(own.port, b"") == 200
+        with pytest.raises(OSError):
+            status(own.port, client)

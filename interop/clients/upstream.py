@@ -18,6 +18,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/status/"):
             status = int(self.path.rsplit("/", 1)[1])
             self.reply(status, f"status {status}".encode(), [("X-Upstream", "here")])
+        elif self.path == "/location":
+            status, location = json.loads(body)
+            self.reply(status, b"moved", [("Location", location)])
         elif self.path == "/fields":
             fields = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2; Path=/"), ("Location", "/elsewhere")]
             fields += [("Connection", "keep-alive, X-Hop"), ("X-Hop", "1"), ("Keep-Alive", "timeout=5")]

@@ -55,6 +55,8 @@ fn client_of(bytes: &[u8]) -> io::Result<Option<IpAddr>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// As the specification of the protocol writes it out: 10.1.2.3:80 to 10.0.0.1:443 over TCP.
@@ -99,6 +101,22 @@ mod tests {
         assert_eq!(read(&long).await, Err(io::ErrorKind::InvalidData));
         let tls = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0, 0, 0, 0, 0, 0];
         assert_eq!(read(&tls).await, Err(io::ErrorKind::InvalidData));
+    }
+
+    proptest! {
+        #[test]
+        fn headers_of_any_bytes_are_read_or_refused(
+            kind in any::<[u8; 2]>(),
+            rest in prop::collection::vec(any::<u8>(), 0..300),
+            said in prop::option::of(any::<u16>()),
+        ) {
+            let said = said.unwrap_or_else(|| u16::try_from(rest.len()).unwrap());
+            let header = [&HEADER[..12], &kind, &said.to_be_bytes(), &rest].concat();
+            // Must not panic, and must not take an address that the header does not have.
+            if let Ok(Some(IpAddr::V4(client))) = client_of(&header) {
+                prop_assert_eq!(&rest[..4], &client.octets());
+            }
+        }
     }
 
     #[test]
