@@ -23,3 +23,9 @@ def connector(site, gateway):
 @pytest.fixture(scope="session")
 def client(site, gateway):
     return support.PythonClient(gateway.url, site.root, site.pinned, site.python)
+
+
+@pytest.fixture(scope="session")
+def fallback_gateway(site, gateway):
+    with site.gateway(FALLBACK_CRYPTO="enabled") as service:
+        yield service

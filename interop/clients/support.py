@@ -291,3 +291,15 @@ def urllib_call(url: str, body=None, method: str | None = None, headers: dict[st
 def debian_curl(*arguments: str) -> subprocess.CompletedProcess:
     command = [CURL, "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=clean_environment())
+
+
+def error_of(answer: wire.Response, status: int, code: str | None = None) -> dict:
+    assert answer.status == status, (answer.status, answer.content)
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "code"}
+    assert code is None or error["code"] == code, error
+    return error
+
+
+def predict(client, **fields) -> wire.Request:
+    return client.request("POST", "/predict", {"instances": [samples(1)[0]["image"]]}, **fields)

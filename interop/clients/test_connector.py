@@ -14,8 +14,10 @@ import pytest
 import support
 import upstream as upstream_server
 import wire
-from support import debian_curl, urllib_call
-from test_clients import correct, infer_body, digits_of, error_of, predict, IMAGES, LABELS, MIB, WRONG_MAX
+from support import debian_curl, error_of, urllib_call
+from test_clients import IMAGES, LABELS, WRONG_MAX, correct, digits_of, infer_body
+
+MIB = 1024 * 1024
 
 
 # --- 6: plain clients and the connector -------------------------------------------------------------------------------
