@@ -13,7 +13,7 @@ from standards import KEMS, SIGNATURES, Signature, pem_body
 
 CLASSES = (
     "success", "no-footer", "unsupported-version", "malformed", "limit", "unknown-suite", "no-recipient",
-    "unsigned", "other-signer", "bad-signature", "segment-hash", "rejected",
+    "unsigned", "other-signer", "bad-signature", "segment-hash", "rejected", "owner",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from artifact_vector import KEM, KEY, OTHER_KEM, SIGNER, flip, made, stream
+from artifact_vector import KEM, KEY, OTHER_KEM, OTHER_SIGN, SIGN, SIGNER, flip, made, stream
 from sealed_writer import Raw, cbor, cbor_head, seal
 
 Map = dict[int, Any]
@@ -35,7 +35,7 @@ def maps(last: int, unknown: int) -> Iterator[tuple[str, str, Callable[[Map], by
 
 def tails() -> Cases:
     """Section 5."""
-    for name, what, form in maps(4, 5):
+    for name, what, form in maps(6, 7):
         yield made(f"tail-{name}", "malformed", f"section 5: {what}", edit=form)
 
     def hashes(form: Callable[[bytes], bytes]) -> Callable[[Map], Map]:
@@ -71,7 +71,7 @@ def tails() -> Cases:
 
 def headers() -> Cases:
     """Section 5.1; all else is made for the header as it is."""
-    for name, what, form in maps(6, 9):  # keys 7 and 8 are optional
+    for name, what, form in maps(6, 10):  # keys 7 to 9 are optional, 10 to 12 reserved
         yield made(f"header-{name}", "malformed", f"section 5.1: {what}", edit_header=form)
 
     def case(name: str, expect: str, comment: str, at: int, value: object, **more: Any) -> tuple[str, bytes]:
@@ -137,8 +137,15 @@ def optional_keys() -> Cases:
     yield case("publisher-twice", "5.1: key 7 twice", lambda p: put([*p[:8], p[7]]))
     yield case("publisher-twice-of-ten", "5.1: key 7 twice, and key 8", lambda p: put([*p[:8], *p[7:]]))
     yield case("revision-twice", "5.1: key 8 twice", lambda p: put([*p[:7], p[8], p[8]]))
-    yield case("key-9", "5.1: an unknown key 9 after all others, ten in all", lambda p: put([*p, (9, 0)]))
-    yield case("key-9-for-8", "5.1: an unknown key 9 in place of key 8", lambda p: put([*p[:8], (9, 1)]))
+    for key in (10, 11, 12, 13, 63):
+        yield case(f"key-{key}", f"5.1: the unknown key {key} after all others", lambda p, key=key: put([*p, (key, 0)]))
+    yield case("key-10-for-8", "5.1: the reserved key 10 in place of key 8", lambda p: put([*p[:8], (10, 1)]))
+    yield case("ignored-unsorted", "5: keys 65 and 64, in this order", lambda p: put([*p, (65, 0), (64, 0)]))
+    yield case("ignored-twice", "5: key 64 twice", lambda p: put([*p, (64, 0), (64, 0)]))
+    yield case("ignored-first", "5: key 64 before key 8", lambda p: put([*p[:8], (64, 0), p[8]]))
+    yield case("ignored-long", "5: a value not in its shortest form", lambda p: put([*p, (64, Raw(b"\x18\1"))]))
+    for name, what, value in (("map", "a map", {}), ("array", "an array", []), ("null", "null", None), ("tag", "a tag", Raw(b"\xc1\0"))):
+        yield case(f"ignored-{name}", f"5.1: the value of key 64 is {what}", lambda p, value=value: put([*p, (64, value)]))
     yield case("key-minus-1", "5.1: a negative key after all others", lambda p: put([*p[:8], (Raw(b"\x20"), 1)]))
     yield case("content-type-missing", "5.1: key 6 missing, keys 7 and 8 there", lambda p: put([*p[:6], *p[7:]]))
     yield case("publisher-key-long", "5: key 7 not in its shortest form", lambda p: put([*p[:7], (Raw(b"\x18\7"), p[7][1]), p[8]]))
@@ -147,7 +154,7 @@ def optional_keys() -> Cases:
     yield case("head-eight", "5.1: a map that says it has eight entries, and nine follow", lambda p: put(p, cbor_head(5, 8)))
     yield case("head-seven", "5.1: a map that says it has seven entries, and eight follow", lambda p: put(p[:8], cbor_head(5, 7)))
     later = "unsupported-version"
-    yield case("version-2-ten", "9: version 2 comes before the number of keys: ten", lambda p: put([(0, 2), *p[1:], (9, 0)]), later)
+    yield case("version-2-ten", "9: version 2 comes before the number of keys: ten", lambda p: put([(0, 2), *p[1:], (10, 0)]), later)
     yield case("version-2-six", "9: version 2 comes before the number of keys: six", lambda p: put([(0, 2), *p[1:6]]), later)
 
 
@@ -157,7 +164,7 @@ def replaced(at: int, change: Callable[[Any], Any]) -> Callable[[list[list[Any]]
 
 
 def entries() -> Cases:
-    """Section 5.2. The private part is bound to the recipients as they are, except where the comment says otherwise."""
+    """Section 5.2. The recipient part is bound to the recipients as they are, except where the comment says otherwise."""
 
     def case(name: str, expect: str, comment: str, change: Callable[[Any], Any], **more: Any) -> tuple[str, bytes]:
         return made(f"recipient-{name}", expect, f"section {comment}", edit_entries=change, **more)
@@ -209,7 +216,7 @@ def entries() -> Cases:
     kept: Map = {}
     seal(b"other", [KEY, OTHER_KEM], None, random=stream("another artifact"), edit=lambda t: kept.update(t) or t)
     yield case("of-another-artifact", "rejected", f"{reject}: HPKE info has another header", lambda e: [kept[1][0]])
-    bound = "section 5.5: the private part is bound to the recipients"
+    bound = "section 5.6: the recipient part is bound to the recipients"
     yield made("recipient-added", "rejected", f"{bound}: one added", edit=lambda t: t | {1: [*t[1], kept[1][1]]})
     yield made("recipient-dropped", "rejected", f"{bound}: one dropped", to=[KEY, OTHER_KEM], keys=[KEY], edit=lambda t: t | {1: t[1][:1]})
     yield made("recipients-exchanged", "rejected", f"{bound}: another order", to=[KEY, OTHER_KEM], edit=lambda t: t | {1: t[1][::-1]})
@@ -218,12 +225,36 @@ def entries() -> Cases:
 
 
 def privates() -> Cases:
-    """Section 5.5."""
+    """Sections 5.5 and 5.6."""
+    signed = {"signed": SIGNER, "trusted": SIGNER}
     for name, at in (("salt", 0), ("ciphertext", 32), ("tag", -1)):
-        yield made(f"private-{name}-flipped", "rejected", f"section 5.5: {name}", edit=lambda t, at=at: t | {2: flip(t[2], at)})
+        change = lambda part, at=at: flip(part, at)  # noqa: E731
+        yield made(f"publisher-part-{name}-flipped", "rejected", f"section 5.5: {name}", edit_publisher_part=change)
+        after = lambda t, at=at: t | {2: flip(t[2], at)}  # noqa: E731
+        comment = f"section 5.3: the {name} of the publisher part changed after it was signed"
+        yield made(f"publisher-part-{name}-signed", "bad-signature", comment, edit=after, **signed)
+        edit = lambda t, at=at: t | {5: flip(t[5], at)}  # noqa: E731
+        yield made(f"recipient-part-{name}-flipped", "rejected", f"section 5.6: {name}", edit=edit, **signed)
     for length in (0, 31, 47):
         comment = f"section 7, step 5: {length} bytes are too few for salt and tag"
-        yield made(f"private-{length}-bytes", "rejected", comment, edit=lambda t, n=length: t | {2: t[2][:n]})
+        cut = lambda part, n=length: part[:n]  # noqa: E731
+        yield made(f"publisher-part-{length}-bytes", "rejected", comment, edit_publisher_part=cut)
+        yield made(f"recipient-part-{length}-bytes", "rejected", comment, edit=lambda t, n=length: t | {5: t[5][:n]})
+    comment = "section 3: recipient part of 1,025 bytes"
+    yield made("recipient-part-1025", "limit", comment, edit=lambda t: t | {5: bytes(1025)})
+    for name, what, plain in (
+        ("not-empty", "an entry", cbor({0: 0})),
+        ("long", "a head not in its shortest form", b"\xb8\0"),
+        ("array", "an array", cbor([])),
+        ("byte-after", "a byte after the item", cbor({}) + b"\0"),
+        ("no-item", "nothing", b""),
+    ):
+        yield made(f"recipient-part-{name}", "malformed", f"section 5.6, authenticated: {what}", bound=plain)
+    comment = "section 5.5: another's publisher part under the same header"
+    other: Map = {}
+    seal(b"hello", [KEY], None, random=stream("another artifact"), edit=lambda t: other.update(t) or t)
+    yield made("publisher-part-of-another", "rejected", comment, edit_publisher_part=lambda _: other[2])
+    yield made("recipient-part-of-another", "rejected", "section 5.6: of another artifact", edit=lambda t: t | {5: other[5]})
     good: Map = {0: "n", 1: 5, 2: {}}
     for name, what, form in maps(2, 3):
         yield made(f"private-{name}", "malformed", f"section 5.5, authenticated: {what}", private=form(good))
@@ -239,3 +270,53 @@ def privates() -> Cases:
     ):
         yield made(f"private-{name}", "malformed", f"section 5.5, authenticated: {what}", private=cbor(plain))
     yield made("private-name-4097", "limit", "section 5.5: name of 4,097 bytes", name="n" * 4097)
+
+
+OWNER, DELEGATE = SIGN["mldsa65-p384"], OTHER_SIGN
+UNTIL = 1_800_000_000
+
+
+def owners() -> Cases:
+    """Section 5.7."""
+    owned: Map = {"owner": OWNER}
+    delegated: Map = owned | {"delegation": (DELEGATE, (UNTIL, 5)), "epoch": 5}
+    yield made("owner", "success", "section 5.7: signed by the owner", **owned)
+    for name, key in SIGN.items():
+        yield made(f"owner-{name}", "success", f"section 5.7: {name}", owner=key, signed=SIGNER, trusted=SIGNER)
+    yield made("owner-epoch-largest", "success", "section 5.7: epoch is a uint", epoch=2**64 - 1, **owned)
+    yield made("owner-delegate", "success", "section 5.7: by a delegate, on the last date and at the last epoch", **delegated)
+
+    def case(name: str, expect: str, comment: str, change: Callable[[Any], Any], base: Map = owned, **more: Any) -> tuple[str, bytes]:
+        return made(f"owner-{name}", expect, f"section {comment}", edit=lambda t: t | {6: change(t[6])}, **base, **more)
+
+    yield case("list-missing", "owner", "5.7: the list is missing", lambda _: None)
+    comment = "section 5.7: a list, and no owner in the header"
+    kept: Map = {}
+    seal(b"hello", [KEY], None, random=stream("owner"), owner=OWNER, edit=lambda t: kept.update(t) or t)
+    yield made("owner-list-unasked", "malformed", comment, edit=lambda t: t | {6: kept[6]})
+    yield made("owner-other", "owner", "section 5.7: the list is by another owner than the header's", owner_id=SIGNER.key_id, **owned)
+    yield case("key-of-a-recipient", "owner", "5.7: the owner's key is no signing key", lambda v: [*v[:2], KEY.public, *v[3:]])
+    yield case("epoch-changed", "owner", "5.7: another epoch than was signed", lambda v: [v[0] + 1, *v[1:]])
+    yield case("date-changed", "owner", "5.7: another date than was signed", lambda v: [v[0], v[1] + 1, *v[2:]])
+    yield case("signature-flipped", "owner", "5.7: signature", lambda v: [*v[:4], flip(v[4], 40)])
+    yield case("of-another", "owner", "5.7: of another artifact", lambda _: kept[6])
+    yield case("epoch-0", "malformed", "5.7: epochs start at 1", lambda v: [0, *v[1:]])
+    yield case("four", "malformed", "5.7: an array of four", lambda v: v[:4])
+    yield case("six", "malformed", "5.7: an array of six", lambda v: [*v, 0])
+    yield case("key-8193", "limit", "3: a public key of 8,193 bytes", lambda v: [*v[:2], bytes(8193), *v[3:]])
+    yield case("signature-32769", "limit", "3: signature of 32,769 bytes", lambda v: [*v[:4], bytes(32769)])
+    yield made("owner-context", "owner", "section 5.7: signed for another context", list_context=b"casemate/v1/artifact", **owned)
+    yield made("owner-header", "owner", "section 5.7: signed for another header", edit_list=lambda m: flip(m, 0), **owned)
+    yield made("owner-recipients", "owner", "section 5.7: signed for other recipients", edit_list=lambda m: flip(m, 64), **owned)
+    added = lambda t: t | {1: t[1][:1]}  # noqa: E731
+    yield made("owner-recipient-dropped", "owner", "section 5.7: a recipient dropped", to=[KEY, OTHER_KEM], keys=[KEY], edit=added, **owned)
+    late = delegated | {"date": UNTIL + 1}
+    yield made("owner-delegate-late", "owner", "section 5.7: a delegate's list dated after the delegation", **late)
+    yield made("owner-delegate-epoch", "owner", "section 5.7: a delegate's list past the last epoch", **(delegated | {"epoch": 6}))
+    forged = {"edit_delegation": lambda m: flip(m, 64)}
+    yield made("owner-delegate-forged", "owner", "section 5.7: a delegation that the owner did not sign", **delegated, **forged)
+    comment = "5.7: a delegate's list without the delegation"
+    yield case("delegate-alone", "owner", comment, lambda v: [*v[:3], None, v[4]], delegated)
+    comment = "5.7: the owner's list under a delegation to another key"
+    yield case("delegate-not-signed", "owner", comment, lambda v: [*v[:3], v[3], kept[6][4]], delegated)
+    yield case("delegation-three", "malformed", "5.7: a delegation of three", lambda v: [*v[:3], v[3][:3], v[4]], delegated)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from artifact_vector import KEM, KEY, OTHER_KEM, OTHER_SIGN, SIGN, SIGNER, content, flip, made, stream
-from broken_tails import entries, headers, optional_keys, privates, tails
+from broken_tails import entries, headers, optional_keys, owners, privates, tails
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from sealed_writer import assemble, footer, seal, segment_form
 
@@ -54,6 +54,8 @@ def right() -> Cases:
     yield made("revision-without-publisher", "success", "section 5.1: each of keys 7 and 8 can be left out alone", revision=7)
     comment = "section 5.4: the header names a publisher, nobody signed, and no signer is asked for"
     yield made("publisher-not-signed", "success", comment, publisher=SIGNER.key_id)
+    for name, what, value in (("uint", "a number", 2**64 - 1), ("bytes", "bytes", bytes(9)), ("text", "text", "später")):
+        yield made(f"header-ignored-{name}", "success", f"section 5.1: a key from 64 on is ignored, {what}", unknown={64: value, 2**64 - 1: 0})
     yield made("recipient-other", "no-recipient", "section 9: the key is no recipient", to=[KEY], keys=[OTHER_KEM])
 
 
@@ -194,7 +196,8 @@ def footers() -> Cases:
     yield made("footer-only", none, "section 6: the offset is not in the file", change=lambda w: w[-32:])
     yield made("footer-magic", none, "section 6: magic CSMU", change=refit(0, b"CSMU"))
     yield made("footer-reserved", none, "section 6: bytes 6 and 7 not zero", change=refit(7, b"\1"))
-    for version in (0, 2, 256):
+    yield made("footer-version-0", none, "section 6: version 0 is no footer", change=refit(4, bytes(2)))
+    for version in (2, 256):
         comment = f"section 7, step 1: version {version} and offsets that add up"
         yield made(f"footer-version-{version}", "unsupported-version", comment, change=refit(4, version.to_bytes(2)))
 
@@ -222,7 +225,7 @@ def rewrapped() -> Cases:
     old = seal(b"hello", [KEY], SIGNER, random=stream(label), edit=lambda tail: kept.update(tail) or tail)
     # The same stream and publisher, so the same body; the signature is one of many possible.
     same: dict[str, Any] = {"random": stream(label), "publisher": SIGNER.key_id}
-    new = seal(b"hello", [OTHER_KEM], None, salt=stream("salt")(32), edit=lambda tail: tail | {4: kept[4]}, **same)
+    new = seal(b"hello", [OTHER_KEM], None, salt=stream("salt")(32), edit=lambda tail: tail | {2: kept[2], 4: kept[4]}, **same)
     assert old[:111] == new[:111]
     start, tail = old[:111], new[111:-32]
     place = max(len(old), 111 + len(tail) + 32)
@@ -249,6 +252,9 @@ def rewrapped() -> Cases:
     yield case("after-version-2", "success", "a candidate of another version is no valid footer", later, len(later) - len(new))
     other = tail + b"\0"
     whole = old + other + footer(other, len(old)) + b"\0"
+    longest = (1 << 28) + (1 << 27)
+    several = b"".join(b"CSMT\0\1\0\0" + (len(new) + 32 * i - longest + 2**64).to_bytes(9)[1:] + longest.to_bytes(4) + bytes(12) for i in range(2))
+    yield case("after-offsets-below-zero", "success", "candidates whose tail would begin before the file", new + several + b"\0", 65)
     yield case("after-malformed", "malformed", "the first candidate whose checksum is right decides", whole, None, KEY)
 
 
@@ -257,7 +263,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[str] = set()
-    for group in (right, signatures, publishers, body, footers, rewrapped, tails, headers, optional_keys, entries, privates):
+    for group in (right, signatures, publishers, body, footers, rewrapped, tails, headers, optional_keys, entries, privates, owners):
         for name, file in group():
             assert name not in seen, name
             seen.add(name)

@@ -31,10 +31,12 @@ from strict_cbor import Cursor, SealedError, need
 MIN_SEGMENT, MAX_SEGMENT, MAX_SEGMENTS = 1 << 16, 1 << 24, 1 << 23
 MAX_TAIL = (1 << 28) + (1 << 27)
 MAX_HEADER, MAX_CONTENT_TYPE, MAX_RECIPIENTS = 1024, 255, 1024
-MAX_PRIVATE, MAX_SIGNATURE, MAX_NAME = 1 << 20, 32768, 4096
+MAX_PUBLISHER_PART, MAX_RECIPIENT_PART, MAX_SIGNATURE, MAX_SPKI, MAX_NAME = 1 << 20, 1024, 32768, 8192, 4096
 FOOTER = 32
 MAX_GAP = 2 * (MAX_TAIL + FOOTER)
 MAX_CANDIDATES = 32  # section 8
+MAX_HASHED = 2 * MAX_TAIL  # section 8
+IGNORED = 64  # header keys from here on, section 5.1
 FLOE_HEADER = 74  # section 2
 OVERHEAD = 32  # of a segment, section 2
 CONTEXT = b"casemate/v1/artifact"  # section 5.4
@@ -74,6 +76,7 @@ class Header:
     segments: int
     publisher: bytes | None = None
     revision: int | None = None
+    owner: bytes | None = None
 
     @classmethod
     def parse(cls, encoded: bytes) -> Header:
@@ -101,18 +104,24 @@ class Header:
         need(bool(main and rest) and shown, "content type is not type/subtype in printable ASCII")
         publisher = c.bytes(32, "publisher's key id", exact=True) if c.optional(7) else None
         revision = c.uint() if c.optional(8) else None
+        owner = c.bytes(32, "owner's key id", exact=True) if c.optional(9) else None
         need(revision != 0, "revision 0")
-        need(entries == 7 + (publisher is not None) + (revision is not None), f"header is not a map of {entries} known keys")
+        left = entries - 7 - sum(value is not None for value in (publisher, revision, owner))
+        before = IGNORED - 1
+        for _ in range(left):
+            need(before < (before := c.uint()), "header keys are unknown or not in ascending order")
+            c.scalar()
+        need(left >= 0, f"header is not a map of {entries} known keys")
         c.end("header")
         segments = max(1, -(-(body - FLOE_HEADER) // (segment + OVERHEAD)))
         length = body - FLOE_HEADER - OVERHEAD * segments
         need(length >= 0 and max(1, -(-length // segment)) == segments, f"body length {body} is impossible")
         need(segments <= MAX_SEGMENTS, f"{segments} segments", "limit")
-        return cls(encoded, artifact_id, segment, hash_, body, created, content_type, length, segments, publisher, revision)
+        return cls(encoded, artifact_id, segment, hash_, body, created, content_type, length, segments, publisher, revision, owner)
 
     def fields(self) -> dict[int, object]:
         """The map of section 5.1, for whoever makes another of it."""
-        values = (1, self.artifact_id, self.segment, self.hash, self.body, self.created, self.content_type, self.publisher, self.revision)
+        values = (1, self.artifact_id, self.segment, self.hash, self.body, self.created, self.content_type, self.publisher, self.revision, self.owner)
         return {key: value for key, value in enumerate(values) if value is not None}
 
     @cached_property
@@ -134,7 +143,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Private:
-    """The private part's plaintext (section 5.5)."""
+    """The publisher part's plaintext (section 5.5)."""
 
     name: str
     metadata: dict[str, str]
@@ -143,7 +152,7 @@ class Private:
     def parse(cls, plain: bytes, length: int) -> Private:
         """Decodes; the length has to be the header's."""
         c = Cursor(plain)
-        c.map(3, "private part")
+        c.map(3, "publisher part")
         c.key(0)
         name = c.text(MAX_NAME, "name")
         c.key(1)
@@ -153,11 +162,60 @@ class Private:
         before = b""
         for _ in range(c.argument(5)):
             start = c.at
-            name_ = c.text(MAX_PRIVATE, "metadata name")
+            name_ = c.text(MAX_PUBLISHER_PART, "metadata name")
             need(before < (before := c.data[start : c.at]), "metadata names are not in ascending order")
-            metadata[name_] = c.text(MAX_PRIVATE, "metadata value")
-        c.end("private part")
+            metadata[name_] = c.text(MAX_PUBLISHER_PART, "metadata value")
+        c.end("publisher part")
         return cls(name, metadata)
+
+
+class Delegation(NamedTuple):
+    """Section 5.7: the delegate's SPKI, the last date and the last epoch, the owner's signature."""
+
+    delegate: bytes
+    until: int
+    last_epoch: int
+    signature: bytes
+
+
+class RecipientList(NamedTuple):
+    """Section 5.7."""
+
+    epoch: int
+    date: int
+    owner: bytes
+    delegation: Delegation | None
+    signature: bytes
+
+    def verify(self, owner: bytes, message: bytes) -> None:
+        """Every rule of section 5.7, for the owner that the header names."""
+        need(hashlib.sha256(self.owner).digest() == owner, "recipient list by another owner", "owner")
+        signer = self.owner
+        if self.delegation is not None:
+            given = self.delegation
+            need(self.date <= given.until and self.epoch <= given.last_epoch, "the delegation has ended", "owner")
+            delegated = owner + hashlib.sha256(given.delegate).digest() + given.until.to_bytes(8) + given.last_epoch.to_bytes(8)
+            check_signature(self.owner, given.signature, delegated, b"casemate/v1/delegation", "owner")
+            signer = given.delegate
+        check_signature(signer, self.signature, message, b"casemate/v1/recipients", "owner")
+
+    def message(self, header: Header, recipients: bytes) -> bytes:
+        """What is signed."""
+        return header.digest + self.epoch.to_bytes(8) + self.date.to_bytes(8) + sha384(recipients)
+
+
+def check_signature(whole: bytes, signature: bytes, message: bytes, context: bytes, kind: str) -> None:
+    """Section 5.4, with the suite that the SPKI names."""
+    for oid, suite in SIGNATURES.items():
+        key = unwrap(whole, suite.mldsa_pk + suite.classical_pk, lambda k, oid=oid: spki(oid, k))
+        if key is not None:
+            break
+    else:
+        raise SealedError(kind, "no public key of a signature suite")
+    try:
+        suite.verify(key, signature, message, context)
+    except (InvalidSignature, ValueError):
+        raise SealedError(kind, "does not verify") from None
 
 
 @dataclass(frozen=True)
@@ -168,9 +226,11 @@ class Artifact:
     header: Header
     recipients: tuple[Recipient, ...]
     recipients_encoded: bytes
-    private_part: bytes
+    publisher_part: bytes
     hashes: bytes
     signature: tuple[str, bytes, bytes] | None
+    recipient_part: bytes
+    list: RecipientList | None
     gap: int
     cut: int  # bytes after the footer that was taken
 
@@ -183,7 +243,7 @@ class Artifact:
     def root(self) -> bytes:
         """Section 5.3."""
         count = self.header.segments.to_bytes(8)
-        return self.header.hashed("casemate/v1/artifact-root", self.floe_header + count + self.hashes)
+        return self.header.hashed("casemate/v1/artifact-root", self.floe_header + sha384(self.publisher_part) + count + self.hashes)
 
     def segment(self, index: int) -> bytes:
         """Encrypted segment `index`, its hash checked (section 5.3)."""
@@ -241,11 +301,12 @@ class Artifact:
             need(recipient.kem is kem, "the recipient's triple is not the key's")
             artifact_key = kem.open_base(seed, scalar, recipient.enc, info, recipient.ct)
             message_key = self.floe_start(hkdf384(b"", artifact_key, b"casemate/v1/artifact-body"))
-            key = hkdf384(self.private_part[:32], artifact_key, b"casemate/v1/artifact-private")
             aad = self.header.digest + self.root + sha384(self.recipients_encoded)
-            plain = AESGCM(key).decrypt(bytes(12), self.private_part[32:], aad)
+            bound = open_part(self.recipient_part, artifact_key, b"casemate/v1/artifact-recipients", aad)
+            plain = open_part(self.publisher_part, artifact_key, b"casemate/v1/artifact-publisher", self.header.digest)
         except (InvalidTag, ValueError, SealedError):
             raise SealedError("rejected", "not for this key, or changed") from None
+        need(bound == b"\xa0", "the recipient part is not an empty map")
         return Opened(self, message_key, Private.parse(plain, self.header.length))
 
     def floe_kdf(self, key: bytes, purpose: bytes, length: int) -> bytes:
@@ -263,9 +324,14 @@ class Artifact:
         return self.unlock(private_pem, signer_pem, least_revision).read()
 
 
+def open_part(sealed: bytes, artifact_key: bytes, info: bytes, aad: bytes) -> bytes:
+    """Sections 5.5 and 5.6: salt, ciphertext and tag."""
+    return AESGCM(hkdf384(sealed[:32], artifact_key, info)).decrypt(bytes(12), sealed[32:], aad)
+
+
 @dataclass(frozen=True)
 class Opened:
-    """An unlocked artifact: random access to its content, and its private part."""
+    """An unlocked artifact: random access to its content, and what its publisher says."""
 
     artifact: Artifact
     message_key: bytes
@@ -301,21 +367,34 @@ def tail_at(data: bytes | mmap.mmap, end: int) -> bytes | None:
     offset, length = int.from_bytes(footer[8:16]), int.from_bytes(footer[16:20])
     if len(footer) < FOOTER or footer[:4] != b"CSMT" or offset + length + FOOTER != end:
         return None
-    need((version := int.from_bytes(footer[4:6])) == 1, f"footer version {version}", "version")
+    if (version := int.from_bytes(footer[4:6])) == 0:
+        return None
+    need(version == 1, f"footer version {version}", "version")
     need(length <= MAX_TAIL, f"tail of {length} bytes", "limit")
     tail = data[offset : offset + length]
     intact = hashlib.sha256(footer[:20] + tail).digest()[:12] == footer[20:]
     return tail if intact and footer[6:8] == b"\0\0" else None
 
 
+def candidate_length(data: bytes | mmap.mmap, at: int) -> int:
+    """Length of the tail that a candidate at `at` names, or 0 if it is no footer that this version reads."""
+    footer = data[at : at + FOOTER]
+    offset, length = int.from_bytes(footer[8:16]), int.from_bytes(footer[16:20])
+    fits = len(footer) == FOOTER and offset + length == at and length <= MAX_TAIL
+    return length if fits and footer[4:8] == b"\0\1\0\0" else 0
+
+
 def find_tail(data: bytes | mmap.mmap) -> tuple[bytes, int]:
     """The newest tail and the offset of its footer's end (section 7, step 1, and section 8)."""
     if (tail := tail_at(data, len(data))) is not None:
         return tail, len(data)
-    at = len(data)
+    at, hashed = len(data), 0
     for _ in range(MAX_CANDIDATES):
         at = data.rfind(b"CSMT", max(0, len(data) - MAX_GAP), at)
         if at < 0:
+            break
+        hashed += candidate_length(data, at)
+        if hashed > MAX_HASHED:
             break
         try:
             tail = tail_at(data, at + FOOTER)
@@ -354,11 +433,27 @@ def parse_signature(c: Cursor, publisher: bytes | None) -> tuple[str, bytes, byt
     return oid, key_id, signature
 
 
+def parse_list(c: Cursor) -> RecipientList | None:
+    """Section 5.7."""
+    if c.null():
+        return None
+    c.array(5, "recipient list")
+    epoch, date = c.uint(), c.uint()
+    need(epoch >= 1, "epoch 0")
+    owner = c.bytes(MAX_SPKI, "owner's key")
+    delegation = None
+    if not c.null():
+        c.array(4, "delegation")
+        delegate = c.bytes(MAX_SPKI, "delegate's key")
+        delegation = Delegation(delegate, c.uint(), c.uint(), c.bytes(MAX_SIGNATURE, "delegation's signature"))
+    return RecipientList(epoch, date, owner, delegation, c.bytes(MAX_SIGNATURE, "list's signature"))
+
+
 def read(data: bytes | mmap.mmap) -> Artifact:
     """Section 7, steps 1 to 3."""
     tail, end = find_tail(data)
     c = Cursor(tail)
-    c.map(5, "tail")
+    c.map(7, "tail")
     c.key(0)
     header = Header.parse(c.bytes(MAX_HEADER, "header"))
     c.key(1)
@@ -366,18 +461,27 @@ def read(data: bytes | mmap.mmap) -> Artifact:
     recipients = parse_recipients(c)
     encoded = tail[start : c.at]
     c.key(2)
-    private_part = c.bytes(MAX_PRIVATE, "private part")
+    publisher_part = c.bytes(MAX_PUBLISHER_PART, "publisher part")
     c.key(3)
     hashes_ = c.bytes(header.segments * header.hash_size, "segment hashes", exact=True)
     c.key(4)
     signature = parse_signature(c, header.publisher)
+    c.key(5)
+    recipient_part = c.bytes(MAX_RECIPIENT_PART, "recipient part")
+    c.key(6)
+    list_ = parse_list(c)
     c.end("tail")
+    need(list_ is None or header.owner is not None, "a recipient list without an owner")
+    if header.owner is not None:
+        need(list_ is not None, "no recipient list of the owner", "owner")
+        list_.verify(header.owner, list_.message(header, encoded))
     gap = end - FOOTER - len(tail) - header.body
     need(gap >= 0, "the tail begins inside the body")
     need(gap <= MAX_GAP, f"gap of {gap} bytes")  # malformed, says section 9
     params = b"\0\0" + (header.segment + OVERHEAD).to_bytes(4) + (32).to_bytes(4)
     need(data[:10] == params, "FLOE parameters are not the header's")
-    return Artifact(data, header, recipients, encoded, private_part, hashes_, signature, gap, len(data) - end)
+    cut = len(data) - end
+    return Artifact(data, header, recipients, encoded, publisher_part, hashes_, signature, recipient_part, list_, gap, cut)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -179,11 +179,13 @@ def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **op
     """Seals. Options replace parts, also by wrong ones: `segment`, `hash`, `created`, `content_type`, `name`, `metadata`,
     `private` (its plaintext), `salt`, `context` (of the signature), `gap`, and `random`, where random bytes come from.
     `revision` is left out without the option. `publisher`, header key 7, is the signer's key id or left out if nobody signs;
-    another value goes in as it is, and None leaves it out.
+    another value goes in as it is, and None leaves it out. With `owner`, a key file, the recipients are signed; `epoch`, `date` and
+    `delegation` (a pair of the delegate's key file and `(until, last epoch)`) say how, and `unknown` are further header entries.
 
     What is built on a changed part goes with it. So only the change is wrong, and not also a tag or a hash over it:
     `edit_header` (the map, before it is encoded), `edit_floe` (the 74 bytes), `edit_segments` (a list), `edit_entries`
-    (recipients), `edit_message` (to sign), `edit` (the tail's map); each gets a value and gives another, of which the header and
+    (recipients), `edit_message` (to sign), `edit_delegation` (what its owner signs), `edit_list` (the list before it is signed),
+    `edit` (the tail's map); each gets a value and gives another, of which the header and
     the tail can be bytes. `segment_form` makes prefix and additional data of a segment, from its number, length and finality.
     """
 
@@ -205,6 +207,9 @@ def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **op
     publisher = options.get("publisher", signer and signer.key_id)
     fields |= {7: publisher} if publisher is not None else {}
     fields |= {8: options["revision"]} if "revision" in options else {}
+    owner: KeyFile | None = options.get("owner")
+    fields |= {9: options.get("owner_id", owner.key_id)} if owner else {}
+    fields |= options.get("unknown", {})
     fields_or_bytes = edited("edit_header", fields)
     encoded = fields_or_bytes if isinstance(fields_or_bytes, bytes) else cbor(fields_or_bytes)
     hashed = Header(encoded, b"", size, hash_, 0, 0, "", 0, 0).hashed
@@ -229,18 +234,41 @@ def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **op
     body = floe_header + b"".join(segments)
 
     hash_list = b"".join(hashed("casemate/v1/artifact-segment", s) for s in segments)
-    root = hashed("casemate/v1/artifact-root", floe_header + len(segments).to_bytes(8) + hash_list)
+    private = options.get("private") or cbor({0: options.get("name", "n"), 1: len(content), 2: options.get("metadata", {})})
+    publisher_part = edited("edit_publisher_part", seal_part(private, artifact_key, b"casemate/v1/artifact-publisher", digest, random(32)))
+    root = hashed("casemate/v1/artifact-root", floe_header + sha384(publisher_part) + len(segments).to_bytes(8) + hash_list)
     info = b"casemate/v1/artifact-key\0" + digest
     entries = [[*r.suite.triple, r.key_id, *encapsulate(r, info, artifact_key)] for r in recipients]  # type: ignore[union-attr]
     entries = edited("edit_entries", entries)
     salt = options.get("salt") or random(32)
-    key = hkdf384(salt, artifact_key, b"casemate/v1/artifact-private")
-    private = options.get("private") or cbor({0: options.get("name", "n"), 1: len(content), 2: options.get("metadata", {})})
-    sealed = AESGCM(key).encrypt(bytes(12), private, digest + root + sha384(cbor(entries)))
+    aad = digest + root + sha384(cbor(entries))
+    recipient_part = seal_part(options.get("bound", cbor({})), artifact_key, b"casemate/v1/artifact-recipients", aad, salt)
     message = edited("edit_message", digest + root)
     signature = [signer.suite.oid, signer.key_id, sign(signer, message, options.get("context", CONTEXT))] if signer else None
-    tail = edited("edit", {0: encoded, 1: entries, 2: salt + sealed, 3: hash_list, 4: signature})
+    list_ = recipient_list(digest, entries, options) if owner else None
+    tail = edited("edit", {0: encoded, 1: entries, 2: publisher_part, 3: hash_list, 4: signature, 5: recipient_part, 6: list_})
     return assemble(body, tail if isinstance(tail, bytes) else cbor(tail), bytes(options.get("gap", 0)))
+
+
+def seal_part(plain: bytes, artifact_key: bytes, info: bytes, aad: bytes, salt: bytes) -> bytes:
+    """Sections 5.5 and 5.6."""
+    return salt + AESGCM(hkdf384(salt, artifact_key, info)).encrypt(bytes(12), plain, aad)
+
+
+def recipient_list(digest: bytes, entries: Any, options: dict[str, Any]) -> list[Any]:
+    """Section 5.7."""
+    owner: KeyFile = options["owner"]
+    signer, delegation = owner, None
+    if "delegation" in options:
+        signer, (until, last_epoch) = options["delegation"]
+        message = owner.key_id + signer.key_id + until.to_bytes(8) + last_epoch.to_bytes(8)
+        message = options.get("edit_delegation", bytes)(message)
+        signature = sign(owner, message, b"casemate/v1/delegation")
+        delegation = [spki(signer.suite.oid, signer.public), until, last_epoch, signature]
+    epoch, date = options.get("epoch", 1), options.get("date", 1_800_000_000)
+    message = digest + epoch.to_bytes(8) + date.to_bytes(8) + sha384(cbor(entries))
+    signature = sign(signer, options.get("edit_list", bytes)(message), options.get("list_context", b"casemate/v1/recipients"))
+    return [epoch, date, spki(owner.suite.oid, owner.public), delegation, signature]
 
 
 def segment_form(index: int, length: int, final: bool) -> tuple[bytes, bytes]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 Kind = Literal[
     "not-an-artifact", "version", "malformed", "limit", "suite", "no-recipient",
-    "unsigned", "other-signer", "signature", "revision", "segment", "rejected",
+    "unsigned", "other-signer", "signature", "revision", "segment", "rejected", "owner",
 ]
 
 
@@ -85,6 +85,16 @@ class Cursor:
         found = self.data[self.at : self.at + 1] == bytes([number])  # below 24, so one byte is its only form
         self.at += found
         return found
+
+    def scalar(self) -> None:
+        """A value that is ignored: an unsigned integer, a byte string or text."""
+        major = self.data[self.at] >> 5 if self.at < len(self.data) else 0
+        if major == 2:
+            self.bytes(len(self.data), "ignored value")
+        elif major == 3:
+            self.text(len(self.data), "ignored value")
+        else:
+            self.uint()
 
     def key(self, number: int) -> None:
         """The map key that has to come next; so none is missing, unknown, twice or out of order."""

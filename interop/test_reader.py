@@ -177,13 +177,13 @@ def test_publisher_and_revision(store: Store) -> None:
 
 
 def test_rewrap(store: Store) -> None:
-    """Only the recipients and the private part change; a dropped recipient is one no longer."""
+    """Only the recipients and the recipient part change; a dropped recipient is one no longer."""
     content = b"rewrapped" * 20_000
     old = read(store.seal(content, ["mlkem768-x25519", "mlkem768-p256"], "mldsa65-ed25519"))
     store.ok("rewrap", "a", "--to", "./mlkem1024-p384.pub", "--to", "./other.pub", "--signer", "./mldsa65-ed25519.pub")
     new = read((store.work / "a").read_bytes())
     assert (new.header, new.hashes, new.signature, new.root) == (old.header, old.hashes, old.signature, old.root)
-    assert new.private_part[:32] != old.private_part[:32]
+    assert new.recipient_part[:32] != old.recipient_part[:32] and new.publisher_part == old.publisher_part
     for name in ("mlkem1024-p384", "other"):
         assert new.open(store.kem[name].private_pem, store.sign["mldsa65-ed25519"].public_pem) == content
     refused("no-recipient", lambda: new.open(store.kem["mlkem768-p256"].private_pem))
@@ -308,13 +308,13 @@ def encodings(tail: dict[int, object], header: list[tuple[int, object]]) -> Iter
     replace = lambda at, value: [*pairs[:at], (at, Raw(value)), *pairs[at + 1 :]]  # noqa: E731
     hashes, recipients, signature = tail[3], tail[1], tail[4]
     assert isinstance(hashes, bytes) and isinstance(recipients, list) and isinstance(signature, list)
-    yield "map head not shortest", put(pairs, cbor_head(5, 5, 1))
+    yield "map head not shortest", put(pairs, cbor_head(5, 7, 1))
     yield "map indefinite", put(pairs, b"\xbf") + b"\xff"
     yield "keys out of order", put([pairs[1], pairs[0], *pairs[2:]])
-    yield "key twice", put([*pairs, pairs[4]])
-    yield "key twice, five in all", put([*pairs[:3], pairs[2], pairs[4]])
-    yield "key unknown", put([*pairs, (5, 0)])
-    yield "key missing", put(pairs[:4])
+    yield "key twice", put([*pairs, pairs[6]])
+    yield "key twice, seven in all", put([*pairs[:3], pairs[2], *pairs[4:]])
+    yield "key unknown", put([*pairs, (7, 0)])
+    yield "key missing", put(pairs[:6])
     yield "key not shortest", put([(Raw(cbor_head(0, 0, 1)), pairs[0][1]), *pairs[1:]])
     yield "bytes after", put(pairs) + b"\0"
     yield "tagged", b"\xd9\xd9\xf7" + put(pairs)
@@ -336,7 +336,10 @@ def encodings(tail: dict[int, object], header: list[tuple[int, object]]) -> Iter
     yield "signature suite unknown", put(replace(4, cbor(["1.2.3", *signature[1:]])))
     yield "signature too long", put(replace(4, cbor([*signature[:2], bytes(32769)])))
     yield "hash too many", put(replace(3, cbor(hashes * 2)))
-    yield "private part too long", put(replace(2, cbor(bytes((1 << 20) + 1))))
+    yield "publisher part too long", put(replace(2, cbor(bytes((1 << 20) + 1))))
+    yield "recipient part too long", put(replace(5, cbor(bytes(1025))))
+    yield "list of one", put(replace(6, cbor([1])))
+    yield "list without an owner", put(replace(6, cbor([1, 1, bytes(9), None, bytes(9)])))
     many = [[*recipients[0][:3], hashlib.sha256(i.to_bytes(2)).digest(), *recipients[0][4:]] for i in range(1025)]
     yield "too many recipients", put(replace(1, cbor(many)))
     fields: list[tuple[object, object]] = list(header)
@@ -363,8 +366,9 @@ def encodings(tail: dict[int, object], header: list[tuple[int, object]]) -> Iter
     yield "header: revision 0", with_header(put([*fields, (8, 0)]))
     yield "header: revision is text", with_header(put([*fields, (8, "1")]))
     yield "header: revision before publisher", with_header(put([*fields[:7], (8, 1), fields[7]]))
-    yield "header: key unknown", with_header(put([*fields, (9, 1)]))
-    yield "header: ten keys", with_header(put([*fields, (8, 1), (9, 1)]))
+    yield "header: key unknown", with_header(put([*fields, (10, 1)]))
+    yield "header: ten keys", with_header(put([*fields, (8, 1), (10, 1)]))
+    yield "header: ignored value is a list", with_header(put([*fields, (64, [])]))
 
 
 def test_other_encodings(store: Store) -> None:
@@ -390,7 +394,7 @@ def test_other_encodings(store: Store) -> None:
 
 
 def check_private(store: Store, plain: bytes) -> None:
-    """A private part that decrypts to that is refused by both."""
+    """A publisher part that decrypts to that is refused by both."""
     key, signer = store.kem["mlkem768-x25519"], store.sign["mldsa65-ed25519"]
     data = seal(b"hello", [key], signer, private=plain)
     with pytest.raises(SealedError):

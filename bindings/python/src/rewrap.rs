@@ -99,7 +99,7 @@ pub(crate) fn rewrap_file(
     check(&change.policy, &added, signer)?;
     let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
     let keep = |record: &RecipientRecord| kept.contains(&record.key);
-    let done = py.detach(|| change_recipients(&file, key, origin, &keep, &added));
+    let done = py.detach(|| change_recipients(&file, key, origin, &keep, &added, None));
     let done = done.map_err(from_rewrap)?;
     Ok((done.before, done.after))
 }
@@ -130,7 +130,7 @@ pub(crate) fn rewrap_folder(
     let added = change.added(&kept)?;
     check(&change.policy, &added, None)?;
     let after = kept.len().saturating_add(added.len());
-    py.detach(|| rewrap_directory(sealed, &keys, &kept, &added, &|| ()))
+    py.detach(|| rewrap_directory(sealed, &keys, &kept, &added, None, &|| ()))
         .map_err(from_directory)?;
     Ok((before, after))
 }

@@ -94,6 +94,7 @@ pub(crate) fn seal(
         content_type,
         private: &private,
         revision,
+        owner: None,
         digest_content: false,
     };
     let existing = existing(force);
@@ -176,6 +177,7 @@ pub(crate) fn seal_directory(
     let files = files.map_err(from_directory)?;
     let before = since.as_ref().map(|before| before.opened());
     let options = DirectoryOptions {
+        owner: None,
         recipients: &wish.recipients,
         signer,
         segment_size: wish.segment_size,

@@ -232,6 +232,15 @@ impl PublicKey {
         })
     }
 
+    /// Reads the DER of one `SubjectPublicKeyInfo`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError`], naming what is wrong.
+    pub fn from_spki_der(der: &[u8]) -> Result<Self, EncodingError> {
+        spki::read(der)
+    }
+
     fn spkis(&self) -> Result<Vec<Vec<u8>>, EncodingError> {
         match self {
             Self::Kem(key) => Ok(vec![spki::write(key.suite().oid, key.as_bytes())?]),
@@ -241,6 +250,17 @@ impl PublicKey {
                 spki::write(spki::ML_DSA_65, key.mldsa65())?,
             ]),
         }
+    }
+}
+
+impl VerifyingKey {
+    /// The DER of the key's `SubjectPublicKeyInfo`, whose SHA-256 is its id.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError::Der`] if the key cannot be encoded, which no valid key causes.
+    pub fn to_spki_der(&self) -> Result<Vec<u8>, EncodingError> {
+        spki::write(self.suite().oid, self.as_bytes())
     }
 }
 

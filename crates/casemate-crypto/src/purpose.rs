@@ -14,8 +14,14 @@ impl Purpose {
     pub const ARTIFACT: Self = Self("casemate/v1/artifact");
     /// HKDF info: the FLOE key of an artifact's body.
     pub const ARTIFACT_BODY: Self = Self("casemate/v1/artifact-body");
-    /// HKDF info: the key of an artifact's private metadata.
-    pub const ARTIFACT_PRIVATE: Self = Self("casemate/v1/artifact-private");
+    /// HKDF info: the key of what an artifact's publisher says to its recipients.
+    pub const ARTIFACT_PUBLISHER: Self = Self("casemate/v1/artifact-publisher");
+    /// HKDF info: the key of what is bound to an artifact's recipients.
+    pub const ARTIFACT_RECIPIENTS: Self = Self("casemate/v1/artifact-recipients");
+    /// Signature context: the owner's list of an artifact's recipients.
+    pub const RECIPIENTS: Self = Self("casemate/v1/recipients");
+    /// Signature context: an owner lets another key list recipients.
+    pub const DELEGATION: Self = Self("casemate/v1/delegation");
     /// Hash domain: one ciphertext segment of an artifact.
     pub const ARTIFACT_SEGMENT: Self = Self("casemate/v1/artifact-segment");
     /// Hash domain: the list of segment hashes of an artifact.

@@ -49,6 +49,7 @@ fn main() {
             content_type: "model/onnx",
             private: &Private::default(),
             revision: None,
+            owner: None,
             digest_content: false,
         };
         let sink = Mutex::new(Vec::new());

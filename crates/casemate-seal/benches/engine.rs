@@ -158,6 +158,7 @@ impl Keys {
             content_type: "application/octet-stream",
             revision: None,
             private: &Private::default(),
+            owner: None,
             digest_content: false,
         };
         seal(&content, target, &options, &|_| ()).unwrap()

@@ -66,9 +66,36 @@ pub enum Malformed {
         /// Key of the signature.
         signed: KeyId,
     },
-    /// The private part names another content length than the header.
-    #[error("private part disagrees with the header about the content length")]
+    /// The publisher part names another content length than the header.
+    #[error("publisher part disagrees with the header about the content length")]
     PrivateLength,
+    /// A recipient list numbered 0.
+    #[error("epochs of recipient lists start at 1")]
+    Epoch,
+    /// A signed recipient list in an artifact that has no owner.
+    #[error("there is a signed recipient list, and no owner who could have signed it")]
+    ListWithoutOwner,
+}
+
+/// What is wrong with the recipient list of an artifact that has an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OwnerError {
+    /// There is none.
+    #[error("the owner's signed recipient list is missing")]
+    Missing,
+    /// It names another owner than the header.
+    #[error("the recipient list is by another owner")]
+    OtherOwner,
+    /// A public key in it cannot be read.
+    #[error("a key in the recipient list is not a signing key")]
+    Key,
+    /// The delegation is not the owner's, or has ended, or is another key's.
+    #[error("the delegation does not allow this recipient list")]
+    Delegation,
+    /// The signature does not hold.
+    #[error("the owner did not sign these recipients")]
+    Signature,
 }
 
 /// Why an artifact could not be read, verified or opened.
@@ -122,6 +149,17 @@ pub enum OpenError {
     /// The signature does not verify.
     #[error("the publisher's signature does not verify")]
     BadSignature,
+    /// The artifact has an owner, who did not sign its recipients.
+    #[error("{0}")]
+    Owner(OwnerError),
+    /// An older recipient list than the caller accepts.
+    #[error("{} is older than the least acceptable {minimum}", found.map_or("a recipient list without an epoch".to_owned(), |found| format!("the recipient list of epoch {found}")))]
+    Epoch {
+        /// Epoch of the list, if there is one.
+        found: Option<u64>,
+        /// Least acceptable.
+        minimum: u64,
+    },
     /// An older version than the caller accepts.
     #[error("{} is older than the least acceptable {minimum}", found.map_or("a version without a revision".to_owned(), |found| format!("revision {found}")))]
     Revision {
@@ -209,6 +247,18 @@ pub enum SealError {
     /// A revision of 0.
     #[error("revisions start at 1")]
     Revision,
+    /// The artifact has an owner, and nobody was given who may sign its recipients.
+    #[error("the artifact's recipients belong to the owner {0}")]
+    OwnerNeeded(KeyId),
+    /// A list is to be signed for an artifact that has no owner.
+    #[error("the artifact has no owner")]
+    NoOwner,
+    /// There is no higher epoch.
+    #[error("the recipient list has the highest epoch there can be")]
+    LastEpoch,
+    /// The key that was given may not sign the recipients.
+    #[error("the recipients cannot be signed: {0}")]
+    Owner(OwnerError),
     /// Reading the content or writing the artifact failed.
     #[error("{what}")]
     Io {

@@ -4,7 +4,9 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::{
     OpenError, ReadAt,
-    limits::{FOOTER_BYTES, FOOTER_CANDIDATES_MAX, GAP_BYTES_MAX, TAIL_BYTES_MAX},
+    limits::{
+        FOOTER_BYTES, FOOTER_CANDIDATES_MAX, GAP_BYTES_MAX, SEARCH_HASHED_MAX, TAIL_BYTES_MAX,
+    },
 };
 
 const MAGIC: &[u8; 4] = b"CSMT";
@@ -83,6 +85,10 @@ fn parse(footer: &[u8], end: u64) -> Result<Option<Fields>, OpenError> {
         return Ok(None);
     }
     let version = u16::from_be_bytes(*version);
+    // There never was one, so these bytes are something else.
+    if version == 0 {
+        return Ok(None);
+    }
     if version != VERSION {
         return Err(OpenError::Version {
             found: version.into(),
@@ -150,6 +156,7 @@ pub(crate) fn find(source: &impl ReadAt) -> Result<FoundTail, OpenError> {
 fn search(source: &impl ReadAt, len: u64) -> Result<FoundTail, OpenError> {
     let lowest = len.saturating_sub(GAP_BYTES_MAX);
     let mut candidates = 0;
+    let mut hashed = 0_u64;
     let mut high = len;
     while high > lowest.saturating_add(FOOTER_BYTES) {
         let low = high.saturating_sub(SEARCH_BLOCK as u64).max(lowest);
@@ -166,7 +173,16 @@ fn search(source: &impl ReadAt, len: u64) -> Result<FoundTail, OpenError> {
             }
             candidates = candidates.saturating_add(1);
             let end = low.saturating_add(at as u64).saturating_add(FOOTER_BYTES);
-            if let Ok(Some(found)) = load(source, footer, end) {
+            // Of another version, or past a limit, is no footer here.
+            let Ok(Some(fields)) = parse(footer, end) else {
+                continue;
+            };
+            hashed = hashed.saturating_add(fields.len.into());
+            if hashed > SEARCH_HASHED_MAX {
+                return Err(OpenError::NoFooter);
+            }
+            // What cannot be read may be the newest tail, so an older one does not do.
+            if let Some(found) = load(source, footer, end)? {
                 return Ok(found);
             }
         }
@@ -247,6 +263,88 @@ mod tests {
             refused.to_string(),
             "format version 2 is not supported, this program reads version 1"
         );
+    }
+
+    #[test]
+    fn version_0_is_no_footer() {
+        let mut bytes = artifact(b"tail");
+        let version = bytes.len() - 32 + 5;
+        bytes[version] = 0;
+        assert!(matches!(find(&bytes).unwrap_err(), OpenError::NoFooter));
+    }
+
+    /// Zeros without end, with false footers of the longest tails.
+    struct Sparse {
+        len: u64,
+        footers: Vec<(u64, [u8; FOOTER_LEN])>,
+        read: std::sync::atomic::AtomicU64,
+        broken_below: u64,
+    }
+
+    impl ReadAt for Sparse {
+        fn byte_len(&self) -> std::io::Result<u64> {
+            Ok(self.len)
+        }
+
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+            if offset < self.broken_below {
+                return Err(std::io::ErrorKind::Other.into());
+            }
+            let count = buffer.len() as u64;
+            self.read
+                .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+            buffer.fill(0);
+            for (at, footer) in &self.footers {
+                if let Some(from) = at.checked_sub(offset)
+                    && let Some(place) = buffer.get_mut(from as usize..)
+                    && let Some(place) = place.get_mut(..FOOTER_LEN)
+                {
+                    place.copy_from_slice(footer);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    fn sparse(count: u64, broken_below: u64) -> Sparse {
+        let tail = u64::from(TAIL_BYTES_MAX);
+        let footers = (0..count).map(|number| {
+            let offset = 100 + number * 64;
+            let head = [
+                MAGIC.as_slice(),
+                &VERSION.to_be_bytes(),
+                &[0, 0],
+                &offset.to_be_bytes(),
+                &TAIL_BYTES_MAX.to_be_bytes(),
+                &[0; CHECKSUM_LEN],
+            ];
+            (offset + tail, head.concat().try_into().unwrap())
+        });
+        let footers: Vec<_> = footers.collect();
+        let len = footers.last().unwrap().0 + 40;
+        Sparse {
+            len,
+            footers,
+            read: 0.into(),
+            broken_below,
+        }
+    }
+
+    #[test]
+    fn a_search_hashes_no_more_than_two_tails() {
+        let file = sparse(4, 0);
+        assert!(matches!(find(&file).unwrap_err(), OpenError::NoFooter));
+        let read = file.read.into_inner();
+        assert!(
+            read <= SEARCH_HASHED_MAX + 4 * SEARCH_BLOCK as u64,
+            "{read}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_does_not_lead_to_an_older_tail() {
+        let file = sparse(1, 10_000);
+        assert!(matches!(find(&file).unwrap_err(), OpenError::Io { .. }));
     }
 
     #[test]

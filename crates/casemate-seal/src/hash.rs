@@ -49,10 +49,18 @@ impl HashAlgorithm {
         self.labelled(Purpose::ARTIFACT_SEGMENT, &[segment])
     }
 
-    pub(crate) fn root(self, floe_header: &[u8], segments: u64, hashes: &[u8]) -> Vec<u8> {
+    pub(crate) fn root(
+        self,
+        floe_header: &[u8],
+        publisher_part: &[u8],
+        segments: u64,
+        hashes: &[u8],
+    ) -> Vec<u8> {
+        let publisher_part = sha384(publisher_part);
+        let segments = segments.to_be_bytes();
         self.labelled(
             Purpose::ARTIFACT_ROOT,
-            &[floe_header, &segments.to_be_bytes(), hashes],
+            &[floe_header, &publisher_part, &segments, hashes],
         )
     }
 

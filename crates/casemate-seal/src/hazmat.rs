@@ -8,7 +8,7 @@ use casemate_crypto::{
 };
 use zeroize::Zeroizing;
 
-use crate::{Artifact, OpenError, Private, ReadAt, SealError, writer};
+use crate::{Artifact, OpenError, ReadAt, SealError, writer};
 
 /// Recovers the artifact key.
 ///
@@ -22,7 +22,7 @@ pub fn unwrap<R: ReadAt>(
     artifact.artifact_key(key)
 }
 
-/// Encrypts the artifact key to `recipient` and the private part under it: both ciphertexts.
+/// Encrypts the artifact key to `recipient` and binds the recipients to it: both ciphertexts.
 ///
 /// # Errors
 ///
@@ -31,19 +31,12 @@ pub fn wrap<R: ReadAt>(
     artifact: &Artifact<R>,
     artifact_key: &Secret<32>,
     recipient: &KemPublicKey,
-    private: &Private,
 ) -> Result<[Vec<u8>; 2], SealError> {
     let (header, root) = (artifact.header(), artifact.root());
-    let (mut records, private) = writer::wrap(
-        artifact_key,
-        header,
-        root,
-        Vec::new(),
-        &[recipient],
-        private,
-    )?;
-    let wrapped = records.pop().map(|record| record.ct).unwrap_or_default();
-    Ok([wrapped, private])
+    let mut made = writer::wrap(artifact_key, header, root, Vec::new(), &[recipient])?;
+    let record = made.recipients.pop();
+    let wrapped = record.map(|record| record.ct).unwrap_or_default();
+    Ok([wrapped, made.recipient_part])
 }
 
 /// Decrypts the content.

@@ -34,7 +34,7 @@ mod wire;
 mod writer;
 
 pub use digest::content_digest;
-pub use error::{Malformed, OpenError, RewrapError, SealError};
+pub use error::{Malformed, OpenError, OwnerError, RewrapError, SealError};
 pub use footer::looks_sealed;
 pub use hash::HashAlgorithm;
 pub use io::{Durable, ReadAt, Source, WriteAt};
@@ -42,7 +42,10 @@ pub use layout::SegmentSize;
 pub use opened::{Opened, SegmentContent};
 pub use reader::{Artifact, Origin};
 pub use rewrap::{NewTail, Rewrapped, change_recipients, new_tail, rewrap};
-pub use wire::{ArtifactId, Header, Private, RecipientRecord, SignatureRecord};
+pub use wire::{
+    ArtifactId, Delegation, Header, ListSigner, Private, RecipientList, RecipientRecord,
+    SignatureRecord,
+};
 pub use writer::{SealOptions, Sealed, seal};
 
 /// Called with the number of content bytes just finished; may be called from several threads.

@@ -16,9 +16,15 @@ pub const HEADER_BYTES_MAX: usize = 1024;
 pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
 /// Most recipients.
 pub const RECIPIENTS_MAX: usize = 1024;
-/// Longest private part, in bytes.
+/// Longest publisher part, in bytes.
 pub const PRIVATE_BYTES_MAX: usize = 1 << 20;
-/// Longest name in the private part, in bytes.
+/// Longest recipient part, in bytes.
+pub const RECIPIENT_PART_BYTES_MAX: usize = 1024;
+/// Longest public key in a recipient list, in bytes.
+pub const SPKI_BYTES_MAX: usize = 8 * 1024;
+/// Header keys from here on are ignored by readers that do not know them.
+pub const HEADER_KEY_IGNORED_MIN: u64 = 64;
+/// Longest name in the publisher part, in bytes.
 pub const NAME_BYTES_MAX: usize = 4096;
 /// Longest signature, in bytes; the longest of a suite is SLH-DSA-SHA2-256s with 29,792.
 pub const SIGNATURE_BYTES_MAX: usize = 32 * 1024;
@@ -28,6 +34,8 @@ pub const FOOTER_BYTES: u64 = 32;
 pub const GAP_BYTES_MAX: u64 = 2 * (TAIL_BYTES_MAX as u64 + FOOTER_BYTES);
 /// Most footers looked at when the last one is torn.
 pub const FOOTER_CANDIDATES_MAX: usize = 32;
+/// Most bytes of tails that are hashed in looking for the last whole one: that of a torn write, and the one before it.
+pub const SEARCH_HASHED_MAX: u64 = 2 * TAIL_BYTES_MAX as u64;
 /// Most files of a directory.
 pub const FILES_MAX: usize = 1 << 16;
 /// Longest manifest, in bytes of content.

@@ -20,8 +20,11 @@ use crate::{
     layout::FLOE_HEADER_LEN,
     limits::GAP_BYTES_MAX,
     parallel,
-    wire::{Header, RecipientRecord, SignatureRecord, Tail, open_private},
-    writer::private_aad,
+    wire::{
+        Header, RecipientList, RecipientRecord, SignatureRecord, Tail, open_publisher_part,
+        open_recipient_part,
+    },
+    writer::recipient_aad,
 };
 
 /// Whom the caller trusts to have published an artifact.
@@ -58,6 +61,7 @@ impl<R: ReadAt> Artifact<R> {
         let tail = Tail::decode(&found.bytes)?;
         let header = Header::decode(&tail.header)?;
         check_publisher(&header, tail.signature.as_ref())?;
+        RecipientList::check(tail.list.as_ref(), &header, &tail.recipients)?;
         let body_len = header.body_len();
         let gap = found
             .offset
@@ -80,9 +84,12 @@ impl<R: ReadAt> Artifact<R> {
         if floe_header.unverified_parameters().ok() != header.layout.parameters() {
             return Err(Malformed::BodyParameters.into());
         }
-        let root = header
-            .hash
-            .root(floe_header.as_bytes(), header.segments(), &tail.hashes);
+        let root = header.hash.root(
+            floe_header.as_bytes(),
+            &tail.publisher_part,
+            header.segments(),
+            &tail.hashes,
+        );
         let len = source
             .byte_len()
             .map_err(OpenError::io("reading the artifact's length"))?;
@@ -120,6 +127,24 @@ impl<R: ReadAt> Artifact<R> {
             return Ok(());
         }
         Err(OpenError::Revision { found, minimum })
+    }
+
+    /// What the owner signed about the recipients, if the artifact has an owner; it was verified by the key that it carries.
+    pub fn recipient_list(&self) -> Option<&RecipientList> {
+        self.0.tail.list.as_ref()
+    }
+
+    /// Refuses a recipient list older than `minimum`, or an artifact without an owner.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Epoch`].
+    pub fn require_epoch(&self, minimum: u64) -> Result<(), OpenError> {
+        let found = self.recipient_list().map(|list| list.epoch);
+        if found.is_some_and(|found| found >= minimum) {
+            return Ok(());
+        }
+        Err(OpenError::Epoch { found, minimum })
     }
 
     /// The publisher's signature, not yet verified.
@@ -205,9 +230,10 @@ impl<R: ReadAt> Artifact<R> {
         }
         let artifact_key = self.artifact_key(key)?;
         let context = body::resume(&artifact_key, &self.0.header, &self.0.floe_header)?;
-        let aad = private_aad(&self.0.header, &self.0.root, &self.0.tail.recipients);
-        let content_len = self.0.header.content_len();
-        let private = open_private(&self.0.tail.private, content_len, &artifact_key, &aad)?;
+        let (header, tail) = (&self.0.header, &self.0.tail);
+        let aad = recipient_aad(header, &self.0.root, &tail.recipients);
+        open_recipient_part(&tail.recipient_part, &artifact_key, &aad)?;
+        let private = open_publisher_part(&tail.publisher_part, header, &artifact_key)?;
         Ok(Opened {
             artifact: self.clone(),
             artifact_key,
@@ -217,7 +243,7 @@ impl<R: ReadAt> Artifact<R> {
         })
     }
 
-    /// The body under a key that is known already; the private part stays closed.
+    /// The body under a key that is known already; the other parts stay closed.
     #[cfg(feature = "hazmat")]
     pub(crate) fn open_body(&self, artifact_key: Secret<32>) -> Result<Opened<R>, OpenError> {
         let context = body::resume(&artifact_key, &self.0.header, &self.0.floe_header)?;

@@ -3,14 +3,17 @@
 //! The new tail is first written after everything that is there, so that the old one stays valid until the new one is on stable
 //! storage; then it is moved down, what follows is blanked and the file cut. Whatever instant the machine stops at, the last valid footer leads to a whole tail.
 
-use casemate_crypto::kem::{KemPrivateKey, KemPublicKey};
+use casemate_crypto::{
+    encoding::KeyId,
+    kem::{KemPrivateKey, KemPublicKey},
+};
 
 use crate::{
     Artifact, Durable, Origin, ReadAt,
-    error::{RewrapError, SealError},
+    error::{OwnerError, RewrapError, SealError},
     limits::FOOTER_BYTES,
-    wire::{RecipientRecord, Tail},
-    writer,
+    wire::{ListSigner, RecipientRecord, Tail},
+    writer::{self, Wrapped},
 };
 
 /// What a rewrap did.
@@ -39,25 +42,26 @@ pub fn rewrap<F: Durable>(
     origin: Origin<'_>,
     recipients: &[&KemPublicKey],
 ) -> Result<Rewrapped, RewrapError> {
-    change_recipients(file, key, origin, &|_| false, recipients)
+    change_recipients(file, key, origin, &|_| false, recipients, None)
 }
 
 /// Keeps the recipients for which `keep` holds and adds others; `key` must be one of the present ones.
 ///
-/// What was encrypted to a kept recipient stays as it is, so its public key is not needed.
+/// What was encrypted to a kept recipient stays as it is, so its public key is not needed. If the artifact has an owner, `owner` signs the new list.
 ///
 /// # Errors
 ///
-/// As [`rewrap()`]; [`SealError::DuplicateRecipient`] if one is kept and added.
+/// As [`rewrap()`]; [`SealError::DuplicateRecipient`] if one is kept and added; [`SealError::OwnerNeeded`], [`SealError::NoOwner`] or [`SealError::Owner`].
 pub fn change_recipients<F: Durable>(
     file: &F,
     key: &KemPrivateKey,
     origin: Origin<'_>,
     keep: &dyn Fn(&RecipientRecord) -> bool,
     added: &[&KemPublicKey],
+    owner: Option<ListSigner<'_>>,
 ) -> Result<Rewrapped, RewrapError> {
     let artifact = Artifact::read(file)?;
-    let new = new_tail(&artifact, key, origin, keep, added)?;
+    let new = new_tail(&artifact, key, origin, keep, added, owner)?;
     let artifact_len = replace_tail(file, &new.tail, new.body_len)?;
     Ok(Rewrapped {
         before: new.before,
@@ -101,25 +105,34 @@ pub fn new_tail<R: ReadAt>(
     origin: Origin<'_>,
     keep: &dyn Fn(&RecipientRecord) -> bool,
     added: &[&KemPublicKey],
+    owner: Option<ListSigner<'_>>,
 ) -> Result<NewTail, RewrapError> {
+    check_owner(artifact.header().owner(), owner)?;
     let opened = artifact.open(key, origin)?;
     let (header, old) = (artifact.header(), artifact.tail());
     let kept = old.recipients.iter().filter(|record| keep(record));
-    let (records, private) = writer::wrap(
+    let Wrapped {
+        recipients,
+        recipient_part,
+    } = writer::wrap(
         opened.artifact_key(),
         header,
         artifact.root(),
         kept.cloned().collect(),
         added,
-        opened.private(),
     )?;
-    let after = records.len();
+    let after = recipients.len();
+    let epoch = old.list.as_ref().map_or(0, |list| list.epoch);
+    let epoch = epoch.checked_add(1).ok_or(SealError::LastEpoch)?;
+    let list = owner.map(|owner| owner.sign(header, epoch, &recipients));
     let tail = Tail {
         header: old.header.clone(),
-        recipients: records,
-        private,
+        recipients,
+        publisher_part: old.publisher_part.clone(),
         hashes: old.hashes.clone(),
         signature: old.signature.clone(),
+        recipient_part,
+        list: list.transpose()?,
     };
     Ok(NewTail {
         tail: tail.encode(),
@@ -127,6 +140,17 @@ pub fn new_tail<R: ReadAt>(
         before: old.recipients.len(),
         after,
     })
+}
+
+/// Whether who signs the list is the artifact's owner, or acts for them.
+fn check_owner(owner: Option<KeyId>, signer: Option<ListSigner<'_>>) -> Result<(), SealError> {
+    match (owner, signer) {
+        (None, None) => Ok(()),
+        (Some(owner), None) => Err(SealError::OwnerNeeded(owner)),
+        (None, Some(_)) => Err(SealError::NoOwner),
+        (Some(owner), Some(signer)) if signer.owner()? == owner => Ok(()),
+        (Some(_), Some(_)) => Err(SealError::Owner(OwnerError::OtherOwner)),
+    }
 }
 
 /// Writes zeros from `from` to `to`, so that the cut leaves no old recipients in blocks that the file system gives to others.

@@ -4,6 +4,7 @@
 //! trailing bytes are all covered by that one comparison.
 
 mod header;
+mod owner;
 mod private;
 mod recipients;
 
@@ -12,14 +13,17 @@ use minicbor::{Decoder, Encoder, data::Type};
 
 pub(crate) use header::is_content_type;
 pub use header::{ArtifactId, Header};
+pub use owner::{Delegation, ListSigner, RecipientList};
 pub use private::Private;
-pub(crate) use private::{open_private, seal_private};
+pub(crate) use private::{
+    open_publisher_part, open_recipient_part, seal_publisher_part, seal_recipient_part,
+};
 pub use recipients::RecipientRecord;
 pub(crate) use recipients::encode_recipients;
 
 use crate::{
     error::{Malformed, OpenError},
-    limits::{HEADER_BYTES_MAX, PRIVATE_BYTES_MAX, SIGNATURE_BYTES_MAX},
+    limits::{HEADER_BYTES_MAX, PRIVATE_BYTES_MAX, RECIPIENT_PART_BYTES_MAX, SIGNATURE_BYTES_MAX},
 };
 
 /// Encoding into a vector cannot fail.
@@ -135,9 +139,11 @@ pub struct SignatureRecord {
 pub(crate) struct Tail {
     pub(crate) header: Vec<u8>,
     pub(crate) recipients: Vec<RecipientRecord>,
-    pub(crate) private: Vec<u8>,
+    pub(crate) publisher_part: Vec<u8>,
     pub(crate) hashes: Vec<u8>,
     pub(crate) signature: Option<SignatureRecord>,
+    pub(crate) recipient_part: Vec<u8>,
+    pub(crate) list: Option<RecipientList>,
 }
 
 const TAIL: &str = "tail";
@@ -146,10 +152,10 @@ const SIGNATURE: &str = "signature";
 impl Tail {
     pub(crate) fn encode(&self) -> Vec<u8> {
         encode(|e| {
-            e.map(5)?.u8(0)?.bytes(&self.header)?.u8(1)?;
+            e.map(7)?.u8(0)?.bytes(&self.header)?.u8(1)?;
             recipients::write(&self.recipients, e)?;
             e.u8(2)?
-                .bytes(&self.private)?
+                .bytes(&self.publisher_part)?
                 .u8(3)?
                 .bytes(&self.hashes)?
                 .u8(4)?;
@@ -161,32 +167,44 @@ impl Tail {
                     .bytes(record.key.as_bytes())?
                     .bytes(&record.signature)?,
             };
-            Ok(())
+            e.u8(5)?.bytes(&self.recipient_part)?.u8(6)?;
+            match &self.list {
+                None => e.null().map(drop),
+                Some(list) => list.write(e),
+            }
         })
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, OpenError> {
         let mut decoder = Decoder::new(bytes);
         let d = &mut decoder;
-        expect_map(d, 5, TAIL)?;
+        expect_map(d, 7, TAIL)?;
         expect_key(d, 0, TAIL)?;
         let header = d.bytes().map_err(cbor(TAIL))?;
         check_limit("header", header.len(), HEADER_BYTES_MAX)?;
         expect_key(d, 1, TAIL)?;
         let recipients = recipients::read(d)?;
         expect_key(d, 2, TAIL)?;
-        let private = d.bytes().map_err(cbor(TAIL))?;
-        check_limit("private part", private.len(), PRIVATE_BYTES_MAX)?;
+        let publisher_part = d.bytes().map_err(cbor(TAIL))?;
+        check_limit("publisher part", publisher_part.len(), PRIVATE_BYTES_MAX)?;
         expect_key(d, 3, TAIL)?;
         let hashes = d.bytes().map_err(cbor(TAIL))?;
         expect_key(d, 4, TAIL)?;
         let signature = read_signature(d)?;
+        expect_key(d, 5, TAIL)?;
+        let recipient_part = d.bytes().map_err(cbor(TAIL))?;
+        let limit = RECIPIENT_PART_BYTES_MAX;
+        check_limit("recipient part", recipient_part.len(), limit)?;
+        expect_key(d, 6, TAIL)?;
+        let list = RecipientList::read(d)?;
         let tail = Self {
             header: header.to_vec(),
             recipients,
-            private: private.to_vec(),
+            publisher_part: publisher_part.to_vec(),
             hashes: hashes.to_vec(),
             signature,
+            recipient_part: recipient_part.to_vec(),
+            list,
         };
         expect_deterministic(bytes, &tail.encode(), TAIL)?;
         Ok(tail)

@@ -15,8 +15,8 @@ use crate::{
     limits::{CONTENT_TYPE_BYTES_MAX, RECIPIENTS_MAX},
     parallel::{self, Turn},
     wire::{
-        ArtifactId, Header, Private, RecipientRecord, SignatureRecord, Tail, encode_recipients,
-        is_content_type, seal_private,
+        ArtifactId, Header, ListSigner, Private, RecipientRecord, SignatureRecord, Tail,
+        encode_recipients, is_content_type, seal_publisher_part, seal_recipient_part,
     },
 };
 
@@ -39,6 +39,8 @@ pub struct SealOptions<'a> {
     pub revision: Option<u64>,
     /// What only recipients may read.
     pub private: &'a Private,
+    /// Who signs the list of recipients, from then on the only one to change it. Without an owner any recipient may.
+    pub owner: Option<ListSigner<'a>>,
     /// Whether to compute a digest of the content as well, by which a later version finds it unchanged. Keep it secret: it tells
     /// who guesses the content that the guess is right.
     pub digest_content: bool,
@@ -84,28 +86,38 @@ pub fn seal(
         encrypt_segments(source, sink, &header, &context, digest_content, progress)?;
     refuse_changed_source(source, layout.content_len())?;
 
+    let publisher_part = seal_publisher_part(options.private, &header, &artifact_key)?;
+    let segments = layout.segments();
     let root = options
         .hash
-        .root(floe_header.as_bytes(), layout.segments(), &hashes);
+        .root(floe_header.as_bytes(), &publisher_part, segments, &hashes);
     let digest = header.digest();
     let signature = options
         .signer
         .map(|key| sign(key, &digest, &root))
         .transpose()?;
-    let (recipients, private) = wrap(
+    let Wrapped {
+        recipients,
+        recipient_part,
+    } = wrap(
         &artifact_key,
         &header,
         &root,
         Vec::new(),
         options.recipients,
-        options.private,
     )?;
+    let list = options
+        .owner
+        .map(|owner| owner.sign(&header, 1, &recipients))
+        .transpose()?;
     let tail = Tail {
         header: header.encode(),
         recipients,
-        private,
+        publisher_part,
         hashes,
         signature,
+        recipient_part,
+        list,
     }
     .encode();
     let artifact_len = write_tail(sink, &tail, layout.body_len())?;
@@ -207,6 +219,8 @@ fn new_header(source: &impl ReadAt, options: &SealOptions<'_>) -> Result<Header,
         content_type: options.content_type.to_owned(),
         publisher: publisher.transpose()?,
         revision: options.revision,
+        owner: options.owner.map(|owner| owner.owner()).transpose()?,
+        unknown: Vec::new(),
     })
 }
 
@@ -220,21 +234,30 @@ fn sign(key: &SigningKey, digest: &[u8], root: &[u8]) -> Result<SignatureRecord,
     })
 }
 
-/// Additional data of the private part.
-pub(crate) fn private_aad(header: &Header, root: &[u8], recipients: &[RecipientRecord]) -> Vec<u8> {
+/// Additional data of the recipient part.
+pub(crate) fn recipient_aad(
+    header: &Header,
+    root: &[u8],
+    recipients: &[RecipientRecord],
+) -> Vec<u8> {
     let recipients = sha384(&encode_recipients(recipients));
     [header.digest().as_slice(), root, &recipients].concat()
 }
 
-/// Makes the parts of the tail that depend on the recipients; `kept` records stay as they are.
+/// The parts of the tail that depend on the recipients.
+pub(crate) struct Wrapped {
+    pub(crate) recipients: Vec<RecipientRecord>,
+    pub(crate) recipient_part: Vec<u8>,
+}
+
+/// Encrypts the artifact key to its recipients; `kept` records stay as they are.
 pub(crate) fn wrap(
     artifact_key: &Secret<32>,
     header: &Header,
     root: &[u8],
     kept: Vec<RecipientRecord>,
     added: &[&KemPublicKey],
-    private: &Private,
-) -> Result<(Vec<RecipientRecord>, Vec<u8>), SealError> {
+) -> Result<Wrapped, SealError> {
     let actual = kept.len().saturating_add(added.len());
     if actual == 0 {
         return Err(SealError::NoRecipient);
@@ -258,9 +281,11 @@ pub(crate) fn wrap(
             ct,
         });
     }
-    let aad = private_aad(header, root, &records);
-    let sealed = seal_private(private, header.content_len(), artifact_key, &aad)?;
-    Ok((records, sealed))
+    let aad = recipient_aad(header, root, &records);
+    Ok(Wrapped {
+        recipient_part: seal_recipient_part(artifact_key, &aad)?,
+        recipients: records,
+    })
 }
 
 /// Tail and footer as they stand at `offset`.

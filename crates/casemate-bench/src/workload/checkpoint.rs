@@ -91,6 +91,7 @@ fn seal_file(keys: &Keys, from: &Path, to: &Path) -> Result<u64, BenchError> {
         content_type: "application/octet-stream",
         private: &Private::default(),
         revision: None,
+        owner: None,
         digest_content: false,
     };
     let source = File::open(from)?;

@@ -42,6 +42,7 @@ fn sealed(content: &[u8], recipient: &KemPublicKey) -> Result<Vec<u8>, Box<dyn E
         content_type: "application/octet-stream",
         private: &private,
         revision: None,
+        owner: None,
         digest_content: false,
     };
     seal(&content, &sink, &options, &|_| ())?;
@@ -61,20 +62,15 @@ fn unwrap() -> Outcome {
     same("the content", &content, &plain_bytes(10))
 }
 
-/// A secret artifact key encrypted to a recipient, and the private part under it.
+/// A secret artifact key encrypted to a recipient, and the recipient part under it.
 fn wrap() -> Outcome {
     let recipient = KemPrivateKey::generate(&MLKEM1024_P384)?;
     let artifact = Artifact::read(sealed(&plain_bytes(10), recipient.public_key())?)?;
     let artifact_key = Secret::copy_from("artifact key", &secret_bytes(32))?;
-    let [wrapped, private] = hazmat::wrap(
-        &artifact,
-        &artifact_key,
-        recipient.public_key(),
-        &Private::default(),
-    )?;
+    let [wrapped, bound] = hazmat::wrap(&artifact, &artifact_key, recipient.public_key())?;
     reveal_in_place("the wrapped artifact key", &wrapped)?;
     // A salt, which is public already, stands before the ciphertext.
-    reveal_in_place("the private part", private.get(32..).unwrap_or_default())
+    reveal_in_place("the recipient part", bound.get(32..).unwrap_or_default())
 }
 
 /// The content decrypted under a secret artifact key.

@@ -41,6 +41,7 @@ pub(crate) fn models(directory: &Path, publisher: &SigningKey, key: &KemPrivateK
         content_type: "model/onnx",
         private: &Private::default(),
         revision: None,
+        owner: None,
         digest_content: false,
     };
     let file = std::fs::File::create(&artifact).unwrap();

@@ -59,6 +59,9 @@ pub enum DirectoryError {
     /// A folder that is in the way and holds other things.
     #[error("{0} is not what would be replaced")]
     NotReplaced(PathBuf),
+    /// What would be wrong use in a folder to seal, in one that somebody else sealed.
+    #[error(transparent)]
+    NotAsSealed(Box<Self>),
     /// A recipient that the manifest has and a file has not, so that it cannot be kept there.
     #[error("{path} is not sealed to {key}, which the manifest is")]
     LostRecipient {
@@ -119,6 +122,16 @@ pub enum DirectoryError {
 }
 
 impl DirectoryError {
+    /// Tells what is wrong with a sealed folder from what the caller can put right in a folder of their own.
+    pub(crate) fn not_as_sealed(self) -> Self {
+        match self {
+            Self::Path { .. } | Self::TooManyFiles { .. } | Self::Special(_) | Self::NotUtf8(_) => {
+                Self::NotAsSealed(Box::new(self))
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn io(
         what: &'static str,
         path: impl Into<PathBuf>,

@@ -82,8 +82,10 @@ impl SealedDirectory {
         let content = opened
             .read_all(MANIFEST_BYTES_MAX as u64, &|_| ())
             .map_err(failed())?;
-        let manifest = Manifest::decode(&content)?;
-        folder.check(&manifest)?;
+        let manifest = Manifest::decode(&content).map_err(DirectoryError::not_as_sealed)?;
+        folder
+            .check(&manifest)
+            .map_err(DirectoryError::not_as_sealed)?;
         Ok(Self {
             folder,
             manifest,

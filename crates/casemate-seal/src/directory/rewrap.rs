@@ -17,7 +17,9 @@ use super::{
     DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, SealedDirectory, SealedFolder as _,
     open::{self, Released},
 };
-use crate::{Artifact, Origin, RecipientRecord, SealError, Source, change_recipients, file};
+use crate::{
+    Artifact, ListSigner, Origin, RecipientRecord, SealError, Source, change_recipients, file,
+};
 
 const FIRST_LINE: &str = "casemate-rewrap 1";
 /// A journal longer than this was not written by us.
@@ -44,6 +46,7 @@ pub fn rewrap_directory(
     keys: &[&KemPrivateKey],
     keep: &[KeyId],
     added: &[&KemPublicKey],
+    owner: Option<ListSigner<'_>>,
     progress: &dyn Fn(),
 ) -> Result<RewrappedDirectory, DirectoryError> {
     let mut wanted = keep.to_vec();
@@ -71,6 +74,7 @@ pub fn rewrap_directory(
         keys,
         wanted: &wanted,
         added,
+        owner,
     };
     check_before(&directory, &change)?;
     // A temporary name would not belong to the folder, and a kill in that moment would make it one that nobody opens.
@@ -132,6 +136,7 @@ struct Change<'a> {
     keys: &'a [&'a KemPrivateKey],
     wanted: &'a [KeyId],
     added: &'a [&'a KemPublicKey],
+    owner: Option<ListSigner<'a>>,
 }
 
 impl Change<'_> {
@@ -176,7 +181,8 @@ impl Change<'_> {
             .collect();
         let keep = |record: &RecipientRecord| self.wanted.contains(&record.key);
         // It was compared with the signed manifest.
-        let changed = change_recipients(&target, key, Origin::Unchecked, &keep, &missing);
+        let changed =
+            change_recipients(&target, key, Origin::Unchecked, &keep, &missing, self.owner);
         changed.map_err(|source| DirectoryError::Rewrap {
             path: path.to_owned(),
             source,

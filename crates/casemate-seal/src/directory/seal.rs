@@ -13,7 +13,8 @@ use super::{
     SealTarget, SealedDirectory, SourceFile, open, rewrap, stage::StagedDirectory, tree,
 };
 use crate::{
-    HashAlgorithm, Origin, Private, Progress, SealOptions, Sealed, SegmentSize, content_digest,
+    HashAlgorithm, ListSigner, Origin, Private, Progress, RecipientRecord, SealOptions, Sealed,
+    SegmentSize, change_recipients, content_digest,
     file::{Access, Existing},
     limits::MANIFEST_BYTES_MAX,
     seal,
@@ -26,6 +27,8 @@ pub struct DirectoryOptions<'a> {
     pub recipients: &'a [&'a KemPublicKey],
     /// Who signs each artifact and the manifest.
     pub signer: Option<&'a SigningKey>,
+    /// Who signs the recipients of each artifact and of the manifest, if only they may change them.
+    pub owner: Option<ListSigner<'a>>,
     /// Content bytes in a segment.
     pub segment_size: SegmentSize,
     /// Hash over the segments.
@@ -179,7 +182,7 @@ struct Names<'a> {
     place: &'a Path,
     /// In errors.
     path: &'a str,
-    /// In the private part.
+    /// In the publisher part.
     name: &'a str,
     content_type: &'a str,
 }
@@ -204,6 +207,7 @@ fn seal_one<T: SealTarget>(
         content_type: names.content_type,
         revision: None,
         private: &private,
+        owner: options.owner,
         digest_content: true,
     };
     let failed = || DirectoryError::io("write the artifact of", names.path);
@@ -243,10 +247,13 @@ fn take_over<T: SealTarget>(
         .map(|key| key.verifying_key().id())
         .transpose();
     let publisher = publisher.map_err(|error| DirectoryError::seal(path)(error.into()))?;
+    let owner = options.owner.map(|owner| owner.owner()).transpose();
+    let owner = owner.map_err(|error| DirectoryError::seal(path)(error.into()))?;
     // Another publisher than the manifest's would be refused, so what another signed is sealed again.
     if header.segment_size() != options.segment_size
         || header.hash() != options.hash
         || header.publisher() != publisher
+        || header.owner() != owner
     {
         return Ok(None);
     }
@@ -283,12 +290,14 @@ fn take_over<T: SealTarget>(
         return Err(DirectoryError::OtherVersion { path, what });
     }
     if !rewrap::has_exactly(copied.recipients(), &wanted) {
-        crate::rewrap(copy, key, Origin::Unchecked, options.recipients).map_err(|source| {
-            DirectoryError::Rewrap {
+        let nobody = |_: &RecipientRecord| false;
+        let (recipients, owner) = (options.recipients, options.owner);
+        change_recipients(copy, key, Origin::Unchecked, &nobody, recipients, owner).map_err(
+            |source| DirectoryError::Rewrap {
                 path: path.to_owned(),
                 source,
-            }
-        })?;
+            },
+        )?;
     }
     let len = copy.metadata().map_err(failed())?.len();
     place.commit(Existing::Keep).map_err(failed())?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use casemate_crypto::encoding::KeyId;
-use minicbor::Decoder;
+use minicbor::{Decoder, data::Type};
 
 use super::{cbor, check_limit, encode, expect_deterministic, expect_key, key_id};
 use crate::{
@@ -11,13 +11,21 @@ use crate::{
     error::{Malformed, OpenError},
     hash::sha384,
     layout::Layout,
-    limits::{CONTENT_TYPE_BYTES_MAX, SEGMENTS_MAX},
+    limits::{CONTENT_TYPE_BYTES_MAX, HEADER_KEY_IGNORED_MIN, SEGMENTS_MAX},
 };
 
 const HEADER: &str = "header";
 const VERSION: u64 = 1;
 /// Entries that every header has.
 const ALWAYS: u64 = 7;
+
+/// The value of a key that this version does not know and ignores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    Uint(u64),
+    Bytes(Vec<u8>),
+    Text(String),
+}
 
 /// Names one sealing; random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +70,18 @@ pub(crate) fn is_content_type(text: &str) -> bool {
             .is_some_and(|(main, rest)| !main.is_empty() && !rest.is_empty())
 }
 
+/// Reads a value that is ignored: a number, bytes or text, so that it can be checked like all else.
+fn unknown(d: &mut Decoder<'_>) -> Result<Unknown, OpenError> {
+    Ok(match d.datatype().map_err(cbor(HEADER))? {
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 => {
+            Unknown::Uint(d.u64().map_err(cbor(HEADER))?)
+        }
+        Type::Bytes => Unknown::Bytes(d.bytes().map_err(cbor(HEADER))?.to_vec()),
+        Type::String => Unknown::Text(d.str().map_err(cbor(HEADER))?.to_owned()),
+        _ => return Err(Malformed::Cbor(HEADER).into()),
+    })
+}
+
 /// What is fixed when an artifact is sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -72,6 +92,9 @@ pub struct Header {
     pub(crate) content_type: String,
     pub(crate) publisher: Option<KeyId>,
     pub(crate) revision: Option<u64>,
+    pub(crate) owner: Option<KeyId>,
+    /// In ascending order of their keys.
+    pub(crate) unknown: Vec<(u64, Unknown)>,
 }
 
 impl Header {
@@ -125,9 +148,19 @@ impl Header {
         self.revision
     }
 
+    /// Key id of who signs the list of recipients, if only they may change it.
+    pub const fn owner(&self) -> Option<KeyId> {
+        self.owner
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let present = [self.publisher.is_some(), self.revision.is_some()];
-        let optional = present.into_iter().filter(|is| *is).count() as u64;
+        let present = [
+            self.publisher.is_some(),
+            self.revision.is_some(),
+            self.owner.is_some(),
+        ];
+        let optional = present.into_iter().filter(|is| *is).count();
+        let optional = optional.saturating_add(self.unknown.len()) as u64;
         encode(|e| {
             e.map(ALWAYS.saturating_add(optional))?
                 .u8(0)?
@@ -144,6 +177,17 @@ impl Header {
             if let Some(revision) = self.revision {
                 e.u8(8)?.u64(revision)?;
             }
+            if let Some(owner) = &self.owner {
+                e.u8(9)?.bytes(owner.as_bytes())?;
+            }
+            for (key, value) in &self.unknown {
+                e.u64(*key)?;
+                match value {
+                    Unknown::Uint(value) => e.u64(*value)?,
+                    Unknown::Bytes(value) => e.bytes(value)?,
+                    Unknown::Text(value) => e.str(value)?,
+                };
+            }
             Ok(())
         })
     }
@@ -158,7 +202,8 @@ impl Header {
             return Err(OpenError::Version { found: version });
         }
         let optional = entries.and_then(|entries| entries.checked_sub(ALWAYS));
-        let optional = optional.filter(|count| *count <= 2);
+        // A header is at most 1,024 bytes, and an entry at least two.
+        let optional = optional.filter(|count| *count <= 512);
         let optional = optional.ok_or(Malformed::Cbor(HEADER))?;
         expect_key(d, 1, HEADER)?;
         let id = d.bytes().map_err(cbor(HEADER))?;
@@ -199,11 +244,21 @@ impl Header {
             content_type: content_type.to_owned(),
             publisher: None,
             revision: None,
+            owner: None,
+            unknown: Vec::new(),
         };
+        let mut before = 6;
         for _ in 0..optional {
-            match d.u64().map_err(cbor(HEADER))? {
+            let key = d.u64().map_err(cbor(HEADER))?;
+            if key <= before {
+                return Err(Malformed::Cbor(HEADER).into());
+            }
+            before = key;
+            match key {
                 7 => header.publisher = Some(key_id(d, HEADER)?),
                 8 => header.revision = Some(d.u64().map_err(cbor(HEADER))?),
+                9 => header.owner = Some(key_id(d, HEADER)?),
+                HEADER_KEY_IGNORED_MIN.. => header.unknown.push((key, unknown(d)?)),
                 _ => return Err(Malformed::Cbor(HEADER).into()),
             }
         }

@@ -1,4 +1,4 @@
-//! The private part (`spec/sealed-artifact.md`, section 5.5).
+//! What only recipients read: the publisher part and the recipient part (`spec/sealed-artifact.md`, sections 5.5 and 5.6).
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,19 @@ use casemate_crypto::{
 };
 use minicbor::Decoder;
 
-use super::{cbor, check_limit, encode, expect_deterministic, expect_key, expect_map};
+use super::{Header, cbor, check_limit, encode, expect_deterministic, expect_key, expect_map};
 use crate::{
     error::{Malformed, OpenError, SealError},
     limits::{NAME_BYTES_MAX, PRIVATE_BYTES_MAX},
 };
 
-const PRIVATE: &str = "private part";
+const PRIVATE: &str = "publisher part";
+const RECIPIENT_PART: &str = "recipient part";
 const SALT_BYTES: usize = 32;
 /// Every key encrypts once, because its salt is fresh, so the nonce can be constant.
 const NONCE: [u8; 12] = [0; 12];
 
-/// What only recipients may read beside the content.
+/// What the publisher says to the recipients beside the content. The publisher's signature covers it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Private {
     /// Name of the file that was sealed; may be empty.
@@ -71,20 +72,49 @@ impl Private {
     }
 }
 
-fn key(artifact_key: &Secret<32>, salt: &[u8]) -> Result<AeadKey, casemate_crypto::Error> {
+fn key(
+    artifact_key: &Secret<32>,
+    purpose: Purpose,
+    salt: &[u8],
+) -> Result<AeadKey, casemate_crypto::Error> {
     let kdf = Kdf::HkdfSha384;
     let prk = kdf.extract(salt, &[artifact_key.expose()])?;
-    let key = kdf.expand(&prk, &[Purpose::ARTIFACT_PRIVATE.as_bytes()], 32)?;
+    let key = kdf.expand(&prk, &[purpose.as_bytes()], 32)?;
     AeadKey::new(Aead::Aes256Gcm, key.expose())
 }
 
-pub(crate) fn seal_private(
-    private: &Private,
-    content_len: u64,
+fn seal_part(
+    plaintext: &[u8],
     artifact_key: &Secret<32>,
+    purpose: Purpose,
     aad: &[u8],
 ) -> Result<Vec<u8>, SealError> {
-    let plaintext = private.encode(content_len);
+    let salt = random::bytes::<SALT_BYTES>()?;
+    let sealed = key(artifact_key, purpose, &salt)?.seal(&NONCE, aad, plaintext)?;
+    Ok([salt.as_slice(), &sealed].concat())
+}
+
+fn open_part(
+    sealed: &[u8],
+    artifact_key: &Secret<32>,
+    purpose: Purpose,
+    aad: &[u8],
+) -> Result<Vec<u8>, OpenError> {
+    let (salt, ciphertext) = sealed
+        .split_at_checked(SALT_BYTES)
+        .ok_or(OpenError::Rejected)?;
+    key(artifact_key, purpose, salt)
+        .and_then(|key| key.open(&NONCE, aad, ciphertext))
+        .map_err(OpenError::secret)
+}
+
+/// Encrypts what the publisher says; its ciphertext enters the root.
+pub(crate) fn seal_publisher_part(
+    private: &Private,
+    header: &Header,
+    artifact_key: &Secret<32>,
+) -> Result<Vec<u8>, SealError> {
+    let plaintext = private.encode(header.content_len());
     let limit = PRIVATE_BYTES_MAX
         .saturating_sub(SALT_BYTES)
         .saturating_sub(TAG_BYTES);
@@ -100,22 +130,43 @@ pub(crate) fn seal_private(
             });
         }
     }
-    let salt = random::bytes::<SALT_BYTES>()?;
-    let sealed = key(artifact_key, &salt)?.seal(&NONCE, aad, &plaintext)?;
-    Ok([salt.as_slice(), &sealed].concat())
+    let purpose = Purpose::ARTIFACT_PUBLISHER;
+    seal_part(&plaintext, artifact_key, purpose, &header.digest())
 }
 
-pub(crate) fn open_private(
+/// Decrypts what the publisher says.
+pub(crate) fn open_publisher_part(
     sealed: &[u8],
-    content_len: u64,
+    header: &Header,
+    artifact_key: &Secret<32>,
+) -> Result<Private, OpenError> {
+    let purpose = Purpose::ARTIFACT_PUBLISHER;
+    let plaintext = open_part(sealed, artifact_key, purpose, &header.digest())?;
+    Private::decode(&plaintext, header.content_len())
+}
+
+/// What is bound to the recipients: nothing but the binding so far.
+fn encode_recipient_part() -> Vec<u8> {
+    encode(|e| e.map(0).map(drop))
+}
+
+/// Binds the recipients, which `aad` covers, to the artifact key.
+pub(crate) fn seal_recipient_part(
     artifact_key: &Secret<32>,
     aad: &[u8],
-) -> Result<Private, OpenError> {
-    let (salt, ciphertext) = sealed
-        .split_at_checked(SALT_BYTES)
-        .ok_or(OpenError::Rejected)?;
-    let plaintext = key(artifact_key, salt)
-        .and_then(|key| key.open(&NONCE, aad, ciphertext))
-        .map_err(OpenError::secret)?;
-    Private::decode(&plaintext, content_len)
+) -> Result<Vec<u8>, SealError> {
+    let purpose = Purpose::ARTIFACT_RECIPIENTS;
+    seal_part(&encode_recipient_part(), artifact_key, purpose, aad)
+}
+
+/// Checks that nobody without the artifact key changed the recipients, which `aad` covers.
+pub(crate) fn open_recipient_part(
+    sealed: &[u8],
+    artifact_key: &Secret<32>,
+    aad: &[u8],
+) -> Result<(), OpenError> {
+    let plaintext = open_part(sealed, artifact_key, Purpose::ARTIFACT_RECIPIENTS, aad)?;
+    let mut decoder = Decoder::new(&plaintext);
+    expect_map(&mut decoder, 0, RECIPIENT_PART)?;
+    expect_deterministic(&plaintext, &encode_recipient_part(), RECIPIENT_PART)
 }

@@ -40,7 +40,7 @@ pub(super) fn write(recipients: &[RecipientRecord], e: &mut Encoder<&mut Vec<u8>
     Ok(())
 }
 
-/// The encoding whose hash the private part is bound to.
+/// The encoding whose hash the recipient part is bound to.
 pub(crate) fn encode_recipients(recipients: &[RecipientRecord]) -> Vec<u8> {
     encode(|e| write(recipients, e))
 }

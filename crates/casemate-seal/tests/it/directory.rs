@@ -62,6 +62,7 @@ impl Model {
         let keys = [&*KEM];
         let recipients: Vec<_> = recipients.iter().map(|key| key.public_key()).collect();
         let options = DirectoryOptions {
+            owner: None,
             recipients: &recipients,
             signer: Some(&SIGNER),
             segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
@@ -158,6 +159,7 @@ fn what_another_publisher_sealed_is_not_taken_over() {
     let recipients = [KEM.public_key()];
     let seal = |signer: &SigningKey, to: &str| {
         let options = DirectoryOptions {
+            owner: None,
             recipients: &recipients,
             signer: Some(signer),
             segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
@@ -397,8 +399,9 @@ fn recipients_change_everywhere_and_again_after_an_interruption() {
         .collect();
     let (before, inode) = (body(shard), fs::metadata(root.join(shard)).unwrap().ino());
     let added = [OTHER_KEM.public_key()];
-    let rewrap =
-        |keep: &[_], added: &[_]| rewrap_directory(open(), &[&*KEM], keep, added, &|| ()).unwrap();
+    let rewrap = |keep: &[_], added: &[_]| {
+        rewrap_directory(open(), &[&*KEM], keep, added, None, &|| ()).unwrap()
+    };
     let done = rewrap(&[keep], &added);
     assert_eq!((done.changed, done.skipped), (5, 0));
     for (path, bytes) in late.iter().zip(&old) {
@@ -449,7 +452,7 @@ fn a_planted_artifact_is_not_rewrapped_to_anyone() {
     fs::copy(model.at("other").join(name), model.at("sealed").join(name)).unwrap();
     let directory = model.open("sealed").unwrap();
     let added = [OTHER_KEM.public_key()];
-    let refused = rewrap_directory(directory, &[&*KEM], &[], &added, &|| ());
+    let refused = rewrap_directory(directory, &[&*KEM], &[], &added, None, &|| ());
     assert!(matches!(
         refused.unwrap_err(),
         DirectoryError::OtherVersion { .. }
@@ -542,7 +545,14 @@ fn a_recipient_that_one_file_lost_is_named_before_anything_changes() {
     let (kem, other) = (KEM.public_key(), OTHER_KEM.public_key());
     let ids = [kem.id().unwrap(), other.id().unwrap()];
     let rewrap = |keep: &[_], added: &[_]| {
-        rewrap_directory(model.open("sealed").unwrap(), &[&*KEM], keep, added, &|| ())
+        rewrap_directory(
+            model.open("sealed").unwrap(),
+            &[&*KEM],
+            keep,
+            added,
+            None,
+            &|| (),
+        )
     };
     rewrap(&ids[..1], &[other]).unwrap();
     // An older tail of one file comes back.

@@ -23,6 +23,7 @@ fn seal_again(
     let files = list_source(&model.at("model"), Links::Refuse, &|_, _| true).unwrap();
     let recipients = [KEM.public_key()];
     let options = DirectoryOptions {
+        owner: None,
         recipients: &recipients,
         signer: Some(&SIGNER),
         segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),

@@ -76,6 +76,7 @@ fn every_suite_seals_and_opens_for_every_recipient() {
             content_type: "model/onnx",
             private: &private,
             revision: None,
+            owner: None,
             digest_content: false,
         };
         let sink = Mutex::new(Vec::new());
@@ -135,6 +136,7 @@ fn sealing_without_or_with_doubled_recipients_is_refused() {
         content_type: "a/b",
         private: &private,
         revision: None,
+        owner: None,
         digest_content: false,
     };
     let sink = Mutex::new(Vec::new());

@@ -46,6 +46,7 @@ pub(crate) fn sealed_with(
         content_type: "application/octet-stream",
         private: &private,
         revision: None,
+        owner: None,
         digest_content: false,
     };
     let sink = Mutex::new(Vec::new());

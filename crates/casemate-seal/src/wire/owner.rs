@@ -1,0 +1,306 @@
+//! The owner's list of recipients (`spec/sealed-artifact.md`, section 5.7).
+
+use casemate_crypto::{
+    Purpose,
+    encoding::{KeyId, PublicKey},
+    signature::{SigningKey, VerifyingKey},
+};
+use minicbor::{Decoder, Encoder, data::Type};
+
+use super::{
+    CborResult, cbor, check_limit, encode, encode_recipients, expect_array, expect_deterministic,
+};
+use crate::{
+    RecipientRecord,
+    error::{Malformed, OpenError, OwnerError, SealError},
+    hash::sha384,
+    limits::{SIGNATURE_BYTES_MAX, SPKI_BYTES_MAX},
+    wire::Header,
+};
+
+const LIST: &str = "recipient list";
+const DELEGATION: &str = "delegation";
+
+/// An owner lets another key list recipients, until a date and up to an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    delegate: Vec<u8>,
+    /// Last second, since 1970 UTC, that a list by the delegate may be dated.
+    pub until: u64,
+    /// Highest epoch that a list by the delegate may have.
+    pub last_epoch: u64,
+    signature: Vec<u8>,
+}
+
+impl Delegation {
+    /// Signs a delegation.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`] if signing fails.
+    pub fn sign(
+        owner: &SigningKey,
+        delegate: &VerifyingKey,
+        until: u64,
+        last_epoch: u64,
+    ) -> Result<Self, SealError> {
+        let message = Self::message(
+            owner.verifying_key().id()?,
+            delegate.id()?,
+            until,
+            last_epoch,
+        );
+        Ok(Self {
+            delegate: delegate.to_spki_der()?,
+            until,
+            last_epoch,
+            signature: owner.sign(Purpose::DELEGATION, &message)?,
+        })
+    }
+
+    /// Checks that `owner` signed it, and gives the delegate.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnerError::Delegation`] if the owner did not, and [`OwnerError::Key`] if the delegate's key cannot be read.
+    pub fn verify(&self, owner: &VerifyingKey) -> Result<VerifyingKey, OwnerError> {
+        let delegate = verifying_key(&self.delegate)?;
+        let ids = owner.id().and_then(|owner| Ok((owner, delegate.id()?)));
+        let (owner_id, delegate_id) = ids.map_err(|_| OwnerError::Key)?;
+        let message = Self::message(owner_id, delegate_id, self.until, self.last_epoch);
+        owner
+            .verify(Purpose::DELEGATION, &message, &self.signature)
+            .map_err(|_| OwnerError::Delegation)?;
+        Ok(delegate)
+    }
+
+    fn message(owner: KeyId, delegate: KeyId, until: u64, last_epoch: u64) -> Vec<u8> {
+        [
+            owner.as_bytes().as_slice(),
+            delegate.as_bytes(),
+            &until.to_be_bytes(),
+            &last_epoch.to_be_bytes(),
+        ]
+        .concat()
+    }
+
+    /// The encoding that stands in a recipient list and in a file of its own.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(|e| self.write(e))
+    }
+
+    /// Reads [`Self::to_bytes`]; the signature is not checked.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Malformed`] or [`OpenError::Limit`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, OpenError> {
+        let read = Self::read(&mut Decoder::new(bytes))?;
+        expect_deterministic(bytes, &read.to_bytes(), DELEGATION)?;
+        Ok(read)
+    }
+
+    fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> CborResult {
+        e.array(4)?.bytes(&self.delegate)?;
+        e.u64(self.until)?.u64(self.last_epoch)?;
+        e.bytes(&self.signature).map(drop)
+    }
+
+    fn read(d: &mut Decoder<'_>) -> Result<Self, OpenError> {
+        expect_array(d, 4, DELEGATION)?;
+        Ok(Self {
+            delegate: bounded(d, "delegate's key", SPKI_BYTES_MAX)?,
+            until: d.u64().map_err(cbor(DELEGATION))?,
+            last_epoch: d.u64().map_err(cbor(DELEGATION))?,
+            signature: bounded(d, "delegation's signature", SIGNATURE_BYTES_MAX)?,
+        })
+    }
+}
+
+/// What an owner, or a delegate, signed about the recipients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipientList {
+    /// Number of the list, from 1; each later one is higher.
+    pub epoch: u64,
+    /// When it was signed, in seconds since 1970 UTC, as the signer claims.
+    pub date: u64,
+    owner: Vec<u8>,
+    /// What lets another key than the owner's sign.
+    pub delegation: Option<Delegation>,
+    signature: Vec<u8>,
+}
+
+/// Who signs lists of recipients.
+#[derive(Clone, Copy, Debug)]
+pub struct ListSigner<'a> {
+    /// The owner's key, or the delegate's.
+    pub key: &'a SigningKey,
+    /// The owner and the delegation, if `key` is a delegate's.
+    pub delegation: Option<(&'a VerifyingKey, &'a Delegation)>,
+    /// The time, in seconds since 1970 UTC.
+    pub now: u64,
+}
+
+impl ListSigner<'_> {
+    /// Key id of the owner.
+    ///
+    /// # Errors
+    ///
+    /// [`casemate_crypto::Error`] if the key cannot be encoded.
+    pub fn owner(&self) -> Result<KeyId, casemate_crypto::Error> {
+        match self.delegation {
+            Some((owner, _)) => owner.id(),
+            None => self.key.verifying_key().id(),
+        }
+    }
+
+    /// Signs the recipients of an artifact.
+    pub(crate) fn sign(
+        &self,
+        header: &Header,
+        epoch: u64,
+        recipients: &[RecipientRecord],
+    ) -> Result<RecipientList, SealError> {
+        let key = self.key.verifying_key();
+        let owner = self.delegation.map_or(key, |(owner, _)| owner);
+        if let Some((owner, delegation)) = self.delegation {
+            let delegate = delegation.verify(owner).map_err(SealError::Owner)?;
+            let same = delegate.id()? == key.id()?;
+            if !same || self.now > delegation.until || epoch > delegation.last_epoch {
+                return Err(SealError::Owner(OwnerError::Delegation));
+            }
+        }
+        let message = message(header, epoch, self.now, recipients);
+        Ok(RecipientList {
+            epoch,
+            date: self.now,
+            owner: owner.to_spki_der()?,
+            delegation: self.delegation.map(|(_, delegation)| delegation.clone()),
+            signature: self.key.sign(Purpose::RECIPIENTS, &message)?,
+        })
+    }
+}
+
+fn message(header: &Header, epoch: u64, date: u64, recipients: &[RecipientRecord]) -> Vec<u8> {
+    [
+        header.digest().as_slice(),
+        &epoch.to_be_bytes(),
+        &date.to_be_bytes(),
+        &sha384(&encode_recipients(recipients)),
+    ]
+    .concat()
+}
+
+fn verifying_key(spki: &[u8]) -> Result<VerifyingKey, OwnerError> {
+    match PublicKey::from_spki_der(spki) {
+        Ok(PublicKey::Sign(key)) => Ok(key),
+        _ => Err(OwnerError::Key),
+    }
+}
+
+fn bounded(d: &mut Decoder<'_>, what: &'static str, limit: usize) -> Result<Vec<u8>, OpenError> {
+    let bytes = d.bytes().map_err(cbor(LIST))?;
+    check_limit(what, bytes.len(), limit)?;
+    Ok(bytes.to_vec())
+}
+
+impl RecipientList {
+    pub(super) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> CborResult {
+        e.array(5)?.u64(self.epoch)?.u64(self.date)?;
+        e.bytes(&self.owner)?;
+        match &self.delegation {
+            None => e.null().map(drop)?,
+            Some(delegation) => delegation.write(e)?,
+        }
+        e.bytes(&self.signature).map(drop)
+    }
+
+    pub(super) fn read(d: &mut Decoder<'_>) -> Result<Option<Self>, OpenError> {
+        if d.datatype().map_err(cbor(LIST))? == Type::Null {
+            d.null().map_err(cbor(LIST))?;
+            return Ok(None);
+        }
+        expect_array(d, 5, LIST)?;
+        let epoch = d.u64().map_err(cbor(LIST))?;
+        if epoch == 0 {
+            return Err(Malformed::Epoch.into());
+        }
+        let date = d.u64().map_err(cbor(LIST))?;
+        let owner = bounded(d, "owner's key", SPKI_BYTES_MAX)?;
+        let delegation = if d.datatype().map_err(cbor(LIST))? == Type::Null {
+            d.null().map_err(cbor(LIST))?;
+            None
+        } else {
+            Some(Delegation::read(d)?)
+        };
+        Ok(Some(Self {
+            epoch,
+            date,
+            owner,
+            delegation,
+            signature: bounded(d, "recipient list's signature", SIGNATURE_BYTES_MAX)?,
+        }))
+    }
+
+    /// The owner's key.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnerError::Key`].
+    pub fn owner_key(&self) -> Result<VerifyingKey, OwnerError> {
+        verifying_key(&self.owner)
+    }
+
+    /// Who signed the list: the owner, or the delegate.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnerError::Key`].
+    pub fn signer(&self) -> Result<VerifyingKey, OwnerError> {
+        match &self.delegation {
+            None => verifying_key(&self.owner),
+            Some(delegation) => verifying_key(&delegation.delegate),
+        }
+    }
+
+    fn verify(
+        &self,
+        owner: KeyId,
+        header: &Header,
+        recipients: &[RecipientRecord],
+    ) -> Result<(), OwnerError> {
+        let key = verifying_key(&self.owner)?;
+        if key.id().ok() != Some(owner) {
+            return Err(OwnerError::OtherOwner);
+        }
+        let signer = match &self.delegation {
+            None => key,
+            Some(delegation) => {
+                if self.date > delegation.until || self.epoch > delegation.last_epoch {
+                    return Err(OwnerError::Delegation);
+                }
+                delegation.verify(&key)?
+            }
+        };
+        let message = message(header, self.epoch, self.date, recipients);
+        signer
+            .verify(Purpose::RECIPIENTS, &message, &self.signature)
+            .map_err(|_| OwnerError::Signature)
+    }
+
+    /// Checks the list that an artifact has, or the lack of one.
+    pub(crate) fn check(
+        list: Option<&Self>,
+        header: &Header,
+        recipients: &[RecipientRecord],
+    ) -> Result<(), OpenError> {
+        match (header.owner(), list) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => Err(Malformed::ListWithoutOwner.into()),
+            (Some(_), None) => Err(OpenError::Owner(OwnerError::Missing)),
+            (Some(owner), Some(list)) => list
+                .verify(owner, header, recipients)
+                .map_err(OpenError::Owner),
+        }
+    }
+}
