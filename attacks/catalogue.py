@@ -8,5 +8,5 @@ from judge import ATTACKS
 
 __all__ = ["ATTACKS"]
 
-for module in ("bytes_attacks", "tail_attacks", "signatures", "recipients", "folders", "manifests", "models"):
+for module in ("bytes_attacks", "tail_attacks", "signatures", "recipients", "owners", "folders", "manifests", "models"):
     importlib.import_module(module)

@@ -80,7 +80,7 @@ def manifest_path(house: House) -> Cases:
         for path in paths:
             manifest = press.manifest([press.entry(path, "a")])
             # The exit code is that of wrong use, which a path given to `seal` would be.
-            says = trials(f"path `{shown(path)}` {rule}", OPEN_FROM, code=2)
+            says = trials(f"path `{shown(path)}` {rule}", OPEN_FROM)
             yield Case(repr(path[:20]), press.honest, press.folder(manifest), FILES, says)
     entry = press.entries["a"]
     for label, text in {"not UTF-8": b"\xff\xfe", "surrogate": b"\xed\xa0\x80", "overlong dot": b"\xc0\xae\xc0\xae"}.items():
@@ -102,7 +102,7 @@ def manifest_collision(house: House) -> Cases:
     yield press.case("not in order", files("b", "a"), order)
     below = "path `{}` lies below another file of the list, or below its artifact"
     for paths in (("a", "a/b"), ("a", "a.b", "a/c"), ("a", "a.sealed/b"), ("a", "a/b/c/d")):
-        yield press.case(" ".join(paths), files(*paths), below.format(paths[-1]), code=2)
+        yield press.case(" ".join(paths), files(*paths), below.format(paths[-1]))
 
 
 @attack("manifest-case", "publisher", "sealed-directory 3.1", Promise.CONTAINED)
@@ -132,7 +132,7 @@ def manifest_bomb(house: House) -> Cases:
         yield press.case(label, manifest, shape)
     for count in (65_537, 2**64 - 1):
         says = f"{count} files exceed the limit of 65536"
-        yield press.case(f"{count} files", start + cbor_head(4, count), says, code=2)
+        yield press.case(f"{count} files", start + cbor_head(4, count), says)
     limit = 64 << 20
     says = f"manifest.casemate: content length of {limit + 1} exceeds the limit of {limit}"
     yield press.case("64 MiB and a byte", bytes(limit + 1), says, segment=1 << 24)

@@ -55,7 +55,7 @@ def change_recipients(house: House) -> Cases:
     yield Case("all dropped", victim, forged, CONTENT, trials("malformed artifact: recipients is not the expected CBOR structure", *ALL))
 
 
-@attack("recipients-as-shown", "storage", "sealed-artifact 5.5", Promise.NOT_PROMISED)
+@attack("recipients-as-shown", "storage", "sealed-artifact 5.6", Promise.NOT_PROMISED)
 def recipients_as_shown(house: House) -> Cases:
     """Without a private key nobody can tell that the list was changed: `inspect` and `verify` show or pass it."""
     victim = house.sealed()
@@ -121,8 +121,8 @@ def removed_recipient(house: House) -> Cases:
     entries = house.write(rebuilt(after, k1=old[1]))
     yield Case("old recipients", before, entries, CONTENT, trials(REJECTED, OPEN, OPEN_ANYONES), owner="bob")
     yield Case("old recipients, for the others", after, entries, CONTENT, trials(REJECTED, OPEN, OPEN_ANYONES))
-    private = house.write(rebuilt(after, k2=old[2]))
-    yield Case("old private part", after, private, CONTENT, trials(REJECTED, OPEN, OPEN_ANYONES))
+    bound = house.write(rebuilt(after, k5=old[5]))
+    yield Case("old recipient part", after, bound, CONTENT, trials(REJECTED, OPEN, OPEN_ANYONES))
     # The newest whole tail counts, wherever an older one is.
     data, body = after.read_bytes(), parts(after)[1]
     gap = before.read_bytes()[len(body) :]

@@ -7,8 +7,8 @@ import hashlib
 from answers import NO_REVISION, TOO_OLD, hex_id, sealed_by
 from bytes_attacks import ALL, FIRST, REJECTED, SIGNATURE, WHOLE, changed
 from judge import ADD_BOB, OPEN, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, trials
-from sealed_reader import Artifact, hkdf384, sha384
-from sealed_writer import AESGCM, KeyFile, cbor, segment_form, sign
+from sealed_reader import Artifact, sha384
+from sealed_writer import AESGCM, KeyFile, cbor, seal_part, segment_form, sign
 from standards import Signature, spki
 from victim import CONTENT, OTHER_CONTENT, SEGMENT, WEAKER, House, parts, rebuilt, signing_key
 
@@ -28,10 +28,11 @@ def claimed_by(artifact: Artifact, key: KeyFile | None) -> dict[str, object]:
     return {"k0": header, "k4": signature}
 
 
-def message_of(artifact: Artifact, hashes: bytes) -> bytes:
-    """What a publisher signs, with these hashes."""
+def message_of(artifact: Artifact, hashes: bytes, publisher_part: bytes) -> bytes:
+    """What a publisher signs, with these hashes and this publisher part."""
     count = artifact.header.segments.to_bytes(8)
-    return artifact.header.digest + artifact.header.hashed("casemate/v1/artifact-root", artifact.floe_header + count + hashes)
+    listed = artifact.floe_header + sha384(publisher_part) + count + hashes
+    return artifact.header.digest + artifact.header.hashed("casemate/v1/artifact-root", listed)
 
 
 def artifact_key(house: House, artifact: Artifact, recipient: str) -> bytes:
@@ -41,8 +42,8 @@ def artifact_key(house: House, artifact: Artifact, recipient: str) -> bytes:
     return record.kem.open_base(*key.secret, record.enc, b"casemate/v1/artifact-key\0" + artifact.header.digest, record.ct)
 
 
-def forge(house: House, artifact: Artifact, recipient: str = "bob") -> tuple[bytes, bytes, bytes]:
-    """FORGED_CONTENT in place of the publisher's, as well as a recipient can do it: body, hashes, private part."""
+def forge(house: House, artifact: Artifact, recipient: str = "bob") -> tuple[dict[str, bytes], bytes]:
+    """FORGED_CONTENT in place of the publisher's, as well as a recipient can do it: what is changed, and what would have to be signed."""
     opened = artifact.unlock(house.kem[recipient].private_pem)
     prefix, aad = segment_form(0, WHOLE, False)
     nonce, zero = bytes(12), (0).to_bytes(8)
@@ -52,9 +53,11 @@ def forge(house: House, artifact: Artifact, recipient: str = "bob") -> tuple[byt
     body = changed(artifact.data[: artifact.header.body], FIRST, segment)
     key, salt = artifact_key(house, artifact, recipient), bytes(32)
     plain = cbor({0: "model", 1: artifact.header.length, 2: {}})
-    aad = message_of(artifact, hashes) + sha384(artifact.recipients_encoded)
-    private = salt + AESGCM(hkdf384(salt, key, b"casemate/v1/artifact-private")).encrypt(bytes(12), plain, aad)
-    return body, hashes, private
+    said = seal_part(plain, key, b"casemate/v1/artifact-publisher", artifact.header.digest, salt)
+    message = message_of(artifact, hashes, said)
+    aad = message + sha384(artifact.recipients_encoded)
+    bound = seal_part(cbor({}), key, b"casemate/v1/artifact-recipients", aad, salt)
+    return {"body": body, "k2": said, "k3": hashes, "k5": bound}, message
 
 
 @attack("strip-signature", "storage", "sealed-artifact 5.4, 7.4")
@@ -98,11 +101,11 @@ def one_half_broken(house: House) -> Cases:
     """A recipient forges content and has the publisher's private key of one half, as if that algorithm were broken."""
     victim = house.sealed()
     artifact, _, tail = parts(victim)
-    body, hashes, private = forge(house, artifact)
+    change, message = forge(house, artifact)
     publisher, stranger = house.sign["publisher"], signing_key()
     suite = publisher.suite
     assert isinstance(suite, Signature)
-    message, at = message_of(artifact, hashes), suite.mldsa_sig
+    at = suite.mldsa_sig
     genuine, strangers, recorded = sign(publisher, message), sign(stranger, message), tail[4][2]
     for label, signature in {
         "ECDSA broken, ML-DSA by a stranger": strangers[:at] + genuine[at:],
@@ -111,7 +114,7 @@ def one_half_broken(house: House) -> Cases:
         "ML-DSA broken, ECDSA recorded": genuine[:at] + recorded[at:],
     }.items():
         signed = [suite.oid, publisher.key_id, signature]
-        forged = house.write(rebuilt(victim, body=body, k2=private, k3=hashes, k4=signed))
+        forged = house.write(rebuilt(victim, **change, k4=signed))
         yield Case(label, victim, forged, CONTENT, trials(SIGNATURE, *CHECKERS))
 
 
@@ -170,29 +173,43 @@ def file_roll_back(house: House) -> Cases:
 def recipient_forges_content(house: House) -> Cases:
     """A recipient knows the artifact key and seals other content under it; only the signature is the publisher's."""
     victim = house.sealed()
-    body, hashes, private = forge(house, parts(victim)[0])
+    change, message = forge(house, parts(victim)[0])
     for label, forged in {
-        "all that a key can make": rebuilt(victim, body=body, k2=private, k3=hashes),
-        "signed by the recipient": rebuilt(victim, body=body, k2=private, k3=hashes, k4=[*parts(victim)[2][4][:2], sign(signing_key(), b"")]),
+        "all that a key can make": rebuilt(victim, **change),
+        "signed by the recipient": rebuilt(victim, **change, k4=[*parts(victim)[2][4][:2], sign(signing_key(), b"")]),
     }.items():
         yield Case(label, victim, house.write(forged), CONTENT, trials(SIGNATURE, OPEN, *CHECKERS))
     # A tag that is right does not help against the hash that was signed.
-    forged = house.write(rebuilt(victim, body=body))
+    forged = house.write(rebuilt(victim, body=change["body"]))
     yield Case("the signed hashes", victim, forged, CONTENT, trials("segment 0 was changed", OPEN_FROM, OPEN_ANYONES, VERIFY))
+
+
+@attack("recipient-renames", "recipient", "sealed-artifact 5.5")
+def recipient_renames(house: House) -> Cases:
+    """A recipient rewrites the name and the metadata, which stand beside a signature that was checked."""
+    victim = house.sealed()
+    artifact, _, tail = parts(victim)
+    key = artifact_key(house, artifact, "bob")
+    plain = cbor({0: "other.onnx", 1: artifact.header.length, 2: {"licence": "none"}})
+    said = seal_part(plain, key, b"casemate/v1/artifact-publisher", artifact.header.digest, bytes(32))
+    message = message_of(artifact, tail[3], said)
+    bound = seal_part(cbor({}), key, b"casemate/v1/artifact-recipients", message + sha384(artifact.recipients_encoded), bytes(32))
+    forged = house.write(rebuilt(victim, k2=said, k5=bound))
+    yield Case("the name", victim, forged, CONTENT, trials(SIGNATURE, OPEN, *CHECKERS))
 
 
 @attack("recipient-forges-unchecked", "recipient", "sealed-artifact 1", Promise.NOT_PROMISED)
 def recipient_forges_unchecked(house: House) -> Cases:
     """The same forgery for somebody who waives the signature: it opens, so the signature is all that stands against it."""
     victim = house.sealed()
-    body, hashes, private = forge(house, parts(victim)[0])
-    forged = house.write(rebuilt(victim, body=body, k2=private, k3=hashes))
+    change, message = forge(house, parts(victim)[0])
+    forged = house.write(rebuilt(victim, **change))
     says = trials("warning: nobody vouches for this content", OPEN_ANYONES, code=0)
     yield Case("--allow-unknown-signer", victim, forged, CONTENT, says, opens_to=FORGED_CONTENT)
     # With the private keys of both halves there is nothing left; so each case of `one-half-broken` lacks only the other half.
     publisher = house.sign["publisher"]
-    signed = [publisher.suite.oid, publisher.key_id, sign(publisher, message_of(parts(victim)[0], hashes))]
-    forged = house.write(rebuilt(victim, body=body, k2=private, k3=hashes, k4=signed))
+    signed = [publisher.suite.oid, publisher.key_id, sign(publisher, message)]
+    forged = house.write(rebuilt(victim, **change, k4=signed))
     yield Case("the publisher's own key", victim, forged, CONTENT, trials("opened", OPEN_FROM, code=0), opens_to=FORGED_CONTENT)
 
 

@@ -11,7 +11,7 @@ from sealed_reader import MAX_TAIL
 from sealed_writer import Raw, assemble, cbor, cbor_head
 from victim import CONTENT, House, parts, rebuilt
 
-# Whoever opens; the signature does not cover the private part and the recipients, so `verify` has nothing to say about them.
+# Whoever opens; the signature does not cover the recipients, so `verify` has nothing to say about them.
 OPENERS = (OPEN_ANYONES, REWRAP)
 NOT_CBOR = "malformed artifact: {} is not the expected CBOR structure"
 NOT_DETERMINISTIC = "malformed artifact: {} is not in deterministic encoding"
@@ -27,7 +27,7 @@ def cbor_bomb(house: House) -> Cases:
     """CBOR that would exhaust a careless parser: nesting, counts and lengths without end."""
     victim = house.sealed()
     _, body, tail = parts(victim)
-    start = put([(0, tail[0])], cbor_head(5, 5)) + cbor(1)
+    start = put([(0, tail[0])], cbor_head(5, 7)) + cbor(1)
     deep = 1_000_000
     for label, forged, what in (
         ("nested arrays", b"\x81" * deep, "tail"),
@@ -35,8 +35,8 @@ def cbor_bomb(house: House) -> Cases:
         ("nested tags", b"\xc1" * deep, "tail"),
         ("nested indefinite arrays", b"\x9f" * deep, "tail"),
         ("2^64-1 map entries", cbor_head(5, 2**64 - 1) + cbor(0), "tail"),
-        ("header of 2^64-1 bytes", cbor_head(5, 5) + cbor(0) + cbor_head(2, 2**64 - 1), "tail"),
-        ("header of 2^63 bytes", cbor_head(5, 5) + cbor(0) + cbor_head(2, 2**63), "tail"),
+        ("header of 2^64-1 bytes", cbor_head(5, 7) + cbor(0) + cbor_head(2, 2**64 - 1), "tail"),
+        ("header of 2^63 bytes", cbor_head(5, 7) + cbor(0) + cbor_head(2, 2**63), "tail"),
         ("recipient of 2^64-1 elements", start + cbor_head(4, 1) + cbor_head(4, 2**64 - 1), "recipients"),
         ("1,024 recipients that do not follow", start + cbor_head(4, 1024), "recipients"),
         ("key id of 2^64-1 bytes", start + cbor_head(4, 1) + cbor_head(4, 6) + cbor(0x51) + cbor(2) + cbor(2) + cbor_head(2, 2**64 - 1), "recipients"),
@@ -56,19 +56,19 @@ def cbor_other_form(house: House) -> Cases:
     hashes = tail[3]
 
     def with_hashes(encoded: bytes) -> bytes:
-        return put([*pairs[:3], (3, Raw(encoded)), pairs[4]])
+        return put([*pairs[:3], (3, Raw(encoded)), *pairs[4:]])
 
     for label, forged, says in (
-        ("long map head", put(pairs, cbor_head(5, 5, 1)), NOT_DETERMINISTIC),
+        ("long map head", put(pairs, cbor_head(5, 7, 1)), NOT_DETERMINISTIC),
         ("long key", put([(Raw(b"\x18\0"), tail[0]), *pairs[1:]]), NOT_DETERMINISTIC),
         ("long length", with_hashes(cbor_head(2, len(hashes), 8) + hashes), NOT_DETERMINISTIC),
         ("byte after", put(pairs) + b"\0", NOT_DETERMINISTIC),
         ("indefinite map", put(pairs, b"\xbf") + b"\xff", NOT_CBOR),
         ("indefinite string", with_hashes(b"\x5f" + cbor(hashes) + b"\xff"), NOT_CBOR),
         ("keys not in order", put([pairs[1], pairs[0], *pairs[2:]]), NOT_CBOR),
-        ("key twice", put([*pairs[:4], pairs[3]]), NOT_CBOR),
-        ("unknown key", put([*pairs, (5, 0)]), NOT_CBOR),
-        ("missing key", put(pairs[:4]), NOT_CBOR),
+        ("key twice", put([*pairs[:6], pairs[3]]), NOT_CBOR),
+        ("unknown key", put([*pairs, (7, 0)]), NOT_CBOR),
+        ("missing key", put(pairs[:6]), NOT_CBOR),
         ("tagged", b"\xd9\xd9\xf7" + put(pairs), NOT_CBOR),
     ):
         yield Case(label, victim, house.write(assemble(body, forged)), CONTENT, trials(says.format("tail"), OPEN_FROM, INSPECT))
@@ -89,7 +89,8 @@ def oversized_length(house: House) -> Cases:
     for what, size, limit, changes in (
         ("header", 1025, 1024, {"k0": bytes(1025)}),
         ("number of recipients", 1025, 1024, {"k1": many}),
-        ("private part", (1 << 20) + 1, 1 << 20, {"k2": bytes((1 << 20) + 1)}),
+        ("publisher part", (1 << 20) + 1, 1 << 20, {"k2": bytes((1 << 20) + 1)}),
+        ("recipient part", 1025, 1024, {"k5": bytes(1025)}),
         ("signature", 32769, 32768, {"k4": [*signature[:2], bytes(32769)]}),
     ):
         says = f"{what} of {size} exceeds the limit of {limit}"
@@ -120,7 +121,7 @@ def footer(house: House) -> Cases:
         ("length wraps", ended(1, len(body), 2**32 - 1), no_footer),
         ("tail is the whole file", ended(1, 0, len(data) - 32), no_footer),
         ("version 2", ended(2, len(body), len(tail)), "format version 2 is not supported, this program reads version 1"),
-        ("version 0", ended(0, len(body), len(tail)), "format version 0 is not supported, this program reads version 1"),
+        ("version 0", ended(0, len(body), len(tail)), no_footer),
     ):
         yield Case(label, victim, house.write(forged), CONTENT, trials(says, *ALL))
 
@@ -145,7 +146,9 @@ def header_disagrees(house: House) -> Cases:
         ("escape sequence in the content type", {6: "a/\x1b[2J"}, f"{malformed}content type is not `type/subtype` in printable ASCII"),
         ("revision 0", {8: 0}, f"{malformed}revisions start at 1"),
         ("key id of 31 bytes", {7: bytes(31)}, f"{malformed}key id of 31 bytes, expected 32"),
-        ("unknown key", {9: 0}, NOT_CBOR.format("header")),
+        ("unknown key", {10: 0}, NOT_CBOR.format("header")),
+        ("an ignored key with a list", {64: []}, NOT_CBOR.format("header")),
+        ("an owner", {9: bytes(32)}, "the owner's signed recipient list is missing"),
     ):
         yield Case(label, victim, house.write(rebuilt(victim, k0=cbor(fields | change))), CONTENT, trials(says, *ALL))
     for label, change in {"another id": {1: bytes(16)}, "older": {5: 1}, "a revision": {8: 1}, "another content type": {6: "application/vnd.casemate.manifest"}}.items():
@@ -168,19 +171,31 @@ def hash_list_changed(house: House) -> Cases:
         yield Case(label, victim, house.write(rebuilt(victim, k3=changed)), CONTENT, trials(says, *ALL))
 
 
-@attack("private-part-changed", "storage", "sealed-artifact 5.5")
-def private_part_changed(house: House) -> Cases:
-    """The name and the metadata: changed, cut, or those of another artifact with the same recipients."""
+@attack("publisher-part-changed", "storage", "sealed-artifact 5.3, 5.5")
+def publisher_part_changed(house: House) -> Cases:
+    """The name and the metadata: changed, cut, or those of another artifact with the same recipients. They are signed."""
     victim, other = house.sealed(), parts(house.sealed("other"))[2]
-    private = parts(victim)[2][2]
-    for label, changed in {
-        "one bit": private[:40] + bytes([private[40] ^ 1]) + private[41:],
-        "salt": bytes([private[0] ^ 1]) + private[1:],
-        "cut": private[:-1],
-        "shorter than a tag": private[:40],
-        "empty": b"",
-        "of another artifact": other[2],
-    }.items():
-        yield Case(label, victim, house.write(rebuilt(victim, k2=changed)), CONTENT, trials(REJECTED, *OPENERS))
-    forged = house.write(rebuilt(victim, k1=other[1], k2=other[2]))
+    for label, changed in damaged(parts(victim)[2][2], other[2]).items():
+        yield Case(label, victim, house.write(rebuilt(victim, k2=changed)), CONTENT, FORGED_ROOT)
+
+
+@attack("recipient-part-changed", "storage", "sealed-artifact 5.6")
+def recipient_part_changed(house: House) -> Cases:
+    """What binds the recipients to the artifact key: changed, cut, or that of another artifact with the same recipients."""
+    victim, other = house.sealed(), parts(house.sealed("other"))[2]
+    for label, changed in damaged(parts(victim)[2][5], other[5]).items():
+        yield Case(label, victim, house.write(rebuilt(victim, k5=changed)), CONTENT, trials(REJECTED, *OPENERS))
+    forged = house.write(rebuilt(victim, k1=other[1], k5=other[5]))
     yield Case("of another artifact, with its recipients", victim, forged, CONTENT, trials(REJECTED, *OPENERS))
+
+
+def damaged(part: bytes, other: bytes) -> dict[str, bytes]:
+    """An encrypted part, changed in every place."""
+    return {
+        "one bit": part[:40] + bytes([part[40] ^ 1]) + part[41:],
+        "salt": bytes([part[0] ^ 1]) + part[1:],
+        "cut": part[:-1],
+        "shorter than a tag": part[:40],
+        "empty": b"",
+        "of another artifact": other,
+    }

@@ -179,7 +179,11 @@ def parts(path: Path) -> tuple[Artifact, bytes, dict[int, Any]]:
     artifact = read(data)
     entries = [[*r.kem.triple, r.key_id, r.enc, r.ct] for r in artifact.recipients]
     signature = list(artifact.signature) if artifact.signature else None
-    tail = {0: artifact.header.encoded, 1: entries, 2: artifact.private_part, 3: artifact.hashes, 4: signature}
+    list_ = list(artifact.list) if artifact.list else None
+    if list_ and list_[3]:
+        list_[3] = list(list_[3])
+    tail = {0: artifact.header.encoded, 1: entries, 2: artifact.publisher_part, 3: artifact.hashes, 4: signature}
+    tail |= {5: artifact.recipient_part, 6: list_}
     body = data[: artifact.header.body]
     # What is put together again unchanged is the same file, or a change would be more than it says.
     assert assemble(body, cbor(tail)) == data

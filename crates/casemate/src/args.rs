@@ -167,6 +167,8 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         validity: Validity,
     },
+    /// Let another key change the recipients of what a key owns
+    Delegate(Delegate),
     /// Change the passphrase or random key that opens the key store
     Passwd {
         /// Read the new passphrase from a file; `-` for standard input [default: a prompt]
@@ -179,6 +181,27 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         compromised: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delegate {
+    /// The owner's signing key: name or full key id
+    pub(crate) owner: String,
+    /// Signing key that may change recipients: name, full key id, or a path such as `./key.pub`
+    #[arg(long, value_name = "KEY")]
+    pub(crate) to: String,
+    /// Last instant at which it may: `2026-12-31` or `2026-12-31T12:00:00Z`
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) until: u64,
+    /// Highest epoch that its lists may have: a list by the owner with a higher one ends the delegation for readers that remember it
+    #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) last_epoch: u64,
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Replace the output if it is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// From when to when a key counts.
@@ -291,6 +314,9 @@ pub(crate) struct SealOptions {
     /// Key that signs: name or full key id
     #[arg(long, value_name = "KEY")]
     pub(crate) sign: Option<String>,
+    /// Signing key of the owner, who alone may change the recipients later [default: any recipient may]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) owner: Option<String>,
     /// Content bytes in a segment: a power of two, 64k to 16m
     #[arg(long, value_name = "SIZE", default_value = "1m")]
     pub(crate) segment_size: String,
@@ -365,6 +391,9 @@ pub(crate) struct Origin {
     /// Refuse a version older than this revision, and a file that was sealed without one
     #[arg(long, visible_alias = "min-version", value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
+    /// Refuse a list of recipients older than this epoch, and what has no owner; of a folder, the manifest's
+    #[arg(long, value_name = "EPOCH")]
+    pub(crate) min_epoch: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -406,6 +435,9 @@ pub(crate) struct VerifyOptions {
     /// Refuse a version older than this revision, and a file that was sealed without one
     #[arg(long, visible_alias = "min-version", value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
+    /// Refuse a list of recipients older than this epoch, and what has no owner; of a folder, the manifest's
+    #[arg(long, value_name = "EPOCH")]
+    pub(crate) min_epoch: Option<u64>,
     /// Publisher that must have signed: name, full key id, or a path such as `./key.pub`; --trust may say it instead
     #[arg(long, value_name = "KEY", required_unless_present_any = ["oms", "file"])]
     pub(crate) signer: Option<String>,
@@ -485,6 +517,15 @@ pub(crate) struct RewrapOptions {
     /// Recipient to remove; may be repeated
     #[arg(long, value_name = "KEY")]
     pub(crate) remove: Vec<String>,
+    /// Signing key of the owner, if it has one: name or full key id
+    #[arg(long, value_name = "KEY", conflicts_with = "delegate")]
+    pub(crate) owner: Option<String>,
+    /// Signing key that the owner let change recipients
+    #[arg(long, value_name = "KEY", requires = "delegation")]
+    pub(crate) delegate: Option<String>,
+    /// What lets the delegate, as `casemate keys delegate` wrote it
+    #[arg(long, value_name = "FILE", requires = "delegate")]
+    pub(crate) delegation: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) trust: Trust,
     /// Rewrap even if nobody known signed, whatever a trust file says

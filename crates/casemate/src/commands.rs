@@ -12,6 +12,7 @@ pub(crate) mod keys;
 mod model;
 pub(crate) mod mount;
 pub(crate) mod open;
+mod owner;
 pub(crate) mod rewrap;
 pub(crate) mod seal;
 pub(crate) mod sign;

@@ -267,7 +267,7 @@ impl From<DirectoryError> for Fault {
                 Outcome::No,
                 "pass --follow-links to seal the file it leads to, or --exclude it; a sealed folder has none",
             ),
-            D::Missing(_) | D::Extra(_) | D::OtherVersion { .. } => (
+            D::Missing(_) | D::Extra(_) | D::OtherVersion { .. } | D::NotAsSealed(_) => (
                 Outcome::No,
                 "the folder is not as its publisher sealed it; get it again",
             ),

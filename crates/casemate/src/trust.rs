@@ -91,6 +91,10 @@ pub(crate) fn signer_quietly<R: ReadAt>(
     artifact: &Artifact<R>,
     whom: Whom<'_>,
 ) -> Result<Option<VerifyingKey>, Fault> {
+    if let Some(list) = artifact.recipient_list() {
+        let signer = list.signer().map_err(OpenError::Owner)?;
+        context.policy()?.check_signature(signer.suite())?;
+    }
     let signed = || Signed {
         date: Some(artifact.header().created()),
         digest: artifact.message_digest(),

@@ -17,7 +17,7 @@ use casemate_store::{OBJECTS_MAX, RemoteFolder};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde_json::{Value, json};
 
-use super::{open, seal};
+use super::{open, owner, seal};
 use crate::{
     args::{OpenOptions, SealOptions, VerifyOptions},
     context::Context,
@@ -65,6 +65,7 @@ pub(crate) fn seal(
     let recipients = keyring.recipients(&options.to)?;
     let recipients: Vec<_> = recipients.iter().collect();
     let signer = seal::signer(context, &mut keyring, options)?;
+    let owner = seal::owner(&mut keyring, options)?;
     let owned = match options.since {
         Some(_) => keyring.openers()?,
         None => Vec::new(),
@@ -77,6 +78,7 @@ pub(crate) fn seal(
         before.require_revision(minimum)?;
     }
     let sealing = DirectoryOptions {
+        owner: seal::list_signer(owner.as_ref()),
         recipients: &recipients,
         signer: signer.as_ref(),
         segment_size: seal::parse_size(&options.segment_size)?,
@@ -212,6 +214,7 @@ pub(crate) fn open(
     if let Some(minimum) = options.origin.min_revision {
         directory.require_revision(minimum)?;
     }
+    owner::require_epoch(directory.artifact(), options.origin.min_epoch)?;
     trust::require_id(&directory.manifest().id, options.origin.id.as_deref())?;
     let manifest = directory.manifest();
     let bar = progress::bar(manifest.content_len(), "opening");
@@ -249,6 +252,7 @@ pub(crate) fn verify(
     if let Some(minimum) = options.min_revision {
         directory.require_revision(minimum)?;
     }
+    owner::require_epoch(directory.artifact(), options.min_epoch)?;
     trust::require_id(&directory.manifest().id, options.id.as_deref())?;
     let manifest = directory.manifest();
     let bar = progress::bar(manifest.content_len(), "verifying");
@@ -265,6 +269,7 @@ pub(crate) fn verify(
         "files": manifest.files.len(),
         "signer": id,
         "suite": suite,
+        "owner": owner::fields(directory.artifact()),
         "message_sha384": hex::encode(directory.artifact().message_digest()),
     });
     let text = format!(

@@ -6,7 +6,7 @@ use casemate_crypto::encoding::KeyId;
 use casemate_seal::{Artifact, ReadAt, directory::read_manifest};
 use serde_json::{Map, Value, json};
 
-use super::{directory, model};
+use super::{directory, model, owner};
 use crate::{
     args::InspectOptions,
     context::Context,
@@ -77,6 +77,7 @@ fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Map<String, Value> {
         ("root", json!(root(artifact))),
         ("cipher", json!("FLOE AES-256-GCM HKDF-SHA384")),
         ("recipients", json!(recipients)),
+        ("owner", owner::fields(artifact)),
         ("signature", json!(signature)),
         ("leftover_bytes", json!(artifact.leftover_len())),
     ];
@@ -106,6 +107,9 @@ fn lines<R: ReadAt>(artifact: &Artifact<R>) -> String {
     }
     for record in artifact.recipients() {
         _ = write!(text, "\nrecipient   {} {}", record.key, record.suite.name);
+    }
+    if let Some(owner) = owner::line(artifact) {
+        _ = write!(text, "\n{}", owner.replacen("owner ", "owner       ", 1));
     }
     match artifact.signature() {
         Some(record) => {

@@ -65,6 +65,7 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
             compromised,
             validity,
         } => change::retire(context, &key, superseded.as_deref(), compromised, &validity),
+        KeysCommand::Delegate(options) => super::owner::delegate(context, &options),
         KeysCommand::Passwd {
             new_passphrase_file,
             random_key,

@@ -20,7 +20,7 @@ use casemate_seal::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::{directory, gateway};
+use super::{directory, gateway, owner::require_epoch};
 use crate::{
     args::{MountOptions, Origin, RunOptions},
     context::Context,
@@ -71,6 +71,7 @@ impl Content {
                 if let Some(minimum) = origin.min_revision {
                     found.require_revision(minimum)?;
                 }
+                require_epoch(found.artifact(), origin.min_epoch)?;
                 trust::require_id(&found.manifest().id, origin.id.as_deref())?;
                 let directory = found;
                 return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
@@ -81,6 +82,7 @@ impl Content {
         if let Some(minimum) = origin.min_revision {
             artifact.require_revision(minimum)?;
         }
+        require_epoch(&artifact, origin.min_epoch)?;
         trust::require_id(&artifact.header().id(), origin.id.as_deref())?;
         let key = keyring.opener(&artifact)?;
         let origin = signer.as_ref().map_or(
@@ -170,7 +172,7 @@ impl Content {
     }
 }
 
-/// The artifact's own name without its ending, if it is plain. The name in the private part is not signed, and this one goes into paths and perhaps
+/// The artifact's own name without its ending, if it is plain. The publisher chooses the name inside, and this one goes into paths and perhaps
 /// into a shell.
 fn name_of(input: &Path) -> RelativePath {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

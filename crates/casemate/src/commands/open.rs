@@ -13,7 +13,7 @@ use casemate_seal::{
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{directory, seal::refuse_same_file};
+use super::{directory, owner::require_epoch, seal::refuse_same_file};
 use crate::{
     args::OpenOptions,
     context::Context,
@@ -58,6 +58,7 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
     if let Some(minimum) = options.origin.min_revision {
         artifact.require_revision(minimum)?;
     }
+    require_epoch(&artifact, options.origin.min_epoch)?;
     trust::require_id(&artifact.header().id(), options.origin.id.as_deref())?;
     if output == Path::new("-") {
         return to_stdout(context, &opened);

@@ -12,7 +12,10 @@ use casemate_seal::{
 };
 use serde_json::{Value, json};
 
-use super::directory;
+use super::{
+    directory,
+    owner::{ListKey, owner_key},
+};
 use crate::{
     args::RewrapOptions,
     context::Context,
@@ -28,6 +31,8 @@ struct Wanted {
     keep: bool,
     added: Vec<KemPublicKey>,
     removed: Vec<KeyId>,
+    /// Who signs the new list, for artifacts that have an owner.
+    list: Option<ListKey>,
 }
 
 pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), Fault> {
@@ -44,6 +49,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
             &options.to
         })?,
         removed,
+        list: ListKey::named(&mut keyring, options)?,
     };
     let mut results = Vec::new();
     for input in &options.inputs {
@@ -94,7 +100,9 @@ fn rewrap_file(
     let (kept, added) = split(context, &artifact, wanted, false)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
     let keep = |record: &RecipientRecord| kept.contains(&record.key);
-    let done = change_recipients(&target, &key, origin, &keep, &added)?;
+    let owner = owner_key(&artifact, wanted.list.as_ref())?;
+    let list = wanted.list.as_ref().map(|key| key.signer(owner.as_ref()));
+    let done = change_recipients(&target, &key, origin, &keep, &added, list)?;
     let own = key.public_key().id().map_err(unencodable)?;
     warn_if_out(context, &input.display().to_string(), &[own], &kept, &added);
     let (before, after) = (done.before, done.after);
@@ -129,7 +137,9 @@ fn rewrap_folder(
     let before = folder.artifact().recipients().len();
     let files = folder.manifest().files.len().saturating_add(1);
     let bar = progress::bar(files as u64, "rewrapping");
-    let done = rewrap_directory(folder, &keys, &kept, &added, &|| bar.inc(1))?;
+    let owner = owner_key(folder.artifact(), wanted.list.as_ref())?;
+    let list = wanted.list.as_ref().map(|key| key.signer(owner.as_ref()));
+    let done = rewrap_directory(folder, &keys, &kept, &added, list, &|| bar.inc(1))?;
     bar.finish_and_clear();
     let mut own = Vec::new();
     for key in &keys {

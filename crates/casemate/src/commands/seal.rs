@@ -11,7 +11,7 @@ use std::{
 use casemate_crypto::signature::SigningKey;
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
-    Private, SealOptions as Sealing, Sealed, SegmentSize,
+    ListSigner, Private, SealOptions as Sealing, Sealed, SegmentSize,
     file::{Access, AtomicFile, Existing},
     looks_sealed, seal,
 };
@@ -59,6 +59,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     let mut keyring = Keyring::new(context);
     let recipients = keyring.recipients(&options.to)?;
     let signer = signer(context, &mut keyring, options)?;
+    let owner = owner(&mut keyring, options)?;
 
     let len = source
         .metadata()
@@ -68,6 +69,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     let sealing = Sealing {
         recipients: &recipients,
         signer: signer.as_ref(),
+        owner: list_signer(owner.as_ref()),
         segment_size,
         hash: context.policy()?.hash().into(),
         created: unix_seconds(),
@@ -165,6 +167,23 @@ pub(super) fn signer(
             .warning("not signed: nobody will be able to tell who sealed this; pass --sign KEY");
     }
     Ok(signer)
+}
+
+/// The key that signs the recipients, if only its owner may change them.
+pub(super) fn owner(
+    keyring: &mut Keyring<'_>,
+    options: &SealOptions,
+) -> Result<Option<SigningKey>, Fault> {
+    let named = options.owner.as_deref();
+    named.map(|named| keyring.signer(named)).transpose()
+}
+
+pub(super) fn list_signer(owner: Option<&SigningKey>) -> Option<ListSigner<'_>> {
+    owner.map(|key| ListSigner {
+        key,
+        delegation: None,
+        now: unix_seconds(),
+    })
 }
 
 fn with_suffix(input: &Path) -> PathBuf {

@@ -1,9 +1,9 @@
 //! `casemate verify`.
 
-use casemate_seal::Artifact;
+use casemate_seal::{Artifact, ReadAt};
 use serde_json::json;
 
-use super::{directory, open::note_leftover, sign};
+use super::{directory, open::note_leftover, owner, sign};
 use crate::{
     args::VerifyOptions, context::Context, fault::Fault, keyring::Keyring, place::Sealed, progress,
     trust,
@@ -21,11 +21,12 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
     note_leftover(context, &artifact);
     let mut keyring = Keyring::new(context);
     let signer = trust::signer_quietly(context, &mut keyring, &artifact, options.whom())?;
-    let signer = signer.ok_or_else(|| Fault::usage("nobody is named who must have signed"))?;
+    let signer = signer.ok_or_else(|| Fault::usage("no expected signer was given"))?;
     artifact.verify_signature(&signer)?;
     if let Some(minimum) = options.min_revision {
         artifact.require_revision(minimum)?;
     }
+    owner::require_epoch(&artifact, options.min_epoch)?;
     trust::require_id(&artifact.header().id(), options.id.as_deref())?;
     let bar = progress::bar(artifact.header().content_len(), "verifying");
     artifact.verify_segments(&|bytes| bar.inc(bytes))?;
@@ -43,15 +44,28 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
         "suite": signer.suite().name,
         "segments": header.segments(),
         "created": header.created(),
+        "owner": owner::fields(&artifact),
         "message_sha384": hex::encode(artifact.message_digest()),
     });
     let text = format!(
-        "verified {}: signed by {} ({}), {} segments intact",
+        "verified {}: signed by {} ({}), {} segments intact\n{}",
         options.input,
         id.to_hex(),
         signer.suite().name,
-        header.segments()
+        header.segments(),
+        recipients_text(&artifact),
     );
     context.printer.data(&json, &text);
     Ok(())
+}
+
+/// Whether the recipients are among what was checked.
+fn recipients_text<R: ReadAt>(artifact: &Artifact<R>) -> String {
+    let count = artifact.recipients().len();
+    match owner::line(artifact) {
+        Some(owner) => format!("recipients checked as well ({count}): {owner}"),
+        None => format!(
+            "recipients not checked ({count}): it has no owner, and a publisher does not sign them"
+        ),
+    }
 }

@@ -105,6 +105,7 @@ pub(super) fn seal_model(model: &[u8], path: &Path, keys: &Keys) -> Result<u64, 
         content_type: "application/octet-stream",
         private: &private,
         revision: None,
+        owner: None,
         digest_content: false,
     };
     let target = AtomicFile::create(path, Access::Umask, Existing::Keep).map_err(io_fault)?;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{Wanted, split, unencodable, warn_if_out};
 use crate::{
     args::RewrapOptions,
-    commands::directory,
+    commands::{directory, owner::owner_key},
     context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
@@ -230,7 +230,10 @@ impl Change<'_> {
         }
         let key = key?;
         let keep = |record: &RecipientRecord| kept.contains(&record.key);
-        let new = new_tail(&artifact, &key, origin, &keep, &added)?;
+        let owner = owner_key(&artifact, self.wanted.list.as_ref())?;
+        let list = self.wanted.list.as_ref();
+        let list = list.map(|key| key.signer(owner.as_ref()));
+        let new = new_tail(&artifact, &key, origin, &keep, &added, list)?;
         replace_tail(object, &new)
             .map_err(|error| Fault::file("write", Path::new(object.location().address()), error))?;
         let own = key.public_key().id().map_err(unencodable)?;
