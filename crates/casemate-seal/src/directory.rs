@@ -8,12 +8,14 @@
 //! | seal | [`seal_directory`] with [`DirectoryOptions`] |
 //! | open | [`read_manifest`], then [`SealedDirectory::open`] |
 //! | change recipients | [`rewrap_directory`] |
+//! | change keys | [`rekey_directory`] |
 
 mod error;
 mod folder;
 mod manifest;
 mod open;
 mod path;
+mod rekey;
 mod rewrap;
 mod seal;
 mod stage;
@@ -24,6 +26,7 @@ pub use folder::{Expected, LocalFolder, SealTarget, SealedFolder};
 pub use manifest::{DirectoryId, FileEntry, Manifest};
 pub use open::{SealedDirectory, is_sealed_directory, read_manifest};
 pub use path::RelativePath;
+pub use rekey::{RekeyOptions, rekey_directory};
 pub use rewrap::{RewrappedDirectory, rewrap_directory, unfinished_rewrap};
 pub use seal::{DirectoryOptions, SealedFiles, Since, seal_directory, seal_directory_to};
 pub use stage::{IsReplaceable, StagedDirectory};

@@ -85,13 +85,13 @@ pub enum OwnerError {
     #[error("the owner's signed recipient list is missing")]
     Missing,
     /// It names another owner than the header.
-    #[error("the recipient list is by another owner")]
+    #[error("it belongs to another owner")]
     OtherOwner,
     /// A public key in it cannot be read.
     #[error("a key in the recipient list is not a signing key")]
     Key,
     /// The delegation is not the owner's, or has ended, or is another key's.
-    #[error("the delegation does not allow this recipient list")]
+    #[error("the delegation does not allow it")]
     Delegation,
     /// The signature does not hold.
     #[error("the owner did not sign these recipients")]
@@ -257,7 +257,7 @@ pub enum SealError {
     #[error("the recipient list has the highest epoch there can be")]
     LastEpoch,
     /// The key that was given may not sign the recipients.
-    #[error("the recipients cannot be signed: {0}")]
+    #[error("this key may not sign the recipients: {0}")]
     Owner(OwnerError),
     /// Reading the content or writing the artifact failed.
     #[error("{what}")]

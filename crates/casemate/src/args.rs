@@ -517,6 +517,13 @@ pub(crate) struct RewrapOptions {
     /// Recipient to remove; may be repeated
     #[arg(long, value_name = "KEY")]
     pub(crate) remove: Vec<String>,
+    /// Seal it anew under a new key and id, as the next revision, so that the key that former recipients had opens nothing of it. Needs every recipient
+    /// with --to, and the publisher's key with --sign
+    #[arg(long, requires = "to")]
+    pub(crate) rekey: bool,
+    /// With --rekey: the publisher's key, which signs again
+    #[arg(long, value_name = "KEY", requires = "rekey")]
+    pub(crate) sign: Option<String>,
     /// Signing key of the owner, if it has one: name or full key id
     #[arg(long, value_name = "KEY", conflicts_with = "delegate")]
     pub(crate) owner: Option<String>,

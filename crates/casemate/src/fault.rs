@@ -168,6 +168,16 @@ impl From<OpenError> for Fault {
                 Outcome::No,
                 Some("get the current version from the publisher"),
             ),
+            OpenError::Owner(_) => (
+                Outcome::No,
+                Some(
+                    "somebody else than the owner changed who can open it; get it again from the owner",
+                ),
+            ),
+            OpenError::Epoch { .. } => (
+                Outcome::No,
+                Some("get the file with its current recipients from its owner"),
+            ),
             OpenError::BadSignature | OpenError::SegmentHash { .. } => (
                 Outcome::No,
                 Some("do not use this file; get it again from its publisher"),
@@ -233,6 +243,7 @@ impl From<SealError> for Fault {
     fn from(error: SealError) -> Self {
         let outcome = match &error {
             SealError::Io { .. } => Outcome::Io,
+            SealError::OwnerNeeded(_) | SealError::Owner(_) => Outcome::NotPermitted,
             _ => Outcome::Usage,
         };
         let too_long = matches!(error, SealError::TooLong { .. });

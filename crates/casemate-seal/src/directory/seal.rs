@@ -123,7 +123,7 @@ pub fn seal_directory_to<T: SealTarget>(
     })
 }
 
-fn next_revision(before: Option<&Manifest>) -> Result<u64, DirectoryError> {
+pub(super) fn next_revision(before: Option<&Manifest>) -> Result<u64, DirectoryError> {
     let next = before.map_or(Some(1), |before| before.revision.checked_add(1));
     next.ok_or(DirectoryError::Manifest(
         "it is the last revision there can be",
@@ -210,11 +210,22 @@ fn seal_one<T: SealTarget>(
         owner: options.owner,
         digest_content: true,
     };
-    let failed = || DirectoryError::io("write the artifact of", names.path);
+    write_one(content, names.place, names.path, target, &sealing, progress)
+}
+
+/// Seals one artifact of the folder to its place.
+pub(super) fn write_one<T: SealTarget>(
+    content: &impl crate::ReadAt,
+    place: &Path,
+    path: &str,
+    target: &T,
+    sealing: &SealOptions<'_>,
+    progress: Progress<'_>,
+) -> Result<Sealed, DirectoryError> {
+    let failed = || DirectoryError::io("write the artifact of", path);
     let len = content.byte_len().map_err(failed())?;
-    let file = target.create(names.place, len).map_err(failed())?;
-    let sealed =
-        seal(content, &file, &sealing, progress).map_err(DirectoryError::seal(names.path))?;
+    let file = target.create(place, len).map_err(failed())?;
+    let sealed = seal(content, &file, sealing, progress).map_err(DirectoryError::seal(path))?;
     target.commit(file).map_err(failed())?;
     Ok(sealed)
 }

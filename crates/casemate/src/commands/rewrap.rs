@@ -1,5 +1,6 @@
 //! `casemate rewrap`.
 
+mod rekey;
 mod remote;
 
 use std::path::Path;
@@ -37,6 +38,10 @@ struct Wanted {
 
 pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
+    if options.rekey && options.to.is_empty() {
+        return Err(Fault::usage("--rekey needs every recipient, with --to")
+            .hint("a new key is encrypted to each of them, which takes their public keys"));
+    }
     let mut removed = Vec::new();
     for named in &options.remove {
         removed.push(keyring.removed(named)?);
@@ -59,6 +64,20 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
             _ => fault.about(&input.to_text()),
         };
         results.push(match input {
+            Place::Local(path) if options.rekey => {
+                let rekey = if is_sealed_directory(path) {
+                    rekey::folder
+                } else {
+                    rekey::file
+                };
+                rekey(context, &mut keyring, options, path, &wanted).map_err(named)?
+            }
+            Place::Remote(address) if options.rekey => {
+                let message =
+                    format!("{address} is in a store: --rekey works on this machine only");
+                return Err(Fault::usage(message)
+                    .hint("`casemate copy` it here, seal it anew, and copy it back"));
+            }
             Place::Local(path) if is_sealed_directory(path) => {
                 rewrap_folder(context, &mut keyring, options, path, &wanted).map_err(named)?
             }
@@ -74,6 +93,11 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
                 change.address(&mut keyring, address).map_err(named)?
             }
         });
+    }
+    if !options.rekey && (!options.remove.is_empty() || !options.to.is_empty()) {
+        context.printer.note(
+            "who is no recipient any more has had the content key, and opens copies from before with it; `rewrap --rekey` seals the content under another one",
+        );
     }
     if context.printer.is_json() {
         let data = match results.as_slice() {

@@ -18,6 +18,7 @@ mod memory;
 mod mount;
 mod names;
 mod other_users;
+mod owners;
 mod suites;
 mod support;
 mod trust;

@@ -1,0 +1,95 @@
+//! Sealing a directory again under new artifact keys (`spec/sealed-artifact.md`, section 8).
+
+use std::path::Path;
+
+use casemate_crypto::{
+    kem::{KemPrivateKey, KemPublicKey},
+    signature::SigningKey,
+};
+
+use super::{
+    DirectoryError, FileEntry, MANIFEST_NAME, Manifest, SealTarget, SealedDirectory, SealedFiles,
+    seal::{next_revision, write_one},
+};
+use crate::{Header, ListSigner, Private, Progress, SealOptions};
+
+/// How to seal again what is sealed.
+#[derive(Debug)]
+pub struct RekeyOptions<'a> {
+    /// Who may open from now on; at least one.
+    pub recipients: &'a [&'a KemPublicKey],
+    /// Who signs.
+    pub signer: Option<&'a SigningKey>,
+    /// Who signs the recipients.
+    pub owner: Option<ListSigner<'a>>,
+    /// The time, in seconds since 1970 UTC.
+    pub created: u64,
+}
+
+impl<'a> RekeyOptions<'a> {
+    /// As the artifact with this header was sealed, under another id and key.
+    pub fn sealing(
+        &self,
+        header: &'a Header,
+        private: &'a Private,
+        revision: Option<u64>,
+    ) -> SealOptions<'a> {
+        SealOptions {
+            recipients: self.recipients,
+            signer: self.signer,
+            segment_size: header.segment_size(),
+            hash: header.hash(),
+            created: self.created,
+            content_type: header.content_type(),
+            revision,
+            private,
+            owner: self.owner,
+            digest_content: true,
+        }
+    }
+}
+
+/// Seals every file and the manifest again, as the next revision of the same directory.
+///
+/// # Errors
+///
+/// [`DirectoryError`]; what is at `target` then is no directory.
+pub fn rekey_directory<T: SealTarget>(
+    directory: &SealedDirectory,
+    keys: &[&KemPrivateKey],
+    target: &T,
+    options: &RekeyOptions<'_>,
+    progress: Progress<'_>,
+) -> Result<SealedFiles, DirectoryError> {
+    let before = directory.manifest();
+    let mut manifest = Manifest {
+        id: before.id,
+        revision: next_revision(Some(before))?,
+        files: Vec::with_capacity(before.files.len()),
+    };
+    let mut artifact_len = 0_u64;
+    for entry in &before.files {
+        let opened = directory.open_file(entry, keys)?;
+        let header = opened.artifact().header();
+        let sealing = options.sealing(header, opened.private(), header.revision());
+        let (place, path) = (entry.path.sealed(), entry.path.as_str());
+        let sealed = write_one(&opened, &place, path, target, &sealing, progress)?;
+        artifact_len = artifact_len.saturating_add(sealed.artifact_len);
+        manifest.files.push(FileEntry {
+            path: entry.path.clone(),
+            content_len: sealed.content_len,
+            id: sealed.id,
+            root: sealed.root,
+            digest: sealed.content.unwrap_or_default(),
+        });
+    }
+    let (header, private) = (directory.artifact().header(), Private::default());
+    let sealing = options.sealing(header, &private, None);
+    let (place, content) = (Path::new(MANIFEST_NAME), manifest.encode());
+    let sealed = write_one(&content, place, MANIFEST_NAME, target, &sealing, &|_| ())?;
+    Ok(SealedFiles {
+        manifest,
+        unchanged: 0,
+        artifact_len: artifact_len.saturating_add(sealed.artifact_len),
+    })
+}

@@ -1,0 +1,214 @@
+//! Owners of recipients, delegates, and new keys for what is sealed already.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::House;
+
+/// A file whose recipients belong to `publisher`, sealed to alice.
+fn owned() -> House {
+    let house = House::with_keys();
+    house.write("model", b"content");
+    let seal = ["seal", "model", "--to", "alice", "--sign", "publisher"];
+    house.ok(&[&seal[..], &["--owner", "publisher", "--revision", "3"]].concat());
+    for name in ["rotation", "stranger"] {
+        house.ok(&["keys", "generate", "--name", name, "--kind", "sign"]);
+    }
+    house
+}
+
+fn inspect(house: &House, path: &str) -> Value {
+    serde_json::from_str(&house.ok(&["inspect", path, "--json"])).unwrap()
+}
+
+#[test]
+fn only_the_owner_changes_the_recipients() {
+    let house = owned();
+    let add = ["rewrap", "model.sealed", "--add", "bob"];
+    house.refused(&add, 4, "only its owner, key");
+    let other = [&add[..], &["--owner", "stranger"]].concat();
+    house.refused(&other, 4, "it belongs to another owner");
+    assert_eq!(inspect(&house, "model.sealed")["owner"]["epoch"], 1);
+    house.ok(&[&add[..], &["--owner", "publisher"]].concat());
+    let seen = inspect(&house, "model.sealed");
+    assert_eq!(seen["owner"]["epoch"], 2);
+    assert_eq!(seen["recipients"].as_array().unwrap().len(), 2);
+    let verify = ["verify", "model.sealed", "--signer", "publisher"];
+    let said = house.ok(&verify);
+    assert!(said.contains("recipients checked as well (2)"), "{said}");
+    house.ok(&[&verify[..], &["--min-epoch", "2"]].concat());
+    house.refused(&[&verify[..], &["--min-epoch", "3"]].concat(), 1, "epoch 2");
+
+    house.write("plain", b"content");
+    house.ok(&["seal", "plain", "--to", "alice", "--sign", "publisher"]);
+    let said = house.ok(&["verify", "plain.sealed", "--signer", "publisher"]);
+    assert!(said.contains("recipients not checked (1)"), "{said}");
+    let nobodys = [
+        "rewrap",
+        "plain.sealed",
+        "--add",
+        "bob",
+        "--owner",
+        "publisher",
+    ];
+    house.refused(&nobodys, 2, "the artifact has no owner");
+    let least = [
+        "verify",
+        "plain.sealed",
+        "--signer",
+        "publisher",
+        "--min-epoch",
+        "1",
+    ];
+    house.refused(&least, 1, "without an epoch");
+}
+
+#[test]
+fn a_delegate_changes_them_within_its_delegation() {
+    let house = owned();
+    let delegate = |until: &str, epoch: &str, file: &str| {
+        let start = ["keys", "delegate", "publisher", "--to", "rotation"];
+        let end = ["--until", until, "--last-epoch", epoch, "-o", file];
+        house.ok(&[&start[..], &end].concat());
+    };
+    let change = |whom: [&str; 2], with: [&str; 4]| {
+        [&["rewrap", "model.sealed"][..], &whom, &with]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let run = |arguments: &[String], code: i32, says: &str| {
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        if code == 0 {
+            house.ok(&arguments);
+        } else {
+            house.refused(&arguments, code, says);
+        }
+    };
+    delegate("2999-12-31", "2", "good");
+    delegate("2020-01-01", "9", "late");
+    let with = |file| ["--delegate", "rotation", "--delegation", file];
+    run(
+        &change(["--add", "bob"], with("late")),
+        4,
+        "the delegation does not allow",
+    );
+    let stranger = ["--delegate", "stranger", "--delegation", "good"];
+    run(
+        &change(["--add", "bob"], stranger),
+        4,
+        "the delegation does not allow",
+    );
+    run(&change(["--add", "bob"], with("good")), 0, "");
+    assert_eq!(inspect(&house, "model.sealed")["owner"]["delegated"], true);
+    house.ok(&["open", "model.sealed", "-o", "copy"]);
+    // The next list would be the third.
+    run(
+        &change(["--remove", "bob"], with("good")),
+        4,
+        "the delegation does not allow",
+    );
+    fs::write(house.path("bad"), b"no delegation").unwrap();
+    run(
+        &change(["--remove", "bob"], with("bad")),
+        2,
+        "bad is no delegation",
+    );
+}
+
+#[test]
+fn a_folder_has_one_owner_for_all_its_files() {
+    let house = owned();
+    fs::create_dir(house.path("tree")).unwrap();
+    for name in ["tree/a", "tree/b"] {
+        house.write(name, name.as_bytes());
+    }
+    let seal = [
+        "seal",
+        "tree",
+        "--to",
+        "alice",
+        "--sign",
+        "publisher",
+        "--owner",
+        "publisher",
+    ];
+    house.ok(&seal);
+    let add = ["rewrap", "tree.sealed", "--add", "bob"];
+    house.refused(&add, 4, "only its owner, key");
+    house.ok(&[&add[..], &["--owner", "publisher"]].concat());
+    for path in [
+        "tree.sealed",
+        "tree.sealed/a.sealed",
+        "tree.sealed/b.sealed",
+    ] {
+        assert_eq!(inspect(&house, path)["owner"]["epoch"], 2, "{path}");
+    }
+    house.ok(&["open", "tree.sealed", "-o", "copy"]);
+    assert_eq!(house.read("copy/a"), b"tree/a");
+}
+
+#[test]
+fn a_new_key_shuts_out_who_knew_the_old_one() {
+    let house = owned();
+    let before = inspect(&house, "model.sealed");
+    let rekey = [
+        "rewrap",
+        "model.sealed",
+        "--rekey",
+        "--to",
+        "bob",
+        "--owner",
+        "publisher",
+    ];
+    house.refused(&rekey, 4, "only its publisher, key");
+    house.refused(
+        &[&rekey[..], &["--sign", "stranger"]].concat(),
+        4,
+        "only its publisher, key",
+    );
+    house.ok(&[&rekey[..], &["--sign", "publisher"]].concat());
+    let after = inspect(&house, "model.sealed");
+    assert_eq!(after["revision"], 4);
+    for field in ["id", "root"] {
+        assert_ne!(before[field], after[field], "{field}");
+    }
+    assert_eq!(before["content_bytes"], after["content_bytes"]);
+    house.ok(&["open", "model.sealed", "-o", "copy", "--min-revision", "4"]);
+    assert_eq!(house.read("copy"), b"content");
+    house.refused(
+        &["rewrap", "model.sealed", "--rekey", "--remove", "bob"],
+        2,
+        "--to",
+    );
+}
+
+#[test]
+fn a_folder_is_sealed_anew_as_its_next_revision() {
+    let house = owned();
+    fs::create_dir(house.path("tree")).unwrap();
+    house.write("tree/a", b"a");
+    house.ok(&["seal", "tree", "--to", "alice", "--sign", "publisher"]);
+    let before = inspect(&house, "tree.sealed")["directory"].clone();
+    let rekey = [
+        "rewrap",
+        "tree.sealed",
+        "--rekey",
+        "--to",
+        "alice",
+        "--sign",
+        "publisher",
+    ];
+    house.ok(&rekey);
+    let after = inspect(&house, "tree.sealed")["directory"].clone();
+    assert_eq!(before["id"], after["id"]);
+    assert_eq!(
+        (&before["revision"], &after["revision"]),
+        (&1.into(), &2.into())
+    );
+    assert_ne!(before["files"][0]["id"], after["files"][0]["id"]);
+    house.ok(&["open", "tree.sealed", "-o", "copy", "--signer", "publisher"]);
+    assert_eq!(house.read("copy/a"), b"a");
+}
