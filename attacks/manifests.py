@@ -33,19 +33,31 @@ class Press:
         """A manifest's line for a file, under any path. The digest is for writers only."""
         data = self.sealed[of or str(path)]
         artifact = read(data)
-        return [path, artifact.header.length, artifact.header.artifact_id, artifact.root, bytes(32)]
+        return [path, artifact.header.length, artifact.header.artifact_id, artifact.root, bytes(32), 0]
 
     def manifest(self, files: object, **change: Any) -> bytes:
         """The encoded content of a manifest."""
-        return cbor({0: 1, 1: bytes(16), 2: 1, 3: files} | {int(name[1:]): value for name, value in change.items()})
+        self.files = files if isinstance(files, list) else []
+        return cbor({0: 1, 1: bytes(16), 2: 1, 3: files, 4: [[self.house.kem["alice"].key_id]]} | {int(name[1:]): value for name, value in change.items()})
 
     def folder(self, manifest: bytes, names: dict[str, str] | None = None, **options: Any) -> Path:
         """A folder with this manifest; `names` says which artifacts lie where."""
         root = self.house.fresh() / "forged"
+        options = {"public": self.public(names)} | options
         sealed = self.house.seal(manifest, content_type=TYPE, **options)
         placed = {f"{path}.sealed": self.sealed[of] for path, of in (names or {"a": "a", "b": "b"}).items()}
         write_tree(root, {"manifest.casemate": sealed} | placed)
         return root
+
+    def public(self, names: dict[str, str] | None = None) -> bytes:
+        """The public list that goes with the last manifest, with the headers of what lies there."""
+        places = names or {"a": "a", "b": "b"}
+
+        def header(path: object) -> bytes:
+            of = places.get(path) if isinstance(path, str) else None
+            return read(self.sealed[of]).header.digest if of else bytes(48)
+
+        return cbor([[entry[0], header(entry[0]), entry[3]] for entry in self.files])
 
     def case(self, label: str, manifest: bytes, says: str, code: int = 1, **options: Any) -> Case:
         """A manifest that has to be refused. All commands read it with the same code, so one is tried."""
@@ -79,7 +91,6 @@ def manifest_path(house: House) -> Cases:
     for rule, paths in path_rules().items():
         for path in paths:
             manifest = press.manifest([press.entry(path, "a")])
-            # The exit code is that of wrong use, which a path given to `seal` would be.
             says = trials(f"path `{shown(path)}` {rule}", OPEN_FROM)
             yield Case(repr(path[:20]), press.honest, press.folder(manifest), FILES, says)
     entry = press.entries["a"]
@@ -120,12 +131,12 @@ def manifest_case(house: House) -> Cases:
 def manifest_bomb(house: House) -> Cases:
     """Counts and lengths without end, and a manifest past its limit."""
     press = Press(house)
-    start = cbor_head(5, 4) + b"".join(cbor(k) + cbor(v) for k, v in ((0, 1), (1, bytes(16)), (2, 1))) + cbor(3)
+    start = cbor_head(5, 5) + b"".join(cbor(k) + cbor(v) for k, v in ((0, 1), (1, bytes(16)), (2, 1))) + cbor(3)
     shape = NOT_A_MANIFEST + "not the CBOR of one"
     for label, manifest in {
         "65,536 files that do not follow": start + cbor_head(4, 65_536),
         "file of 2^64-1 elements": start + cbor_head(4, 1) + cbor_head(4, 2**64 - 1),
-        "path of 2^64-1 bytes": start + cbor_head(4, 1) + cbor_head(4, 5) + cbor_head(3, 2**64 - 1),
+        "path of 2^64-1 bytes": start + cbor_head(4, 1) + cbor_head(4, 6) + cbor_head(3, 2**64 - 1),
         "nested": start + b"\x81" * 1_000_000,
         "nothing": b"",
     }.items():
@@ -145,19 +156,25 @@ def manifest_form(house: House) -> Cases:
     files = [*press.entries.values()]
     good = press.manifest(files)
     shape, form = NOT_A_MANIFEST + "not the CBOR of one", NOT_A_MANIFEST + "not in deterministic encoding"
-    entry = press.entries["a"]
+    entry, self_id = press.entries["a"], house.kem["alice"].key_id
     for label, manifest, says in (
         ("version 2", press.manifest(files, k0=2), NOT_A_MANIFEST + "of a version not known here"),
         ("revision 0", press.manifest(files, k2=0), NOT_A_MANIFEST + "revisions start at 1"),
         ("negative revision", press.manifest(files, k2=Raw(b"\x20")), shape),
         ("no files", press.manifest([]), NOT_A_MANIFEST + "it lists no file"),
         ("id of 15 bytes", press.manifest(files, k1=bytes(15)), shape),
-        ("unknown key", press.manifest(files, k4=0), shape),
+        ("unknown key", press.manifest(files, k6=0), shape),
+        ("no sets", press.manifest(files, k4=[]), shape),
+        ("more sets than files", press.manifest(files, k4=[[bytes(32)]] * 3), shape),
+        ("an empty set", press.manifest(files, k4=[[]]), shape),
+        ("a set that is not there", press.manifest([[*line[:5], 1] for line in files]), shape),
+        ("a set that no file has", press.manifest(files, k4=[[self_id], [bytes(32)]]), form),
+        ("expiry is text", press.manifest(files, k5="never"), shape),
         ("byte after", good + b"\0", form),
         ("long number", press.manifest(files, k2=Raw(b"\x18\x01")), form),
         ("indefinite list", press.manifest(Raw(b"\x9f" + b"".join(map(cbor, files)) + b"\xff")), shape),
-        ("root of 31 bytes", press.manifest([[*entry[:3], bytes(31), bytes(31)]]), NOT_A_MANIFEST + "a root or digest has another length"),
-        ("digest of another length", press.manifest([[*entry[:4], bytes(48)]]), NOT_A_MANIFEST + "a root or digest has another length"),
+        ("root of 31 bytes", press.manifest([[*entry[:3], bytes(31), bytes(31), 0]]), NOT_A_MANIFEST + "a root or digest has another length"),
+        ("digest of another length", press.manifest([[*entry[:4], bytes(48), 0]]), NOT_A_MANIFEST + "a root or digest has another length"),
     ):
         yield press.case(label, manifest, says)
     says = NOT_A_MANIFEST + "its content type is another one"
@@ -174,6 +191,30 @@ def manifest_entry(house: House) -> Cases:
     for what, at, value in (("length", 1, 6), ("length", 1, 2**64 - 1), ("artifact id", 2, bytes(16)), ("root", 3, bytes(32))):
         files = [[*entry[:at], value, *entry[at + 1 :]], press.entries["b"]]
         yield press.case(f"{what} {value!r:.12}", press.manifest(files), OTHER_VERSION.format("a", what))
+
+
+@attack("public-list", "publisher", "sealed-directory 3.2")
+def public_list(house: House) -> Cases:
+    """What everybody is told of a folder is something else than what its recipients are told, or no list at all."""
+    press = Press(house)
+    good = press.manifest([*press.entries.values()])
+    lines = [[path, read(press.sealed[path]).header.digest, read(press.sealed[path]).root] for path in FILES]
+    assert press.public() == cbor(lines)
+    other, none = NOT_A_MANIFEST + "its public list is another one", NOT_A_MANIFEST + "its public list is none"
+    for label, public, says in (
+        ("nothing", b"", none),
+        ("no files", cbor([]), none),
+        ("a file less", cbor(lines[:1]), other),
+        ("another root", cbor([[*lines[0][:2], bytes(32)], lines[1]]), other),
+        ("another path", cbor([["0", *lines[0][1:]], lines[1]]), other),
+        ("another header", cbor([[lines[0][0], bytes(48), lines[0][2]], lines[1]]), OTHER_VERSION.format("a", "header")),
+        ("a header too short", cbor([[lines[0][0], bytes(47), lines[0][2]], lines[1]]), none),
+        ("not in order", cbor(lines[::-1]), NOT_A_MANIFEST + "paths are not in ascending order"),
+        ("a path that climbs", cbor([["../a", *lines[0][1:]], lines[1]]), "path `../a` has a component `.` or `..`"),
+        ("long numbers", b"\x98\x02" + cbor(lines)[1:], none),
+        ("a byte after", cbor(lines) + b"\0", none),
+    ):
+        yield press.case(label, good, says, public=public)
 
 
 @attack("manifest-signer", "publisher", "sealed-directory 5.1")

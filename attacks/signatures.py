@@ -31,7 +31,7 @@ def claimed_by(artifact: Artifact, key: KeyFile | None) -> dict[str, object]:
 def message_of(artifact: Artifact, hashes: bytes, publisher_part: bytes) -> bytes:
     """What a publisher signs, with these hashes and this publisher part."""
     count = artifact.header.segments.to_bytes(8)
-    listed = artifact.floe_header + sha384(publisher_part) + count + hashes
+    listed = artifact.floe_header + sha384(publisher_part) + sha384(artifact.public_part) + count + hashes
     return artifact.header.digest + artifact.header.hashed("casemate/v1/artifact-root", listed)
 
 

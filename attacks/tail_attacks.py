@@ -27,7 +27,7 @@ def cbor_bomb(house: House) -> Cases:
     """CBOR that would exhaust a careless parser: nesting, counts and lengths without end."""
     victim = house.sealed()
     _, body, tail = parts(victim)
-    start = put([(0, tail[0])], cbor_head(5, 7)) + cbor(1)
+    start = put([(0, tail[0])], cbor_head(5, 8)) + cbor(1)
     deep = 1_000_000
     for label, forged, what in (
         ("nested arrays", b"\x81" * deep, "tail"),
@@ -35,8 +35,8 @@ def cbor_bomb(house: House) -> Cases:
         ("nested tags", b"\xc1" * deep, "tail"),
         ("nested indefinite arrays", b"\x9f" * deep, "tail"),
         ("2^64-1 map entries", cbor_head(5, 2**64 - 1) + cbor(0), "tail"),
-        ("header of 2^64-1 bytes", cbor_head(5, 7) + cbor(0) + cbor_head(2, 2**64 - 1), "tail"),
-        ("header of 2^63 bytes", cbor_head(5, 7) + cbor(0) + cbor_head(2, 2**63), "tail"),
+        ("header of 2^64-1 bytes", cbor_head(5, 8) + cbor(0) + cbor_head(2, 2**64 - 1), "tail"),
+        ("header of 2^63 bytes", cbor_head(5, 8) + cbor(0) + cbor_head(2, 2**63), "tail"),
         ("recipient of 2^64-1 elements", start + cbor_head(4, 1) + cbor_head(4, 2**64 - 1), "recipients"),
         ("1,024 recipients that do not follow", start + cbor_head(4, 1024), "recipients"),
         ("key id of 2^64-1 bytes", start + cbor_head(4, 1) + cbor_head(4, 6) + cbor(0x51) + cbor(2) + cbor(2) + cbor_head(2, 2**64 - 1), "recipients"),
@@ -59,16 +59,16 @@ def cbor_other_form(house: House) -> Cases:
         return put([*pairs[:3], (3, Raw(encoded)), *pairs[4:]])
 
     for label, forged, says in (
-        ("long map head", put(pairs, cbor_head(5, 7, 1)), NOT_DETERMINISTIC),
+        ("long map head", put(pairs, cbor_head(5, 8, 1)), NOT_DETERMINISTIC),
         ("long key", put([(Raw(b"\x18\0"), tail[0]), *pairs[1:]]), NOT_DETERMINISTIC),
         ("long length", with_hashes(cbor_head(2, len(hashes), 8) + hashes), NOT_DETERMINISTIC),
         ("byte after", put(pairs) + b"\0", NOT_DETERMINISTIC),
         ("indefinite map", put(pairs, b"\xbf") + b"\xff", NOT_CBOR),
         ("indefinite string", with_hashes(b"\x5f" + cbor(hashes) + b"\xff"), NOT_CBOR),
         ("keys not in order", put([pairs[1], pairs[0], *pairs[2:]]), NOT_CBOR),
-        ("key twice", put([*pairs[:6], pairs[3]]), NOT_CBOR),
-        ("unknown key", put([*pairs, (7, 0)]), NOT_CBOR),
-        ("missing key", put(pairs[:6]), NOT_CBOR),
+        ("key twice", put([*pairs[:7], pairs[3]]), NOT_CBOR),
+        ("unknown key", put([*pairs, (8, 0)]), NOT_CBOR),
+        ("missing key", put(pairs[:7]), NOT_CBOR),
         ("tagged", b"\xd9\xd9\xf7" + put(pairs), NOT_CBOR),
     ):
         yield Case(label, victim, house.write(assemble(body, forged)), CONTENT, trials(says.format("tail"), OPEN_FROM, INSPECT))

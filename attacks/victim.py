@@ -183,7 +183,7 @@ def parts(path: Path) -> tuple[Artifact, bytes, dict[int, Any]]:
     if list_ and list_[3]:
         list_[3] = list(list_[3])
     tail = {0: artifact.header.encoded, 1: entries, 2: artifact.publisher_part, 3: artifact.hashes, 4: signature}
-    tail |= {5: artifact.recipient_part, 6: list_}
+    tail |= {5: artifact.recipient_part, 6: list_, 7: artifact.public_part}
     body = data[: artifact.header.body]
     # What is put together again unchanged is the same file, or a change would be more than it says.
     assert assemble(body, cbor(tail)) == data

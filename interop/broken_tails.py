@@ -35,7 +35,7 @@ def maps(last: int, unknown: int) -> Iterator[tuple[str, str, Callable[[Map], by
 
 def tails() -> Cases:
     """Section 5."""
-    for name, what, form in maps(6, 7):
+    for name, what, form in maps(7, 8):
         yield made(f"tail-{name}", "malformed", f"section 5: {what}", edit=form)
 
     def hashes(form: Callable[[bytes], bytes]) -> Callable[[Map], Map]:
@@ -240,6 +240,9 @@ def privates() -> Cases:
         cut = lambda part, n=length: part[:n]  # noqa: E731
         yield made(f"publisher-part-{length}-bytes", "rejected", comment, edit_publisher_part=cut)
         yield made(f"recipient-part-{length}-bytes", "rejected", comment, edit=lambda t, n=length: t | {5: t[5][:n]})
+    changed = lambda t: t | {7: t[7] + b"\0"}  # noqa: E731
+    comment = "section 5.3: the public part changed after it was signed"
+    yield made("public-part-signed", "bad-signature", comment, edit=changed, public=b"for everybody", **signed)
     comment = "section 3: recipient part of 1,025 bytes"
     yield made("recipient-part-1025", "limit", comment, edit=lambda t: t | {5: bytes(1025)})
     for name, what, plain in (

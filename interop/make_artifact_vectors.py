@@ -56,6 +56,8 @@ def right() -> Cases:
     yield made("publisher-not-signed", "success", comment, publisher=SIGNER.key_id)
     for name, what, value in (("uint", "a number", 2**64 - 1), ("bytes", "bytes", bytes(9)), ("text", "text", "später")):
         yield made(f"header-ignored-{name}", "success", f"section 5.1: a key from 64 on is ignored, {what}", unknown={64: value, 2**64 - 1: 0})
+    comment = "section 5.8: a public part, which the signature covers"
+    yield made("public-part", "success", comment, public=b"for everybody", signed=SIGNER, trusted=SIGNER)
     yield made("recipient-other", "no-recipient", "section 9: the key is no recipient", to=[KEY], keys=[OTHER_KEM])
 
 

@@ -34,6 +34,7 @@ MAX_HEADER, MAX_CONTENT_TYPE, MAX_RECIPIENTS = 1024, 255, 1024
 MAX_PUBLISHER_PART, MAX_RECIPIENT_PART, MAX_SIGNATURE, MAX_SPKI, MAX_NAME = 1 << 20, 1024, 32768, 8192, 4096
 FOOTER = 32
 MAX_GAP = 2 * (MAX_TAIL + FOOTER)
+MAX_PUBLIC_PART = 1 << 26
 MAX_CANDIDATES = 32  # section 8
 MAX_HASHED = 2 * MAX_TAIL  # section 8
 IGNORED = 64  # header keys from here on, section 5.1
@@ -231,6 +232,7 @@ class Artifact:
     signature: tuple[str, bytes, bytes] | None
     recipient_part: bytes
     list: RecipientList | None
+    public_part: bytes
     gap: int
     cut: int  # bytes after the footer that was taken
 
@@ -243,7 +245,7 @@ class Artifact:
     def root(self) -> bytes:
         """Section 5.3."""
         count = self.header.segments.to_bytes(8)
-        return self.header.hashed("casemate/v1/artifact-root", self.floe_header + sha384(self.publisher_part) + count + self.hashes)
+        return self.header.hashed("casemate/v1/artifact-root", self.floe_header + sha384(self.publisher_part) + sha384(self.public_part) + count + self.hashes)
 
     def segment(self, index: int) -> bytes:
         """Encrypted segment `index`, its hash checked (section 5.3)."""
@@ -453,7 +455,7 @@ def read(data: bytes | mmap.mmap) -> Artifact:
     """Section 7, steps 1 to 3."""
     tail, end = find_tail(data)
     c = Cursor(tail)
-    c.map(7, "tail")
+    c.map(8, "tail")
     c.key(0)
     header = Header.parse(c.bytes(MAX_HEADER, "header"))
     c.key(1)
@@ -470,6 +472,8 @@ def read(data: bytes | mmap.mmap) -> Artifact:
     recipient_part = c.bytes(MAX_RECIPIENT_PART, "recipient part")
     c.key(6)
     list_ = parse_list(c)
+    c.key(7)
+    public_part = c.bytes(MAX_PUBLIC_PART, "public part")
     c.end("tail")
     need(list_ is None or header.owner is not None, "a recipient list without an owner")
     if header.owner is not None:
@@ -481,7 +485,7 @@ def read(data: bytes | mmap.mmap) -> Artifact:
     params = b"\0\0" + (header.segment + OVERHEAD).to_bytes(4) + (32).to_bytes(4)
     need(data[:10] == params, "FLOE parameters are not the header's")
     cut = len(data) - end
-    return Artifact(data, header, recipients, encoded, publisher_part, hashes_, signature, recipient_part, list_, gap, cut)
+    return Artifact(data, header, recipients, encoded, publisher_part, hashes_, signature, recipient_part, list_, public_part, gap, cut)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -177,7 +177,7 @@ def footer(tail: bytes, offset: int) -> bytes:
 
 def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **options: Any) -> bytes:
     """Seals. Options replace parts, also by wrong ones: `segment`, `hash`, `created`, `content_type`, `name`, `metadata`,
-    `private` (its plaintext), `salt`, `context` (of the signature), `gap`, and `random`, where random bytes come from.
+    `private` (its plaintext), `public` (the public part), `salt`, `context` (of the signature), `gap`, and `random`, where random bytes come from.
     `revision` is left out without the option. `publisher`, header key 7, is the signer's key id or left out if nobody signs;
     another value goes in as it is, and None leaves it out. With `owner`, a key file, the recipients are signed; `epoch`, `date` and
     `delegation` (a pair of the delegate's key file and `(until, last epoch)`) say how, and `unknown` are further header entries.
@@ -236,7 +236,8 @@ def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **op
     hash_list = b"".join(hashed("casemate/v1/artifact-segment", s) for s in segments)
     private = options.get("private") or cbor({0: options.get("name", "n"), 1: len(content), 2: options.get("metadata", {})})
     publisher_part = edited("edit_publisher_part", seal_part(private, artifact_key, b"casemate/v1/artifact-publisher", digest, random(32)))
-    root = hashed("casemate/v1/artifact-root", floe_header + sha384(publisher_part) + len(segments).to_bytes(8) + hash_list)
+    public = options.get("public", b"")
+    root = hashed("casemate/v1/artifact-root", floe_header + sha384(publisher_part) + sha384(public) + len(segments).to_bytes(8) + hash_list)
     info = b"casemate/v1/artifact-key\0" + digest
     entries = [[*r.suite.triple, r.key_id, *encapsulate(r, info, artifact_key)] for r in recipients]  # type: ignore[union-attr]
     entries = edited("edit_entries", entries)
@@ -246,7 +247,7 @@ def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **op
     message = edited("edit_message", digest + root)
     signature = [signer.suite.oid, signer.key_id, sign(signer, message, options.get("context", CONTEXT))] if signer else None
     list_ = recipient_list(digest, entries, options) if owner else None
-    tail = edited("edit", {0: encoded, 1: entries, 2: publisher_part, 3: hash_list, 4: signature, 5: recipient_part, 6: list_})
+    tail = edited("edit", {0: encoded, 1: entries, 2: publisher_part, 3: hash_list, 4: signature, 5: recipient_part, 6: list_, 7: public})
     return assemble(body, tail if isinstance(tail, bytes) else cbor(tail), bytes(options.get("gap", 0)))
 
 

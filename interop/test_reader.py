@@ -308,13 +308,13 @@ def encodings(tail: dict[int, object], header: list[tuple[int, object]]) -> Iter
     replace = lambda at, value: [*pairs[:at], (at, Raw(value)), *pairs[at + 1 :]]  # noqa: E731
     hashes, recipients, signature = tail[3], tail[1], tail[4]
     assert isinstance(hashes, bytes) and isinstance(recipients, list) and isinstance(signature, list)
-    yield "map head not shortest", put(pairs, cbor_head(5, 7, 1))
+    yield "map head not shortest", put(pairs, cbor_head(5, 8, 1))
     yield "map indefinite", put(pairs, b"\xbf") + b"\xff"
     yield "keys out of order", put([pairs[1], pairs[0], *pairs[2:]])
-    yield "key twice", put([*pairs, pairs[6]])
-    yield "key twice, seven in all", put([*pairs[:3], pairs[2], *pairs[4:]])
-    yield "key unknown", put([*pairs, (7, 0)])
-    yield "key missing", put(pairs[:6])
+    yield "key twice", put([*pairs, pairs[7]])
+    yield "key twice, eight in all", put([*pairs[:3], pairs[2], *pairs[4:]])
+    yield "key unknown", put([*pairs, (8, 0)])
+    yield "key missing", put(pairs[:7])
     yield "key not shortest", put([(Raw(cbor_head(0, 0, 1)), pairs[0][1]), *pairs[1:]])
     yield "bytes after", put(pairs) + b"\0"
     yield "tagged", b"\xd9\xd9\xf7" + put(pairs)

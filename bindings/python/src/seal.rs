@@ -95,6 +95,7 @@ pub(crate) fn seal(
         private: &private,
         revision,
         owner: None,
+        public_part: &[],
         digest_content: false,
     };
     let existing = existing(force);
@@ -178,6 +179,7 @@ pub(crate) fn seal_directory(
     let before = since.as_ref().map(|before| before.opened());
     let options = DirectoryOptions {
         owner: None,
+        expires: None,
         recipients: &wish.recipients,
         signer,
         segment_size: wish.segment_size,

@@ -50,6 +50,7 @@ fn main() {
             private: &Private::default(),
             revision: None,
             owner: None,
+            public_part: &[],
             digest_content: false,
         };
         let sink = Mutex::new(Vec::new());
@@ -70,11 +71,13 @@ fn main() {
         id: ArtifactId::random().unwrap(),
         root: vec![root; 32],
         digest: vec![root; 32],
+        sealed_to: [KeyId::from_bytes([root; 32])].into(),
     };
     let manifest = Manifest {
         id: DirectoryId::random().unwrap(),
         revision: 2,
         files: vec![entry("a/b.safetensors", 1), entry("config.json", 2)],
+        expires: Some(1_900_000_000),
     };
     write("manifest", "two-files", &manifest.encode());
     for suite in [

@@ -159,6 +159,7 @@ impl Keys {
             revision: None,
             private: &Private::default(),
             owner: None,
+            public_part: &[],
             digest_content: false,
         };
         seal(&content, target, &options, &|_| ()).unwrap()

@@ -6,6 +6,7 @@
 //! | task | entry |
 //! |---|---|
 //! | seal | [`seal_directory`] with [`DirectoryOptions`] |
+//! | verify without a key | [`verify_without_key`] |
 //! | open | [`read_manifest`], then [`SealedDirectory::open`] |
 //! | change recipients | [`rewrap_directory`] |
 //! | change keys | [`rekey_directory`] |
@@ -15,6 +16,7 @@ mod folder;
 mod manifest;
 mod open;
 mod path;
+mod public;
 mod rekey;
 mod rewrap;
 mod seal;
@@ -24,8 +26,9 @@ mod tree;
 pub use error::DirectoryError;
 pub use folder::{Expected, LocalFolder, SealTarget, SealedFolder};
 pub use manifest::{DirectoryId, FileEntry, Manifest};
-pub use open::{SealedDirectory, is_sealed_directory, read_manifest};
+pub use open::{SealedDirectory, is_sealed_directory, read_manifest, verify_without_key};
 pub use path::RelativePath;
+pub use public::{PublicEntry, PublicList};
 pub use rekey::{RekeyOptions, rekey_directory};
 pub use rewrap::{RewrappedDirectory, rewrap_directory, unfinished_rewrap};
 pub use seal::{DirectoryOptions, SealedFiles, Since, seal_directory, seal_directory_to};

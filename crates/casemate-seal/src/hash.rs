@@ -52,15 +52,21 @@ impl HashAlgorithm {
     pub(crate) fn root(
         self,
         floe_header: &[u8],
-        publisher_part: &[u8],
+        [publisher_part, public_part]: [&[u8]; 2],
         segments: u64,
         hashes: &[u8],
     ) -> Vec<u8> {
-        let publisher_part = sha384(publisher_part);
+        let (publisher_part, public_part) = (sha384(publisher_part), sha384(public_part));
         let segments = segments.to_be_bytes();
         self.labelled(
             Purpose::ARTIFACT_ROOT,
-            &[floe_header, &publisher_part, &segments, hashes],
+            &[
+                floe_header,
+                &publisher_part,
+                &public_part,
+                &segments,
+                hashes,
+            ],
         )
     }
 

@@ -18,6 +18,8 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
 pub const RECIPIENTS_MAX: usize = 1024;
 /// Longest publisher part, in bytes.
 pub const PRIVATE_BYTES_MAX: usize = 1 << 20;
+/// Longest public part, in bytes: that of a manifest with the longest paths.
+pub const PUBLIC_PART_BYTES_MAX: usize = 64 << 20;
 /// Longest recipient part, in bytes.
 pub const RECIPIENT_PART_BYTES_MAX: usize = 1024;
 /// Longest public key in a recipient list, in bytes.

@@ -86,7 +86,7 @@ impl<R: ReadAt> Artifact<R> {
         }
         let root = header.hash.root(
             floe_header.as_bytes(),
-            &tail.publisher_part,
+            [&tail.publisher_part, &tail.public_part],
             header.segments(),
             &tail.hashes,
         );
@@ -127,6 +127,11 @@ impl<R: ReadAt> Artifact<R> {
             return Ok(());
         }
         Err(OpenError::Revision { found, minimum })
+    }
+
+    /// What the publisher says to everybody; empty in most artifacts. Only a verified signature vouches for it.
+    pub fn public_part(&self) -> &[u8] {
+        &self.0.tail.public_part
     }
 
     /// What the owner signed about the recipients, if the artifact has an owner; it was verified by the key that it carries.

@@ -133,6 +133,7 @@ pub fn new_tail<R: ReadAt>(
         signature: old.signature.clone(),
         recipient_part,
         list: list.transpose()?,
+        public_part: old.public_part.clone(),
     };
     Ok(NewTail {
         tail: tail.encode(),

@@ -23,7 +23,10 @@ pub(crate) use recipients::encode_recipients;
 
 use crate::{
     error::{Malformed, OpenError},
-    limits::{HEADER_BYTES_MAX, PRIVATE_BYTES_MAX, RECIPIENT_PART_BYTES_MAX, SIGNATURE_BYTES_MAX},
+    limits::{
+        HEADER_BYTES_MAX, PRIVATE_BYTES_MAX, PUBLIC_PART_BYTES_MAX, RECIPIENT_PART_BYTES_MAX,
+        SIGNATURE_BYTES_MAX,
+    },
 };
 
 /// Encoding into a vector cannot fail.
@@ -144,6 +147,7 @@ pub(crate) struct Tail {
     pub(crate) signature: Option<SignatureRecord>,
     pub(crate) recipient_part: Vec<u8>,
     pub(crate) list: Option<RecipientList>,
+    pub(crate) public_part: Vec<u8>,
 }
 
 const TAIL: &str = "tail";
@@ -152,7 +156,7 @@ const SIGNATURE: &str = "signature";
 impl Tail {
     pub(crate) fn encode(&self) -> Vec<u8> {
         encode(|e| {
-            e.map(7)?.u8(0)?.bytes(&self.header)?.u8(1)?;
+            e.map(8)?.u8(0)?.bytes(&self.header)?.u8(1)?;
             recipients::write(&self.recipients, e)?;
             e.u8(2)?
                 .bytes(&self.publisher_part)?
@@ -169,16 +173,17 @@ impl Tail {
             };
             e.u8(5)?.bytes(&self.recipient_part)?.u8(6)?;
             match &self.list {
-                None => e.null().map(drop),
-                Some(list) => list.write(e),
+                None => e.null().map(drop)?,
+                Some(list) => list.write(e)?,
             }
+            e.u8(7)?.bytes(&self.public_part).map(drop)
         })
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, OpenError> {
         let mut decoder = Decoder::new(bytes);
         let d = &mut decoder;
-        expect_map(d, 7, TAIL)?;
+        expect_map(d, 8, TAIL)?;
         expect_key(d, 0, TAIL)?;
         let header = d.bytes().map_err(cbor(TAIL))?;
         check_limit("header", header.len(), HEADER_BYTES_MAX)?;
@@ -197,6 +202,9 @@ impl Tail {
         check_limit("recipient part", recipient_part.len(), limit)?;
         expect_key(d, 6, TAIL)?;
         let list = RecipientList::read(d)?;
+        expect_key(d, 7, TAIL)?;
+        let public_part = d.bytes().map_err(cbor(TAIL))?;
+        check_limit("public part", public_part.len(), PUBLIC_PART_BYTES_MAX)?;
         let tail = Self {
             header: header.to_vec(),
             recipients,
@@ -205,6 +213,7 @@ impl Tail {
             signature,
             recipient_part: recipient_part.to_vec(),
             list,
+            public_part: public_part.to_vec(),
         };
         expect_deterministic(bytes, &tail.encode(), TAIL)?;
         Ok(tail)

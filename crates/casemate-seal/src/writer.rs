@@ -12,7 +12,7 @@ use crate::{
     error::SealError,
     footer,
     hash::sha384,
-    limits::{CONTENT_TYPE_BYTES_MAX, RECIPIENTS_MAX},
+    limits::{CONTENT_TYPE_BYTES_MAX, PUBLIC_PART_BYTES_MAX, RECIPIENTS_MAX},
     parallel::{self, Turn},
     wire::{
         ArtifactId, Header, ListSigner, Private, RecipientRecord, SignatureRecord, Tail,
@@ -39,6 +39,8 @@ pub struct SealOptions<'a> {
     pub revision: Option<u64>,
     /// What only recipients may read.
     pub private: &'a Private,
+    /// What the publisher says to everybody; at most 64 MiB.
+    pub public_part: &'a [u8],
     /// Who signs the list of recipients, from then on the only one to change it. Without an owner any recipient may.
     pub owner: Option<ListSigner<'a>>,
     /// Whether to compute a digest of the content as well, by which a later version finds it unchanged. Keep it secret: it tells
@@ -57,6 +59,8 @@ pub struct Sealed {
     pub artifact_len: u64,
     /// The root of the segment hashes: a name of this exact ciphertext.
     pub root: Vec<u8>,
+    /// SHA-384 of the header, to which everything is bound.
+    pub header_digest: [u8; 48],
     /// The digest of the content, if it was asked for.
     pub content: Option<Vec<u8>>,
 }
@@ -88,9 +92,10 @@ pub fn seal(
 
     let publisher_part = seal_publisher_part(options.private, &header, &artifact_key)?;
     let segments = layout.segments();
+    let parts = [publisher_part.as_slice(), options.public_part];
     let root = options
         .hash
-        .root(floe_header.as_bytes(), &publisher_part, segments, &hashes);
+        .root(floe_header.as_bytes(), parts, segments, &hashes);
     let digest = header.digest();
     let signature = options
         .signer
@@ -118,6 +123,7 @@ pub fn seal(
         signature,
         recipient_part,
         list,
+        public_part: options.public_part.to_vec(),
     }
     .encode();
     let artifact_len = write_tail(sink, &tail, layout.body_len())?;
@@ -126,6 +132,7 @@ pub fn seal(
         content_len: layout.content_len(),
         artifact_len,
         root,
+        header_digest: digest,
         content,
     })
 }
@@ -208,6 +215,15 @@ fn new_header(source: &impl ReadAt, options: &SealOptions<'_>) -> Result<Header,
     }
     if options.revision == Some(0) {
         return Err(SealError::Revision);
+    }
+    let actual = options.public_part.len();
+    if actual > PUBLIC_PART_BYTES_MAX {
+        let (field, limit) = ("public part", PUBLIC_PART_BYTES_MAX);
+        return Err(SealError::FieldTooLong {
+            field,
+            actual,
+            limit,
+        });
     }
     let layout = layout_of(source, options.segment_size)?;
     let publisher = options.signer.map(|key| key.verifying_key().id());

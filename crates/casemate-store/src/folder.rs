@@ -8,7 +8,8 @@ use std::{
 use casemate_seal::{
     Source,
     directory::{
-        DirectoryError, Expected, MANIFEST_NAME, Manifest, SEALED_SUFFIX, SealTarget, SealedFolder,
+        DirectoryError, Expected, MANIFEST_NAME, RelativePath, SEALED_SUFFIX, SealTarget,
+        SealedFolder,
     },
     file::Existing,
     limits::FILES_MAX,
@@ -165,14 +166,14 @@ impl SealedFolder for RemoteFolder {
         Ok(Box::new(RemoteObject::open(&self.at(path)?)?))
     }
 
-    fn check(&self, manifest: &Manifest) -> Result<(), DirectoryError> {
+    fn check(&self, paths: &[&RelativePath]) -> Result<(), DirectoryError> {
         let listing = list(&self.location, FILES_MAX.saturating_add(1));
         let listing = listing.map_err(|source| DirectoryError::Io {
             what: "list",
             path: PathBuf::from(self.location.address()),
             source,
         })?;
-        let mut expected = Expected::new(manifest);
+        let mut expected = Expected::new(paths);
         for path in &listing {
             expected.found(Path::new(path))?;
         }

@@ -13,6 +13,7 @@ mod model;
 pub(crate) mod mount;
 pub(crate) mod open;
 mod owner;
+mod public;
 pub(crate) mod rewrap;
 pub(crate) mod seal;
 pub(crate) mod sign;

@@ -92,6 +92,7 @@ fn seal_file(keys: &Keys, from: &Path, to: &Path) -> Result<u64, BenchError> {
         private: &Private::default(),
         revision: None,
         owner: None,
+        public_part: &[],
         digest_content: false,
     };
     let source = File::open(from)?;

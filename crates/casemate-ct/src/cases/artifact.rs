@@ -43,6 +43,7 @@ fn sealed(content: &[u8], recipient: &KemPublicKey) -> Result<Vec<u8>, Box<dyn E
         private: &private,
         revision: None,
         owner: None,
+        public_part: &[],
         digest_content: false,
     };
     seal(&content, &sink, &options, &|_| ())?;

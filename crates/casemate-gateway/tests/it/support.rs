@@ -42,6 +42,7 @@ pub(crate) fn models(directory: &Path, publisher: &SigningKey, key: &KemPrivateK
         private: &Private::default(),
         revision: None,
         owner: None,
+        public_part: &[],
         digest_content: false,
     };
     let file = std::fs::File::create(&artifact).unwrap();

@@ -9,9 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, RelativePath, StagedDirectory, tree,
-};
+use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, RelativePath, StagedDirectory, tree};
 use crate::{
     Source, WriteAt, beneath,
     file::{self, AtomicFile, Existing},
@@ -26,12 +24,12 @@ pub trait SealedFolder: Send + Sync {
     /// The place's own error.
     fn open(&self, path: &Path) -> io::Result<Source>;
 
-    /// Checks that the folder holds exactly what the manifest says (`spec/sealed-directory.md`, section 5, step 4).
+    /// Checks that the folder holds exactly the artifacts of `paths` (`spec/sealed-directory.md`, section 5, step 4).
     ///
     /// # Errors
     ///
     /// [`DirectoryError`], naming what is missing or does not belong.
-    fn check(&self, manifest: &Manifest) -> Result<(), DirectoryError>;
+    fn check(&self, paths: &[&RelativePath]) -> Result<(), DirectoryError>;
 
     /// How `path` is called in errors.
     fn shown(&self, path: &Path) -> PathBuf;
@@ -81,8 +79,8 @@ impl SealedFolder for LocalFolder {
         Ok(Box::new(self.file(path)?))
     }
 
-    fn check(&self, manifest: &Manifest) -> Result<(), DirectoryError> {
-        tree::check_sealed(self, manifest)
+    fn check(&self, paths: &[&RelativePath]) -> Result<(), DirectoryError> {
+        tree::check_sealed(self, paths)
     }
 
     fn shown(&self, path: &Path) -> PathBuf {
@@ -145,9 +143,9 @@ pub struct Expected<'m>(HashMap<PathBuf, &'m RelativePath>);
 
 impl<'m> Expected<'m> {
     /// Everything that belongs to the directory besides manifest and journal.
-    pub fn new(manifest: &'m Manifest) -> Self {
-        let files = manifest.files.iter();
-        Self(files.map(|file| (file.path.sealed(), &file.path)).collect())
+    pub fn new(paths: &[&'m RelativePath]) -> Self {
+        let paths = paths.iter();
+        Self(paths.map(|path| (path.sealed(), *path)).collect())
     }
 
     /// The folders that the files need.

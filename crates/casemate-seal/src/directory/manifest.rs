@@ -1,13 +1,14 @@
 //! The manifest's CBOR (`spec/sealed-directory.md`, section 3).
 
-use std::fmt;
+use std::{collections::HashMap, fmt, sync::Arc};
 
+use casemate_crypto::encoding::KeyId;
 use minicbor::Decoder;
 
-use super::{DirectoryError, RelativePath};
+use super::{DirectoryError, PublicEntry, RelativePath};
 use crate::{
     ArtifactId,
-    limits::{FILES_MAX, MANIFEST_BYTES_MAX},
+    limits::{FILES_MAX, MANIFEST_BYTES_MAX, RECIPIENTS_MAX},
     wire::encode,
 };
 
@@ -51,6 +52,19 @@ pub struct FileEntry {
     pub root: Vec<u8>,
     /// Digest of the content, as long as the root.
     pub digest: Vec<u8>,
+    /// Keys that the artifact was sealed to at first, whoever its recipients are now.
+    pub sealed_to: Arc<[KeyId]>,
+}
+
+impl FileEntry {
+    /// What everybody may know of the file, with the digest of its artifact's header.
+    pub(crate) fn public(&self, header: [u8; 48]) -> PublicEntry {
+        PublicEntry {
+            path: self.path.clone(),
+            header,
+            root: self.root.clone(),
+        }
+    }
 }
 
 /// Which artifacts make up one version of a directory.
@@ -62,6 +76,8 @@ pub struct Manifest {
     pub revision: u64,
     /// The files, in ascending order of their paths.
     pub files: Vec<FileEntry>,
+    /// Until when the version is meant to be used, in seconds since 1970 UTC.
+    pub expires: Option<u64>,
 }
 
 impl Manifest {
@@ -81,15 +97,39 @@ impl Manifest {
 
     /// The deterministic encoding.
     pub fn encode(&self) -> Vec<u8> {
+        let mut sets: Vec<&[KeyId]> = Vec::new();
+        let mut places = HashMap::new();
+        let set_of: Vec<_> = self
+            .files
+            .iter()
+            .map(|file| {
+                *places.entry(&*file.sealed_to).or_insert_with(|| {
+                    sets.push(&file.sealed_to);
+                    sets.len().saturating_sub(1) as u64
+                })
+            })
+            .collect();
         encode(|e| {
-            e.map(4)?.u8(0)?.u64(VERSION)?;
+            let entries = if self.expires.is_some() { 6 } else { 5 };
+            e.map(entries)?.u8(0)?.u64(VERSION)?;
             e.u8(1)?.bytes(&self.id.0)?.u8(2)?.u64(self.revision)?;
             e.u8(3)?.array(self.files.len() as u64)?;
-            for file in &self.files {
-                e.array(5)?.str(file.path.as_str())?.u64(file.content_len)?;
+            for (file, set) in self.files.iter().zip(set_of) {
+                e.array(6)?.str(file.path.as_str())?.u64(file.content_len)?;
                 e.bytes(file.id.as_bytes())?
                     .bytes(&file.root)?
-                    .bytes(&file.digest)?;
+                    .bytes(&file.digest)?
+                    .u64(set)?;
+            }
+            e.u8(4)?.array(sets.len() as u64)?;
+            for set in sets {
+                e.array(set.len() as u64)?;
+                for key in set {
+                    e.bytes(key.as_bytes())?;
+                }
+            }
+            if let Some(expires) = self.expires {
+                e.u8(5)?.u64(expires)?;
             }
             Ok(())
         })
@@ -117,7 +157,7 @@ impl Manifest {
         if d.u64().map_err(cbor)? != VERSION {
             return Err(DirectoryError::Manifest("of a version not known here"));
         }
-        if entries != Some(4) {
+        if ![Some(5), Some(6)].contains(&entries) {
             return Err(shape());
         }
         expect(d, 1)?;
@@ -137,9 +177,9 @@ impl Manifest {
             return Err(DirectoryError::Manifest("it lists no file"));
         }
         // Grows as entries are read, so that a count alone allocates nothing.
-        let mut files = Vec::new();
+        let (mut files, mut sets_of) = (Vec::new(), Vec::new());
         for _ in 0..actual {
-            if d.array().map_err(cbor)? != Some(5) {
+            if d.array().map_err(cbor)? != Some(6) {
                 return Err(shape());
             }
             let path = RelativePath::new(d.str().map_err(cbor)?)?;
@@ -152,24 +192,59 @@ impl Manifest {
                     "a root or digest has another length",
                 ));
             }
+            sets_of.push(d.u64().map_err(cbor)?);
             files.push(FileEntry {
                 path,
                 content_len,
                 id: ArtifactId::from_bytes(id),
                 root,
                 digest,
+                sealed_to: Arc::default(),
             });
         }
+        expect(d, 4)?;
+        let sets = read_sets(d, files.len())?;
+        for (file, set) in files.iter_mut().zip(sets_of) {
+            let set = usize::try_from(set).ok().and_then(|set| sets.get(set));
+            file.sealed_to = Arc::clone(set.ok_or_else(shape)?);
+        }
+        let expires = if entries == Some(6) {
+            expect(d, 5)?;
+            Some(d.u64().map_err(cbor)?)
+        } else {
+            None
+        };
         let paths: Vec<_> = files.iter().map(|file| &file.path).collect();
         RelativePath::check_list(&paths)?;
         let manifest = Self {
             id: DirectoryId(id),
             revision,
             files,
+            expires,
         };
         if manifest.encode() != bytes {
             return Err(DirectoryError::Manifest("not in deterministic encoding"));
         }
         Ok(manifest)
     }
+}
+
+/// Reads the sets of keys that files were sealed to; there are no more of them than files.
+fn read_sets(d: &mut Decoder<'_>, files: usize) -> Result<Vec<Arc<[KeyId]>>, DirectoryError> {
+    let shape = || DirectoryError::Manifest("not the CBOR of one");
+    let len = |d: &mut Decoder<'_>, most: usize| {
+        let len = d.array().ok().flatten().ok_or_else(shape)?;
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        (1..=most).contains(&len).then_some(len).ok_or_else(shape)
+    };
+    let mut sets = Vec::new();
+    for _ in 0..len(d, files)? {
+        let mut keys = Vec::new();
+        for _ in 0..len(d, RECIPIENTS_MAX)? {
+            let key = d.bytes().map_err(|_| shape())?;
+            keys.push(KeyId::from_bytes(key.try_into().map_err(|_| shape())?));
+        }
+        sets.push(keys.into());
+    }
+    Ok(sets)
 }

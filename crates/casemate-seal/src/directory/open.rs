@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey};
+use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey, signature::VerifyingKey};
 
 use super::{
-    DirectoryError, FileEntry, LocalFolder, MANIFEST_NAME, MANIFEST_TYPE, Manifest, SealedFolder,
-    stage::StagedDirectory, tree,
+    DirectoryError, FileEntry, LocalFolder, MANIFEST_NAME, MANIFEST_TYPE, Manifest, PublicList,
+    SealedFolder, stage::StagedDirectory, tree,
 };
 use crate::{
     Artifact, OpenError, Opened, Origin, Progress, ReadAt, Source,
@@ -58,6 +58,7 @@ pub struct SealedDirectory {
     folder: Box<dyn SealedFolder>,
     manifest: Manifest,
     artifact: Artifact<Source>,
+    public: PublicList,
 }
 
 impl SealedDirectory {
@@ -83,13 +84,19 @@ impl SealedDirectory {
             .read_all(MANIFEST_BYTES_MAX as u64, &|_| ())
             .map_err(failed())?;
         let manifest = Manifest::decode(&content).map_err(DirectoryError::not_as_sealed)?;
+        let public = PublicList::decode(artifact.public_part());
+        let public = public.map_err(DirectoryError::not_as_sealed)?;
+        if !public.agrees_with(&manifest) {
+            return Err(DirectoryError::Manifest("its public list is another one"));
+        }
         folder
-            .check(&manifest)
+            .check(&public.paths())
             .map_err(DirectoryError::not_as_sealed)?;
         Ok(Self {
             folder,
             manifest,
             artifact,
+            public,
         })
     }
 
@@ -146,6 +153,11 @@ impl SealedDirectory {
         let path = entry.path.as_str();
         let artifact = read(&*self.folder, &entry.path.sealed(), path)?;
         check_version(entry, &artifact, self.artifact.header().publisher())?;
+        let public = self.public.find(path).map(|public| public.header);
+        if public != Some(artifact.header().digest()) {
+            let (path, what) = (path.to_owned(), "header");
+            return Err(DirectoryError::OtherVersion { path, what });
+        }
         Ok(artifact)
     }
 
@@ -222,6 +234,56 @@ impl SealedDirectory {
         }
         Ok(())
     }
+}
+
+/// Checks a directory without a key that opens it: that `signer` signed the list of its files, that these files are there and no others, and
+/// every segment of each. What the files hold, and who can open them, stays unchecked.
+///
+/// # Errors
+///
+/// [`DirectoryError`].
+pub fn verify_without_key(
+    folder: &dyn SealedFolder,
+    manifest: &Artifact<Source>,
+    signer: &VerifyingKey,
+    progress: Progress<'_>,
+) -> Result<PublicList, DirectoryError> {
+    manifest
+        .verify_signature(signer)
+        .map_err(DirectoryError::open(MANIFEST_NAME))?;
+    if manifest.header().content_type() != MANIFEST_TYPE {
+        return Err(DirectoryError::Manifest("its content type is another one"));
+    }
+    manifest
+        .verify_segments(&|_| ())
+        .map_err(DirectoryError::open(MANIFEST_NAME))?;
+    let list = PublicList::decode(manifest.public_part());
+    let list = list.map_err(DirectoryError::not_as_sealed)?;
+    folder
+        .check(&list.paths())
+        .map_err(DirectoryError::not_as_sealed)?;
+    for file in list.files() {
+        let path = file.path.as_str();
+        let artifact = read(folder, &file.path.sealed(), path)?;
+        let header = artifact.header();
+        let what = if header.digest() != file.header {
+            Some("header")
+        } else if artifact.root() != file.root {
+            Some("root")
+        } else if header.publisher() != manifest.header().publisher() {
+            Some("publisher")
+        } else {
+            None
+        };
+        if let Some(what) = what {
+            let path = path.to_owned();
+            return Err(DirectoryError::OtherVersion { path, what });
+        }
+        artifact
+            .verify_segments(progress)
+            .map_err(DirectoryError::open(path))?;
+    }
+    Ok(list)
 }
 
 impl std::fmt::Debug for SealedDirectory {

@@ -1,14 +1,16 @@
 //! Sealing a directory again under new artifact keys (`spec/sealed-artifact.md`, section 8).
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use casemate_crypto::{
+    encoding::KeyId,
     kem::{KemPrivateKey, KemPublicKey},
     signature::SigningKey,
 };
 
 use super::{
-    DirectoryError, FileEntry, MANIFEST_NAME, Manifest, SealTarget, SealedDirectory, SealedFiles,
+    DirectoryError, FileEntry, MANIFEST_NAME, Manifest, PublicList, SealTarget, SealedDirectory,
+    SealedFiles,
     seal::{next_revision, write_one},
 };
 use crate::{Header, ListSigner, Private, Progress, SealOptions};
@@ -24,6 +26,8 @@ pub struct RekeyOptions<'a> {
     pub owner: Option<ListSigner<'a>>,
     /// The time, in seconds since 1970 UTC.
     pub created: u64,
+    /// Until when the version is meant to be used, in seconds since 1970 UTC.
+    pub expires: Option<u64>,
 }
 
 impl<'a> RekeyOptions<'a> {
@@ -44,6 +48,7 @@ impl<'a> RekeyOptions<'a> {
             revision,
             private,
             owner: self.owner,
+            public_part: &[],
             digest_content: true,
         }
     }
@@ -66,7 +71,12 @@ pub fn rekey_directory<T: SealTarget>(
         id: before.id,
         revision: next_revision(Some(before))?,
         files: Vec::with_capacity(before.files.len()),
+        expires: options.expires,
     };
+    let mut public = Vec::with_capacity(before.files.len());
+    let sealed_to: Result<Arc<[KeyId]>, casemate_crypto::Error> =
+        options.recipients.iter().map(|key| key.id()).collect();
+    let sealed_to = sealed_to.map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()))?;
     let mut artifact_len = 0_u64;
     for entry in &before.files {
         let opened = directory.open_file(entry, keys)?;
@@ -81,10 +91,17 @@ pub fn rekey_directory<T: SealTarget>(
             id: sealed.id,
             root: sealed.root,
             digest: sealed.content.unwrap_or_default(),
+            sealed_to: Arc::clone(&sealed_to),
         });
+        let last = manifest.files.last();
+        public.extend(last.map(|entry| entry.public(sealed.header_digest)));
     }
     let (header, private) = (directory.artifact().header(), Private::default());
-    let sealing = options.sealing(header, &private, None);
+    let public = PublicList(public).encode();
+    let sealing = SealOptions {
+        public_part: &public,
+        ..options.sealing(header, &private, None)
+    };
     let (place, content) = (Path::new(MANIFEST_NAME), manifest.encode());
     let sealed = write_one(&content, place, MANIFEST_NAME, target, &sealing, &|_| ())?;
     Ok(SealedFiles {

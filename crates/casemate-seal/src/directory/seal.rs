@@ -1,6 +1,6 @@
 //! Sealing a directory, whole or against its previous version.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use casemate_crypto::{
     encoding::KeyId,
@@ -9,8 +9,9 @@ use casemate_crypto::{
 };
 
 use super::{
-    DirectoryError, DirectoryId, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, RelativePath,
-    SealTarget, SealedDirectory, SourceFile, open, rewrap, stage::StagedDirectory, tree,
+    DirectoryError, DirectoryId, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, PublicList,
+    RelativePath, SealTarget, SealedDirectory, SourceFile, open, rewrap, stage::StagedDirectory,
+    tree,
 };
 use crate::{
     HashAlgorithm, ListSigner, Origin, Private, Progress, RecipientRecord, SealOptions, Sealed,
@@ -37,6 +38,8 @@ pub struct DirectoryOptions<'a> {
     pub created: u64,
     /// Media type of a file, readable without a key.
     pub content_type: fn(&RelativePath) -> &'static str,
+    /// Until when the version is meant to be used, in seconds since 1970 UTC.
+    pub expires: Option<u64>,
     /// The version before, whose unchanged files are taken over.
     pub since: Option<Since<'a>>,
 }
@@ -92,16 +95,23 @@ pub fn seal_directory_to<T: SealTarget>(
     progress: Progress<'_>,
 ) -> Result<SealedFiles, DirectoryError> {
     let mut entries = Vec::with_capacity(files.len());
+    let mut public = Vec::with_capacity(files.len());
     let (mut unchanged, mut artifact_len) = (0_usize, 0_u64);
+    let wanted = recipient_ids(options)?;
     for source in files {
-        let (entry, len) = match take_over(source, target, options, progress)? {
+        let Made {
+            entry,
+            header,
+            artifact_len: len,
+        } = match take_over(source, target, options, &wanted, progress)? {
             Some(taken) => {
                 unchanged = unchanged.saturating_add(1);
                 taken
             }
-            None => seal_file(source, target, options, progress)?,
+            None => seal_file(source, target, options, &wanted, progress)?,
         };
         artifact_len = artifact_len.saturating_add(len);
+        public.push(entry.public(header));
         entries.push(entry);
     }
     let before = options
@@ -114,8 +124,9 @@ pub fn seal_directory_to<T: SealTarget>(
         id: before.map_or_else(random, |before| Ok(before.id))?,
         revision: next_revision(before)?,
         files: entries,
+        expires: options.expires,
     };
-    let len = seal_manifest(&manifest, target, options)?;
+    let len = seal_manifest(&manifest, &PublicList(public), target, options)?;
     Ok(SealedFiles {
         manifest,
         unchanged,
@@ -130,12 +141,26 @@ pub(super) fn next_revision(before: Option<&Manifest>) -> Result<u64, DirectoryE
     ))
 }
 
+/// Key ids of the recipients.
+fn recipient_ids(options: &DirectoryOptions<'_>) -> Result<Arc<[KeyId]>, DirectoryError> {
+    let ids: Result<_, _> = options.recipients.iter().map(|key| key.id()).collect();
+    ids.map_err(|error: casemate_crypto::Error| DirectoryError::seal(MANIFEST_NAME)(error.into()))
+}
+
+/// A file's artifact, new or taken over.
+struct Made {
+    entry: FileEntry,
+    header: [u8; 48],
+    artifact_len: u64,
+}
+
 fn seal_file<T: SealTarget>(
     source: &SourceFile,
     target: &T,
     options: &DirectoryOptions<'_>,
+    wanted: &Arc<[KeyId]>,
     progress: Progress<'_>,
-) -> Result<(FileEntry, u64), DirectoryError> {
+) -> Result<Made, DirectoryError> {
     let path = &source.path;
     let content = open_source(source)?;
     let sealed_path = path.sealed();
@@ -144,6 +169,7 @@ fn seal_file<T: SealTarget>(
         path: path.as_str(),
         name: path.file_name(),
         content_type: (options.content_type)(path),
+        public_part: &[],
     };
     let sealed = seal_one(&content, &names, target, options, progress)?;
     let digest = sealed.content.unwrap_or_default();
@@ -153,12 +179,18 @@ fn seal_file<T: SealTarget>(
         id: sealed.id,
         root: sealed.root,
         digest,
+        sealed_to: Arc::clone(wanted),
     };
-    Ok((entry, sealed.artifact_len))
+    Ok(Made {
+        entry,
+        header: sealed.header_digest,
+        artifact_len: sealed.artifact_len,
+    })
 }
 
 fn seal_manifest<T: SealTarget>(
     manifest: &Manifest,
+    public: &PublicList,
     target: &T,
     options: &DirectoryOptions<'_>,
 ) -> Result<u64, DirectoryError> {
@@ -171,6 +203,7 @@ fn seal_manifest<T: SealTarget>(
         path: MANIFEST_NAME,
         name: "",
         content_type: MANIFEST_TYPE,
+        public_part: &public.encode(),
     };
     let sealed = seal_one(&content, &names, target, options, &|_| ())?;
     Ok(sealed.artifact_len)
@@ -185,6 +218,7 @@ struct Names<'a> {
     /// In the publisher part.
     name: &'a str,
     content_type: &'a str,
+    public_part: &'a [u8],
 }
 
 fn seal_one<T: SealTarget>(
@@ -208,6 +242,7 @@ fn seal_one<T: SealTarget>(
         revision: None,
         private: &private,
         owner: options.owner,
+        public_part: names.public_part,
         digest_content: true,
     };
     write_one(content, names.place, names.path, target, &sealing, progress)
@@ -239,8 +274,9 @@ fn take_over<T: SealTarget>(
     source: &SourceFile,
     target: &T,
     options: &DirectoryOptions<'_>,
+    wanted: &[KeyId],
     progress: Progress<'_>,
-) -> Result<Option<(FileEntry, u64)>, DirectoryError> {
+) -> Result<Option<Made>, DirectoryError> {
     let Some(since) = &options.since else {
         return Ok(None);
     };
@@ -253,6 +289,12 @@ fn take_over<T: SealTarget>(
     }
     let artifact = since.directory.read(entry)?;
     let header = artifact.header();
+    // Whoever ever had its key keeps it, so a file that was sealed to anybody else gets a new one.
+    let mut had = entry.sealed_to.iter().copied();
+    let mut have = artifact.recipients().iter().map(|record| record.key);
+    if !had.all(|key| wanted.contains(&key)) || !have.all(|key| wanted.contains(&key)) {
+        return Ok(None);
+    }
     let publisher = options
         .signer
         .map(|key| key.verifying_key().id())
@@ -284,8 +326,6 @@ fn take_over<T: SealTarget>(
     let mut copy = place.file();
     // Shares blocks where the file system can.
     io::copy(&mut from, &mut copy).map_err(failed())?;
-    let wanted: Result<Vec<KeyId>, _> = options.recipients.iter().map(|key| key.id()).collect();
-    let wanted = wanted.map_err(|error| DirectoryError::seal(path)(error.into()))?;
     let copied = crate::Artifact::read(copy).map_err(DirectoryError::open(path))?;
     open::check_version(entry, &copied, publisher)?;
     let key = open::key_for(&copied, since.keys).map_err(DirectoryError::open(path))?;
@@ -300,7 +340,7 @@ fn take_over<T: SealTarget>(
         let (path, what) = (path.to_owned(), "content");
         return Err(DirectoryError::OtherVersion { path, what });
     }
-    if !rewrap::has_exactly(copied.recipients(), &wanted) {
+    if !rewrap::has_exactly(copied.recipients(), wanted) {
         let nobody = |_: &RecipientRecord| false;
         let (recipients, owner) = (options.recipients, options.owner);
         change_recipients(copy, key, Origin::Unchecked, &nobody, recipients, owner).map_err(
@@ -313,5 +353,9 @@ fn take_over<T: SealTarget>(
     let len = copy.metadata().map_err(failed())?.len();
     place.commit(Existing::Keep).map_err(failed())?;
     progress(source.len);
-    Ok(Some((entry.clone(), len)))
+    Ok(Some(Made {
+        entry: entry.clone(),
+        header: header.digest(),
+        artifact_len: len,
+    }))
 }

@@ -85,9 +85,9 @@ pub fn list_source(
 /// Checks that the sealed folder holds exactly what the manifest says (`spec/sealed-directory.md`, section 5, step 4).
 pub(crate) fn check_sealed(
     folder: &LocalFolder,
-    manifest: &Manifest,
+    paths: &[&RelativePath],
 ) -> Result<(), DirectoryError> {
-    let mut expected = Expected::new(manifest);
+    let mut expected = Expected::new(paths);
     let folders = expected.folders();
     let listed = beneath::walk(folder.descriptor(), &mut |below, file_type| {
         match file_type {

@@ -270,7 +270,7 @@ impl Header {
     }
 
     /// `SHA-384(header)`, to which everything else is bound.
-    pub(crate) fn digest(&self) -> [u8; 48] {
+    pub fn digest(&self) -> [u8; 48] {
         sha384(&self.encode())
     }
 }

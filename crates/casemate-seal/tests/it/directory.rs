@@ -63,6 +63,7 @@ impl Model {
         let recipients: Vec<_> = recipients.iter().map(|key| key.public_key()).collect();
         let options = DirectoryOptions {
             owner: None,
+            expires: None,
             recipients: &recipients,
             signer: Some(&SIGNER),
             segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
@@ -160,6 +161,7 @@ fn what_another_publisher_sealed_is_not_taken_over() {
     let seal = |signer: &SigningKey, to: &str| {
         let options = DirectoryOptions {
             owner: None,
+            expires: None,
             recipients: &recipients,
             signer: Some(signer),
             segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
@@ -506,7 +508,7 @@ fn a_manifest_with_a_dangerous_path_or_in_another_encoding_is_refused() {
     // One more file than is there, and more than any memory holds.
     let at = good
         .windows(3)
-        .position(|w| w == [0x03, 0x84, 0x85])
+        .position(|w| w == [0x03, 0x84, 0x86])
         .unwrap()
         + 1;
     for count in [&[0x85][..], &[0x9b, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff]] {

@@ -24,6 +24,7 @@ fn seal_again(
     let recipients = [KEM.public_key()];
     let options = DirectoryOptions {
         owner: None,
+        expires: None,
         recipients: &recipients,
         signer: Some(&SIGNER),
         segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),

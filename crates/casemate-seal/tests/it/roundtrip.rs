@@ -77,6 +77,7 @@ fn every_suite_seals_and_opens_for_every_recipient() {
             private: &private,
             revision: None,
             owner: None,
+            public_part: &[],
             digest_content: false,
         };
         let sink = Mutex::new(Vec::new());
@@ -137,6 +138,7 @@ fn sealing_without_or_with_doubled_recipients_is_refused() {
         private: &private,
         revision: None,
         owner: None,
+        public_part: &[],
         digest_content: false,
     };
     let sink = Mutex::new(Vec::new());

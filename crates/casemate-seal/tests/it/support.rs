@@ -47,6 +47,7 @@ pub(crate) fn sealed_with(
         private: &private,
         revision: None,
         owner: None,
+        public_part: &[],
         digest_content: false,
     };
     let sink = Mutex::new(Vec::new());

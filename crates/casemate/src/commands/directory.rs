@@ -17,7 +17,7 @@ use casemate_store::{OBJECTS_MAX, RemoteFolder};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde_json::{Value, json};
 
-use super::{open, owner, seal};
+use super::{open, owner, public, seal};
 use crate::{
     args::{OpenOptions, SealOptions, VerifyOptions},
     context::Context,
@@ -79,6 +79,7 @@ pub(crate) fn seal(
     }
     let sealing = DirectoryOptions {
         owner: seal::list_signer(owner.as_ref()),
+        expires: None,
         recipients: &recipients,
         signer: signer.as_ref(),
         segment_size: seal::parse_size(&options.segment_size)?,
@@ -246,6 +247,12 @@ pub(crate) fn verify(
     folder: Box<dyn SealedFolder>,
 ) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
+    let artifact = read_manifest(&*folder)?;
+    if !keyring.may_open(&artifact)? {
+        return public::verify(context, options, &mut keyring, &*folder, &artifact);
+    }
+    // Held, it would keep the same process from opening it again in some file systems.
+    drop(artifact);
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
     let directory = open_folder(context, &mut keyring, folder, &keys, options.whom())?;
@@ -271,6 +278,7 @@ pub(crate) fn verify(
         "suite": suite,
         "owner": owner::fields(directory.artifact()),
         "message_sha384": hex::encode(directory.artifact().message_digest()),
+        "opened": true,
     });
     let text = format!(
         "verified {}: revision {} signed by {id} ({suite}), {} files, all there and intact",

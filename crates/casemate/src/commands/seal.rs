@@ -76,6 +76,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         content_type: &options.content_type,
         private: &private,
         revision: options.revision,
+        public_part: &[],
         digest_content: false,
     };
     let sealed = write(context, &source, len, &output, options.force, &sealing)?;

@@ -106,6 +106,7 @@ pub(super) fn seal_model(model: &[u8], path: &Path, keys: &Keys) -> Result<u64, 
         private: &private,
         revision: None,
         owner: None,
+        public_part: &[],
         digest_content: false,
     };
     let target = AtomicFile::create(path, Access::Umask, Existing::Keep).map_err(io_fault)?;

@@ -257,3 +257,96 @@ fn wrong_use_is_named() {
         );
     }
 }
+
+#[test]
+fn a_folder_is_verified_without_a_key() {
+    let house = House::with_keys();
+    fs::create_dir(house.path("tree")).unwrap();
+    for name in ["tree/a", "tree/b"] {
+        house.write(name, name.as_bytes());
+    }
+    house.ok(&["seal", "tree", "--to", "alice", "--sign", "publisher"]);
+    house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    let verify = |more: &[&str]| {
+        let start = [
+            "--home",
+            "nobody",
+            "verify",
+            "tree.sealed",
+            "--signer",
+            "./publisher.pub",
+        ];
+        house.run(&[&start[..], more].concat())
+    };
+    let said = verify(&["--json"]);
+    let seen: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (&seen["files"], &seen["opened"]),
+        (&2.into(), &false.into()),
+        "{said:?}"
+    );
+    assert_eq!(verify(&["--min-revision", "1"]).code, 2);
+    let seen: Value = serde_json::from_str(&house.ok(&[
+        "verify",
+        "tree.sealed",
+        "--signer",
+        "publisher",
+        "--json",
+    ]))
+    .unwrap();
+    assert_eq!(seen["opened"], true);
+
+    let a = house.path("tree.sealed/a.sealed");
+    let good = fs::read(&a).unwrap();
+    let mut bent = good.clone();
+    bent[80] ^= 1;
+    fs::write(&a, &bent).unwrap();
+    let said = verify(&[]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("segment 0 was changed"), "{said:?}");
+    fs::copy(house.path("tree.sealed/b.sealed"), &a).unwrap();
+    let said = verify(&[]);
+    assert!(said.err.contains("its header differs"), "{said:?}");
+    fs::remove_file(&a).unwrap();
+    let said = verify(&[]);
+    assert!(said.err.contains("a is missing"), "{said:?}");
+    fs::write(&a, &good).unwrap();
+    house.write("tree.sealed/c.sealed", b"more");
+    let said = verify(&[]);
+    assert!(said.err.contains("c.sealed does not belong"), "{said:?}");
+}
+
+#[test]
+fn a_file_that_others_could_open_is_sealed_anew() {
+    let house = House::with_keys();
+    fs::create_dir(house.path("tree")).unwrap();
+    house.write("tree/a", b"a");
+    let seal = |to: &[&str], since: &str, output: &str| -> u64 {
+        let mut arguments = vec![
+            "seal",
+            "tree",
+            "--sign",
+            "publisher",
+            "--json",
+            "-o",
+            output,
+        ];
+        arguments.extend(to.iter().flat_map(|name| ["--to", name]));
+        if !since.is_empty() {
+            arguments.extend(["--since", since]);
+        }
+        let seen: Value = serde_json::from_str(&house.ok(&arguments)).unwrap();
+        seen["unchanged"].as_u64().unwrap()
+    };
+    assert_eq!(seal(&["alice"], "", "one"), 0);
+    // One more recipient: the artifact is taken over and rewrapped.
+    assert_eq!(seal(&["alice", "bob"], "one", "two"), 1);
+    // It was first sealed to alice alone, but bob can open it now.
+    assert_eq!(seal(&["alice"], "two", "three"), 0);
+    assert_eq!(seal(&["bob"], "two", "four"), 0);
+    // Who came by a rewrap counts as well, and who was there at first even if gone.
+    house.ok(&["rewrap", "one", "--to", "bob"]);
+    assert_eq!(seal(&["alice"], "one", "five"), 0);
+    assert_eq!(seal(&["bob"], "one", "six"), 0);
+    assert_eq!(seal(&["alice", "bob"], "one", "seven"), 1);
+}

@@ -1,0 +1,85 @@
+//! The public list of a directory's artifacts (`spec/sealed-directory.md`, section 3.2).
+
+use minicbor::Decoder;
+
+use super::{DirectoryError, Manifest, RelativePath};
+use crate::{limits::FILES_MAX, wire::encode};
+
+/// What everybody may know of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicEntry {
+    /// Where it is, below the directory.
+    pub path: RelativePath,
+    /// SHA-384 of the artifact's header.
+    pub header: [u8; 48],
+    /// The artifact's root.
+    pub root: Vec<u8>,
+}
+
+/// Which artifacts belong together, without a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicList(pub(crate) Vec<PublicEntry>);
+
+const NOT_ONE: DirectoryError = DirectoryError::Manifest("its public list is none");
+
+impl PublicList {
+    /// The files, in ascending order of their paths.
+    pub fn files(&self) -> &[PublicEntry] {
+        &self.0
+    }
+
+    pub(crate) fn find(&self, path: &str) -> Option<&PublicEntry> {
+        let found = self.0.binary_search_by(|file| file.path.as_str().cmp(path));
+        found.ok().and_then(|at| self.0.get(at))
+    }
+
+    pub(crate) fn paths(&self) -> Vec<&RelativePath> {
+        self.0.iter().map(|file| &file.path).collect()
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode(|e| {
+            e.array(self.0.len() as u64)?;
+            for file in &self.0 {
+                e.array(3)?.str(file.path.as_str())?;
+                e.bytes(&file.header)?.bytes(&file.root)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DirectoryError> {
+        let mut decoder = Decoder::new(bytes);
+        let d = &mut decoder;
+        let count = d.array().ok().flatten().ok_or(NOT_ONE)?;
+        let actual = usize::try_from(count).unwrap_or(usize::MAX);
+        if actual > FILES_MAX {
+            return Err(DirectoryError::TooManyFiles { actual });
+        }
+        let mut files = Vec::new();
+        for _ in 0..actual {
+            if d.array().ok().flatten() != Some(3) {
+                return Err(NOT_ONE);
+            }
+            let path = RelativePath::new(d.str().map_err(|_| NOT_ONE)?)?;
+            let header = d.bytes().map_err(|_| NOT_ONE)?;
+            let header = header.try_into().map_err(|_| NOT_ONE)?;
+            let root = d.bytes().map_err(|_| NOT_ONE)?.to_vec();
+            files.push(PublicEntry { path, header, root });
+        }
+        let list = Self(files);
+        RelativePath::check_list(&list.paths())?;
+        if list.0.is_empty() || list.encode() != bytes {
+            return Err(NOT_ONE);
+        }
+        Ok(list)
+    }
+
+    /// Whether it lists what the manifest does.
+    pub(crate) fn agrees_with(&self, manifest: &Manifest) -> bool {
+        let same = |(public, file): (&PublicEntry, &super::FileEntry)| {
+            public.path == file.path && public.root == file.root
+        };
+        self.0.len() == manifest.files.len() && self.0.iter().zip(&manifest.files).all(same)
+    }
+}

@@ -1,0 +1,54 @@
+//! `casemate verify` on a folder, for who has no key that opens it.
+
+use casemate_seal::{
+    Artifact, Source,
+    directory::{SealedFolder, verify_without_key},
+};
+use serde_json::json;
+
+use super::owner;
+use crate::{
+    args::VerifyOptions, context::Context, fault::Fault, keyring::Keyring, progress, trust,
+};
+
+pub(super) fn verify(
+    context: &Context<'_>,
+    options: &VerifyOptions,
+    keyring: &mut Keyring<'_>,
+    folder: &dyn SealedFolder,
+    manifest: &Artifact<Source>,
+) -> Result<(), Fault> {
+    if options.min_revision.is_some() || options.id.is_some() {
+        let message = "revision and id of a folder are for who can open it";
+        return Err(Fault::usage(message)
+            .hint("leave out --min-revision and --id, or use a key store with a recipient's key"));
+    }
+    let signer = trust::signer_quietly(context, keyring, manifest, options.whom())?;
+    let signer = signer.ok_or_else(|| Fault::usage("no expected signer was given"))?;
+    owner::require_epoch(manifest, options.min_epoch)?;
+    let bar = progress::spinner();
+    let list = verify_without_key(folder, manifest, &signer, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    let id = signer.id()?;
+    let files = list.files().len();
+    let json = json!({
+        "schema": "casemate.verified-directory/1",
+        "directory": options.input.to_text(),
+        "id": null,
+        "revision": null,
+        "files": files,
+        "signer": id.to_hex(),
+        "suite": signer.suite().name,
+        "owner": owner::fields(manifest),
+        "message_sha384": hex::encode(manifest.message_digest()),
+        "opened": false,
+    });
+    let text = format!(
+        "verified {} without a key: signed by {} ({}), {files} files, all there and intact\nnot checked without a key: the revision, what the files hold, and who can open them",
+        options.input,
+        id.to_hex(),
+        signer.suite().name,
+    );
+    context.printer.data(&json, &text);
+    Ok(())
+}
