@@ -207,6 +207,15 @@ def roll_back(house: House) -> Cases:
     yield Case("a single file instead", new, house.sealed(), NEXT, file)
 
 
+@attack("folder-roll-back-remembered", "storage", "sealed-directory 5")
+def roll_back_remembered(house: House) -> Cases:
+    """The older version as a whole, for a reader that says no revision and has opened the newer one before."""
+    old, new = house.sealed_folder(), house.next_folder
+    house.ok("watchful", "verify", new, "--signer", "@publisher")
+    says = trials("revision 1 is older than revision 2, which was seen here before", OPEN_FROM, VERIFY)
+    yield Case("older", new, old, NEXT, says, owner="watchful")
+
+
 @attack("folder-roll-back-unasked", "storage", "sealed-directory 1", Promise.NOT_PROMISED)
 def roll_back_unasked(house: House) -> Cases:
     """For a reader that says no revision: the older version, another folder of the same publisher, a file instead of a folder."""

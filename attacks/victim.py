@@ -80,9 +80,13 @@ class House:
         self._store("alice", "alice.key", "bob.pub", "publisher.pub")
         self._store("bob", "bob.key", "publisher.pub")
         self._store("both", "alice.key", "bob.pub", "publisher.pub", "second.pub")
+        self._store("watchful", "alice.key", "publisher.pub", remembers=True)
 
-    def _store(self, owner: str, *files: str) -> None:
+    def _store(self, owner: str, *files: str, remembers: bool = False) -> None:
         self.ok(owner, "keys", "init")
+        # Attacks run at once and in any order, so what one shows must not count for the next.
+        if not remembers:
+            (self.root / f"{owner}.home" / "seen.json").mkdir()
         for file in files:
             self.ok(owner, "keys", "import", "--name", file.split(".")[0], self.keys / file)
 

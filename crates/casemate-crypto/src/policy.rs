@@ -127,6 +127,17 @@ pub enum HashChoice {
     Sha384,
 }
 
+/// What happens when something is used past the end that its publisher set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expired {
+    /// A warning.
+    #[default]
+    Warn,
+    /// An error.
+    Refuse,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {
@@ -142,6 +153,8 @@ struct Wire {
     /// KEM suites under which requests are encrypted.
     #[serde(default)]
     ohttp: Vec<String>,
+    #[serde(default)]
+    expired: Expired,
 }
 
 /// Which suites may be used.
@@ -155,6 +168,7 @@ pub struct Policy {
     hash: HashChoice,
     http: bool,
     ohttp: Vec<&'static KemSuite>,
+    expired: Expired,
 }
 
 impl Policy {
@@ -184,6 +198,7 @@ impl Policy {
             name,
             description,
             hash,
+            expired,
             ..
         } = wire;
         Ok(Self {
@@ -195,6 +210,7 @@ impl Policy {
             hash,
             http,
             ohttp,
+            expired,
         })
     }
 
@@ -219,6 +235,11 @@ impl Policy {
     /// [`PolicyError`] if a built-in file is malformed, which a test rules out.
     pub fn built_in() -> Result<Vec<Self>, PolicyError> {
         BUILT_IN.into_iter().map(Self::from_toml).collect()
+    }
+
+    /// What happens when something is used past the end that its publisher set.
+    pub const fn expired(&self) -> Expired {
+        self.expired
     }
 
     /// The policy's name.

@@ -296,7 +296,8 @@ mod tests {
             buffer.fill(0);
             for (at, footer) in &self.footers {
                 if let Some(from) = at.checked_sub(offset)
-                    && let Some(place) = buffer.get_mut(from as usize..)
+                    && let Ok(from) = usize::try_from(from)
+                    && let Some(place) = buffer.get_mut(from..)
                     && let Some(place) = place.get_mut(..FOOTER_LEN)
                 {
                     place.copy_from_slice(footer);
@@ -306,6 +307,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "a test")]
     fn sparse(count: u64, broken_below: u64) -> Sparse {
         let tail = u64::from(TAIL_BYTES_MAX);
         let footers = (0..count).map(|number| {

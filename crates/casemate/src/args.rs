@@ -329,6 +329,9 @@ pub(crate) struct SealOptions {
     /// Number of this version, from 1, by which readers can refuse older ones; a folder counts its own
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) revision: Option<u64>,
+    /// For a folder: until when this version is meant to be used, `2026-12-31` or `2026-12-31T12:00:00Z`; the policy says whether a later use warns or fails
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) expires: Option<u64>,
     /// For a folder: take over what did not change since this sealed version
     #[arg(long, value_name = "DIR")]
     pub(crate) since: Option<PathBuf>,

@@ -11,6 +11,7 @@ mod passphrase;
 mod place;
 mod printer;
 mod progress;
+mod seen;
 mod stop;
 mod trust;
 

@@ -179,28 +179,9 @@ impl Manifest {
         // Grows as entries are read, so that a count alone allocates nothing.
         let (mut files, mut sets_of) = (Vec::new(), Vec::new());
         for _ in 0..actual {
-            if d.array().map_err(cbor)? != Some(6) {
-                return Err(shape());
-            }
-            let path = RelativePath::new(d.str().map_err(cbor)?)?;
-            let content_len = d.u64().map_err(cbor)?;
-            let id = d.bytes().map_err(cbor)?.try_into().map_err(|_| shape())?;
-            let root = d.bytes().map_err(cbor)?.to_vec();
-            let digest = d.bytes().map_err(cbor)?.to_vec();
-            if ![32, 48].contains(&root.len()) || digest.len() != root.len() {
-                return Err(DirectoryError::Manifest(
-                    "a root or digest has another length",
-                ));
-            }
-            sets_of.push(d.u64().map_err(cbor)?);
-            files.push(FileEntry {
-                path,
-                content_len,
-                id: ArtifactId::from_bytes(id),
-                root,
-                digest,
-                sealed_to: Arc::default(),
-            });
+            let (file, set) = read_file(d)?;
+            files.push(file);
+            sets_of.push(set);
         }
         expect(d, 4)?;
         let sets = read_sets(d, files.len())?;
@@ -227,6 +208,34 @@ impl Manifest {
         }
         Ok(manifest)
     }
+}
+
+/// Reads a file, without the keys that it was sealed to, and the position of their set.
+fn read_file(d: &mut Decoder<'_>) -> Result<(FileEntry, u64), DirectoryError> {
+    let cbor = |_| DirectoryError::Manifest("not the CBOR of one");
+    let shape = || DirectoryError::Manifest("not the CBOR of one");
+    if d.array().map_err(cbor)? != Some(6) {
+        return Err(shape());
+    }
+    let path = RelativePath::new(d.str().map_err(cbor)?)?;
+    let content_len = d.u64().map_err(cbor)?;
+    let id = d.bytes().map_err(cbor)?.try_into().map_err(|_| shape())?;
+    let root = d.bytes().map_err(cbor)?.to_vec();
+    let digest = d.bytes().map_err(cbor)?.to_vec();
+    if ![32, 48].contains(&root.len()) || digest.len() != root.len() {
+        return Err(DirectoryError::Manifest(
+            "a root or digest has another length",
+        ));
+    }
+    let file = FileEntry {
+        path,
+        content_len,
+        id: ArtifactId::from_bytes(id),
+        root,
+        digest,
+        sealed_to: Arc::default(),
+    };
+    Ok((file, d.u64().map_err(cbor)?))
 }
 
 /// Reads the sets of keys that files were sealed to; there are no more of them than files.

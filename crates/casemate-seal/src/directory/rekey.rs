@@ -26,8 +26,6 @@ pub struct RekeyOptions<'a> {
     pub owner: Option<ListSigner<'a>>,
     /// The time, in seconds since 1970 UTC.
     pub created: u64,
-    /// Until when the version is meant to be used, in seconds since 1970 UTC.
-    pub expires: Option<u64>,
 }
 
 impl<'a> RekeyOptions<'a> {
@@ -71,7 +69,7 @@ pub fn rekey_directory<T: SealTarget>(
         id: before.id,
         revision: next_revision(Some(before))?,
         files: Vec::with_capacity(before.files.len()),
-        expires: options.expires,
+        expires: before.expires,
     };
     let mut public = Vec::with_capacity(before.files.len());
     let sealed_to: Result<Arc<[KeyId]>, casemate_crypto::Error> =

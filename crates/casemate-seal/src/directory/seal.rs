@@ -269,6 +269,28 @@ fn open_source(source: &SourceFile) -> Result<File, DirectoryError> {
     File::open(&source.location).map_err(DirectoryError::io("read", &source.location))
 }
 
+/// Whether an artifact of the version before is what would be made now, if it holds the same content.
+fn is_as_wanted(
+    artifact: &crate::Artifact<crate::Source>,
+    entry: &FileEntry,
+    options: &DirectoryOptions<'_>,
+    wanted: &[KeyId],
+) -> Result<bool, casemate_crypto::Error> {
+    let header = artifact.header();
+    // Whoever ever had its key keeps it, so a file that was sealed to anybody else gets a new one.
+    let mut had = entry.sealed_to.iter();
+    let mut have = artifact.recipients().iter();
+    let shared = had.all(|key| wanted.contains(key)) && have.all(|r| wanted.contains(&r.key));
+    let publisher = options.signer.map(|key| key.verifying_key().id());
+    let owner = options.owner.map(|owner| owner.owner());
+    // Another publisher than the manifest's would be refused, so what another signed is sealed again.
+    Ok(shared
+        && header.segment_size() == options.segment_size
+        && header.hash() == options.hash
+        && header.publisher() == publisher.transpose()?
+        && header.owner() == owner.transpose()?)
+}
+
 /// Copies the artifact of the version before, if the content is the same, and gives it the new recipients.
 fn take_over<T: SealTarget>(
     source: &SourceFile,
@@ -289,25 +311,8 @@ fn take_over<T: SealTarget>(
     }
     let artifact = since.directory.read(entry)?;
     let header = artifact.header();
-    // Whoever ever had its key keeps it, so a file that was sealed to anybody else gets a new one.
-    let mut had = entry.sealed_to.iter().copied();
-    let mut have = artifact.recipients().iter().map(|record| record.key);
-    if !had.all(|key| wanted.contains(&key)) || !have.all(|key| wanted.contains(&key)) {
-        return Ok(None);
-    }
-    let publisher = options
-        .signer
-        .map(|key| key.verifying_key().id())
-        .transpose();
-    let publisher = publisher.map_err(|error| DirectoryError::seal(path)(error.into()))?;
-    let owner = options.owner.map(|owner| owner.owner()).transpose();
-    let owner = owner.map_err(|error| DirectoryError::seal(path)(error.into()))?;
-    // Another publisher than the manifest's would be refused, so what another signed is sealed again.
-    if header.segment_size() != options.segment_size
-        || header.hash() != options.hash
-        || header.publisher() != publisher
-        || header.owner() != owner
-    {
+    let as_wanted = is_as_wanted(&artifact, entry, options, wanted);
+    if !as_wanted.map_err(|error| DirectoryError::seal(path)(error.into()))? {
         return Ok(None);
     }
     let content = open_source(source)?;
@@ -327,7 +332,7 @@ fn take_over<T: SealTarget>(
     // Shares blocks where the file system can.
     io::copy(&mut from, &mut copy).map_err(failed())?;
     let copied = crate::Artifact::read(copy).map_err(DirectoryError::open(path))?;
-    open::check_version(entry, &copied, publisher)?;
+    open::check_version(entry, &copied, header.publisher())?;
     let key = open::key_for(&copied, since.keys).map_err(DirectoryError::open(path))?;
     // The manifest says that this artifact holds this content. Whoever signed the version before may be another, and its files may have
     // suffered since, so the new signature stands for what is really in it.

@@ -247,26 +247,32 @@ impl Header {
             owner: None,
             unknown: Vec::new(),
         };
+        header.read_optional(d, optional)?;
+        expect_deterministic(bytes, &header.encode(), HEADER)?;
+        Ok(header)
+    }
+
+    /// Reads the keys that a header need not have, in ascending order.
+    fn read_optional(&mut self, d: &mut Decoder<'_>, count: u64) -> Result<(), OpenError> {
         let mut before = 6;
-        for _ in 0..optional {
+        for _ in 0..count {
             let key = d.u64().map_err(cbor(HEADER))?;
             if key <= before {
                 return Err(Malformed::Cbor(HEADER).into());
             }
             before = key;
             match key {
-                7 => header.publisher = Some(key_id(d, HEADER)?),
-                8 => header.revision = Some(d.u64().map_err(cbor(HEADER))?),
-                9 => header.owner = Some(key_id(d, HEADER)?),
-                HEADER_KEY_IGNORED_MIN.. => header.unknown.push((key, unknown(d)?)),
+                7 => self.publisher = Some(key_id(d, HEADER)?),
+                8 => self.revision = Some(d.u64().map_err(cbor(HEADER))?),
+                9 => self.owner = Some(key_id(d, HEADER)?),
+                HEADER_KEY_IGNORED_MIN.. => self.unknown.push((key, unknown(d)?)),
                 _ => return Err(Malformed::Cbor(HEADER).into()),
             }
         }
-        if header.revision == Some(0) {
+        if self.revision == Some(0) {
             return Err(Malformed::Revision.into());
         }
-        expect_deterministic(bytes, &header.encode(), HEADER)?;
-        Ok(header)
+        Ok(())
     }
 
     /// `SHA-384(header)`, to which everything else is bound.

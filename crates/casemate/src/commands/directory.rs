@@ -2,14 +2,14 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use casemate_crypto::kem::KemPrivateKey;
+use casemate_crypto::{kem::KemPrivateKey, policy::Expired};
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
     Origin,
     directory::{
-        DirectoryOptions, Links, LocalFolder, SealedDirectory, SealedFolder, Since, SourceFile,
-        is_sealed_directory, list_source, read_manifest, seal_directory, seal_directory_to,
-        unfinished_rewrap,
+        DirectoryOptions, Links, LocalFolder, SealedDirectory, SealedFiles, SealedFolder, Since,
+        SourceFile, is_sealed_directory, list_source, read_manifest, seal_directory,
+        seal_directory_to, unfinished_rewrap,
     },
     file::Existing,
 };
@@ -24,8 +24,8 @@ use crate::{
     fault::{Fault, Outcome},
     keyring::Keyring,
     place::{Place, Sealed},
-    printer::bytes_text,
-    progress,
+    printer::{bytes_text, time_text},
+    progress, seen,
     trust::{self, Whom},
 };
 
@@ -72,14 +72,17 @@ pub(crate) fn seal(
     };
     let keys: Vec<_> = owned.iter().collect();
     let before = options.since.as_deref();
-    let before = before.map(|root| version_before(context, &mut keyring, root, &keys));
+    let before =
+        before.map(|root| version_before(context, &mut keyring, root, &keys, signer.is_some()));
     let before = before.transpose()?;
-    if let (Some(before), Some(minimum)) = (&before, options.min_revision) {
-        before.require_revision(minimum)?;
+    if let (Some(before), Some(place)) = (&before, &options.since) {
+        let place = place.display().to_string();
+        let minimum = options.min_revision;
+        check_current(context, before, Whom::Store, &place, minimum)?;
     }
     let sealing = DirectoryOptions {
         owner: seal::list_signer(owner.as_ref()),
-        expires: None,
+        expires: options.expires,
         recipients: &recipients,
         signer: signer.as_ref(),
         segment_size: seal::parse_size(&options.segment_size)?,
@@ -106,6 +109,17 @@ pub(crate) fn seal(
     };
     bar.finish_and_clear();
 
+    say_sealed(context, options, output, &sealed, recipients.len());
+    Ok(())
+}
+
+fn say_sealed(
+    context: &Context<'_>,
+    options: &SealOptions,
+    output: &Place,
+    sealed: &SealedFiles,
+    recipients: usize,
+) {
     let manifest = &sealed.manifest;
     let json = json!({
         "schema": "casemate.sealed-directory/1",
@@ -116,18 +130,18 @@ pub(crate) fn seal(
         "unchanged": sealed.unchanged,
         "content_bytes": manifest.content_len(),
         "artifact_bytes": sealed.artifact_len,
-        "recipients": recipients.len(),
-        "signed": signer.is_some(),
+        "recipients": recipients,
+        "signed": options.sign.is_some(),
     });
     if context.printer.is_json() {
         context.printer.data(&json, "");
     }
     let (files, unchanged) = (manifest.files.len(), sealed.unchanged);
+    let anew = files.saturating_sub(unchanged);
     let (content, revision) = (bytes_text(manifest.content_len()), manifest.revision);
     context.printer.done(&format!(
-        "sealed {files} files, {content}, to {output} (revision {revision}, {unchanged} unchanged)"
+        "sealed {files} files, {content}, to {output} (revision {revision}, {unchanged} unchanged, {anew} sealed anew)"
     ));
-    Ok(())
 }
 
 /// Says that a sealed folder is replaced by one that is no version of it.
@@ -150,9 +164,21 @@ fn version_before(
     keyring: &mut Keyring<'_>,
     root: &Path,
     keys: &[&KemPrivateKey],
+    signs: bool,
 ) -> Result<SealedDirectory, Fault> {
     match context.sealed(&Place::Local(root.to_owned()))? {
-        Sealed::Folder(folder) => open_folder(context, keyring, folder, keys, Whom::Store),
+        Sealed::Folder(folder) => {
+            let unsigned = read_manifest(&*folder)?.signature().is_none();
+            let whom = if unsigned && !signs {
+                context
+                    .printer
+                    .warning("nobody signed the version before, so nobody vouches for it");
+                Whom::Anyone
+            } else {
+                Whom::Store
+            };
+            open_folder(context, keyring, folder, keys, whom)
+        }
         Sealed::File(_) => Err(Fault::usage(format!(
             "--since {} is no folder",
             root.display()
@@ -212,9 +238,14 @@ pub(crate) fn open(
     let keys: Vec<_> = owned.iter().collect();
     let whom = options.origin.whom();
     let directory = open_folder(context, &mut keyring, folder, &keys, whom)?;
-    if let Some(minimum) = options.origin.min_revision {
-        directory.require_revision(minimum)?;
-    }
+    let place = options.input.to_text();
+    check_current(
+        context,
+        &directory,
+        whom,
+        &place,
+        options.origin.min_revision,
+    )?;
     owner::require_epoch(directory.artifact(), options.origin.min_epoch)?;
     trust::require_id(&directory.manifest().id, options.origin.id.as_deref())?;
     let manifest = directory.manifest();
@@ -256,9 +287,8 @@ pub(crate) fn verify(
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
     let directory = open_folder(context, &mut keyring, folder, &keys, options.whom())?;
-    if let Some(minimum) = options.min_revision {
-        directory.require_revision(minimum)?;
-    }
+    let (place, whom) = (options.input.to_text(), options.whom());
+    check_current(context, &directory, whom, &place, options.min_revision)?;
     owner::require_epoch(directory.artifact(), options.min_epoch)?;
     trust::require_id(&directory.manifest().id, options.id.as_deref())?;
     let manifest = directory.manifest();
@@ -321,6 +351,37 @@ pub(crate) fn listing(
         _ = write!(text, "\n            {} {len}", file.path);
     }
     Ok((json, text))
+}
+
+/// What is known of a version that was opened, before anything of it is used: not older than one seen before, and not past its end.
+pub(super) fn check_current(
+    context: &Context<'_>,
+    directory: &SealedDirectory,
+    whom: Whom<'_>,
+    place: &str,
+    minimum: Option<u64>,
+) -> Result<(), Fault> {
+    if let Some(minimum) = minimum {
+        directory.require_revision(minimum)?;
+    }
+    let publisher = directory.artifact().header().publisher();
+    let verified = publisher.filter(|_| !matches!(whom, Whom::Anyone));
+    seen::check(context, directory, verified, place, minimum)?;
+    let Some(end) = directory.manifest().expires else {
+        return Ok(());
+    };
+    if end >= unix_seconds() {
+        return Ok(());
+    }
+    let message = format!("this version was meant to be used until {}", time_text(end));
+    match context.policy()?.expired() {
+        Expired::Warn => context.printer.warning(&message),
+        Expired::Refuse => {
+            return Err(Fault::new(Outcome::NotPermitted, message)
+                .hint("get the current version from the publisher; the policy refuses this one"));
+        }
+    }
+    Ok(())
 }
 
 /// Opens the manifest under the signer that must have signed it.

@@ -68,9 +68,8 @@ impl Content {
                 let keys = keyring.openers()?;
                 let borrowed: Vec<_> = keys.iter().collect();
                 let found = directory::open_folder(context, &mut keyring, folder, &borrowed, whom)?;
-                if let Some(minimum) = origin.min_revision {
-                    found.require_revision(minimum)?;
-                }
+                let place = input.to_text();
+                directory::check_current(context, &found, whom, &place, origin.min_revision)?;
                 require_epoch(found.artifact(), origin.min_epoch)?;
                 trust::require_id(&found.manifest().id, origin.id.as_deref())?;
                 let directory = found;

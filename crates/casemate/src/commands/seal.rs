@@ -41,9 +41,10 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     if options.input.is_dir() {
         return directory::seal(context, options, &output);
     }
-    if options.since.is_some() || !options.exclude.is_empty() || options.follow_links {
+    let for_folders = options.since.is_some() || options.expires.is_some();
+    if for_folders || !options.exclude.is_empty() || options.follow_links {
         return Err(Fault::usage(format!(
-            "{} is no folder: --since, --exclude and --follow-links are for folders",
+            "{} is no folder: --since, --expires, --exclude and --follow-links are for folders",
             options.input.display()
         )));
     }
@@ -81,6 +82,17 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     };
     let sealed = write(context, &source, len, &output, options.force, &sealing)?;
 
+    say_sealed(context, options, &output, &sealed, recipients.len());
+    Ok(())
+}
+
+fn say_sealed(
+    context: &Context<'_>,
+    options: &SealOptions,
+    output: &Place,
+    sealed: &Sealed,
+    recipients: usize,
+) {
     let added = sealed.artifact_len.saturating_sub(sealed.content_len);
     let json = json!({
         "schema": "casemate.sealed/1",
@@ -88,8 +100,8 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         "id": sealed.id.to_string(),
         "content_bytes": sealed.content_len,
         "artifact_bytes": sealed.artifact_len,
-        "recipients": recipients.len(),
-        "signed": signer.is_some(),
+        "recipients": recipients,
+        "signed": options.sign.is_some(),
     });
     if context.printer.is_json() {
         context.printer.data(&json, "");
@@ -98,7 +110,6 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         "sealed {} to {output} ({added} bytes added)",
         bytes_text(sealed.content_len),
     ));
-    Ok(())
 }
 
 /// Refuses to replace what is read by what is made of it.

@@ -333,7 +333,7 @@ fn a_file_that_others_could_open_is_sealed_anew() {
         ];
         arguments.extend(to.iter().flat_map(|name| ["--to", name]));
         if !since.is_empty() {
-            arguments.extend(["--since", since]);
+            arguments.extend(["--since", since, "--min-revision", "1"]);
         }
         let seen: Value = serde_json::from_str(&house.ok(&arguments)).unwrap();
         seen["unchanged"].as_u64().unwrap()
@@ -349,4 +349,148 @@ fn a_file_that_others_could_open_is_sealed_anew() {
     assert_eq!(seal(&["alice"], "one", "five"), 0);
     assert_eq!(seal(&["bob"], "one", "six"), 0);
     assert_eq!(seal(&["alice", "bob"], "one", "seven"), 1);
+}
+
+/// Two revisions of a folder, and the newer one opened once.
+fn two_versions() -> House {
+    let house = House::with_keys();
+    fs::create_dir(house.path("tree")).unwrap();
+    house.write("tree/a", b"one");
+    let seal = ["seal", "tree", "--to", "alice", "--sign", "publisher"];
+    house.ok(&[&seal[..], &["-o", "one"]].concat());
+    house.write("tree/a", b"two");
+    house.ok(&[&seal[..], &["-o", "two", "--since", "one"]].concat());
+    house.ok(&["open", "two", "-o", "out", "--force"]);
+    house
+}
+
+#[test]
+fn an_older_version_than_one_seen_before_is_refused() {
+    let house = two_versions();
+    let older = "revision 1 is older than revision 2, which was seen here";
+    house.refused(&["open", "one", "-o", "out", "--force"], 1, older);
+    let verify = ["verify", "one", "--signer", "publisher"];
+    house.refused(&verify, 1, older);
+    house.ok(&[&verify[..], &["--min-revision", "1"]].concat());
+    // Having been accepted does not make it the newest.
+    house.refused(&verify, 1, older);
+    house.ok(&["verify", "two", "--signer", "publisher"]);
+    // Who does not know the publisher knows no order either.
+    house.ok(&[
+        "open",
+        "one",
+        "-o",
+        "out",
+        "--force",
+        "--allow-unknown-signer",
+    ]);
+
+    house.ok(&[
+        "seal",
+        "tree",
+        "--to",
+        "alice",
+        "--sign",
+        "publisher",
+        "-o",
+        "other",
+    ]);
+    fs::remove_dir_all(house.path("two")).unwrap();
+    fs::rename(house.path("other"), house.path("two")).unwrap();
+    let said = house.run(&["verify", "two", "--signer", "publisher"]);
+    assert!(
+        said.code == 0 && said.err.contains("another folder was here before"),
+        "{said:?}"
+    );
+
+    let seen = fs::read_dir(house.path("")).unwrap().find_map(|entry| {
+        let file = entry.unwrap().path().join("seen.json");
+        file.exists().then_some(file)
+    });
+    fs::write(seen.unwrap(), b"{").unwrap();
+    let said = house.run(&["verify", "two", "--signer", "publisher"]);
+    assert!(
+        said.code == 0 && said.err.contains("it is damaged"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_version_ends_when_its_publisher_says() {
+    let house = House::with_keys();
+    fs::create_dir(house.path("tree")).unwrap();
+    house.write("tree/a", b"one");
+    let seal = ["seal", "tree", "--to", "alice", "--sign", "publisher"];
+    house.ok(&[&seal[..], &["-o", "ended", "--expires", "2020-01-01"]].concat());
+    house.ok(&[&seal[..], &["-o", "good", "--expires", "2999-01-01"]].concat());
+    let said = house.run(&["open", "ended", "-o", "out"]);
+    assert!(
+        said.code == 0 && said.err.contains("meant to be used until Wed, 01 Jan 2020"),
+        "{said:?}"
+    );
+    let policy = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../casemate-crypto/policies/hybrid.toml"
+    ));
+    let strict = policy
+        .unwrap()
+        .replace("hash =", "expired = \"refuse\"\nhash =");
+    house.write("strict.toml", strict.as_bytes());
+    let open = |path| {
+        [
+            "--policy",
+            "./strict.toml",
+            "open",
+            path,
+            "-o",
+            "out",
+            "--force",
+        ]
+    };
+    house.refused(&open("ended"), 4, "meant to be used until Wed, 01 Jan 2020");
+    house.ok(&open("good"));
+    house.write("plain", b"x");
+    let single = [
+        "seal",
+        "plain",
+        "--to",
+        "alice",
+        "--sign",
+        "publisher",
+        "--expires",
+        "2999-01-01",
+    ];
+    house.refused(&single, 2, "is no folder");
+}
+
+#[test]
+fn an_unsigned_folder_gets_a_next_version() {
+    let house = House::with_keys();
+    fs::create_dir(house.path("tree")).unwrap();
+    house.write("tree/a", b"one");
+    house.ok(&["seal", "tree", "--to", "alice", "-o", "one"]);
+    let next = [
+        "seal", "tree", "--to", "alice", "-o", "two", "--since", "one",
+    ];
+    let said = house.run(&next);
+    assert!(
+        said.code == 0 && said.err.contains("nobody signed the version before"),
+        "{said:?}"
+    );
+    let seen: Value = serde_json::from_str(&house.ok(&["inspect", "two", "--json"])).unwrap();
+    assert_eq!(seen["directory"]["revision"], 2);
+    // Who signs stands for what was before, so somebody has to have signed that.
+    let signed = [
+        "seal",
+        "tree",
+        "--to",
+        "alice",
+        "--sign",
+        "publisher",
+        "-o",
+        "three",
+        "--since",
+        "one",
+    ];
+    house.refused(&signed, 1, "the artifact is not signed");
 }

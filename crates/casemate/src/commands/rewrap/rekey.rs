@@ -151,7 +151,6 @@ fn anew<'a>(
         signer,
         owner: wanted.list.as_ref().map(|key| key.signer(owner)),
         created: unix_seconds(),
-        expires: None,
     }
 }
 
