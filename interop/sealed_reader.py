@@ -390,7 +390,7 @@ def find_tail(data: bytes | mmap.mmap) -> tuple[bytes, int]:
     """The newest tail and the offset of its footer's end (section 7, step 1, and section 8)."""
     if (tail := tail_at(data, len(data))) is not None:
         return tail, len(data)
-    at, hashed = len(data), 0
+    at, hashed = len(data) - FOOTER + 4, 0  # a candidate has 32 bytes of file from it on
     for _ in range(MAX_CANDIDATES):
         at = data.rfind(b"CSMT", max(0, len(data) - MAX_GAP), at)
         if at < 0:

@@ -253,6 +253,14 @@ pub enum SealError {
     /// A list is to be signed for an artifact that has no owner.
     #[error("the artifact has no owner")]
     NoOwner,
+    /// An epoch that is not higher than the one before.
+    #[error("epoch {epoch} is not above that of the list before; the next is {next}")]
+    Epoch {
+        /// Epoch given.
+        epoch: u64,
+        /// Least possible.
+        next: u64,
+    },
     /// There is no higher epoch.
     #[error("the recipient list has the highest epoch there can be")]
     LastEpoch,

@@ -3,9 +3,9 @@
 mod atomic;
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::MetadataExt},
     path::Path,
     thread,
     time::Duration,
@@ -107,7 +107,14 @@ pub(crate) fn open_shared_below(folder: impl AsFd, path: &Path) -> io::Result<Fi
 ///
 /// The system's error; [`io::ErrorKind::ResourceBusy`] if others do not let go of it.
 pub fn open_exclusive(path: &Path) -> io::Result<File> {
-    lock_exclusive(File::options().read(true).write(true).open(path)?)
+    let file = lock_exclusive(File::options().read(true).write(true).open(path)?)?;
+    // Whoever held it may have put another file in its place.
+    let (held, named) = (file.metadata()?, fs::metadata(path)?);
+    if (held.dev(), held.ino()) == (named.dev(), named.ino()) {
+        return Ok(file);
+    }
+    let replaced = "it was replaced meanwhile; run it again";
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, replaced))
 }
 
 /// As [`open_exclusive`], below an open folder; links and special files are refused.

@@ -122,9 +122,8 @@ pub fn new_tail<R: ReadAt>(
         added,
     )?;
     let after = recipients.len();
-    let epoch = old.list.as_ref().map_or(0, |list| list.epoch);
-    let epoch = epoch.checked_add(1).ok_or(SealError::LastEpoch)?;
-    let list = owner.map(|owner| owner.sign(header, epoch, &recipients));
+    let before = old.list.as_ref().map(|list| list.epoch);
+    let list = owner.map(|owner| owner.sign(header, before, &recipients));
     let tail = Tail {
         header: old.header.clone(),
         recipients,
@@ -144,7 +143,11 @@ pub fn new_tail<R: ReadAt>(
 }
 
 /// Whether who signs the list is the artifact's owner, or acts for them.
-fn check_owner(owner: Option<KeyId>, signer: Option<ListSigner<'_>>) -> Result<(), SealError> {
+///
+/// # Errors
+///
+/// [`SealError::OwnerNeeded`], [`SealError::NoOwner`] or [`SealError::Owner`].
+pub fn check_owner(owner: Option<KeyId>, signer: Option<ListSigner<'_>>) -> Result<(), SealError> {
     match (owner, signer) {
         (None, None) => Ok(()),
         (Some(owner), None) => Err(SealError::OwnerNeeded(owner)),

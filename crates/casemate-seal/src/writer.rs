@@ -113,7 +113,7 @@ pub fn seal(
     )?;
     let list = options
         .owner
-        .map(|owner| owner.sign(&header, 1, &recipients))
+        .map(|owner| owner.sign(&header, None, &recipients))
         .transpose()?;
     let tail = Tail {
         header: header.encode(),

@@ -306,6 +306,9 @@ pub(crate) struct VerifyOptions {
     /// Refuse a list of recipients older than this epoch, and what has no owner; of a folder, the manifest's
     #[arg(long, value_name = "EPOCH")]
     pub(crate) min_epoch: Option<u64>,
+    /// For a folder: check what can be checked without a key that opens it, although there are keys
+    #[arg(long)]
+    pub(crate) without_key: bool,
     /// Publisher that must have signed: name, full key id, or a path such as `./key.pub`; --trust may say it instead
     #[arg(long, value_name = "KEY", required_unless_present_any = ["oms", "file"])]
     pub(crate) signer: Option<String>,
@@ -398,6 +401,12 @@ pub(crate) struct RewrapOptions {
     /// Signing key that the owner let change recipients
     #[arg(long, value_name = "KEY", requires = "delegation")]
     pub(crate) delegate: Option<String>,
+    /// Number of the new list [default: one more than before]. One above a delegation's last ends the delegation, for readers that remember it
+    #[arg(long, value_name = "EPOCH")]
+    pub(crate) epoch: Option<u64>,
+    /// Refuse to go on from a list of recipients older than this epoch
+    #[arg(long, value_name = "EPOCH")]
+    pub(crate) min_epoch: Option<u64>,
     /// What lets the delegate, as `casemate keys delegate` wrote it
     #[arg(long, value_name = "FILE", requires = "delegate")]
     pub(crate) delegation: Option<PathBuf>,

@@ -243,16 +243,16 @@ impl<'a> Keyring<'a> {
             .hint(format!("it is sealed to {}", wanted.join(", "))))
     }
 
-    /// Whether there is a key store with a private key to which the artifact is sealed.
-    pub(crate) fn may_open<R: ReadAt>(&mut self, artifact: &Artifact<R>) -> Result<bool, Fault> {
+    /// Whether there is a key store with a private key that opens artifacts, these or others.
+    pub(crate) fn has_opener(&mut self) -> Result<bool, Fault> {
         if !self.context.store_path()?.exists() {
             return Ok(false);
         }
         let keys = self.store()?.list()?.keys;
-        Ok(artifact.recipients().iter().any(|record| {
-            let own = |entry: &KeyEntry| entry.role == Role::Private && entry.id == record.key;
-            keys.iter().any(own)
-        }))
+        let opens = |entry: &KeyEntry| {
+            entry.role == Role::Private && matches!(entry.public, PublicKey::Kem(_))
+        };
+        Ok(keys.iter().any(opens))
     }
 
     /// Every private key in the store that opens artifacts and that the policy allows.

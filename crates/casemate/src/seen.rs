@@ -8,7 +8,7 @@ use std::{
 use casemate_crypto::encoding::KeyId;
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
-    directory::SealedDirectory,
+    directory::{SealedDirectory, SealedFiles},
     file::{self, Access, Existing},
 };
 use rustix::fs::{FlockOperation, flock};
@@ -46,6 +46,9 @@ struct Folder {
     publisher: String,
     id: String,
     revision: u64,
+    /// Root of the manifest's artifact: one revision is one version only.
+    root: String,
+    /// Where it was; empty if another folder has been there since.
     place: String,
     seen: u64,
 }
@@ -63,18 +66,22 @@ impl Seen {
     }
 
     fn remember(&mut self, new: Folder) {
-        self.folders.retain(|folder| {
-            let same = folder.publisher == new.publisher && folder.id == new.id;
-            !same && folder.place != new.place
-        });
+        self.folders
+            .retain(|folder| folder.publisher != new.publisher || folder.id != new.id);
+        // What was at the place before is remembered all the same.
+        for folder in &mut self.folders {
+            if folder.place == new.place {
+                folder.place.clear();
+            }
+        }
         self.folders.push(new);
         let too_many = self.folders.len().saturating_sub(FOLDERS_MAX);
         self.folders.drain(..too_many);
     }
 }
 
-/// Refuses a version of a folder that is older than one seen here before, unless `minimum` says that it will do; warns of another folder at a known
-/// place, and remembers what it sees.
+/// Refuses a version of a folder that is older than one seen here before, unless `minimum` names just this revision, and another version of the same
+/// revision; warns of another folder at a known place, and remembers what it sees.
 ///
 /// `publisher` is who was verified to have signed; without one there is nothing to go by.
 pub(crate) fn check(
@@ -92,9 +99,91 @@ pub(crate) fn check(
         publisher: publisher.to_hex(),
         id: manifest.id.to_string(),
         revision: manifest.revision,
+        root: hex::encode(directory.artifact().root()),
         place: canonical(place),
         seen: unix_seconds(),
     };
+    change(context, |seen| {
+        let known = seen.find(&new.publisher, &new.id).cloned();
+        if let Some(known) = &known {
+            refuse_older(context, known, &new, minimum)?;
+        }
+        if let Some(other) = seen.other_at(&new.place, &new.id) {
+            context.printer.warning(&format!(
+                "another folder was here before: its id was {}, now it is {}",
+                other.id, new.id
+            ));
+        }
+        let newest = known.filter(|known| known.revision > new.revision);
+        let (place, at) = (new.place.clone(), new.seen);
+        let newest = newest.unwrap_or(new);
+        seen.remember(Folder {
+            place,
+            seen: at,
+            ..newest
+        });
+        Ok(())
+    })
+}
+
+/// Remembers what was just sealed.
+pub(crate) fn record(
+    context: &Context<'_>,
+    publisher: Option<KeyId>,
+    sealed: &SealedFiles,
+    place: &str,
+) {
+    let Some(publisher) = publisher else {
+        return;
+    };
+    let new = Folder {
+        publisher: publisher.to_hex(),
+        id: sealed.manifest.id.to_string(),
+        revision: sealed.manifest.revision,
+        root: hex::encode(&sealed.root),
+        place: canonical(place),
+        seen: unix_seconds(),
+    };
+    // Nothing refuses what was made here.
+    _ = change(context, |seen| {
+        seen.remember(new);
+        Ok(())
+    });
+}
+
+fn refuse_older(
+    context: &Context<'_>,
+    known: &Folder,
+    new: &Folder,
+    minimum: Option<u64>,
+) -> Result<(), Fault> {
+    let (found, highest) = (new.revision, known.revision);
+    let seen = time_text(known.seen);
+    if found == highest && known.root != new.root {
+        let message = format!("this revision {found} is not the one that was seen here before");
+        return Err(Fault::new(Outcome::No, message).hint(format!(
+            "that was on {seen}; the publisher signed two versions under one number, or storage mixes two copies: ask the publisher"
+        )));
+    }
+    if found >= highest {
+        return Ok(());
+    }
+    let message =
+        format!("revision {found} is older than revision {highest}, which was seen here before");
+    if minimum == Some(found) {
+        context.printer.warning(&message);
+        return Ok(());
+    }
+    Err(Fault::new(Outcome::No, message).hint(format!(
+        "that was on {seen}; get the current version from the publisher, or accept just this one with --min-revision {found}"
+    )))
+}
+
+/// Changes the file, where it can be read and written; elsewhere a warning says what is missed.
+fn change(
+    context: &Context<'_>,
+    job: impl FnOnce(&mut Seen) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     let path = context.home()?.join(FILE_NAME);
     let failed = |what: &str, reason: String| {
         let shown = path.display();
@@ -104,41 +193,16 @@ pub(crate) fn check(
         Ok(())
     };
     // Two commands at once must not forget each other's folders.
-    let locked = lock(&path);
+    let _locked = lock(&path);
     let mut seen = match read(&path) {
         Ok(seen) => seen,
         Err(reason) => return failed("read", reason),
     };
-    if let Some(known) = seen.find(&new.publisher, &new.id)
-        && known.revision > new.revision
-        && minimum.is_none_or(|minimum| minimum > new.revision)
-    {
-        let (found, highest) = (new.revision, known.revision);
-        let message = format!(
-            "revision {found} is older than revision {highest}, which was seen here before"
-        );
-        let seen = time_text(known.seen);
-        return Err(Fault::new(Outcome::No, message).hint(format!(
-            "that was on {seen}; get the current version from the publisher, or accept this one with --min-revision {found}"
-        )));
-    }
-    if let Some(other) = seen.other_at(&new.place, &new.id) {
-        context.printer.warning(&format!(
-            "another folder was here before: its id was {}, now it is {}",
-            other.id, new.id
-        ));
-    }
-    let highest = seen.find(&new.publisher, &new.id);
-    let revision = highest.map_or(0, |known| known.revision).max(new.revision);
-    seen.remember(Folder { revision, ..new });
+    job(&mut seen)?;
     let written = serde_json::to_vec(&seen)
         .map_err(std::io::Error::other)
         .and_then(|bytes| file::write(&path, &bytes, Access::Owner, Existing::Replace));
-    drop(locked);
-    match written {
-        Ok(()) => Ok(()),
-        Err(error) => failed("write", error.to_string()),
-    }
+    written.or_else(|error| failed("write", error.to_string()))
 }
 
 /// The place without links and dots, if it is a local one.
@@ -174,6 +238,7 @@ mod tests {
             publisher: "p".to_owned(),
             id: id.to_owned(),
             revision,
+            root: "r".to_owned(),
             place: place.to_owned(),
             seen: 1,
         }
@@ -189,6 +254,10 @@ mod tests {
         assert!(seen.find("q", "a").is_none());
         assert_eq!(seen.other_at("/b", "c").unwrap().id, "a");
         assert!(seen.other_at("/b", "a").is_none());
+        // Another folder at the place takes the place, and not what is known.
+        seen.remember(folder("c", "/b", 1));
+        assert_eq!(seen.find("p", "a").unwrap().revision, 2);
+        assert!(seen.other_at("/b", "c").is_none());
         for number in 0..FOLDERS_MAX {
             let name = number.to_string();
             seen.remember(folder(&name, &name, 1));

@@ -92,8 +92,10 @@ pub(crate) fn signer_quietly<R: ReadAt>(
     whom: Whom<'_>,
 ) -> Result<Option<VerifyingKey>, Fault> {
     if let Some(list) = artifact.recipient_list() {
-        let signer = list.signer().map_err(OpenError::Owner)?;
-        context.policy()?.check_signature(signer.suite())?;
+        let policy = context.policy()?;
+        for key in [list.owner_key(), list.signer()] {
+            policy.check_signature(key.map_err(OpenError::Owner)?.suite())?;
+        }
     }
     let signed = || Signed {
         date: Some(artifact.header().created()),

@@ -98,14 +98,17 @@ impl Manifest {
     /// The deterministic encoding.
     pub fn encode(&self) -> Vec<u8> {
         let mut sets: Vec<&[KeyId]> = Vec::new();
-        let mut places = HashMap::new();
+        let (mut places, mut shared) = (HashMap::new(), HashMap::new());
         let set_of: Vec<_> = self
             .files
             .iter()
             .map(|file| {
-                *places.entry(&*file.sealed_to).or_insert_with(|| {
-                    sets.push(&file.sealed_to);
-                    sets.len().saturating_sub(1) as u64
+                // Most files share a set, which is long to compare.
+                *shared.entry(file.sealed_to.as_ptr()).or_insert_with(|| {
+                    *places.entry(&*file.sealed_to).or_insert_with(|| {
+                        sets.push(&file.sealed_to);
+                        sets.len().saturating_sub(1) as u64
+                    })
                 })
             })
             .collect();

@@ -3,10 +3,13 @@
 use std::{
     fs::File,
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey, signature::VerifyingKey};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 
 use super::{
     DirectoryError, FileEntry, LocalFolder, MANIFEST_NAME, MANIFEST_TYPE, Manifest, PublicList,
@@ -134,6 +137,21 @@ impl SealedDirectory {
             return Ok(());
         }
         Err(DirectoryError::Revision { found, minimum })
+    }
+
+    /// Keeps changes of recipients out of a local folder until the descriptor is closed.
+    pub(crate) fn lock_alone(&self) -> Result<Option<OwnedFd>, DirectoryError> {
+        let Some(folder) = self.folder.local() else {
+            return Ok(None);
+        };
+        let failed = || DirectoryError::io("lock", folder.root());
+        let own = folder.descriptor().try_clone_to_owned().map_err(failed())?;
+        // A descriptor of its own, so that the lock ends with it.
+        let opened = openat(&own, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let opened = opened.map_err(|errno| failed()(errno.into()))?;
+        flock(&opened, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|errno| failed()(errno.into()))?;
+        Ok(Some(opened))
     }
 
     /// The artifact of `entry` as a file, if the folder is a local one.

@@ -13,7 +13,7 @@ use super::{
     SealedFiles,
     seal::{next_revision, write_one},
 };
-use crate::{Header, ListSigner, Private, Progress, SealOptions};
+use crate::{Header, ListSigner, Private, Progress, SealOptions, check_owner};
 
 /// How to seal again what is sealed.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ impl<'a> RekeyOptions<'a> {
         &self,
         header: &'a Header,
         private: &'a Private,
+        public_part: &'a [u8],
         revision: Option<u64>,
     ) -> SealOptions<'a> {
         SealOptions {
@@ -46,7 +47,7 @@ impl<'a> RekeyOptions<'a> {
             revision,
             private,
             owner: self.owner,
-            public_part: &[],
+            public_part,
             digest_content: true,
         }
     }
@@ -65,6 +66,9 @@ pub fn rekey_directory<T: SealTarget>(
     progress: Progress<'_>,
 ) -> Result<SealedFiles, DirectoryError> {
     let before = directory.manifest();
+    check_owner(directory.artifact().header().owner(), options.owner)
+        .map_err(DirectoryError::seal(MANIFEST_NAME))?;
+    let _alone = directory.lock_alone()?;
     let mut manifest = Manifest {
         id: before.id,
         revision: next_revision(Some(before))?,
@@ -79,7 +83,7 @@ pub fn rekey_directory<T: SealTarget>(
     for entry in &before.files {
         let opened = directory.open_file(entry, keys)?;
         let header = opened.artifact().header();
-        let sealing = options.sealing(header, opened.private(), header.revision());
+        let sealing = options.sealing(header, opened.private(), &[], header.revision());
         let (place, path) = (entry.path.sealed(), entry.path.as_str());
         let sealed = write_one(&opened, &place, path, target, &sealing, progress)?;
         artifact_len = artifact_len.saturating_add(sealed.artifact_len);
@@ -96,15 +100,13 @@ pub fn rekey_directory<T: SealTarget>(
     }
     let (header, private) = (directory.artifact().header(), Private::default());
     let public = PublicList(public).encode();
-    let sealing = SealOptions {
-        public_part: &public,
-        ..options.sealing(header, &private, None)
-    };
+    let sealing = options.sealing(header, &private, &public, None);
     let (place, content) = (Path::new(MANIFEST_NAME), manifest.encode());
     let sealed = write_one(&content, place, MANIFEST_NAME, target, &sealing, &|_| ())?;
     Ok(SealedFiles {
         manifest,
         unchanged: 0,
         artifact_len: artifact_len.saturating_add(sealed.artifact_len),
+        root: sealed.root,
     })
 }

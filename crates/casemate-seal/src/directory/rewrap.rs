@@ -18,7 +18,8 @@ use super::{
     open::{self, Released},
 };
 use crate::{
-    Artifact, ListSigner, Origin, RecipientRecord, SealError, Source, change_recipients, file,
+    Artifact, ListSigner, Origin, RecipientRecord, SealError, Source, change_recipients,
+    check_owner, file,
 };
 
 const FIRST_LINE: &str = "casemate-rewrap 1";
@@ -111,6 +112,9 @@ fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), Directo
     if !has_exactly(now.recipients(), &directory.recipients) {
         return Err(DirectoryError::Concurrent);
     }
+    change
+        .check_signer(&now)
+        .map_err(DirectoryError::seal(MANIFEST_NAME))?;
     let added: HashSet<_> = change
         .added
         .iter()
@@ -121,6 +125,9 @@ fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), Directo
         let artifact = open::read(folder, &entry.path.sealed(), path)?;
         open::check_version(entry, &artifact, directory.publisher)?;
         change.check_recipients(&artifact, path)?;
+        change
+            .check_signer(&artifact)
+            .map_err(DirectoryError::seal(path))?;
         let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
         let mut wanted = change.wanted.iter();
         if let Some(key) = wanted.find(|id| !present.contains(id) && !added.contains(id)) {
@@ -153,6 +160,17 @@ impl Change<'_> {
                 .and_then(|key| artifact.open(key, Origin::Unchecked).map(drop))
                 .map_err(DirectoryError::open(path)),
         }
+    }
+
+    /// Refuses what whoever signs the list could not sign.
+    fn check_signer(&self, artifact: &Artifact<Source>) -> Result<(), SealError> {
+        if has_exactly(artifact.recipients(), self.wanted) {
+            return Ok(());
+        }
+        check_owner(artifact.header().owner(), self.owner)?;
+        let before = artifact.recipient_list().map(|list| list.epoch);
+        let epoch = self.owner.map(|owner| owner.next_epoch(before));
+        epoch.transpose().map(drop)
     }
 
     /// Changes one artifact, unless it is as wanted; says whether it did.

@@ -1,6 +1,6 @@
 //! Sealing a directory, whole or against its previous version.
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{collections::HashSet, fs::File, io, path::Path, sync::Arc};
 
 use casemate_crypto::{
     encoding::KeyId,
@@ -62,6 +62,8 @@ pub struct SealedFiles {
     pub unchanged: usize,
     /// Length of all artifacts with the manifest, in bytes.
     pub artifact_len: u64,
+    /// Root of the manifest's artifact: a name of exactly this version.
+    pub root: Vec<u8>,
 }
 
 /// Seals `files` into a folder at `destination`, which appears whole or not at all.
@@ -126,11 +128,12 @@ pub fn seal_directory_to<T: SealTarget>(
         files: entries,
         expires: options.expires,
     };
-    let len = seal_manifest(&manifest, &PublicList(public), target, options)?;
+    let sealed = seal_manifest(&manifest, &PublicList(public), target, options)?;
     Ok(SealedFiles {
         manifest,
         unchanged,
-        artifact_len: artifact_len.saturating_add(len),
+        artifact_len: artifact_len.saturating_add(sealed.artifact_len),
+        root: sealed.root,
     })
 }
 
@@ -193,7 +196,7 @@ fn seal_manifest<T: SealTarget>(
     public: &PublicList,
     target: &T,
     options: &DirectoryOptions<'_>,
-) -> Result<u64, DirectoryError> {
+) -> Result<Sealed, DirectoryError> {
     let content = manifest.encode();
     if content.len() > MANIFEST_BYTES_MAX {
         return Err(DirectoryError::Manifest("longer than 64 MiB"));
@@ -205,8 +208,7 @@ fn seal_manifest<T: SealTarget>(
         content_type: MANIFEST_TYPE,
         public_part: &public.encode(),
     };
-    let sealed = seal_one(&content, &names, target, options, &|_| ())?;
-    Ok(sealed.artifact_len)
+    seal_one(&content, &names, target, options, &|_| ())
 }
 
 /// What an artifact of the folder is called.
@@ -278,6 +280,7 @@ fn is_as_wanted(
 ) -> Result<bool, casemate_crypto::Error> {
     let header = artifact.header();
     // Whoever ever had its key keeps it, so a file that was sealed to anybody else gets a new one.
+    let wanted: HashSet<_> = wanted.iter().collect();
     let mut had = entry.sealed_to.iter();
     let mut have = artifact.recipients().iter();
     let shared = had.all(|key| wanted.contains(key)) && have.all(|r| wanted.contains(&r.key));
@@ -296,7 +299,7 @@ fn take_over<T: SealTarget>(
     source: &SourceFile,
     target: &T,
     options: &DirectoryOptions<'_>,
-    wanted: &[KeyId],
+    wanted: &Arc<[KeyId]>,
     progress: Progress<'_>,
 ) -> Result<Option<Made>, DirectoryError> {
     let Some(since) = &options.since else {
@@ -359,7 +362,11 @@ fn take_over<T: SealTarget>(
     place.commit(Existing::Keep).map_err(failed())?;
     progress(source.len);
     Ok(Some(Made {
-        entry: entry.clone(),
+        entry: FileEntry {
+            // The new recipients get its key as well.
+            sealed_to: Arc::clone(wanted),
+            ..entry.clone()
+        },
         header: header.digest(),
         artifact_len: len,
     }))

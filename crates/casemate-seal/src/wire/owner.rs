@@ -137,6 +137,8 @@ pub struct ListSigner<'a> {
     pub key: &'a SigningKey,
     /// The owner and the delegation, if `key` is a delegate's.
     pub delegation: Option<(&'a VerifyingKey, &'a Delegation)>,
+    /// Number of the list; none for one more than before. A higher one ends a delegation.
+    pub epoch: Option<u64>,
     /// The time, in seconds since 1970 UTC.
     pub now: u64,
 }
@@ -154,22 +156,34 @@ impl ListSigner<'_> {
         }
     }
 
-    /// Signs the recipients of an artifact.
-    pub(crate) fn sign(
-        &self,
-        header: &Header,
-        epoch: u64,
-        recipients: &[RecipientRecord],
-    ) -> Result<RecipientList, SealError> {
-        let key = self.key.verifying_key();
-        let owner = self.delegation.map_or(key, |(owner, _)| owner);
+    /// The number of the next list, if this key may sign it.
+    pub(crate) fn next_epoch(&self, before: Option<u64>) -> Result<u64, SealError> {
+        let next = before.unwrap_or(0).checked_add(1);
+        let next = next.ok_or(SealError::LastEpoch)?;
+        let epoch = self.epoch.unwrap_or(next);
+        if epoch < next {
+            return Err(SealError::Epoch { epoch, next });
+        }
         if let Some((owner, delegation)) = self.delegation {
             let delegate = delegation.verify(owner).map_err(SealError::Owner)?;
-            let same = delegate.id()? == key.id()?;
+            let same = delegate.id()? == self.key.verifying_key().id()?;
             if !same || self.now > delegation.until || epoch > delegation.last_epoch {
                 return Err(SealError::Owner(OwnerError::Delegation));
             }
         }
+        Ok(epoch)
+    }
+
+    /// Signs the recipients of an artifact, whose list had the number `before`.
+    pub(crate) fn sign(
+        &self,
+        header: &Header,
+        before: Option<u64>,
+        recipients: &[RecipientRecord],
+    ) -> Result<RecipientList, SealError> {
+        let epoch = self.next_epoch(before)?;
+        let key = self.key.verifying_key();
+        let owner = self.delegation.map_or(key, |(owner, _)| owner);
         let message = message(header, epoch, self.now, recipients);
         Ok(RecipientList {
             epoch,

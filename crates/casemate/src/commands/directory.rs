@@ -75,10 +75,15 @@ pub(crate) fn seal(
     let before =
         before.map(|root| version_before(context, &mut keyring, root, &keys, signer.is_some()));
     let before = before.transpose()?;
-    if let (Some(before), Some(place)) = (&before, &options.since) {
+    if let (Some((before, whom)), Some(place)) = (&before, &options.since) {
         let place = place.display().to_string();
         let minimum = options.min_revision;
-        check_current(context, before, Whom::Store, &place, minimum)?;
+        check_not_older(context, before, *whom, &place, minimum)?;
+        if before.artifact().header().owner().is_some() && owner.is_none() {
+            context.printer.warning(
+                "the version before has an owner, and this one has none: any recipient may change its recipients; pass --owner",
+            );
+        }
     }
     let sealing = DirectoryOptions {
         owner: seal::list_signer(owner.as_ref()),
@@ -89,7 +94,7 @@ pub(crate) fn seal(
         hash: context.policy()?.hash().into(),
         created: unix_seconds(),
         content_type: |_| CONTENT_TYPE,
-        since: before.as_ref().map(|directory| Since {
+        since: before.as_ref().map(|(directory, _)| Since {
             directory,
             keys: &keys,
         }),
@@ -109,6 +114,8 @@ pub(crate) fn seal(
     };
     bar.finish_and_clear();
 
+    let publisher = signer.as_ref().map(|key| key.verifying_key().id());
+    seen::record(context, publisher.transpose()?, &sealed, &output.to_text());
     say_sealed(context, options, output, &sealed, recipients.len());
     Ok(())
 }
@@ -165,7 +172,7 @@ fn version_before(
     root: &Path,
     keys: &[&KemPrivateKey],
     signs: bool,
-) -> Result<SealedDirectory, Fault> {
+) -> Result<(SealedDirectory, Whom<'static>), Fault> {
     match context.sealed(&Place::Local(root.to_owned()))? {
         Sealed::Folder(folder) => {
             let unsigned = read_manifest(&*folder)?.signature().is_none();
@@ -177,7 +184,7 @@ fn version_before(
             } else {
                 Whom::Store
             };
-            open_folder(context, keyring, folder, keys, whom)
+            Ok((open_folder(context, keyring, folder, keys, whom)?, whom))
         }
         Sealed::File(_) => Err(Fault::usage(format!(
             "--since {} is no folder",
@@ -239,6 +246,7 @@ pub(crate) fn open(
     let whom = options.origin.whom();
     let directory = open_folder(context, &mut keyring, folder, &keys, whom)?;
     let place = options.input.to_text();
+    trust::require_id(&directory.manifest().id, options.origin.id.as_deref())?;
     check_current(
         context,
         &directory,
@@ -247,7 +255,6 @@ pub(crate) fn open(
         options.origin.min_revision,
     )?;
     owner::require_epoch(directory.artifact(), options.origin.min_epoch)?;
-    trust::require_id(&directory.manifest().id, options.origin.id.as_deref())?;
     let manifest = directory.manifest();
     let bar = progress::bar(manifest.content_len(), "opening");
     directory.copy_to(output, existing(options.force), &keys, &|n| bar.inc(n))?;
@@ -278,19 +285,18 @@ pub(crate) fn verify(
     folder: Box<dyn SealedFolder>,
 ) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
-    let artifact = read_manifest(&*folder)?;
-    if !keyring.may_open(&artifact)? {
+    // Not by who the recipients are: nobody vouches for them yet, and who has a key must not be led to check less.
+    if options.without_key || !keyring.has_opener()? {
+        let artifact = read_manifest(&*folder)?;
         return public::verify(context, options, &mut keyring, &*folder, &artifact);
     }
-    // Held, it would keep the same process from opening it again in some file systems.
-    drop(artifact);
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
     let directory = open_folder(context, &mut keyring, folder, &keys, options.whom())?;
+    trust::require_id(&directory.manifest().id, options.id.as_deref())?;
     let (place, whom) = (options.input.to_text(), options.whom());
     check_current(context, &directory, whom, &place, options.min_revision)?;
     owner::require_epoch(directory.artifact(), options.min_epoch)?;
-    trust::require_id(&directory.manifest().id, options.id.as_deref())?;
     let manifest = directory.manifest();
     let bar = progress::bar(manifest.content_len(), "verifying");
     directory.verify_files(&keys, &|bytes| bar.inc(bytes))?;
@@ -353,8 +359,8 @@ pub(crate) fn listing(
     Ok((json, text))
 }
 
-/// What is known of a version that was opened, before anything of it is used: not older than one seen before, and not past its end.
-pub(super) fn check_current(
+/// What is known of a version that was opened, before anything of it is used: not older than one seen before.
+pub(super) fn check_not_older(
     context: &Context<'_>,
     directory: &SealedDirectory,
     whom: Whom<'_>,
@@ -366,7 +372,18 @@ pub(super) fn check_current(
     }
     let publisher = directory.artifact().header().publisher();
     let verified = publisher.filter(|_| !matches!(whom, Whom::Anyone));
-    seen::check(context, directory, verified, place, minimum)?;
+    seen::check(context, directory, verified, place, minimum)
+}
+
+/// As [`check_not_older`], and not past its end.
+pub(super) fn check_current(
+    context: &Context<'_>,
+    directory: &SealedDirectory,
+    whom: Whom<'_>,
+    place: &str,
+    minimum: Option<u64>,
+) -> Result<(), Fault> {
+    check_not_older(context, directory, whom, place, minimum)?;
     let Some(end) = directory.manifest().expires else {
         return Ok(());
     };

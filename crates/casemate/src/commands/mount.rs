@@ -68,10 +68,10 @@ impl Content {
                 let keys = keyring.openers()?;
                 let borrowed: Vec<_> = keys.iter().collect();
                 let found = directory::open_folder(context, &mut keyring, folder, &borrowed, whom)?;
+                trust::require_id(&found.manifest().id, origin.id.as_deref())?;
                 let place = input.to_text();
                 directory::check_current(context, &found, whom, &place, origin.min_revision)?;
                 require_epoch(found.artifact(), origin.min_epoch)?;
-                trust::require_id(&found.manifest().id, origin.id.as_deref())?;
                 let directory = found;
                 return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
             }

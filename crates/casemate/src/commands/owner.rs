@@ -28,6 +28,7 @@ const DELEGATION_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct ListKey {
     key: SigningKey,
     delegation: Option<Delegation>,
+    epoch: Option<u64>,
 }
 
 impl ListKey {
@@ -43,6 +44,7 @@ impl ListKey {
         Ok(Some(Self {
             key: keyring.signer(named)?,
             delegation: delegation.transpose()?,
+            epoch: options.epoch,
         }))
     }
 
@@ -51,6 +53,7 @@ impl ListKey {
         ListSigner {
             key: &self.key,
             delegation: of.zip(self.delegation.as_ref()),
+            epoch: self.epoch,
             now: unix_seconds(),
         }
     }

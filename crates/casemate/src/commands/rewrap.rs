@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     directory,
-    owner::{ListKey, owner_key},
+    owner::{self, ListKey, owner_key},
 };
 use crate::{
     args::RewrapOptions,
@@ -124,6 +124,7 @@ fn rewrap_file(
     let (kept, added) = split(context, &artifact, wanted, false)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
     let keep = |record: &RecipientRecord| kept.contains(&record.key);
+    owner::require_epoch(&artifact, options.min_epoch)?;
     let owner = owner_key(&artifact, wanted.list.as_ref())?;
     let list = wanted.list.as_ref().map(|key| key.signer(owner.as_ref()));
     let done = change_recipients(&target, &key, origin, &keep, &added, list)?;
@@ -161,6 +162,7 @@ fn rewrap_folder(
     let before = folder.artifact().recipients().len();
     let files = folder.manifest().files.len().saturating_add(1);
     let bar = progress::bar(files as u64, "rewrapping");
+    owner::require_epoch(folder.artifact(), options.min_epoch)?;
     let owner = owner_key(folder.artifact(), wanted.list.as_ref())?;
     let list = wanted.list.as_ref().map(|key| key.signer(owner.as_ref()));
     let done = rewrap_directory(folder, &keys, &kept, &added, list, &|| bar.inc(1))?;

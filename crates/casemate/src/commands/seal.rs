@@ -194,6 +194,7 @@ pub(super) fn list_signer(owner: Option<&SigningKey>) -> Option<ListSigner<'_>> 
     owner.map(|key| ListSigner {
         key,
         delegation: None,
+        epoch: None,
         now: unix_seconds(),
     })
 }

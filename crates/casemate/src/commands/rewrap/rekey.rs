@@ -1,17 +1,18 @@
 //! `casemate rewrap --rekey`: the same content under another key.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use casemate_crypto::{
     encoding::KeyId,
     kem::{KemPrivateKey, KemPublicKey},
-    signature::SigningKey,
+    signature::{SigningKey, VerifyingKey},
 };
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
-    Artifact, Origin, ReadAt,
+    Artifact, ListSigner, Origin, ReadAt, check_owner,
     directory::{
-        LocalFolder, RekeyOptions, StagedDirectory, check_sealed_replaceable, rekey_directory,
+        LocalFolder, RekeyOptions, StagedDirectory, check_sealed_replaceable, is_sealed_directory,
+        rekey_directory,
     },
     file::{self, Access, AtomicFile, Existing},
     seal,
@@ -21,11 +22,14 @@ use serde_json::{Value, json};
 use super::Wanted;
 use crate::{
     args::RewrapOptions,
-    commands::{directory, owner::owner_key},
+    commands::{
+        directory,
+        owner::{self, owner_key},
+    },
     context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
-    progress, trust,
+    progress, seen, trust,
 };
 
 /// The publisher's key, if the artifact has a publisher.
@@ -67,6 +71,9 @@ pub(super) fn file(
     input: &Path,
     wanted: &Wanted,
 ) -> Result<Value, Fault> {
+    // What a link leads to is sealed anew, not the link replaced.
+    let input = &fs::canonicalize(input).map_err(|error| Fault::file("open", input, error))?;
+    refuse_part_of_a_folder(input)?;
     let failed = |what, error| Fault::file(what, input, error);
     // Nobody changes the recipients meanwhile.
     let held = file::open_exclusive(input).map_err(|error| failed("open for writing", error))?;
@@ -76,15 +83,30 @@ pub(super) fn file(
     let header = artifact.header();
     let sign = publisher_key(keyring, options, header.publisher())?;
     let owner = owner_key(&artifact, wanted.list.as_ref())?;
-    let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
+    check_owner(header.owner(), anew_list(wanted, owner.as_ref()))?;
+    owner::require_epoch(&artifact, options.min_epoch)?;
+    // What the publisher is to sign again must be what the publisher signed.
+    let signer = sign
+        .as_ref()
+        .map(SigningKey::verifying_key)
+        .or(signer.as_ref());
+    let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
     let opened = artifact.open(&key, origin)?;
     let recipients: Vec<_> = wanted.added.iter().collect();
     let anew = anew(wanted, &recipients, sign.as_ref(), owner.as_ref());
-    let sealing = anew.sealing(header, opened.private(), next(header.revision())?);
+    let sealing = anew.sealing(
+        header,
+        opened.private(),
+        artifact.public_part(),
+        next(header.revision())?,
+    );
     let bar = progress::bar(header.content_len(), "sealing anew");
     let target = AtomicFile::create(input, Access::Umask, Existing::Replace)
         .map_err(|error| failed("write", error))?;
     let sealed = seal(&opened, target.file(), &sealing, &|bytes| bar.inc(bytes))?;
+    let mode = held.metadata().map(|found| found.permissions());
+    mode.and_then(|mode| target.file().set_permissions(mode))
+        .map_err(|error| failed("write", error))?;
     target
         .commit(Existing::Replace)
         .map_err(|error| failed("write", error))?;
@@ -107,12 +129,20 @@ pub(super) fn folder(
     input: &Path,
     wanted: &Wanted,
 ) -> Result<Value, Fault> {
+    let input = &fs::canonicalize(input).map_err(|error| Fault::file("open", input, error))?;
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
     let place = LocalFolder::open(input).map_err(|error| Fault::file("open", input, error))?;
     let folder = directory::open_folder(context, keyring, Box::new(place), &keys, options.whom())?;
-    let sign = publisher_key(keyring, options, folder.artifact().header().publisher())?;
-    let owner = owner_key(folder.artifact(), wanted.list.as_ref())?;
+    let artifact = folder.artifact();
+    let sign = publisher_key(keyring, options, artifact.header().publisher())?;
+    if let Some(sign) = &sign {
+        artifact.verify_signature(sign.verifying_key())?;
+    }
+    let place = input.display().to_string();
+    directory::check_not_older(context, &folder, options.whom(), &place, None)?;
+    owner::require_epoch(artifact, options.min_epoch)?;
+    let owner = owner_key(artifact, wanted.list.as_ref())?;
     let recipients: Vec<_> = wanted.added.iter().collect();
     let anew = anew(wanted, &recipients, sign.as_ref(), owner.as_ref());
     let bar = progress::bar(folder.manifest().content_len(), "sealing anew");
@@ -120,6 +150,8 @@ pub(super) fn folder(
     let stage = StagedDirectory::create(input, Access::Umask, Existing::Replace, replaceable)?;
     let sealed = rekey_directory(&folder, &keys, &stage, &anew, &|bytes| bar.inc(bytes))?;
     stage.commit(input, Existing::Replace, replaceable)?;
+    let publisher = sign.as_ref().map(|key| key.verifying_key().id());
+    seen::record(context, publisher.transpose()?, &sealed, &place);
     bar.finish_and_clear();
     let own = keys.iter().find(|key| opens(key, folder.artifact()));
     if let Some(own) = own {
@@ -140,16 +172,30 @@ fn opens<R: ReadAt>(key: &KemPrivateKey, artifact: &Artifact<R>) -> bool {
     id.is_ok_and(|id| artifact.recipients().iter().any(|record| record.key == id))
 }
 
+fn anew_list<'a>(wanted: &'a Wanted, owner: Option<&'a VerifyingKey>) -> Option<ListSigner<'a>> {
+    wanted.list.as_ref().map(|key| key.signer(owner))
+}
+
+/// A file of a sealed folder has to stay the one that the folder's manifest names.
+fn refuse_part_of_a_folder(input: &Path) -> Result<(), Fault> {
+    let mut above = input.ancestors().skip(1);
+    let Some(folder) = above.find(|folder| is_sealed_directory(folder)) else {
+        return Ok(());
+    };
+    let message = format!("{} is part of a sealed folder", input.display());
+    Err(Fault::usage(message).hint(format!("seal the folder anew: {}", folder.display())))
+}
+
 fn anew<'a>(
     wanted: &'a Wanted,
     recipients: &'a [&'a KemPublicKey],
     signer: Option<&'a SigningKey>,
-    owner: Option<&'a casemate_crypto::signature::VerifyingKey>,
+    owner: Option<&'a VerifyingKey>,
 ) -> RekeyOptions<'a> {
     RekeyOptions {
         recipients,
         signer,
-        owner: wanted.list.as_ref().map(|key| key.signer(owner)),
+        owner: anew_list(wanted, owner),
         created: unix_seconds(),
     }
 }

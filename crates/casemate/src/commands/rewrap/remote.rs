@@ -17,7 +17,10 @@ use serde_json::{Value, json};
 use super::{Wanted, split, unencodable, warn_if_out};
 use crate::{
     args::RewrapOptions,
-    commands::{directory, owner::owner_key},
+    commands::{
+        directory,
+        owner::{self, owner_key},
+    },
     context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
@@ -230,6 +233,7 @@ impl Change<'_> {
         }
         let key = key?;
         let keep = |record: &RecipientRecord| kept.contains(&record.key);
+        owner::require_epoch(&artifact, self.options.min_epoch)?;
         let owner = owner_key(&artifact, self.wanted.list.as_ref())?;
         let list = self.wanted.list.as_ref();
         let list = list.map(|key| key.signer(owner.as_ref()));
