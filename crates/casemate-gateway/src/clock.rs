@@ -3,8 +3,10 @@
 use std::{
     fmt,
     sync::Mutex,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Seconds since 1970 UTC; zero if the clock is set before.
 pub fn unix_seconds() -> u64 {
@@ -14,6 +16,14 @@ pub fn unix_seconds() -> u64 {
 fn since_epoch() -> Duration {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default()
+}
+
+/// Time since the machine started, that in which it slept included: [`std::time::Instant`] leaves that out.
+pub(crate) fn since_start() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    let nanoseconds = u32::try_from(now.tv_nsec).unwrap_or_default();
+    Duration::new(seconds, nanoseconds)
 }
 
 /// What dates, ages and expiry are judged by.
@@ -35,15 +45,15 @@ pub struct SlewingClock(Mutex<Slew>);
 
 struct Slew {
     shown: Duration,
-    read: Instant,
-    warned: Option<Instant>,
+    read: Duration,
+    warned: Option<Duration>,
 }
 
 impl Default for SlewingClock {
     fn default() -> Self {
         Self(Mutex::new(Slew {
             shown: since_epoch(),
-            read: Instant::now(),
+            read: since_start(),
             warned: None,
         }))
     }
@@ -62,11 +72,11 @@ impl Clock for SlewingClock {
             .0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (read, system) = (Instant::now(), since_epoch());
-        slew.shown = follow(slew.shown, read.duration_since(slew.read), system);
+        let (read, system) = (since_start(), since_epoch());
+        slew.shown = follow(slew.shown, read.saturating_sub(slew.read), system);
         slew.read = read;
         let apart = slew.shown.abs_diff(system);
-        let silent = |at: Instant| read.duration_since(at) < WARNING_INTERVAL;
+        let silent = |at: Duration| read.saturating_sub(at) < WARNING_INTERVAL;
         if apart > NOTABLE && !slew.warned.is_some_and(silent) {
             slew.warned = Some(read);
             let seconds = apart.as_secs();

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use casemate_crypto::{
@@ -38,7 +38,7 @@ pub use access::Access;
 pub use local::{Local, LocalListener, serve_connector};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, since_start},
     gateway::{GATEWAY_PATH, REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE},
     http_io::{self, BodyError},
 };
@@ -210,12 +210,22 @@ impl Connector {
         let idempotent = is_idempotent(&request.method);
         let now = self.now(&keys);
         let mut delivery = Delivery::new(idempotent, RequestId::random()?, now, keys.record);
+        // Whether anything was sent: whoever carries it may have delivered it, whatever is said outside the encryption.
+        let mut open = false;
+        let give_up = |error: ConnectError, open: bool| {
+            if open && !idempotent {
+                ConnectError::OutcomeUnknown(Box::new(error))
+            } else {
+                error
+            }
+        };
         loop {
-            let Unanswered { event, error } =
-                match self.attempt(&keys, &delivery, request.clone()).await? {
-                    Ok(response) => return Ok(response),
-                    Err(unanswered) => unanswered,
-                };
+            let attempt = self.attempt(&keys, &delivery, request.clone(), &mut open);
+            let attempt = attempt.await.map_err(|error| (error, open));
+            let Unanswered { event, error } = match attempt.map_err(|(e, open)| give_up(e, open))? {
+                Ok(response) => return Ok(response),
+                Err(unanswered) => unanswered,
+            };
             let next = delivery.after(event, self.now(&keys));
             tracing::debug!(%error, ?next, "an attempt was not answered");
             match next {
@@ -227,8 +237,8 @@ impl Connector {
                     }
                     keys = match self.fetch_keys().await {
                         Ok(keys) => keys,
-                        Err(_) if idempotent => return Err(error),
-                        Err(_) => return Err(ConnectError::OutcomeUnknown(Box::new(error))),
+                        Err(_) if matches!(event, Event::NotSent) => return Err(error),
+                        Err(_) => return Err(give_up(error, true)),
                     };
                 }
             }
@@ -250,6 +260,7 @@ impl Connector {
         keys: &VerifiedKeys,
         delivery: &Delivery,
         mut request: Request,
+        open: &mut bool,
     ) -> Result<Result<Response, Unanswered>, ConnectError> {
         let sealer = keys.config.start_request(&keys.signer_id)?;
         let channel = sealer.channel().clone();
@@ -264,7 +275,8 @@ impl Connector {
         let (sealed, opener) = sealer.seal(&request.to_bhttp()?)?;
         // Only what was signed is needed to check the answer, not the content.
         request.content = Vec::new();
-        let sent = Instant::now();
+        *open = true;
+        let sent = since_start();
         let response = match self.post(sealed, opener).await {
             Ok(response) => response,
             Err(error) => return unsealed(error).map(Err),
@@ -276,7 +288,8 @@ impl Connector {
                 date: gateway,
                 response,
             } => {
-                let elapsed = sent.elapsed().as_secs().saturating_add(1);
+                let elapsed = since_start().saturating_sub(sent).as_secs();
+                let elapsed = elapsed.saturating_add(1);
                 if matches!(refusal, Refusal::Late | Refusal::Early) {
                     self.learn_offset(keys.signer_id, gateway);
                 }

@@ -261,6 +261,11 @@ impl Gateway {
         sealer.seal(&bhttp).map_err(|_| internal())
     }
 
+    /// Whether requests wait for another server, holding what was received.
+    pub(crate) const fn waits_for_a_server(&self) -> bool {
+        matches!(self.upstream, Upstream::Http(_))
+    }
+
     /// Step 9: asks the model or the upstream.
     pub(crate) async fn run(&self, mut running: Box<Running>) -> Answered {
         let started = Instant::now();

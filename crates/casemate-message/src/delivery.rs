@@ -117,7 +117,10 @@ impl Delivery {
             Effect::Ran => false,
             // A copy of this attempt may be delivered later.
             Effect::NotYet | Effect::Hint => {
-                self.open = true;
+                let was_open = std::mem::replace(&mut self.open, true);
+                if was_open && !self.idempotent {
+                    return Next::OutcomeUnknown;
+                }
                 return Next::GiveUp;
             }
         };

@@ -77,7 +77,10 @@ impl Access {
             return Err(Denied::Host);
         }
         let allowed = |origin: &str| self.origins.iter().any(|allowed| allowed == origin);
-        let own = |origin: &str| origin.strip_prefix("http://") == host.filter(|_| port.is_some());
+        let own = |origin: &str| {
+            let host = host.filter(|_| port.is_some());
+            host.is_some_and(|host| origin.strip_prefix("http://") == Some(host))
+        };
         let page = match headers.get(ORIGIN) {
             None => None,
             Some(origin) => match origin.to_str() {
@@ -199,6 +202,11 @@ mod tests {
         // By a socket that no browser opens, the name does not matter.
         let by_socket = access(None).check(&Method::GET, &headers(&[("host", "x")]), None);
         assert_eq!(by_socket, Ok(Permit::Plain));
+        for origin in ["https://evil.example", "null"] {
+            let page = headers(&[("host", "x"), ("origin", origin)]);
+            let refused = access(None).check(&Method::GET, &page, None);
+            assert_eq!(refused, Err(Denied::Origin), "{origin}");
+        }
     }
 
     #[test]

@@ -387,7 +387,12 @@ fn no_retry(mut response: hyper::Response<Content>) -> hyper::Response<Content> 
 
 fn do_not_retry(refusal: Refusal, response: hyper::Response<Content>) -> hyper::Response<Content> {
     match refusal {
-        Refusal::Duplicate | Refusal::OutcomeUnknown | Refusal::Late => no_retry(response),
+        // The last two may still be delivered.
+        Refusal::Duplicate
+        | Refusal::OutcomeUnknown
+        | Refusal::Late
+        | Refusal::RecordFull
+        | Refusal::FarAhead => no_retry(response),
         _ => response,
     }
 }

@@ -1,6 +1,7 @@
 //! The connections that are open, and which of them gives way to a new one.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -55,7 +56,7 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place, if necessary that of another connection; `None` if all carry admitted requests.
+    /// Takes a place, if necessary that of another connection; `None` if there is none to take.
     pub(crate) fn enter(self: &Arc<Self>, peer: Peer) -> Option<Seat> {
         let mut table = self.table();
         let own = table
@@ -89,27 +90,27 @@ impl Connections {
 }
 
 impl Table {
-    /// Ends the oldest connection of `peer`, or of the peer that holds most, among those that carried no admitted request.
+    /// Ends the oldest connection of `peer`, or of the peer that holds most, one that carried an admitted request last.
     fn displace(&mut self, peer: Option<Peer>) -> Option<()> {
-        let strangers = || self.entries.iter().filter(|(_, entry)| !entry.admitted);
-        let peer = peer.or_else(|| {
-            let mut counts: HashMap<Peer, usize> = HashMap::new();
-            for (_, entry) in strangers() {
-                let count = counts.entry(entry.peer).or_default();
-                *count = count.saturating_add(1);
-            }
-            let most = counts
-                .into_iter()
-                .max_by_key(|(peer, count)| (*count, *peer));
-            most.map(|(peer, _)| peer)
-        })?;
-        let id = strangers()
-            .find(|(_, entry)| entry.peer == peer)
-            .map(|(id, _)| *id)?;
+        let of = |admitted| self.oldest_of_most(peer, admitted);
+        let id = of(false).or_else(|| of(true))?;
         let entry = self.entries.remove(&id)?;
-        tracing::debug!(?peer, "displaced a connection");
+        tracing::debug!(peer = ?entry.peer, "displaced a connection");
         entry.displaced.notify_one();
         Some(())
+    }
+
+    /// Among those that carried admitted requests, or among the others.
+    fn oldest_of_most(&self, peer: Option<Peer>, admitted: bool) -> Option<u64> {
+        // Number of connections and oldest of them, by peer. Of two that hold as many, the one with the older gives way: addresses decide nothing.
+        let mut held: HashMap<Peer, (usize, Reverse<u64>)> = HashMap::new();
+        for (id, entry) in &self.entries {
+            if entry.admitted == admitted && peer.is_none_or(|peer| peer == entry.peer) {
+                let (count, _) = held.entry(entry.peer).or_insert((0, Reverse(*id)));
+                *count = count.saturating_add(1);
+            }
+        }
+        held.into_values().max().map(|(_, oldest)| oldest.0)
     }
 }
 
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_with_an_admitted_request_stays() {
+    async fn a_connection_with_an_admitted_request_gives_way_last() {
         let table = Connections::new(2, 2);
         let (known, stranger) = (table.enter(peer(1)).unwrap(), table.enter(peer(2)).unwrap());
         known.admit();
@@ -185,8 +186,21 @@ mod tests {
         let next = table.enter(peer(3)).unwrap();
         assert!(is_displaced(&stranger).await && !is_displaced(&known).await);
         next.admit();
-        assert!(table.enter(peer(4)).is_none(), "all are admitted");
-        drop(known);
-        assert!(table.enter(peer(4)).is_some());
+        // Nobody keeps all places for good; the newcomer is the next to go.
+        let last = table.enter(peer(4)).unwrap();
+        assert!(is_displaced(&known).await && !is_displaced(&next).await);
+        let _other = table.enter(peer(5)).unwrap();
+        assert!(is_displaced(&last).await && !is_displaced(&next).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_does_not_decide_who_gives_way() {
+        for (first, second) in [(1, 2), (2, 1)] {
+            let table = Connections::new(2, 2);
+            let older = table.enter(peer(first)).unwrap();
+            let newer = table.enter(peer(second)).unwrap();
+            let _third = table.enter(peer(3)).unwrap();
+            assert!(is_displaced(&older).await && !is_displaced(&newer).await);
+        }
     }
 }

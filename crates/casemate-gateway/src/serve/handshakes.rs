@@ -56,6 +56,8 @@ impl Handshakes {
 
     /// Does one handshake.
     pub(crate) async fn accept(&self, peer: Peer, stream: Paced<TcpStream>) -> io::Result<Secured> {
+        // Who says nothing waits for nothing, and must not keep a place.
+        stream.readable().await?;
         let share = self.shares.enter(peer).await;
         let handshake = self.acceptor.0.accept(stream);
         let task = self.thread.spawn(async move {

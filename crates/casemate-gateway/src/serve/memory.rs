@@ -68,7 +68,10 @@ impl Memory {
         while !held.may_take(peer, bytes) {
             // Who is past its own share takes nothing from others.
             let only = (held.free >= bytes).then_some(peer);
-            held.displace(only, self.displaceable_after)?;
+            let stalled = held.displace(only, self.displaceable_after);
+            // Who trickles stalls nothing, and must not keep admitted clients out.
+            let freed = stalled.or_else(|| held.displace_stranger(only.is_none() && admitted));
+            freed?;
         }
         let displaced = Arc::new(Notify::new());
         let id = held.next;
@@ -116,6 +119,17 @@ impl Held {
             long.then_some((holder.admitted, since, *id))
         });
         let (_, _, id) = stalled.min()?;
+        let displaced = self.give_back(id)?;
+        displaced.notify_one();
+        Some(())
+    }
+
+    /// Takes from the stranger that began first, however it goes on.
+    fn displace_stranger(&mut self, may: bool) -> Option<()> {
+        let mut holders = self.holders.iter();
+        let receiving = |holder: &Holder| !holder.admitted && holder.progress.is_some();
+        let (id, _) = holders.find(|(_, holder)| may && receiving(holder))?;
+        let id = *id;
         let displaced = self.give_back(id)?;
         displaced.notify_one();
         Some(())

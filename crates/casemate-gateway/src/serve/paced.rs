@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::{Instant, Sleep, sleep},
 };
 
@@ -70,6 +71,13 @@ impl<S> Paced<S> {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         }
+    }
+}
+
+impl Paced<TcpStream> {
+    /// Completes when the peer has sent something, or ended.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.stream.readable().await
     }
 }
 

@@ -82,15 +82,19 @@ impl Server {
         let gateway = Arc::clone(&self.gateway);
         let checked = spawn_blocking(move || {
             let checked = gateway.check(received.content);
-            drop((share, received.hold));
-            checked
+            drop(share);
+            (checked, received.hold)
         });
-        let running = match checked.await.map_err(|_| Refusal::Internal)?? {
+        let (checked, hold) = checked.await.map_err(|_| Refusal::Internal)?;
+        // Models take account of what they compute on; what waits for a server is held here all the time.
+        let hold = hold.filter(|_| self.gateway.waits_for_a_server());
+        let running = match checked? {
             Checked::Refused(sealed) => return Ok(content(RESPONSE_MEDIA_TYPE, sealed)),
             Checked::Admitted(running) => running,
         };
         seat.admit();
         let answered = self.gateway.run(running).await;
+        drop(hold);
         let share = self.known.enter(seat.peer).await;
         let gateway = Arc::clone(&self.gateway);
         let sealed = spawn_blocking(move || {

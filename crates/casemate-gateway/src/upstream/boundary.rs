@@ -1,19 +1,27 @@
 //! What passes between a client and an upstream, and what does not (`spec/inference.md`, section 10).
 
 /// Names of fields by which an upstream could take a client for another, or a request for another one.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 30] = [
     "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-ipcountry",
     "client-cert",
     "client-cert-chain",
     "fastly-client-ip",
     "forwarded",
+    "kubeflow-userid",
+    "remote-email",
+    "remote-groups",
+    "remote-name",
     "remote-user",
     "true-client-ip",
     "via",
+    "x-arr-ssl",
     "x-azure-clientip",
     "x-azure-socketip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-host",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
@@ -26,19 +34,33 @@ const NAMES: [&str; 22] = [
     "x-userid",
 ];
 /// And beginnings of such names.
-const PREFIXES: [&str; 12] = [
+const PREFIXES: [&str; 26] = [
     "casemate-",
+    "cf-access-",
+    "impersonate-",
+    "kubeflow-",
+    "ssl-client-",
+    "tailscale-",
     "x-amzn-oidc-",
+    "x-appengine-",
+    "x-arr-",
     "x-auth-request-",
     "x-authenticated-",
+    "x-authentik-",
     "x-client-cert",
+    "x-consumer-",
+    "x-credential-",
     "x-envoy-",
     "x-forwarded",
     "x-goog-authenticated-",
+    "x-goog-iap-",
     "x-ms-client-",
     "x-original-",
+    "x-remote-",
     "x-ssl-",
     "x-tls-",
+    "x-user-",
+    "x-webauth-",
 ];
 
 /// The admitted client's name, for an upstream.

@@ -244,6 +244,16 @@ async fn a_request_past_the_limit_is_refused_outside() {
         .send(request(&connector, "POST", "/predict", &large))
         .await
         .unwrap_err();
+    // Whoever carries the answers could have said so although the request ran.
+    let ConnectError::OutcomeUnknown(said) = refused else {
+        panic!("{refused}");
+    };
+    assert!(
+        matches!(*said, ConnectError::Refused { status: 413, .. }),
+        "{said}"
+    );
+    let asked = request(&connector, "PUT", "/predict", &large);
+    let refused = connector.send(asked).await.unwrap_err();
     assert!(
         matches!(refused, ConnectError::Refused { status: 413, .. }),
         "{refused}"

@@ -21,7 +21,10 @@ use crate::{
 };
 use casemate_tls::{self as tls, Fallback};
 use config::{Config, Tls, UpstreamEntry};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
+/// Open files besides connections and what they ask of an upstream.
+const RESERVED_FILES: usize = 64;
 /// Longest certificate chain or TLS key file, in bytes.
 const TLS_FILE_BYTES_MAX: usize = 256 * 1024;
 
@@ -44,6 +47,7 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     let clients = clients(&config, &mut keyring)?;
     let limits = Limits {
         request_bytes: config.request_bytes_max,
+        connections: connections(context),
         ..Limits::default()
     };
     let upstream = match &config.upstream {
@@ -80,7 +84,30 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
         }
         done(&format!("serving on https://{}", listening.address));
     };
-    Ok(runtime.block_on(serve(Arc::new(gateway), serving, ready, shutdown()))?)
+    let served = runtime.block_on(serve(Arc::new(gateway), serving, ready, shutdown()));
+    // A model that still computes would be waited for.
+    runtime.shutdown_background();
+    Ok(served?)
+}
+
+/// How many connections the system's limit on open files leaves room for, beside those to an upstream; the limit is raised as far as it goes.
+fn connections(context: &Context<'_>) -> usize {
+    let wanted = Limits::default().connections;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        // What cannot be raised is taken account of below.
+        _ = setrlimit(Resource::Nofile, limit);
+        limit = getrlimit(Resource::Nofile);
+    }
+    let files = limit.current.and_then(|files| usize::try_from(files).ok());
+    let possible = files.map_or(wanted, |files| files.saturating_sub(RESERVED_FILES) / 2);
+    if possible < wanted {
+        context.printer.warning(&format!(
+            "the limit on open files leaves room for {possible} connections instead of {wanted}; raise it with `ulimit -n` or `LimitNOFILE=`"
+        ));
+    }
+    possible.clamp(1, wanted)
 }
 
 fn clients(config: &Config, keyring: &mut Keyring<'_>) -> Result<Vec<Client>, Fault> {
