@@ -331,7 +331,10 @@ fn unchanged_files_are_taken_over_and_get_the_new_recipients() {
     assert_eq!(second.manifest.id, first.manifest.id);
     let kept = "model-00001-of-00002.safetensors";
     let entry = |files: &SealedFiles, path| files.manifest.find(path).unwrap().clone();
-    assert_eq!(entry(&second, kept), entry(&first, kept));
+    assert_eq!(entry(&second, kept).root, entry(&first, kept).root);
+    // The second recipient has its key from now on.
+    assert_eq!(entry(&first, kept).sealed_to.len(), 1);
+    assert_eq!(entry(&second, kept).sealed_to.len(), 2);
     for path in ["model-00002-of-00002.safetensors", "tokenizer/vocab.txt"] {
         assert_ne!(entry(&second, path).root, entry(&first, path).root);
     }

@@ -295,6 +295,29 @@ fn a_folder_is_verified_without_a_key() {
     ]))
     .unwrap();
     assert_eq!(seen["opened"], true);
+    let asked = [
+        "verify",
+        "tree.sealed",
+        "--signer",
+        "publisher",
+        "--without-key",
+    ];
+    assert!(house.ok(&asked).contains("without a key"));
+    // Who has keys is not led to check less by a list of recipients.
+    house.ok(&[
+        "seal",
+        "tree",
+        "--to",
+        "bob",
+        "--sign",
+        "publisher",
+        "-o",
+        "bobs",
+    ]);
+    let bobs = ["verify", "bobs", "--signer", "publisher"];
+    house.ok(&bobs);
+    house.ok(&["keys", "remove", "bob", "--destroy"]);
+    house.refused(&bobs, 4, "not sealed to key");
 
     let a = house.path("tree.sealed/a.sealed");
     let good = fs::read(&a).unwrap();

@@ -178,6 +178,22 @@ fn a_new_key_shuts_out_who_knew_the_old_one() {
     assert_eq!(before["content_bytes"], after["content_bytes"]);
     house.ok(&["open", "model.sealed", "-o", "copy", "--min-revision", "4"]);
     assert_eq!(house.read("copy"), b"content");
+    // The owner stays the owner.
+    let other = [
+        "rewrap",
+        "model.sealed",
+        "--rekey",
+        "--to",
+        "bob",
+        "--sign",
+        "publisher",
+    ];
+    house.refused(
+        &[&other[..], &["--owner", "stranger"]].concat(),
+        4,
+        "it belongs to another owner",
+    );
+    house.refused(&other, 4, "only its owner");
     house.refused(
         &["rewrap", "model.sealed", "--rekey", "--remove", "bob"],
         2,
@@ -209,6 +225,37 @@ fn a_folder_is_sealed_anew_as_its_next_revision() {
         (&1.into(), &2.into())
     );
     assert_ne!(before["files"][0]["id"], after["files"][0]["id"]);
+    for part in ["tree.sealed/a.sealed", "tree.sealed/manifest.casemate"] {
+        let rekey = [
+            "rewrap",
+            part,
+            "--rekey",
+            "--to",
+            "alice",
+            "--sign",
+            "publisher",
+        ];
+        house.refused(&rekey, 2, "is part of a sealed folder");
+    }
     house.ok(&["open", "tree.sealed", "-o", "copy", "--signer", "publisher"]);
     assert_eq!(house.read("copy/a"), b"a");
+}
+
+#[test]
+fn an_owner_ends_a_delegation_with_a_higher_epoch() {
+    let house = owned();
+    let rewrap = |more: &[&str]| {
+        let start = ["rewrap", "model.sealed", "--owner", "publisher"];
+        house.run(&[&start[..], more].concat())
+    };
+    assert_eq!(rewrap(&["--add", "bob", "--epoch", "100"]).code, 0);
+    assert_eq!(inspect(&house, "model.sealed")["owner"]["epoch"], 100);
+    let said = rewrap(&["--remove", "bob", "--epoch", "100"]);
+    assert!(
+        said.code == 2 && said.err.contains("the next is 101"),
+        "{said:?}"
+    );
+    let said = rewrap(&["--remove", "bob", "--min-epoch", "101"]);
+    assert!(said.code == 1 && said.err.contains("epoch 100"), "{said:?}");
+    assert_eq!(rewrap(&["--remove", "bob", "--min-epoch", "100"]).code, 0);
 }
