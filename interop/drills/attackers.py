@@ -1,0 +1,129 @@
+"""Attackers of a gateway, each until it is killed. They use standard libraries and the client of `wire.py`."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import socket
+import ssl
+import time
+
+import support
+import wire
+
+MIB = 1 << 20
+# What was done, so that an attack that does nothing shows.
+DONE = multiprocessing.Value("Q", 0)
+HOLDERS = 1024
+
+
+def context(root: str) -> ssl.SSLContext:
+    """The gateway's certificate is checked; groups are what Python's OpenSSL has."""
+    return ssl.create_default_context(cafile=root)
+
+
+def connect(port: int, root: str, source: str = "127.0.0.1") -> ssl.SSLSocket:
+    plain = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0))
+    return context(root).wrap_socket(plain, server_hostname="localhost")
+
+
+def sources() -> itertools.cycle:
+    """Addresses of one machine, so that no single peer has them all."""
+    return itertools.cycle(f"127.0.0.{number}" for number in range(2, 18))
+
+
+def idle(port: int, root: str, *_: object) -> None:
+    """Connections that say nothing."""
+    held = []
+    for source in itertools.islice(sources(), HOLDERS):
+        try:
+            held.append(socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(source, 0)))
+            DONE.value += 1
+        except OSError:
+            continue
+    time.sleep(3600)
+
+
+def unread(port: int, root: str, *_: object) -> None:
+    """Peers that ask again and again and never read an answer."""
+    ask = b"GET /.well-known/casemate-keys HTTP/1.1\r\nhost: localhost\r\n\r\n" * 500
+    held = []
+    for source in itertools.islice(sources(), HOLDERS):
+        try:
+            peer = connect(port, root, source)
+            peer.setblocking(False)
+            peer.send(ask)
+            held.append(peer)
+            DONE.value += 1
+        except OSError:
+            continue
+    time.sleep(3600)
+
+
+def body(port: int, root: str, *_: object) -> None:
+    """Requests of 32 MiB whose last byte does not come."""
+    head = f"POST {support.OHTTP_PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: message/ohttp-req\r\ncontent-length: {32 * MIB}\r\n\r\n"
+    while True:
+        held = []
+        for source in itertools.islice(sources(), 16):
+            try:
+                peer = connect(port, root, source)
+                peer.sendall(head.encode())
+                for _ in range(31):
+                    peer.sendall(bytes(MIB))
+                held.append(peer)
+                DONE.value += 1
+            except OSError:
+                continue
+        time.sleep(5)
+
+
+def handshakes(port: int, root: str, *_: object) -> None:
+    """One TLS handshake after another."""
+    for source in sources():
+        try:
+            connect(port, root, source).close()
+            DONE.value += 1
+        except OSError:
+            continue
+
+
+def flood(port: int, root: str, message: bytes) -> None:
+    """The same message on one connection, as fast as answers come."""
+    head = f"POST {support.OHTTP_PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: message/ohttp-req\r\ncontent-length: {len(message)}\r\n\r\n"
+    for source in sources():
+        try:
+            peer = connect(port, root, source)
+            for _ in range(5000):
+                peer.sendall(head.encode() + message)
+                if not peer.recv(65536):
+                    break
+                DONE.value += 1
+        except OSError:
+            continue
+
+
+def garbage(port: int, root: str, *_: object) -> None:
+    """Bytes that are no message."""
+    flood(port, root, os.urandom(3000))
+
+
+def junk(port: int, root: str, _: object, pinned: wire.PublicPair) -> None:
+    """A message that opens, and that nobody signed."""
+    client = support.PythonClient(f"https://127.0.0.1:{port}", root, pinned, wire.Pair())
+    request = client.request("POST", "/predict", b"[]")
+    flood(port, root, wire.Exchange(client.keys).seal(request.encode()))
+
+
+KINDS = {
+    "none": None,
+    "idle": idle,
+    "unread": unread,
+    "body": body,
+    "handshakes": handshakes,
+    "garbage": garbage,
+    "junk": junk,
+}
+# Seconds until an attack is in place.
+SETTLE = {"unread": 12, "body": 8}
