@@ -127,7 +127,7 @@ pub enum HashChoice {
     Sha384,
 }
 
-/// What happens when something is used past the end that its publisher set.
+/// What happens when an expired version is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Expired {
@@ -237,7 +237,7 @@ impl Policy {
         BUILT_IN.into_iter().map(Self::from_toml).collect()
     }
 
-    /// What happens when something is used past the end that its publisher set.
+    /// What happens when an expired version is used.
     pub const fn expired(&self) -> Expired {
         self.expired
     }

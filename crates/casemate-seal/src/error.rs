@@ -73,7 +73,7 @@ pub enum Malformed {
     #[error("epochs of recipient lists start at 1")]
     Epoch,
     /// A signed recipient list in an artifact that has no owner.
-    #[error("there is a signed recipient list, and no owner who could have signed it")]
+    #[error("the recipient list is signed, but the artifact has no owner")]
     ListWithoutOwner,
 }
 
@@ -91,7 +91,7 @@ pub enum OwnerError {
     #[error("a key in the recipient list is not a signing key")]
     Key,
     /// The delegation is not the owner's, or has ended, or is another key's.
-    #[error("the delegation does not allow it")]
+    #[error("the delegation does not cover this list")]
     Delegation,
     /// The signature does not hold.
     #[error("the owner did not sign these recipients")]
@@ -247,14 +247,17 @@ pub enum SealError {
     /// A revision of 0.
     #[error("revisions start at 1")]
     Revision,
+    /// There is no higher revision.
+    #[error("it already has the highest possible revision")]
+    LastRevision,
     /// The artifact has an owner, and nobody was given who may sign its recipients.
-    #[error("the artifact's recipients belong to the owner {0}")]
+    #[error("only owner {0} may change the recipients")]
     OwnerNeeded(KeyId),
     /// A list is to be signed for an artifact that has no owner.
     #[error("the artifact has no owner")]
     NoOwner,
     /// An epoch that is not higher than the one before.
-    #[error("epoch {epoch} is not above that of the list before; the next is {next}")]
+    #[error("epoch {epoch} is not above the current one; use {next} or more")]
     Epoch {
         /// Epoch given.
         epoch: u64,
@@ -262,7 +265,7 @@ pub enum SealError {
         next: u64,
     },
     /// There is no higher epoch.
-    #[error("the recipient list has the highest epoch there can be")]
+    #[error("the recipient list already has the highest possible epoch")]
     LastEpoch,
     /// The key that was given may not sign the recipients.
     #[error("this key may not sign the recipients: {0}")]

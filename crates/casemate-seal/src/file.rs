@@ -113,7 +113,7 @@ pub fn open_exclusive(path: &Path) -> io::Result<File> {
     if (held.dev(), held.ino()) == (named.dev(), named.ino()) {
         return Ok(file);
     }
-    let replaced = "it was replaced meanwhile; run it again";
+    let replaced = "it was replaced in the meantime; run the command again";
     Err(io::Error::new(io::ErrorKind::ResourceBusy, replaced))
 }
 

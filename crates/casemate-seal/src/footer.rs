@@ -85,7 +85,7 @@ fn parse(footer: &[u8], end: u64) -> Result<Option<Fields>, OpenError> {
         return Ok(None);
     }
     let version = u16::from_be_bytes(*version);
-    // There never was one, so these bytes are something else.
+    // No version 0 exists.
     if version == 0 {
         return Ok(None);
     }
@@ -173,7 +173,7 @@ fn search(source: &impl ReadAt, len: u64) -> Result<FoundTail, OpenError> {
             }
             candidates = candidates.saturating_add(1);
             let end = low.saturating_add(at as u64).saturating_add(FOOTER_BYTES);
-            // Of another version, or past a limit, is no footer here.
+            // Another version or an oversized tail does not count as a footer here.
             let Ok(Some(fields)) = parse(footer, end) else {
                 continue;
             };
@@ -181,7 +181,7 @@ fn search(source: &impl ReadAt, len: u64) -> Result<FoundTail, OpenError> {
             if hashed > SEARCH_HASHED_MAX {
                 return Err(OpenError::NoFooter);
             }
-            // What cannot be read may be the newest tail, so an older one does not do.
+            // An unreadable tail may be the newest one, so do not fall back to an older one.
             if let Some(found) = load(source, footer, end)? {
                 return Ok(found);
             }

@@ -41,7 +41,7 @@ pub use io::{Durable, ReadAt, Source, WriteAt};
 pub use layout::SegmentSize;
 pub use opened::{Opened, SegmentContent};
 pub use reader::{Artifact, Origin};
-pub use rewrap::{NewTail, Rewrapped, change_recipients, check_owner, new_tail, rewrap};
+pub use rewrap::{NewTail, Rewrapped, change_recipients, new_tail, rewrap};
 pub use wire::{
     ArtifactId, Delegation, Header, ListSigner, Private, RecipientList, RecipientRecord,
     SignatureRecord,

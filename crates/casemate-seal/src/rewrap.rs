@@ -147,7 +147,10 @@ pub fn new_tail<R: ReadAt>(
 /// # Errors
 ///
 /// [`SealError::OwnerNeeded`], [`SealError::NoOwner`] or [`SealError::Owner`].
-pub fn check_owner(owner: Option<KeyId>, signer: Option<ListSigner<'_>>) -> Result<(), SealError> {
+pub(crate) fn check_owner(
+    owner: Option<KeyId>,
+    signer: Option<ListSigner<'_>>,
+) -> Result<(), SealError> {
     match (owner, signer) {
         (None, None) => Ok(()),
         (Some(owner), None) => Err(SealError::OwnerNeeded(owner)),

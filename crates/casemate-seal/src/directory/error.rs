@@ -59,7 +59,7 @@ pub enum DirectoryError {
     /// A folder that is in the way and holds other things.
     #[error("{0} is not what would be replaced")]
     NotReplaced(PathBuf),
-    /// What would be wrong use in a folder to seal, in one that somebody else sealed.
+    /// A problem that would be the caller's in a folder to seal, found in a sealed one.
     #[error(transparent)]
     NotAsSealed(Box<Self>),
     /// A recipient that the manifest has and a file has not, so that it cannot be kept there.

@@ -76,7 +76,7 @@ pub struct Manifest {
     pub revision: u64,
     /// The files, in ascending order of their paths.
     pub files: Vec<FileEntry>,
-    /// Until when the version is meant to be used, in seconds since 1970 UTC.
+    /// When the version expires, in seconds since 1970 UTC.
     pub expires: Option<u64>,
 }
 
@@ -103,7 +103,7 @@ impl Manifest {
             .files
             .iter()
             .map(|file| {
-                // Most files share a set, which is long to compare.
+                // Most files share one set, and comparing sets is slow.
                 *shared.entry(file.sealed_to.as_ptr()).or_insert_with(|| {
                     *places.entry(&*file.sealed_to).or_insert_with(|| {
                         sets.push(&file.sealed_to);

@@ -90,7 +90,9 @@ impl SealedDirectory {
         let public = PublicList::decode(artifact.public_part());
         let public = public.map_err(DirectoryError::not_as_sealed)?;
         if !public.agrees_with(&manifest) {
-            return Err(DirectoryError::Manifest("its public list is another one"));
+            return Err(DirectoryError::Manifest(
+                "its public list does not match it",
+            ));
         }
         folder
             .check(&public.paths())

@@ -18,11 +18,16 @@ pub struct PublicEntry {
 
 /// Which artifacts belong together, without a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicList(pub(crate) Vec<PublicEntry>);
+pub struct PublicList(Vec<PublicEntry>);
 
-const NOT_ONE: DirectoryError = DirectoryError::Manifest("its public list is none");
+const NOT_ONE: DirectoryError = DirectoryError::Manifest("its public list is not valid");
 
 impl PublicList {
+    /// Lists `files`, which are in ascending order of their paths.
+    pub const fn new(files: Vec<PublicEntry>) -> Self {
+        Self(files)
+    }
+
     /// The files, in ascending order of their paths.
     pub fn files(&self) -> &[PublicEntry] {
         &self.0
@@ -37,7 +42,8 @@ impl PublicList {
         self.0.iter().map(|file| &file.path).collect()
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// The deterministic encoding.
+    pub fn encode(&self) -> Vec<u8> {
         encode(|e| {
             e.array(self.0.len() as u64)?;
             for file in &self.0 {
@@ -48,7 +54,12 @@ impl PublicList {
         })
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DirectoryError> {
+    /// Reads a list and checks every rule.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Manifest`], [`DirectoryError::Path`] or [`DirectoryError::TooManyFiles`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DirectoryError> {
         let mut decoder = Decoder::new(bytes);
         let d = &mut decoder;
         let count = d.array().ok().flatten().ok_or(NOT_ONE)?;

@@ -13,7 +13,10 @@ use super::{
     SealedFiles,
     seal::{next_revision, write_one},
 };
-use crate::{Header, ListSigner, Private, Progress, SealOptions, check_owner};
+use crate::{
+    Header, ListSigner, Opened, Private, Progress, ReadAt, SealError, SealOptions,
+    rewrap::check_owner,
+};
 
 /// How to seal again what is sealed.
 #[derive(Debug)]
@@ -29,27 +32,38 @@ pub struct RekeyOptions<'a> {
 }
 
 impl<'a> RekeyOptions<'a> {
-    /// As the artifact with this header was sealed, under another id and key.
-    pub fn sealing(
+    /// As `opened` was sealed, with another id and key and the next revision.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::OwnerNeeded`], [`SealError::NoOwner`] or [`SealError::Owner`] if `owner` is not who may list its recipients;
+    /// [`SealError::LastRevision`].
+    pub fn sealing<R: ReadAt>(&self, opened: &'a Opened<R>) -> Result<SealOptions<'a>, SealError> {
+        let artifact = opened.artifact();
+        self.like(artifact.header(), opened.private(), artifact.public_part())
+    }
+
+    fn like(
         &self,
         header: &'a Header,
         private: &'a Private,
         public_part: &'a [u8],
-        revision: Option<u64>,
-    ) -> SealOptions<'a> {
-        SealOptions {
+    ) -> Result<SealOptions<'a>, SealError> {
+        check_owner(header.owner(), self.owner)?;
+        let next = |revision: u64| revision.checked_add(1).ok_or(SealError::LastRevision);
+        Ok(SealOptions {
             recipients: self.recipients,
             signer: self.signer,
             segment_size: header.segment_size(),
             hash: header.hash(),
             created: self.created,
             content_type: header.content_type(),
-            revision,
+            revision: header.revision().map(next).transpose()?,
             private,
             owner: self.owner,
             public_part,
             digest_content: true,
-        }
+        })
     }
 }
 
@@ -66,8 +80,6 @@ pub fn rekey_directory<T: SealTarget>(
     progress: Progress<'_>,
 ) -> Result<SealedFiles, DirectoryError> {
     let before = directory.manifest();
-    check_owner(directory.artifact().header().owner(), options.owner)
-        .map_err(DirectoryError::seal(MANIFEST_NAME))?;
     let _alone = directory.lock_alone()?;
     let mut manifest = Manifest {
         id: before.id,
@@ -82,9 +94,10 @@ pub fn rekey_directory<T: SealTarget>(
     let mut artifact_len = 0_u64;
     for entry in &before.files {
         let opened = directory.open_file(entry, keys)?;
-        let header = opened.artifact().header();
-        let sealing = options.sealing(header, opened.private(), &[], header.revision());
         let (place, path) = (entry.path.sealed(), entry.path.as_str());
+        let sealing = options
+            .sealing(&opened)
+            .map_err(DirectoryError::seal(path))?;
         let sealed = write_one(&opened, &place, path, target, &sealing, progress)?;
         artifact_len = artifact_len.saturating_add(sealed.artifact_len);
         manifest.files.push(FileEntry {
@@ -99,8 +112,10 @@ pub fn rekey_directory<T: SealTarget>(
         public.extend(last.map(|entry| entry.public(sealed.header_digest)));
     }
     let (header, private) = (directory.artifact().header(), Private::default());
-    let public = PublicList(public).encode();
-    let sealing = options.sealing(header, &private, &public, None);
+    let public = PublicList::new(public).encode();
+    let sealing = options
+        .like(header, &private, &public)
+        .map_err(DirectoryError::seal(MANIFEST_NAME))?;
     let (place, content) = (Path::new(MANIFEST_NAME), manifest.encode());
     let sealed = write_one(&content, place, MANIFEST_NAME, target, &sealing, &|_| ())?;
     Ok(SealedFiles {

@@ -18,8 +18,8 @@ use super::{
     open::{self, Released},
 };
 use crate::{
-    Artifact, ListSigner, Origin, RecipientRecord, SealError, Source, change_recipients,
-    check_owner, file,
+    Artifact, ListSigner, Origin, RecipientRecord, SealError, Source, change_recipients, file,
+    rewrap::check_owner,
 };
 
 const FIRST_LINE: &str = "casemate-rewrap 1";

@@ -38,7 +38,7 @@ pub struct DirectoryOptions<'a> {
     pub created: u64,
     /// Media type of a file, readable without a key.
     pub content_type: fn(&RelativePath) -> &'static str,
-    /// Until when the version is meant to be used, in seconds since 1970 UTC.
+    /// When the version expires, in seconds since 1970 UTC.
     pub expires: Option<u64>,
     /// The version before, whose unchanged files are taken over.
     pub since: Option<Since<'a>>,
@@ -128,7 +128,7 @@ pub fn seal_directory_to<T: SealTarget>(
         files: entries,
         expires: options.expires,
     };
-    let sealed = seal_manifest(&manifest, &PublicList(public), target, options)?;
+    let sealed = seal_manifest(&manifest, &PublicList::new(public), target, options)?;
     Ok(SealedFiles {
         manifest,
         unchanged,
@@ -279,7 +279,7 @@ fn is_as_wanted(
     wanted: &[KeyId],
 ) -> Result<bool, casemate_crypto::Error> {
     let header = artifact.header();
-    // Whoever ever had its key keeps it, so a file that was sealed to anybody else gets a new one.
+    // Anyone who ever had the key keeps it, so a file once sealed to anyone else gets a new one.
     let wanted: HashSet<_> = wanted.iter().collect();
     let mut had = entry.sealed_to.iter();
     let mut have = artifact.recipients().iter();
@@ -363,7 +363,7 @@ fn take_over<T: SealTarget>(
     progress(source.len);
     Ok(Some(Made {
         entry: FileEntry {
-            // The new recipients get its key as well.
+            // The new recipients learn this artifact's key too.
             sealed_to: Arc::clone(wanted),
             ..entry.clone()
         },

@@ -125,7 +125,7 @@ pub struct RecipientList {
     /// When it was signed, in seconds since 1970 UTC, as the signer claims.
     pub date: u64,
     owner: Vec<u8>,
-    /// What lets another key than the owner's sign.
+    /// Authorizes a signer other than the owner.
     pub delegation: Option<Delegation>,
     signature: Vec<u8>,
 }

@@ -5,9 +5,9 @@ mod remote;
 
 use std::path::Path;
 
-use casemate_crypto::{encoding::KeyId, kem::KemPublicKey};
+use casemate_crypto::{encoding::KeyId, kem::KemPublicKey, signature::VerifyingKey};
 use casemate_seal::{
-    Artifact, Origin, ReadAt, RecipientRecord, change_recipients,
+    Artifact, ListSigner, Origin, ReadAt, RecipientRecord, change_recipients,
     directory::{LocalFolder, is_sealed_directory, rewrap_directory, unfinished_rewrap},
     file,
 };
@@ -36,11 +36,31 @@ struct Wanted {
     list: Option<ListKey>,
 }
 
+/// What to make of each artifact.
+struct Change<'a> {
+    context: &'a Context<'a>,
+    options: &'a RewrapOptions,
+    wanted: &'a Wanted,
+}
+
+impl Change<'_> {
+    /// The key of the artifact's owner, if it has one, once it is clear that the list may be changed.
+    fn owner<R: ReadAt>(&self, artifact: &Artifact<R>) -> Result<Option<VerifyingKey>, Fault> {
+        owner::require_epoch(artifact, self.options.min_epoch)?;
+        owner_key(artifact, self.wanted.list.as_ref())
+    }
+
+    /// Who signs the new list for the owner `of` an artifact.
+    fn list<'k>(&'k self, of: Option<&'k VerifyingKey>) -> Option<ListSigner<'k>> {
+        self.wanted.list.as_ref().map(|key| key.signer(of))
+    }
+}
+
 pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
     if options.rekey && options.to.is_empty() {
         return Err(Fault::usage("--rekey needs every recipient, with --to")
-            .hint("a new key is encrypted to each of them, which takes their public keys"));
+            .hint("the new key is encrypted to each recipient, which takes their public keys"));
     }
     let mut removed = Vec::new();
     for named in &options.remove {
@@ -63,40 +83,31 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
             1 => fault,
             _ => fault.about(&input.to_text()),
         };
-        results.push(match input {
-            Place::Local(path) if options.rekey => {
-                let rekey = if is_sealed_directory(path) {
-                    rekey::folder
-                } else {
-                    rekey::file
-                };
-                rekey(context, &mut keyring, options, path, &wanted).map_err(named)?
-            }
+        let change = Change {
+            context,
+            options,
+            wanted: &wanted,
+        };
+        let keyring = &mut keyring;
+        let done = match input {
             Place::Remote(address) if options.rekey => {
-                let message =
-                    format!("{address} is in a store: --rekey works on this machine only");
+                let message = format!("--rekey does not work in a store, where {address} is");
                 return Err(Fault::usage(message)
-                    .hint("`casemate copy` it here, seal it anew, and copy it back"));
+                    .hint("copy it here with `casemate copy`, re-seal it, and copy it back"));
             }
-            Place::Local(path) if is_sealed_directory(path) => {
-                rewrap_folder(context, &mut keyring, options, path, &wanted).map_err(named)?
-            }
-            Place::Local(path) => {
-                rewrap_file(context, &mut keyring, options, path, &wanted).map_err(named)?
-            }
-            Place::Remote(address) => {
-                let change = remote::Change {
-                    context,
-                    options,
-                    wanted: &wanted,
-                };
-                change.address(&mut keyring, address).map_err(named)?
-            }
-        });
+            Place::Remote(address) => change.address(keyring, address),
+            Place::Local(path) => match (is_sealed_directory(path), options.rekey) {
+                (true, true) => change.rekey_folder(keyring, path),
+                (true, false) => change.folder(keyring, path),
+                (false, true) => change.rekey_file(keyring, path),
+                (false, false) => change.file(keyring, path),
+            },
+        };
+        results.push(done.map_err(named)?);
     }
     if !options.rekey && (!options.remove.is_empty() || !options.to.is_empty()) {
         context.printer.note(
-            "who is no recipient any more has had the content key, and opens copies from before with it; `rewrap --rekey` seals the content under another one",
+            "removed recipients have had the content key, so they can still open old copies; `rewrap --rekey` re-seals the content with a new key",
         );
     }
     if context.printer.is_json() {
@@ -109,83 +120,74 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
     Ok(())
 }
 
-fn rewrap_file(
-    context: &Context<'_>,
-    keyring: &mut Keyring<'_>,
-    options: &RewrapOptions,
-    input: &Path,
-    wanted: &Wanted,
-) -> Result<Value, Fault> {
-    let target = file::open_exclusive(input)
-        .map_err(|error| Fault::file("open for writing", input, error))?;
-    let artifact = Artifact::read(&target)?;
-    let signer = trust::signer_quietly(context, keyring, &artifact, options.whom())?;
-    let key = keyring.opener(&artifact)?;
-    let (kept, added) = split(context, &artifact, wanted, false)?;
-    let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
-    let keep = |record: &RecipientRecord| kept.contains(&record.key);
-    owner::require_epoch(&artifact, options.min_epoch)?;
-    let owner = owner_key(&artifact, wanted.list.as_ref())?;
-    let list = wanted.list.as_ref().map(|key| key.signer(owner.as_ref()));
-    let done = change_recipients(&target, &key, origin, &keep, &added, list)?;
-    let own = key.public_key().id().map_err(unencodable)?;
-    warn_if_out(context, &input.display().to_string(), &[own], &kept, &added);
-    let (before, after) = (done.before, done.after);
-    context.printer.done(&format!(
-        "rewrapped {}: {before} recipients before, {after} now",
-        input.display()
-    ));
-    Ok(json!({
-        "schema": "casemate.rewrapped/1",
-        "artifact": input,
-        "recipients_before": before,
-        "recipients_after": after,
-        "artifact_bytes": done.artifact_len,
-    }))
-}
-
-fn rewrap_folder(
-    context: &Context<'_>,
-    keyring: &mut Keyring<'_>,
-    options: &RewrapOptions,
-    input: &Path,
-    wanted: &Wanted,
-) -> Result<Value, Fault> {
-    let owned = keyring.openers()?;
-    let keys: Vec<_> = owned.iter().collect();
-    let place = LocalFolder::open(input);
-    let place = place.map_err(|error| Fault::file("open", input, error))?;
-    // The command that is run again after an interruption may find its work half done.
-    let again = matches!(unfinished_rewrap(&place), Ok(Some(_)));
-    let folder = directory::open_folder(context, keyring, Box::new(place), &keys, options.whom())?;
-    let (kept, added) = split(context, folder.artifact(), wanted, again)?;
-    let before = folder.artifact().recipients().len();
-    let files = folder.manifest().files.len().saturating_add(1);
-    let bar = progress::bar(files as u64, "rewrapping");
-    owner::require_epoch(folder.artifact(), options.min_epoch)?;
-    let owner = owner_key(folder.artifact(), wanted.list.as_ref())?;
-    let list = wanted.list.as_ref().map(|key| key.signer(owner.as_ref()));
-    let done = rewrap_directory(folder, &keys, &kept, &added, list, &|| bar.inc(1))?;
-    bar.finish_and_clear();
-    let mut own = Vec::new();
-    for key in &keys {
-        own.push(key.public_key().id().map_err(unencodable)?);
+impl Change<'_> {
+    fn file(&self, keyring: &mut Keyring<'_>, input: &Path) -> Result<Value, Fault> {
+        let (context, options, wanted) = (self.context, self.options, self.wanted);
+        let target = file::open_exclusive(input)
+            .map_err(|error| Fault::file("open for writing", input, error))?;
+        let artifact = Artifact::read(&target)?;
+        let signer = trust::signer_quietly(context, keyring, &artifact, options.whom())?;
+        let key = keyring.opener(&artifact)?;
+        let (kept, added) = split(context, &artifact, wanted, false)?;
+        let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
+        let keep = |record: &RecipientRecord| kept.contains(&record.key);
+        let owner = self.owner(&artifact)?;
+        let list = self.list(owner.as_ref());
+        let done = change_recipients(&target, &key, origin, &keep, &added, list)?;
+        let own = key.public_key().id().map_err(unencodable)?;
+        warn_if_out(context, &input.display().to_string(), &[own], &kept, &added);
+        let (before, after) = (done.before, done.after);
+        context.printer.done(&format!(
+            "rewrapped {}: {before} recipients before, {after} now",
+            input.display()
+        ));
+        Ok(json!({
+            "schema": "casemate.rewrapped/1",
+            "artifact": input,
+            "recipients_before": before,
+            "recipients_after": after,
+            "artifact_bytes": done.artifact_len,
+        }))
     }
-    warn_if_out(context, &input.display().to_string(), &own, &kept, &added);
-    let after = kept.len().saturating_add(added.len());
-    let (changed, skipped) = (done.changed, done.skipped);
-    context.printer.done(&format!(
+
+    fn folder(&self, keyring: &mut Keyring<'_>, input: &Path) -> Result<Value, Fault> {
+        let (context, options, wanted) = (self.context, self.options, self.wanted);
+        let owned = keyring.openers()?;
+        let keys: Vec<_> = owned.iter().collect();
+        let place = LocalFolder::open(input);
+        let place = place.map_err(|error| Fault::file("open", input, error))?;
+        // The command that is run again after an interruption may find its work half done.
+        let again = matches!(unfinished_rewrap(&place), Ok(Some(_)));
+        let folder =
+            directory::open_folder(context, keyring, Box::new(place), &keys, options.whom())?;
+        let (kept, added) = split(context, folder.artifact(), wanted, again)?;
+        let before = folder.artifact().recipients().len();
+        let files = folder.manifest().files.len().saturating_add(1);
+        let bar = progress::bar(files as u64, "rewrapping");
+        let owner = self.owner(folder.artifact())?;
+        let list = self.list(owner.as_ref());
+        let done = rewrap_directory(folder, &keys, &kept, &added, list, &|| bar.inc(1))?;
+        bar.finish_and_clear();
+        let mut own = Vec::new();
+        for key in &keys {
+            own.push(key.public_key().id().map_err(unencodable)?);
+        }
+        warn_if_out(context, &input.display().to_string(), &own, &kept, &added);
+        let after = kept.len().saturating_add(added.len());
+        let (changed, skipped) = (done.changed, done.skipped);
+        context.printer.done(&format!(
         "rewrapped {}: {before} recipients before, {after} now; {changed} artifacts changed, {skipped} had them already",
         input.display()
     ));
-    Ok(json!({
-        "schema": "casemate.rewrapped-directory/1",
-        "directory": input,
-        "recipients_before": before,
-        "recipients_after": after,
-        "changed": changed,
-        "skipped": skipped,
-    }))
+        Ok(json!({
+            "schema": "casemate.rewrapped-directory/1",
+            "directory": input,
+            "recipients_before": before,
+            "recipients_after": after,
+            "changed": changed,
+            "skipped": skipped,
+        }))
+    }
 }
 
 /// Who of the present recipients stays, and who comes.
@@ -231,7 +233,7 @@ fn warn_if_out(
     let added: Vec<_> = added.iter().filter_map(|key| key.id().ok()).collect();
     if !own.iter().any(|id| kept.contains(id) || added.contains(id)) {
         context.printer.warning(&format!(
-            "the key that opened {what} is no recipient any more"
+            "the key that opened {what} is no longer a recipient"
         ));
     }
 }

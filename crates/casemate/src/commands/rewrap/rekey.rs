@@ -4,12 +4,12 @@ use std::{fs, path::Path};
 
 use casemate_crypto::{
     encoding::KeyId,
-    kem::{KemPrivateKey, KemPublicKey},
+    kem::KemPublicKey,
     signature::{SigningKey, VerifyingKey},
 };
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
-    Artifact, ListSigner, Origin, ReadAt, check_owner,
+    Artifact, Origin,
     directory::{
         LocalFolder, RekeyOptions, StagedDirectory, check_sealed_replaceable, is_sealed_directory,
         rekey_directory,
@@ -19,14 +19,10 @@ use casemate_seal::{
 };
 use serde_json::{Value, json};
 
-use super::Wanted;
+use super::{Change, warn_if_out};
 use crate::{
     args::RewrapOptions,
-    commands::{
-        directory,
-        owner::{self, owner_key},
-    },
-    context::Context,
+    commands::directory,
     fault::{Fault, Outcome},
     keyring::Keyring,
     progress, seen, trust,
@@ -45,135 +41,132 @@ fn publisher_key(
         (None, None) => Ok(None),
         (Some(publisher), Some(id)) if publisher == id => Ok(key),
         (Some(publisher), _) => {
-            let message = format!("only its publisher, key {publisher}, can seal it anew");
+            let message = format!("only its publisher, key {publisher}, can re-seal it");
             Err(Fault::new(Outcome::NotPermitted, message).hint("name that key with --sign"))
         }
-        (None, Some(_)) => Err(
-            Fault::usage("it has no publisher, so there is nothing to sign")
-                .hint("leave out --sign, or seal the content anew with `casemate seal --sign`"),
-        ),
+        (None, Some(_)) => Err(Fault::usage(
+            "--sign does not apply: it was sealed without a publisher",
+        )
+        .hint("leave out --sign, or seal the content with `casemate seal --sign`")),
     }
 }
 
-fn next(revision: Option<u64>) -> Result<Option<u64>, Fault> {
-    let Some(revision) = revision else {
-        return Ok(None);
-    };
-    let next = revision.checked_add(1);
-    next.map(Some)
-        .ok_or_else(|| Fault::usage("it is the last revision there can be"))
-}
-
-pub(super) fn file(
-    context: &Context<'_>,
-    keyring: &mut Keyring<'_>,
-    options: &RewrapOptions,
-    input: &Path,
-    wanted: &Wanted,
-) -> Result<Value, Fault> {
-    // What a link leads to is sealed anew, not the link replaced.
-    let input = &fs::canonicalize(input).map_err(|error| Fault::file("open", input, error))?;
-    refuse_part_of_a_folder(input)?;
-    let failed = |what, error| Fault::file(what, input, error);
-    // Nobody changes the recipients meanwhile.
-    let held = file::open_exclusive(input).map_err(|error| failed("open for writing", error))?;
-    let artifact = Artifact::read(&held)?;
-    let signer = trust::signer_quietly(context, keyring, &artifact, options.whom())?;
-    let key = keyring.opener(&artifact)?;
-    let header = artifact.header();
-    let sign = publisher_key(keyring, options, header.publisher())?;
-    let owner = owner_key(&artifact, wanted.list.as_ref())?;
-    check_owner(header.owner(), anew_list(wanted, owner.as_ref()))?;
-    owner::require_epoch(&artifact, options.min_epoch)?;
-    // What the publisher is to sign again must be what the publisher signed.
-    let signer = sign
-        .as_ref()
-        .map(SigningKey::verifying_key)
-        .or(signer.as_ref());
-    let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
-    let opened = artifact.open(&key, origin)?;
-    let recipients: Vec<_> = wanted.added.iter().collect();
-    let anew = anew(wanted, &recipients, sign.as_ref(), owner.as_ref());
-    let sealing = anew.sealing(
-        header,
-        opened.private(),
-        artifact.public_part(),
-        next(header.revision())?,
-    );
-    let bar = progress::bar(header.content_len(), "sealing anew");
-    let target = AtomicFile::create(input, Access::Umask, Existing::Replace)
-        .map_err(|error| failed("write", error))?;
-    let sealed = seal(&opened, target.file(), &sealing, &|bytes| bar.inc(bytes))?;
-    let mode = held.metadata().map(|found| found.permissions());
-    mode.and_then(|mode| target.file().set_permissions(mode))
-        .map_err(|error| failed("write", error))?;
-    target
-        .commit(Existing::Replace)
-        .map_err(|error| failed("write", error))?;
-    bar.finish_and_clear();
-    say(context, input, &key, &recipients);
-    Ok(json!({
-        "schema": "casemate.rekeyed/1",
-        "artifact": input,
-        "id_before": header.id().to_string(),
-        "id": sealed.id.to_string(),
-        "revision": sealing.revision,
-        "recipients": recipients.len(),
-    }))
-}
-
-pub(super) fn folder(
-    context: &Context<'_>,
-    keyring: &mut Keyring<'_>,
-    options: &RewrapOptions,
-    input: &Path,
-    wanted: &Wanted,
-) -> Result<Value, Fault> {
-    let input = &fs::canonicalize(input).map_err(|error| Fault::file("open", input, error))?;
-    let owned = keyring.openers()?;
-    let keys: Vec<_> = owned.iter().collect();
-    let place = LocalFolder::open(input).map_err(|error| Fault::file("open", input, error))?;
-    let folder = directory::open_folder(context, keyring, Box::new(place), &keys, options.whom())?;
-    let artifact = folder.artifact();
-    let sign = publisher_key(keyring, options, artifact.header().publisher())?;
-    if let Some(sign) = &sign {
-        artifact.verify_signature(sign.verifying_key())?;
+impl Change<'_> {
+    pub(super) fn rekey_file(
+        &self,
+        keyring: &mut Keyring<'_>,
+        input: &Path,
+    ) -> Result<Value, Fault> {
+        // Re-seal the target of a link instead of replacing the link.
+        let input = &fs::canonicalize(input).map_err(|error| Fault::file("open", input, error))?;
+        refuse_part_of_a_folder(input)?;
+        let failed = |what, error| Fault::file(what, input, error);
+        // Keeps other rewraps out.
+        let held = file::open_exclusive(input);
+        let held = held.map_err(|error| failed("open for writing", error))?;
+        let artifact = Artifact::read(&held)?;
+        let whom = self.options.whom();
+        let expected = trust::signer_quietly(self.context, keyring, &artifact, whom)?;
+        let key = keyring.opener(&artifact)?;
+        let publisher = publisher_key(keyring, self.options, artifact.header().publisher())?;
+        let owner = self.owner(&artifact)?;
+        // Only content that carries the publisher's signature is signed again.
+        let signer = publisher.as_ref().map(SigningKey::verifying_key);
+        let signer = signer.or(expected.as_ref());
+        let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
+        let opened = artifact.open(&key, origin)?;
+        let recipients: Vec<_> = self.wanted.added.iter().collect();
+        let rekey = self.rekey(&recipients, publisher.as_ref(), owner.as_ref());
+        let sealing = rekey.sealing(&opened)?;
+        let bar = progress::bar(opened.content_len(), "re-sealing");
+        let target = AtomicFile::create(input, Access::Umask, Existing::Replace)
+            .map_err(|error| failed("write", error))?;
+        let sealed = seal(&opened, target.file(), &sealing, &|bytes| bar.inc(bytes))?;
+        let mode = held.metadata().map(|found| found.permissions());
+        mode.and_then(|mode| target.file().set_permissions(mode))
+            .and_then(|()| target.commit(Existing::Replace))
+            .map_err(|error| failed("write", error))?;
+        bar.finish_and_clear();
+        self.say_rekeyed(input, &[key.public_key().id()?], &recipients);
+        Ok(json!({
+            "schema": "casemate.rekeyed/1",
+            "artifact": input,
+            "id_before": artifact.header().id().to_string(),
+            "id": sealed.id.to_string(),
+            "revision": sealing.revision,
+            "recipients": recipients.len(),
+        }))
     }
-    let place = input.display().to_string();
-    directory::check_not_older(context, &folder, options.whom(), &place, None)?;
-    owner::require_epoch(artifact, options.min_epoch)?;
-    let owner = owner_key(artifact, wanted.list.as_ref())?;
-    let recipients: Vec<_> = wanted.added.iter().collect();
-    let anew = anew(wanted, &recipients, sign.as_ref(), owner.as_ref());
-    let bar = progress::bar(folder.manifest().content_len(), "sealing anew");
-    let replaceable = &check_sealed_replaceable;
-    let stage = StagedDirectory::create(input, Access::Umask, Existing::Replace, replaceable)?;
-    let sealed = rekey_directory(&folder, &keys, &stage, &anew, &|bytes| bar.inc(bytes))?;
-    stage.commit(input, Existing::Replace, replaceable)?;
-    let publisher = sign.as_ref().map(|key| key.verifying_key().id());
-    seen::record(context, publisher.transpose()?, &sealed, &place);
-    bar.finish_and_clear();
-    let own = keys.iter().find(|key| opens(key, folder.artifact()));
-    if let Some(own) = own {
-        say(context, input, own, &recipients);
+
+    pub(super) fn rekey_folder(
+        &self,
+        keyring: &mut Keyring<'_>,
+        input: &Path,
+    ) -> Result<Value, Fault> {
+        let (context, whom) = (self.context, self.options.whom());
+        let input = &fs::canonicalize(input).map_err(|error| Fault::file("open", input, error))?;
+        let owned = keyring.openers()?;
+        let keys: Vec<_> = owned.iter().collect();
+        let place = LocalFolder::open(input).map_err(|error| Fault::file("open", input, error))?;
+        let folder = directory::open_folder(context, keyring, Box::new(place), &keys, whom)?;
+        let publisher = publisher_key(
+            keyring,
+            self.options,
+            folder.artifact().header().publisher(),
+        )?;
+        if let Some(key) = &publisher {
+            folder.artifact().verify_signature(key.verifying_key())?;
+        }
+        let place = input.display().to_string();
+        directory::check_not_older(context, &folder, whom, &place, None)?;
+        let owner = self.owner(folder.artifact())?;
+        let recipients: Vec<_> = self.wanted.added.iter().collect();
+        let rekey = self.rekey(&recipients, publisher.as_ref(), owner.as_ref());
+        let bar = progress::bar(folder.manifest().content_len(), "re-sealing");
+        let replaceable = &check_sealed_replaceable;
+        let stage = StagedDirectory::create(input, Access::Umask, Existing::Replace, replaceable)?;
+        let sealed = rekey_directory(&folder, &keys, &stage, &rekey, &|bytes| bar.inc(bytes))?;
+        stage.commit(input, Existing::Replace, replaceable)?;
+        seen::record(context, publisher.as_ref(), &sealed, &place)?;
+        bar.finish_and_clear();
+        let own: Result<Vec<_>, _> = keys.iter().map(|key| key.public_key().id()).collect();
+        self.say_rekeyed(input, &own?, &recipients);
+        Ok(json!({
+            "schema": "casemate.rekeyed-directory/1",
+            "directory": input,
+            "id": sealed.manifest.id.to_string(),
+            "revision": sealed.manifest.revision,
+            "files": sealed.manifest.files.len(),
+            "recipients": recipients.len(),
+        }))
     }
-    Ok(json!({
-        "schema": "casemate.rekeyed-directory/1",
-        "directory": input,
-        "id": sealed.manifest.id.to_string(),
-        "revision": sealed.manifest.revision,
-        "files": sealed.manifest.files.len(),
-        "recipients": recipients.len(),
-    }))
-}
 
-fn opens<R: ReadAt>(key: &KemPrivateKey, artifact: &Artifact<R>) -> bool {
-    let id = key.public_key().id();
-    id.is_ok_and(|id| artifact.recipients().iter().any(|record| record.key == id))
-}
+    fn rekey<'k>(
+        &'k self,
+        recipients: &'k [&'k KemPublicKey],
+        signer: Option<&'k SigningKey>,
+        owner: Option<&'k VerifyingKey>,
+    ) -> RekeyOptions<'k> {
+        RekeyOptions {
+            recipients,
+            signer,
+            owner: self.list(owner),
+            created: unix_seconds(),
+        }
+    }
 
-fn anew_list<'a>(wanted: &'a Wanted, owner: Option<&'a VerifyingKey>) -> Option<ListSigner<'a>> {
-    wanted.list.as_ref().map(|key| key.signer(owner))
+    fn say_rekeyed(&self, input: &Path, own: &[KeyId], recipients: &[&KemPublicKey]) {
+        let shown = input.display().to_string();
+        let count = recipients.len();
+        let printer = &self.context.printer;
+        printer.done(&format!(
+            "re-sealed {shown} with a new key for {count} recipients"
+        ));
+        printer.note(
+            "old copies still open with the old key, and former recipients may have kept what they read",
+        );
+        warn_if_out(self.context, &shown, own, &[], recipients);
+    }
 }
 
 /// A file of a sealed folder has to stay the one that the folder's manifest names.
@@ -183,39 +176,5 @@ fn refuse_part_of_a_folder(input: &Path) -> Result<(), Fault> {
         return Ok(());
     };
     let message = format!("{} is part of a sealed folder", input.display());
-    Err(Fault::usage(message).hint(format!("seal the folder anew: {}", folder.display())))
-}
-
-fn anew<'a>(
-    wanted: &'a Wanted,
-    recipients: &'a [&'a KemPublicKey],
-    signer: Option<&'a SigningKey>,
-    owner: Option<&'a VerifyingKey>,
-) -> RekeyOptions<'a> {
-    RekeyOptions {
-        recipients,
-        signer,
-        owner: anew_list(wanted, owner),
-        created: unix_seconds(),
-    }
-}
-
-fn say(context: &Context<'_>, input: &Path, own: &KemPrivateKey, recipients: &[&KemPublicKey]) {
-    let shown = input.display();
-    let count = recipients.len();
-    context.printer.done(&format!(
-        "sealed {shown} anew under another key, for {count} recipients"
-    ));
-    context.printer.note(
-        "copies from before still open with the keys from before, and former recipients may have kept what they read",
-    );
-    let own = own.public_key().id();
-    let stays = recipients
-        .iter()
-        .any(|key| key.id().ok() == own.as_ref().ok().copied());
-    if !stays {
-        context.printer.warning(&format!(
-            "the key that opened {shown} is no recipient any more"
-        ));
-    }
+    Err(Fault::usage(message).hint(format!("re-seal the whole folder: {}", folder.display())))
 }

@@ -14,25 +14,13 @@ use casemate_store::{
 };
 use serde_json::{Value, json};
 
-use super::{Wanted, split, unencodable, warn_if_out};
+use super::{Change, split, unencodable, warn_if_out};
 use crate::{
-    args::RewrapOptions,
-    commands::{
-        directory,
-        owner::{self, owner_key},
-    },
-    context::Context,
+    commands::directory,
     fault::{Fault, Outcome},
     keyring::Keyring,
     place, progress, trust,
 };
-
-/// What to make of each object.
-pub(super) struct Change<'a> {
-    pub(super) context: &'a Context<'a>,
-    pub(super) options: &'a RewrapOptions,
-    pub(super) wanted: &'a Wanted,
-}
 
 const NOT_CHECKED: &str = "it is not what was there when its folder was checked";
 
@@ -233,10 +221,8 @@ impl Change<'_> {
         }
         let key = key?;
         let keep = |record: &RecipientRecord| kept.contains(&record.key);
-        owner::require_epoch(&artifact, self.options.min_epoch)?;
-        let owner = owner_key(&artifact, self.wanted.list.as_ref())?;
-        let list = self.wanted.list.as_ref();
-        let list = list.map(|key| key.signer(owner.as_ref()));
+        let owner = self.owner(&artifact)?;
+        let list = self.list(owner.as_ref());
         let new = new_tail(&artifact, &key, origin, &keep, &added, list)?;
         replace_tail(object, &new)
             .map_err(|error| Fault::file("write", Path::new(object.location().address()), error))?;
