@@ -56,8 +56,8 @@ impl Handshakes {
 
     /// Does one handshake.
     pub(crate) async fn accept(&self, peer: Peer, stream: Paced<TcpStream>) -> io::Result<Secured> {
-        // Who says nothing waits for nothing, and must not keep a place.
-        stream.readable().await?;
+        // A silent peer must not occupy a handshake slot.
+        stream.first_byte().await?;
         let share = self.shares.enter(peer).await;
         let handshake = self.acceptor.0.accept(stream);
         let task = self.thread.spawn(async move {

@@ -76,8 +76,9 @@ impl<S> Paced<S> {
 
 impl Paced<TcpStream> {
     /// Completes when the peer has sent something, or ended.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.stream.readable().await
+    pub(crate) async fn first_byte(&self) -> io::Result<()> {
+        // `readable` may complete early; a look at the first byte does not.
+        self.stream.peek(&mut [0]).await.map(drop)
     }
 }
 

@@ -79,3 +79,18 @@ async fn a_policy_with_one_group_refuses_the_others() {
         .unwrap_err();
     assert!(refused.contains("HandshakeFailure"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_peers_keep_nobody_from_a_handshake() {
+    let running = start(&ALL_GROUPS, Fallback::Disabled).await;
+    // As many as one peer may have handshakes, and more.
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(running.address).await.unwrap());
+    }
+    let honest = handshake(&running, &ALL_GROUPS, Fallback::Disabled);
+    // They are left after ten seconds only.
+    let group = tokio::time::timeout(std::time::Duration::from_secs(8), honest).await;
+    assert_eq!(group.unwrap(), Ok(0x11ec));
+    drop(silent);
+}
