@@ -18,7 +18,7 @@ fn since_epoch() -> Duration {
     since.unwrap_or_default()
 }
 
-/// Time since the machine started, that in which it slept included: [`std::time::Instant`] leaves that out.
+/// Time since boot, including suspend, which [`std::time::Instant`] leaves out.
 pub(crate) fn since_start() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();

@@ -210,7 +210,7 @@ impl Connector {
         let idempotent = is_idempotent(&request.method);
         let now = self.now(&keys);
         let mut delivery = Delivery::new(idempotent, RequestId::random()?, now, keys.record);
-        // Whether anything was sent: whoever carries it may have delivered it, whatever is said outside the encryption.
+        // Once anything was sent, the carrier may have delivered it, whatever an unsealed answer says.
         let mut open = false;
         let give_up = |error: ConnectError, open: bool| {
             if open && !idempotent {

@@ -261,8 +261,8 @@ impl Gateway {
         sealer.seal(&bhttp).map_err(|_| internal())
     }
 
-    /// Whether requests wait for another server, holding what was received.
-    pub(crate) const fn waits_for_a_server(&self) -> bool {
+    /// Whether another server answers the requests.
+    pub(crate) const fn has_http_upstream(&self) -> bool {
         matches!(self.upstream, Upstream::Http(_))
     }
 

@@ -260,6 +260,20 @@ mod tests {
     }
 
     #[test]
+    fn what_may_still_be_delivered_hides_no_open_attempt() {
+        for refusal in [Refusal::RecordFull, Refusal::FarAhead] {
+            let mut post = delivery("POST");
+            assert_eq!(post.after(refused(refusal), NOW), Next::GiveUp);
+            let mut post = delivery("POST");
+            assert_eq!(post.after(Event::Unsealed, NOW), Next::Resend);
+            assert_eq!(post.after(refused(refusal), NOW), Next::OutcomeUnknown);
+            let mut get = delivery("GET");
+            assert_eq!(get.after(Event::Unsealed, NOW), Next::Renew);
+            assert_eq!(get.after(refused(refusal), NOW), Next::GiveUp);
+        }
+    }
+
+    #[test]
     fn lateness_counts_from_the_sending() {
         assert!(was_always_late(NOW, NOW + 600, 1));
         assert!(!was_always_late(NOW, NOW + 70, 70), "delivered again");

@@ -46,7 +46,7 @@ pub enum MessageError {
         limit: usize,
     },
     /// The method cannot be carried.
-    #[error("methods CONNECT and TRACE are not carried")]
+    #[error("methods CONNECT and TRACE are not supported")]
     Method,
     /// The scheme is another than `https`.
     #[error("scheme must be https")]

@@ -111,7 +111,7 @@ impl Refusal {
         const REQUEST: Option<&str> = Some("urn:casemate:problem:request");
         match self {
             Self::NotFound => Row("not-found", 404, BLANK, E::Hint, "there is nothing at this path"),
-            Self::Method => Row("method", 405, BLANK, E::Hint, "this path has another method"),
+            Self::Method => Row("method", 405, BLANK, E::Hint, "method not allowed on this path"),
             Self::MediaType => Row("media-type", 415, BLANK, E::Hint, "content must be message/ohttp-req"),
             Self::TooLong => Row("too-long", 413, BLANK, E::Hint, "request is too long"),
             Self::Busy => Row("busy", 503, BLANK, E::Hint, "too many requests are being received"),
@@ -120,7 +120,7 @@ impl Refusal {
             Self::Key => Row("key", 400, KEY, E::Hint, "key configuration is not known, fetch it again"),
             Self::Request => Row("request", 400, REQUEST, E::Hint, "encapsulated request cannot be opened"),
             Self::Message => Row("message", 400, None, E::Never, "request is not a valid message"),
-            Self::Late => Row("late", 400, None, E::Unknown, "date is too long past by the gateway's clock"),
+            Self::Late => Row("late", 400, None, E::Unknown, "date is too old by the gateway's clock"),
             Self::Early => Row("early", 400, None, E::Never, "date is ahead of the gateway's clock"),
             Self::FarAhead => Row("far-ahead", 400, None, E::NotYet, "date is more than an hour ahead of the gateway's clock"),
             Self::Signature => Row("signature", 401, None, E::Never, "no valid signatures by an admitted key"),

@@ -39,7 +39,7 @@ pub enum SignError {
     #[error("the message is signed by the key {0}, which is not expected")]
     UnknownKey(KeyId),
     /// The date is too long ago.
-    #[error("date is {seconds} seconds past, at most {WINDOW_SECONDS} are allowed")]
+    #[error("date is {seconds} seconds old; at most {WINDOW_SECONDS} are allowed")]
     Past {
         /// Distance from the clock, in seconds.
         seconds: u64,

@@ -42,7 +42,7 @@ impl Denied {
             Self::Host => "Host is not this connector's address",
             Self::Origin => "Origin is not allowed; allow it with --origin",
             Self::CrossSite => {
-                "a page of another site may not send; allow its origin with --origin"
+                "pages of other sites may not send requests; allow an origin with --origin"
             }
             Self::Token => {
                 "the token is missing or wrong; send it as `authorization: Bearer` or `casemate-token`"

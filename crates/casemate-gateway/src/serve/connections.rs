@@ -102,7 +102,7 @@ impl Table {
 
     /// Among those that carried admitted requests, or among the others.
     fn oldest_of_most(&self, peer: Option<Peer>, admitted: bool) -> Option<u64> {
-        // Number of connections and oldest of them, by peer. Of two that hold as many, the one with the older gives way: addresses decide nothing.
+        // Count and oldest connection of each peer. Ties go to the peer with the older one, so that addresses do not matter.
         let mut held: HashMap<Peer, (usize, Reverse<u64>)> = HashMap::new();
         for (id, entry) in &self.entries {
             if entry.admitted == admitted && peer.is_none_or(|peer| peer == entry.peer) {
@@ -186,7 +186,7 @@ mod tests {
         let next = table.enter(peer(3)).unwrap();
         assert!(is_displaced(&stranger).await && !is_displaced(&known).await);
         next.admit();
-        // Nobody keeps all places for good; the newcomer is the next to go.
+        // Nobody holds every seat forever, and the newcomer is next to go.
         let last = table.enter(peer(4)).unwrap();
         assert!(is_displaced(&known).await && !is_displaced(&next).await);
         let _other = table.enter(peer(5)).unwrap();

@@ -69,7 +69,7 @@ impl Memory {
             // Who is past its own share takes nothing from others.
             let only = (held.free >= bytes).then_some(peer);
             let stalled = held.displace(only, self.displaceable_after);
-            // Who trickles stalls nothing, and must not keep admitted clients out.
+            // A stranger that trickles never stalls; it must not keep admitted clients out either.
             let freed = stalled.or_else(|| held.displace_stranger(only.is_none() && admitted));
             freed?;
         }
@@ -242,6 +242,24 @@ mod tests {
             drop(hold(number).unwrap());
         }
         assert_eq!(memory.held().holders.len(), 1 + 14, "the honest one stays");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trickling_strangers_give_way_to_an_admitted_client_only() {
+        let memory = Memory::new(3 * MIB, Duration::from_secs(1));
+        let first = memory.hold(peer(1), MIB, false).unwrap();
+        let second = memory.hold(peer(2), MIB, false).unwrap();
+        let known = memory.hold(peer(3), MIB, true).unwrap();
+        for hold in [&first, &second, &known] {
+            hold.progress();
+        }
+        assert!(memory.hold(peer(4), MIB, false).is_none());
+        let admitted = memory.hold(peer(4), MIB, true).unwrap();
+        first.displaced().await;
+        second.complete();
+        // What has arrived whole, and what an admitted client sends, stays.
+        assert!(memory.hold(peer(5), MIB, true).is_none());
+        drop((known, admitted));
     }
 
     #[tokio::test(start_paused = true)]

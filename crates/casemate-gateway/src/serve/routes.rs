@@ -86,8 +86,8 @@ impl Server {
             (checked, received.hold)
         });
         let (checked, hold) = checked.await.map_err(|_| Refusal::Internal)?;
-        // Models take account of what they compute on; what waits for a server is held here all the time.
-        let hold = hold.filter(|_| self.gateway.waits_for_a_server());
+        // Models account for their own memory. While an upstream works, the request stays reserved here.
+        let hold = hold.filter(|_| self.gateway.has_http_upstream());
         let running = match checked? {
             Checked::Refused(sealed) => return Ok(content(RESPONSE_MEDIA_TYPE, sealed)),
             Checked::Admitted(running) => running,

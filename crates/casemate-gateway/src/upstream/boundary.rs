@@ -134,6 +134,14 @@ mod tests {
             "casemate_client",
             "client-cert",
             "x-ssl-client-verify",
+            "ssl-client-subject-dn",
+            "kubeflow-userid",
+            "impersonate-user",
+            "x-remote-group",
+            "x-remote-extra-scopes",
+            "x-webauth-user",
+            "x-goog-iap-jwt-assertion",
+            "cf-access-authenticated-user-email",
         ] {
             assert!(!may_pass(name), "{name}");
         }

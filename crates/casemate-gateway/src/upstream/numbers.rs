@@ -246,7 +246,7 @@ impl fmt::Display for Ragged {
         } = self;
         write!(
             f,
-            "item {at} has shape {found:?}, those before it have {expected:?}"
+            "item {at} has shape {found:?}, but earlier items have {expected:?}"
         )
     }
 }
@@ -317,17 +317,17 @@ mod tests {
             (
                 "[[1, 2], [3]]",
                 ElementType::Fp32,
-                "data: item 1 has shape [1], those before it have [2]",
+                "data: item 1 has shape [1], but earlier items have [2]",
             ),
             (
                 "[1, [2]]",
                 ElementType::Fp32,
-                "data: item 1 has shape [1], those before it have []",
+                "data: item 1 has shape [1], but earlier items have []",
             ),
             (
                 "[[[1], [2]], [[3, 4]]]",
                 ElementType::Fp32,
-                "data: item 1 has shape [1, 2], those before it have [2, 1]",
+                "data: item 1 has shape [1, 2], but earlier items have [2, 1]",
             ),
             (
                 "[300]",

@@ -41,7 +41,7 @@ pub(super) fn answer(models: &ByName, content: &[u8], turn: &mut Turn) -> Answer
             .get(name)
             .ok_or_else(|| Failure::NoModel(name.clone()))?,
         None => only(models).ok_or_else(|| {
-            Failure::Content("there are several models, name one in `model`".to_owned())
+            Failure::Content("several models are loaded; name one in `model`".to_owned())
         })?,
     };
     predict(loaded, request.instances, turn)
