@@ -24,8 +24,8 @@ use casemate_message::{
     sign,
 };
 use casemate_seal::{
-    Artifact, ArtifactId, HashAlgorithm, Private, SealOptions, SegmentSize,
-    directory::{DirectoryId, FileEntry, Manifest, RelativePath},
+    Artifact, ArtifactId, Delegation, HashAlgorithm, ListSigner, Private, SealOptions, SegmentSize,
+    directory::{DirectoryId, FileEntry, Manifest, PublicEntry, PublicList, RelativePath},
     seal,
 };
 
@@ -36,9 +36,18 @@ fn main() {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(name), bytes).unwrap();
     };
-    for (name, hash, len) in [
-        ("blake3", HashAlgorithm::Blake3, 100usize),
-        ("sha384", HashAlgorithm::Sha384, 0),
+    let delegation = Delegation::sign(signer(), signer().verifying_key(), 9, 9).unwrap();
+    write("manifest", "delegation", &delegation.to_bytes());
+    let owner = ListSigner {
+        key: signer(),
+        delegation: Some((signer().verifying_key(), &delegation)),
+        epoch: None,
+        now: 1,
+    };
+    for (name, hash, len, owner) in [
+        ("blake3", HashAlgorithm::Blake3, 100usize, None),
+        ("sha384", HashAlgorithm::Sha384, 0, None),
+        ("owned", HashAlgorithm::Blake3, 0, Some(owner)),
     ] {
         let options = SealOptions {
             recipients: &[recipient().public_key()],
@@ -49,7 +58,7 @@ fn main() {
             content_type: "model/onnx",
             private: &Private::default(),
             revision: None,
-            owner: None,
+            owner,
             public_part: &[],
             digest_content: false,
         };
@@ -79,6 +88,13 @@ fn main() {
         files: vec![entry("a/b.safetensors", 1), entry("config.json", 2)],
         expires: Some(1_900_000_000),
     };
+    let sealed = |path: &str| PublicEntry {
+        path: RelativePath::new(path).unwrap(),
+        header: [3; 48],
+        root: vec![1; 32],
+    };
+    let list = PublicList::new(vec![sealed("a/b.safetensors"), sealed("config.json")]);
+    write("manifest", "public-list", &list.encode());
     write("manifest", "two-files", &manifest.encode());
     for suite in [
         "mlkem1024-p384",

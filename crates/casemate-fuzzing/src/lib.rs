@@ -26,7 +26,10 @@ use casemate_message::{
     sign,
 };
 use casemate_models::{read_model, scan_pickle, tensors_of_pickle};
-use casemate_seal::{Artifact, Origin, directory::Manifest};
+use casemate_seal::{
+    Artifact, Delegation, Origin,
+    directory::{Manifest, PublicList},
+};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
@@ -158,8 +161,17 @@ pub fn artifact_tail(bytes: &[u8]) {
     artifact(&file);
 }
 
-/// The manifest of a directory; what is read must be written the same way.
+/// The manifest of a directory and its public list; what is read must be written the same way.
 pub fn manifest(bytes: &[u8]) {
+    if let Ok(list) = PublicList::decode(bytes) {
+        assert_eq!(list.encode(), bytes);
+        for file in list.files() {
+            assert!(file.path.sealed().is_relative());
+        }
+    }
+    if let Ok(delegation) = Delegation::from_bytes(bytes) {
+        assert_eq!(delegation.to_bytes(), bytes);
+    }
     if let Ok(manifest) = Manifest::decode(bytes) {
         assert_eq!(manifest.encode(), bytes);
         for file in &manifest.files {
