@@ -179,7 +179,7 @@ pub(crate) struct SealOptions {
     /// Key that signs: name or full key id
     #[arg(long, value_name = "KEY")]
     pub(crate) sign: Option<String>,
-    /// Signing key of the owner, who alone may change the recipients later [default: any recipient may]
+    /// Signing key of the owner, who alone may then change the recipients [default: any recipient may]
     #[arg(long, value_name = "KEY")]
     pub(crate) owner: Option<String>,
     /// Content bytes in a segment: a power of two, 64k to 16m
@@ -194,7 +194,7 @@ pub(crate) struct SealOptions {
     /// Number of this version, from 1, by which readers can refuse older ones; a folder counts its own
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) revision: Option<u64>,
-    /// For a folder: until when this version is meant to be used, `2026-12-31` or `2026-12-31T12:00:00Z`; the policy says whether a later use warns or fails
+    /// For a folder: when this version expires, `2026-12-31` or `2026-12-31T12:00:00Z`; the policy decides whether using it later warns or fails
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) expires: Option<u64>,
     /// For a folder: take over what did not change since this sealed version
@@ -259,7 +259,7 @@ pub(crate) struct Origin {
     /// Refuse a version older than this revision, and a file that was sealed without one
     #[arg(long, visible_alias = "min-version", value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
-    /// Refuse a list of recipients older than this epoch, and what has no owner; of a folder, the manifest's
+    /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a folder, the manifest's list counts
     #[arg(long, value_name = "EPOCH")]
     pub(crate) min_epoch: Option<u64>,
 }
@@ -303,10 +303,10 @@ pub(crate) struct VerifyOptions {
     /// Refuse a version older than this revision, and a file that was sealed without one
     #[arg(long, visible_alias = "min-version", value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
-    /// Refuse a list of recipients older than this epoch, and what has no owner; of a folder, the manifest's
+    /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a folder, the manifest's list counts
     #[arg(long, value_name = "EPOCH")]
     pub(crate) min_epoch: Option<u64>,
-    /// For a folder: check what can be checked without a key that opens it, although there are keys
+    /// For a folder: check only what needs no key, even if the key store could open it
     #[arg(long)]
     pub(crate) without_key: bool,
     /// Publisher that must have signed: name, full key id, or a path such as `./key.pub`; --trust may say it instead
@@ -388,26 +388,26 @@ pub(crate) struct RewrapOptions {
     /// Recipient to remove; may be repeated
     #[arg(long, value_name = "KEY")]
     pub(crate) remove: Vec<String>,
-    /// Seal it anew under a new key and id, as the next revision, so that the key that former recipients had opens nothing of it. Needs every recipient
-    /// with --to, and the publisher's key with --sign
+    /// Re-seal with a new key and id, as the next revision, so that the key former recipients had opens nothing of it. Takes every recipient with --to and
+    /// the publisher's key with --sign
     #[arg(long, requires = "to")]
     pub(crate) rekey: bool,
-    /// With --rekey: the publisher's key, which signs again
+    /// With --rekey: the publisher's signing key
     #[arg(long, value_name = "KEY", requires = "rekey")]
     pub(crate) sign: Option<String>,
     /// Signing key of the owner, if it has one: name or full key id
     #[arg(long, value_name = "KEY", conflicts_with = "delegate")]
     pub(crate) owner: Option<String>,
-    /// Signing key that the owner let change recipients
+    /// Signing key that the owner delegated to
     #[arg(long, value_name = "KEY", requires = "delegation")]
     pub(crate) delegate: Option<String>,
-    /// Number of the new list [default: one more than before]. One above a delegation's last ends the delegation, for readers that remember it
+    /// Epoch of the new recipient list [default: current + 1]. One above a delegation's last epoch ends it for readers that pass --min-epoch
     #[arg(long, value_name = "EPOCH")]
     pub(crate) epoch: Option<u64>,
-    /// Refuse to go on from a list of recipients older than this epoch
+    /// Refuse to change a recipient list older than this epoch
     #[arg(long, value_name = "EPOCH")]
     pub(crate) min_epoch: Option<u64>,
-    /// What lets the delegate, as `casemate keys delegate` wrote it
+    /// Delegation file written by `casemate keys delegate`
     #[arg(long, value_name = "FILE", requires = "delegate")]
     pub(crate) delegation: Option<PathBuf>,
     #[command(flatten)]
@@ -457,19 +457,19 @@ pub(crate) struct ConnectOptions {
     /// Root certificates to trust for TLS (PEM) [default: the system's]
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Where to take plain requests: an address, or `unix:PATH` for a socket that only you can use
+    /// Listen for plain requests on this address, or on `unix:PATH`, a socket only you can use
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: ListenAt,
-    /// File for the token that requests to an address must show, new at every start [default: `connect-PORT.token` in the home folder]
+    /// File to write the access token to, new at every start [default: `connect-PORT.token` in the home folder]
     #[arg(long, value_name = "FILE", conflicts_with = "no_token")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Let everyone on this machine send requests under your identity; for loopback addresses only
+    /// Let any user of this machine send requests as you; for loopback addresses only
     #[arg(long)]
     pub(crate) no_token: bool,
-    /// Origin of web pages that may send, exactly as browsers write it, such as `https://app.example` (repeatable)
+    /// Let web pages of this origin send requests, written as browsers do, such as `https://app.example`; may be repeated
     #[arg(long = "origin", value_name = "ORIGIN")]
     pub(crate) origins: Vec<String>,
-    /// Longest request, in bytes; as the gateway's `request_bytes_max`
+    /// Longest request, in bytes; no more than the gateway's `request_bytes_max`
     #[arg(long, value_name = "BYTES", default_value_t = REQUEST_BYTES_DEFAULT)]
     pub(crate) request_bytes_max: usize,
 }

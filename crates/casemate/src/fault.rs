@@ -171,12 +171,12 @@ impl From<OpenError> for Fault {
             OpenError::Owner(_) => (
                 Outcome::No,
                 Some(
-                    "somebody else than the owner changed who can open it; get it again from the owner",
+                    "someone other than the owner changed its recipients; get a good copy from the owner",
                 ),
             ),
             OpenError::Epoch { .. } => (
                 Outcome::No,
-                Some("get the file with its current recipients from its owner"),
+                Some("get a copy with the current recipients from the owner"),
             ),
             OpenError::BadSignature | OpenError::SegmentHash { .. } => (
                 Outcome::No,

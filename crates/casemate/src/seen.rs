@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use casemate_crypto::encoding::KeyId;
+use casemate_crypto::{encoding::KeyId, signature::SigningKey};
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
-    directory::{SealedDirectory, SealedFiles},
+    directory::{Manifest, SealedDirectory, SealedFiles},
     file::{self, Access, Existing},
 };
 use rustix::fs::{FlockOperation, flock};
@@ -53,6 +53,19 @@ struct Folder {
     seen: u64,
 }
 
+impl Folder {
+    fn new(publisher: KeyId, manifest: &Manifest, root: &[u8], place: &str) -> Self {
+        Self {
+            publisher: publisher.to_hex(),
+            id: manifest.id.to_string(),
+            revision: manifest.revision,
+            root: hex::encode(root),
+            place: canonical(place),
+            seen: unix_seconds(),
+        }
+    }
+}
+
 impl Seen {
     fn find(&self, publisher: &str, id: &str) -> Option<&Folder> {
         let mut folders = self.folders.iter();
@@ -65,10 +78,16 @@ impl Seen {
         folders.find(|folder| folder.place == place && folder.id != id)
     }
 
-    fn remember(&mut self, new: Folder) {
+    /// An older version updates only the place and the time.
+    fn remember(&mut self, mut new: Folder) {
+        if let Some(known) = self.find(&new.publisher, &new.id)
+            && known.revision > new.revision
+        {
+            (new.revision, new.root) = (known.revision, known.root.clone());
+        }
         self.folders
             .retain(|folder| folder.publisher != new.publisher || folder.id != new.id);
-        // What was at the place before is remembered all the same.
+        // The folder that was here before stays remembered.
         for folder in &mut self.folders {
             if folder.place == new.place {
                 folder.place.clear();
@@ -80,10 +99,10 @@ impl Seen {
     }
 }
 
-/// Refuses a version of a folder that is older than one seen here before, unless `minimum` names just this revision, and another version of the same
-/// revision; warns of another folder at a known place, and remembers what it sees.
+/// Compares a folder with what was seen here before, and remembers it.
 ///
-/// `publisher` is who was verified to have signed; without one there is nothing to go by.
+/// Refuses an older version, unless `minimum` is exactly its revision, and a different version with the same revision. Warns if a different folder is
+/// at a known place. Does nothing without a `publisher`, whose signature the caller has verified.
 pub(crate) fn check(
     context: &Context<'_>,
     directory: &SealedDirectory,
@@ -94,61 +113,51 @@ pub(crate) fn check(
     let Some(publisher) = publisher else {
         return Ok(());
     };
-    let manifest = directory.manifest();
-    let new = Folder {
-        publisher: publisher.to_hex(),
-        id: manifest.id.to_string(),
-        revision: manifest.revision,
-        root: hex::encode(directory.artifact().root()),
-        place: canonical(place),
-        seen: unix_seconds(),
-    };
+    let root = directory.artifact().root();
+    let new = Folder::new(publisher, directory.manifest(), root, place);
     change(context, |seen| {
-        let known = seen.find(&new.publisher, &new.id).cloned();
-        if let Some(known) = &known {
+        if let Some(known) = seen.find(&new.publisher, &new.id) {
             refuse_older(context, known, &new, minimum)?;
         }
         if let Some(other) = seen.other_at(&new.place, &new.id) {
             context.printer.warning(&format!(
-                "another folder was here before: its id was {}, now it is {}",
+                "a different folder was here before (id {}, now {})",
                 other.id, new.id
             ));
         }
-        let newest = known.filter(|known| known.revision > new.revision);
-        let (place, at) = (new.place.clone(), new.seen);
-        let newest = newest.unwrap_or(new);
-        seen.remember(Folder {
-            place,
-            seen: at,
-            ..newest
-        });
+        seen.remember(new);
         Ok(())
     })
 }
 
-/// Remembers what was just sealed.
+/// Remembers what was just sealed and signed by `signer`.
+///
+/// # Errors
+///
+/// The signer's key cannot be encoded, or there is no home folder.
 pub(crate) fn record(
     context: &Context<'_>,
-    publisher: Option<KeyId>,
+    signer: Option<&SigningKey>,
     sealed: &SealedFiles,
     place: &str,
-) {
-    let Some(publisher) = publisher else {
-        return;
+) -> Result<(), Fault> {
+    let Some(signer) = signer else {
+        return Ok(());
     };
-    let new = Folder {
-        publisher: publisher.to_hex(),
-        id: sealed.manifest.id.to_string(),
-        revision: sealed.manifest.revision,
-        root: hex::encode(&sealed.root),
-        place: canonical(place),
-        seen: unix_seconds(),
-    };
-    // Nothing refuses what was made here.
-    _ = change(context, |seen| {
+    let publisher = signer.verifying_key().id()?;
+    let new = Folder::new(publisher, &sealed.manifest, &sealed.root, place);
+    change(context, |seen| {
+        if let Some(known) = seen.find(&new.publisher, &new.id)
+            && known.revision >= new.revision
+        {
+            let (made, highest) = (new.revision, known.revision);
+            context.printer.warning(&format!(
+                "this is revision {made}; readers that have seen revision {highest} will refuse it"
+            ));
+        }
         seen.remember(new);
         Ok(())
-    });
+    })
 }
 
 fn refuse_older(
@@ -160,9 +169,9 @@ fn refuse_older(
     let (found, highest) = (new.revision, known.revision);
     let seen = time_text(known.seen);
     if found == highest && known.root != new.root {
-        let message = format!("this revision {found} is not the one that was seen here before");
+        let message = format!("this is not the revision {found} that was seen here before");
         return Err(Fault::new(Outcome::No, message).hint(format!(
-            "that was on {seen}; the publisher signed two versions under one number, or storage mixes two copies: ask the publisher"
+            "it was seen on {seen}; ask the publisher which of the two is right"
         )));
     }
     if found >= highest {
@@ -175,11 +184,11 @@ fn refuse_older(
         return Ok(());
     }
     Err(Fault::new(Outcome::No, message).hint(format!(
-        "that was on {seen}; get the current version from the publisher, or accept just this one with --min-revision {found}"
+        "revision {highest} was seen on {seen}; get the current version, or accept this one with --min-revision {found}"
     )))
 }
 
-/// Changes the file, where it can be read and written; elsewhere a warning says what is missed.
+/// Updates the file. Where that is impossible, warns what protection is lost.
 fn change(
     context: &Context<'_>,
     job: impl FnOnce(&mut Seen) -> Result<(), Fault>,
@@ -188,11 +197,11 @@ fn change(
     let failed = |what: &str, reason: String| {
         let shown = path.display();
         context.printer.warning(&format!(
-            "cannot {what} {shown}, so an older version of this folder would not be noticed: {reason}"
+            "cannot {what} {shown}, so an older version of this folder would go unnoticed: {reason}"
         ));
         Ok(())
     };
-    // Two commands at once must not forget each other's folders.
+    // Concurrent commands must not overwrite each other's entries.
     let _locked = lock(&path);
     let mut seen = match read(&path) {
         Ok(seen) => seen,
@@ -226,7 +235,7 @@ fn read(path: &Path) -> Result<Seen, String> {
     }
     let bytes = read_limited(path, FILE_BYTES_MAX).map_err(|fault| fault.to_string())?;
     serde_json::from_slice(bytes.expose())
-        .map_err(|error| format!("it is damaged ({error}); remove it to start anew"))
+        .map_err(|error| format!("it is damaged ({error}); remove it to start over"))
 }
 
 #[cfg(test)]
@@ -250,11 +259,12 @@ mod tests {
         seen.remember(folder("a", "/a", 1));
         seen.remember(folder("a", "/b", 2));
         assert_eq!(seen.folders, [folder("a", "/b", 2)]);
+        seen.remember(folder("a", "/b", 1));
         assert_eq!(seen.find("p", "a").unwrap().revision, 2);
         assert!(seen.find("q", "a").is_none());
         assert_eq!(seen.other_at("/b", "c").unwrap().id, "a");
         assert!(seen.other_at("/b", "a").is_none());
-        // Another folder at the place takes the place, and not what is known.
+        // Another folder takes over the place; what is known of the first stays.
         seen.remember(folder("c", "/b", 1));
         assert_eq!(seen.find("p", "a").unwrap().revision, 2);
         assert!(seen.other_at("/b", "c").is_none());

@@ -80,7 +80,7 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         validity: Validity,
     },
-    /// Let another key change the recipients of what a key owns
+    /// Delegate changes of recipients to another key
     Delegate(Delegate),
     /// Change the passphrase or random key that opens the key store
     Passwd {
@@ -100,13 +100,13 @@ pub(crate) enum KeysCommand {
 pub(crate) struct Delegate {
     /// The owner's signing key: name or full key id
     pub(crate) owner: String,
-    /// Signing key that may change recipients: name, full key id, or a path such as `./key.pub`
+    /// Signing key to delegate to: name, full key id, or a path such as `./key.pub`
     #[arg(long, value_name = "KEY")]
     pub(crate) to: String,
-    /// Last instant at which it may: `2026-12-31` or `2026-12-31T12:00:00Z`
+    /// When the delegation ends: `2026-12-31` or `2026-12-31T12:00:00Z`
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) until: u64,
-    /// Highest epoch that its lists may have: a list by the owner with a higher one ends the delegation for readers that remember it
+    /// Highest epoch the delegate may sign; an owner's list above it ends the delegation for readers that pass --min-epoch
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) last_epoch: u64,
     /// File to write

@@ -65,7 +65,7 @@ pub(crate) fn run(context: &Context<'_>, options: &ConnectOptions) -> Result<(),
         if let Some((_, file)) = &token {
             let path = file.0.display();
             done(&format!(
-                "requests must show the token in {path}, as an API key or as `casemate-token`"
+                "requests need the token in {path}, sent as an API key or in `casemate-token`"
             ));
         }
         let gateway = &options.gateway;
@@ -92,7 +92,7 @@ fn check_origins(origins: &[String]) -> Result<(), Fault> {
         let parsed = Url::parse(origin).ok();
         if parsed.is_none_or(|url| url.origin().ascii_serialization() != *origin) {
             let message = format!(
-                "`{origin}` is no origin, such as https://app.example or http://localhost:3000"
+                "`{origin}` is not an origin; write it as https://app.example or http://localhost:3000"
             );
             return Err(Fault::usage(message));
         }
@@ -111,18 +111,17 @@ impl TokenFile {
         options: &ConnectOptions,
     ) -> Result<Option<(SecretBytes, Self)>, Fault> {
         if options.no_token && address.ip().is_loopback() {
-            let text = "every user of this machine can send requests under your identity";
+            let text = "any user of this machine can send requests as you";
             context.printer.warning(text);
             return Ok(None);
         }
         if options.no_token {
-            let message = format!(
-                "{address} can be reached from other machines, so requests must show a token"
-            );
+            let message =
+                format!("{address} can be reached from other machines, so requests need a token");
             return Err(Fault::usage(message).hint("leave out --no-token, or listen on 127.0.0.1"));
         }
         if !address.ip().is_loopback() {
-            let text = "the local address is not a loopback one: requests and token travel unprotected to it";
+            let text = "the connector listens beyond loopback: requests and the token reach it unencrypted";
             context.printer.warning(text);
         }
         let path = if let Some(path) = &options.token_file {

@@ -81,7 +81,7 @@ pub(crate) fn seal(
         check_not_older(context, before, *whom, &place, minimum)?;
         if before.artifact().header().owner().is_some() && owner.is_none() {
             context.printer.warning(
-                "the version before has an owner, and this one has none: any recipient may change its recipients; pass --owner",
+                "the previous version has an owner and this one does not, so any recipient can change who opens it; pass --owner to keep it",
             );
         }
     }
@@ -114,8 +114,7 @@ pub(crate) fn seal(
     };
     bar.finish_and_clear();
 
-    let publisher = signer.as_ref().map(|key| key.verifying_key().id());
-    seen::record(context, publisher.transpose()?, &sealed, &output.to_text());
+    seen::record(context, signer.as_ref(), &sealed, &output.to_text())?;
     say_sealed(context, options, output, &sealed, recipients.len());
     Ok(())
 }
@@ -147,7 +146,7 @@ fn say_sealed(
     let anew = files.saturating_sub(unchanged);
     let (content, revision) = (bytes_text(manifest.content_len()), manifest.revision);
     context.printer.done(&format!(
-        "sealed {files} files, {content}, to {output} (revision {revision}, {unchanged} unchanged, {anew} sealed anew)"
+        "sealed {files} files, {content}, to {output} (revision {revision}, {unchanged} unchanged, {anew} newly sealed)"
     ));
 }
 
@@ -179,7 +178,7 @@ fn version_before(
             let whom = if unsigned && !signs {
                 context
                     .printer
-                    .warning("nobody signed the version before, so nobody vouches for it");
+                    .warning("the previous version is not signed, so nobody vouches for it");
                 Whom::Anyone
             } else {
                 Whom::Store
@@ -285,7 +284,7 @@ pub(crate) fn verify(
     folder: Box<dyn SealedFolder>,
 ) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
-    // Not by who the recipients are: nobody vouches for them yet, and who has a key must not be led to check less.
+    // The recipient list is not authenticated yet, so it must not decide how much is checked.
     if options.without_key || !keyring.has_opener()? {
         let artifact = read_manifest(&*folder)?;
         return public::verify(context, options, &mut keyring, &*folder, &artifact);
@@ -359,7 +358,7 @@ pub(crate) fn listing(
     Ok((json, text))
 }
 
-/// What is known of a version that was opened, before anything of it is used: not older than one seen before.
+/// Refuses a version older than one seen before, before anything of it is used.
 pub(super) fn check_not_older(
     context: &Context<'_>,
     directory: &SealedDirectory,
@@ -375,7 +374,7 @@ pub(super) fn check_not_older(
     seen::check(context, directory, verified, place, minimum)
 }
 
-/// As [`check_not_older`], and not past its end.
+/// As [`check_not_older`]; also handles expiry as the policy says.
 pub(super) fn check_current(
     context: &Context<'_>,
     directory: &SealedDirectory,
@@ -390,12 +389,13 @@ pub(super) fn check_current(
     if end >= unix_seconds() {
         return Ok(());
     }
-    let message = format!("this version was meant to be used until {}", time_text(end));
+    let message = format!("this version expired on {}", time_text(end));
     match context.policy()?.expired() {
         Expired::Warn => context.printer.warning(&message),
         Expired::Refuse => {
-            return Err(Fault::new(Outcome::NotPermitted, message)
-                .hint("get the current version from the publisher; the policy refuses this one"));
+            return Err(Fault::new(Outcome::NotPermitted, message).hint(
+                "the policy refuses expired versions; get the current one from the publisher",
+            ));
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ use casemate_tls::{self as tls, Fallback};
 use config::{Config, Tls, UpstreamEntry};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Open files besides connections and what they ask of an upstream.
+/// Open files besides those of connections.
 const RESERVED_FILES: usize = 64;
 /// Longest certificate chain or TLS key file, in bytes.
 const TLS_FILE_BYTES_MAX: usize = 256 * 1024;
@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     let clients = clients(&config, &mut keyring)?;
     let limits = Limits {
         request_bytes: config.request_bytes_max,
-        connections: connections(context),
+        connections: connections(context, config.upstream.is_some()),
         ..Limits::default()
     };
     let upstream = match &config.upstream {
@@ -85,23 +85,24 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
         done(&format!("serving on https://{}", listening.address));
     };
     let served = runtime.block_on(serve(Arc::new(gateway), serving, ready, shutdown()));
-    // A model that still computes would be waited for.
+    // Dropping the runtime would wait for a model that is still computing.
     runtime.shutdown_background();
     Ok(served?)
 }
 
-/// How many connections the system's limit on open files leaves room for, beside those to an upstream; the limit is raised as far as it goes.
-fn connections(context: &Context<'_>) -> usize {
+/// Connections that the limit on open files leaves room for; each may need another one to the upstream. Raises the limit as far as it goes.
+fn connections(context: &Context<'_>, has_upstream: bool) -> usize {
     let wanted = Limits::default().connections;
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
-        // What cannot be raised is taken account of below.
+        // If this fails, fewer connections are accepted below.
         _ = setrlimit(Resource::Nofile, limit);
         limit = getrlimit(Resource::Nofile);
     }
     let files = limit.current.and_then(|files| usize::try_from(files).ok());
-    let possible = files.map_or(wanted, |files| files.saturating_sub(RESERVED_FILES) / 2);
+    let each = if has_upstream { 2 } else { 1 };
+    let possible = files.map_or(wanted, |files| files.saturating_sub(RESERVED_FILES).div_euclid(each));
     if possible < wanted {
         context.printer.warning(&format!(
             "the limit on open files leaves room for {possible} connections instead of {wanted}; raise it with `ulimit -n` or `LimitNOFILE=`"

@@ -109,7 +109,7 @@ fn lines<R: ReadAt>(artifact: &Artifact<R>) -> String {
         _ = write!(text, "\nrecipient   {} {}", record.key, record.suite.name);
     }
     if let Some(owner) = owner::line(artifact) {
-        _ = write!(text, "\n{}", owner.replacen("owner ", "owner       ", 1));
+        _ = write!(text, "\nrecipients  {owner}");
     }
     match artifact.signature() {
         Some(record) => {

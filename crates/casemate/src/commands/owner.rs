@@ -84,7 +84,7 @@ pub(super) fn owner_key<R: ReadAt>(
 fn read_delegation(path: &Path) -> Result<Delegation, Fault> {
     let bytes = read_limited(path, DELEGATION_BYTES_MAX)?;
     Delegation::from_bytes(bytes.expose()).map_err(|error| {
-        let message = format!("{} is no delegation: {error}", path.display());
+        let message = format!("{} is not a delegation: {error}", path.display());
         Fault::usage(message).hint("`casemate keys delegate` writes one")
     })
 }
@@ -157,12 +157,12 @@ pub(super) fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Value {
 pub(super) fn line<R: ReadAt>(artifact: &Artifact<R>) -> Option<String> {
     let (owner, list) = owned(artifact)?;
     let by = match list.delegation {
-        Some(_) => " by a delegate",
+        Some(_) => " through a delegate",
         None => "",
     };
     let (epoch, date) = (list.epoch, time_text(list.date));
     Some(format!(
-        "owner {owner}, who signed the recipients{by} on {date}, epoch {epoch}"
+        "signed by owner {owner}{by} on {date}, epoch {epoch}"
     ))
 }
 

@@ -1,4 +1,4 @@
-//! `casemate verify` on a folder, for who has no key that opens it.
+//! `casemate verify` on a folder without a key that opens it.
 
 use casemate_seal::{
     Artifact, Source,
@@ -19,9 +19,10 @@ pub(super) fn verify(
     manifest: &Artifact<Source>,
 ) -> Result<(), Fault> {
     if options.min_revision.is_some() || options.id.is_some() {
-        let message = "revision and id of a folder are for who can open it";
-        return Err(Fault::usage(message)
-            .hint("leave out --min-revision and --id, or use a key store with a recipient's key"));
+        let message = "--min-revision and --id need a key that opens the folder";
+        return Err(
+            Fault::usage(message).hint("use a key store with a recipient's key, or leave both out")
+        );
     }
     let signer = trust::signer_quietly(context, keyring, manifest, options.whom())?;
     let signer = signer.ok_or_else(|| Fault::usage("no expected signer was given"))?;
@@ -44,7 +45,7 @@ pub(super) fn verify(
         "opened": false,
     });
     let text = format!(
-        "verified {} without a key: signed by {} ({}), {files} files, all there and intact\nnot checked without a key: the revision, what the files hold, and who can open them",
+        "verified {} without a key: signed by {} ({}), {files} files, all there and intact\nnot checked: the revision, the plaintext, and who can open the files",
         options.input,
         id.to_hex(),
         signer.suite().name,

@@ -63,9 +63,9 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
 fn recipients_text<R: ReadAt>(artifact: &Artifact<R>) -> String {
     let count = artifact.recipients().len();
     match owner::line(artifact) {
-        Some(owner) => format!("recipients checked as well ({count}): {owner}"),
+        Some(owner) => format!("recipients checked ({count}): {owner}"),
         None => format!(
-            "recipients not checked ({count}): it has no owner, and a publisher does not sign them"
+            "recipients not checked ({count}): the publisher's signature does not cover them, and there is no owner"
         ),
     }
 }

@@ -430,7 +430,7 @@ fn an_older_version_than_one_seen_before_is_refused() {
     fs::rename(house.path("other"), house.path("two")).unwrap();
     let said = house.run(&["verify", "two", "--signer", "publisher"]);
     assert!(
-        said.code == 0 && said.err.contains("another folder was here before"),
+        said.code == 0 && said.err.contains("a different folder was here before"),
         "{said:?}"
     );
 
@@ -438,12 +438,40 @@ fn an_older_version_than_one_seen_before_is_refused() {
         let file = entry.unwrap().path().join("seen.json");
         file.exists().then_some(file)
     });
-    fs::write(seen.unwrap(), b"{").unwrap();
-    let said = house.run(&["verify", "two", "--signer", "publisher"]);
+    let seen = seen.unwrap();
+    let verify = ["verify", "two", "--signer", "publisher"];
+    fs::write(&seen, b"{").unwrap();
+    let said = house.run(&verify);
     assert!(
         said.code == 0 && said.err.contains("it is damaged"),
         "{said:?}"
     );
+    fs::remove_file(&seen).unwrap();
+    fs::create_dir(&seen).unwrap();
+    let said = house.run(&verify);
+    assert!(
+        said.code == 0 && said.err.contains("would go unnoticed"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn one_revision_is_one_version() {
+    let house = two_versions();
+    house.write("tree/a", b"another two");
+    let seal = ["seal", "tree", "--to", "alice", "--sign", "publisher"];
+    let from = ["--since", "one", "--min-revision", "1", "-o", "again"];
+    let said = house.run(&[&seal[..], &from].concat());
+    assert!(
+        said.code == 0
+            && said
+                .err
+                .contains("readers that have seen revision 2 will refuse it"),
+        "{said:?}"
+    );
+    house.ok(&["verify", "again", "--signer", "publisher"]);
+    let other = "this is not the revision 2 that was seen here before";
+    house.refused(&["verify", "two", "--signer", "publisher"], 1, other);
 }
 
 #[test]
@@ -456,7 +484,7 @@ fn a_version_ends_when_its_publisher_says() {
     house.ok(&[&seal[..], &["-o", "good", "--expires", "2999-01-01"]].concat());
     let said = house.run(&["open", "ended", "-o", "out"]);
     assert!(
-        said.code == 0 && said.err.contains("meant to be used until Wed, 01 Jan 2020"),
+        said.code == 0 && said.err.contains("expired on Wed, 01 Jan 2020"),
         "{said:?}"
     );
     let policy = fs::read_to_string(concat!(
@@ -478,7 +506,7 @@ fn a_version_ends_when_its_publisher_says() {
             "--force",
         ]
     };
-    house.refused(&open("ended"), 4, "meant to be used until Wed, 01 Jan 2020");
+    house.refused(&open("ended"), 4, "expired on Wed, 01 Jan 2020");
     house.ok(&open("good"));
     house.write("plain", b"x");
     let single = [
@@ -505,7 +533,7 @@ fn an_unsigned_folder_gets_a_next_version() {
     ];
     let said = house.run(&next);
     assert!(
-        said.code == 0 && said.err.contains("nobody signed the version before"),
+        said.code == 0 && said.err.contains("the previous version is not signed"),
         "{said:?}"
     );
     let seen: Value = serde_json::from_str(&house.ok(&["inspect", "two", "--json"])).unwrap();

@@ -36,7 +36,7 @@ fn only_the_owner_changes_the_recipients() {
     assert_eq!(seen["recipients"].as_array().unwrap().len(), 2);
     let verify = ["verify", "model.sealed", "--signer", "publisher"];
     let said = house.ok(&verify);
-    assert!(said.contains("recipients checked as well (2)"), "{said}");
+    assert!(said.contains("recipients checked (2)"), "{said}");
     house.ok(&[&verify[..], &["--min-epoch", "2"]].concat());
     house.refused(&[&verify[..], &["--min-epoch", "3"]].concat(), 1, "epoch 2");
 
@@ -93,13 +93,13 @@ fn a_delegate_changes_them_within_its_delegation() {
     run(
         &change(["--add", "bob"], with("late")),
         4,
-        "the delegation does not allow",
+        "the delegation does not cover",
     );
     let stranger = ["--delegate", "stranger", "--delegation", "good"];
     run(
         &change(["--add", "bob"], stranger),
         4,
-        "the delegation does not allow",
+        "the delegation does not cover",
     );
     run(&change(["--add", "bob"], with("good")), 0, "");
     assert_eq!(inspect(&house, "model.sealed")["owner"]["delegated"], true);
@@ -108,13 +108,13 @@ fn a_delegate_changes_them_within_its_delegation() {
     run(
         &change(["--remove", "bob"], with("good")),
         4,
-        "the delegation does not allow",
+        "the delegation does not cover",
     );
     fs::write(house.path("bad"), b"no delegation").unwrap();
     run(
         &change(["--remove", "bob"], with("bad")),
         2,
-        "bad is no delegation",
+        "bad is not a delegation",
     );
 }
 
@@ -202,6 +202,33 @@ fn a_new_key_shuts_out_who_knew_the_old_one() {
 }
 
 #[test]
+fn a_link_and_the_mode_survive_a_new_key() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let house = owned();
+    let target = house.path("model.sealed");
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink(&target, house.path("link")).unwrap();
+    let before = inspect(&house, "model.sealed")["id"].clone();
+    house.ok(&[
+        "rewrap",
+        "link",
+        "--rekey",
+        "--to",
+        "alice",
+        "--sign",
+        "publisher",
+        "--owner",
+        "publisher",
+    ]);
+    assert!(house.path("link").is_symlink());
+    assert_ne!(inspect(&house, "model.sealed")["id"], before);
+    let mode = fs::metadata(&target).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let remote = ["rewrap", "s3://b/k", "--rekey", "--to", "alice"];
+    house.refused(&remote, 2, "--rekey does not work in a store");
+}
+
+#[test]
 fn a_folder_is_sealed_anew_as_its_next_revision() {
     let house = owned();
     fs::create_dir(house.path("tree")).unwrap();
@@ -252,7 +279,7 @@ fn an_owner_ends_a_delegation_with_a_higher_epoch() {
     assert_eq!(inspect(&house, "model.sealed")["owner"]["epoch"], 100);
     let said = rewrap(&["--remove", "bob", "--epoch", "100"]);
     assert!(
-        said.code == 2 && said.err.contains("the next is 101"),
+        said.code == 2 && said.err.contains("use 101 or more"),
         "{said:?}"
     );
     let said = rewrap(&["--remove", "bob", "--min-epoch", "101"]);
