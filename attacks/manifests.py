@@ -200,7 +200,7 @@ def public_list(house: House) -> Cases:
     good = press.manifest([*press.entries.values()])
     lines = [[path, read(press.sealed[path]).header.digest, read(press.sealed[path]).root] for path in FILES]
     assert press.public() == cbor(lines)
-    other, none = NOT_A_MANIFEST + "its public list is another one", NOT_A_MANIFEST + "its public list is none"
+    other, none = NOT_A_MANIFEST + "its public list does not match it", NOT_A_MANIFEST + "its public list is not valid"
     for label, public, says in (
         ("nothing", b"", none),
         ("no files", cbor([]), none),

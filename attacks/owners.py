@@ -45,7 +45,7 @@ def recipient_changes_owned(house: House) -> Cases:
         ("no list", None, "the owner's signed recipient list is missing"),
         ("a list of the own", own, another),
         ("a list of the own under the owner's key", borrowed, unsigned),
-        ("a delegation of the own", claimed, "the delegation does not allow it"),
+        ("a delegation of the own", claimed, "the delegation does not cover this list"),
     ):
         yield Case(label, victim, house.write(forged(list_)), CONTENT, trials(says, *ALL[:4]))
 
@@ -56,7 +56,7 @@ def delegate_after_the_end(house: House) -> Cases:
     owner, delegate = house.sign["second"], signing_key()
     given = {"owner": owner, "delegation": (delegate, (UNTIL, 5))}
     victim = house.write(house.seal(**given, epoch=5, date=UNTIL))
-    says = trials("the delegation does not allow it", *ALL[:4])
+    says = trials("the delegation does not cover this list", *ALL[:4])
     for label, late in {"later": {"epoch": 5, "date": UNTIL + 1}, "a higher epoch": {"epoch": 6, "date": UNTIL}}.items():
         yield Case(label, victim, house.write(house.seal(**given, **late)), CONTENT, says)
 
