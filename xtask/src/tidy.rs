@@ -56,6 +56,7 @@ const RANKS: [(&str, u8); 22] = [
     ("casemate-age", 2),
     ("casemate-crypto", 1),
     ("casemate-oms", 2),
+    ("casemate-parallel", 0),
     ("casemate-onnx", 1),
     ("casemate-seal", 2),
     ("casemate-store", 3),

@@ -4,7 +4,7 @@ use std::{io, sync::Mutex};
 
 use crate::{
     HashAlgorithm, Progress, ReadAt, SegmentSize, buffer::Buffer, error::SealError, layout::Layout,
-    limits::SEGMENTS_MAX, parallel,
+    limits::SEGMENTS_MAX,
 };
 
 /// One hash for each segment, filled in any order.
@@ -55,7 +55,7 @@ pub fn content_digest(
 ) -> Result<Vec<u8>, SealError> {
     let layout = layout_of(source, segment_size)?;
     let list = HashList::new(hash, layout.segments());
-    parallel::for_each(layout.segments(), Buffer::default, |buffer, index| {
+    casemate_parallel::for_each(layout.segments(), Buffer::default, |buffer, index| {
         let segment = layout
             .floe_segment(index)
             .ok_or(casemate_crypto::Error::Internal)?;

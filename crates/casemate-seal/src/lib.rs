@@ -26,7 +26,6 @@ mod io;
 mod layout;
 pub mod limits;
 mod opened;
-mod parallel;
 mod reader;
 mod rewrap;
 pub mod scratch;

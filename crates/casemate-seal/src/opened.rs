@@ -3,16 +3,11 @@
 use std::{fmt, io, ops::Deref, sync::Mutex};
 
 use casemate_crypto::Secret;
+use casemate_parallel::Turn;
 use fast_floe::low_level::{DecryptionState, SegmentLayout, SharedDecryptionContext};
 use zeroize::Zeroizing;
 
-use crate::{
-    Artifact, Progress, ReadAt, WriteAt,
-    buffer::Buffer,
-    error::OpenError,
-    parallel::{self, Turn},
-    wire::Private,
-};
+use crate::{Artifact, Progress, ReadAt, WriteAt, buffer::Buffer, error::OpenError, wire::Private};
 
 /// An artifact whose key is known; segments are checked and decrypted as they are asked for.
 pub struct Opened<R> {
@@ -59,7 +54,7 @@ impl<R: ReadAt> Opened<R> {
     ) -> Result<(), OpenError> {
         let layout = &self.artifact.header().layout;
         self.artifact.will_read_body();
-        parallel::for_each(
+        casemate_parallel::for_each(
             layout.segments(),
             || (self.context.fork(), Buffer::default()),
             |(floe, buffer), index| {
@@ -140,14 +135,12 @@ impl<R: ReadAt> Opened<R> {
         offset: u64,
         progress: Progress<'_>,
     ) -> Result<(), OpenError> {
-        let pieces = self.pieces(out, offset)?;
-        parallel::for_each(
-            pieces.len() as u64,
+        casemate_parallel::for_each_piece(
+            out,
+            offset,
+            self.artifact.header().segment_size().bytes() as usize,
             || (self.context.fork(), Buffer::default()),
-            |(floe, buffer), number| {
-                let piece = usize::try_from(number).ok().and_then(|n| pieces.get(n));
-                let piece = piece.ok_or(OpenError::Rejected)?;
-                let mut piece = piece.lock().map_err(|_| OpenError::Rejected)?;
+            |(floe, buffer), piece| {
                 let content_len = self.artifact.load_segment(piece.segment, buffer)?;
                 if piece.out.len() as u64 == content_len {
                     let segment = self.floe_segment(piece.segment)?;
@@ -209,7 +202,7 @@ impl<R: ReadAt> Opened<R> {
         );
         let floe_segment = self.floe_segment(index)?;
         let check = || self.artifact.check_segment(index, encrypted);
-        let decrypted = parallel::both(check, || {
+        let decrypted = casemate_parallel::both(check, || {
             self.context
                 .fork()
                 .decrypt_segment_into(encrypted, floe_segment, content)
@@ -278,29 +271,6 @@ impl<R: ReadAt> Opened<R> {
         let layout = &self.artifact.header().layout;
         layout.floe_segment(index).ok_or(OpenError::Rejected)
     }
-
-    /// Cuts a range at the borders of segments.
-    fn pieces<'o>(
-        &self,
-        out: &'o mut [u8],
-        offset: u64,
-    ) -> Result<Vec<Mutex<Piece<'o>>>, OpenError> {
-        let layout = &self.artifact.header().layout;
-        let segment_len = layout.segment_size().bytes() as usize;
-        let mut pieces = Vec::new();
-        let (mut rest, mut at) = (out, offset);
-        while !rest.is_empty() {
-            let segment = self.segment_at(at);
-            let skip = at.saturating_sub(layout.content_offset(segment));
-            let skip = usize::try_from(skip).map_err(|_| OpenError::Rejected)?;
-            let take = segment_len.saturating_sub(skip).min(rest.len());
-            let (out, after) = rest.split_at_mut(take);
-            pieces.push(Mutex::new(Piece { segment, skip, out }));
-            rest = after;
-            at = at.saturating_add(take as u64);
-        }
-        Ok(pieces)
-    }
 }
 
 /// Content of one segment, wiped when it is dropped.
@@ -318,13 +288,6 @@ impl fmt::Debug for SegmentContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SegmentContent(..)")
     }
-}
-
-/// Part of a range that lies in one segment.
-struct Piece<'o> {
-    segment: u64,
-    skip: usize,
-    out: &'o mut [u8],
 }
 
 /// The content, decrypted where it is read.

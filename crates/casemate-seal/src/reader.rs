@@ -19,7 +19,6 @@ use crate::{
     hash::sha384,
     layout::FLOE_HEADER_LEN,
     limits::GAP_BYTES_MAX,
-    parallel,
     wire::{
         Header, RecipientList, RecipientRecord, SignatureRecord, Tail, open_publisher_part,
         open_recipient_part,
@@ -212,7 +211,7 @@ impl<R: ReadAt> Artifact<R> {
     /// [`OpenError::SegmentHash`] with the first damaged segment that was seen.
     pub fn verify_segments(&self, progress: Progress<'_>) -> Result<(), OpenError> {
         self.will_read_body();
-        parallel::for_each(
+        casemate_parallel::for_each(
             self.0.header.segments(),
             Buffer::default,
             |buffer, index| {

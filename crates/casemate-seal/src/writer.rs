@@ -3,6 +3,7 @@
 use casemate_crypto::{
     Purpose, Secret, encoding::KeyId, hpke::HpkeSuite, kem::KemPublicKey, signature::SigningKey,
 };
+use casemate_parallel::Turn;
 use fast_floe::low_level::{SEGMENT_PAYLOAD_OFFSET, SharedEncryptionContext};
 
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
     footer,
     hash::sha384,
     limits::{CONTENT_TYPE_BYTES_MAX, PUBLIC_PART_BYTES_MAX, RECIPIENTS_MAX},
-    parallel::{self, Turn},
     wire::{
         ArtifactId, Header, ListSigner, Private, RecipientRecord, SignatureRecord, Tail,
         encode_recipients, is_content_type, seal_publisher_part, seal_recipient_part,
@@ -156,7 +156,7 @@ fn encrypt_segments(
     let hashes = HashList::new(hash, layout.segments());
     let contents = digest_content.then(|| HashList::new(hash, layout.segments()));
     let turn = Turn::default();
-    parallel::for_each(
+    casemate_parallel::for_each(
         layout.segments(),
         || (context.fork(), Buffer::default()),
         |(floe, buffer), index| {

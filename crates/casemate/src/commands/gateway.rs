@@ -102,7 +102,9 @@ fn connections(context: &Context<'_>, has_upstream: bool) -> usize {
     }
     let files = limit.current.and_then(|files| usize::try_from(files).ok());
     let each = if has_upstream { 2 } else { 1 };
-    let possible = files.map_or(wanted, |files| files.saturating_sub(RESERVED_FILES).div_euclid(each));
+    let possible = files.map_or(wanted, |files| {
+        files.saturating_sub(RESERVED_FILES).div_euclid(each)
+    });
     if possible < wanted {
         context.printer.warning(&format!(
             "the limit on open files leaves room for {possible} connections instead of {wanted}; raise it with `ulimit -n` or `LimitNOFILE=`"

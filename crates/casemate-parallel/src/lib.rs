@@ -3,6 +3,10 @@
 //! Writes to one file exclude each other in the kernel, and who waits there spins on a core. So writers take turns here, where waiting
 //! costs nothing, and there are more threads than cores: while one writes or waits for the disk, the others have a segment to work on.
 
+mod pieces;
+
+pub use pieces::{Piece, for_each_piece};
+
 use std::{
     num::NonZero,
     sync::{
@@ -16,11 +20,11 @@ const THREADS_PER_CORE: usize = 2;
 
 /// Lets one thread at a time write.
 #[derive(Debug, Default)]
-pub(crate) struct Turn(Mutex<()>);
+pub struct Turn(Mutex<()>);
 
 impl Turn {
     /// Runs `write` while no other thread does.
-    pub(crate) fn take<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub fn take<T>(&self, write: impl FnOnce() -> T) -> T {
         // Nothing is held in the lock that a panic of another thread could leave broken.
         let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         write()
@@ -30,7 +34,11 @@ impl Turn {
 /// Runs `job` for every index below `count`. `init` makes each thread's own state.
 ///
 /// After the first error no new index is started, and that error is returned.
-pub(crate) fn for_each<S, E: Send>(
+///
+/// # Errors
+///
+/// That of the first job that failed.
+pub fn for_each<S, E: Send>(
     count: u64,
     init: impl Fn() -> S + Sync,
     job: impl Fn(&mut S, u64) -> Result<(), E> + Sync,
@@ -69,7 +77,7 @@ pub(crate) fn for_each<S, E: Send>(
 }
 
 /// Runs two short jobs at once, or one after the other where the system gives no thread.
-pub(crate) fn both<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
+pub fn both<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
     thread::scope(|scope| {
         let other = Builder::new().spawn_scoped(scope, &first).ok();
         let second = second();

@@ -1,0 +1,85 @@
+//! A range of content, cut at the borders of segments.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::for_each;
+
+/// The part of a range that lies in one segment.
+#[derive(Debug)]
+pub struct Piece<'o> {
+    /// Number of the segment, counted from 0.
+    pub segment: u64,
+    /// Bytes of the segment before the part.
+    pub skip: usize,
+    /// Where the part goes.
+    pub out: &'o mut [u8],
+}
+
+/// Runs `job` for every segment of `segment_len` bytes that has bytes of the range from `offset` that fills `out`.
+///
+/// # Errors
+///
+/// That of the first job that failed; what is in `out` then is undefined.
+pub fn for_each_piece<S, E: Send>(
+    out: &mut [u8],
+    offset: u64,
+    segment_len: usize,
+    init: impl Fn() -> S + Sync,
+    job: impl Fn(&mut S, Piece<'_>) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    let pieces = cut(out, offset, segment_len.max(1));
+    for_each(pieces.len() as u64, init, |state, number| {
+        let piece = usize::try_from(number).ok().and_then(|n| pieces.get(n));
+        // Every index is given out once, and each piece is taken once.
+        let piece =
+            piece.and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+        piece.map_or(Ok(()), |piece| job(state, piece))
+    })
+}
+
+fn cut(out: &mut [u8], offset: u64, segment_len: usize) -> Vec<Mutex<Option<Piece<'_>>>> {
+    let len = segment_len as u64;
+    let mut pieces = Vec::new();
+    let mut segment = offset.checked_div(len).unwrap_or(0);
+    let mut skip = usize::try_from(offset.checked_rem(len).unwrap_or(0)).unwrap_or(0);
+    let mut rest = out;
+    while !rest.is_empty() {
+        let take = segment_len.saturating_sub(skip).min(rest.len());
+        let (out, after) = rest.split_at_mut(take);
+        pieces.push(Mutex::new(Some(Piece { segment, skip, out })));
+        rest = after;
+        segment = segment.saturating_add(1);
+        skip = 0;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_filled_from_the_segments_it_touches() {
+        let content: Vec<u8> = (0..=99).collect();
+        for (offset, len) in [(0, 0), (0, 100), (3, 4), (7, 1), (6, 15), (14, 14), (93, 7)] {
+            let mut out = vec![0; len];
+            let fill = |(): &mut (), piece: Piece<'_>| {
+                let start = usize::try_from(piece.segment).unwrap() * 7 + piece.skip;
+                assert!(piece.skip + piece.out.len() <= 7);
+                piece
+                    .out
+                    .copy_from_slice(&content[start..start + piece.out.len()]);
+                Ok::<_, ()>(())
+            };
+            for_each_piece(&mut out, offset as u64, 7, || (), fill).unwrap();
+            assert_eq!(out, content[offset..offset + len]);
+        }
+    }
+
+    #[test]
+    fn an_error_is_returned() {
+        let job = |(): &mut (), piece: Piece<'_>| if piece.segment == 2 { Err(2) } else { Ok(()) };
+        assert_eq!(for_each_piece(&mut [0; 50], 0, 7, || (), job), Err(2));
+        assert_eq!(for_each_piece(&mut [0; 14], 0, 7, || (), job), Ok(()));
+    }
+}
