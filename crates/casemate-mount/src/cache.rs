@@ -1,7 +1,7 @@
-//! Segments that were decrypted lately.
+//! Segments that were read lately.
 //!
 //! The kernel asks for 128 KiB or so at a time, a segment has a mebibyte, and several requests for one segment come at once: each segment is
-//! decrypted once and kept until others push it out.
+//! read and checked once and kept until others push it out.
 
 use std::{
     num::NonZero,
@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-/// A decrypted segment, or nothing while the first reader is at it or after that failed.
+/// A segment, or nothing while the first reader is at it or after that failed.
 type Slot<C> = Arc<Mutex<Option<Arc<C>>>>;
 
 /// Threads that answer requests.
@@ -33,19 +33,19 @@ impl<C> Cache<C> {
         }
     }
 
-    /// The content of a segment; `decrypt` is called by one of those who ask at the same time.
+    /// The content of a segment; `read` is called by one of those who ask at the same time.
     pub(crate) fn get<E>(
         &self,
         file: usize,
         segment: u64,
-        decrypt: impl FnOnce() -> Result<C, E>,
+        read: impl FnOnce() -> Result<C, E>,
     ) -> Result<Arc<C>, E> {
         let slot = self.slot(file, segment);
         let mut content = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(content) = &*content {
             return Ok(Arc::clone(content));
         }
-        let fresh = Arc::new(decrypt()?);
+        let fresh = Arc::new(read()?);
         *content = Some(Arc::clone(&fresh));
         Ok(fresh)
     }
@@ -68,7 +68,7 @@ impl<C> Cache<C> {
 }
 
 /// Files that were used lately: each holds a descriptor, a lock and its segment hashes, so a view of many files cannot keep all.
-pub(crate) struct Recent<T> {
+pub(crate) struct Recent<T: ?Sized> {
     /// File and what was opened; the most recent last.
     entries: Mutex<Vec<(usize, Arc<T>)>>,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Recent<T> {
 /// Files that stay open; far below the usual limit of 1,024 descriptors.
 const OPEN_FILES: usize = 128;
 
-impl<T> Recent<T> {
+impl<T: ?Sized> Recent<T> {
     pub(crate) fn new() -> Self {
         Self {
             entries: Mutex::default(),
@@ -117,10 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_is_decrypted_once_until_others_push_it_out() {
+    fn a_segment_is_read_once_until_others_push_it_out() {
         let cache = Cache::new();
         let first = get(&cache, 0, 0, 7);
-        let again = cache.get(0, 0, || -> Result<_, ()> { panic!("decrypted twice") });
+        let again = cache.get(0, 0, || -> Result<_, ()> { panic!("read twice") });
         assert!(Arc::ptr_eq(&first, &again.unwrap()));
         assert_eq!(*get(&cache, 1, 0, 8), 8);
         for segment in 1..100 {

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use casemate_seal::{Opened, ReadAt, SegmentContent};
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry,
@@ -16,7 +15,7 @@ use fuser::{
 use rustix::process::{getgid, getuid};
 
 use crate::{
-    MountedFile, ReadError, Report,
+    Content, MountedFile, ReadError, Report, Segment,
     cache::{Cache, Recent},
     tree::{Node, ROOT, Tree},
 };
@@ -27,16 +26,16 @@ const TTL: Duration = Duration::from_hours(1);
 const READAHEAD_BYTES: u32 = 2 << 20;
 const BLOCK_BYTES: u32 = 4096;
 
-pub(crate) struct View<R> {
-    files: Vec<MountedFile<R>>,
-    opened: Recent<Opened<R>>,
+pub(crate) struct View {
+    files: Vec<MountedFile>,
+    opened: Recent<dyn Content>,
     tree: Tree,
-    cache: Cache<SegmentContent>,
+    cache: Cache<Segment>,
     report: Report,
 }
 
-impl<R: ReadAt> View<R> {
-    pub(crate) fn new(files: Vec<MountedFile<R>>, report: Report) -> Self {
+impl View {
+    pub(crate) fn new(files: Vec<MountedFile>, report: Report) -> Self {
         Self {
             tree: Tree::new(files.iter().map(|file| &file.path)),
             files,
@@ -73,14 +72,14 @@ impl<R: ReadAt> View<R> {
         })
     }
 
-    fn opened(&self, number: usize) -> Result<Arc<Opened<R>>, Errno> {
+    fn opened(&self, number: usize) -> Result<Arc<dyn Content>, Errno> {
         let file = self.files.get(number).ok_or(Errno::ENOENT)?;
         self.opened
             .get(number, || (file.open)())
-            .map_err(|error| self.tell(file, &ReadError::Open(error)))
+            .map_err(|error| self.tell(file, &error))
     }
 
-    fn tell(&self, file: &MountedFile<R>, error: &ReadError) -> Errno {
+    fn tell(&self, file: &MountedFile, error: &ReadError) -> Errno {
         (self.report)(&file.path, error);
         Errno::EIO
     }
@@ -94,11 +93,11 @@ impl<R: ReadAt> View<R> {
         let mut bytes = Vec::with_capacity(size as usize);
         let mut at = offset;
         while at < end {
-            let segment = opened.segment_at(at);
+            let segment = at.checked_div(opened.segment_bytes()).unwrap_or(0);
             let content = self
                 .cache
                 .get(number, segment, || opened.read_segment(segment))
-                .map_err(|error| self.tell(file, &ReadError::Segment(error)))?;
+                .map_err(|error| self.tell(file, &error))?;
             let start = segment.saturating_mul(opened.segment_bytes());
             let range = at.saturating_sub(start)..end.saturating_sub(start);
             let (Ok(from), Ok(to)) = (usize::try_from(range.start), usize::try_from(range.end))
@@ -116,7 +115,7 @@ impl<R: ReadAt> View<R> {
     }
 }
 
-impl<R: ReadAt + 'static> Filesystem for View<R> {
+impl Filesystem for View {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // The kernel's own limit is taken where it is lower.
         if let Err(most) = config.set_max_readahead(READAHEAD_BYTES) {

@@ -1,11 +1,14 @@
-//! Sealed files as plain files of a read-only file system (FUSE), for programs that know nothing of Casemate.
+//! Sealed and signed files as plain files of a read-only file system (FUSE), for programs that know nothing of Casemate.
 //!
-//! A read decrypts and checks the segments it touches; the kernel keeps what it read in its page cache, so `mmap` works and a second read costs
+//! A read checks the segments it touches and decrypts sealed ones; the kernel keeps what it read in its page cache, so `mmap` works and a second read costs
 //! nothing. Plaintext is in memory only. Files and folders belong to the user who mounts, and nobody else can look inside.
 
 mod cache;
+mod content;
 mod filesystem;
 mod tree;
+
+pub use content::{Content, ReadError, Segment};
 
 use std::{
     fmt, io,
@@ -13,9 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use casemate_seal::{
-    OpenError, Opened, ReadAt, directory::DirectoryError, directory::RelativePath,
-};
+use casemate_seal::directory::RelativePath;
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 use rustix::{
     io::Errno,
@@ -23,49 +24,23 @@ use rustix::{
 };
 
 /// Opens a file when it is needed and was not used lately.
-pub type Opener<R> = Box<dyn Fn() -> Result<Arc<Opened<R>>, DirectoryError> + Send + Sync>;
+pub type Opener = Box<dyn Fn() -> Result<Arc<dyn Content>, ReadError> + Send + Sync>;
 
 /// A file of the view.
-pub struct MountedFile<R> {
+pub struct MountedFile {
     /// Where it is, below the mount point.
     pub path: RelativePath,
     /// Length of the content, in bytes.
     pub content_len: u64,
     /// Opens it.
-    pub open: Opener<R>,
+    pub open: Opener,
 }
 
-impl<R> fmt::Debug for MountedFile<R> {
+impl fmt::Debug for MountedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MountedFile")
             .field("path", &self.path)
             .finish_non_exhaustive()
-    }
-}
-
-/// What went wrong while a file was read: the reader gets an I/O error, which says nothing, so this is told to whoever mounts.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The file could not be opened.
-    Open(DirectoryError),
-    /// A segment could not be read, or is not what its publisher sealed.
-    Segment(OpenError),
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error: &dyn std::error::Error = match self {
-            Self::Open(error) => error,
-            Self::Segment(error) => error,
-        };
-        write!(f, "{error}")?;
-        let mut next = error.source();
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
-        Ok(())
     }
 }
 
@@ -115,11 +90,7 @@ pub struct Mounted {
 /// # Errors
 ///
 /// [`MountError`].
-pub fn mount<R: ReadAt + 'static>(
-    files: Vec<MountedFile<R>>,
-    point: &Path,
-    report: Report,
-) -> Result<Mounted, MountError> {
+pub fn mount(files: Vec<MountedFile>, point: &Path, report: Report) -> Result<Mounted, MountError> {
     remove_stale(point)?;
     let mut listing = std::fs::read_dir(point).map_err(MountError::Io)?;
     if listing.next().is_some() {

@@ -122,15 +122,16 @@ impl Signature {
 #[derive(Debug)]
 pub(crate) struct Bundle {
     hint: Option<String>,
-    payload: String,
+    /// What was signed.
+    pub(crate) payload: Vec<u8>,
     pub(crate) signatures: Vec<Signature>,
 }
 
 impl Bundle {
-    pub(crate) fn new(hint: String, payload: &[u8], signatures: Vec<Signature>) -> Self {
+    pub(crate) fn new(hint: String, payload: Vec<u8>, signatures: Vec<Signature>) -> Self {
         Self {
             hint: Some(hint),
-            payload: STANDARD.encode(payload),
+            payload,
             signatures,
         }
     }
@@ -145,7 +146,7 @@ impl Bundle {
                 tlog_entries: Entries(0),
             },
             dsse_envelope: Envelope {
-                payload: self.payload,
+                payload: STANDARD.encode(self.payload),
                 payload_type: PAYLOAD_TYPE.to_owned(),
                 signatures: self.signatures,
             },
@@ -181,19 +182,14 @@ impl Bundle {
         if envelope.signatures.is_empty() || envelope.signatures.len() > SIGNATURES_MAX {
             return Err(OmsError::Bundle("it must hold 1 to 8 signatures"));
         }
-        Ok(Self {
-            hint: key.hint.filter(|hint| !hint.is_empty()),
-            payload: envelope.payload,
-            signatures: envelope.signatures,
-        })
-    }
-
-    /// What was signed.
-    pub(crate) fn payload(&self) -> Result<Vec<u8>, OmsError> {
-        let payload = STANDARD.decode(&self.payload);
+        let payload = STANDARD.decode(&envelope.payload);
         let payload = payload.map_err(|_| OmsError::Bundle("its payload is not base64"))?;
         check_len("statement", payload.len(), PAYLOAD_BYTES_MAX)?;
-        Ok(payload)
+        Ok(Self {
+            hint: key.hint.filter(|hint| !hint.is_empty()),
+            payload,
+            signatures: envelope.signatures,
+        })
     }
 
     /// Refuses a bundle that says it is of another classical key.

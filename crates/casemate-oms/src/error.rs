@@ -38,6 +38,14 @@ pub enum OmsError {
     /// A file is not the one that was signed.
     #[error("{0} was changed")]
     Changed(String),
+    /// A file whose digest is the signed one, and whose segments are not.
+    #[error(
+        "{0} is what its digest says and not what its segment table says: the publisher signed both"
+    )]
+    Contradiction(String),
+    /// A file that cannot be read by parts.
+    #[error("{0} cannot be checked as it is read: {1}")]
+    NotByParts(String, &'static str),
     /// A link where links are not allowed, or one to a folder.
     #[error("{0} is a symbolic link")]
     Link(PathBuf),

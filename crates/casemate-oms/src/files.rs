@@ -3,35 +3,39 @@
 use std::{
     fs::{self, File},
     io,
-    num::NonZero,
     ops::Range,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::{Mutex, PoisonError},
+    thread::{self, Builder},
 };
+
+use rustix::fs::OFlags;
 
 use crate::{
     OmsError, Progress,
     hash::Hash,
+    segments::{Hashing, Layout},
     statement::{RESOURCES_MAX, Resource, Serialization},
 };
 
 /// Bytes that are read at once.
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 2 << 20;
 
 /// The files of a model.
 pub(crate) struct Scope(Vec<Found>);
 
-struct Found {
+#[derive(Clone)]
+pub(crate) struct Found {
     /// Below the model; `.` if it is one file.
-    name: String,
-    location: PathBuf,
-    len: u64,
+    pub(crate) name: String,
+    pub(crate) location: PathBuf,
+    /// When it was listed.
+    pub(crate) len: u64,
 }
+
+/// Which files get a segment table, and how they are cut for it.
+pub(crate) type Tables<'a> = &'a (dyn Fn(&Found) -> Option<Layout> + Sync);
 
 /// A file, or a range of one.
 struct Item<'a> {
@@ -40,6 +44,7 @@ struct Item<'a> {
     range: Range<u64>,
     /// Length of the whole file when it was listed.
     file_len: u64,
+    table: Option<Layout>,
 }
 
 /// The model's name: its last part, as it is on disk.
@@ -95,17 +100,21 @@ impl Scope {
         Ok(Self(found))
     }
 
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Found> + Clone {
+        self.0.iter()
+    }
+
     /// Hashes everything, on all cores, in ascending order of the names.
     pub(crate) fn resources(
         &self,
         serialization: &Serialization,
+        tables: Tables<'_>,
         progress: Progress<'_>,
     ) -> Result<Vec<Resource>, OmsError> {
         let (hash, shard) = (serialization.hash()?, serialization.shard()?);
         let count = |file: &Found| shard.map_or(1, |size| file.len.div_ceil(size.max(1)));
         let actual = self
-            .0
-            .iter()
+            .files()
             .fold(0_u64, |sum, file| sum.saturating_add(count(file)));
         if actual > RESOURCES_MAX as u64 {
             return Err(OmsError::Limit {
@@ -114,58 +123,38 @@ impl Scope {
                 limit: RESOURCES_MAX as u64,
             });
         }
-        let items: Vec<_> = self.0.iter().flat_map(|file| file.items(shard)).collect();
-        let digests: Vec<_> = items.iter().map(|_| Mutex::new(String::new())).collect();
-        let next = AtomicUsize::new(0);
-        let failed = Mutex::new(None);
-        let work = || {
-            let mut buffer = vec![0; BLOCK];
-            while failed.lock().is_ok_and(|failed| failed.is_none()) {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let (Some(item), Some(slot)) = (items.get(at), digests.get(at)) else {
-                    return;
-                };
-                match (item.digest(hash, &mut buffer, progress), slot.lock()) {
-                    (Ok(digest), Ok(mut slot)) => *slot = digest,
-                    (Err(error), _) => {
-                        if let Ok(mut first) = failed.lock() {
-                            first.get_or_insert(error);
-                        }
-                    }
-                    (Ok(_), Err(_)) => return,
-                }
-            }
-        };
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = threads.min(items.len());
-        thread::scope(|scope| (0..threads).for_each(|_| _ = scope.spawn(work)));
-        if let Some(error) = failed.into_inner().ok().flatten() {
-            return Err(error);
-        }
-        let digests = digests
-            .into_iter()
-            .map(|slot| slot.into_inner().unwrap_or_default());
-        let mut resources: Vec<_> = items
-            .iter()
-            .zip(digests)
-            .map(|(item, digest)| Resource {
-                name: item.name.clone(),
-                algorithm: hash.name().to_owned(),
-                digest,
-            })
+        let items: Vec<_> = self
+            .files()
+            .flat_map(|file| file.items(shard, tables(file)))
             .collect();
-        resources.sort_by(|a, b| a.name.cmp(&b.name));
+        let resources = Mutex::new(Vec::with_capacity(items.len()));
+        casemate_parallel::for_each(
+            items.len() as u64,
+            || vec![0; BLOCK],
+            |buffer, number| {
+                let item = usize::try_from(number).ok().and_then(|n| items.get(n));
+                let hashed = item.map(|item| item.hash(hash, buffer, progress));
+                let mut all = resources.lock().unwrap_or_else(PoisonError::into_inner);
+                all.extend(hashed.transpose()?);
+                Ok::<_, OmsError>(())
+            },
+        )?;
+        let mut resources = resources
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        resources.sort_by(|a: &Resource, b| a.name.cmp(&b.name));
         Ok(resources)
     }
 }
 
 impl Found {
-    fn items(&self, shard: Option<u64>) -> Vec<Item<'_>> {
+    fn items(&self, shard: Option<u64>, table: Option<Layout>) -> Vec<Item<'_>> {
         let item = |name, range| Item {
             name,
             location: &self.location,
             range,
             file_len: self.len,
+            table,
         };
         let Some(size) = shard else {
             return vec![item(self.name.clone(), 0..self.len)];
@@ -182,14 +171,17 @@ impl Found {
 }
 
 impl Item<'_> {
-    fn digest(
+    fn hash(
         &self,
         hash: Hash,
         buffer: &mut [u8],
         progress: Progress<'_>,
-    ) -> Result<String, OmsError> {
-        let file = File::open(self.location).map_err(OmsError::io(self.location))?;
+    ) -> Result<Resource, OmsError> {
+        let file = open_regular(self.location)?;
         let mut hasher = hash.start();
+        let mut table = self
+            .table
+            .map(|layout| Hashing::start(self.file_len, layout));
         let mut at = self.range.start;
         while at < self.range.end {
             let rest = self.range.end.saturating_sub(at);
@@ -199,7 +191,11 @@ impl Item<'_> {
             let part = buffer.get_mut(..len).unwrap_or_default();
             file.read_exact_at(part, at)
                 .map_err(OmsError::io(self.location))?;
-            hasher.update(part);
+            // Both over the same bytes, so that both are right or both are wrong.
+            match &mut table {
+                Some(table) => both(|| hasher.update(part), || table.update(part)),
+                None => hasher.update(part),
+            }
             progress(len as u64);
             at = at.saturating_add(len as u64);
         }
@@ -209,8 +205,42 @@ impl Item<'_> {
             let changed = io::Error::other("its length changed while it was read");
             return Err(OmsError::io(self.location)(changed));
         }
-        Ok(hasher.finish())
+        let (digest, segments) = (hasher.finish(), table.map(Hashing::finish));
+        Ok(Resource::new(self.name.clone(), hash, &digest, segments))
     }
+}
+
+/// Runs two jobs at once, or one after the other where the system gives no thread.
+fn both(first: impl FnOnce(), second: impl FnOnce() + Send) {
+    let second = Mutex::new(Some(second));
+    let run_second = || {
+        let job = second.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(job) = job {
+            job();
+        }
+    };
+    thread::scope(|scope| {
+        let other = Builder::new().spawn_scoped(scope, run_second);
+        first();
+        if other.is_err() {
+            run_second();
+        }
+    });
+}
+
+/// Opens a regular file; whatever took its place since it was listed is not waited for.
+pub(crate) fn open_regular(location: &Path) -> Result<File, OmsError> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(location)
+        .map_err(OmsError::io(location))?;
+    let metadata = file.metadata().map_err(OmsError::io(location))?;
+    if metadata.is_file() {
+        return Ok(file);
+    }
+    Err(OmsError::Special(location.to_owned()))
 }
 
 fn list(folder: &Path, below: &str, open: &mut Vec<String>) -> Result<(), OmsError> {

@@ -3,14 +3,17 @@
 //! | task | entry |
 //! |---|---|
 //! | sign a file or a folder | [`sign`] with [`Signing`] |
-//! | verify | [`verify`] with [`Trusted`] |
+//! | verify all of it | [`ModelSignature::verify`] with [`Trusted`] |
+//! | check it as it is read | [`ModelSignature::open`], then [`CheckedFile`] |
 //! | classical keys for other tools | [`EcdsaKey`], [`EcdsaPublicKey`] |
 
 mod bundle;
+mod checked;
 mod ecdsa;
 mod error;
 mod files;
 mod hash;
+mod segments;
 mod statement;
 
 use std::path::{Path, PathBuf};
@@ -18,15 +21,19 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use casemate_crypto::{
     Purpose,
+    policy::HashChoice,
     signature::{SigningKey, VerifyingKey},
 };
 
 pub use bundle::BUNDLE_BYTES_MAX;
+pub use checked::{CheckedFile, SignedFile, SignedModel};
 pub use ecdsa::{EcdsaKey, EcdsaPublicKey};
 pub use error::OmsError;
 
 use bundle::{Bundle, Signature, pae};
-use files::Scope;
+use files::{Found, Scope};
+use hash::Hash;
+use segments::Layout;
 use statement::{Serialization, Statement};
 
 /// Called with the number of bytes just hashed; may be called from several threads.
@@ -44,6 +51,8 @@ pub struct Signing<'a> {
     pub classical: Option<&'a EcdsaKey>,
     /// Paths below the model to leave out.
     pub ignore: &'a [PathBuf],
+    /// Hash over the segments of large files.
+    pub segment_hash: HashChoice,
 }
 
 /// Whom a verifier trusts. Every key that is given must have signed.
@@ -66,7 +75,7 @@ pub struct Verified {
     pub ignored: Vec<String>,
 }
 
-/// Hashes the model at `path`, a file or a folder, and signs what it holds. Gives the bundle's bytes.
+/// Hashes the model at `path`, a file or a folder, and signs what it holds. Gives the bytes of a [`ModelSignature`].
 ///
 /// # Errors
 ///
@@ -85,7 +94,13 @@ pub fn sign(
     }
     let serialization = Serialization::files(ignored);
     let scope = Scope::new(path, &serialization)?;
-    let resources = scope.resources(&serialization, progress)?;
+    let hash = match signing.segment_hash {
+        HashChoice::Blake3 => Hash::Blake3,
+        HashChoice::Sha384 => Hash::Sha384,
+    };
+    let layout = Layout::of(hash, &scope.files().map(|file| file.len));
+    let tables = |file: &Found| Some(layout).filter(|layout| file.len > layout.segment_len);
+    let resources = scope.resources(&serialization, &tables, progress)?;
     let name = files::name_of(path)?;
     let payload = Statement::new(name, resources, serialization).encode();
     let signed = pae(&payload);
@@ -101,74 +116,107 @@ pub fn sign(
         signatures.push(Signature::of(id, signature));
     }
     let hint = hint.ok_or(OmsError::NoSigner)?;
-    Bundle::new(hint, &payload, signatures).encode()
+    Bundle::new(hint, payload, signatures).encode()
 }
 
-/// Verifies the bundle, and that the model at `path` holds exactly what was signed.
-///
-/// # Errors
-///
-/// [`OmsError`], naming the rule or the file.
-pub fn verify(
-    path: &Path,
-    bundle: &[u8],
-    trusted: &Trusted<'_>,
-    progress: Progress<'_>,
-) -> Result<Verified, OmsError> {
-    let bundle = Bundle::decode(bundle)?;
-    let payload = bundle.payload()?;
-    let signed = pae(&payload);
-    if let Some(key) = trusted.classical {
-        bundle.check_hint(&key.hint()?)?;
-        let first = bundle.signatures.first().ok_or(OmsError::BadSignature)?;
-        key.verify(&signed, &first.bytes()?)?;
-    }
-    if let Some(key) = trusted.signer {
-        let id = key.id()?.to_hex();
-        let signature = bundle.signature_of(&id)?;
-        key.verify(Purpose::MODEL, &signed, &signature)
-            .map_err(|_| OmsError::BadSignature)?;
-    }
-    if trusted.signer.is_none() && trusted.classical.is_none() {
-        return Err(OmsError::NoSigner);
-    }
-    let statement = Statement::decode(&payload)?;
-    let scope = Scope::new(path, &statement.predicate.serialization)?;
-    let found = scope.resources(&statement.predicate.serialization, progress)?;
-    statement.compare(&found)?;
-    Ok(Verified {
-        name: statement.name().to_owned(),
-        resources: found.len(),
-        ignored: statement.predicate.serialization.ignore_paths,
-    })
+/// A detached signature whose form was checked, and nothing else.
+#[derive(Debug)]
+pub struct ModelSignature {
+    bundle: Bundle,
+    /// What the signatures cover.
+    signed: Vec<u8>,
 }
 
-/// The key ids that a bundle names, of composite signatures that nobody has verified.
-///
-/// # Errors
-///
-/// As [`verify`], for the bundle's form.
-pub fn signers(bundle: &[u8]) -> Result<Vec<String>, OmsError> {
-    let bundle = Bundle::decode(bundle)?;
-    let named = bundle.signatures.iter().filter_map(Signature::keyid);
-    Ok(named.map(str::to_owned).collect())
-}
+impl ModelSignature {
+    /// Reads the bytes of a bundle.
+    ///
+    /// # Errors
+    ///
+    /// [`OmsError::Bundle`], [`OmsError::Method`] or [`OmsError::Limit`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, OmsError> {
+        let bundle = Bundle::decode(bytes)?;
+        let signed = pae(&bundle.payload);
+        Ok(Self { bundle, signed })
+    }
 
-/// SHA-384 of what the signatures of a bundle cover, by which a trust file lists a signature.
-///
-/// # Errors
-///
-/// As [`verify`], for the bundle's form.
-pub fn message_digest(bundle: &[u8]) -> Result<[u8; 48], OmsError> {
-    let signed = pae(&Bundle::decode(bundle)?.payload()?);
-    let mut digest = [0; 48];
-    digest.copy_from_slice(digest::digest(&digest::SHA384, &signed).as_ref());
-    Ok(digest)
+    /// The key ids of composite signatures, which nobody has verified.
+    pub fn signers(&self) -> impl Iterator<Item = &str> {
+        self.bundle.signatures.iter().filter_map(Signature::keyid)
+    }
+
+    /// SHA-384 of what the signatures cover, by which a trust file lists a signature.
+    pub fn message_digest(&self) -> [u8; 48] {
+        let mut digest = [0; 48];
+        digest.copy_from_slice(digest::digest(&digest::SHA384, &self.signed).as_ref());
+        digest
+    }
+
+    /// Verifies the signatures, and that the model at `path` holds exactly what was signed.
+    ///
+    /// # Errors
+    ///
+    /// [`OmsError`], naming the rule or the file.
+    pub fn verify(
+        &self,
+        path: &Path,
+        trusted: &Trusted<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Verified, OmsError> {
+        let (statement, scope) = self.statement(path, trusted)?;
+        let layouts = statement.layouts();
+        let tables = |file: &Found| layouts.get(file.name.as_str()).copied();
+        let found = scope.resources(&statement.predicate.serialization, &tables, progress)?;
+        statement.compare(&found)?;
+        Ok(Verified {
+            name: statement.name().to_owned(),
+            resources: found.len(),
+            ignored: statement.predicate.serialization.ignore_paths,
+        })
+    }
+
+    /// Verifies the signatures, and that the model at `path` has the files that were signed; what is in them is checked as it is read.
+    ///
+    /// # Errors
+    ///
+    /// [`OmsError`], naming the rule or the file; [`OmsError::NotByParts`] if the publisher signed it without segment tables.
+    pub fn open(&self, path: &Path, trusted: &Trusted<'_>) -> Result<SignedModel, OmsError> {
+        let (statement, scope) = self.statement(path, trusted)?;
+        SignedModel::new(&scope, statement)
+    }
+
+    /// The statement, once its signatures are verified, and what there is of the model.
+    fn statement(
+        &self,
+        path: &Path,
+        trusted: &Trusted<'_>,
+    ) -> Result<(Statement, Scope), OmsError> {
+        let Self { bundle, signed } = self;
+        if let Some(key) = trusted.classical {
+            bundle.check_hint(&key.hint()?)?;
+            let first = bundle.signatures.first().ok_or(OmsError::BadSignature)?;
+            key.verify(signed, &first.bytes()?)?;
+        }
+        if let Some(key) = trusted.signer {
+            let id = key.id()?.to_hex();
+            let signature = bundle.signature_of(&id)?;
+            key.verify(Purpose::MODEL, signed, &signature)
+                .map_err(|_| OmsError::BadSignature)?;
+        }
+        if trusted.signer.is_none() && trusted.classical.is_none() {
+            return Err(OmsError::NoSigner);
+        }
+        let statement = Statement::decode(&bundle.payload)?;
+        let scope = Scope::new(path, &statement.predicate.serialization)?;
+        Ok((statement, scope))
+    }
 }
 
 /// Reads a bundle and its statement without verifying anything, for fuzzing.
 #[doc(hidden)]
 pub fn parse(bundle: &[u8]) -> Result<usize, OmsError> {
-    let payload = Bundle::decode(bundle)?.payload()?;
-    Ok(Statement::decode(&payload)?.predicate.resources.len())
+    let bundle = Bundle::decode(bundle)?;
+    Ok(Statement::decode(&bundle.payload)?
+        .predicate
+        .resources
+        .len())
 }

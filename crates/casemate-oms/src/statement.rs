@@ -1,11 +1,15 @@
 //! The in-toto statement (`spec/model-signature.md`, section 3).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
-use crate::{OmsError, hash::Hash};
+use crate::{
+    OmsError,
+    hash::Hash,
+    segments::{Annotations, Layout, Segments},
+};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
@@ -25,7 +29,14 @@ pub(crate) struct Statement {
 #[derive(Debug, Serialize, Deserialize)]
 struct Subject {
     name: String,
-    digest: BTreeMap<String, String>,
+    digest: Digests,
+}
+
+/// Of the digests of a subject, the one that counts.
+#[derive(Debug, Serialize, Deserialize)]
+struct Digests {
+    #[serde(default)]
+    sha256: Option<String>,
 }
 
 /// Fields that later versions of the predicate add are ignored, as OMS v1.0 asks.
@@ -36,11 +47,37 @@ pub(crate) struct Predicate {
 }
 
 /// A file, or a range of one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Resource {
     pub(crate) name: String,
     pub(crate) algorithm: String,
     pub(crate) digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    annotations: Option<Annotations>,
+    /// The table among the annotations, once it was read.
+    #[serde(skip)]
+    pub(crate) segments: Option<Segments>,
+}
+
+impl Resource {
+    pub(crate) fn new(name: String, hash: Hash, digest: &[u8], segments: Option<Segments>) -> Self {
+        let table = segments.as_ref().map(Segments::encode);
+        Self {
+            name,
+            algorithm: hash.name().to_owned(),
+            digest: hex::encode(digest),
+            annotations: table.map(|table| Annotations {
+                segments: Some(table),
+            }),
+            segments,
+        }
+    }
+
+    fn read_segments(&mut self) -> Result<(), OmsError> {
+        let table = self.annotations.take().and_then(|found| found.segments);
+        self.segments = table.as_ref().map(Segments::decode).transpose()?;
+        Ok(())
+    }
 }
 
 /// How the model was listed and hashed.
@@ -70,7 +107,7 @@ impl Serialization {
 
     pub(crate) fn hash(&self) -> Result<Hash, OmsError> {
         let plain = self.plain_name(&self.hash_type)?;
-        Hash::by_name(plain).ok_or(OmsError::Statement("its hash is not known here"))
+        Hash::of_resources(plain).ok_or(OmsError::Statement("its hash is not known here"))
     }
 
     /// A hash's name without what other tools append where they hash shards: `sha256-sharded-SIZE`.
@@ -108,8 +145,9 @@ impl Statement {
         resources: Vec<Resource>,
         serialization: Serialization,
     ) -> Self {
-        let digest = root(&resources).unwrap_or_default();
-        let digest = BTreeMap::from([("sha256".to_owned(), digest)]);
+        let digest = Digests {
+            sha256: root(&resources),
+        };
         Self {
             kind: STATEMENT_TYPE.to_owned(),
             subject: vec![Subject { name, digest }],
@@ -133,7 +171,7 @@ impl Statement {
     /// Reads a statement and checks every rule that needs no model.
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, OmsError> {
         let rule = OmsError::Statement;
-        let statement: Self =
+        let mut statement: Self =
             serde_json::from_slice(payload).map_err(|_| rule("not the JSON of one"))?;
         if statement.kind != STATEMENT_TYPE {
             return Err(rule("its type is another one"));
@@ -147,7 +185,7 @@ impl Statement {
         let Predicate {
             resources,
             serialization,
-        } = &statement.predicate;
+        } = &mut statement.predicate;
         if resources.len() > RESOURCES_MAX {
             return Err(OmsError::Limit {
                 what: "number of resources",
@@ -158,23 +196,38 @@ impl Statement {
         if resources.is_empty() {
             return Err(rule("it signs no file"));
         }
-        serialization.shard()?;
+        let shard = serialization.shard()?;
         let hash = serialization.hash()?;
         let mut names = HashSet::with_capacity(resources.len());
-        for resource in resources {
+        for resource in &mut *resources {
+            resource.read_segments()?;
+            if resource.segments.is_some() && shard.is_some() {
+                return Err(rule("a shard has a segment table"));
+            }
+        }
+        for resource in &*resources {
             let algorithm = serialization.plain_name(&resource.algorithm)?;
-            if algorithm != hash.name() || resource.digest.len() != hash.hex_len() {
+            if algorithm != hash.name() || resource.digest.len() != hash.len().saturating_mul(2) {
                 return Err(rule("a resource has another hash"));
             }
             if !names.insert(resource.name.as_str()) {
                 return Err(rule("a resource is listed twice"));
             }
         }
-        let expected = subject.digest.get("sha256").map(String::as_str);
-        if expected.is_none() || root(resources).as_deref() != expected {
+        let expected = subject.digest.sha256.as_ref();
+        if expected.is_none() || root(resources).as_ref() != expected {
             return Err(rule("its subject is not the digest of its resources"));
         }
         Ok(statement)
+    }
+
+    /// How the segments of the file of this name are hashed.
+    pub(crate) fn layouts(&self) -> HashMap<&str, Layout> {
+        let resources = self.predicate.resources.iter();
+        let table = |resource: &'_ Resource| Some(resource.segments.as_ref()?.layout);
+        resources
+            .filter_map(|resource| Some((resource.name.as_str(), table(resource)?)))
+            .collect()
     }
 
     /// Compares with what was found at the model's place.
@@ -189,6 +242,9 @@ impl Statement {
                 Some(expected) if expected.digest != resource.digest => {
                     return Err(OmsError::Changed(shown(&resource.name)));
                 }
+                Some(expected) if expected.segments != resource.segments => {
+                    return Err(OmsError::Contradiction(shown(&resource.name)));
+                }
                 Some(_) => (),
             }
         }
@@ -198,7 +254,7 @@ impl Statement {
 }
 
 /// A name for a message; a model of one file has its file under `.`.
-fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     match name {
         "." => "the file".to_owned(),
         name => name.escape_debug().to_string(),

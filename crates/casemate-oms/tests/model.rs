@@ -11,11 +11,12 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use casemate_crypto::{
+    policy::HashChoice,
     signature::SigningKey,
     suite::{MLDSA65_ED25519, MLDSA87_P384},
 };
 use casemate_oms::{
-    EcdsaKey, EcdsaPublicKey, OmsError, Signing, Trusted, Verified, parse, sign, verify,
+    EcdsaKey, EcdsaPublicKey, ModelSignature, OmsError, Signing, Trusted, Verified, parse, sign,
 };
 use casemate_testkit::public_vectors;
 use tempfile::TempDir;
@@ -55,6 +56,7 @@ fn signed(root: &Path, key: &SigningKey) -> Vec<u8> {
         signer: Some(key),
         classical: Some(&EcdsaKey::from_pem(ECDSA.as_bytes()).unwrap()),
         ignore: &[],
+        segment_hash: HashChoice::Blake3,
     };
     sign(root, &signing, &|_| ()).unwrap()
 }
@@ -64,7 +66,7 @@ fn check(root: &Path, bundle: &[u8], key: &SigningKey) -> Result<Verified, OmsEr
         signer: Some(key.verifying_key()),
         classical: None,
     };
-    verify(root, bundle, &trusted, &|_| ())
+    ModelSignature::decode(bundle).and_then(|found| found.verify(root, &trusted, &|_| ()))
 }
 
 fn check_classical(root: &Path, bundle: &[u8], pem: &str) -> Result<Verified, OmsError> {
@@ -73,7 +75,7 @@ fn check_classical(root: &Path, bundle: &[u8], pem: &str) -> Result<Verified, Om
         signer: None,
         classical: Some(&classical),
     };
-    verify(root, bundle, &trusted, &|_| ())
+    ModelSignature::decode(bundle).and_then(|found| found.verify(root, &trusted, &|_| ()))
 }
 
 #[test]
@@ -91,7 +93,9 @@ fn a_model_verifies_under_both_keys_and_under_no_other() {
         signer: None,
         classical: None,
     };
-    let nobody = verify(&model.root(), &bundle, &nobody, &|_| ()).unwrap_err();
+    let nobody = ModelSignature::decode(&bundle)
+        .and_then(|found| found.verify(&model.root(), &nobody, &|_| ()))
+        .unwrap_err();
     assert!(matches!(nobody, OmsError::NoSigner), "{nobody}");
 }
 
@@ -138,6 +142,7 @@ fn what_was_left_out_may_change_and_nothing_else() {
         signer: Some(&publisher),
         classical: None,
         ignore: &["sub/".into()],
+        segment_hash: HashChoice::Blake3,
     };
     let bundle = sign(&model.root(), &signing, &|_| ()).unwrap();
     fs::write(model.root().join("sub/b"), "other").unwrap();

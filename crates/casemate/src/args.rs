@@ -266,18 +266,28 @@ pub(crate) struct Origin {
 
 #[derive(Debug, Args)]
 pub(crate) struct MountOptions {
-    /// Sealed file or folder: a path or an address
+    /// Sealed file or folder: a path or an address; with --signature a model that is not sealed
     #[arg(value_parser = Place::parser())]
     pub(crate) input: Place,
     /// Empty folder to mount it at
     pub(crate) point: PathBuf,
+    #[command(flatten)]
+    pub(crate) checks: Checks,
+}
+
+/// What is checked of what is shown.
+#[derive(Debug, Args)]
+pub(crate) struct Checks {
+    /// The input is a model that is not sealed, and this is its signature: every part of it is checked as it is read
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "allow_unknown_signer", "min_revision", "min_epoch"])]
+    pub(crate) signature: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) origin: Origin,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
-    /// Sealed file or folder: a path or an address
+    /// Sealed file or folder: a path or an address; with --signature a model that is not sealed
     #[arg(value_parser = Place::parser())]
     pub(crate) input: Place,
     /// Decrypt it into a private folder in memory first, which is removed at the end; for machines without FUSE. DIR is on a file system in memory
@@ -289,7 +299,7 @@ pub(crate) struct RunOptions {
     )]
     pub(crate) memory: Option<Option<PathBuf>>,
     #[command(flatten)]
-    pub(crate) origin: Origin,
+    pub(crate) checks: Checks,
     /// Program and arguments, after `--`; `{}` stands for the path of the file or folder
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,

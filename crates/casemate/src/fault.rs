@@ -366,9 +366,16 @@ impl From<OmsError> for Fault {
                     "name the publisher's key if you trust it; `--signer` needs a composite signature",
                 ),
             ),
+            OmsError::NotByParts(..) => (
+                Outcome::No,
+                Some(
+                    "check all of it with `casemate verify --signature`, or have its publisher sign it again with `casemate sign`",
+                ),
+            ),
             OmsError::Missing(_)
             | OmsError::Extra(_)
             | OmsError::Changed(_)
+            | OmsError::Contradiction(_)
             | OmsError::BadSignature => (
                 Outcome::No,
                 Some("do not use this model; get it again from its publisher"),

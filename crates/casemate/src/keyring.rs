@@ -10,7 +10,7 @@ use casemate_crypto::{
 use casemate_environment::{KeyReference, Signed, Statuses};
 use casemate_gateway::unix_seconds;
 use casemate_keys::{End, KeyEntry, Role, Withdrawn};
-use casemate_seal::{Artifact, OpenError, ReadAt};
+use casemate_seal::{Artifact, ReadAt};
 
 use crate::{
     context::{Context, Store},
@@ -280,27 +280,27 @@ impl<'a> Keyring<'a> {
         Ok(keys)
     }
 
-    /// The key that an artifact names as its signer, if the store knows it.
-    pub(crate) fn trusted_signer<R: ReadAt>(
+    /// The key of this id, by which `what` says it is signed, if the store knows it.
+    pub(crate) fn trusted_signer(
         &mut self,
-        artifact: &Artifact<R>,
+        what: &str,
+        id: KeyId,
         signed: &Signed,
     ) -> Result<VerifyingKey, Fault> {
-        let record = artifact.signature().ok_or(OpenError::Unsigned)?;
-        let known = self.store()?.by_id(record.key)?;
+        let known = self.store()?.by_id(id)?;
         let Some((name, PublicKey::Sign(key))) = known.map(|entry| (entry.name, entry.public))
         else {
             let message = format!(
-                "the artifact names key {} as its signer, which is not known here",
-                record.key.to_hex()
+                "{what} names key {} as its signer, which is not known here",
+                id.to_hex()
             );
             return Err(Fault::new(Outcome::NotPermitted, message).hint(
                 "import the publisher's key with `casemate keys import`, or name it with --signer",
             ));
         };
         self.context.policy()?.check_signature(key.suite())?;
-        self.note("expected signer", name.as_str(), record.key);
-        self.judge(record.key, signed)?;
+        self.note("expected signer", name.as_str(), id);
+        self.judge(id, signed)?;
         Ok(key)
     }
 }

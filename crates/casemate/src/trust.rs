@@ -104,7 +104,11 @@ pub(crate) fn signer_quietly<R: ReadAt>(
     match whom {
         Whom::Anyone => Ok(None),
         Whom::Named(named) => keyring.expected_signer(named, &signed()).map(Some),
-        Whom::Store => keyring.trusted_signer(artifact, &signed()).map(Some),
+        Whom::Store => {
+            let record = artifact.signature().ok_or(OpenError::Unsigned)?;
+            let signer = keyring.trusted_signer("the artifact", record.key, &signed());
+            signer.map(Some)
+        }
         Whom::Listed { file, role } => {
             let record = artifact.signature().ok_or(OpenError::Unsigned)?;
             listed(context, file, role, record.key, &signed()).map(Some)

@@ -1,5 +1,8 @@
 //! `casemate mount` and `casemate run`.
 
+mod content;
+mod signed;
+
 use std::{
     fs, io,
     os::unix::fs::DirBuilderExt,
@@ -10,181 +13,27 @@ use std::{
 };
 
 use casemate_environment::{memory_folder, temporary_folder};
-use casemate_mount::{MountError, Mounted, MountedFile, Report};
-use casemate_seal::{
-    Artifact, Opened, Source,
-    directory::{DirectoryError, RelativePath, SealedDirectory},
-    file::{Access, AtomicFile, Existing},
-    scratch::{Naming, ScratchFolder, remove_abandoned},
-};
+use casemate_mount::{MountError, Mounted, Report};
+use casemate_seal::scratch::{Naming, ScratchFolder, remove_abandoned};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::{directory, gateway, owner::require_epoch};
+use super::gateway;
 use crate::{
-    args::{MountOptions, Origin, RunOptions},
+    args::{MountOptions, RunOptions},
     context::Context,
     fault::{Fault, Outcome},
-    keyring::Keyring,
     memory::Before,
-    place::{Place as At, Sealed},
-    progress, trust,
 };
+use content::Content;
 
 /// How often it is asked whether a program ended or a view was unmounted.
 const POLL: Duration = Duration::from_millis(50);
-/// Name of a folder's copy in memory.
-const FOLDER: &str = "folder";
 /// Name of the folder that a program's view is mounted at.
 const VIEW: &str = "view";
 
-/// What is shown: one file, or all of a folder.
-enum Content {
-    File(RelativePath, Opened<Source>),
-    Folder(Arc<Folder>),
-}
-
-struct Folder {
-    directory: SealedDirectory,
-    keys: Vec<casemate_crypto::kem::KemPrivateKey>,
-}
-
-impl Folder {
-    fn open(&self, path: &str) -> Result<Opened<Source>, DirectoryError> {
-        let entry = self.directory.manifest().find(path);
-        let entry = entry.ok_or_else(|| DirectoryError::Missing(path.to_owned()))?;
-        let keys: Vec<_> = self.keys.iter().collect();
-        self.directory.open_file(entry, &keys)
-    }
-}
-
-impl Content {
-    fn open(context: &Context<'_>, input: &At, origin: &Origin) -> Result<Self, Fault> {
-        let mut keyring = Keyring::new(context);
-        let whom = origin.whom();
-        let source = match context.sealed(input)? {
-            Sealed::File(source) => source,
-            Sealed::Folder(folder) => {
-                let keys = keyring.openers()?;
-                let borrowed: Vec<_> = keys.iter().collect();
-                let found = directory::open_folder(context, &mut keyring, folder, &borrowed, whom)?;
-                trust::require_id(&found.manifest().id, origin.id.as_deref())?;
-                let place = input.to_text();
-                directory::check_current(context, &found, whom, &place, origin.min_revision)?;
-                require_epoch(found.artifact(), origin.min_epoch)?;
-                let directory = found;
-                return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
-            }
-        };
-        let artifact = Artifact::read(source)?;
-        let signer = trust::signer(context, &mut keyring, &artifact, whom)?;
-        if let Some(minimum) = origin.min_revision {
-            artifact.require_revision(minimum)?;
-        }
-        require_epoch(&artifact, origin.min_epoch)?;
-        trust::require_id(&artifact.header().id(), origin.id.as_deref())?;
-        let key = keyring.opener(&artifact)?;
-        let origin = signer.as_ref().map_or(
-            casemate_seal::Origin::Unchecked,
-            casemate_seal::Origin::SignedBy,
-        );
-        let opened = artifact.open(&key, origin)?;
-        Ok(Self::File(name_of(&input.file_name()), opened))
-    }
-
-    /// Where the file or folder is below the place it is shown at.
-    fn below(&self, place: &Path) -> PathBuf {
-        match self {
-            Self::File(name, _) => place.join(name.as_str()),
-            Self::Folder(_) => place.to_owned(),
-        }
-    }
-
-    /// The folder below `place` that a copy goes into: one that is made whole inside, so that nothing of it is ever beside.
-    fn copied(&self, place: &Path) -> PathBuf {
-        match self {
-            Self::File(..) => self.below(place),
-            Self::Folder(_) => place.join(FOLDER),
-        }
-    }
-
-    fn into_files(self) -> Vec<MountedFile<Source>> {
-        match self {
-            Self::File(path, opened) => {
-                let content_len = opened.content_len();
-                let opened = Arc::new(opened);
-                vec![MountedFile {
-                    path,
-                    content_len,
-                    open: Box::new(move || Ok(Arc::clone(&opened))),
-                }]
-            }
-            Self::Folder(folder) => {
-                let entries = folder.directory.manifest().files.iter();
-                let file = |entry: &casemate_seal::directory::FileEntry| {
-                    let (folder, path) = (Arc::clone(&folder), entry.path.clone());
-                    MountedFile {
-                        path: entry.path.clone(),
-                        content_len: entry.content_len,
-                        open: Box::new(move || folder.open(path.as_str()).map(Arc::new)),
-                    }
-                };
-                entries.map(file).collect()
-            }
-        }
-    }
-
-    /// Length of all of it, in bytes.
-    fn len(&self) -> u64 {
-        match self {
-            Self::File(_, opened) => opened.content_len(),
-            Self::Folder(folder) => folder.directory.manifest().content_len(),
-        }
-    }
-
-    /// Decrypts everything into `place`, a folder in memory.
-    fn copy_to(&self, place: &Path) -> Result<(), Fault> {
-        match self {
-            Self::File(name, opened) => {
-                let path = place.join(name.as_str());
-                let failed = |error| Fault::file("write", &path, error);
-                let target = AtomicFile::create(&path, Access::Owner, Existing::Keep);
-                let target = target.map_err(failed)?;
-                let bar = progress::bar(opened.content_len(), "opening");
-                opened.copy_to(target.file(), &|bytes| bar.inc(bytes))?;
-                bar.finish_and_clear();
-                target.commit(Existing::Keep).map_err(failed)
-            }
-            Self::Folder(folder) => {
-                let keys: Vec<_> = folder.keys.iter().collect();
-                let bar = progress::bar(folder.directory.manifest().content_len(), "opening");
-                let copied = folder.directory.copy_to(
-                    &place.join(FOLDER),
-                    Existing::Keep,
-                    &keys,
-                    &|bytes| bar.inc(bytes),
-                );
-                bar.finish_and_clear();
-                Ok(copied?)
-            }
-        }
-    }
-}
-
-/// The artifact's own name without its ending, if it is plain. The publisher chooses the name inside, and this one goes into paths and perhaps
-/// into a shell.
-fn name_of(input: &Path) -> RelativePath {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let stem = input.with_extension("");
-    let stem = stem.file_name().and_then(|name| name.to_str());
-    let stem = stem.filter(|name| !name.starts_with(['-', '.']) && name.chars().all(plain));
-    stem.and_then(|name| RelativePath::new(name).ok())
-        .or_else(|| RelativePath::new("content").ok())
-        .unwrap_or_else(|| unreachable!("a plain word is a path"))
-}
-
 pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(), Fault> {
-    let content = Content::open(context, &options.input, &options.origin)?;
+    let content = Content::open(context, &options.input, &options.checks)?;
     let path = content.below(&options.point);
     let mounted = start(content, &options.point)?;
     let json = json!({ "schema": "casemate.mounted/1", "point": options.point, "path": path });
@@ -215,7 +64,7 @@ pub(crate) fn run(
     options: &RunOptions,
     before: &Before,
 ) -> Result<ExitCode, Fault> {
-    let content = Content::open(context, &options.input, &options.origin)?;
+    let content = Content::open(context, &options.input, &options.checks)?;
     // From here on signals end the program, not this process, which has something to clear away.
     let runtime = gateway::runtime()?;
     let stop = runtime.spawn(gateway::shutdown());

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use casemate_crypto::{encoding::KEY_FILE_BYTES_MAX, signature::VerifyingKey};
 use casemate_environment::Signed;
 use casemate_oms::{
-    BUNDLE_BYTES_MAX, EcdsaKey, EcdsaPublicKey, Signing, Trusted, message_digest, sign,
-    verify as verify_model,
+    BUNDLE_BYTES_MAX, EcdsaKey, EcdsaPublicKey, ModelSignature, Signing, Trusted, sign,
 };
 use casemate_seal::{
     directory::is_sealed_directory,
@@ -52,6 +51,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
         signer: signer.as_ref(),
         classical: classical.as_ref(),
         ignore: &ignore,
+        segment_hash: context.policy()?.hash(),
     };
     let bundle = sign(&options.model, &signing, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
@@ -93,27 +93,16 @@ pub(super) fn verify(
         ));
     }
     let mut keyring = Keyring::new(context);
-    let bundle = read_limited(signature, BUNDLE_BYTES_MAX)?;
-    let signed = Signed {
-        date: None,
-        digest: message_digest(bundle.expose())?,
-    };
-    let signer = match options.whom() {
-        Whom::Named(named) => Some(keyring.expected_signer(named, &signed)?),
-        Whom::Listed { file, role } => Some(listed_signer(
-            context,
-            bundle.expose(),
-            file,
-            role,
-            &signed,
-        )?),
-        _ if options.allow_classical => {
-            context
-                .printer
-                .warning("only a classical signature is checked: a quantum computer could make it");
-            None
-        }
-        _ => return Err(classical_alone("checked")),
+    let signature = read(signature)?;
+    let signer = if options.allow_classical {
+        context
+            .printer
+            .warning("only a classical signature is checked: a quantum computer could make it");
+        None
+    } else if options.signer.is_none() && options.trusted.file.is_none() {
+        return Err(classical_alone("checked"));
+    } else {
+        Some(signer(context, &mut keyring, &signature, options.whom())?)
     };
     let classical = options.oms.as_deref().map(public_key).transpose()?;
     let bar = progress::bar(content_len(model), "verifying");
@@ -121,7 +110,7 @@ pub(super) fn verify(
         signer: signer.as_ref(),
         classical: classical.as_ref(),
     };
-    let verified = verify_model(model, bundle.expose(), &trusted, &|bytes| bar.inc(bytes))?;
+    let verified = signature.verify(model, &trusted, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     let signer = signer.as_ref().and_then(|key| key.id().ok());
     let json = json!({
@@ -132,7 +121,7 @@ pub(super) fn verify(
         "ignored": verified.ignored,
         "signer": signer.map(|id| id.to_hex()),
         "classical_checked": classical.is_some(),
-        "message_sha384": hex::encode(signed.digest),
+        "message_sha384": hex::encode(signature.message_digest()),
     });
     let by = signer.map_or_else(|| "a classical key".to_owned(), |id| id.to_hex());
     let (shown, count) = (model.display(), verified.resources);
@@ -145,18 +134,34 @@ pub(super) fn verify(
     Ok(())
 }
 
-/// The first of the keys that a bundle names which the file lists.
-fn listed_signer(
+/// Reads a detached signature, of which nothing is verified yet.
+pub(super) fn read(path: &Path) -> Result<ModelSignature, Fault> {
+    let bytes = read_limited(path, BUNDLE_BYTES_MAX)?;
+    Ok(ModelSignature::decode(bytes.expose())?)
+}
+
+/// The composite key that must have signed a model.
+pub(super) fn signer(
     context: &Context<'_>,
-    bundle: &[u8],
-    file: &Path,
-    role: &str,
-    signed: &Signed,
+    keyring: &mut Keyring<'_>,
+    signature: &ModelSignature,
+    whom: Whom<'_>,
 ) -> Result<VerifyingKey, Fault> {
+    let signed = Signed {
+        date: None,
+        digest: signature.message_digest(),
+    };
+    if let Whom::Named(named) = whom {
+        return keyring.expected_signer(named, &signed);
+    }
     let mut refused = None;
-    for id in casemate_oms::signers(bundle)? {
-        let Ok(id) = id.parse() else { continue };
-        match trust::listed(context, file, role, id, signed) {
+    // The first of the keys that it names which is trusted.
+    for id in signature.signers().filter_map(|id| id.parse().ok()) {
+        let trusted = match whom {
+            Whom::Listed { file, role } => trust::listed(context, file, role, id, &signed),
+            _ => keyring.trusted_signer("the signature", id, &signed),
+        };
+        match trusted {
             Ok(key) => return Ok(key),
             Err(fault) => refused = Some(fault),
         }

@@ -1,0 +1,295 @@
+//! Reading a signed model by parts (`spec/model-signature.md`, section 5).
+
+use std::{
+    fmt,
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    OmsError,
+    files::{Found, Scope, open_regular},
+    segments::Segments,
+    statement::{Resource, Statement, shown},
+};
+
+/// Longest file without a segment table that is read, in bytes: all of it is hashed before anything is released.
+const WHOLE_BYTES_MAX: u64 = 64 << 20;
+
+/// A signed model whose names were compared and whose content is checked as it is read.
+pub struct SignedModel {
+    name: String,
+    ignored: Vec<String>,
+    files: Vec<SignedFile>,
+}
+
+/// A file of a signed model.
+#[derive(Clone)]
+pub struct SignedFile {
+    /// Below the model; `.` if the model is one file.
+    name: String,
+    location: PathBuf,
+    segments: Arc<Segments>,
+}
+
+impl SignedModel {
+    pub(crate) fn new(scope: &Scope, statement: Statement) -> Result<Self, OmsError> {
+        let name = statement.name().to_owned();
+        let hash = statement.predicate.serialization.hash()?;
+        if statement.predicate.serialization.shard()?.is_some() {
+            let why = "it is signed in shards";
+            return Err(OmsError::NotByParts("the model".to_owned(), why));
+        }
+        let mut found: Vec<_> = scope.files().cloned().collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut resources = statement.predicate.resources;
+        resources.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut files = Vec::with_capacity(found.len());
+        let mut found = found.into_iter();
+        for resource in resources {
+            let file = match found.next() {
+                Some(file) if file.name == resource.name => file,
+                // Both are in order: what is passed over on one side is not on the other.
+                Some(file) if file.name < resource.name => {
+                    return Err(OmsError::Extra(shown(&file.name)));
+                }
+                _ => return Err(OmsError::Missing(shown(&resource.name))),
+            };
+            files.push(SignedFile::new(file, resource, hash)?);
+        }
+        if let Some(file) = found.next() {
+            return Err(OmsError::Extra(shown(&file.name)));
+        }
+        Ok(Self {
+            name,
+            ignored: statement.predicate.serialization.ignore_paths,
+            files,
+        })
+    }
+
+    /// The model's name, as its publisher has it; never use it as a path.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Paths that the publisher left out.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// The files, in ascending order of their names.
+    pub fn files(&self) -> &[SignedFile] {
+        &self.files
+    }
+
+    /// The file of this name.
+    pub fn find(&self, name: &str) -> Option<&SignedFile> {
+        let at = self
+            .files
+            .binary_search_by(|file| file.name.as_str().cmp(name));
+        at.ok().and_then(|at| self.files.get(at))
+    }
+}
+
+impl SignedFile {
+    fn new(found: Found, resource: Resource, hash: crate::hash::Hash) -> Result<Self, OmsError> {
+        let segments = match resource.segments {
+            Some(table) if table.file_len == found.len => table,
+            Some(_) => return Err(OmsError::Changed(shown(&found.name))),
+            None if found.len <= WHOLE_BYTES_MAX => {
+                let digest = hex::decode(&resource.digest)
+                    .map_err(|_| OmsError::Statement("a digest is not hex"))?;
+                Segments::whole(found.len, hash, digest)
+            }
+            None => {
+                let why = "it has no segment table and is longer than 64 MiB";
+                return Err(OmsError::NotByParts(shown(&found.name), why));
+            }
+        };
+        Ok(Self {
+            name: found.name,
+            location: found.location,
+            segments: Arc::new(segments),
+        })
+    }
+
+    /// Below the model, with `/` between components; `.` if the model is one file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Length in bytes.
+    pub fn content_len(&self) -> u64 {
+        self.segments.file_len
+    }
+
+    /// Opens the file; nothing of it is read yet.
+    ///
+    /// # Errors
+    ///
+    /// [`OmsError::Io`], [`OmsError::Special`], or [`OmsError::Changed`] if its length is not the signed one.
+    pub fn open(&self) -> Result<CheckedFile, OmsError> {
+        let file = open_regular(&self.location)?;
+        let metadata = file.metadata().map_err(OmsError::io(&self.location))?;
+        if metadata.len() != self.content_len() {
+            return Err(OmsError::Changed(shown(&self.name)));
+        }
+        Ok(CheckedFile {
+            name: self.name.clone(),
+            location: self.location.clone(),
+            segments: Arc::clone(&self.segments),
+            file,
+            recent: Mutex::default(),
+        })
+    }
+}
+
+/// An open file of a signed model. What it gives out was hashed in memory of its own and is what the publisher signed.
+pub struct CheckedFile {
+    name: String,
+    location: PathBuf,
+    segments: Arc<Segments>,
+    file: File,
+    /// The segment that the last short read used: the next one often wants it as well.
+    recent: Mutex<Option<(u64, Vec<u8>)>>,
+}
+
+impl CheckedFile {
+    /// Length in bytes.
+    pub fn content_len(&self) -> u64 {
+        self.segments.file_len
+    }
+
+    /// Bytes in a segment; the last may have fewer.
+    pub fn segment_bytes(&self) -> u64 {
+        self.segments.layout.segment_len
+    }
+
+    /// The segment that holds the byte at `offset`.
+    pub fn segment_at(&self, offset: u64) -> u64 {
+        offset.checked_div(self.segment_bytes()).unwrap_or(0)
+    }
+
+    fn changed(&self) -> OmsError {
+        OmsError::Changed(shown(&self.name))
+    }
+
+    /// Reads a segment into `out`, which has its length, and checks it there.
+    fn load(&self, index: u64, out: &mut [u8]) -> Result<(), OmsError> {
+        let start = index.saturating_mul(self.segment_bytes());
+        match self.file.read_exact_at(out, start) {
+            Ok(()) if self.segments.is(index, out) => Ok(()),
+            Ok(()) => Err(self.changed()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.changed()),
+            Err(error) => Err(OmsError::io(&self.location)(error)),
+        }
+    }
+
+    /// Reads one segment whole; `index` counts from 0.
+    ///
+    /// # Errors
+    ///
+    /// [`OmsError::Changed`] if it is not what was signed, [`OmsError::Limit`] if there is no such segment, or [`OmsError::Io`].
+    pub fn read_segment(&self, index: u64) -> Result<Vec<u8>, OmsError> {
+        let mut content = vec![0; self.len_of(index)?];
+        self.load(index, &mut content)?;
+        Ok(content)
+    }
+
+    fn len_of(&self, index: u64) -> Result<usize, OmsError> {
+        self.segments.len_of(index).ok_or_else(|| OmsError::Limit {
+            what: "segment number",
+            actual: index,
+            limit: self.segment_at(self.content_len().saturating_sub(1)),
+        })
+    }
+
+    /// Reads `out.len()` bytes from `offset`, touching only the segments that hold them, on all cores.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_segment`]; `out` is zeroed then.
+    pub fn read_at(&self, out: &mut [u8], offset: u64) -> Result<(), OmsError> {
+        let read = self.read_range(out, offset);
+        // Bytes that nobody vouches for may lie in it.
+        read.inspect_err(|_| out.fill(0))
+    }
+
+    fn read_range(&self, out: &mut [u8], offset: u64) -> Result<(), OmsError> {
+        let actual = offset.saturating_add(out.len() as u64);
+        if actual > self.content_len() {
+            return Err(OmsError::Limit {
+                what: "end of the range",
+                actual,
+                limit: self.content_len(),
+            });
+        }
+        if self.read_recent(out, offset)? {
+            return Ok(());
+        }
+        self.read_pieces(out, offset)
+    }
+
+    fn read_pieces(&self, out: &mut [u8], offset: u64) -> Result<(), OmsError> {
+        let len = usize::try_from(self.segment_bytes()).unwrap_or(usize::MAX);
+        casemate_parallel::for_each_piece(out, offset, len, Vec::new, |buffer, piece| {
+            let whole = self.len_of(piece.segment)?;
+            if piece.out.len() == whole {
+                return self.load(piece.segment, piece.out);
+            }
+            buffer.resize(whole, 0);
+            self.load(piece.segment, buffer)?;
+            self.copy(buffer, piece.skip, piece.out)
+        })
+    }
+
+    /// Reads a short range inside one segment. `false` if the range is none, or another thread is at it.
+    fn read_recent(&self, out: &mut [u8], offset: u64) -> Result<bool, OmsError> {
+        let segment = self.segment_at(offset);
+        let last = offset.saturating_add(out.len() as u64).saturating_sub(1);
+        let short = (out.len() as u64).saturating_mul(2) <= self.segment_bytes();
+        if out.is_empty() || !short || self.segment_at(last) != segment {
+            return Ok(false);
+        }
+        let Ok(mut recent) = self.recent.try_lock() else {
+            return Ok(false);
+        };
+        let known = recent.take().filter(|(known, _)| *known == segment);
+        let (_, content) = match known {
+            Some(known) => known,
+            None => (segment, self.read_segment(segment)?),
+        };
+        let skip = offset.saturating_sub(segment.saturating_mul(self.segment_bytes()));
+        let skip = usize::try_from(skip).map_err(|_| self.changed())?;
+        self.copy(&content, skip, out)?;
+        *recent = Some((segment, content));
+        Ok(true)
+    }
+
+    fn copy(&self, content: &[u8], skip: usize, out: &mut [u8]) -> Result<(), OmsError> {
+        let found = content.get(skip..).and_then(|rest| rest.get(..out.len()));
+        out.copy_from_slice(found.ok_or_else(|| self.changed())?);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SignedModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.files).finish()
+    }
+}
+
+impl fmt::Debug for SignedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SignedFile").field(&self.name).finish()
+    }
+}
+
+impl fmt::Debug for CheckedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CheckedFile").field(&self.name).finish()
+    }
+}

@@ -1,0 +1,201 @@
+//! What `mount` and `run` show.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use casemate_mount::{MountedFile, ReadError};
+use casemate_seal::{
+    Artifact, Opened, Source,
+    directory::{DirectoryError, RelativePath, SealedDirectory},
+    file::{Access, AtomicFile, Existing},
+};
+
+use crate::{
+    args::Checks,
+    commands::{directory, owner::require_epoch},
+    context::Context,
+    fault::Fault,
+    keyring::Keyring,
+    place::{Place, Sealed},
+    progress, trust,
+};
+
+use super::signed::Signed;
+
+/// Name of a folder's copy in memory.
+pub(super) const FOLDER: &str = "folder";
+
+/// What is shown: one file, or all of a folder.
+pub(super) enum Content {
+    File(RelativePath, Opened<Source>),
+    Folder(Arc<Folder>),
+    Signed(Signed),
+}
+
+pub(super) struct Folder {
+    directory: SealedDirectory,
+    keys: Vec<casemate_crypto::kem::KemPrivateKey>,
+}
+
+impl Folder {
+    fn open(&self, path: &str) -> Result<Opened<Source>, DirectoryError> {
+        let entry = self.directory.manifest().find(path);
+        let entry = entry.ok_or_else(|| DirectoryError::Missing(path.to_owned()))?;
+        let keys: Vec<_> = self.keys.iter().collect();
+        self.directory.open_file(entry, &keys)
+    }
+}
+
+impl Content {
+    pub(super) fn open(
+        context: &Context<'_>,
+        input: &Place,
+        checks: &Checks,
+    ) -> Result<Self, Fault> {
+        let mut keyring = Keyring::new(context);
+        let origin = &checks.origin;
+        let whom = origin.whom();
+        if let Some(signature) = &checks.signature {
+            let signed = Signed::open(context, &mut keyring, input, signature, whom)?;
+            return Ok(Self::Signed(signed));
+        }
+        let source = match context.sealed(input)? {
+            Sealed::File(source) => source,
+            Sealed::Folder(folder) => {
+                let keys = keyring.openers()?;
+                let borrowed: Vec<_> = keys.iter().collect();
+                let found = directory::open_folder(context, &mut keyring, folder, &borrowed, whom)?;
+                trust::require_id(&found.manifest().id, origin.id.as_deref())?;
+                let place = input.to_text();
+                directory::check_current(context, &found, whom, &place, origin.min_revision)?;
+                require_epoch(found.artifact(), origin.min_epoch)?;
+                let directory = found;
+                return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
+            }
+        };
+        let artifact = Artifact::read(source)?;
+        let signer = trust::signer(context, &mut keyring, &artifact, whom)?;
+        if let Some(minimum) = origin.min_revision {
+            artifact.require_revision(minimum)?;
+        }
+        require_epoch(&artifact, origin.min_epoch)?;
+        trust::require_id(&artifact.header().id(), origin.id.as_deref())?;
+        let key = keyring.opener(&artifact)?;
+        let origin = signer.as_ref().map_or(
+            casemate_seal::Origin::Unchecked,
+            casemate_seal::Origin::SignedBy,
+        );
+        let opened = artifact.open(&key, origin)?;
+        Ok(Self::File(name_of(&input.file_name()), opened))
+    }
+
+    /// Where the file or folder is below the place it is shown at.
+    pub(super) fn below(&self, place: &Path) -> PathBuf {
+        match self.single() {
+            Some(name) => place.join(name.as_str()),
+            None => place.to_owned(),
+        }
+    }
+
+    /// The name of what is one file.
+    fn single(&self) -> Option<&RelativePath> {
+        match self {
+            Self::File(name, _) => Some(name),
+            Self::Folder(_) => None,
+            Self::Signed(signed) => signed.single(),
+        }
+    }
+
+    /// The folder below `place` that a copy goes into: one that is made whole inside, so that nothing of it is ever beside.
+    pub(super) fn copied(&self, place: &Path) -> PathBuf {
+        match self.single() {
+            Some(name) => place.join(name.as_str()),
+            None => place.join(FOLDER),
+        }
+    }
+
+    pub(super) fn into_files(self) -> Vec<MountedFile> {
+        match self {
+            Self::File(path, opened) => {
+                let content_len = opened.content_len();
+                let opened: Arc<dyn casemate_mount::Content> = Arc::new(opened);
+                vec![MountedFile {
+                    path,
+                    content_len,
+                    open: Box::new(move || Ok(Arc::clone(&opened))),
+                }]
+            }
+            Self::Signed(signed) => signed.into_files(),
+            Self::Folder(folder) => {
+                let entries = folder.directory.manifest().files.iter();
+                let file = |entry: &casemate_seal::directory::FileEntry| {
+                    let (folder, path) = (Arc::clone(&folder), entry.path.clone());
+                    MountedFile {
+                        path: entry.path.clone(),
+                        content_len: entry.content_len,
+                        open: Box::new(move || {
+                            let opened = folder.open(path.as_str());
+                            Ok(Arc::new(opened.map_err(ReadError::new)?))
+                        }),
+                    }
+                };
+                entries.map(file).collect()
+            }
+        }
+    }
+
+    /// Length of all of it, in bytes.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Signed(signed) => signed.len(),
+            Self::File(_, opened) => opened.content_len(),
+            Self::Folder(folder) => folder.directory.manifest().content_len(),
+        }
+    }
+
+    /// Writes everything into `place`, a private folder in memory.
+    pub(super) fn copy_to(&self, place: &Path) -> Result<(), Fault> {
+        match self {
+            Self::Signed(signed) => signed.copy_to(&self.copied(place)),
+            Self::File(name, opened) => {
+                let path = place.join(name.as_str());
+                let failed = |error| Fault::file("write", &path, error);
+                let target = AtomicFile::create(&path, Access::Owner, Existing::Keep);
+                let target = target.map_err(failed)?;
+                let bar = progress::bar(opened.content_len(), "opening");
+                opened.copy_to(target.file(), &|bytes| bar.inc(bytes))?;
+                bar.finish_and_clear();
+                target.commit(Existing::Keep).map_err(failed)
+            }
+            Self::Folder(folder) => {
+                let keys: Vec<_> = folder.keys.iter().collect();
+                let bar = progress::bar(folder.directory.manifest().content_len(), "opening");
+                let copied = folder.directory.copy_to(
+                    &place.join(FOLDER),
+                    Existing::Keep,
+                    &keys,
+                    &|bytes| bar.inc(bytes),
+                );
+                bar.finish_and_clear();
+                Ok(copied?)
+            }
+        }
+    }
+}
+
+/// The artifact's own name without its ending. The publisher chooses the name inside, and this one goes into paths and perhaps into a shell.
+fn name_of(input: &Path) -> RelativePath {
+    plain_name(&input.with_extension(""))
+}
+
+/// The last part of a path if it is plain, or a name that is.
+pub(super) fn plain_name(path: &Path) -> RelativePath {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.filter(|name| !name.starts_with(['-', '.']) && name.chars().all(plain));
+    name.and_then(|name| RelativePath::new(name).ok())
+        .or_else(|| RelativePath::new("content").ok())
+        .unwrap_or_else(|| unreachable!("a plain word is a path"))
+}
