@@ -2,12 +2,13 @@
 
 use casemate_crypto::{kem::KemPrivateKey, policy::Policy};
 use casemate_seal::Origin;
-use numpy::{PyReadwriteArray1, PyUntypedArrayMethods as _};
-use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
+use numpy::PyReadwriteArray1;
+use pyo3::{prelude::*, types::PyBytes};
 
 use crate::{
-    error::{CasemateError, NotARecipientError, from_environment, from_open, from_policy},
+    error::{NotARecipientError, from_environment, from_open, from_policy},
     keys::{PrivateKey, PublicKey},
+    read,
     source::Source,
 };
 
@@ -194,15 +195,8 @@ impl Opened {
         offset: u64,
         length: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let rest = self.content.content_len().saturating_sub(offset);
-        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(length);
-        if length == 0 {
-            // Also from after the end, as any file has it.
-            return Ok(PyBytes::new(py, b""));
-        }
-        PyBytes::new_with(py, length, |out| {
-            py.detach(|| self.content.read_at(out, offset))
-                .map_err(from_open)
+        read::bytes(py, self.size(), offset, length, |out| {
+            self.content.read_at(out, offset).map_err(from_open)
         })
     }
 
@@ -211,19 +205,11 @@ impl Opened {
         &self,
         py: Python<'_>,
         offset: u64,
-        mut out: PyReadwriteArray1<'_, u8>,
+        out: PyReadwriteArray1<'_, u8>,
     ) -> PyResult<()> {
-        if !out.is_c_contiguous() {
-            return Err(PyValueError::new_err("the array is not contiguous"));
-        }
-        if offset.saturating_add(out.len() as u64) > self.content.content_len() {
-            return Err(PyValueError::new_err("the array reaches past the end"));
-        }
-        let slice = out
-            .as_slice_mut()
-            .map_err(|_| CasemateError::new_err("the array cannot be written"))?;
-        py.detach(|| self.content.read_at(slice, offset))
-            .map_err(from_open)
+        read::into(py, self.size(), offset, out, |out| {
+            self.content.read_at(out, offset).map_err(from_open)
+        })
     }
 
     fn __repr__(&self) -> String {

@@ -5,6 +5,7 @@ use std::error::Error;
 use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
 use casemate_environment::EnvironmentError;
 use casemate_keys::StoreError;
+use casemate_oms::OmsError;
 use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
 use pyo3::{PyErr, create_exception, exceptions::PyException};
 
@@ -89,6 +90,16 @@ pub(crate) fn from_directory(error: DirectoryError) -> PyErr {
         | D::Revision { .. }
         | D::Manifest(_) => VerificationError::new_err(text),
         _ => CasemateError::new_err(text),
+    }
+}
+
+pub(crate) fn from_oms(error: OmsError) -> PyErr {
+    use OmsError as O;
+    let text = chain(&error);
+    match error {
+        O::Io { source, .. } => os_error(source, text),
+        O::NoSigner | O::NotUtf8(_) | O::Key => CasemateError::new_err(text),
+        _ => VerificationError::new_err(text),
     }
 }
 

@@ -14,7 +14,7 @@ use casemate_crypto::{
     signature::{SigningKey, VerifyingKey},
 };
 use casemate_environment::{
-    EnvironmentError, KeyReference, Statuses, read_limited, read_secret, store_path,
+    EnvironmentError, KeyReference, Signed, Statuses, read_limited, read_secret, store_path,
 };
 use casemate_keys::{KeyEntry, Role, SqliteEngine, Status, StoreSecret};
 use casemate_seal::{
@@ -67,9 +67,17 @@ impl PublicKey {
 
     /// The key that must have signed an artifact, if it counts for it.
     pub(crate) fn verifier_of<R: ReadAt>(&self, artifact: &Artifact<R>) -> PyResult<&VerifyingKey> {
+        self.verifier_for(&Signed {
+            date: Some(artifact.header().created()),
+            digest: artifact.message_digest(),
+        })
+    }
+
+    /// The key that must have made a signature, if it counts for it.
+    pub(crate) fn verifier_for(&self, signed: &Signed) -> PyResult<&VerifyingKey> {
         let key = self.verifier()?;
         if let Some(judge) = &self.judge {
-            judge.judge(artifact, key.id().map_err(from_crypto)?)?;
+            judge.judge(signed, key.id().map_err(from_crypto)?)?;
         }
         Ok(key)
     }

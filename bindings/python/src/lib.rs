@@ -12,8 +12,10 @@ mod directory;
 mod error;
 mod keys;
 mod model;
+mod read;
 mod rewrap;
 mod seal;
+mod signed;
 mod source;
 mod trust;
 
@@ -58,6 +60,8 @@ mod _casemate {
     use super::rewrap::{rewrap_file, rewrap_folder};
     #[pymodule_export]
     use super::seal::{seal, seal_directory};
+    #[pymodule_export]
+    use super::signed::{ModelSignature, SignedContent, SignedModel};
     #[pymodule_export]
     use super::trust::TrustList;
     use super::{Bound, PyModule, PyModuleMethods as _, PyResult};

@@ -7,7 +7,6 @@ use casemate_crypto::{
     signature::VerifyingKey,
 };
 use casemate_environment::{Signed, Statuses, TrustList as List, Untrusted};
-use casemate_seal::{Artifact, ReadAt};
 use pyo3::prelude::*;
 
 use crate::{
@@ -25,22 +24,18 @@ pub(crate) enum Judge {
 }
 
 impl Judge {
-    /// Refuses an artifact whose signer does not count for it.
-    pub(crate) fn judge<R: ReadAt>(&self, artifact: &Artifact<R>, id: KeyId) -> PyResult<()> {
-        let signed = Signed {
-            date: Some(artifact.header().created()),
-            digest: artifact.message_digest(),
-        };
+    /// Refuses a signature whose key does not count for it.
+    pub(crate) fn judge(&self, signed: &Signed, id: KeyId) -> PyResult<()> {
         let judged = match self {
-            Self::Store(statuses) => statuses.judge(id, &signed),
-            Self::List(list, role) => list.check(id, role, &signed),
+            Self::Store(statuses) => statuses.judge(id, signed),
+            Self::List(list, role) => list.check(id, role, signed),
         };
         judged.map_err(untrusted)
     }
 }
 
 fn untrusted(error: Untrusted) -> PyErr {
-    VerificationError::new_err(format!("the artifact is not trusted: {error}"))
+    VerificationError::new_err(format!("the signature is not trusted: {error}"))
 }
 
 /// A file that says who may sign what, and until when, as the commands read it.

@@ -28,6 +28,14 @@ class TestTorch:
         with pytest.raises(casemate.VerificationError):
             sealed.load(tmp_path / "x", keys=trust["keys"], signer=casemate.PrivateKey.generate("mldsa87-p384"))
 
+    def test_damage_is_named_although_torch_hides_it(self, tmp_path, to, trust):
+        import casemate.torch as sealed
+
+        sealed.save({"w": self.torch.arange(1 << 19)}, tmp_path / "x", **to)
+        flip(tmp_path / "x", 2 << 20)
+        with pytest.raises(casemate.VerificationError):
+            sealed.load(tmp_path / "x", **trust)
+
     def test_code_in_a_pickle_does_not_run(self, tmp_path, to, trust):
         import casemate.torch as sealed
 

@@ -4,6 +4,7 @@
 seal a file, bytes or arrays          :func:`seal`
 open one as a file object             :func:`open`, or :func:`open_artifact` for reads at an offset
 a folder                              :func:`seal_directory`, :func:`open_directory`
+a model that is signed, not sealed    :func:`open_signed`
 change who can open either            :func:`rewrap`
 safetensors                           :mod:`casemate.safetensors`
 PyTorch, distributed checkpoints      :mod:`casemate.torch`, :mod:`casemate.checkpoint`
@@ -25,7 +26,17 @@ from ._casemate import (
     VerificationError,
     __version__,
 )
-from ._files import Directory, SealedFile, inspect, open, open_artifact, open_directory
+from ._files import (
+    Directory,
+    SealedFile,
+    SignedFile,
+    SignedModel,
+    inspect,
+    open,
+    open_artifact,
+    open_directory,
+    open_signed,
+)
 from ._keys import configure, open_store
 from ._rewrap import Rewrapped, rewrap
 from ._seal import seal, seal_directory
@@ -40,6 +51,8 @@ __all__ = [
     "PublicKey",
     "Rewrapped",
     "SealedFile",
+    "SignedFile",
+    "SignedModel",
     "TrustList",
     "VerificationError",
     "__version__",
@@ -48,6 +61,7 @@ __all__ = [
     "open",
     "open_artifact",
     "open_directory",
+    "open_signed",
     "open_store",
     "rewrap",
     "seal",

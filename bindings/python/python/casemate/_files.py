@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any, Union
 
 import numpy as np
@@ -12,6 +14,8 @@ import numpy as np
 from . import _casemate, _keys
 
 Source = Union[str, "os.PathLike[str]", Any]
+#: What is checked as it is read, at any offset.
+Content = Union[_casemate.Opened, _casemate.SignedContent]
 
 
 def _read(source: Source) -> _casemate.Artifact:
@@ -69,6 +73,15 @@ def open(  # noqa: A001 - the name that people expect, as in gzip.open
     return SealedFile(opened)
 
 
+def content_of(source: Any, keys: Any, signer: Any, unknown: bool, policy: str | None) -> Content:
+    """The content of what is open already, or of an artifact that is opened now."""
+    if isinstance(source, (_casemate.Opened, _casemate.SignedContent)):
+        return source
+    if isinstance(source, CheckedFile):
+        return source._opened
+    return open_artifact(source, keys=keys, signer=signer, allow_unknown_signer=unknown, policy=policy)
+
+
 def still_open(what: Any) -> Any:
     """What was opened, unless it was closed."""
     if what is None:
@@ -76,43 +89,30 @@ def still_open(what: Any) -> Any:
     return what
 
 
-class SealedFile(io.RawIOBase):
-    """The content of an artifact as a seekable, read-only binary file. Threads share its position; :meth:`read_at` needs none."""
+class CheckedFile(io.RawIOBase):
+    """Content that is checked as it is read, as a seekable, read-only binary file. Threads share its position; :meth:`read_at` needs none."""
 
-    def __init__(self, opened: _casemate.Opened) -> None:
+    def __init__(self, opened: Content) -> None:
         super().__init__()
-        self._artifact: _casemate.Opened | None = opened
+        self._content: Content | None = opened
         self._position = 0
         self._lock = threading.Lock()
+        #: The last error of a read, for callers behind libraries that replace it by one of their own.
+        self.failure: Exception | None = None
 
     @property
-    def _opened(self) -> _casemate.Opened:
-        return still_open(self._artifact)
+    def _opened(self) -> Any:
+        return still_open(self._content)
 
     def close(self) -> None:
-        """Give up the file, its keys and its lock."""
+        """Give up the file, and with a sealed one its keys and its lock."""
         super().close()
-        self._artifact = None
+        self._content = None
 
     @property
     def size(self) -> int:
         """Length of the content, in bytes."""
         return self._opened.size
-
-    @property
-    def sealed_name(self) -> str:
-        """Name of the file that was sealed; never use it as a path."""
-        return self._opened.name
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the sealer wrote beside the content."""
-        return self._opened.metadata
-
-    @property
-    def artifact_id(self) -> str:
-        """The artifact's id: 32 hex digits."""
-        return self._opened.id
 
     @property
     def origin_checked(self) -> bool:
@@ -151,7 +151,8 @@ class SealedFile(io.RawIOBase):
         with self._lock:
             rest = max(self.size - self._position, 0)
             length = rest if size is None or size < 0 else min(size, rest)
-            data = self._opened.read_at(self._position, length)
+            with self._noting_failure():
+                data = self._opened.read_at(self._position, length)
             self._position += len(data)
             return data
 
@@ -164,19 +165,52 @@ class SealedFile(io.RawIOBase):
         with self._lock:
             length = min(len(out), max(self.size - self._position, 0))
             if length:
-                self._opened.readinto(self._position, out[:length])
+                with self._noting_failure():
+                    self._opened.readinto(self._position, out[:length])
             self._position += length
             return length
 
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except (_casemate.CasemateError, OSError) as error:
+            self.failure = error
+            raise
+
     def write(self, _data: Any, /) -> int:
-        raise io.UnsupportedOperation("a sealed file is read-only; casemate.seal() writes one")
+        raise io.UnsupportedOperation("the file is read-only; casemate.seal() writes sealed ones")
 
     def _check(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on closed file")
 
     def __repr__(self) -> str:
-        return "<casemate.SealedFile closed>" if self.closed else f"<casemate.SealedFile {self.size} bytes>"
+        name = type(self).__name__
+        return f"<casemate.{name} closed>" if self.closed else f"<casemate.{name} {self.size} bytes>"
+
+
+class SealedFile(CheckedFile):
+    """The content of an artifact as a seekable, read-only binary file."""
+
+    @property
+    def sealed_name(self) -> str:
+        """Name of the file that was sealed; never use it as a path."""
+        return self._opened.name
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the sealer wrote beside the content."""
+        return self._opened.metadata
+
+    @property
+    def artifact_id(self) -> str:
+        """The artifact's id: 32 hex digits."""
+        return self._opened.id
+
+
+class SignedFile(CheckedFile):
+    """A file of a signed model as a seekable, read-only binary file."""
 
 
 def open_directory(
@@ -197,6 +231,65 @@ def open_directory(
     trusted = _keys.trusted_signer(signer, keys, found, allow_unknown_signer)
     private = _keys.opening_keys(keys, recipients, all_of_store=True)
     return Directory(_casemate.Directory.open(root, private, trusted, _keys.policy_name(policy), min_revision))
+
+
+def open_signed(
+    model: str | os.PathLike[str],
+    signature: str | os.PathLike[str] | None = None,
+    *,
+    signer: _keys.Signers = None,
+    keys: _keys.Keys = None,
+    policy: str | None = None,
+) -> SignedModel:
+    """Open a model that is signed and not sealed, a file or a folder: nothing is hashed yet, and every part is checked before it is given out.
+
+    ``signature`` is what ``casemate sign`` wrote, by default ``MODEL.sig``. Its composite signature is verified, and the folder must have
+    exactly the files that were signed. ``signer`` says whom to trust; names are looked up in a key store among ``keys``.
+
+    Raises :class:`VerificationError`, :class:`CasemateError` or :class:`OSError`.
+    """
+    model = os.fspath(model)
+    if signature is None:
+        signature = model.rstrip("/") + ".sig"
+    found = _casemate.ModelSignature.read(os.fspath(signature))
+    trusted = _keys.trusted_model_signer(signer, keys, found.signers)
+    return SignedModel(found.open(model, trusted, _keys.policy_name(policy)))
+
+
+class SignedModel:
+    """A signed model, opened. Its files are read where they are; what was changed is refused when it is read."""
+
+    def __init__(self, model: _casemate.SignedModel) -> None:
+        self._model = model
+        self._sizes = dict(model.files)
+
+    @property
+    def name(self) -> str:
+        """The model's name, as its publisher has it; never use it as a path."""
+        return self._model.name
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the files, with ``/`` between components; ``.`` if the model is one file."""
+        return list(self._sizes)
+
+    def size(self, path: str = ".") -> int:
+        """Length of one file, in bytes."""
+        return self._sizes[path]
+
+    def open(self, path: str = ".") -> SignedFile:
+        """Open one file; :class:`KeyError` if there is none of this path."""
+        return SignedFile(self.content(path))
+
+    def content(self, path: str = ".") -> _casemate.SignedContent:
+        """Open one file for reads at an offset."""
+        return self._model.open_file(path)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._sizes
+
+    def __repr__(self) -> str:
+        return f"<casemate.SignedModel {len(self._sizes)} files>"
 
 
 class Directory:
@@ -246,6 +339,8 @@ class Directory:
     def open_artifact(self, path: str) -> _casemate.Opened:
         """Open one file for reads at an offset."""
         return self._directory.open_file(path)
+
+    content = open_artifact
 
     def extract(self, destination: str | os.PathLike[str]) -> None:
         """Write every file in the clear below ``destination``, a new folder for the owner only."""

@@ -125,9 +125,7 @@ def trusted_signer(
         if signer is not None:
             raise ValueError("signer= and allow_unknown_signer=True contradict each other")
         return None
-    signer = default("signer", signer)
-    keys = default("keys", keys)
-    candidates = list(_public(signer, _store_in(keys))) if signer is not None else _signers_of_store(keys)
+    candidates = _trusted(signer, keys)
     if not candidates:
         raise CasemateError(
             "nobody to trust: pass signer= with the publisher's public key, "
@@ -139,6 +137,24 @@ def trusted_signer(
         if key.id == found:
             return key
     raise VerificationError(f"the artifact names key {found} as its signer, which is not trusted here")
+
+
+def trusted_model_signer(signer: Signers, keys: Keys, found: list[str]) -> PublicKey:
+    """The public key that must have signed a model, for a signature that names the keys ``found``."""
+    candidates = _trusted(signer, keys)
+    if not candidates:
+        raise CasemateError("nobody to trust: pass signer= with the publisher's public key")
+    for key in candidates:
+        if key.id in found:
+            return key
+    named = f"key {', '.join(found)}" if found else "a classical key only"
+    raise VerificationError(f"the model is signed by {named}, which is not trusted here")
+
+
+def _trusted(signer: Signers, keys: Keys) -> list[PublicKey]:
+    signer = default("signer", signer)
+    keys = default("keys", keys)
+    return list(_public(signer, _store_in(keys))) if signer is not None else _signers_of_store(keys)
 
 
 def _signers_of_store(keys: object) -> list[PublicKey]:

@@ -19,13 +19,11 @@ def inference_session(
 ) -> Any:
     """An :class:`onnxruntime.InferenceSession` of a sealed model, which is decrypted into memory only.
 
-    ``model`` is what :func:`casemate.open_artifact` takes. A model with external data needs the files it names on a path: mount the sealed folder
+    ``model`` is what :func:`casemate.open_artifact` takes, or a file that is open (:func:`casemate.open_signed`). A model with external data needs the files it names on a path: mount the sealed folder
     with ``casemate mount`` and give ONNX Runtime the mounted path. Raises as :func:`casemate.open_artifact`.
     """
     import onnxruntime
 
-    opened = _files.open_artifact(
-        model, keys=keys, signer=signer, allow_unknown_signer=allow_unknown_signer, policy=policy
-    )
+    opened = _files.content_of(model, keys, signer, allow_unknown_signer, policy)
     content = opened.read_at(0, opened.size)
     return onnxruntime.InferenceSession(content, sess_options, **arguments)

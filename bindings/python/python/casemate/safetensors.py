@@ -32,7 +32,7 @@ class _Entry(NamedTuple):
     end: int
 
 
-def _header(opened: _casemate.Opened) -> tuple[dict[str, _Entry], dict[str, str], int]:
+def _header(opened: _files.Content) -> tuple[dict[str, _Entry], dict[str, str], int]:
     """Tensors in the order of their data, metadata, and where the data start; every rule of the format is checked."""
     size = opened.size
     length = int.from_bytes(opened.read_at(0, 8), "little")
@@ -81,14 +81,15 @@ def load_file(
 ) -> dict[str, Any]:
     """Load every tensor of a sealed safetensors file, decrypted on all cores into one block of memory that the tensors share.
 
+    ``filename`` is a path, or a file that is open: one of a sealed folder, or of a model that is signed (:func:`casemate.open_signed`).
     Raises as :func:`casemate.open_artifact`, and :class:`FormatError`.
     """
-    opened = _open(filename, keys, signer, allow_unknown_signer, policy)
+    opened = _files.content_of(filename, keys, signer, allow_unknown_signer, policy)
     return load(opened, device, framework=framework)
 
 
-def load(opened: _casemate.Opened, device: str = "cpu", *, framework: str = "np") -> dict[str, Any]:
-    """As :func:`load_file`, of an artifact that is open already."""
+def load(opened: _files.Content, device: str = "cpu", *, framework: str = "np") -> dict[str, Any]:
+    """As :func:`load_file`, of content that is open already."""
     framework = _framework(framework)
     entries, _, start = _header(opened)
     data = np.empty(opened.size - start, dtype=np.uint8)
@@ -98,16 +99,6 @@ def load(opened: _casemate.Opened, device: str = "cpu", *, framework: str = "np"
         name: _convert(data[entry.begin : entry.end], entry.dtype, entry.shape, framework, device)
         for name, entry in entries.items()
     }
-
-
-def _open(filename: Any, keys: Any, signer: Any, unknown: bool, policy: str | None) -> _casemate.Opened:
-    if isinstance(filename, _casemate.Opened):
-        return filename
-    if isinstance(filename, _files.SealedFile):
-        return filename._opened
-    return _files.open_artifact(
-        filename, keys=keys, signer=signer, allow_unknown_signer=unknown, policy=policy
-    )
 
 
 def save_file(
@@ -195,18 +186,20 @@ class safe_open:  # noqa: N801 - the name of the original
     ) -> None:
         self._framework = _framework(framework)
         self._device = device
-        self._artifact: _casemate.Opened | None = _open(filename, keys, signer, allow_unknown_signer, policy)
+        self._content: _files.Content | None = _files.content_of(
+            filename, keys, signer, allow_unknown_signer, policy
+        )
         self._entries, self._metadata, self._start = _header(self._opened)
 
     def __enter__(self) -> safe_open:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._artifact = None
+        self._content = None
 
     @property
-    def _opened(self) -> _casemate.Opened:
-        return _files.still_open(self._artifact)
+    def _opened(self) -> _files.Content:
+        return _files.still_open(self._content)
 
     def keys(self) -> list[str]:
         """Names of the tensors, in the order of their data."""

@@ -52,18 +52,24 @@ def load(
     policy: str | None = None,
     **arguments: Any,
 ) -> Any:
-    """``torch.load`` of a sealed file. With ``weights_only=False`` the publisher can run code here, so the signature must be checked.
+    """``torch.load`` of a sealed file, or of one that is open (:func:`casemate.open_signed`). With ``weights_only=False`` the publisher can run code here, so the signature must be checked.
 
     Raises as :func:`casemate.open_artifact`, and as :func:`torch.load`.
     """
     import torch
 
     file = f
-    if not isinstance(f, _files.SealedFile):
+    if not isinstance(f, _files.CheckedFile):
         file = _files.open(
             f, keys=keys, signer=signer, allow_unknown_signer=allow_unknown_signer, policy=policy
         )
     if not weights_only and not file.origin_checked:
         raise ValueError("weights_only=False runs the publisher's code: say whose it is with signer=")
     # torch reads zip entries piece by piece; whole segments are decrypted and the last one is kept.
-    return torch.load(file, map_location=map_location, weights_only=weights_only, **arguments)
+    try:
+        return torch.load(file, map_location=map_location, weights_only=weights_only, **arguments)
+    except Exception:
+        # Its reader makes errors of its own of those of the file.
+        if file.failure is not None:
+            raise file.failure from None
+        raise

@@ -20,17 +20,17 @@ WEIGHTS = {
 TEXT_BYTES_MAX = 256 << 20
 
 
-def state_dict(directory: _files.Directory, device: str = "cpu") -> dict[str, Any]:
+def state_dict(directory: _files.Directory | _files.SignedModel, device: str = "cpu") -> dict[str, Any]:
     """The weights of a folder in the Hugging Face layout, as PyTorch tensors: one file, or shards with their index."""
     if SINGLE in directory:
-        return safetensors.load(directory.open_artifact(SINGLE), device, framework="pt")
+        return safetensors.load(directory.content(SINGLE), device, framework="pt")
     if INDEX not in directory:
         raise FileNotFoundError(f"the folder has neither {SINGLE} nor {INDEX}")
     index = json.loads(directory.open(INDEX).read())
     shards = sorted(set(index["weight_map"].values()))
     weights: dict[str, Any] = {}
     for shard in shards:
-        weights.update(safetensors.load(directory.open_artifact(shard), device, framework="pt"))
+        weights.update(safetensors.load(directory.content(shard), device, framework="pt"))
     missing = set(index["weight_map"]) - set(weights)
     if missing:
         raise KeyError(f"the index names tensors that no shard has, such as {min(missing)!r}")
@@ -39,7 +39,7 @@ def state_dict(directory: _files.Directory, device: str = "cpu") -> dict[str, An
 
 def from_pretrained(
     auto_class: Any,
-    root: str | os.PathLike[str],
+    root: str | os.PathLike[str] | _files.Directory | _files.SignedModel,
     *,
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
@@ -50,6 +50,8 @@ def from_pretrained(
 ) -> Any:
     """``auto_class.from_pretrained`` of a sealed folder, as in ``from_pretrained(AutoModelForCausalLM, "model.sealed", ...)``.
 
+    ``root`` may also be what :func:`casemate.open_directory` or :func:`casemate.open_signed` gave.
+
     Weights go from the artifacts into memory. Configuration and tokenizer files, without the weights, are for the time of the call in a folder in
     memory (``$XDG_RUNTIME_DIR`` or ``/dev/shm``) that only the owner can read, because transformers takes paths. Models that bring their own code are refused:
     mount the folder for them.
@@ -58,14 +60,17 @@ def from_pretrained(
     """
     if arguments.pop("trust_remote_code", False):
         raise ValueError("models with code of their own do not load this way: use `casemate mount`")
-    directory = _files.open_directory(
-        root,
-        keys=keys,
-        signer=signer,
-        allow_unknown_signer=allow_unknown_signer,
-        min_revision=min_revision,
-        policy=policy,
-    )
+    if isinstance(root, (_files.Directory, _files.SignedModel)):
+        directory = root
+    else:
+        directory = _files.open_directory(
+            root,
+            keys=keys,
+            signer=signer,
+            allow_unknown_signer=allow_unknown_signer,
+            min_revision=min_revision,
+            policy=policy,
+        )
     texts = [path for path in directory.files if _is_text(directory, path)]
     memory = _casemate.memory_folder(sum(directory.size(path) for path in texts))
     with tempfile.TemporaryDirectory(prefix="casemate-", dir=memory) as folder:

@@ -1,0 +1,135 @@
+//! Models that are signed and not sealed.
+
+use std::path::PathBuf;
+
+use casemate_environment::Signed;
+use casemate_oms::{
+    BUNDLE_BYTES_MAX, CheckedFile, ModelSignature as Signature, SignedModel as Model, Trusted,
+};
+use numpy::PyReadwriteArray1;
+use pyo3::{exceptions::PyKeyError, prelude::*, types::PyBytes};
+
+use crate::{
+    error::{from_environment, from_oms},
+    keys::PublicKey,
+    read,
+};
+
+/// A detached signature that was read and not verified.
+#[pyclass(frozen, module = "casemate")]
+pub(crate) struct ModelSignature(Signature);
+
+#[pymethods]
+impl ModelSignature {
+    /// Read a signature file.
+    #[staticmethod]
+    fn read(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let bytes = py.detach(|| casemate_environment::read_limited(&path, BUNDLE_BYTES_MAX));
+        let bytes = bytes.map_err(from_environment)?;
+        let signature = py.detach(|| Signature::decode(bytes.expose()));
+        signature.map(Self).map_err(from_oms)
+    }
+
+    /// Ids of the keys that it names as its signers, not verified.
+    #[getter]
+    fn signers(&self) -> Vec<String> {
+        self.0.signers().map(str::to_owned).collect()
+    }
+
+    /// Open the model at `path`, signed by `signer`, to check what is in it as it is read.
+    fn open(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        signer: &PublicKey,
+        policy: Option<&str>,
+    ) -> PyResult<SignedModel> {
+        let policy = casemate_environment::policy(policy).map_err(from_environment)?;
+        let digest = py.detach(|| self.0.message_digest());
+        let key = signer.verifier_for(&Signed { date: None, digest })?;
+        crate::keys::check(&policy, &[], Some(key))?;
+        let trusted = Trusted {
+            signer: Some(key),
+            classical: None,
+        };
+        let model = py.detach(|| self.0.open(&path, &trusted));
+        model.map(SignedModel).map_err(from_oms)
+    }
+}
+
+/// A signed model whose names were compared.
+#[pyclass(frozen, module = "casemate")]
+pub(crate) struct SignedModel(Model);
+
+#[pymethods]
+impl SignedModel {
+    /// The model's name, as its publisher has it; never use it as a path.
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Names and lengths of the files, in order.
+    #[getter]
+    fn files(&self) -> Vec<(String, u64)> {
+        let files = self.0.files().iter();
+        files
+            .map(|file| (file.name().to_owned(), file.content_len()))
+            .collect()
+    }
+
+    /// Open one file.
+    fn open_file(&self, py: Python<'_>, path: &str) -> PyResult<SignedContent> {
+        let file = self.0.find(path);
+        let file = file.ok_or_else(|| PyKeyError::new_err(path.to_owned()))?;
+        let opened = py.detach(|| file.open());
+        opened.map(SignedContent).map_err(from_oms)
+    }
+}
+
+/// A file of a signed model. Reads check the segments that they need; many threads may read at once.
+#[pyclass(frozen, module = "casemate")]
+pub(crate) struct SignedContent(CheckedFile);
+
+#[pymethods]
+impl SignedContent {
+    /// Length in bytes.
+    #[getter]
+    fn size(&self) -> u64 {
+        self.0.content_len()
+    }
+
+    /// Whether the publisher's signature was verified.
+    #[getter]
+    fn origin_checked(&self) -> bool {
+        true
+    }
+
+    /// Read up to `length` bytes from `offset`; fewer only at the end.
+    fn read_at<'py>(
+        &self,
+        py: Python<'py>,
+        offset: u64,
+        length: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        read::bytes(py, self.size(), offset, length, |out| {
+            self.0.read_at(out, offset).map_err(from_oms)
+        })
+    }
+
+    /// Fill a one-dimensional array of `uint8` from `offset`; the array must not reach past the end, and is zeroed if the check fails.
+    fn readinto(
+        &self,
+        py: Python<'_>,
+        offset: u64,
+        out: PyReadwriteArray1<'_, u8>,
+    ) -> PyResult<()> {
+        read::into(py, self.size(), offset, out, |out| {
+            self.0.read_at(out, offset).map_err(from_oms)
+        })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<SignedContent {} bytes>", self.0.content_len())
+    }
+}

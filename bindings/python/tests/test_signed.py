@@ -1,0 +1,126 @@
+"""Models that are signed and not sealed: what is read was signed, and nothing unchecked is given out."""
+
+import os
+import subprocess
+
+import casemate
+import casemate.safetensors
+import casemate.torch
+import numpy as np
+import pytest
+from conftest import flip
+
+pytestmark = pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN names no casemate to work with")
+safetensors = pytest.importorskip("safetensors.numpy")
+
+MIB = 1 << 20
+WEIGHTS = {
+    "first": np.arange(100, dtype=np.float32),
+    "large": np.arange(3 * MIB, dtype=np.uint8).reshape(3, MIB),
+    "last": np.arange(7, dtype=np.int64),
+}
+
+
+@pytest.fixture(scope="session")
+def store_home(tmp_path_factory, keys):
+    home = tmp_path_factory.mktemp("signed") / "home"
+    home.mkdir()
+    (home / "pass").write_text("correct horse\n")
+    run(home, "keys", "init")
+    for name, key in ("publisher", keys.publisher), ("stranger", keys.stranger):
+        key.to_file(home / name)
+        run(home, "keys", "import", home / name, "--name", name)
+    return home
+
+
+def run(home, *arguments):
+    command = [os.environ["CASEMATE_BIN"], "--home", home, "--passphrase-file", home / "pass", *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def model(tmp_path, store_home):
+    root = tmp_path / "model"
+    root.mkdir()
+    safetensors.save_file(WEIGHTS, root / "model.safetensors")
+    (root / "config.json").write_text("{}")
+    run(store_home, "sign", root, "--sign", "publisher")
+    return root
+
+
+def test_weights_come_from_a_signed_model(model, keys):
+    opened = casemate.open_signed(model, signer=keys.publisher.public_key)
+    assert (opened.name, opened.files) == ("model", ["config.json", "model.safetensors"])
+    assert opened.size("config.json") == 2 and "config.json" in opened and "x" not in opened
+    assert opened.open("config.json").read() == b"{}"
+    loaded = casemate.safetensors.load_file(opened.open("model.safetensors"))
+    assert all(np.array_equal(loaded[name], value) for name, value in WEIGHTS.items())
+    with casemate.safetensors.safe_open(opened.content("model.safetensors")) as file:
+        assert np.array_equal(file.get_tensor("last"), WEIGHTS["last"])
+        assert np.array_equal(file.get_slice("large")[1:2], WEIGHTS["large"][1:2])
+    with pytest.raises(KeyError):
+        opened.open("../model/config.json")
+
+
+def test_what_was_changed_is_refused_when_it_is_read(model, keys):
+    path = model / "model.safetensors"
+    flip(path, 2 * MIB)
+    opened = casemate.open_signed(model, signer=keys.publisher.public_key)
+    with casemate.safetensors.safe_open(opened.content("model.safetensors")) as file:
+        assert np.array_equal(file.get_tensor("first"), WEIGHTS["first"])
+        with pytest.raises(casemate.VerificationError, match="model.safetensors was changed"):
+            file.get_tensor("large")
+    with pytest.raises(casemate.VerificationError):
+        casemate.safetensors.load_file(opened.open("model.safetensors"))
+    out = np.full(2 * MIB, 7, dtype=np.uint8)
+    with pytest.raises(casemate.VerificationError):
+        opened.content("model.safetensors").readinto(MIB, out)
+    assert not out.any(), "nothing unchecked stays"
+    (model / "config.json").write_text("[]")
+    with pytest.raises(casemate.VerificationError, match="config.json was changed"):
+        opened.open("config.json").read()
+
+
+def test_files_must_be_the_signed_ones(model, keys):
+    signer = keys.publisher.public_key
+    (model / "more").write_text("")
+    with pytest.raises(casemate.VerificationError, match="more was not signed"):
+        casemate.open_signed(model, signer=signer)
+    (model / "more").unlink()
+    (model / "config.json").unlink()
+    with pytest.raises(casemate.VerificationError, match="config.json is missing"):
+        casemate.open_signed(model, signer=signer)
+
+
+def test_somebody_trusted_must_have_signed(model, keys, store_home):
+    with pytest.raises(casemate.VerificationError, match=keys.publisher.id):
+        casemate.open_signed(model, signer=keys.stranger.public_key)
+    with pytest.raises(casemate.CasemateError, match="nobody to trust"):
+        casemate.open_signed(model)
+    store = casemate.open_store(store_home, passphrase=store_home / "pass")
+    assert casemate.open_signed(model, keys=store).files
+    assert casemate.open_signed(model, signer="publisher", keys=store).files
+    with pytest.raises(casemate.CasemateError, match="policy"):
+        casemate.open_signed(model, signer=keys.publisher.public_key, policy="cnsa2")
+    # Somebody else's signature under the publisher's id.
+    run(store_home, "sign", model, "--sign", "stranger", "-o", model.parent / "other.sig")
+    text = (model.parent / "other.sig").read_text().replace(keys.stranger.id, keys.publisher.id)
+    (model.parent / "other.sig").write_text(text)
+    with pytest.raises(casemate.VerificationError, match="does not verify"):
+        casemate.open_signed(model, model.parent / "other.sig", signer=keys.publisher.public_key)
+    with pytest.raises(FileNotFoundError):
+        casemate.open_signed(model, model.parent / "none.sig", signer=keys.publisher.public_key)
+
+
+def test_one_file_and_torch(tmp_path, keys, store_home):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "weights.pt"
+    torch.save({"w": torch.arange(MIB)}, path)
+    run(store_home, "sign", path, "--sign", "publisher")
+    opened = casemate.open_signed(path, signer=keys.publisher.public_key)
+    assert opened.files == ["."]
+    loaded = casemate.torch.load(opened.open())
+    assert torch.equal(loaded["w"], torch.arange(MIB))
+    flip(path, MIB)
+    with pytest.raises(casemate.VerificationError):
+        casemate.torch.load(opened.open())
