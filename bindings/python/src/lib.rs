@@ -61,7 +61,7 @@ mod _casemate {
     #[pymodule_export]
     use super::seal::{seal, seal_directory};
     #[pymodule_export]
-    use super::signed::{ModelSignature, SignedContent, SignedModel};
+    use super::signed::{ModelSignature, SignedContent, SignedModel, sign_model};
     #[pymodule_export]
     use super::trust::TrustList;
     use super::{Bound, PyModule, PyModuleMethods as _, PyResult};

@@ -4,16 +4,53 @@ use std::path::PathBuf;
 
 use casemate_environment::Signed;
 use casemate_oms::{
-    BUNDLE_BYTES_MAX, CheckedFile, ModelSignature as Signature, SignedModel as Model, Trusted,
+    BUNDLE_BYTES_MAX, CheckedFile, ModelSignature as Signature, SignedModel as Model, Signing,
+    Trusted, path_inside,
 };
+use casemate_seal::file::{self, Access, Existing};
 use numpy::PyReadwriteArray1;
 use pyo3::{exceptions::PyKeyError, prelude::*, types::PyBytes};
 
 use crate::{
     error::{from_environment, from_oms},
-    keys::PublicKey,
+    keys::{PrivateKey, PublicKey},
     read,
+    source::with_path,
 };
+
+/// Sign the model at `model`, a file or a folder, without the paths `ignore` below it, and write the signature to `signature`.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "named in Python")]
+#[pyo3(signature = (model, signature, sign, *, ignore, policy, force))]
+pub(crate) fn sign_model(
+    py: Python<'_>,
+    model: PathBuf,
+    signature: PathBuf,
+    sign: &PrivateKey,
+    mut ignore: Vec<PathBuf>,
+    policy: Option<&str>,
+    force: bool,
+) -> PyResult<()> {
+    let policy = casemate_environment::policy(policy).map_err(from_environment)?;
+    let signer = sign.signer()?;
+    crate::keys::check(&policy, &[], Some(signer.verifying_key()))?;
+    ignore.extend(path_inside(&signature, &model));
+    let signing = Signing {
+        signer: Some(signer),
+        classical: None,
+        ignore: &ignore,
+        segment_hash: policy.hash(),
+    };
+    let existing = if force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    let bundle = py.detach(|| casemate_oms::sign(&model, &signing, &|_| ()));
+    let bundle = bundle.map_err(from_oms)?;
+    py.detach(|| file::write(&signature, &bundle, Access::Umask, existing))
+        .map_err(|error| with_path(error, &signature))
+}
 
 /// A detached signature that was read and not verified.
 #[pyclass(frozen, module = "casemate")]

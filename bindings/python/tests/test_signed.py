@@ -112,6 +112,24 @@ def test_somebody_trusted_must_have_signed(model, keys, store_home):
         casemate.open_signed(model, model.parent / "none.sig", signer=keys.publisher.public_key)
 
 
+def test_python_signs_what_the_command_verifies(model, keys, store_home, tmp_path):
+    inside = model / "m.sig"
+    assert casemate.sign(model, inside, sign=keys.publisher, ignore=["config.json"]) == str(inside)
+    run(store_home, "verify", model, "--signature", inside, "--signer", "publisher")
+    (model / "config.json").write_text("left out")
+    opened = casemate.open_signed(model, inside, signer=keys.publisher.public_key)
+    assert opened.files == ["model.safetensors"]
+    with pytest.raises(FileExistsError):
+        casemate.sign(model, inside, sign=keys.publisher)
+    casemate.sign(model, sign=keys.publisher, force=True)
+    with pytest.raises(casemate.CasemateError, match="no key to sign with"):
+        casemate.sign(model, force=True)
+    with pytest.raises(casemate.CasemateError, match="policy"):
+        casemate.sign(model, sign=keys.publisher, policy="cnsa2", force=True)
+    with pytest.raises(FileNotFoundError):
+        casemate.sign(tmp_path / "none", sign=keys.publisher)
+
+
 def test_one_file_and_torch(tmp_path, keys, store_home):
     torch = pytest.importorskip("torch")
     path = tmp_path / "weights.pt"

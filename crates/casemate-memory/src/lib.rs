@@ -8,7 +8,9 @@
 //!
 //! [`lock_secrets`] is for programs. A library in somebody else's process, such as the Python module, leaves that process's limits alone.
 
+mod buffer;
 mod pages;
 mod protected;
 
+pub use buffer::Buffer;
 pub use protected::{Locking, Protected, lock_secrets, locking};

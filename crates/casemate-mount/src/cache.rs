@@ -50,6 +50,12 @@ impl<C> Cache<C> {
         Ok(fresh)
     }
 
+    /// Whether a segment was asked for lately.
+    pub(crate) fn has(&self, file: usize, segment: u64) -> bool {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.iter().any(|(f, s, _)| (*f, *s) == (file, segment))
+    }
+
     fn slot(&self, file: usize, segment: u64) -> Slot<C> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let known = slots

@@ -15,33 +15,27 @@ use fuser::{
 use rustix::process::{getgid, getuid};
 
 use crate::{
-    Content, MountedFile, ReadError, Report, Segment,
-    cache::{Cache, Recent},
+    MountedFile, Report,
+    files::Files,
     tree::{Node, ROOT, Tree},
 };
 
 /// Nothing changes while it is mounted, so the kernel may believe every answer for long.
 const TTL: Duration = Duration::from_hours(1);
-/// Bytes the kernel may read ahead: two segments of the usual size.
+/// Bytes the kernel may read ahead.
 const READAHEAD_BYTES: u32 = 2 << 20;
 const BLOCK_BYTES: u32 = 4096;
 
 pub(crate) struct View {
-    files: Vec<MountedFile>,
-    opened: Recent<dyn Content>,
     tree: Tree,
-    cache: Cache<Segment>,
-    report: Report,
+    files: Arc<Files>,
 }
 
 impl View {
     pub(crate) fn new(files: Vec<MountedFile>, report: Report) -> Self {
         Self {
             tree: Tree::new(files.iter().map(|file| &file.path)),
-            files,
-            opened: Recent::new(),
-            cache: Cache::new(),
-            report,
+            files: Files::new(files, report),
         }
     }
 
@@ -49,8 +43,8 @@ impl View {
         let (kind, perm, size, nlink) = match self.tree.get(inode)? {
             Node::Folder { .. } => (FileType::Directory, 0o500, 0, 2),
             Node::File(number) => {
-                let file = self.files.get(*number)?;
-                (FileType::RegularFile, 0o400, file.content_len, 1)
+                let len = self.files.content_len(*number)?;
+                (FileType::RegularFile, 0o400, len, 1)
             }
         };
         Some(FileAttr {
@@ -70,48 +64,6 @@ impl View {
             blksize: BLOCK_BYTES,
             flags: 0,
         })
-    }
-
-    fn opened(&self, number: usize) -> Result<Arc<dyn Content>, Errno> {
-        let file = self.files.get(number).ok_or(Errno::ENOENT)?;
-        self.opened
-            .get(number, || (file.open)())
-            .map_err(|error| self.tell(file, &error))
-    }
-
-    fn tell(&self, file: &MountedFile, error: &ReadError) -> Errno {
-        (self.report)(&file.path, error);
-        Errno::EIO
-    }
-
-    fn bytes(&self, number: usize, offset: u64, size: u32) -> Result<Vec<u8>, Errno> {
-        let opened = self.opened(number)?;
-        let file = self.files.get(number).ok_or(Errno::ENOENT)?;
-        let end = offset
-            .saturating_add(u64::from(size))
-            .min(opened.content_len());
-        let mut bytes = Vec::with_capacity(size as usize);
-        let mut at = offset;
-        while at < end {
-            let segment = at.checked_div(opened.segment_bytes()).unwrap_or(0);
-            let content = self
-                .cache
-                .get(number, segment, || opened.read_segment(segment))
-                .map_err(|error| self.tell(file, &error))?;
-            let start = segment.saturating_mul(opened.segment_bytes());
-            let range = at.saturating_sub(start)..end.saturating_sub(start);
-            let (Ok(from), Ok(to)) = (usize::try_from(range.start), usize::try_from(range.end))
-            else {
-                return Err(Errno::EIO);
-            };
-            let part = content
-                .get(from..to.min(content.len()))
-                .filter(|part| !part.is_empty())
-                .ok_or(Errno::EIO)?;
-            bytes.extend_from_slice(part);
-            at = at.saturating_add(part.len() as u64);
-        }
-        Ok(bytes)
     }
 }
 
@@ -143,7 +95,7 @@ impl Filesystem for View {
         let Some(Node::File(number)) = self.tree.get(inode.0) else {
             return reply.error(Errno::EISDIR);
         };
-        match self.opened(*number) {
+        match self.files.opened(*number) {
             Ok(_) => reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE),
             Err(errno) => reply.error(errno),
         }
@@ -163,9 +115,16 @@ impl Filesystem for View {
         let Some(Node::File(number)) = self.tree.get(inode.0) else {
             return reply.error(Errno::EISDIR);
         };
-        match self.bytes(*number, offset, size) {
-            Ok(bytes) => reply.data(&bytes),
-            Err(errno) => reply.error(errno),
+        let range = offset..offset.saturating_add(u64::from(size));
+        // The reply is used up by what is given, so an error goes back another way.
+        let mut reply = Some(reply);
+        let read = self.files.read_range(*number, range, |bytes| {
+            if let Some(reply) = reply.take() {
+                reply.data(bytes);
+            }
+        });
+        if let (Err(errno), Some(reply)) = (read, reply) {
+            reply.error(errno);
         }
     }
 

@@ -3,8 +3,10 @@
 //! A read checks the segments it touches and decrypts sealed ones; the kernel keeps what it read in its page cache, so `mmap` works and a second read costs
 //! nothing. Plaintext is in memory only. Files and folders belong to the user who mounts, and nobody else can look inside.
 
+mod ahead;
 mod cache;
 mod content;
+mod files;
 mod filesystem;
 mod tree;
 

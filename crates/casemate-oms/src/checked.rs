@@ -4,10 +4,13 @@ use std::{
     fmt,
     fs::File,
     io,
+    ops::Deref,
     os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::{Arc, Mutex},
 };
+
+use casemate_memory::Buffer;
 
 use crate::{
     OmsError,
@@ -18,6 +21,8 @@ use crate::{
 
 /// Longest file without a segment table that is read, in bytes: all of it is hashed before anything is released.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes that are read and hashed at once.
+const PIECE: usize = 128 << 10;
 
 /// A signed model whose names were compared and whose content is checked as it is read.
 pub struct SignedModel {
@@ -154,7 +159,7 @@ pub struct CheckedFile {
     segments: Arc<Segments>,
     file: File,
     /// The segment that the last short read used: the next one often wants it as well.
-    recent: Mutex<Option<(u64, Vec<u8>)>>,
+    recent: Mutex<Option<(u64, CheckedSegment)>>,
 }
 
 impl CheckedFile {
@@ -179,13 +184,23 @@ impl CheckedFile {
 
     /// Reads a segment into `out`, which has its length, and checks it there.
     fn load(&self, index: u64, out: &mut [u8]) -> Result<(), OmsError> {
-        let start = index.saturating_mul(self.segment_bytes());
-        match self.file.read_exact_at(out, start) {
-            Ok(()) if self.segments.is(index, out) => Ok(()),
-            Ok(()) => Err(self.changed()),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.changed()),
-            Err(error) => Err(OmsError::io(&self.location)(error)),
+        let mut at = index.saturating_mul(self.segment_bytes());
+        let mut hasher = self.segments.layout.hash.start();
+        // Piece by piece, so that each is hashed while the processor still has it at hand.
+        for piece in out.chunks_mut(PIECE) {
+            match self.file.read_exact_at(piece, at) {
+                Ok(()) => hasher.update(piece),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(self.changed());
+                }
+                Err(error) => return Err(OmsError::io(&self.location)(error)),
+            }
+            at = at.saturating_add(piece.len() as u64);
         }
+        if self.segments.is(index, &hasher.finish()) {
+            return Ok(());
+        }
+        Err(self.changed())
     }
 
     /// Reads one segment whole; `index` counts from 0.
@@ -193,10 +208,11 @@ impl CheckedFile {
     /// # Errors
     ///
     /// [`OmsError::Changed`] if it is not what was signed, [`OmsError::Limit`] if there is no such segment, or [`OmsError::Io`].
-    pub fn read_segment(&self, index: u64) -> Result<Vec<u8>, OmsError> {
-        let mut content = vec![0; self.len_of(index)?];
+    pub fn read_segment(&self, index: u64) -> Result<CheckedSegment, OmsError> {
+        let mut content = Buffer::default();
+        content.resize(self.len_of(index)?, 0);
         self.load(index, &mut content)?;
-        Ok(content)
+        Ok(CheckedSegment(content))
     }
 
     fn len_of(&self, index: u64) -> Result<usize, OmsError> {
@@ -235,7 +251,7 @@ impl CheckedFile {
 
     fn read_pieces(&self, out: &mut [u8], offset: u64) -> Result<(), OmsError> {
         let len = usize::try_from(self.segment_bytes()).unwrap_or(usize::MAX);
-        casemate_parallel::for_each_piece(out, offset, len, Vec::new, |buffer, piece| {
+        casemate_parallel::for_each_piece(out, offset, len, Buffer::default, |buffer, piece| {
             let whole = self.len_of(piece.segment)?;
             if piece.out.len() == whole {
                 return self.load(piece.segment, piece.out);
@@ -273,6 +289,23 @@ impl CheckedFile {
         let found = content.get(skip..).and_then(|rest| rest.get(..out.len()));
         out.copy_from_slice(found.ok_or_else(|| self.changed())?);
         Ok(())
+    }
+}
+
+/// One segment that was checked.
+pub struct CheckedSegment(Buffer);
+
+impl Deref for CheckedSegment {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CheckedSegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CheckedSegment(..)")
     }
 }
 

@@ -55,6 +55,7 @@ impl Hash {
     }
 
     /// The digest of what is in memory.
+    #[cfg(test)]
     pub(crate) fn digest(self, bytes: &[u8]) -> Vec<u8> {
         let mut hasher = self.start();
         hasher.update(bytes);

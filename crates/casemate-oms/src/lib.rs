@@ -26,7 +26,7 @@ use casemate_crypto::{
 };
 
 pub use bundle::BUNDLE_BYTES_MAX;
-pub use checked::{CheckedFile, SignedFile, SignedModel};
+pub use checked::{CheckedFile, CheckedSegment, SignedFile, SignedModel};
 pub use ecdsa::{EcdsaKey, EcdsaPublicKey};
 pub use error::OmsError;
 
@@ -117,6 +117,20 @@ pub fn sign(
     }
     let hint = hint.ok_or(OmsError::NoSigner)?;
     Bundle::new(hint, payload, signatures).encode()
+}
+
+/// A file's path below the model, if it is there: a signature that is written to it cannot cover itself.
+pub fn path_inside(file: &Path, model: &Path) -> Option<PathBuf> {
+    let folder = file.parent().filter(|path| !path.as_os_str().is_empty());
+    let folder = folder
+        .unwrap_or_else(|| Path::new("."))
+        .canonicalize()
+        .ok()?;
+    let below = folder
+        .strip_prefix(model.canonicalize().ok()?)
+        .ok()?
+        .to_owned();
+    Some(below.join(file.file_name()?))
 }
 
 /// A detached signature whose form was checked, and nothing else.

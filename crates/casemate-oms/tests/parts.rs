@@ -114,7 +114,7 @@ fn every_range_is_what_was_signed() {
                 content[offset..offset + len]
             );
         }
-        assert_eq!(file.read_segment(3).unwrap(), content[3 * MIB..]);
+        assert_eq!(*file.read_segment(3).unwrap(), content[3 * MIB..]);
         assert!(matches!(file.read_segment(4), Err(OmsError::Limit { .. })));
         let past = read(&file, content.len() - 5, 6);
         assert!(matches!(past, Err(OmsError::Limit { .. })), "{past:?}");

@@ -3,9 +3,10 @@
 use std::{io, sync::Mutex};
 
 use crate::{
-    HashAlgorithm, Progress, ReadAt, SegmentSize, buffer::Buffer, error::SealError, layout::Layout,
+    HashAlgorithm, Progress, ReadAt, SegmentSize, error::SealError, layout::Layout,
     limits::SEGMENTS_MAX,
 };
+use casemate_memory::Buffer;
 
 /// One hash for each segment, filled in any order.
 pub(crate) struct HashList {

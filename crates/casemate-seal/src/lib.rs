@@ -13,7 +13,6 @@
 
 mod beneath;
 mod body;
-mod buffer;
 mod digest;
 pub mod directory;
 mod error;

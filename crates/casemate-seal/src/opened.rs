@@ -7,7 +7,8 @@ use casemate_parallel::Turn;
 use fast_floe::low_level::{DecryptionState, SegmentLayout, SharedDecryptionContext};
 use zeroize::Zeroizing;
 
-use crate::{Artifact, Progress, ReadAt, WriteAt, buffer::Buffer, error::OpenError, wire::Private};
+use crate::{Artifact, Progress, ReadAt, WriteAt, error::OpenError, wire::Private};
+use casemate_memory::Buffer;
 
 /// An artifact whose key is known; segments are checked and decrypted as they are asked for.
 pub struct Opened<R> {

@@ -13,7 +13,6 @@ use zeroize::Zeroizing;
 
 use crate::{
     Opened, Progress, ReadAt, body,
-    buffer::Buffer,
     error::{Malformed, OpenError},
     footer,
     hash::sha384,
@@ -25,6 +24,7 @@ use crate::{
     },
     writer::recipient_aad,
 };
+use casemate_memory::Buffer;
 
 /// Whom the caller trusts to have published an artifact.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,6 @@ use fast_floe::low_level::{SEGMENT_PAYLOAD_OFFSET, SharedEncryptionContext};
 
 use crate::{
     HashAlgorithm, Progress, ReadAt, SegmentSize, WriteAt, body,
-    buffer::Buffer,
     digest::{HashList, READING, layout_of, refuse_changed_source},
     error::SealError,
     footer,
@@ -19,6 +18,7 @@ use crate::{
         encode_recipients, is_content_type, seal_publisher_part, seal_recipient_part,
     },
 };
+use casemate_memory::Buffer;
 
 /// How to seal.
 #[derive(Debug)]

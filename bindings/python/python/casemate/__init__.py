@@ -4,7 +4,7 @@
 seal a file, bytes or arrays          :func:`seal`
 open one as a file object             :func:`open`, or :func:`open_artifact` for reads at an offset
 a folder                              :func:`seal_directory`, :func:`open_directory`
-a model that is signed, not sealed    :func:`open_signed`
+a model that is signed, not sealed    :func:`sign`, :func:`open_signed`
 change who can open either            :func:`rewrap`
 safetensors                           :mod:`casemate.safetensors`
 PyTorch, distributed checkpoints      :mod:`casemate.torch`, :mod:`casemate.checkpoint`
@@ -30,16 +30,15 @@ from ._files import (
     Directory,
     SealedFile,
     SignedFile,
-    SignedModel,
     inspect,
     open,
     open_artifact,
     open_directory,
-    open_signed,
 )
 from ._keys import configure, open_store
 from ._rewrap import Rewrapped, rewrap
 from ._seal import seal, seal_directory
+from ._signed import SignedModel, open_signed, sign
 
 __all__ = [
     "CasemateError",
@@ -66,4 +65,5 @@ __all__ = [
     "rewrap",
     "seal",
     "seal_directory",
+    "sign",
 ]

@@ -103,6 +103,16 @@ class ModelSignature:
     def signers(self) -> list[str]: ...
     def open(self, path: str | PathLike[str], signer: PublicKey, policy: str | None) -> SignedModel: ...
 
+def sign_model(
+    model: str | PathLike[str],
+    signature: str | PathLike[str],
+    sign: PrivateKey,
+    *,
+    ignore: Sequence[str | PathLike[str]],
+    policy: str | None,
+    force: bool,
+) -> None: ...
+
 class SignedModel:
     @property
     def name(self) -> str: ...

@@ -233,65 +233,6 @@ def open_directory(
     return Directory(_casemate.Directory.open(root, private, trusted, _keys.policy_name(policy), min_revision))
 
 
-def open_signed(
-    model: str | os.PathLike[str],
-    signature: str | os.PathLike[str] | None = None,
-    *,
-    signer: _keys.Signers = None,
-    keys: _keys.Keys = None,
-    policy: str | None = None,
-) -> SignedModel:
-    """Open a model that is signed and not sealed, a file or a folder: nothing is hashed yet, and every part is checked before it is given out.
-
-    ``signature`` is what ``casemate sign`` wrote, by default ``MODEL.sig``. Its composite signature is verified, and the folder must have
-    exactly the files that were signed. ``signer`` says whom to trust; names are looked up in a key store among ``keys``.
-
-    Raises :class:`VerificationError`, :class:`CasemateError` or :class:`OSError`.
-    """
-    model = os.fspath(model)
-    if signature is None:
-        signature = model.rstrip("/") + ".sig"
-    found = _casemate.ModelSignature.read(os.fspath(signature))
-    trusted = _keys.trusted_model_signer(signer, keys, found.signers)
-    return SignedModel(found.open(model, trusted, _keys.policy_name(policy)))
-
-
-class SignedModel:
-    """A signed model, opened. Its files are read where they are; what was changed is refused when it is read."""
-
-    def __init__(self, model: _casemate.SignedModel) -> None:
-        self._model = model
-        self._sizes = dict(model.files)
-
-    @property
-    def name(self) -> str:
-        """The model's name, as its publisher has it; never use it as a path."""
-        return self._model.name
-
-    @property
-    def files(self) -> list[str]:
-        """Paths of the files, with ``/`` between components; ``.`` if the model is one file."""
-        return list(self._sizes)
-
-    def size(self, path: str = ".") -> int:
-        """Length of one file, in bytes."""
-        return self._sizes[path]
-
-    def open(self, path: str = ".") -> SignedFile:
-        """Open one file; :class:`KeyError` if there is none of this path."""
-        return SignedFile(self.content(path))
-
-    def content(self, path: str = ".") -> _casemate.SignedContent:
-        """Open one file for reads at an offset."""
-        return self._model.open_file(path)
-
-    def __contains__(self, path: object) -> bool:
-        return path in self._sizes
-
-    def __repr__(self) -> str:
-        return f"<casemate.SignedModel {len(self._sizes)} files>"
-
-
 class Directory:
     """A sealed folder, opened. While it is, and while files of it are, nobody can change its recipients; :meth:`close` or ``with`` gives it up."""
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import PurePosixPath
 from typing import Any
 
-from . import _casemate, _files, _keys, safetensors
+from . import _casemate, _files, _keys, _signed, safetensors
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -20,7 +20,7 @@ WEIGHTS = {
 TEXT_BYTES_MAX = 256 << 20
 
 
-def state_dict(directory: _files.Directory | _files.SignedModel, device: str = "cpu") -> dict[str, Any]:
+def state_dict(directory: _files.Directory | _signed.SignedModel, device: str = "cpu") -> dict[str, Any]:
     """The weights of a folder in the Hugging Face layout, as PyTorch tensors: one file, or shards with their index."""
     if SINGLE in directory:
         return safetensors.load(directory.content(SINGLE), device, framework="pt")
@@ -39,7 +39,7 @@ def state_dict(directory: _files.Directory | _files.SignedModel, device: str = "
 
 def from_pretrained(
     auto_class: Any,
-    root: str | os.PathLike[str] | _files.Directory | _files.SignedModel,
+    root: str | os.PathLike[str] | _files.Directory | _signed.SignedModel,
     *,
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
@@ -60,7 +60,7 @@ def from_pretrained(
     """
     if arguments.pop("trust_remote_code", False):
         raise ValueError("models with code of their own do not load this way: use `casemate mount`")
-    if isinstance(root, (_files.Directory, _files.SignedModel)):
+    if isinstance(root, (_files.Directory, _signed.SignedModel)):
         directory = root
     else:
         directory = _files.open_directory(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use casemate_crypto::{encoding::KEY_FILE_BYTES_MAX, signature::VerifyingKey};
 use casemate_environment::Signed;
 use casemate_oms::{
-    BUNDLE_BYTES_MAX, EcdsaKey, EcdsaPublicKey, ModelSignature, Signing, Trusted, sign,
+    BUNDLE_BYTES_MAX, EcdsaKey, EcdsaPublicKey, ModelSignature, Signing, Trusted, path_inside, sign,
 };
 use casemate_seal::{
     directory::is_sealed_directory,
@@ -45,7 +45,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
         }
     }
     let mut ignore = options.ignore.clone();
-    ignore.extend(inside(&output, &options.model));
+    ignore.extend(path_inside(&output, &options.model));
     let bar = progress::bar(content_len(&options.model), "signing");
     let signing = Signing {
         signer: signer.as_ref(),
@@ -186,20 +186,6 @@ fn output_of(options: &SignOptions) -> Result<PathBuf, Fault> {
     let mut name = plain.into_os_string();
     name.push(".sig");
     Ok(name.into())
-}
-
-/// The signature's own path below the model, if it is there: a signature cannot cover itself.
-fn inside(output: &Path, model: &Path) -> Option<PathBuf> {
-    let folder = output.parent().filter(|path| !path.as_os_str().is_empty());
-    let folder = folder
-        .unwrap_or_else(|| Path::new("."))
-        .canonicalize()
-        .ok()?;
-    let below = folder
-        .strip_prefix(model.canonicalize().ok()?)
-        .ok()?
-        .to_owned();
-    Some(below.join(output.file_name()?))
 }
 
 /// For the bar only: what cannot be read is named when it is hashed.

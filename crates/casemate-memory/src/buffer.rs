@@ -1,7 +1,7 @@
-//! Buffers of a segment, used again by whoever comes next: pages that the system has to find anew cost more than all the cryptography.
+//! Buffers of segments, used again by whoever comes next: pages that the system has to find anew cost more than all the cryptography.
 
 use std::{
-    mem,
+    fmt, mem,
     ops::{Deref, DerefMut},
     sync::Mutex,
 };
@@ -16,7 +16,13 @@ const SPARE_BYTES_MAX: usize = (1 << 20) + 4096;
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// Bytes that are wiped when nobody needs them any more. What it holds at first is zeros, of any number.
-pub(crate) struct Buffer(Vec<u8>);
+pub struct Buffer(Vec<u8>);
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Buffer(..)")
+    }
+}
 
 impl Default for Buffer {
     fn default() -> Self {

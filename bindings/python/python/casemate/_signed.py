@@ -1,0 +1,94 @@
+"""Models that are signed and not sealed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from . import _casemate, _files, _keys
+
+
+def sign(
+    model: str | os.PathLike[str],
+    signature: str | os.PathLike[str] | None = None,
+    *,
+    sign: object = None,
+    ignore: Iterable[str | os.PathLike[str]] = (),
+    policy: str | None = None,
+    force: bool = False,
+) -> str:
+    """Sign a model that stays readable, a file or a folder. Returns the path of the signature, by default ``MODEL.sig``.
+
+    ``sign`` is the publisher's private key; ``ignore`` names files and folders below the model to leave out, as git's own always are.
+    The commands ``casemate verify``, ``mount`` and ``run`` take it with ``--signature``.
+
+    Raises :class:`CasemateError` or :class:`OSError`.
+    """
+    key = _keys.signing_key(sign)
+    if key is None:
+        raise _casemate.CasemateError("no key to sign with: pass sign=, or call casemate.configure(sign=...)")
+    target = _signature_of(model, signature)
+    _casemate.sign_model(
+        os.fspath(model), target, key, ignore=list(ignore), policy=_keys.policy_name(policy), force=force
+    )
+    return target
+
+
+def _signature_of(model: str | os.PathLike[str], given: str | os.PathLike[str] | None) -> str:
+    return os.fspath(model).rstrip("/") + ".sig" if given is None else os.fspath(given)
+
+
+def open_signed(
+    model: str | os.PathLike[str],
+    signature: str | os.PathLike[str] | None = None,
+    *,
+    signer: _keys.Signers = None,
+    keys: _keys.Keys = None,
+    policy: str | None = None,
+) -> SignedModel:
+    """Open a model that is signed and not sealed, a file or a folder: nothing is hashed yet, and every part is checked before it is given out.
+
+    ``signature`` is what ``casemate sign`` wrote, by default ``MODEL.sig``. Its composite signature is verified, and the folder must have
+    exactly the files that were signed. ``signer`` says whom to trust; names are looked up in a key store among ``keys``.
+
+    Raises :class:`VerificationError`, :class:`CasemateError` or :class:`OSError`.
+    """
+    found = _casemate.ModelSignature.read(_signature_of(model, signature))
+    trusted = _keys.trusted_model_signer(signer, keys, found.signers)
+    return SignedModel(found.open(os.fspath(model), trusted, _keys.policy_name(policy)))
+
+
+class SignedModel:
+    """A signed model, opened. Its files are read where they are; what was changed is refused when it is read."""
+
+    def __init__(self, model: _casemate.SignedModel) -> None:
+        self._model = model
+        self._sizes = dict(model.files)
+
+    @property
+    def name(self) -> str:
+        """The model's name, as its publisher has it; never use it as a path."""
+        return self._model.name
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the files, with ``/`` between components; ``.`` if the model is one file."""
+        return list(self._sizes)
+
+    def size(self, path: str = ".") -> int:
+        """Length of one file, in bytes."""
+        return self._sizes[path]
+
+    def open(self, path: str = ".") -> _files.SignedFile:
+        """Open one file; :class:`KeyError` if there is none of this path."""
+        return _files.SignedFile(self.content(path))
+
+    def content(self, path: str = ".") -> _casemate.SignedContent:
+        """Open one file for reads at an offset."""
+        return self._model.open_file(path)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._sizes
+
+    def __repr__(self) -> str:
+        return f"<casemate.SignedModel {len(self._sizes)} files>"
