@@ -86,7 +86,11 @@ static CHANNEL: LazyLock<ChannelBinding> = LazyLock::new(|| {
 /// Detached model signatures.
 pub fn model_signature(bytes: &[u8]) {
     _ = casemate_oms::parse(bytes);
-    _ = casemate_oms::signers(bytes);
+    _ = casemate_oms::parse_statement(bytes);
+    if let Ok(signature) = casemate_oms::ModelSignature::decode(bytes) {
+        _ = signature.signers().count();
+        _ = signature.message_digest();
+    }
     _ = casemate_oms::EcdsaKey::from_pem(bytes);
     _ = casemate_oms::EcdsaPublicKey::from_pem(bytes);
 }

@@ -228,9 +228,11 @@ impl ModelSignature {
 /// Reads a bundle and its statement without verifying anything, for fuzzing.
 #[doc(hidden)]
 pub fn parse(bundle: &[u8]) -> Result<usize, OmsError> {
-    let bundle = Bundle::decode(bundle)?;
-    Ok(Statement::decode(&bundle.payload)?
-        .predicate
-        .resources
-        .len())
+    parse_statement(&Bundle::decode(bundle)?.payload)
+}
+
+/// Reads a statement alone, for fuzzing.
+#[doc(hidden)]
+pub fn parse_statement(payload: &[u8]) -> Result<usize, OmsError> {
+    Ok(Statement::decode(payload)?.predicate.resources.len())
 }

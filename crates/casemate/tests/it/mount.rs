@@ -38,8 +38,12 @@ fn sealed() -> House {
 
 /// A mount in the background; waits until `file` can be seen.
 fn mounted(house: &House, input: &str, file: &Path) -> Child {
+    mounted_with(house, &[input, "view"], file)
+}
+
+fn mounted_with(house: &House, arguments: &[&str], file: &Path) -> Child {
     let mut child = house
-        .command(&["mount", input, "view"])
+        .command(&[&["mount"], arguments].concat())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -96,6 +100,55 @@ fn a_mounted_file_reads_as_the_plain_one_and_goes_with_the_command() {
     signal(&child, "-TERM");
     assert!(child.wait().unwrap().success());
     assert!(!is_mounted(&point) && !file.exists());
+}
+
+#[test]
+fn a_signed_model_is_checked_as_it_is_read() {
+    if !has_fuse() {
+        return;
+    }
+    let (house, content) = (House::with_keys(), content());
+    for folder in ["model/sub", "view"] {
+        fs::create_dir_all(house.path(folder)).unwrap();
+    }
+    house.write("model/sub/large.bin", &content);
+    house.write("model/small", b"small");
+    house.ok(&["sign", "model", "--sign", "publisher"]);
+    let file = house.path("view/sub/large.bin");
+    let arguments = [
+        "model",
+        "view",
+        "--signature",
+        "model.sig",
+        "--signer",
+        "publisher",
+    ];
+    let child = mounted_with(&house, &arguments, &file);
+    assert_eq!(fs::read(house.path("view/small")).unwrap(), b"small");
+    // The kernel has not read the last segment when it is changed.
+    let mut first = [0; 100];
+    let open = fs::File::open(&file).unwrap();
+    open.read_exact_at(&mut first, 0).unwrap();
+    assert_eq!(first, content[..100]);
+    let original = house.path("model/sub/large.bin");
+    let target = fs::File::options().write(true).open(original).unwrap();
+    target
+        .write_all_at(&[!content[3_200_000]], 3_200_000)
+        .unwrap();
+    let refused = open.read_exact_at(&mut first, 3_199_950).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(5), "an input/output error");
+    open.read_exact_at(&mut first, 2_000_000).unwrap();
+    assert_eq!(first, content[2_000_000..2_000_100]);
+    drop(open);
+    signal(&child, "-TERM");
+    let told = child.wait_with_output().unwrap();
+    assert!(told.status.success());
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(told.contains("sub/large.bin was changed"), "{told}");
+    // What is not the signed model is not shown at all.
+    house.write("model/added", b"");
+    let again = ["mount", "model", "view", "--signature", "model.sig"];
+    house.refused(&again, 1, "added was not signed");
 }
 
 #[test]
