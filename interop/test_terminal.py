@@ -43,3 +43,33 @@ def test_a_prompt_that_is_left_gives_the_terminal_back(tmp_path: Path, command: 
         process.wait()
         os.close(ours)
         os.close(theirs)
+
+
+def test_a_prompt_asks_on_the_terminal_while_standard_input_is_a_pipe(tmp_path: Path) -> None:
+    binary = str(Path(os.environ["CASEMATE_BIN"]).resolve())
+    (tmp_path / "passphrase").write_text("correct horse")
+    home = [binary, "--home", "home"]
+    for command in (["keys", "init"], ["keys", "generate", "--name", "me", "--kind", "kem", "--suite", "mlkem768-x25519"]):
+        subprocess.run([*home, "--passphrase-file", "passphrase", *command], cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "f").write_text("secret content")
+    encrypt = [*home, "--passphrase-file", "passphrase", "age", "encrypt", "f", "--to", "me"]
+    subprocess.run(encrypt, cwd=tmp_path, check=True, capture_output=True)
+    ours, theirs = pty.openpty()
+    # The terminal is standard error's; input and output are pipes.
+    attach = "import fcntl, os, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    command = ["python3", "-c", attach, *home, "age", "decrypt", "-", "-o", "-"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": theirs}
+    process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes)
+    try:
+        deadline = time.monotonic() + 20
+        while termios.tcgetattr(theirs)[ECHO] & termios.ECHO:
+            assert time.monotonic() < deadline, "it never asked"
+            time.sleep(0.02)
+        os.write(ours, b"correct horse\n")
+        out, _ = process.communicate((tmp_path / "f.age").read_bytes(), timeout=20)
+        assert (process.returncode, out) == (0, b"secret content")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
+import json
 import multiprocessing
 import os
 import socket
@@ -109,11 +111,27 @@ def garbage(port: int, root: str, *_: object) -> None:
     flood(port, root, os.urandom(3000))
 
 
-def junk(port: int, root: str, _: object, pinned: wire.PublicPair) -> None:
+def junk(port: int, root: str, _: object, pinned: wire.PublicPair, *__: object) -> None:
     """A message that opens, and that nobody signed."""
     client = support.PythonClient(f"https://127.0.0.1:{port}", root, pinned, wire.Pair())
     request = client.request("POST", "/predict", b"[]")
     flood(port, root, wire.Exchange(client.keys).seal(request.encode()))
+
+
+def predict(_: int, __: str, ___: object, ____: object, connector: str) -> None:
+    """An admitted client that asks for predictions of 31 MiB, one after another."""
+    sample = json.dumps(support.samples(1)[0]["image"])
+    count = 31 * MIB // (len(sample) + 1)
+    ask = '{"instances":[' + ",".join([sample] * count) + "]}"
+    while True:
+        try:
+            peer = http.client.HTTPConnection(connector.removeprefix("http://"), timeout=120)
+            peer.request("POST", "/predict", ask, {"content-type": "application/json"})
+            peer.getresponse().read()
+            peer.close()
+            DONE.value += 1
+        except OSError:
+            time.sleep(0.1)
 
 
 KINDS = {
@@ -124,6 +142,7 @@ KINDS = {
     "handshakes": handshakes,
     "garbage": garbage,
     "junk": junk,
+    "predict": predict,
 }
 # Seconds until an attack is in place.
-SETTLE = {"unread": 12, "body": 8}
+SETTLE = {"unread": 12, "body": 8, "predict": 4}

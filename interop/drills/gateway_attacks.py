@@ -97,13 +97,18 @@ def measure(binary: str, kind: str, seconds: float) -> Seen:
         shown = subprocess.run([binary, "connect", "--help"], capture_output=True, text=True).stdout
         open_to_all = ["--no-token"] if "--no-token" in shown else []
         # Attackers have the TLS of Python, which knows no hybrid group everywhere.
-        with site.gateway(FALLBACK_CRYPTO="enabled") as gateway:
+        second = '[[client]]\nname = "second"\nkey = "other-gateway"\n'
+        with site.gateway(FALLBACK_CRYPTO="enabled", allow=second) as gateway:
             arguments = [*site.connect_arguments(gateway.url), *open_to_all]
-            with support.Service(arguments, r"(http://\S+) is protected") as connector:
+            others = [word if word != "client" else "other-gateway" for word in arguments]
+            with (
+                support.Service(arguments, r"(http://\S+) is protected") as connector,
+                support.Service(others, r"(http://\S+) is protected") as other,
+            ):
                 honest(connector, gateway, 1)
                 attackers.DONE.value = 0
                 attack = attackers.KINDS[kind]
-                target = (gateway.port, str(site.root), site.python, site.pinned)
+                target = (gateway.port, str(site.root), site.python, site.pinned, other.url)
                 processes = [] if attack is None else [multiprocessing.Process(target=pinned, args=(1, attack, *target), daemon=True)]
                 for process in processes:
                     process.start()

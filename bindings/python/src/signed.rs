@@ -21,13 +21,14 @@ use crate::{
 /// Sign the model at `model`, a file or a folder, without the paths `ignore` below it, and write the signature to `signature`.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "named in Python")]
-#[pyo3(signature = (model, signature, sign, *, ignore, policy, force))]
+#[pyo3(signature = (model, signature, sign, *, ignore, follow_links, policy, force))]
 pub(crate) fn sign_model(
     py: Python<'_>,
     model: PathBuf,
     signature: PathBuf,
     sign: &PrivateKey,
     mut ignore: Vec<PathBuf>,
+    follow_links: bool,
     policy: Option<&str>,
     force: bool,
 ) -> PyResult<()> {
@@ -39,6 +40,7 @@ pub(crate) fn sign_model(
         signer: Some(signer),
         classical: None,
         ignore: &ignore,
+        follow_links,
         segment_hash: policy.hash(),
     };
     let existing = if force {
@@ -54,7 +56,10 @@ pub(crate) fn sign_model(
 
 /// A detached signature that was read and not verified.
 #[pyclass(frozen, module = "casemate")]
-pub(crate) struct ModelSignature(Signature);
+pub(crate) struct ModelSignature {
+    signature: Signature,
+    path: PathBuf,
+}
 
 #[pymethods]
 impl ModelSignature {
@@ -64,32 +69,35 @@ impl ModelSignature {
         let bytes = py.detach(|| casemate_environment::read_limited(&path, BUNDLE_BYTES_MAX));
         let bytes = bytes.map_err(from_environment)?;
         let signature = py.detach(|| Signature::decode(bytes.expose()));
-        signature.map(Self).map_err(from_oms)
+        let signature = signature.map_err(from_oms)?;
+        Ok(Self { signature, path })
     }
 
     /// Ids of the keys that it names as its signers, not verified.
     #[getter]
     fn signers(&self) -> Vec<String> {
-        self.0.signers().map(str::to_owned).collect()
+        self.signature.signers().map(str::to_owned).collect()
     }
 
-    /// Open the model at `path`, signed by `signer`, to check what is in it as it is read.
+    /// Open the model at `path`, signed by `signer`, to check what is in it as it is read. Files below `ignore` that were not signed are passed over.
     fn open(
         &self,
         py: Python<'_>,
         path: PathBuf,
         signer: &PublicKey,
+        mut ignore: Vec<PathBuf>,
         policy: Option<&str>,
     ) -> PyResult<SignedModel> {
         let policy = casemate_environment::policy(policy).map_err(from_environment)?;
-        let digest = py.detach(|| self.0.message_digest());
+        let digest = py.detach(|| self.signature.message_digest());
         let key = signer.verifier_for(&Signed { date: None, digest })?;
         crate::keys::check(&policy, &[], Some(key))?;
         let trusted = Trusted {
             signer: Some(key),
             classical: None,
         };
-        let model = py.detach(|| self.0.open(&path, &trusted));
+        ignore.extend(path_inside(&self.path, &path));
+        let model = py.detach(|| self.signature.open(&path, &ignore, &trusted));
         model.map(SignedModel).map_err(from_oms)
     }
 }

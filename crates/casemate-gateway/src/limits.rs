@@ -39,8 +39,8 @@ pub struct Limits {
     pub handshakes: (usize, usize),
     /// Requests that are checked at once.
     pub checks: usize,
-    /// Requests that run at once in embedded models.
-    pub inferences: usize,
+    /// Requests that run at once in embedded models, and for one client: fewer, so that a client whose requests take long never has every turn.
+    pub inferences: (usize, usize),
     /// Requests that wait for that, and for one client.
     pub inference_queue: (usize, usize),
     /// How long they wait.
@@ -71,7 +71,7 @@ impl Default for Limits {
             displaceable_after: Duration::from_secs(1),
             handshakes: (64, 8),
             checks: cores,
-            inferences: cores,
+            inferences: (cores.saturating_add(1), cores),
             inference_queue: (64, 16),
             inference_patience: Duration::from_secs(30),
             inference_bytes: 1 << 30,

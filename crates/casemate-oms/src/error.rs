@@ -46,9 +46,12 @@ pub enum OmsError {
     /// A file that cannot be read by parts.
     #[error("{0} cannot be checked as it is read: {1}")]
     NotByParts(String, &'static str),
-    /// A link where links are not allowed, or one to a folder.
+    /// A link where links are not allowed.
     #[error("{0} is a symbolic link")]
     Link(PathBuf),
+    /// A link to a folder, which is never followed.
+    #[error("{0} is a symbolic link to a folder")]
+    FolderLink(PathBuf),
     /// Neither a file nor a folder.
     #[error("{0} is neither a regular file nor a folder")]
     Special(PathBuf),

@@ -1,6 +1,7 @@
 //! Listing and hashing a model (`spec/model-signature.md`, sections 3 and 4).
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     ops::Range,
@@ -55,9 +56,33 @@ pub(crate) fn name_of(path: &Path) -> Result<String, OmsError> {
     name.ok_or(OmsError::NotUtf8(whole))
 }
 
+/// What a verifier lets be there beside the model: below these paths, and not signed.
+#[derive(Default)]
+pub(crate) struct PassedOver<'a> {
+    pub(crate) ignored: Vec<String>,
+    pub(crate) signed: BTreeSet<&'a str>,
+}
+
+impl PassedOver<'_> {
+    fn has(&self, path: &str) -> bool {
+        is_ignored(path, &self.ignored) && !self.is_signed(path)
+    }
+
+    /// Whether it was signed, or anything below it.
+    fn is_signed(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        let mut from = self.signed.range(below.as_str()..);
+        self.signed.contains(path) || from.next().is_some_and(|name| name.starts_with(&below))
+    }
+}
+
 impl Scope {
-    /// Lists the model at `root` without what the serialization leaves out.
-    pub(crate) fn new(root: &Path, serialization: &Serialization) -> Result<Self, OmsError> {
+    /// Lists the model at `root` without what the serialization leaves out, and without what is passed over.
+    pub(crate) fn new(
+        root: &Path,
+        serialization: &Serialization,
+        passed_over: &PassedOver<'_>,
+    ) -> Result<Self, OmsError> {
         let mut found = Vec::new();
         let mut open = vec![String::new()];
         while let Some(below) = open.pop() {
@@ -66,7 +91,8 @@ impl Scope {
             } else {
                 root.join(&below)
             };
-            if !below.is_empty() && is_ignored(&below, &serialization.ignore_paths) {
+            let left_out = || is_ignored(&below, &serialization.ignore_paths);
+            if !below.is_empty() && (left_out() || passed_over.has(&below)) {
                 continue;
             }
             let link = fs::symlink_metadata(&location).map_err(OmsError::io(&location))?;
@@ -92,7 +118,7 @@ impl Scope {
                 list(&location, &below, &mut open)?;
             } else if is_link {
                 // Other tools pass over a link to a folder, so that what is in it would be loaded and was never signed.
-                return Err(OmsError::Link(location));
+                return Err(OmsError::FolderLink(location));
             } else {
                 return Err(OmsError::Special(location));
             }

@@ -31,7 +31,7 @@ pub use ecdsa::{EcdsaKey, EcdsaPublicKey};
 pub use error::OmsError;
 
 use bundle::{Bundle, Signature, pae};
-use files::{Found, Scope};
+use files::{Found, PassedOver, Scope};
 use hash::Hash;
 use segments::Layout;
 use statement::{Serialization, Statement};
@@ -51,6 +51,8 @@ pub struct Signing<'a> {
     pub classical: Option<&'a EcdsaKey>,
     /// Paths below the model to leave out.
     pub ignore: &'a [PathBuf],
+    /// Sign what links to files lead to, instead of refusing them.
+    pub follow_links: bool,
     /// Hash over the segments of large files.
     pub segment_hash: HashChoice,
 }
@@ -86,14 +88,9 @@ pub fn sign(
     progress: Progress<'_>,
 ) -> Result<Vec<u8>, OmsError> {
     let mut ignored: Vec<String> = GIT_PATHS.map(str::to_owned).into();
-    for path in signing.ignore {
-        let text = path
-            .to_str()
-            .ok_or_else(|| OmsError::NotUtf8(path.clone()))?;
-        ignored.push(text.trim_end_matches('/').to_owned());
-    }
-    let serialization = Serialization::files(ignored);
-    let scope = Scope::new(path, &serialization)?;
+    ignored.extend(texts(signing.ignore)?);
+    let serialization = Serialization::files(ignored, signing.follow_links);
+    let scope = Scope::new(path, &serialization, &PassedOver::default())?;
     let hash = match signing.segment_hash {
         HashChoice::Blake3 => Hash::Blake3,
         HashChoice::Sha384 => Hash::Sha384,
@@ -117,6 +114,16 @@ pub fn sign(
     }
     let hint = hint.ok_or(OmsError::NoSigner)?;
     Bundle::new(hint, payload, signatures).encode()
+}
+
+fn texts(paths: &[PathBuf]) -> Result<Vec<String>, OmsError> {
+    let text = |path: &PathBuf| {
+        let text = path
+            .to_str()
+            .ok_or_else(|| OmsError::NotUtf8(path.clone()))?;
+        Ok(text.trim_end_matches('/').to_owned())
+    };
+    paths.iter().map(text).collect()
 }
 
 /// A file's path below the model, if it is there: a signature that is written to it cannot cover itself.
@@ -165,7 +172,7 @@ impl ModelSignature {
         digest
     }
 
-    /// Verifies the signatures, and that the model at `path` holds exactly what was signed.
+    /// Verifies the signatures, and that the model at `path` holds exactly what was signed. Files below `ignore` that were not signed are passed over.
     ///
     /// # Errors
     ///
@@ -173,10 +180,11 @@ impl ModelSignature {
     pub fn verify(
         &self,
         path: &Path,
+        ignore: &[PathBuf],
         trusted: &Trusted<'_>,
         progress: Progress<'_>,
     ) -> Result<Verified, OmsError> {
-        let (statement, scope) = self.statement(path, trusted)?;
+        let (statement, scope) = self.statement(path, ignore, trusted)?;
         let layouts = statement.layouts();
         let tables = |file: &Found| layouts.get(file.name.as_str()).copied();
         let found = scope.resources(&statement.predicate.serialization, &tables, progress)?;
@@ -188,13 +196,19 @@ impl ModelSignature {
         })
     }
 
-    /// Verifies the signatures, and that the model at `path` has the files that were signed; what is in them is checked as it is read.
+    /// Verifies the signatures, and that the model at `path` has the files that were signed; what is in them is checked as it is read. Files below
+    /// `ignore` that were not signed are passed over.
     ///
     /// # Errors
     ///
     /// [`OmsError`], naming the rule or the file; [`OmsError::NotByParts`] if the publisher signed it without segment tables.
-    pub fn open(&self, path: &Path, trusted: &Trusted<'_>) -> Result<SignedModel, OmsError> {
-        let (statement, scope) = self.statement(path, trusted)?;
+    pub fn open(
+        &self,
+        path: &Path,
+        ignore: &[PathBuf],
+        trusted: &Trusted<'_>,
+    ) -> Result<SignedModel, OmsError> {
+        let (statement, scope) = self.statement(path, ignore, trusted)?;
         SignedModel::new(&scope, statement)
     }
 
@@ -202,6 +216,7 @@ impl ModelSignature {
     fn statement(
         &self,
         path: &Path,
+        ignore: &[PathBuf],
         trusted: &Trusted<'_>,
     ) -> Result<(Statement, Scope), OmsError> {
         let Self { bundle, signed } = self;
@@ -220,7 +235,11 @@ impl ModelSignature {
             return Err(OmsError::NoSigner);
         }
         let statement = Statement::decode(&bundle.payload)?;
-        let scope = Scope::new(path, &statement.predicate.serialization)?;
+        let passed_over = PassedOver {
+            ignored: texts(ignore)?,
+            signed: statement.names(),
+        };
+        let scope = Scope::new(path, &statement.predicate.serialization, &passed_over)?;
         Ok((statement, scope))
     }
 }

@@ -1,6 +1,6 @@
 //! The in-toto statement (`spec/model-signature.md`, section 3).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
@@ -95,11 +95,11 @@ pub(crate) struct Serialization {
 
 impl Serialization {
     /// Whole files with SHA-256, which every OMS tool reads.
-    pub(crate) fn files(ignore_paths: Vec<String>) -> Self {
+    pub(crate) fn files(ignore_paths: Vec<String>, allow_symlinks: bool) -> Self {
         Self {
             method: "files".to_owned(),
             hash_type: Hash::Sha256.name().to_owned(),
-            allow_symlinks: false,
+            allow_symlinks,
             shard_size: None,
             ignore_paths,
         }
@@ -219,6 +219,12 @@ impl Statement {
             return Err(rule("its subject is not the digest of its resources"));
         }
         Ok(statement)
+    }
+
+    /// Names of all resources.
+    pub(crate) fn names(&self) -> BTreeSet<&str> {
+        let resources = self.predicate.resources.iter();
+        resources.map(|resource| resource.name.as_str()).collect()
     }
 
     /// How the segments of the file of this name are hashed.

@@ -56,6 +56,7 @@ fn signed(root: &Path, key: &SigningKey) -> Vec<u8> {
         signer: Some(key),
         classical: Some(&EcdsaKey::from_pem(ECDSA.as_bytes()).unwrap()),
         ignore: &[],
+        follow_links: false,
         segment_hash: HashChoice::Blake3,
     };
     sign(root, &signing, &|_| ()).unwrap()
@@ -66,7 +67,7 @@ fn check(root: &Path, bundle: &[u8], key: &SigningKey) -> Result<Verified, OmsEr
         signer: Some(key.verifying_key()),
         classical: None,
     };
-    ModelSignature::decode(bundle).and_then(|found| found.verify(root, &trusted, &|_| ()))
+    ModelSignature::decode(bundle).and_then(|found| found.verify(root, &[], &trusted, &|_| ()))
 }
 
 fn check_classical(root: &Path, bundle: &[u8], pem: &str) -> Result<Verified, OmsError> {
@@ -75,7 +76,7 @@ fn check_classical(root: &Path, bundle: &[u8], pem: &str) -> Result<Verified, Om
         signer: None,
         classical: Some(&classical),
     };
-    ModelSignature::decode(bundle).and_then(|found| found.verify(root, &trusted, &|_| ()))
+    ModelSignature::decode(bundle).and_then(|found| found.verify(root, &[], &trusted, &|_| ()))
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn a_model_verifies_under_both_keys_and_under_no_other() {
         classical: None,
     };
     let nobody = ModelSignature::decode(&bundle)
-        .and_then(|found| found.verify(&model.root(), &nobody, &|_| ()))
+        .and_then(|found| found.verify(&model.root(), &[], &nobody, &|_| ()))
         .unwrap_err();
     assert!(matches!(nobody, OmsError::NoSigner), "{nobody}");
 }
@@ -142,6 +143,7 @@ fn what_was_left_out_may_change_and_nothing_else() {
         signer: Some(&publisher),
         classical: None,
         ignore: &["sub/".into()],
+        follow_links: false,
         segment_hash: HashChoice::Blake3,
     };
     let bundle = sign(&model.root(), &signing, &|_| ()).unwrap();

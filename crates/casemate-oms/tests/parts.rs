@@ -50,6 +50,7 @@ impl Desk {
             signer: Some(&self.key),
             classical: None,
             ignore: &[],
+            follow_links: false,
             segment_hash,
         };
         let bytes = sign(&self.path(below), &signing, &|_| ()).unwrap();
@@ -61,7 +62,7 @@ impl Desk {
             signer: Some(self.key.verifying_key()),
             classical: None,
         };
-        signature.open(&self.path(below), &trusted)
+        signature.open(&self.path(below), &[], &trusted)
     }
 
     fn opened(&self) -> SignedModel {

@@ -23,6 +23,8 @@ pub(crate) enum Outcome {
     Io = 3,
     /// Not permitted: no key for it, or the policy forbids it.
     NotPermitted = 4,
+    /// Whoever read standard output went away: nothing is wrong and nothing is left to say.
+    Unread = 0,
     /// A program that `run` was given cannot be run, as shells have it.
     CannotRun = 126,
     /// A program that `run` was given does not exist, as shells have it.
@@ -94,6 +96,10 @@ impl Fault {
     pub(crate) fn about(mut self, path: &str) -> Self {
         self.message = format!("{path}: {}", self.message);
         self
+    }
+
+    pub(crate) const fn outcome(&self) -> Outcome {
+        self.outcome
     }
 
     pub(crate) fn code(&self) -> u8 {
@@ -278,6 +284,10 @@ impl From<DirectoryError> for Fault {
                 Outcome::No,
                 "pass --follow-links to seal the file it leads to, or --exclude it; a sealed folder has none",
             ),
+            D::FolderLink(_) => (
+                Outcome::No,
+                "links to folders are not followed, because they may form a circle: put the folder itself there, or --exclude the link",
+            ),
             D::Missing(_) | D::Extra(_) | D::OtherVersion { .. } | D::NotAsSealed(_) => (
                 Outcome::No,
                 "the folder is not as its publisher sealed it; get it again",
@@ -356,7 +366,19 @@ impl From<OmsError> for Fault {
         let (outcome, hint) = match &error {
             OmsError::Io { .. } => (Outcome::Io, None),
             OmsError::NoSigner | OmsError::Key | OmsError::NotUtf8(_) => (Outcome::Usage, None),
-            OmsError::Link(_) | OmsError::Special(_) => (
+            OmsError::Link(_) => (
+                Outcome::No,
+                Some(
+                    "`casemate sign --follow-links` signs the file that a link leads to; without it a model holds files and folders only",
+                ),
+            ),
+            OmsError::FolderLink(_) => (
+                Outcome::No,
+                Some(
+                    "links to folders are not followed: put the folder itself there, or leave the link out with `sign --ignore`",
+                ),
+            ),
+            OmsError::Special(_) => (
                 Outcome::No,
                 Some("a signed model holds files and folders only"),
             ),

@@ -21,7 +21,7 @@ use clap::Parser;
 
 use args::{Arguments, Command};
 use context::Context;
-use fault::Fault;
+use fault::{Fault, Outcome};
 
 fn main() -> ExitCode {
     let is_secret = |text: OsString| {
@@ -38,14 +38,27 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            printer::Printer::new(false).parser(&error);
+            let printer = printer::Printer::new(false);
+            printer.parser(&error);
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            return ExitCode::from(code);
+            return ended(&printer, Ok(ExitCode::from(code)));
         }
     };
     let printer = printer::Printer::new(arguments.json);
     let before = memory::protect(&printer);
-    match run(arguments, &printer, &before) {
+    let done = run(arguments, &printer, &before);
+    ended(&printer, done)
+}
+
+/// Tells what went wrong, and with what code the program ends.
+fn ended(printer: &printer::Printer, done: Result<ExitCode, Fault>) -> ExitCode {
+    let done = match done {
+        // Whoever read the output has seen enough of it.
+        Err(fault) if fault.outcome() == Outcome::Unread => Ok(ExitCode::SUCCESS),
+        done => done,
+    };
+    let written = printer.finish();
+    match done.and_then(|code| written.map(|()| code)) {
         Ok(code) => code,
         Err(fault) => {
             printer.fault(&fault);

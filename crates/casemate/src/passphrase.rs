@@ -1,7 +1,8 @@
 //! What opens the key store comes from a file, standard input, or a terminal; never from the command line or the environment.
 
 use std::{
-    io::{self, IsTerminal, Read},
+    fs::File,
+    io::{self, Read},
     path::Path,
 };
 
@@ -29,7 +30,9 @@ pub(crate) fn existing(file: Option<&Path>) -> Result<StoreSecret, Fault> {
 /// Reads the passphrase of a new store, twice on a terminal, or its key.
 pub(crate) fn new(file: Option<&Path>) -> Result<StoreSecret, Fault> {
     let text = if let Some(path) = file {
-        from_file(path)?
+        let text = from_file(path)?;
+        check_typable(text.expose())?;
+        text
     } else {
         let first = prompt("New passphrase: ")?;
         if first.expose() != prompt("The same again: ")?.expose() {
@@ -38,6 +41,26 @@ pub(crate) fn new(file: Option<&Path>) -> Result<StoreSecret, Fault> {
         first
     };
     Ok(StoreSecret::read(text)?)
+}
+
+/// Refuses a new passphrase that could not be typed at a prompt, where a line is all there is.
+fn check_typable(passphrase: &[u8]) -> Result<(), Fault> {
+    let hint =
+        "write one line of text without a byte-order mark, for example with `printf '%s\\n' ...`";
+    let refused = |what: &str| {
+        let message = format!("the passphrase file {what}, which nobody could type at a prompt");
+        Err(Fault::usage(message).hint(hint))
+    };
+    if passphrase.starts_with("\u{feff}".as_bytes()) {
+        return refused("begins with a byte-order mark");
+    }
+    if passphrase.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return refused("has several lines");
+    }
+    if passphrase.contains(&0) {
+        return refused("holds a zero byte");
+    }
+    Ok(())
 }
 
 /// Makes a random key and writes it to a file that is not there yet.
@@ -62,8 +85,10 @@ pub(crate) fn random_key(file: Option<&Path>, option: &str) -> Result<StoreSecre
     Ok(StoreSecret::Key(key))
 }
 
+/// Asks on the terminal of this process, whatever standard input is.
 fn prompt(text: &str) -> Result<SecretBytes, Fault> {
-    if !io::stdin().is_terminal() {
+    let terminal = File::options().read(true).write(true).open("/dev/tty");
+    if terminal.is_err() {
         return Err(Fault::usage(
             "the key store needs a passphrase and there is no terminal to ask on",
         )

@@ -5,12 +5,15 @@ use std::{
     fs::File,
     io::{self, IsTerminal, Write},
     os::fd::AsFd as _,
+    path::Path,
+    sync::{Mutex, PoisonError},
     time::{Duration, UNIX_EPOCH},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Outcome};
 
 /// Longest message on standard error, in characters: logs keep these, and names in them may come from strangers.
 const MESSAGE_CHARS_MAX: usize = 4096;
@@ -20,12 +23,19 @@ const MESSAGE_CHARS_MAX: usize = 4096;
 pub(crate) struct Printer {
     json: bool,
     colour: bool,
+    /// The first error of standard output.
+    failed: Mutex<Option<io::Error>>,
 }
 
 impl Printer {
     pub(crate) fn new(json: bool) -> Self {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { json, colour }
+        let failed = Mutex::default();
+        Self {
+            json,
+            colour,
+            failed,
+        }
     }
 
     pub(crate) const fn is_json(&self) -> bool {
@@ -41,10 +51,42 @@ impl Printer {
         }
     }
 
-    /// A line of data. A reader that went away is no error of ours.
-    #[expect(clippy::unused_self, reason = "all output goes through a printer")]
+    /// A line of data.
     pub(crate) fn line(&self, text: &str) {
-        _ = writeln!(io::stdout().lock(), "{}", plain(text));
+        self.note_failure(writeln!(io::stdout().lock(), "{}", plain(text)));
+    }
+
+    fn note_failure(&self, written: io::Result<()>) {
+        if let Err(error) = written {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.get_or_insert(error);
+        }
+    }
+
+    /// Writes what is left. A reader that went away is no error of ours; a full disk is.
+    pub(crate) fn finish(&self) -> Result<(), Fault> {
+        self.note_failure(io::stdout().lock().flush());
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match failed.take() {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                let message = "cannot write to standard output".to_owned();
+                Err(Fault::caused(Outcome::Io, message, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why content could not be written: nothing is wrong if standard output is a pipe that nobody reads any more, such as one to `head`.
+    #[expect(clippy::unused_self, reason = "all output goes through a printer")]
+    pub(crate) fn content_failed(&self, fault: Fault) -> Fault {
+        let out = io::stdout();
+        let mut polled = [PollFd::new(&out, PollFlags::empty())];
+        let asked = poll(&mut polled, Some(&Timespec::default()));
+        let is_unread = |out: &PollFd<'_>| out.revents().contains(PollFlags::ERR);
+        if asked.is_ok() && polled.iter().any(is_unread) {
+            return Fault::new(Outcome::Unread, "nobody reads standard output");
+        }
+        fault
     }
 
     /// Standard output for content, without a buffer that would keep a copy of it.
@@ -81,7 +123,6 @@ impl Printer {
     }
 
     /// What the argument parser says: it repeats arguments, which may come from strangers as well.
-    #[expect(clippy::unused_self, reason = "all output goes through a printer")]
     pub(crate) fn parser(&self, error: &clap::Error) {
         if error.use_stderr() {
             let text = error.render().to_string();
@@ -89,7 +130,7 @@ impl Printer {
             _ = write!(io::stderr().lock(), "{}", plain(&short));
         } else {
             // Help and version, which are ours.
-            _ = error.print();
+            self.note_failure(error.print());
         }
     }
 
@@ -133,6 +174,11 @@ fn indented(text: &str) -> String {
         short.push('…');
     }
     plain(&short).replace('\n', "\n    ")
+}
+
+/// A path as text for JSON, which has no other bytes.
+pub(crate) fn path_text(path: &Path) -> Cow<'_, str> {
+    path.to_string_lossy()
 }
 
 /// A length for people, with the exact number of bytes.

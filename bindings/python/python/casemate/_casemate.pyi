@@ -101,7 +101,9 @@ class ModelSignature:
     def read(path: str | PathLike[str]) -> ModelSignature: ...
     @property
     def signers(self) -> list[str]: ...
-    def open(self, path: str | PathLike[str], signer: PublicKey, policy: str | None) -> SignedModel: ...
+    def open(
+        self, path: str | PathLike[str], signer: PublicKey, ignore: Sequence[str | PathLike[str]], policy: str | None
+    ) -> SignedModel: ...
 
 def sign_model(
     model: str | PathLike[str],
@@ -109,6 +111,7 @@ def sign_model(
     sign: PrivateKey,
     *,
     ignore: Sequence[str | PathLike[str]],
+    follow_links: bool,
     policy: str | None,
     force: bool,
 ) -> None: ...

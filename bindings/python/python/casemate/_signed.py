@@ -14,12 +14,14 @@ def sign(
     *,
     sign: object = None,
     ignore: Iterable[str | os.PathLike[str]] = (),
+    follow_links: bool = False,
     policy: str | None = None,
     force: bool = False,
 ) -> str:
     """Sign a model that stays readable, a file or a folder. Returns the path of the signature, by default ``MODEL.sig``.
 
     ``sign`` is the publisher's private key; ``ignore`` names files and folders below the model to leave out, as git's own always are.
+    Links are refused, or with ``follow_links`` the files that they lead to are signed, as in the cache of Hugging Face.
     The commands ``casemate verify``, ``mount`` and ``run`` take it with ``--signature``.
 
     Raises :class:`CasemateError` or :class:`OSError`.
@@ -29,7 +31,7 @@ def sign(
         raise _casemate.CasemateError("no key to sign with: pass sign=, or call casemate.configure(sign=...)")
     target = _signature_of(model, signature)
     _casemate.sign_model(
-        os.fspath(model), target, key, ignore=list(ignore), policy=_keys.policy_name(policy), force=force
+        os.fspath(model), target, key, ignore=list(ignore), follow_links=follow_links, policy=_keys.policy_name(policy), force=force
     )
     return target
 
@@ -44,18 +46,19 @@ def open_signed(
     *,
     signer: _keys.Signers = None,
     keys: _keys.Keys = None,
+    ignore: Iterable[str | os.PathLike[str]] = (),
     policy: str | None = None,
 ) -> SignedModel:
     """Open a model that is signed and not sealed, a file or a folder: nothing is hashed yet, and every part is checked before it is given out.
 
     ``signature`` is what ``casemate sign`` wrote, by default ``MODEL.sig``. Its composite signature is verified, and the folder must have
-    exactly the files that were signed. ``signer`` says whom to trust; names are looked up in a key store among ``keys``.
+    exactly the files that were signed, and below the paths ``ignore`` may have others, such as a download tool's cache. ``signer`` says whom to trust; names are looked up in a key store among ``keys``.
 
     Raises :class:`VerificationError`, :class:`CasemateError` or :class:`OSError`.
     """
     found = _casemate.ModelSignature.read(_signature_of(model, signature))
     trusted = _keys.trusted_model_signer(signer, keys, found.signers)
-    return SignedModel(found.open(os.fspath(model), trusted, _keys.policy_name(policy)))
+    return SignedModel(found.open(os.fspath(model), trusted, list(ignore), _keys.policy_name(policy)))
 
 
 class SignedModel:

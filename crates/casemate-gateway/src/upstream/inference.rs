@@ -112,11 +112,12 @@ impl Turn {
 impl Inference {
     pub(super) fn new(limits: &Limits) -> Self {
         let (waiting, waiting_per_client) = limits.inference_queue;
+        let (running, running_per_client) = limits.inferences;
         Self {
-            turns: Shares::new(limits.inferences, limits.inferences),
+            turns: Shares::new(running, running_per_client),
             queue: Arc::new(Queue {
-                limit: waiting.saturating_add(limits.inferences),
-                limit_per_client: waiting_per_client.saturating_add(limits.inferences),
+                limit: waiting.saturating_add(running),
+                limit_per_client: waiting_per_client.saturating_add(running_per_client),
                 waiting: Mutex::default(),
             }),
             patience: limits.inference_patience,
@@ -163,7 +164,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_client_cannot_fill_the_queue_and_nobody_waits_for_ever() {
         let limits = Limits {
-            inferences: 1,
+            inferences: (1, 1),
             inference_queue: (4, 2),
             inference_patience: Duration::from_secs(30),
             ..Limits::default()

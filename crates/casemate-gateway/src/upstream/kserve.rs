@@ -7,7 +7,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::{
     inference::Turn,
     models::{Answer, Failure, Loaded},
-    numbers::{self, Numbers},
+    numbers::{self, Numbers, What},
 };
 
 #[derive(Deserialize)]
@@ -115,7 +115,13 @@ fn to_tensor(input: &InputTensor<'_>, turn: &mut Turn) -> Result<NamedTensor, Fa
         Failure::Content(format!("datatype `{}` is not supported", input.datatype))
     })?;
     let what = format!("data of `{}`", input.name);
-    let (data, nested) = numbers::read(input.data, element, &what, turn)?;
+    // Nested or flat: no list is longer than the tensor has elements, or than its first dimension.
+    let elements = input.shape.iter().copied().fold(1, usize::saturating_mul);
+    let wanted = What {
+        name: &what,
+        items_max: elements.max(input.shape.first().copied().unwrap_or_default()),
+    };
+    let (data, nested) = numbers::read(input.data, element, wanted, turn)?;
     if nested != input.shape && nested.len() != 1 {
         let shape = &input.shape;
         let message = format!("{what} are nested as {nested:?}, the tensor's shape is {shape:?}");

@@ -19,6 +19,15 @@ const NESTING_MAX: usize = 16;
 /// Elements for which room is made first.
 const ROOM_FIRST: usize = 1024;
 
+/// What is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct What<'a> {
+    /// As errors call it.
+    pub(super) name: &'a str,
+    /// Most items of the outermost list.
+    pub(super) items_max: usize,
+}
+
 /// Why numbers were refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NumbersError {
@@ -84,11 +93,11 @@ impl Element for f32 {
 
 /// Reads nested lists of numbers of equal lengths: their elements in row-major order, and their shape.
 ///
-/// `what` names the data in errors.
+/// `what` names the data in errors, and says how many items there may be.
 pub(super) fn read(
     text: &RawValue,
     element: ElementType,
-    what: &str,
+    what: What<'_>,
     turn: &mut Turn,
 ) -> Result<(Data, Vec<usize>), NumbersError> {
     Ok(match element {
@@ -105,7 +114,7 @@ pub(super) fn read(
 fn read_as<T: Element>(
     text: &RawValue,
     element: ElementType,
-    what: &str,
+    what: What<'_>,
     turn: &mut Turn,
     data: fn(Vec<T>) -> Data,
 ) -> Result<(Data, Vec<usize>), NumbersError> {
@@ -113,6 +122,7 @@ fn read_as<T: Element>(
         elements: Vec::new(),
         turn,
         type_name: element.name(),
+        items_max: what.items_max,
         full: false,
     };
     let node = Node {
@@ -131,7 +141,7 @@ fn read_as<T: Element>(
             // Lines and columns of a part of the text would mislead.
             let error = error.to_string();
             let said = error.split(" at line ").next().unwrap_or_default();
-            Err(NumbersError::Content(format!("{what}: {said}")))
+            Err(NumbersError::Content(format!("{}: {said}", what.name)))
         }
     }
 }
@@ -141,6 +151,7 @@ struct Sink<'a, T> {
     elements: Vec<T>,
     turn: &'a mut Turn,
     type_name: &'static str,
+    items_max: usize,
     full: bool,
 }
 
@@ -207,6 +218,12 @@ impl<'de, T: Element> Visitor<'de> for Node<'_, '_, T> {
         let mut shape: Option<Vec<usize>> = None;
         let mut count = 0usize;
         while let Some(found) = items.next_element_seed(Node { sink, depth })? {
+            if depth == 1 && count == sink.items_max {
+                let most = sink.items_max;
+                return Err(A::Error::custom(format!(
+                    "there are more than {most} items"
+                )));
+            }
             let expected = shape.get_or_insert_with(|| found.clone());
             if *expected != found {
                 return Err(A::Error::custom(Ragged::of(count, expected, &found)));
@@ -288,7 +305,21 @@ mod tests {
     ) -> Result<(Data, Vec<usize>), NumbersError> {
         let mut turn = Inference::test_turn(1 << 20).await;
         let text: Box<RawValue> = serde_json::from_str(text).unwrap();
-        read(&text, element, "data", &mut turn)
+        let what = What {
+            name: "data",
+            items_max: 1000,
+        };
+        read(&text, element, what, &mut turn)
+    }
+
+    #[tokio::test]
+    async fn the_outermost_list_has_a_limit() {
+        let list = |rows: usize| format!("[{}]", vec!["[1]"; rows].join(","));
+        let (_, shape) = read_text(&list(1000), ElementType::Fp32).await.unwrap();
+        assert_eq!(shape, [1000, 1]);
+        let refused = read_text(&list(1001), ElementType::Fp32).await.unwrap_err();
+        let said = "data: there are more than 1000 items".to_owned();
+        assert_eq!(refused, NumbersError::Content(said));
     }
 
     #[tokio::test]

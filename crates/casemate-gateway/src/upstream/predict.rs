@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{
     inference::Turn,
     models::{Answer, ByName, Failure, Loaded},
-    numbers,
+    numbers::{self, What},
 };
 
 /// Most rows in one request.
@@ -59,9 +59,13 @@ fn predict(loaded: &Loaded, instances: &RawValue, turn: &mut Turn) -> Answer {
         let message = "this model has several inputs, use /v2/models/{name}/infer";
         return content(message.to_owned());
     };
-    let (data, nested) = numbers::read(instances, spec.element, "`instances`", turn)?;
+    let what = What {
+        name: "`instances`",
+        items_max: ROWS_MAX,
+    };
+    let (data, nested) = numbers::read(instances, spec.element, what, turn)?;
     let rows = nested.first().copied().unwrap_or_default();
-    if rows == 0 || rows > ROWS_MAX || nested.len() < 2 {
+    if rows == 0 || nested.len() < 2 {
         return content(format!(
             "`instances` must have 1 to {ROWS_MAX} rows of numbers"
         ));

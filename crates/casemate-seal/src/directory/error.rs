@@ -33,6 +33,9 @@ pub enum DirectoryError {
     /// A symbolic link where a file was expected.
     #[error("{0} is a symbolic link")]
     Link(PathBuf),
+    /// A link to a folder, which is not followed.
+    #[error("{0} is a symbolic link to a folder")]
+    FolderLink(PathBuf),
     /// Neither a regular file nor a folder.
     #[error("{0} is neither a regular file nor a folder")]
     Special(PathBuf),

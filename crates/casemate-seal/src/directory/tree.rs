@@ -55,7 +55,10 @@ pub fn list_source(
         if file_type.is_dir() {
             return Ok(true);
         }
-        if is_link && (links == Links::Refuse || target_is_dir) {
+        if target_is_dir {
+            return Err(DirectoryError::FolderLink(location.to_owned()));
+        }
+        if is_link && links == Links::Refuse {
             return Err(DirectoryError::Link(location.to_owned()));
         }
         let metadata = metadata()?;

@@ -21,10 +21,16 @@ use crate::{
     context::{Context, read_secret},
     fault::{Fault, Outcome},
     keyring::Keyring,
-    printer::bytes_text,
+    printer::{bytes_text, path_text},
 };
 
 pub(crate) fn run(context: &Context<'_>, command: &AgeCommand) -> Result<(), Fault> {
+    let (AgeCommand::Encrypt(AgeEncryptOptions { input, .. })
+    | AgeCommand::Decrypt(AgeDecryptOptions { input, .. })) = command;
+    if is_dash(input) && context.passphrase_file().is_some_and(is_dash) {
+        let message = "standard input cannot be both the passphrase and the file";
+        return Err(Fault::usage(message).hint("name one of them by a path, or leave out --passphrase-file to be asked on the terminal"));
+    }
     match command {
         AgeCommand::Encrypt(options) => run_encrypt(context, options),
         AgeCommand::Decrypt(options) => run_decrypt(context, options),
@@ -140,7 +146,8 @@ fn write_to(
     if is_dash(output) {
         let out = context.printer.content();
         let out = out.map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        return Ok(work(&mut &out)?);
+        let written = work(&mut &out);
+        return written.map_err(|error| context.printer.content_failed(error.into()));
     }
     let existing = if force {
         Existing::Replace
@@ -159,7 +166,7 @@ fn report(context: &Context<'_>, what: &str, bytes: u64, output: &Path) {
         return;
     }
     if context.printer.is_json() {
-        let json = json!({ "schema": "casemate.age/1", "output": output, "content_bytes": bytes });
+        let json = json!({ "schema": "casemate.age/1", "output": path_text(output), "content_bytes": bytes });
         context.printer.data(&json, "");
     }
     let text = bytes_text(bytes);

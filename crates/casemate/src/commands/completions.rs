@@ -18,5 +18,9 @@ pub(crate) fn run(context: &Context<'_>, shell: Shell) -> Result<(), Fault> {
         .printer
         .content()
         .and_then(|mut out| out.write_all(&script))
-        .map_err(|error| Fault::from_error(Outcome::Io, error))
+        .map_err(|error| {
+            let message = "cannot write to standard output".to_owned();
+            let fault = Fault::caused(Outcome::Io, message, error);
+            context.printer.content_failed(fault)
+        })
 }

@@ -24,7 +24,7 @@ use crate::{
     fault::{Fault, Outcome},
     keyring::Keyring,
     place::{Place, Sealed},
-    printer::{bytes_text, time_text},
+    printer::{bytes_text, path_text, time_text},
     progress, seen,
     trust::{self, Whom},
 };
@@ -260,7 +260,7 @@ pub(crate) fn open(
     bar.finish_and_clear();
     let json = json!({
         "schema": "casemate.opened-directory/1",
-        "output": output,
+        "output": path_text(output),
         "id": manifest.id.to_string(),
         "revision": manifest.revision,
         "files": manifest.files.len(),

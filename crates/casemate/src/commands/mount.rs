@@ -24,6 +24,7 @@ use crate::{
     context::Context,
     fault::{Fault, Outcome},
     memory::Before,
+    printer::path_text,
 };
 use content::Content;
 
@@ -36,7 +37,7 @@ pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(),
     let content = Content::open(context, &options.input, &options.checks)?;
     let path = content.below(&options.point);
     let mounted = start(content, &options.point)?;
-    let json = json!({ "schema": "casemate.mounted/1", "point": options.point, "path": path });
+    let json = json!({ "schema": "casemate.mounted/1", "point": path_text(&options.point), "path": path_text(&path) });
     if context.printer.is_json() {
         context.printer.data(&json, "");
     }

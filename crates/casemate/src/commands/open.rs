@@ -20,7 +20,7 @@ use crate::{
     fault::{Fault, Outcome},
     keyring::Keyring,
     place::{Place, Sealed},
-    printer::bytes_text,
+    printer::{bytes_text, path_text},
     progress, trust,
 };
 
@@ -79,7 +79,7 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
     let private = opened.private();
     let json = json!({
         "schema": "casemate.opened/1",
-        "output": output,
+        "output": path_text(&output),
         "content_bytes": opened.content_len(),
         "name": private.name,
         "metadata": private.metadata,
@@ -123,7 +123,12 @@ fn without_suffix(input: &Path) -> Result<PathBuf, Fault> {
 /// Each part is released only after it was checked; a reader of the pipe sees an error if the rest fails.
 fn to_stdout<R: ReadAt>(context: &Context<'_>, opened: &Opened<R>) -> Result<(), Fault> {
     const PART_BYTES: u64 = 16 << 20;
-    let failed = |error| Fault::from_error(Outcome::Io, error);
+    let failed = |error| {
+        let message = "cannot write to standard output".to_owned();
+        context
+            .printer
+            .content_failed(Fault::caused(Outcome::Io, message, error))
+    };
     let mut out = context.printer.content().map_err(failed)?;
     let len = PART_BYTES.min(opened.content_len());
     let mut part = Zeroizing::new(vec![0; usize::try_from(len).unwrap_or(0)]);

@@ -18,7 +18,7 @@ use crate::{
     context::{Context, read_limited},
     fault::{Fault, Outcome},
     keyring::Keyring,
-    printer::time_text,
+    printer::{path_text, time_text},
 };
 
 /// Longest delegation file, in bytes.
@@ -114,7 +114,7 @@ pub(super) fn delegate(context: &Context<'_>, options: &Delegate) -> Result<(), 
     let (owner, delegate) = ids?;
     let json = json!({
         "schema": "casemate.delegation/1",
-        "file": options.output,
+        "file": path_text(&options.output),
         "owner": owner.to_hex(),
         "delegate": delegate.to_hex(),
         "until": until,

@@ -23,6 +23,7 @@ use crate::{
     fault::{Fault, Outcome},
     keyring::Keyring,
     place::Place,
+    printer::path_text,
     progress, trust,
 };
 
@@ -143,7 +144,7 @@ impl Change<'_> {
         ));
         Ok(json!({
             "schema": "casemate.rewrapped/1",
-            "artifact": input,
+            "artifact": path_text(input),
             "recipients_before": before,
             "recipients_after": after,
             "artifact_bytes": done.artifact_len,
@@ -181,7 +182,7 @@ impl Change<'_> {
     ));
         Ok(json!({
             "schema": "casemate.rewrapped-directory/1",
-            "directory": input,
+            "directory": path_text(input),
             "recipients_before": before,
             "recipients_after": after,
             "changed": changed,

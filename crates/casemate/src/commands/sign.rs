@@ -20,6 +20,7 @@ use crate::{
     fault::{Fault, Outcome},
     keyring::Keyring,
     place::Place,
+    printer::path_text,
     progress,
     trust::{self, Whom},
 };
@@ -51,6 +52,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
         signer: signer.as_ref(),
         classical: classical.as_ref(),
         ignore: &ignore,
+        follow_links: options.follow_links,
         segment_hash: context.policy()?.hash(),
     };
     let bundle = sign(&options.model, &signing, &|bytes| bar.inc(bytes))?;
@@ -62,8 +64,8 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
         .and_then(|key| key.verifying_key().id().ok());
     let json = json!({
         "schema": "casemate.model-signed/1",
-        "model": options.model,
-        "signature": output,
+        "model": path_text(&options.model),
+        "signature": path_text(&output),
         "signer": key.map(|id| id.to_hex()),
         "oms": classical.is_some(),
     });
@@ -93,6 +95,7 @@ pub(super) fn verify(
         ));
     }
     let mut keyring = Keyring::new(context);
+    let ignore = ignored(&options.ignore, signature, model);
     let signature = read(signature)?;
     let signer = if options.allow_classical {
         context
@@ -110,12 +113,12 @@ pub(super) fn verify(
         signer: signer.as_ref(),
         classical: classical.as_ref(),
     };
-    let verified = signature.verify(model, &trusted, &|bytes| bar.inc(bytes))?;
+    let verified = signature.verify(model, &ignore, &trusted, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     let signer = signer.as_ref().and_then(|key| key.id().ok());
     let json = json!({
         "schema": "casemate.model-verified/1",
-        "model": model,
+        "model": path_text(model),
         "name": verified.name,
         "resources": verified.resources,
         "ignored": verified.ignored,
@@ -138,6 +141,12 @@ pub(super) fn verify(
 pub(super) fn read(path: &Path) -> Result<ModelSignature, Fault> {
     let bytes = read_limited(path, BUNDLE_BYTES_MAX)?;
     Ok(ModelSignature::decode(bytes.expose())?)
+}
+
+/// Where files that were not signed may lie: what the user names, and the signature itself.
+pub(super) fn ignored(given: &[PathBuf], signature: &Path, model: &Path) -> Vec<PathBuf> {
+    let own = path_inside(signature, model);
+    given.iter().cloned().chain(own).collect()
 }
 
 /// The composite key that must have signed a model.

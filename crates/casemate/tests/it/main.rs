@@ -19,6 +19,7 @@ mod mount;
 mod names;
 mod other_users;
 mod owners;
+mod streams;
 mod suites;
 mod support;
 mod trust;

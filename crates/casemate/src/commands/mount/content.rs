@@ -58,6 +58,7 @@ impl Content {
         let origin = &checks.origin;
         let whom = origin.whom();
         if let Some(signature) = &checks.signature {
+            let signature = (signature.as_path(), checks.ignore.as_slice());
             let signed = Signed::open(context, &mut keyring, input, signature, whom)?;
             return Ok(Self::Signed(signed));
         }

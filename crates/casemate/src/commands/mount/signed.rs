@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{DirBuilderExt as _, FileExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -34,20 +34,21 @@ impl Signed {
         context: &Context<'_>,
         keyring: &mut Keyring<'_>,
         input: &Place,
-        signature: &Path,
+        (signature, ignore): (&Path, &[PathBuf]),
         whom: Whom<'_>,
     ) -> Result<Self, Fault> {
         let Place::Local(model) = input else {
             let message = "a model in a store is not checked as it is read";
             return Err(Fault::usage(message).hint("copy it to this machine, or seal it"));
         };
+        let ignore = sign::ignored(ignore, signature, model);
         let signature = sign::read(signature)?;
         let signer = sign::signer(context, keyring, &signature, whom)?;
         let trusted = Trusted {
             signer: Some(&signer),
             classical: None,
         };
-        let opened = signature.open(model, &trusted)?;
+        let opened = signature.open(model, &ignore, &trusted)?;
         let is_folder = model.is_dir();
         let files = opened.files().iter().map(|file| {
             let path = if is_folder {

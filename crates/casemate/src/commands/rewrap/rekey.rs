@@ -25,6 +25,7 @@ use crate::{
     commands::directory,
     fault::{Fault, Outcome},
     keyring::Keyring,
+    printer::path_text,
     progress, seen, trust,
 };
 
@@ -90,7 +91,7 @@ impl Change<'_> {
         self.say_rekeyed(input, &[key.public_key().id()?], &recipients);
         Ok(json!({
             "schema": "casemate.rekeyed/1",
-            "artifact": input,
+            "artifact": path_text(input),
             "id_before": artifact.header().id().to_string(),
             "id": sealed.id.to_string(),
             "revision": sealing.revision,
@@ -133,7 +134,7 @@ impl Change<'_> {
         self.say_rekeyed(input, &own?, &recipients);
         Ok(json!({
             "schema": "casemate.rekeyed-directory/1",
-            "directory": input,
+            "directory": path_text(input),
             "id": sealed.manifest.id.to_string(),
             "revision": sealed.manifest.revision,
             "files": sealed.manifest.files.len(),

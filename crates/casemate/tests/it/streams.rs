@@ -1,0 +1,170 @@
+//! Standard output that is full or not read, names that are no text, and passphrases from files.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::Write as _,
+    os::unix::ffi::OsStrExt as _,
+    process::Stdio,
+};
+
+use crate::support::House;
+
+fn sealed() -> House {
+    let house = House::with_keys();
+    house.write("f", &[7; 300_000]);
+    house.ok(&["seal", "f", "--to", "alice", "--sign", "publisher"]);
+    house
+}
+
+#[test]
+fn a_full_disk_behind_standard_output_is_an_error() {
+    let house = sealed();
+    for arguments in [
+        &["keys", "export", "publisher"] as &[_],
+        &["keys", "list"],
+        &["inspect", "f.sealed"],
+        &["--json", "inspect", "f.sealed"],
+        &["--json", "verify", "f.sealed", "--signer", "publisher"],
+        &["open", "f.sealed", "-o", "-"],
+        &["suites"],
+        &["completions", "bash"],
+        &["--help"],
+        &["--version"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let done = house.command(arguments).stdout(full).output().unwrap();
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(3), "{arguments:?}: {told}");
+        let expected = "cannot write to standard output";
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let house = sealed();
+    for arguments in [
+        &["inspect", "f.sealed"] as &[_],
+        &["open", "f.sealed", "-o", "-"],
+        &["completions", "bash"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done = house.command(arguments).stdout(writer).output().unwrap();
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(0), "{arguments:?}: {told}");
+        assert!(!told.contains("error"), "{arguments:?}: {told}");
+    }
+    // What is wrong with the artifact is said all the same where it is found first.
+    let mut damaged = house.read("f.sealed");
+    damaged[1000] ^= 1;
+    house.write("damaged.sealed", &damaged);
+    let open = ["open", "damaged.sealed", "-o", "-"];
+    house.refused(&open, 1, "segment");
+}
+
+#[test]
+fn names_that_are_not_utf8_work() {
+    let house = sealed();
+    let name = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    let run = |arguments: &[&OsStr]| {
+        let mut command = house.command(&["--json"]);
+        command.args(arguments);
+        let done = command.output().unwrap();
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(0), "{arguments:?}: {told}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let artifact = name(b"Gr\xf6.bin.sealed");
+    fs::copy(house.path("f.sealed"), house.directory().join(&artifact)).unwrap();
+    let text =
+        |words: &[&str]| -> Vec<_> { words.iter().map(OsStr::new).map(OsStr::to_owned).collect() };
+    let with = |words: &[&str], more: &[&OsStr]| {
+        let words = text(words);
+        let all: Vec<&OsStr> = words
+            .iter()
+            .map(AsRef::as_ref)
+            .chain(more.iter().copied())
+            .collect();
+        run(&all)
+    };
+    let shown = with(&["open"], &[&artifact]);
+    assert!(shown.contains("Gr\u{fffd}.bin"), "{shown}");
+    with(&["open", "f.sealed", "-o"], &[&name(b"out\xff")]);
+    with(&["rewrap", "--to", "bob", "--to", "alice"], &[&artifact]);
+    with(&["inspect"], &[&artifact]);
+    with(&["verify", "--signer", "publisher"], &[&artifact]);
+    let folder = name(b"dir\xff");
+    fs::create_dir(house.directory().join(&folder)).unwrap();
+    fs::write(house.directory().join(&folder).join("a"), "x").unwrap();
+    with(
+        &["seal", "--to", "alice", "--sign", "publisher"],
+        &[&folder],
+    );
+    let sealed = name(b"dir\xff.sealed");
+    with(&["rewrap", "--add", "bob"], &[&sealed]);
+    with(&["open", "-o"], &[&name(b"dir-open\xff"), &sealed]);
+    with(
+        &["sign", "--sign", "publisher", "f", "-o"],
+        &[&name(b"sig\xff")],
+    );
+    with(
+        &["verify", "--signer", "publisher", "f", "--signature"],
+        &[&name(b"sig\xff")],
+    );
+}
+
+#[test]
+fn a_passphrase_that_nobody_could_type_is_refused_for_a_new_store() {
+    let house = House::empty();
+    for (content, why) in [
+        (b"first line\nsecond line\n" as &[u8], "several lines"),
+        (b"correct horse\n\n", "several lines"),
+        (b"correct\rhorse\n", "several lines"),
+        (b"\xef\xbb\xbfcorrect horse\n", "byte-order mark"),
+        (b"correct\0horse\n", "zero byte"),
+    ] {
+        house.write("odd", content);
+        house.refused(&["--passphrase-file", "odd", "keys", "init"], 2, why);
+        assert!(!house.path("home").join("keys.db").exists());
+    }
+    house.write("windows", b"correct horse\r\n");
+    house.ok(&["--passphrase-file", "windows", "keys", "init"]);
+    // The same line without its end opens it.
+    house.ok(&["keys", "list"]);
+    house.write("odd", b"first line\nsecond line\n");
+    house.refused(
+        &["keys", "passwd", "--new-passphrase-file", "odd"],
+        2,
+        "several lines",
+    );
+}
+
+#[test]
+fn standard_input_is_not_passphrase_and_file_at_once() {
+    let house = House::empty();
+    house.ok(&["keys", "init"]);
+    for verb in [
+        &["age", "decrypt"] as &[_],
+        &["age", "encrypt", "--to", "x"],
+    ] {
+        let arguments = [&["--passphrase-file", "-"], verb, &["-"]].concat();
+        let mut child = house
+            .command(&arguments)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(b"correct horse\nx")
+            .unwrap();
+        let done = child.wait_with_output().unwrap();
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(2), "{told}");
+        assert!(told.contains("cannot be both"), "{told}");
+    }
+}
