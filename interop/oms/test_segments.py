@@ -8,6 +8,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,10 @@ def wrong_tables() -> dict[str, Any]:
         "no hashes": {name: value for name, value in good.items() if name != "hashes"},
         "an unknown member": good | {"more": 1},
         "a list": [good],
+        "its members as a list": [good["length"], good["segment_size"], good["hash"], good["hashes"]],
+        "a length as 1e3": table(LARGE) | {"length": float(len(LARGE))},
+        "a size with a fraction": good | {"segment_size": 1048576.0},
+        "base64 without padding": good | {"hashes": good["hashes"].rstrip("=") + ("" if good["hashes"].endswith("=") else "A")},
         "text": "x",
     }
 
@@ -159,6 +164,133 @@ def test_members_that_nobody_knows(desk: Desk, model: Path) -> None:
         assert changed != text, label
         signed(desk, model, changed.encode())
         assert desk.refused(model, *arguments), label
+
+
+def test_objects_are_objects(desk: Desk, model: Path) -> None:
+    """Section 2: a list with the values of an object in some order is none, wherever it stands."""
+    listed = [described("large", LARGE, table(LARGE)), *(resource(name, content) for name, content in FILES.items() if name != "large")]
+    good = statement(listed)
+    predicate = good["predicate"]
+    first = [listed[0]["name"], listed[0]["algorithm"], listed[0]["digest"]]
+    changed = {
+        "annotations": good | {"predicate": predicate | {"resources": [listed[0] | {"annotations": [table(LARGE)]}, *listed[1:]]}},
+        "no annotations": good | {"predicate": predicate | {"resources": [listed[0] | {"annotations": []}, *listed[1:]]}},
+        "a resource": good | {"predicate": predicate | {"resources": [first, *listed[1:]]}},
+        "the subject": good | {"subject": [[good["subject"][0]["name"], good["subject"][0]["digest"]]]},
+        "the digest": good | {"subject": [good["subject"][0] | {"digest": [good["subject"][0]["digest"]["sha256"]]}]},
+        "the predicate": good | {"predicate": [listed, predicate["serialization"]]},
+        "the serialization": good | {"predicate": predicate | {"serialization": ["files", "sha256", False, None, []]}},
+        "the statement": [good["_type"], good["subject"], good["predicateType"], predicate],
+        "hex in capitals": good | {"predicate": predicate | {"resources": [listed[0] | {"digest": listed[0]["digest"].upper()}, *listed[1:]]}},
+    }
+    desk.casemate_ok("verify", model, "--signature", signed(desk, model, good), "--signer", "./mldsa87-p384.pub")
+    for label, said in changed.items():
+        signature = signed(desk, model, said)
+        assert desk.refused(model, "--signature", signature, "--signer", "./mldsa87-p384.pub"), label
+        assert by_parts(desk, model, signature, "small").returncode == 1, label
+    found = json.loads(signed(desk, model, good).read_text())
+    for label, bundled in {
+        "the bundle": list(found.values()),
+        "the envelope": found | {"dsseEnvelope": list(found["dsseEnvelope"].values())},
+        "a signature": found | {"dsseEnvelope": found["dsseEnvelope"] | {"signatures": [list(found["dsseEnvelope"]["signatures"][0].values())]}},
+        "the material": found | {"verificationMaterial": [found["verificationMaterial"]["publicKey"]]},
+    }.items():
+        (model.parent / "s").write_text(json.dumps(bundled))
+        assert desk.refused(model, "--signature", model.parent / "s", "--signer", "./mldsa87-p384.pub"), label
+
+
+def test_a_list_is_not_read_past_its_limit(desk: Desk, model: Path) -> None:
+    """So that a bundle takes no more memory than its length and a little."""
+    found = json.loads(signed(desk, model, statement([resource(n, c) for n, c in FILES.items()])).read_text())
+    empty = '{"sig":""},' * (5 << 20)
+    text = json.dumps(found).replace('"signatures": [', '"signatures": [' + empty)
+    (model.parent / "s").write_text(text)
+    watch = "import resource, subprocess, sys; subprocess.run(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    command = [os.environ["CASEMATE_BIN"], "verify", model, "--signature", model.parent / "s", "--signer", "./mldsa87-p384.pub"]
+    done = subprocess.run([sys.executable, "-c", watch, *command], cwd=desk.work, capture_output=True, text=True, timeout=60)
+    assert "1 to 8 signatures" in done.stderr
+    assert int(done.stdout) < 200 << 10
+
+
+def test_a_file_without_a_table_is_checked_when_it_is_opened(desk: Desk, model: Path) -> None:
+    """Its length is not signed, so it must not look shorter, nor empty."""
+    signature = signed(desk, model, statement([resource(name, content) for name, content in FILES.items()]))
+    for changed in (b"", b"smal", b"smalL", b"small\n"):
+        (model / "small").write_bytes(changed)
+        done = by_parts(desk, model, signature, "one")
+        assert done.returncode == 1 and "small was changed" in done.stderr
+        assert "small was changed" in desk.refused(model, "--signature", signature, "--signer", "./mldsa87-p384.pub")
+
+
+def test_system_files_that_say_they_are_empty(desk: Desk, model: Path) -> None:
+    """A link to what has no length, and content all the same."""
+    (model / "empty").unlink()
+    (model / "empty").symlink_to("/proc/version")
+    listed = [resource(name, content) for name, content in FILES.items()]
+    signature = signed(desk, model, statement(listed, allow_symlinks=True))
+    assert desk.refused(model, "--signature", signature, "--signer", "./mldsa87-p384.pub", code=(1, 3))
+    assert by_parts(desk, model, signature, "one").returncode != 0
+
+
+def test_what_lies_beside_the_model(desk: Desk, model: Path) -> None:
+    """Section 4, step 5: the signature itself, and what the reader names; nothing that was signed."""
+    listed = [resource(name, content) for name, content in FILES.items()]
+    inside = write(model / "model.sig", json.loads(signed(desk, model, statement(listed)).read_text()))
+    write_model(model, {".cache/huggingface/x.lock": b"", ".cache/more": b"x"})
+    arguments = ("--signature", inside, "--signer", "./mldsa87-p384.pub")
+    assert ".cache/" in desk.refused(model, *arguments)
+    for path in (".cache", "./.cache/", ".cache/"):
+        desk.casemate_ok("verify", model, *arguments, "--ignore", path)
+    done = desk.casemate("run", model, "--memory", *arguments, "--ignore", ".cache", "--", "ls", "-A", "{}")
+    assert done.stdout.split() == sorted(FILES), done.stderr
+    assert "another.sig was not signed" in (write(model / "another.sig", {}), desk.refused(model, *arguments, "--ignore", ".cache"))[1]
+    (model / "another.sig").unlink()
+    (model / "small").write_bytes(b"changed")
+    assert "small was changed" in desk.refused(model, *arguments, "--ignore", ".cache", "--ignore", "small")
+    for path in ("..", ".", "/etc", "../m/.cache", "a/../.cache"):
+        assert "not a path below the model" in desk.refused(model, *arguments, "--ignore", path, code=2), path
+
+
+def test_links_are_signed_if_asked(desk: Desk, tmp_path: Path) -> None:
+    """As in the cache of Hugging Face, and as the other tool verifies."""
+    write_model(tmp_path / "blobs", {"abc": b"weights", "def": b"{}"})
+    model = tmp_path / "snapshots" / "rev"
+    model.mkdir(parents=True)
+    (model / "model.bin").symlink_to("../../blobs/abc")
+    (model / "config.json").symlink_to("../../blobs/def")
+    key = desk.classical["p384"]
+    sign_it = ["sign", model, "--sign", "mldsa87-p384", "--oms", key.private, "-o", tmp_path / "s"]
+    refused = desk.casemate(*sign_it)
+    assert refused.returncode == 1 and "--follow-links" in refused.stderr
+    desk.casemate_ok(*sign_it, "--follow-links")
+    desk.theirs_ok("verify", "key", model, "--signature", tmp_path / "s", "--public_key", key.public, "--allow_symlinks")
+    arguments = ("--signature", tmp_path / "s", "--signer", "./mldsa87-p384.pub")
+    desk.casemate_ok("verify", model, *arguments)
+    assert by_parts(desk, model, tmp_path / "s", "model.bin").returncode == 0
+    (tmp_path / "blobs" / "abc").write_bytes(b"others")
+    assert "model.bin was changed" in desk.refused(model, *arguments)
+    (model / "folder").symlink_to("../../blobs")
+    assert "symbolic link to a folder" in desk.refused(model, *arguments)
+    assert "symbolic link to a folder" in desk.casemate(*sign_it, "--follow-links", "--force").stderr
+
+
+def test_paths_to_leave_out(desk: Desk, model: Path) -> None:
+    """Misspelt ones and ones outside the model are refused by whoever signs."""
+    for path, why in (("smal", "no smal below"), ("..", "not a path below"), ("/etc", "not a path below"), (".", "not a path below")):
+        done = desk.casemate("sign", model, "--sign", "mldsa87-p384", "--ignore", path)
+        assert done.returncode == 2 and why in done.stderr, path
+    listed = [resource(name, content) for name, content in FILES.items()]
+    said = statement(listed, ignore_paths=[f"p{number}" for number in range(1001)])
+    assert desk.refused(model, "--signature", signed(desk, model, said), "--signer", "./mldsa87-p384.pub")
+
+
+def test_odd_names_are_shown(desk: Desk, tmp_path: Path) -> None:
+    """Whatever a file system can hold and the statement names."""
+    files = {"back\\slash": b"1", "a" * 250: b"2", "x/" * 70 + "deep": b"3", ".casemate-rewrap": b"4"}
+    model = write_model(tmp_path / "m", files)
+    desk.casemate_ok("sign", model, "--sign", "mldsa87-p384")
+    done = desk.casemate("run", model, "--memory", "--signature", tmp_path / "m.sig", "--", "find", "{}", "-type", "f", "-printf", "%P\n")
+    assert sorted(done.stdout.splitlines()) == sorted(files), done.stderr
 
 
 def test_files_without_a_table(desk: Desk, tmp_path: Path) -> None:

@@ -51,10 +51,11 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate: a crate may depend on crates of a lower rank only.
-const RANKS: [(&str, u8); 23] = [
+const RANKS: [(&str, u8); 24] = [
     ("casemate-awslc", 0),
     ("casemate-age", 2),
     ("casemate-crypto", 1),
+    ("casemate-beneath", 0),
     ("casemate-oms", 2),
     ("casemate-parallel", 0),
     ("casemate-onnx", 1),

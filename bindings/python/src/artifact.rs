@@ -2,7 +2,7 @@
 
 use casemate_crypto::{kem::KemPrivateKey, policy::Policy};
 use casemate_seal::Origin;
-use numpy::PyReadwriteArray1;
+use numpy::{PyArray1, PyReadwriteArray1};
 use pyo3::{prelude::*, types::PyBytes};
 
 use crate::{
@@ -208,6 +208,18 @@ impl Opened {
         out: PyReadwriteArray1<'_, u8>,
     ) -> PyResult<()> {
         read::into(py, self.size(), offset, out, |out| {
+            self.content.read_at(out, offset).map_err(from_open)
+        })
+    }
+
+    /// A new array of `length` bytes from `offset`; the range must not reach past the end.
+    fn read_array<'py>(
+        &self,
+        py: Python<'py>,
+        offset: u64,
+        length: usize,
+    ) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        read::array(py, self.size(), offset, length, |out| {
             self.content.read_at(out, offset).map_err(from_open)
         })
     }

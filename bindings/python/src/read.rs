@@ -1,6 +1,6 @@
 //! Reads at an offset, as Python asks for them.
 
-use numpy::{PyReadwriteArray1, PyUntypedArrayMethods as _};
+use numpy::{PyArray1, PyArrayMethods as _, PyReadwriteArray1, PyUntypedArrayMethods as _};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
 
 use crate::error::CasemateError;
@@ -20,6 +20,22 @@ pub(crate) fn bytes(
         return Ok(PyBytes::new(py, b""));
     }
     PyBytes::new_with(py, length, |out| py.detach(|| read(out)))
+}
+
+/// A new array of `length` bytes from `offset` of content that has `size`. `read` runs without the interpreter, and nobody else has the array until it is done.
+pub(crate) fn array(
+    py: Python<'_>,
+    size: u64,
+    offset: u64,
+    length: usize,
+    read: impl FnOnce(&mut [u8]) -> PyResult<()> + Send,
+) -> PyResult<Bound<'_, PyArray1<u8>>> {
+    if offset.saturating_add(length as u64) > size {
+        return Err(PyValueError::new_err("the range reaches past the end"));
+    }
+    let array = PyArray1::zeros(py, length, false);
+    into(py, size, offset, array.readwrite(), read)?;
+    Ok(array)
 }
 
 /// Fills an array from `offset` of content that has `size`. `read` runs without the interpreter.

@@ -8,11 +8,11 @@ use casemate_oms::{
     Trusted, path_inside,
 };
 use casemate_seal::file::{self, Access, Existing};
-use numpy::PyReadwriteArray1;
+use numpy::{PyArray1, PyReadwriteArray1};
 use pyo3::{exceptions::PyKeyError, prelude::*, types::PyBytes};
 
 use crate::{
-    error::{from_environment, from_oms},
+    error::{CasemateError, from_environment, from_oms},
     keys::{PrivateKey, PublicKey},
     read,
     source::with_path,
@@ -27,7 +27,7 @@ pub(crate) fn sign_model(
     model: PathBuf,
     signature: PathBuf,
     sign: &PrivateKey,
-    mut ignore: Vec<PathBuf>,
+    ignore: Vec<PathBuf>,
     follow_links: bool,
     policy: Option<&str>,
     force: bool,
@@ -35,11 +35,11 @@ pub(crate) fn sign_model(
     let policy = casemate_environment::policy(policy).map_err(from_environment)?;
     let signer = sign.signer()?;
     crate::keys::check(&policy, &[], Some(signer.verifying_key()))?;
-    ignore.extend(path_inside(&signature, &model));
     let signing = Signing {
         signer: Some(signer),
         classical: None,
         ignore: &ignore,
+        output: Some(&signature),
         follow_links,
         segment_hash: policy.hash(),
     };
@@ -66,6 +66,12 @@ impl ModelSignature {
     /// Read a signature file.
     #[staticmethod]
     fn read(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let found = std::fs::metadata(&path).map_err(|error| with_path(error, &path))?;
+        if !found.is_file() {
+            // A pipe that somebody put there would be waited for without end.
+            let message = format!("{} is not a regular file", path.display());
+            return Err(CasemateError::new_err(message));
+        }
         let bytes = py.detach(|| casemate_environment::read_limited(&path, BUNDLE_BYTES_MAX));
         let bytes = bytes.map_err(from_environment)?;
         let signature = py.detach(|| Signature::decode(bytes.expose()));
@@ -162,14 +168,27 @@ impl SignedContent {
         })
     }
 
-    /// Fill a one-dimensional array of `uint8` from `offset`; the array must not reach past the end, and is zeroed if the check fails.
+    /// Fill a one-dimensional array of `uint8` from `offset`; the array must not reach past the end.
     fn readinto(
         &self,
         py: Python<'_>,
         offset: u64,
         out: PyReadwriteArray1<'_, u8>,
     ) -> PyResult<()> {
+        // Others may have the array, so only what was checked is written to it.
         read::into(py, self.size(), offset, out, |out| {
+            self.0.copy_at(out, offset).map_err(from_oms)
+        })
+    }
+
+    /// A new array of `length` bytes from `offset`; the range must not reach past the end.
+    fn read_array<'py>(
+        &self,
+        py: Python<'py>,
+        offset: u64,
+        length: usize,
+    ) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        read::array(py, self.size(), offset, length, |out| {
             self.0.read_at(out, offset).map_err(from_oms)
         })
     }

@@ -72,13 +72,51 @@ def test_what_was_changed_is_refused_when_it_is_read(model, keys):
             file.get_tensor("large")
     with pytest.raises(casemate.VerificationError):
         casemate.safetensors.load_file(opened.open("model.safetensors"))
+    # The second of two segments is damaged: nothing of it is ever in an array that others may have.
     out = np.full(2 * MIB, 7, dtype=np.uint8)
     with pytest.raises(casemate.VerificationError):
         opened.content("model.safetensors").readinto(MIB, out)
-    assert not out.any(), "nothing unchecked stays"
-    (model / "config.json").write_text("[]")
-    with pytest.raises(casemate.VerificationError, match="config.json was changed"):
-        opened.open("config.json").read()
+    assert (out[MIB:] == 7).all()
+    with pytest.raises(casemate.VerificationError):
+        opened.content("model.safetensors").read_array(MIB, 2 * MIB)
+    with pytest.raises(ValueError, match="past the end"):
+        opened.content("model.safetensors").read_array(0, opened.size("model.safetensors") + 1)
+    for changed in ("[]", "", "{", "{}x"):
+        (model / "config.json").write_text(changed)
+        opened = casemate.open_signed(model, signer=keys.publisher.public_key)
+        with pytest.raises(casemate.VerificationError, match="config.json was changed"):
+            opened.open("config.json")
+
+
+def test_a_signature_that_is_no_file_is_not_waited_for(model, keys, tmp_path):
+    os.mkfifo(tmp_path / "pipe.sig")
+    with pytest.raises(casemate.CasemateError, match="not a regular file"):
+        casemate.open_signed(model, tmp_path / "pipe.sig", signer=keys.publisher.public_key)
+    with pytest.raises(ValueError, match="has no name"):
+        casemate.open_signed(".", signer=keys.publisher.public_key)
+
+
+def test_a_withdrawn_key_does_not_stop_a_good_one(model, keys, tmp_path, store_home):
+    """A model with two signatures is good if one of their keys counts."""
+    import base64
+    import json
+
+    one, two = tmp_path / "one.sig", tmp_path / "two.sig"
+    run(store_home, "sign", model, "--sign", "stranger", "-o", one)
+    run(store_home, "sign", model, "--sign", "publisher", "-o", two)
+    first, second = (json.loads(path.read_text()) for path in (one, two))
+    assert base64.b64decode(first["dsseEnvelope"]["payload"]) == base64.b64decode(second["dsseEnvelope"]["payload"])
+    first["dsseEnvelope"]["signatures"] += second["dsseEnvelope"]["signatures"]
+    one.write_text(json.dumps(first))
+    for name, key in ("publisher", keys.publisher), ("stranger", keys.stranger):
+        (tmp_path / f"{name}.pub").write_text(key.public_key.to_pem())
+    trust = tmp_path / "trust.toml"
+    entry = '[[publisher]]\nkey = "./{}.pub"\nroles = ["model"]\n{}\n'
+    trust.write_text(entry.format("stranger", "compromised = true") + entry.format("publisher", ""))
+    assert casemate.open_signed(model, one, signer=casemate.TrustList(trust)).files
+    trust.write_text(entry.format("stranger", "compromised = true") + entry.format("publisher", "compromised = true"))
+    with pytest.raises(casemate.VerificationError, match="compromised"):
+        casemate.open_signed(model, one, signer=casemate.TrustList(trust))
 
 
 def test_files_must_be_the_signed_ones(model, keys):
@@ -86,8 +124,11 @@ def test_files_must_be_the_signed_ones(model, keys):
     (model / "more").write_text("")
     with pytest.raises(casemate.VerificationError, match="more was not signed"):
         casemate.open_signed(model, signer=signer)
+    casemate.open_signed(model, signer=signer, ignore=["more"])
     (model / "more").unlink()
     (model / "config.json").unlink()
+    with pytest.raises(casemate.VerificationError, match="config.json is missing"):
+        casemate.open_signed(model, signer=signer, ignore=["config.json"])
     with pytest.raises(casemate.VerificationError, match="config.json is missing"):
         casemate.open_signed(model, signer=signer)
 

@@ -19,28 +19,39 @@ pub(crate) fn threads() -> usize {
 
 /// The most recent segments of all files.
 pub(crate) struct Cache<C> {
-    /// File, segment, content; the most recent last.
-    slots: Mutex<Vec<(usize, u64, Slot<C>)>>,
-    capacity: usize,
+    /// The most recent last.
+    slots: Mutex<Vec<Kept<C>>>,
+    /// Bytes in all.
+    capacity: u64,
+}
+
+struct Kept<C> {
+    file: usize,
+    segment: u64,
+    bytes: u64,
+    slot: Slot<C>,
 }
 
 impl<C> Cache<C> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Mutex::default(),
-            // Two streams of readahead for each thread.
-            capacity: threads().saturating_mul(4).max(4),
+            // Two streams of readahead for each thread, in segments of the usual size.
+            capacity: (threads() as u64)
+                .saturating_mul(4)
+                .max(8)
+                .saturating_mul(1 << 20),
         }
     }
 
-    /// The content of a segment; `read` is called by one of those who ask at the same time.
+    /// The content of a segment of at most `bytes`; `read` is called by one of those who ask at the same time.
     pub(crate) fn get<E>(
         &self,
-        file: usize,
-        segment: u64,
+        (file, segment): (usize, u64),
+        bytes: u64,
         read: impl FnOnce() -> Result<C, E>,
     ) -> Result<Arc<C>, E> {
-        let slot = self.slot(file, segment);
+        let slot = self.slot(file, segment, bytes);
         let mut content = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(content) = &*content {
             return Ok(Arc::clone(content));
@@ -53,23 +64,39 @@ impl<C> Cache<C> {
     /// Whether a segment was asked for lately.
     pub(crate) fn has(&self, file: usize, segment: u64) -> bool {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.iter().any(|(f, s, _)| (*f, *s) == (file, segment))
+        slots.iter().any(|kept| kept.is(file, segment))
     }
 
-    fn slot(&self, file: usize, segment: u64) -> Slot<C> {
+    fn slot(&self, file: usize, segment: u64, bytes: u64) -> Slot<C> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = slots
-            .iter()
-            .position(|(f, s, _)| (*f, *s) == (file, segment));
+        let known = slots.iter().position(|kept| kept.is(file, segment));
         let slot = match known {
-            Some(at) => slots.remove(at).2,
+            Some(at) => slots.remove(at).slot,
             None => Slot::default(),
         };
-        if slots.len() >= self.capacity {
+        let sum = |slots: &[Kept<C>]| {
+            slots
+                .iter()
+                .map(|kept| kept.bytes)
+                .fold(bytes, u64::saturating_add)
+        };
+        // The one that is wanted is kept, however long it is.
+        while !slots.is_empty() && sum(&slots) > self.capacity {
             slots.remove(0);
         }
-        slots.push((file, segment, Arc::clone(&slot)));
+        slots.push(Kept {
+            file,
+            segment,
+            bytes,
+            slot: Arc::clone(&slot),
+        });
         slot
+    }
+}
+
+impl<C> Kept<C> {
+    fn is(&self, file: usize, segment: u64) -> bool {
+        (self.file, self.segment) == (file, segment)
     }
 }
 
@@ -119,21 +146,29 @@ mod tests {
     use super::*;
 
     fn get(cache: &Cache<u8>, file: usize, segment: u64, byte: u8) -> Arc<u8> {
-        cache.get(file, segment, || Ok::<_, ()>(byte)).unwrap()
+        cache
+            .get((file, segment), 1 << 20, || Ok::<_, ()>(byte))
+            .unwrap()
     }
 
     #[test]
     fn a_segment_is_read_once_until_others_push_it_out() {
         let cache = Cache::new();
         let first = get(&cache, 0, 0, 7);
-        let again = cache.get(0, 0, || -> Result<_, ()> { panic!("read twice") });
+        let again = cache.get((0, 0), 1 << 20, || -> Result<_, ()> {
+            panic!("read twice")
+        });
         assert!(Arc::ptr_eq(&first, &again.unwrap()));
         assert_eq!(*get(&cache, 1, 0, 8), 8);
         for segment in 1..100 {
             get(&cache, 0, segment, 0);
         }
         assert_eq!(*get(&cache, 0, 0, 9), 9);
-        assert!(cache.slots.lock().unwrap().len() <= cache.capacity);
+        let kept = cache.slots.lock().unwrap().len() as u64;
+        assert!(kept * (1 << 20) <= cache.capacity);
+        // A long one takes the room of many.
+        cache.get((0, 7), 64 << 20, || Ok::<_, ()>(1)).unwrap();
+        assert_eq!(cache.slots.lock().unwrap().len(), 1);
     }
 
     #[test]
@@ -151,7 +186,10 @@ mod tests {
     #[test]
     fn a_failure_is_not_kept() {
         let cache = Cache::new();
-        assert_eq!(cache.get(0, 0, || Err("damaged")), Err("damaged"));
+        assert_eq!(
+            cache.get((0, 0), 1 << 20, || Err("damaged")),
+            Err("damaged")
+        );
         assert_eq!(*get(&cache, 0, 0, 7), 7);
     }
 }

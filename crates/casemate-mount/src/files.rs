@@ -48,7 +48,9 @@ impl Files {
         if start.is_some_and(|start| start < opened.content_len()) {
             _ = self
                 .cache
-                .get(number, segment, || opened.read_segment(segment));
+                .get((number, segment), opened.segment_bytes(), || {
+                    opened.read_segment(segment)
+                });
         }
     }
 
@@ -106,7 +108,9 @@ impl Files {
         let segment = range.start.checked_div(opened.segment_bytes()).unwrap_or(0);
         let content = self
             .cache
-            .get(number, segment, || opened.read_segment(segment));
+            .get((number, segment), opened.segment_bytes(), || {
+                opened.read_segment(segment)
+            });
         let content = content.map_err(|error| self.tell(file, &error))?;
         let start = segment.saturating_mul(opened.segment_bytes());
         let within = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);

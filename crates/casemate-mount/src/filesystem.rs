@@ -34,7 +34,7 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(files: Vec<MountedFile>, report: Report) -> Self {
         Self {
-            tree: Tree::new(files.iter().map(|file| &file.path)),
+            tree: Tree::new(files.iter().map(|file| file.path.as_str())),
             files: Files::new(files, report),
         }
     }

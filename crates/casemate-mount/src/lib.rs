@@ -18,7 +18,6 @@ use std::{
     sync::Arc,
 };
 
-use casemate_seal::directory::RelativePath;
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 use rustix::{
     io::Errno,
@@ -30,8 +29,8 @@ pub type Opener = Box<dyn Fn() -> Result<Arc<dyn Content>, ReadError> + Send + S
 
 /// A file of the view.
 pub struct MountedFile {
-    /// Where it is, below the mount point.
-    pub path: RelativePath,
+    /// Where it is below the mount point, with `/` between components, none of which is empty, `.` or `..`.
+    pub path: String,
     /// Length of the content, in bytes.
     pub content_len: u64,
     /// Opens it.
@@ -47,7 +46,7 @@ impl fmt::Debug for MountedFile {
 }
 
 /// Called with the path of a file that could not be read.
-pub type Report = Arc<dyn Fn(&RelativePath, &ReadError) + Send + Sync>;
+pub type Report = Arc<dyn Fn(&str, &ReadError) + Send + Sync>;
 
 /// Why a view could not be mounted.
 #[derive(Debug)]
@@ -148,6 +147,10 @@ impl Mounted {
         let Some(session) = self.session.take() else {
             return Ok(());
         };
+        if session.guard.is_finished() {
+            // Somebody unmounted it, and perhaps mounted another thing there since.
+            return Ok(());
+        }
         match session.umount_and_join() {
             Ok(()) => Ok(()),
             // Refused while a file is open; this process must be able to end all the same.
@@ -190,7 +193,10 @@ fn by_helper(point: &Path) -> io::Result<()> {
     let done = std::process::Command::new("fusermount3")
         .arg("-uz")
         .arg(point)
-        .status()?;
+        .status()
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot run fusermount3: {error}"))
+        })?;
     if done.success() {
         return Ok(());
     }

@@ -5,8 +5,6 @@ use std::{
     ffi::{OsStr, OsString},
 };
 
-use casemate_seal::directory::RelativePath;
-
 /// Inode number of the mount point; `nodes` starts with it.
 pub(crate) const ROOT: u64 = 1;
 
@@ -26,8 +24,8 @@ pub(crate) enum Node {
 pub(crate) struct Tree(Vec<Node>);
 
 impl Tree {
-    /// Makes the folders that the paths need. The paths agree with each other, as those of a manifest do.
-    pub(crate) fn new<'p>(paths: impl IntoIterator<Item = &'p RelativePath>) -> Self {
+    /// Makes the folders that the paths need. No path is a folder of another.
+    pub(crate) fn new<'p>(paths: impl IntoIterator<Item = &'p str>) -> Self {
         let mut tree = Self(Vec::new());
         tree.push(Node::Folder {
             parent: ROOT,
@@ -35,7 +33,7 @@ impl Tree {
         });
         for (number, path) in paths.into_iter().enumerate() {
             let mut folder = ROOT;
-            let mut components = path.as_str().split('/').peekable();
+            let mut components = path.split('/').peekable();
             while let Some(component) = components.next() {
                 let known = tree.find(folder, component.as_ref());
                 let node = if components.peek().is_none() {
@@ -91,14 +89,14 @@ mod tests {
 
     #[test]
     fn paths_become_folders_and_files() {
-        let paths = ["a/b/c", "a/b/d", "a/e", "f"].map(|path| RelativePath::new(path).unwrap());
-        let tree = Tree::new(&paths);
+        let paths = ["a/b/c", "a/b/d", "a/e", "f"];
+        let tree = Tree::new(paths);
         let walk = |path: &str| {
             path.split('/')
                 .try_fold(ROOT, |folder, name| tree.find(folder, name.as_ref()))
         };
         for (number, path) in paths.iter().enumerate() {
-            let inode = walk(path.as_str()).unwrap();
+            let inode = walk(path).unwrap();
             assert!(matches!(tree.get(inode), Some(Node::File(found)) if *found == number));
         }
         let folder = walk("a/b").unwrap();

@@ -8,7 +8,7 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 
-use crate::OmsError;
+use crate::{OmsError, json};
 
 /// Longest bundle, in bytes.
 pub const BUNDLE_BYTES_MAX: usize = 64 << 20;
@@ -22,14 +22,20 @@ const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 #[serde(rename_all = "camelCase")]
 struct Json {
     media_type: String,
+    #[serde(deserialize_with = "json::object")]
     verification_material: Material,
+    #[serde(deserialize_with = "json::object")]
     dsse_envelope: Envelope,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Material {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "json::nullable",
+        skip_serializing_if = "Option::is_none"
+    )]
     public_key: Option<PublicKey>,
     #[serde(default, skip_serializing)]
     certificate: Option<IgnoredAny>,
@@ -83,6 +89,7 @@ struct PublicKey {
 struct Envelope {
     payload: String,
     payload_type: String,
+    #[serde(deserialize_with = "json::objects::<SIGNATURES_MAX, _, _>")]
     signatures: Vec<Signature>,
 }
 
@@ -137,6 +144,7 @@ impl Bundle {
     }
 
     pub(crate) fn encode(self) -> Result<Vec<u8>, OmsError> {
+        check_len("statement", self.payload.len(), PAYLOAD_BYTES_MAX)?;
         let json = Json {
             media_type: MEDIA_TYPE.to_owned(),
             verification_material: Material {
@@ -160,8 +168,13 @@ impl Bundle {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, OmsError> {
         check_len("bundle", bytes.len(), BUNDLE_BYTES_MAX)?;
-        let json: Json = serde_json::from_slice(bytes)
-            .map_err(|_| OmsError::Bundle("it is not the JSON of a Sigstore bundle"))?;
+        let json: Json = json::from_slice(bytes).map_err(|error| {
+            OmsError::Bundle(if json::is_too_many(&error) {
+                "it must hold 1 to 8 signatures"
+            } else {
+                "it is not the JSON of a Sigstore bundle"
+            })
+        })?;
         if json.media_type != MEDIA_TYPE {
             return Err(OmsError::Bundle("its media type is another one"));
         }
@@ -179,7 +192,7 @@ impl Bundle {
         if envelope.payload_type != PAYLOAD_TYPE {
             return Err(OmsError::Bundle("its payload is no in-toto statement"));
         }
-        if envelope.signatures.is_empty() || envelope.signatures.len() > SIGNATURES_MAX {
+        if envelope.signatures.is_empty() {
             return Err(OmsError::Bundle("it must hold 1 to 8 signatures"));
         }
         let payload = STANDARD.decode(&envelope.payload);

@@ -6,7 +6,6 @@ use std::{
     io,
     ops::Deref,
     os::unix::fs::FileExt as _,
-    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -14,13 +13,16 @@ use casemate_memory::Buffer;
 
 use crate::{
     OmsError,
-    files::{Found, Scope, open_regular},
+    files::{Found, Root, Scope, check_end},
+    hash::Hash,
     segments::Segments,
     statement::{Resource, Statement, shown},
 };
 
 /// Longest file without a segment table that is read, in bytes: all of it is hashed before anything is released.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
+/// Longest segment that is kept for the next read, in bytes.
+const RECENT_BYTES_MAX: usize = 4 << 20;
 /// Bytes that are read and hashed at once.
 const PIECE: usize = 128 << 10;
 
@@ -36,8 +38,10 @@ pub struct SignedModel {
 pub struct SignedFile {
     /// Below the model; `.` if the model is one file.
     name: String,
-    location: PathBuf,
+    root: Arc<Root>,
     segments: Arc<Segments>,
+    /// Without a table: the digest is of all of it, and its length is not signed.
+    is_whole: bool,
 }
 
 impl SignedModel {
@@ -63,7 +67,7 @@ impl SignedModel {
                 }
                 _ => return Err(OmsError::Missing(shown(&resource.name))),
             };
-            files.push(SignedFile::new(file, resource, hash)?);
+            files.push(SignedFile::new(scope.root(), file, resource, hash)?);
         }
         if let Some(file) = found.next() {
             return Err(OmsError::Extra(shown(&file.name)));
@@ -100,7 +104,13 @@ impl SignedModel {
 }
 
 impl SignedFile {
-    fn new(found: Found, resource: Resource, hash: crate::hash::Hash) -> Result<Self, OmsError> {
+    fn new(
+        root: &Arc<Root>,
+        found: Found,
+        resource: Resource,
+        hash: Hash,
+    ) -> Result<Self, OmsError> {
+        let is_whole = resource.segments.is_none();
         let segments = match resource.segments {
             Some(table) if table.file_len == found.len => table,
             Some(_) => return Err(OmsError::Changed(shown(&found.name))),
@@ -116,8 +126,9 @@ impl SignedFile {
         };
         Ok(Self {
             name: found.name,
-            location: found.location,
+            root: Arc::clone(root),
             segments: Arc::new(segments),
+            is_whole,
         })
     }
 
@@ -126,36 +137,38 @@ impl SignedFile {
         &self.name
     }
 
-    /// Length in bytes.
+    /// Length in bytes. Of a file without a segment table it is what was found; [`Self::open`] checks it.
     pub fn content_len(&self) -> u64 {
         self.segments.file_len
     }
 
-    /// Opens the file; nothing of it is read yet.
+    /// Opens the file. One with a segment table is not read yet; another is hashed whole, because nothing else says how long it is.
     ///
     /// # Errors
     ///
-    /// [`OmsError::Io`], [`OmsError::Special`], or [`OmsError::Changed`] if its length is not the signed one.
+    /// [`OmsError::Io`], [`OmsError::Link`], [`OmsError::Special`], or [`OmsError::Changed`] if its length is not the signed one.
     pub fn open(&self) -> Result<CheckedFile, OmsError> {
-        let file = open_regular(&self.location)?;
-        let metadata = file.metadata().map_err(OmsError::io(&self.location))?;
-        if metadata.len() != self.content_len() {
-            return Err(OmsError::Changed(shown(&self.name)));
-        }
-        Ok(CheckedFile {
+        let mut opened = CheckedFile {
             name: self.name.clone(),
-            location: self.location.clone(),
+            root: Arc::clone(&self.root),
             segments: Arc::clone(&self.segments),
-            file,
+            file: self.root.open(&self.name)?,
             recent: Mutex::default(),
-        })
+        };
+        check_end(&opened.file, self.content_len()).map_err(|_| opened.changed())?;
+        if self.is_whole {
+            let content = opened.read_segment(0)?;
+            let is_short = content.len() <= RECENT_BYTES_MAX;
+            opened.recent = Mutex::new(is_short.then_some((0, content)));
+        }
+        Ok(opened)
     }
 }
 
 /// An open file of a signed model. What it gives out was hashed in memory of its own and is what the publisher signed.
 pub struct CheckedFile {
     name: String,
-    location: PathBuf,
+    root: Arc<Root>,
     segments: Arc<Segments>,
     file: File,
     /// The segment that the last short read used: the next one often wants it as well.
@@ -193,7 +206,7 @@ impl CheckedFile {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Err(self.changed());
                 }
-                Err(error) => return Err(OmsError::io(&self.location)(error)),
+                Err(error) => return Err(OmsError::io(self.root.location(&self.name))(error)),
             }
             at = at.saturating_add(piece.len() as u64);
         }
@@ -225,6 +238,9 @@ impl CheckedFile {
 
     /// Reads `out.len()` bytes from `offset`, touching only the segments that hold them, on all cores.
     ///
+    /// Segments are hashed where they are wanted, so until this returns nobody else may see or change what is in `out`; [`Self::copy_at`] is for memory that
+    /// others have.
+    ///
     /// # Errors
     ///
     /// As [`Self::read_segment`]; `out` is zeroed then.
@@ -234,15 +250,35 @@ impl CheckedFile {
         read.inspect_err(|_| out.fill(0))
     }
 
-    fn read_range(&self, out: &mut [u8], offset: u64) -> Result<(), OmsError> {
-        let actual = offset.saturating_add(out.len() as u64);
-        if actual > self.content_len() {
-            return Err(OmsError::Limit {
-                what: "end of the range",
-                actual,
-                limit: self.content_len(),
-            });
+    /// As [`Self::read_at`], for memory that others may see or change: only what was checked is written to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_segment`]; part of `out` may be written then.
+    pub fn copy_at(&self, out: &mut [u8], offset: u64) -> Result<(), OmsError> {
+        self.check_range(out.len(), offset)?;
+        let len = usize::try_from(self.segment_bytes()).unwrap_or(usize::MAX);
+        casemate_parallel::for_each_piece(out, offset, len, Buffer::default, |buffer, piece| {
+            buffer.resize(self.len_of(piece.segment)?, 0);
+            self.load(piece.segment, buffer)?;
+            self.copy(buffer, piece.skip, piece.out)
+        })
+    }
+
+    fn check_range(&self, len: usize, offset: u64) -> Result<(), OmsError> {
+        let actual = offset.saturating_add(len as u64);
+        if actual <= self.content_len() {
+            return Ok(());
         }
+        Err(OmsError::Limit {
+            what: "end of the range",
+            actual,
+            limit: self.content_len(),
+        })
+    }
+
+    fn read_range(&self, out: &mut [u8], offset: u64) -> Result<(), OmsError> {
+        self.check_range(out.len(), offset)?;
         if self.read_recent(out, offset)? {
             return Ok(());
         }
@@ -281,7 +317,7 @@ impl CheckedFile {
         let skip = offset.saturating_sub(segment.saturating_mul(self.segment_bytes()));
         let skip = usize::try_from(skip).map_err(|_| self.changed())?;
         self.copy(&content, skip, out)?;
-        *recent = Some((segment, content));
+        *recent = Some((segment, content)).filter(|(_, kept)| kept.len() <= RECENT_BYTES_MAX);
         Ok(true)
     }
 

@@ -55,6 +55,12 @@ pub enum OmsError {
     /// Neither a file nor a folder.
     #[error("{0} is neither a regular file nor a folder")]
     Special(PathBuf),
+    /// A path to leave out that is none below the model.
+    #[error("{0} is not a path below the model")]
+    NotBelow(PathBuf),
+    /// A path to leave out that does not exist.
+    #[error("there is no {0} below the model to leave out")]
+    NothingToIgnore(PathBuf),
     /// A name that is not UTF-8.
     #[error("the name {0:?} is not UTF-8")]
     NotUtf8(PathBuf),

@@ -1,17 +1,21 @@
 //! Listing and hashing a model (`spec/model-signature.md`, sections 3 and 4).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs::{self, File},
     io,
     ops::Range,
-    os::unix::fs::{FileExt, OpenOptionsExt as _},
+    os::{fd::OwnedFd, unix::fs::FileExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, Builder},
 };
 
-use rustix::fs::OFlags;
+use casemate_beneath::open_folder;
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 
 use crate::{
     OmsError, Progress,
@@ -24,13 +28,63 @@ use crate::{
 const BLOCK: usize = 2 << 20;
 
 /// The files of a model.
-pub(crate) struct Scope(Vec<Found>);
+pub(crate) struct Scope {
+    files: Vec<Found>,
+    root: Arc<Root>,
+}
+
+/// Where a model is.
+pub(crate) struct Root {
+    path: PathBuf,
+    /// Of a model that is a folder whose links are refused.
+    folder: Option<OwnedFd>,
+}
+
+impl Root {
+    fn new(path: &Path, allow_links: bool) -> Result<Self, OmsError> {
+        let folder = (path.is_dir() && !allow_links).then(|| open_folder(path));
+        Ok(Self {
+            path: path.to_owned(),
+            folder: folder.transpose().map_err(OmsError::io(path))?,
+        })
+    }
+
+    /// Opens the regular file of this name. Whatever took its place since it was listed is neither waited for nor, where links are refused, followed.
+    pub(crate) fn open(&self, name: &str) -> Result<File, OmsError> {
+        let location = self.location(name);
+        let failed = |error| OmsError::io(self.location(name))(error);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = match &self.folder {
+            Some(folder) => casemate_beneath::open(folder, Path::new(name), flags, Mode::empty()),
+            None => rustix::fs::open(&location, flags, Mode::empty()).map_err(io::Error::from),
+        };
+        let file = match opened {
+            Ok(file) => File::from(file),
+            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                return Err(OmsError::Link(location));
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_file() {
+            return Ok(file);
+        }
+        Err(OmsError::Special(location))
+    }
+
+    /// Where a file is, for messages.
+    pub(crate) fn location(&self, name: &str) -> PathBuf {
+        if name == "." {
+            return self.path.clone();
+        }
+        self.path.join(name)
+    }
+}
 
 #[derive(Clone)]
 pub(crate) struct Found {
     /// Below the model; `.` if it is one file.
     pub(crate) name: String,
-    pub(crate) location: PathBuf,
     /// When it was listed.
     pub(crate) len: u64,
 }
@@ -41,10 +95,9 @@ pub(crate) type Tables<'a> = &'a (dyn Fn(&Found) -> Option<Layout> + Sync);
 /// A file, or a range of one.
 struct Item<'a> {
     name: String,
-    location: &'a Path,
+    file: &'a Found,
+    root: &'a Root,
     range: Range<u64>,
-    /// Length of the whole file when it was listed.
-    file_len: u64,
     table: Option<Layout>,
 }
 
@@ -59,13 +112,13 @@ pub(crate) fn name_of(path: &Path) -> Result<String, OmsError> {
 /// What a verifier lets be there beside the model: below these paths, and not signed.
 #[derive(Default)]
 pub(crate) struct PassedOver<'a> {
-    pub(crate) ignored: Vec<String>,
+    pub(crate) ignored: Ignored,
     pub(crate) signed: BTreeSet<&'a str>,
 }
 
 impl PassedOver<'_> {
     fn has(&self, path: &str) -> bool {
-        is_ignored(path, &self.ignored) && !self.is_signed(path)
+        self.ignored.has(path) && !self.is_signed(path)
     }
 
     /// Whether it was signed, or anything below it.
@@ -83,6 +136,7 @@ impl Scope {
         serialization: &Serialization,
         passed_over: &PassedOver<'_>,
     ) -> Result<Self, OmsError> {
+        let left_out = Ignored::new(&serialization.ignore_paths);
         let mut found = Vec::new();
         let mut open = vec![String::new()];
         while let Some(below) = open.pop() {
@@ -91,8 +145,7 @@ impl Scope {
             } else {
                 root.join(&below)
             };
-            let left_out = || is_ignored(&below, &serialization.ignore_paths);
-            if !below.is_empty() && (left_out() || passed_over.has(&below)) {
+            if !below.is_empty() && (left_out.has(&below) || passed_over.has(&below)) {
                 continue;
             }
             let link = fs::symlink_metadata(&location).map_err(OmsError::io(&location))?;
@@ -109,11 +162,7 @@ impl Scope {
                     below
                 };
                 let len = metadata.len();
-                found.push(Found {
-                    name,
-                    location,
-                    len,
-                });
+                found.push(Found { name, len });
             } else if metadata.is_dir() && !is_link {
                 list(&location, &below, &mut open)?;
             } else if is_link {
@@ -123,11 +172,16 @@ impl Scope {
                 return Err(OmsError::Special(location));
             }
         }
-        Ok(Self(found))
+        let root = Arc::new(Root::new(root, serialization.allow_symlinks)?);
+        Ok(Self { files: found, root })
+    }
+
+    pub(crate) const fn root(&self) -> &Arc<Root> {
+        &self.root
     }
 
     pub(crate) fn files(&self) -> impl Iterator<Item = &Found> + Clone {
-        self.0.iter()
+        self.files.iter()
     }
 
     /// Hashes everything, on all cores, in ascending order of the names.
@@ -151,7 +205,7 @@ impl Scope {
         }
         let items: Vec<_> = self
             .files()
-            .flat_map(|file| file.items(shard, tables(file)))
+            .flat_map(|file| file.items(&self.root, shard, tables(file)))
             .collect();
         let resources = Mutex::new(Vec::with_capacity(items.len()));
         casemate_parallel::for_each(
@@ -174,12 +228,17 @@ impl Scope {
 }
 
 impl Found {
-    fn items(&self, shard: Option<u64>, table: Option<Layout>) -> Vec<Item<'_>> {
+    fn items<'a>(
+        &'a self,
+        root: &'a Root,
+        shard: Option<u64>,
+        table: Option<Layout>,
+    ) -> Vec<Item<'a>> {
         let item = |name, range| Item {
             name,
-            location: &self.location,
+            file: self,
+            root,
             range,
-            file_len: self.len,
             table,
         };
         let Some(size) = shard else {
@@ -203,11 +262,13 @@ impl Item<'_> {
         buffer: &mut [u8],
         progress: Progress<'_>,
     ) -> Result<Resource, OmsError> {
-        let file = open_regular(self.location)?;
+        let file = self.root.open(&self.file.name)?;
+        let location = self.root.location(&self.file.name);
+        let failed = |error| OmsError::io(&location)(error);
         let mut hasher = hash.start();
         let mut table = self
             .table
-            .map(|layout| Hashing::start(self.file_len, layout));
+            .map(|layout| Hashing::start(self.file.len, layout));
         let mut at = self.range.start;
         while at < self.range.end {
             let rest = self.range.end.saturating_sub(at);
@@ -215,8 +276,7 @@ impl Item<'_> {
                 .unwrap_or(usize::MAX)
                 .min(buffer.len());
             let part = buffer.get_mut(..len).unwrap_or_default();
-            file.read_exact_at(part, at)
-                .map_err(OmsError::io(self.location))?;
+            file.read_exact_at(part, at).map_err(failed)?;
             // Both over the same bytes, so that both are right or both are wrong.
             match &mut table {
                 Some(table) => both(|| hasher.update(part), || table.update(part)),
@@ -225,12 +285,7 @@ impl Item<'_> {
             progress(len as u64);
             at = at.saturating_add(len as u64);
         }
-        // A file that grew while it was read would be signed, or pass, cut short.
-        let now = file.metadata().map_err(OmsError::io(self.location))?.len();
-        if now != self.file_len {
-            let changed = io::Error::other("its length changed while it was read");
-            return Err(OmsError::io(self.location)(changed));
-        }
+        check_end(&file, self.file.len).map_err(failed)?;
         let (digest, segments) = (hasher.finish(), table.map(Hashing::finish));
         Ok(Resource::new(self.name.clone(), hash, &digest, segments))
     }
@@ -254,19 +309,14 @@ fn both(first: impl FnOnce(), second: impl FnOnce() + Send) {
     });
 }
 
-/// Opens a regular file; whatever took its place since it was listed is not waited for.
-pub(crate) fn open_regular(location: &Path) -> Result<File, OmsError> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = File::options()
-        .read(true)
-        .custom_flags(flags)
-        .open(location)
-        .map_err(OmsError::io(location))?;
-    let metadata = file.metadata().map_err(OmsError::io(location))?;
-    if metadata.is_file() {
-        return Ok(file);
+/// Refuses a file that has more than `len` bytes: what grew while it was read, and files of the system that say they are empty and are not.
+pub(crate) fn check_end(file: &File, len: u64) -> io::Result<()> {
+    let more = file.read_at(&mut [0], len)?;
+    let now = file.metadata()?.len();
+    if more == 0 && now == len {
+        return Ok(());
     }
-    Err(OmsError::Special(location.to_owned()))
+    Err(io::Error::other("its length changed while it was read"))
 }
 
 fn list(folder: &Path, below: &str, open: &mut Vec<String>) -> Result<(), OmsError> {
@@ -285,10 +335,30 @@ fn list(folder: &Path, below: &str, open: &mut Vec<String>) -> Result<(), OmsErr
     Ok(())
 }
 
-/// Whether a path is one that is left out, or lies below one.
-fn is_ignored(path: &str, ignored: &[String]) -> bool {
-    ignored.iter().any(|left_out| {
-        let rest = path.strip_prefix(left_out.trim_start_matches("./"));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+/// Paths that are left out with all below them.
+#[derive(Default)]
+pub(crate) struct Ignored(HashSet<String>);
+
+impl Ignored {
+    /// Leading `./` and trailing `/` say nothing; what then is no path below the model matches nothing.
+    pub(crate) fn new(paths: &[String]) -> Self {
+        Self(paths.iter().filter_map(|path| below(path)).collect())
+    }
+
+    fn has(&self, path: &str) -> bool {
+        let ends = path.match_indices('/').map(|(at, _)| at);
+        let mut prefixes = ends.chain([path.len()]).filter_map(|end| path.get(..end));
+        prefixes.any(|prefix| self.0.contains(prefix))
+    }
+}
+
+/// A path below the model, as names in a statement are written; `None` if it is none.
+pub(crate) fn below(path: &str) -> Option<String> {
+    let mut path = path;
+    while let Some(rest) = path.strip_prefix("./") {
+        path = rest;
+    }
+    let path = path.trim_end_matches('/');
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..");
+    path.split('/').all(is_plain).then(|| path.to_owned())
 }

@@ -13,6 +13,7 @@ mod ecdsa;
 mod error;
 mod files;
 mod hash;
+mod json;
 mod segments;
 mod statement;
 
@@ -31,10 +32,10 @@ pub use ecdsa::{EcdsaKey, EcdsaPublicKey};
 pub use error::OmsError;
 
 use bundle::{Bundle, Signature, pae};
-use files::{Found, PassedOver, Scope};
+use files::{Found, Ignored, PassedOver, Scope, below};
 use hash::Hash;
 use segments::Layout;
-use statement::{Serialization, Statement};
+use statement::{IGNORED_MAX, Serialization, Statement};
 
 /// Called with the number of bytes just hashed; may be called from several threads.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
@@ -51,6 +52,8 @@ pub struct Signing<'a> {
     pub classical: Option<&'a EcdsaKey>,
     /// Paths below the model to leave out.
     pub ignore: &'a [PathBuf],
+    /// Where the signature will be, which cannot cover itself if that is inside the model.
+    pub output: Option<&'a Path>,
     /// Sign what links to files lead to, instead of refusing them.
     pub follow_links: bool,
     /// Hash over the segments of large files.
@@ -89,6 +92,21 @@ pub fn sign(
 ) -> Result<Vec<u8>, OmsError> {
     let mut ignored: Vec<String> = GIT_PATHS.map(str::to_owned).into();
     ignored.extend(texts(signing.ignore)?);
+    for left_out in signing.ignore {
+        // A misspelt name would stay in the signed list, and leave out what appears under it later.
+        if !path.join(left_out).exists() {
+            return Err(OmsError::NothingToIgnore(left_out.clone()));
+        }
+    }
+    let own = signing.output.and_then(|output| path_inside(output, path));
+    ignored.extend(texts(own.as_slice())?);
+    if ignored.len() > IGNORED_MAX {
+        return Err(OmsError::Limit {
+            what: "number of paths to leave out",
+            actual: ignored.len() as u64,
+            limit: IGNORED_MAX as u64,
+        });
+    }
     let serialization = Serialization::files(ignored, signing.follow_links);
     let scope = Scope::new(path, &serialization, &PassedOver::default())?;
     let hash = match signing.segment_hash {
@@ -116,12 +134,12 @@ pub fn sign(
     Bundle::new(hint, payload, signatures).encode()
 }
 
+/// Paths below the model, as the statement writes them.
 fn texts(paths: &[PathBuf]) -> Result<Vec<String>, OmsError> {
     let text = |path: &PathBuf| {
-        let text = path
-            .to_str()
-            .ok_or_else(|| OmsError::NotUtf8(path.clone()))?;
-        Ok(text.trim_end_matches('/').to_owned())
+        let text = path.to_str();
+        let text = text.ok_or_else(|| OmsError::NotUtf8(path.clone()))?;
+        below(text).ok_or_else(|| OmsError::NotBelow(path.clone()))
     };
     paths.iter().map(text).collect()
 }
@@ -236,7 +254,7 @@ impl ModelSignature {
         }
         let statement = Statement::decode(&bundle.payload)?;
         let passed_over = PassedOver {
-            ignored: texts(ignore)?,
+            ignored: Ignored::new(&texts(ignore)?),
             signed: statement.names(),
         };
         let scope = Scope::new(path, &statement.predicate.serialization, &passed_over)?;

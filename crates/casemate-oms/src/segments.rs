@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     OmsError,
     hash::{Hash, Hasher},
+    json,
 };
 
 /// Largest integer that JSON carries between all implementations.
@@ -23,6 +24,7 @@ pub(crate) struct Annotations {
     #[serde(
         rename = "casemate/v1/segments",
         default,
+        deserialize_with = "json::nullable",
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) segments: Option<Table>,
@@ -49,8 +51,10 @@ impl Layout {
     /// For files of these lengths.
     pub(crate) fn of(hash: Hash, files: &(impl Iterator<Item = u64> + Clone)) -> Self {
         let mut segment_len = SEGMENT_BYTES;
+        // Files of one segment have no table.
         let segments = |len: u64| {
-            let each = files.clone().map(|file| file.div_ceil(len.max(1)));
+            let long = files.clone().filter(|file| *file > len);
+            let each = long.map(|file| file.div_ceil(len.max(1)));
             each.fold(0_u64, u64::saturating_add)
         };
         while segments(segment_len) > SEGMENTS_MAX && segment_len < SEGMENT_BYTES_MAX {
@@ -263,7 +267,9 @@ mod tests {
         let len = |files: &[u64]| Layout::of(Hash::Blake3, &files.iter().copied()).segment_len;
         assert_eq!(len(&[]), 1 << 20);
         assert_eq!(len(&[128 << 30]), 1 << 20);
-        assert_eq!(len(&[128 << 30, 1]), 2 << 20);
+        assert_eq!(len(&[128 << 30, 1]), 1 << 20);
+        assert_eq!(len(&[128 << 30, 2 << 20]), 2 << 20);
+        assert_eq!(len(&vec![1; 200_000]), 1 << 20);
         assert_eq!(len(&[1 << 50]), 64 << 20);
     }
 }

@@ -8,27 +8,33 @@ use serde::{Deserialize, Serialize};
 use crate::{
     OmsError,
     hash::Hash,
+    json,
     segments::{Annotations, Layout, Segments},
 };
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 pub(crate) const RESOURCES_MAX: usize = 250_000;
+/// Most paths that a publisher leaves out.
+pub(crate) const IGNORED_MAX: usize = 1_000;
 
 /// A statement about one model.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Statement {
     #[serde(rename = "_type")]
     kind: String,
+    #[serde(deserialize_with = "json::objects::<2, _, _>")]
     subject: Vec<Subject>,
     #[serde(rename = "predicateType")]
     predicate_type: String,
+    #[serde(deserialize_with = "json::object")]
     pub(crate) predicate: Predicate,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Subject {
     name: String,
+    #[serde(deserialize_with = "json::object")]
     digest: Digests,
 }
 
@@ -42,7 +48,9 @@ struct Digests {
 /// Fields that later versions of the predicate add are ignored, as OMS v1.0 asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Predicate {
+    #[serde(deserialize_with = "json::objects::<RESOURCES_MAX, _, _>")]
     pub(crate) resources: Vec<Resource>,
+    #[serde(deserialize_with = "json::object")]
     pub(crate) serialization: Serialization,
 }
 
@@ -52,7 +60,11 @@ pub(crate) struct Resource {
     pub(crate) name: String,
     pub(crate) algorithm: String,
     pub(crate) digest: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "json::nullable",
+        skip_serializing_if = "Option::is_none"
+    )]
     annotations: Option<Annotations>,
     /// The table among the annotations, once it was read.
     #[serde(skip)]
@@ -89,7 +101,11 @@ pub(crate) struct Serialization {
     pub(crate) allow_symlinks: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shard_size: Option<serde_json::Number>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "json::texts::<IGNORED_MAX, _>",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub(crate) ignore_paths: Vec<String>,
 }
 
@@ -171,8 +187,14 @@ impl Statement {
     /// Reads a statement and checks every rule that needs no model.
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, OmsError> {
         let rule = OmsError::Statement;
-        let mut statement: Self =
-            serde_json::from_slice(payload).map_err(|_| rule("not the JSON of one"))?;
+        let mut statement: Self = json::from_slice(payload).map_err(|error| {
+            if json::is_too_many(&error) {
+                return rule(
+                    "it lists more than 250,000 resources, 1,000 paths to ignore or one subject",
+                );
+            }
+            rule("it is not the JSON of one, or breaks a rule for its members")
+        })?;
         if statement.kind != STATEMENT_TYPE {
             return Err(rule("its type is another one"));
         }
@@ -186,13 +208,6 @@ impl Statement {
             resources,
             serialization,
         } = &mut statement.predicate;
-        if resources.len() > RESOURCES_MAX {
-            return Err(OmsError::Limit {
-                what: "number of resources",
-                actual: resources.len() as u64,
-                limit: RESOURCES_MAX as u64,
-            });
-        }
         if resources.is_empty() {
             return Err(rule("it signs no file"));
         }
@@ -209,6 +224,9 @@ impl Statement {
             let algorithm = serialization.plain_name(&resource.algorithm)?;
             if algorithm != hash.name() || resource.digest.len() != hash.len().saturating_mul(2) {
                 return Err(rule("a resource has another hash"));
+            }
+            if !is_hex(&resource.digest) {
+                return Err(rule("a digest is not lower-case hex"));
             }
             if !names.insert(resource.name.as_str()) {
                 return Err(rule("a resource is listed twice"));
@@ -265,6 +283,11 @@ pub(crate) fn shown(name: &str) -> String {
         "." => "the file".to_owned(),
         name => name.escape_debug().to_string(),
     }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// SHA-256 over all digests, in hex; `None` if one of them is not hex.

@@ -56,6 +56,7 @@ fn signed(root: &Path, key: &SigningKey) -> Vec<u8> {
         signer: Some(key),
         classical: Some(&EcdsaKey::from_pem(ECDSA.as_bytes()).unwrap()),
         ignore: &[],
+        output: None,
         follow_links: false,
         segment_hash: HashChoice::Blake3,
     };
@@ -143,6 +144,7 @@ fn what_was_left_out_may_change_and_nothing_else() {
         signer: Some(&publisher),
         classical: None,
         ignore: &["sub/".into()],
+        output: None,
         follow_links: false,
         segment_hash: HashChoice::Blake3,
     };

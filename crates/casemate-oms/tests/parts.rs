@@ -50,6 +50,7 @@ impl Desk {
             signer: Some(&self.key),
             classical: None,
             ignore: &[],
+            output: None,
             follow_links: false,
             segment_hash,
         };
@@ -77,12 +78,16 @@ fn content() -> Vec<u8> {
 }
 
 fn read(file: &CheckedFile, offset: usize, len: usize) -> Result<Vec<u8>, OmsError> {
+    let mut copied = vec![0; len];
+    let copied = file.copy_at(&mut copied, offset as u64).map(|()| copied);
     let mut out = vec![0xaa; len];
     let done = file.read_at(&mut out, offset as u64);
     if done.is_err() {
         assert!(out.iter().all(|byte| *byte == 0), "nothing unchecked stays");
     }
-    done.map(|()| out)
+    let done = done.map(|()| out);
+    assert_eq!(done.as_ref().ok(), copied.as_ref().ok());
+    done
 }
 
 #[test]
@@ -171,10 +176,19 @@ fn a_changed_segment_is_refused_and_the_others_are_not() {
 #[test]
 fn a_small_file_is_checked_whole() {
     let desk = Desk::new();
-    let model = desk.opened();
-    fs::write(desk.path("small"), "smalL").unwrap();
-    let small = model.find("small").unwrap().open().unwrap();
-    assert!(matches!(read(&small, 0, 1), Err(OmsError::Changed(_))));
+    let signature = desk.sign("", HashChoice::Blake3);
+    // Its length is not signed, so it must not be believed: also not that there is nothing.
+    for changed in ["smalL", "smal", "smalls", ""] {
+        fs::write(desk.path("small"), changed).unwrap();
+        let model = desk.open(&signature, "").unwrap();
+        let refused = model.find("small").unwrap().open().unwrap_err();
+        assert!(matches!(refused, OmsError::Changed(_)), "{refused}");
+    }
+    fs::write(desk.path("small"), "small").unwrap();
+    fs::write(desk.path("empty"), "x").unwrap();
+    let model = desk.open(&signature, "").unwrap();
+    model.find("small").unwrap().open().unwrap();
+    model.find("empty").unwrap().open().unwrap_err();
 }
 
 #[test]
@@ -214,6 +228,16 @@ fn other_files_than_the_signed_ones_are_named() {
     rustix::fs::mkfifoat(rustix::fs::CWD, desk.path("small"), 0o600.into()).unwrap();
     let refused = model.find("small").unwrap().open().unwrap_err();
     assert!(matches!(refused, OmsError::Special(_)), "{refused}");
+    // Nor is a link followed, on no part of the way.
+    fs::remove_file(desk.path("small")).unwrap();
+    fs::write(desk.home.path().join("small"), "small").unwrap();
+    symlink(desk.home.path().join("small"), desk.path("small")).unwrap();
+    let refused = model.find("small").unwrap().open().unwrap_err();
+    assert!(matches!(refused, OmsError::Link(_)), "{refused}");
+    fs::rename(desk.path("sub"), desk.home.path().join("sub")).unwrap();
+    symlink(desk.home.path().join("sub"), desk.path("sub")).unwrap();
+    let refused = model.find("sub/large").unwrap().open().unwrap_err();
+    assert!(matches!(refused, OmsError::Link(_)), "{refused}");
 }
 
 #[test]

@@ -58,9 +58,8 @@ pub fn for_each<S, E: Send>(
             }
             if let Err(error) = job(&mut state, index) {
                 stop.store(true, Ordering::Relaxed);
-                if let Ok(mut first) = failed.lock() {
-                    first.get_or_insert(error);
-                }
+                let mut first = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert(error);
             }
         }
     };
@@ -73,7 +72,8 @@ pub fn for_each<S, E: Send>(
         }
         work();
     });
-    failed.into_inner().ok().flatten().map_or(Ok(()), Err)
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.map_or(Ok(()), Err)
 }
 
 /// Runs two short jobs at once, or one after the other where the system gives no thread.

@@ -11,12 +11,13 @@ use std::{
     time::Duration,
 };
 
+use casemate_beneath as beneath;
 use rustix::{
     fs::{AtFlags, Mode, OFlags, fsync, unlinkat},
     io::Errno,
 };
 
-use crate::{WriteAt, beneath};
+use crate::WriteAt;
 
 pub use atomic::AtomicFile;
 pub(crate) use atomic::naming;

@@ -11,7 +11,6 @@
 //! | change recipients | [`rewrap()`], [`change_recipients`] |
 //! | seal a folder as a unit | [`directory`] |
 
-mod beneath;
 mod body;
 mod digest;
 pub mod directory;

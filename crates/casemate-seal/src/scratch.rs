@@ -14,6 +14,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use casemate_beneath as beneath;
 use rustix::{
     fs::{
         AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, chmodat, fchmod,
@@ -22,8 +23,6 @@ use rustix::{
     io::Errno,
     process::geteuid,
 };
-
-use crate::beneath;
 
 /// How often a new name is tried.
 const TRIES: usize = 16;

@@ -366,6 +366,10 @@ impl From<OmsError> for Fault {
         let (outcome, hint) = match &error {
             OmsError::Io { .. } => (Outcome::Io, None),
             OmsError::NoSigner | OmsError::Key | OmsError::NotUtf8(_) => (Outcome::Usage, None),
+            OmsError::NotBelow(_) | OmsError::NothingToIgnore(_) => (
+                Outcome::Usage,
+                Some("name a path relative to the model, such as `.cache`"),
+            ),
             OmsError::Link(_) => (
                 Outcome::No,
                 Some(

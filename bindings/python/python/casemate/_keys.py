@@ -139,14 +139,14 @@ def trusted_signer(
     raise VerificationError(f"the artifact names key {found} as its signer, which is not trusted here")
 
 
-def trusted_model_signer(signer: Signers, keys: Keys, found: list[str]) -> PublicKey:
-    """The public key that must have signed a model, for a signature that names the keys ``found``."""
+def trusted_model_signers(signer: Signers, keys: Keys, found: list[str]) -> list[PublicKey]:
+    """The public keys of which one must have signed a model, for a signature that names the keys ``found``, in its order."""
     candidates = _trusted(signer, keys)
     if not candidates:
         raise CasemateError("nobody to trust: pass signer= with the publisher's public key")
-    for key in candidates:
-        if key.id in found:
-            return key
+    trusted = [key for named in found for key in candidates if key.id == named]
+    if trusted:
+        return trusted
     named = f"key {', '.join(found)}" if found else "a classical key only"
     raise VerificationError(f"the model is signed by {named}, which is not trusted here")
 

@@ -37,7 +37,12 @@ def sign(
 
 
 def _signature_of(model: str | os.PathLike[str], given: str | os.PathLike[str] | None) -> str:
-    return os.fspath(model).rstrip("/") + ".sig" if given is None else os.fspath(given)
+    if given is not None:
+        return os.fspath(given)
+    plain = os.path.normpath(os.fspath(model))
+    if os.path.basename(plain) in ("", ".", ".."):
+        raise ValueError(f"the path {os.fspath(model)!r} has no name: say where the signature is")
+    return plain + ".sig"
 
 
 def open_signed(
@@ -57,8 +62,14 @@ def open_signed(
     Raises :class:`VerificationError`, :class:`CasemateError` or :class:`OSError`.
     """
     found = _casemate.ModelSignature.read(_signature_of(model, signature))
-    trusted = _keys.trusted_model_signer(signer, keys, found.signers)
-    return SignedModel(found.open(os.fspath(model), trusted, list(ignore), _keys.policy_name(policy)))
+    refused: Exception | None = None
+    for trusted in _keys.trusted_model_signers(signer, keys, found.signers):
+        try:
+            return SignedModel(found.open(os.fspath(model), trusted, list(ignore), _keys.policy_name(policy)))
+        except _casemate.CasemateError as error:
+            refused = error
+    assert refused is not None
+    raise refused
 
 
 class SignedModel:

@@ -92,9 +92,7 @@ def load(opened: _files.Content, device: str = "cpu", *, framework: str = "np") 
     """As :func:`load_file`, of content that is open already."""
     framework = _framework(framework)
     entries, _, start = _header(opened)
-    data = np.empty(opened.size - start, dtype=np.uint8)
-    if data.size:
-        opened.readinto(start, data)
+    data = opened.read_array(start, opened.size - start)
     return {
         name: _convert(data[entry.begin : entry.end], entry.dtype, entry.shape, framework, device)
         for name, entry in entries.items()
@@ -227,9 +225,7 @@ class safe_open:  # noqa: N801 - the name of the original
         return SafeSlice(self, self._find(name))
 
     def _read(self, dtype: str, shape: list[int], begin: int, end: int) -> Any:
-        raw = np.empty(end - begin, dtype=np.uint8)
-        if raw.size:
-            self._opened.readinto(self._start + begin, raw)
+        raw = self._opened.read_array(self._start + begin, end - begin)
         return _convert(raw, dtype, shape, self._framework, self._device)
 
 

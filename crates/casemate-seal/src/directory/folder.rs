@@ -11,9 +11,10 @@ use std::{
 
 use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, RelativePath, StagedDirectory, tree};
 use crate::{
-    Source, WriteAt, beneath,
+    Source, WriteAt,
     file::{self, AtomicFile, Existing},
 };
+use casemate_beneath as beneath;
 
 /// A place that holds the artifacts of one sealed directory.
 pub trait SealedFolder: Send + Sync {

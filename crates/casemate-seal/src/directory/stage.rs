@@ -8,6 +8,7 @@ use std::{
     path::{Component, Path},
 };
 
+use casemate_beneath as beneath;
 use rustix::{
     fs::{
         AtFlags, FileType, Mode, OFlags, RenameFlags, fsync, mkdirat, renameat, renameat_with,
@@ -18,7 +19,6 @@ use rustix::{
 
 use super::DirectoryError;
 use crate::{
-    beneath,
     file::{Access, AtomicFile, Existing, directory_of, naming},
     scratch::{ScratchFolder, remove_abandoned},
 };

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use casemate_beneath as beneath;
 use rustix::fs::FileType;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
     SEALED_SUFFIX, SealedFolder as _,
     folder::{Expected, extra},
 };
-use crate::{beneath, limits::FILES_MAX};
+use crate::limits::FILES_MAX;
 
 /// What to do about symbolic links to files in the folder that is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

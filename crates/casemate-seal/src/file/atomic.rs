@@ -8,6 +8,7 @@ use std::{
     path::Path,
 };
 
+use casemate_beneath as beneath;
 use rustix::{
     fs::{
         AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat, fsync,
@@ -19,7 +20,7 @@ use rustix::{
 
 use super::{Access, Existing, directory_of};
 use crate::{
-    WriteAt, beneath,
+    WriteAt,
     scratch::{Naming, by_number},
 };
 

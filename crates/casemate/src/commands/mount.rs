@@ -8,7 +8,10 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode, ExitStatus},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,7 +39,7 @@ const VIEW: &str = "view";
 pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(), Fault> {
     let content = Content::open(context, &options.input, &options.checks)?;
     let path = content.below(&options.point);
-    let mounted = start(content, &options.point)?;
+    let mounted = start(content, &options.point, &Damage::default())?;
     let json = json!({ "schema": "casemate.mounted/1", "point": path_text(&options.point), "path": path_text(&path) });
     if context.printer.is_json() {
         context.printer.data(&json, "");
@@ -69,9 +72,10 @@ pub(crate) fn run(
     // From here on signals end the program, not this process, which has something to clear away.
     let runtime = gateway::runtime()?;
     let stop = runtime.spawn(gateway::shutdown());
+    let damage = Damage::default();
     let (scratch, path, mounted) = match &options.memory {
         Some(given) => copied(&content, given.as_deref())?,
-        None => viewed(content)?,
+        None => viewed(content, &damage)?,
     };
     let status = if stop.is_finished() {
         Err(Fault::new(
@@ -89,7 +93,13 @@ pub(crate) fn run(
     let shown = scratch.path().to_owned();
     let removed = scratch.remove();
     removed.map_err(|error| Fault::file("remove", &shown, error))?;
-    Ok(exit_code(status?))
+    let status = status?;
+    if status.success() && damage.load(Ordering::Relaxed) {
+        let message = "the program succeeded, but part of what it was shown cannot be read or is not what was signed";
+        return Err(Fault::new(Outcome::No, message)
+            .hint("the file is named above; do not use the result, even if the program did not need that part"));
+    }
+    Ok(exit_code(status))
 }
 
 /// A temporary folder, where the content is in it, and the view that shows it.
@@ -108,7 +118,7 @@ fn copied(content: &Content, given: Option<&Path>) -> Result<Shown, Fault> {
 }
 
 /// Mounts the content below a private folder, which is locked while it is mounted; the view itself could not be.
-fn viewed(content: Content) -> Result<Shown, Fault> {
+fn viewed(content: Content, damage: &Damage) -> Result<Shown, Fault> {
     let parent = temporary_folder();
     let naming = naming("casemate-view-");
     let is_unmounted = |left: &Path| casemate_mount::remove_stale(&left.join(VIEW)).is_ok();
@@ -118,7 +128,7 @@ fn viewed(content: Content) -> Result<Shown, Fault> {
     let made = fs::DirBuilder::new().mode(0o700).create(&view);
     made.map_err(|error| Fault::file("create", &view, error))?;
     let path = content.below(&view);
-    let mounted = start(content, &view)?;
+    let mounted = start(content, &view, damage)?;
     Ok((scratch, path, Some(mounted)))
 }
 
@@ -134,9 +144,15 @@ fn scratch_in(parent: &Path, naming: &Naming) -> Result<ScratchFolder, Fault> {
         .map_err(|error| Fault::file("make a private folder in", parent, error))
 }
 
-fn start(content: Content, point: &Path) -> Result<Mounted, Fault> {
-    let report: Report = Arc::new(|path, error| {
+/// Whether a part of what is shown could not be read, or was not what its publisher signed.
+type Damage = Arc<AtomicBool>;
+
+fn start(content: Content, point: &Path, damage: &Damage) -> Result<Mounted, Fault> {
+    let damage = Arc::clone(damage);
+    let report: Report = Arc::new(move |path, error| {
+        damage.store(true, Ordering::Relaxed);
         // The reader only sees an input/output error.
+        let path = path.escape_debug();
         tracing::error!(%path, "cannot be read: {error}");
     });
     gateway::init_logging();

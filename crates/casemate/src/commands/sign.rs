@@ -38,20 +38,12 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
         return Err(classical_alone("signed"));
     }
     let classical = options.oms.as_deref().map(private_key).transpose()?;
-    for path in &options.ignore {
-        // A misspelt name would stay in the signed list, and leave out what appears under it later.
-        if !options.model.join(path).exists() {
-            let message = format!("--ignore {}: there is no such path", path.display());
-            return Err(Fault::usage(message).hint("paths are below the model"));
-        }
-    }
-    let mut ignore = options.ignore.clone();
-    ignore.extend(path_inside(&output, &options.model));
     let bar = progress::bar(content_len(&options.model), "signing");
     let signing = Signing {
         signer: signer.as_ref(),
         classical: classical.as_ref(),
-        ignore: &ignore,
+        ignore: &options.ignore,
+        output: Some(&output),
         follow_links: options.follow_links,
         segment_hash: context.policy()?.hash(),
     };
@@ -131,7 +123,11 @@ pub(super) fn verify(
     let mut text = format!("verified {shown}: {count} files or shards as {by} signed them");
     if model.is_dir() {
         text.push_str("; left out by the publisher: ");
-        text.push_str(&verified.ignored.join(", "));
+        let ignored = verified.ignored.iter();
+        let ignored: Vec<_> = ignored
+            .map(|path| path.escape_debug().to_string())
+            .collect();
+        text.push_str(&ignored.join(", "));
     }
     context.printer.data(&json, &text);
     Ok(())
@@ -139,6 +135,12 @@ pub(super) fn verify(
 
 /// Reads a detached signature, of which nothing is verified yet.
 pub(super) fn read(path: &Path) -> Result<ModelSignature, Fault> {
+    let is_file = std::fs::metadata(path).map(|found| found.is_file());
+    if !is_file.map_err(|error| Fault::file("read", path, error))? {
+        // A pipe that somebody put there would be waited for without end.
+        let message = format!("{} is not a regular file", path.display());
+        return Err(Fault::usage(message).hint("name the file that `casemate sign` wrote"));
+    }
     let bytes = read_limited(path, BUNDLE_BYTES_MAX)?;
     Ok(ModelSignature::decode(bytes.expose())?)
 }

@@ -12,7 +12,7 @@ use crate::support::House;
 
 fn sealed() -> House {
     let house = House::with_keys();
-    house.write("f", &[7; 300_000]);
+    house.write("f", &vec![7; 300_000]);
     house.ok(&["seal", "f", "--to", "alice", "--sign", "publisher"]);
     house
 }

@@ -8,7 +8,7 @@ use std::{
 use casemate_mount::{MountedFile, ReadError};
 use casemate_seal::{
     Artifact, Opened, Source,
-    directory::{DirectoryError, RelativePath, SealedDirectory},
+    directory::{DirectoryError, SealedDirectory},
     file::{Access, AtomicFile, Existing},
 };
 
@@ -29,7 +29,7 @@ pub(super) const FOLDER: &str = "folder";
 
 /// What is shown: one file, or all of a folder.
 pub(super) enum Content {
-    File(RelativePath, Opened<Source>),
+    File(String, Opened<Source>),
     Folder(Arc<Folder>),
     Signed(Signed),
 }
@@ -95,13 +95,13 @@ impl Content {
     /// Where the file or folder is below the place it is shown at.
     pub(super) fn below(&self, place: &Path) -> PathBuf {
         match self.single() {
-            Some(name) => place.join(name.as_str()),
+            Some(name) => place.join(name),
             None => place.to_owned(),
         }
     }
 
     /// The name of what is one file.
-    fn single(&self) -> Option<&RelativePath> {
+    fn single(&self) -> Option<&str> {
         match self {
             Self::File(name, _) => Some(name),
             Self::Folder(_) => None,
@@ -112,7 +112,7 @@ impl Content {
     /// The folder below `place` that a copy goes into: one that is made whole inside, so that nothing of it is ever beside.
     pub(super) fn copied(&self, place: &Path) -> PathBuf {
         match self.single() {
-            Some(name) => place.join(name.as_str()),
+            Some(name) => place.join(name),
             None => place.join(FOLDER),
         }
     }
@@ -134,7 +134,7 @@ impl Content {
                 let file = |entry: &casemate_seal::directory::FileEntry| {
                     let (folder, path) = (Arc::clone(&folder), entry.path.clone());
                     MountedFile {
-                        path: entry.path.clone(),
+                        path: entry.path.to_string(),
                         content_len: entry.content_len,
                         open: Box::new(move || {
                             let opened = folder.open(path.as_str());
@@ -161,7 +161,7 @@ impl Content {
         match self {
             Self::Signed(signed) => signed.copy_to(&self.copied(place)),
             Self::File(name, opened) => {
-                let path = place.join(name.as_str());
+                let path = place.join(name);
                 let failed = |error| Fault::file("write", &path, error);
                 let target = AtomicFile::create(&path, Access::Owner, Existing::Keep);
                 let target = target.map_err(failed)?;
@@ -187,16 +187,14 @@ impl Content {
 }
 
 /// The artifact's own name without its ending. The publisher chooses the name inside, and this one goes into paths and perhaps into a shell.
-fn name_of(input: &Path) -> RelativePath {
+fn name_of(input: &Path) -> String {
     plain_name(&input.with_extension(""))
 }
 
 /// The last part of a path if it is plain, or a name that is.
-pub(super) fn plain_name(path: &Path) -> RelativePath {
+pub(super) fn plain_name(path: &Path) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.filter(|name| !name.starts_with(['-', '.']) && name.chars().all(plain));
-    name.and_then(|name| RelativePath::new(name).ok())
-        .or_else(|| RelativePath::new("content").ok())
-        .unwrap_or_else(|| unreachable!("a plain word is a path"))
+    name.unwrap_or("content").to_owned()
 }

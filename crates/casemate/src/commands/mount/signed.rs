@@ -9,10 +9,7 @@ use std::{
 
 use casemate_mount::{MountedFile, ReadError};
 use casemate_oms::{SignedFile, Trusted};
-use casemate_seal::{
-    directory::RelativePath,
-    file::{Access, AtomicFile, Existing},
-};
+use casemate_seal::file::{Access, AtomicFile, Existing};
 
 use super::content::plain_name;
 use crate::{
@@ -25,7 +22,8 @@ const BLOCK: usize = 32 << 20;
 
 /// A signed model whose content is checked as it is read.
 pub(super) struct Signed {
-    files: Vec<(RelativePath, SignedFile)>,
+    /// Where each is shown; names that were found on this machine, or a plain word.
+    files: Vec<(String, SignedFile)>,
     is_folder: bool,
 }
 
@@ -49,25 +47,23 @@ impl Signed {
             classical: None,
         };
         let opened = signature.open(model, &ignore, &trusted)?;
-        let is_folder = model.is_dir();
+        let is_folder = !matches!(opened.files(), [file] if file.name() == ".");
         let files = opened.files().iter().map(|file| {
             let path = if is_folder {
-                RelativePath::new(file.name())?
+                file.name().to_owned()
             } else {
                 plain_name(model)
             };
-            Ok((path, file.clone()))
+            (path, file.clone())
         });
-        Ok(Self {
-            files: files.collect::<Result<_, Fault>>()?,
-            is_folder,
-        })
+        let files = files.collect();
+        Ok(Self { files, is_folder })
     }
 
     /// The name of a model that is one file.
-    pub(super) fn single(&self) -> Option<&RelativePath> {
+    pub(super) fn single(&self) -> Option<&str> {
         let first = self.files.first().filter(|_| !self.is_folder);
-        first.map(|(path, _)| path)
+        first.map(|(path, _)| path.as_str())
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -77,7 +73,7 @@ impl Signed {
 
     pub(super) fn into_files(self) -> Vec<MountedFile> {
         let files = self.files.into_iter();
-        let mounted = |(path, file): (RelativePath, SignedFile)| MountedFile {
+        let mounted = |(path, file): (String, SignedFile)| MountedFile {
             path,
             content_len: file.content_len(),
             open: Box::new(move || Ok(Arc::new(file.open().map_err(ReadError::new)?))),
@@ -91,7 +87,7 @@ impl Signed {
         let mut buffer = vec![0; BLOCK];
         for (path, file) in &self.files {
             let place = if self.is_folder {
-                target.join(path.as_str())
+                target.join(path)
             } else {
                 target.to_owned()
             };

@@ -22,7 +22,11 @@ use rustix::{
 const TRIES: usize = 16;
 
 /// Opens a folder that the user named; links on the way to it are the user's own.
-pub(crate) fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+///
+/// # Errors
+///
+/// The system's error.
+pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
     } else {
@@ -33,12 +37,11 @@ pub(crate) fn open_folder(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Opens `path` below `folder`. A link in any component is an error, and so is a path that leaves the folder.
-pub(crate) fn open(
-    folder: impl AsFd,
-    path: &Path,
-    flags: OFlags,
-    mode: Mode,
-) -> io::Result<OwnedFd> {
+///
+/// # Errors
+///
+/// The system's error.
+pub fn open(folder: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
     let folder = folder.as_fd();
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -78,7 +81,11 @@ fn open_by_parts(
 }
 
 /// Opens a regular file for reading; a special file is an error, and is not waited for.
-pub(crate) fn open_regular(folder: impl AsFd, path: &Path, flags: OFlags) -> io::Result<File> {
+///
+/// # Errors
+///
+/// The system's error, or one that says that it is no regular file.
+pub fn open_regular(folder: impl AsFd, path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::NONBLOCK;
     let file = File::from(open(folder, path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
@@ -89,7 +96,11 @@ pub(crate) fn open_regular(folder: impl AsFd, path: &Path, flags: OFlags) -> io:
 }
 
 /// Names and types in an open folder, without `.` and `..`.
-pub(crate) fn list(folder: impl AsFd) -> io::Result<Vec<(OsString, FileType)>> {
+///
+/// # Errors
+///
+/// The system's error.
+pub fn list(folder: impl AsFd) -> io::Result<Vec<(OsString, FileType)>> {
     let folder = folder.as_fd();
     let mut entries = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -112,7 +123,11 @@ pub(crate) fn list(folder: impl AsFd) -> io::Result<Vec<(OsString, FileType)>> {
 }
 
 /// Calls `visit` with each entry's path below `folder` and its type; the answer says whether to go into a folder.
-pub(crate) fn walk<E: From<io::Error>>(
+///
+/// # Errors
+///
+/// The system's error, or that of `visit`.
+pub fn walk<E: From<io::Error>>(
     folder: impl AsFd,
     visit: &mut dyn FnMut(&Path, FileType) -> Result<bool, E>,
 ) -> Result<(), E> {
