@@ -363,7 +363,7 @@ fn links_special_files_and_bad_names_are_refused_by_name() {
     symlink("..", root.join("up")).unwrap();
     assert!(matches!(
         list(Links::Follow).unwrap_err(),
-        DirectoryError::Link(_)
+        DirectoryError::FolderLink(_)
     ));
     fs::remove_file(root.join("up")).unwrap();
     fs::write(root.join("a\\b"), b"").unwrap();
