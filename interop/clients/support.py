@@ -301,5 +301,13 @@ def error_of(answer: wire.Response, status: int, code: str | None = None) -> dic
     return error
 
 
+def kserve_error_of(answer: wire.Response, status: int) -> str:
+    """KServe v2 has a text where others have an object."""
+    assert answer.status == status, (answer.status, answer.content)
+    error = answer.json()["error"]
+    assert isinstance(error, str) and error
+    return error
+
+
 def predict(client, **fields) -> wire.Request:
     return client.request("POST", "/predict", {"instances": [samples(1)[0]["image"]]}, **fields)

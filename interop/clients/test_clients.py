@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 import support
 import wire
 from run import HERE
-from support import CURL, KEYS_PATH, NODE, OHTTP_PATH, debian_curl, error_of, libcurl, predict
+from support import CURL, KEYS_PATH, NODE, OHTTP_PATH, debian_curl, error_of, kserve_error_of, libcurl, predict
 
 REQUEST = "urn:casemate:problem:request"
 
@@ -203,13 +203,13 @@ def test_kserve_v2(client):
 def test_numbers_beyond_float32(client, number):
     """As float32 they are infinite, and `null` is no answer."""
     error_of(client.call("POST", "/predict", {"instances": [[number] * 64]}), 400)
-    error_of(client.call("POST", "/v2/models/digits/infer", infer_body([[number] * 64])), 400)
+    kserve_error_of(client.call("POST", "/v2/models/digits/infer", infer_body([[number] * 64])), 400)
 
 
 def test_unknown_output_is_refused(client):
     body = infer_body(IMAGES[:1])
     assert client.call("POST", "/v2/models/digits/infer", body | {"outputs": [{"name": "probabilities"}]}).status == 200
-    error_of(client.call("POST", "/v2/models/digits/infer", body | {"outputs": [{"name": "other"}]}), 400)
+    kserve_error_of(client.call("POST", "/v2/models/digits/infer", body | {"outputs": [{"name": "other"}]}), 400)
 
 
 def answered(client, request: wire.Request) -> tuple[wire.Exchange, wire.Request, bytes]:

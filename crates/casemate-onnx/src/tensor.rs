@@ -62,6 +62,33 @@ macro_rules! element_types {
                 self.len() == 0
             }
 
+            /// Elements of a type from their little-endian bytes; `None` if the last one is not whole.
+            pub fn from_le_bytes(element: ElementType, bytes: &[u8]) -> Option<Self> {
+                match element {
+                    $(ElementType::$variant => {
+                        let (elements, rest) = bytes.as_chunks();
+                        let data = elements.iter().map(|bytes| <$rust>::from_le_bytes(*bytes));
+                        rest.is_empty().then(|| Self::$variant(data.collect()))
+                    })*
+                }
+            }
+
+            /// The elements' little-endian bytes, appended to `out`.
+            pub fn extend_le_bytes(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$variant(data) => {
+                        data.iter().for_each(|element| out.extend(element.to_le_bytes()));
+                    })*
+                }
+            }
+
+            /// Bytes of all elements.
+            pub const fn byte_len(&self) -> usize {
+                match self {
+                    $(Self::$variant(data) => size_of_val(data.as_slice()),)*
+                }
+            }
+
             fn to_tract(&self, shape: &[usize]) -> Result<Tensor, ModelError> {
                 match self {
                     $(Self::$variant(data) => Tensor::from_shape(shape, data),)*

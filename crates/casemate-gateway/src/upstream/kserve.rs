@@ -1,27 +1,43 @@
-//! KServe v2 (Open Inference Protocol), JSON tensors.
+//! KServe v2 (Open Inference Protocol), with its extension for binary tensors.
 
-use casemate_onnx::{ElementType, NamedTensor, TensorSpec};
+use casemate_onnx::{Data, ElementType, NamedTensor, TensorSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
     inference::Turn,
-    models::{Answer, Failure, Loaded},
+    models::{Answer, Answered, Failure, Loaded},
     numbers::{self, Numbers, What},
 };
 
 #[derive(Deserialize)]
 struct InferRequest<'a> {
     id: Option<String>,
+    #[serde(default)]
+    parameters: RequestParameters,
     #[serde(borrow)]
     inputs: Vec<InputTensor<'a>>,
     /// Outputs that are wanted; all if absent.
-    outputs: Option<Vec<OutputName>>,
+    outputs: Option<Vec<WantedOutput>>,
+}
+
+/// Of the parameters that clients send, those that mean something here.
+#[derive(Default, Deserialize)]
+struct RequestParameters {
+    #[serde(default)]
+    binary_data_output: bool,
 }
 
 #[derive(Deserialize)]
-struct OutputName {
+struct WantedOutput {
     name: String,
+    #[serde(default)]
+    parameters: OutputParameters,
+}
+
+#[derive(Default, Deserialize)]
+struct OutputParameters {
+    binary_data: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -29,8 +45,16 @@ struct InputTensor<'a> {
     name: String,
     shape: Vec<usize>,
     datatype: String,
+    #[serde(default)]
+    parameters: InputParameters,
     #[serde(borrow)]
-    data: &'a RawValue,
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct InputParameters {
+    /// Bytes of the tensor after the JSON.
+    binary_data_size: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -47,11 +71,14 @@ struct OutputTensor<'a> {
     name: &'a str,
     datatype: &'a str,
     shape: &'a [usize],
-    data: Numbers<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Numbers<'a>>,
 }
 
 pub(super) fn server_metadata() -> Value {
-    json!({ "name": "casemate", "version": env!("CARGO_PKG_VERSION"), "extensions": [] })
+    json!({ "name": "casemate", "version": env!("CARGO_PKG_VERSION"), "extensions": ["binary_tensor_data"] })
 }
 
 pub(super) fn model_metadata(loaded: &Loaded) -> Value {
@@ -65,52 +92,98 @@ pub(super) fn model_metadata(loaded: &Loaded) -> Value {
     };
     json!({
         "name": loaded.name,
+        "versions": [loaded.version],
         "platform": "onnx",
         "inputs": loaded.model.inputs().iter().map(tensor).collect::<Vec<_>>(),
         "outputs": loaded.model.outputs().iter().map(tensor).collect::<Vec<_>>(),
     })
 }
 
-pub(super) fn infer(loaded: &Loaded, content: &[u8], turn: &mut Turn) -> Answer {
-    let request: InferRequest<'_> = serde_json::from_slice(content)
-        .map_err(|error| Failure::Content(format!("not an inference request: {error}")))?;
-    let known = |name: &OutputName| {
-        let mut outputs = loaded.model.outputs().iter();
-        outputs.any(|spec| spec.name == name.name)
+/// Runs a model. `json_len` is the length of the JSON at the start of the content, after which binary tensors follow; without it all is JSON.
+pub(super) fn infer(
+    loaded: &Loaded,
+    content: &[u8],
+    json_len: Option<usize>,
+    turn: &mut Turn,
+) -> Answer {
+    let (text, mut binary) = match json_len {
+        Some(len) => content.split_at_checked(len).ok_or_else(|| {
+            let message = "`inference-header-content-length` is longer than the content";
+            Failure::Content(message.to_owned())
+        })?,
+        None => (content, &[] as &[u8]),
     };
-    if let Some(unknown) = request.outputs.iter().flatten().find(|name| !known(name)) {
+    let request: InferRequest<'_> = serde_json::from_slice(text)
+        .map_err(|error| Failure::Content(format!("not an inference request: {error}")))?;
+    let known = |wanted: &WantedOutput| {
+        let mut outputs = loaded.model.outputs().iter();
+        outputs.any(|spec| spec.name == wanted.name)
+    };
+    if let Some(unknown) = request
+        .outputs
+        .iter()
+        .flatten()
+        .find(|wanted| !known(wanted))
+    {
         let message = format!("the model has no output `{}`", unknown.name);
         return Err(Failure::Content(message));
     }
-    let inputs = request
-        .inputs
-        .iter()
-        .map(|input| to_tensor(input, turn))
-        .collect::<Result<Vec<_>, _>>()?;
+    let inputs = request.inputs.iter();
+    let inputs = inputs.map(|input| to_tensor(input, &mut binary, turn));
+    let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+    if !binary.is_empty() {
+        let message = format!("{} bytes follow the last binary tensor", binary.len());
+        return Err(Failure::Content(message));
+    }
     let outputs = loaded.run(&inputs, turn)?;
-    let wanted = |tensor: &&NamedTensor| {
-        request
-            .outputs
-            .as_ref()
-            .is_none_or(|names| names.iter().any(|wanted| wanted.name == tensor.name))
+    answer(loaded, request, &outputs)
+}
+
+fn answer(loaded: &Loaded, request: InferRequest<'_>, outputs: &[NamedTensor]) -> Answer {
+    let as_binary = |tensor: &NamedTensor| {
+        let mut wanted = request.outputs.iter().flatten();
+        let wanted = wanted.find(|wanted| wanted.name == tensor.name);
+        let said = wanted.and_then(|wanted| wanted.parameters.binary_data);
+        said.unwrap_or(request.parameters.binary_data_output)
     };
-    let tensors = outputs.iter().filter(wanted).map(|tensor| OutputTensor {
-        name: &tensor.name,
-        datatype: tensor.data.element_type().name(),
-        shape: &tensor.shape,
-        data: Numbers(&tensor.data),
+    let is_wanted = |tensor: &&NamedTensor| {
+        let wanted = request.outputs.as_ref();
+        wanted.is_none_or(|list| list.iter().any(|wanted| wanted.name == tensor.name))
+    };
+    let mut binary = Vec::new();
+    let tensors = outputs.iter().filter(is_wanted).map(|tensor| {
+        let as_binary = as_binary(tensor);
+        if as_binary {
+            tensor.data.extend_le_bytes(&mut binary);
+        }
+        OutputTensor {
+            name: &tensor.name,
+            datatype: tensor.data.element_type().name(),
+            shape: &tensor.shape,
+            parameters: as_binary.then(|| json!({ "binary_data_size": tensor.data.byte_len() })),
+            data: (!as_binary).then_some(Numbers(&tensor.data)),
+        }
     });
+    let tensors = tensors.collect();
     let response = InferResponse {
         model_name: &loaded.name,
         model_version: &loaded.version,
         id: request.id,
-        outputs: tensors.collect(),
+        outputs: tensors,
     };
-    serde_json::to_vec(&response).map_err(|error| Failure::Model(error.to_string()))
+    let mut content =
+        serde_json::to_vec(&response).map_err(|error| Failure::Model(error.to_string()))?;
+    let json_len = (!binary.is_empty()).then_some(content.len());
+    content.append(&mut binary);
+    Ok(Answered { content, json_len })
 }
 
-/// The protocol allows data nested like the tensor or flat.
-fn to_tensor(input: &InputTensor<'_>, turn: &mut Turn) -> Result<NamedTensor, Failure> {
+/// The protocol allows data nested like the tensor or flat, or as little-endian bytes after the JSON, which are taken from `binary`.
+fn to_tensor(
+    input: &InputTensor<'_>,
+    binary: &mut &[u8],
+    turn: &mut Turn,
+) -> Result<NamedTensor, Failure> {
     let element = ElementType::by_name(&input.datatype).ok_or_else(|| {
         Failure::Content(format!("datatype `{}` is not supported", input.datatype))
     })?;
@@ -121,15 +194,39 @@ fn to_tensor(input: &InputTensor<'_>, turn: &mut Turn) -> Result<NamedTensor, Fa
         name: &what,
         items_max: elements.max(input.shape.first().copied().unwrap_or_default()),
     };
-    let (data, nested) = numbers::read(input.data, element, wanted, turn)?;
+    let tensor = |data| NamedTensor {
+        name: input.name.clone(),
+        shape: input.shape.clone(),
+        data,
+    };
+    let text = match (input.parameters.binary_data_size, input.data) {
+        (None, Some(text)) => text,
+        (Some(len), None) => {
+            let (bytes, rest) = binary.split_at_checked(len).ok_or_else(|| {
+                Failure::Content(format!(
+                    "{what}: {len} bytes are announced and fewer follow"
+                ))
+            })?;
+            *binary = rest;
+            turn.take(len)?;
+            let data = Data::from_le_bytes(element, bytes);
+            let data = data.ok_or_else(|| {
+                Failure::Content(format!(
+                    "{what}: {len} bytes are no whole number of elements"
+                ))
+            })?;
+            return Ok(tensor(data));
+        }
+        _ => {
+            let message = format!("{what}: either `data` or `binary_data_size` is needed");
+            return Err(Failure::Content(message));
+        }
+    };
+    let (data, nested) = numbers::read(text, element, wanted, turn)?;
     if nested != input.shape && nested.len() != 1 {
         let shape = &input.shape;
         let message = format!("{what} are nested as {nested:?}, the tensor's shape is {shape:?}");
         return Err(Failure::Content(message));
     }
-    Ok(NamedTensor {
-        name: input.name.clone(),
-        shape: input.shape.clone(),
-        data,
-    })
+    Ok(tensor(data))
 }

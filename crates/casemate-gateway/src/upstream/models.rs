@@ -1,11 +1,12 @@
 //! Models opened from sealed artifacts into memory.
 
-use std::{collections::BTreeMap, error::Error, fmt, io, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, error::Error, fmt, io, path::PathBuf, sync::Arc};
 
 use casemate_crypto::{kem::KemPrivateKey, signature::VerifyingKey};
 use casemate_message::{MessageError, Request, Response};
 use casemate_onnx::{Model, ModelError, NamedTensor};
 use casemate_seal::{Artifact, OpenError, Origin, file};
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
@@ -104,6 +105,8 @@ pub(super) struct Loaded {
     pub(super) name: String,
     /// The artifact's id, which changes with every sealing.
     pub(super) version: String,
+    /// Its revision, if it has one.
+    pub(super) revision: Option<u64>,
     pub(super) model: Model,
 }
 
@@ -114,14 +117,80 @@ pub(super) enum Failure {
     Content(String),
     /// There is no model of this name.
     NoModel(String),
+    /// The model of this name has another version.
+    NoVersion(String),
+    /// The content is compressed.
+    Coding,
     /// Too much is asked for at once.
     Overloaded,
     /// The model failed, or gave what cannot be answered.
     Model(String),
 }
 
-/// JSON text.
-pub(super) type Answer = Result<Vec<u8>, Failure>;
+/// What a model answers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answered {
+    /// JSON, and then binary tensors if `json_len` says so.
+    pub(super) content: Vec<u8>,
+    pub(super) json_len: Option<usize>,
+}
+
+impl Answered {
+    pub(super) const fn json(content: Vec<u8>) -> Self {
+        Self {
+            content,
+            json_len: None,
+        }
+    }
+
+    fn response(self) -> Result<Response, MessageError> {
+        let Some(len) = self.json_len else {
+            return json_text_response(200, self.content);
+        };
+        let mut response = Response::new(200, self.content)?;
+        response
+            .fields
+            .push("content-type", "application/octet-stream")?;
+        response.fields.push(JSON_LENGTH, &len.to_string())?;
+        Ok(response)
+    }
+}
+
+/// Field with the length of the JSON before binary tensors.
+const JSON_LENGTH: &str = "inference-header-content-length";
+
+pub(super) type Answer = Result<Answered, Failure>;
+
+/// Which way errors are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// `error` is an object.
+    OpenAi,
+    /// `error` is a text.
+    KServe,
+}
+
+impl Dialect {
+    fn of(path: &str) -> Self {
+        if path == "/v2" || path.starts_with("/v2/") {
+            Self::KServe
+        } else {
+            Self::OpenAi
+        }
+    }
+
+    fn refusal(self, status: u16, code: &str, message: &str) -> Result<Response, MessageError> {
+        let kind = if status < 500 {
+            "invalid_request_error"
+        } else {
+            "server_error"
+        };
+        match self {
+            Self::OpenAi => sealed_error(status, kind, code, message),
+            Self::KServe => json_response(status, &json!({ "error": message })),
+        }
+    }
+}
 
 impl From<Overloaded> for Failure {
     fn from(_: Overloaded) -> Self {
@@ -139,26 +208,34 @@ impl From<NumbersError> for Failure {
 }
 
 impl Failure {
-    fn response(&self) -> Result<Response, MessageError> {
+    fn response(&self, dialect: Dialect) -> Result<Response, MessageError> {
         match self {
-            Self::Content(message) => {
-                sealed_error(400, "invalid_request_error", "content", message)
-            }
+            Self::Content(message) => dialect.refusal(400, "content", message),
             Self::NoModel(name) => {
                 let name: String = name.chars().take(80).collect();
                 let message = format!("no model is named `{name}`");
-                sealed_error(404, "invalid_request_error", "model_not_found", &message)
+                dialect.refusal(404, "model_not_found", &message)
             }
-            Self::Overloaded => {
-                let message = Overloaded.to_string();
-                sealed_error(503, "server_error", "overloaded", &message)
+            Self::NoVersion(model) => {
+                let message = format!("model `{model}` has no such version");
+                dialect.refusal(404, "model_not_found", &message)
             }
-            Self::Model(message) => sealed_error(500, "server_error", "model", message),
+            Self::Coding => {
+                let message = "compressed content is not read: send it without `content-encoding`";
+                dialect.refusal(415, "content_encoding", message)
+            }
+            Self::Overloaded => dialect.refusal(503, "overloaded", &Overloaded.to_string()),
+            Self::Model(message) => dialect.refusal(500, "model", message),
         }
     }
 }
 
 impl Loaded {
+    /// Whether a client means this version: by the artifact's id, or by its revision, which is 1 if it was sealed without one.
+    fn is_version(&self, asked: &str) -> bool {
+        asked == self.version || asked.parse() == Ok(self.revision.unwrap_or(1))
+    }
+
     /// The model's own labels, from its metadata.
     pub(super) fn labels(&self) -> Vec<&str> {
         let labels = self.model.metadata().get("labels");
@@ -202,7 +279,26 @@ pub struct Models {
 pub(super) type ByName = BTreeMap<String, Loaded>;
 
 /// What is computed in a turn.
-type Job = fn(&ByName, &str, &[u8], &mut Turn) -> Answer;
+enum Job {
+    Predict,
+    Infer {
+        model: String,
+        json_len: Option<usize>,
+    },
+}
+
+impl Job {
+    fn run(&self, models: &ByName, content: &[u8], turn: &mut Turn) -> Answer {
+        match self {
+            Self::Predict => predict::answer(models, content, turn),
+            Self::Infer { model, json_len } => {
+                let loaded = models.get(model);
+                let loaded = loaded.ok_or_else(|| Failure::NoModel(model.clone()))?;
+                kserve::infer(loaded, content, *json_len, turn)
+            }
+        }
+    }
+}
 
 impl Models {
     /// Opens every artifact into memory, its publisher's signature first.
@@ -228,27 +324,45 @@ impl Models {
 
     pub(super) async fn answer(&self, call: Call<'_>) -> Result<Response, UpstreamError> {
         let path = call.head.path_only();
-        let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
+        let dialect = Dialect::of(path);
+        let segments = segments(path);
+        let segments: Vec<_> = segments.iter().map(AsRef::as_ref).collect();
         let get = ["GET", "HEAD"].contains(&call.head.method.as_str());
         let post = call.head.method == "POST";
+        let name;
+        let segments = match segments.as_slice() {
+            ["v2", "models", path @ ..] => {
+                let (found, rest) = split_name(path, |name| self.by_name.contains_key(name));
+                name = found;
+                [&["v2", "models", name.as_str()], rest].concat()
+            }
+            _ => segments,
+        };
+        // A version is asked for by its number or its id, or not at all.
+        let (version, segments) = match segments.as_slice() {
+            ["v2", "models", name, "versions", version, rest @ ..] => {
+                (Some(*version), [&["v2", "models", *name], rest].concat())
+            }
+            _ => (None, segments),
+        };
         let known = |name: &str| {
             let loaded = self.by_name.get(name);
-            loaded.ok_or_else(|| Failure::NoModel(name.to_owned()))
+            let loaded = loaded.ok_or_else(|| Failure::NoModel(name.to_owned()))?;
+            if version.is_none_or(|version| loaded.is_version(version)) {
+                return Ok(loaded);
+            }
+            Err(Failure::NoVersion(loaded.name.clone()))
         };
         let value = match segments.as_slice() {
-            ["predict"] if post => {
-                let job: Job = |models, _, content, turn| predict::answer(models, content, turn);
-                return self.compute(job, "", call).await;
-            }
-            ["v2", "models", name, "infer"] if post => {
-                let name = (*name).to_owned();
-                let job: Job = |models, name, content, turn| {
-                    let loaded = models.get(name);
-                    let loaded = loaded.ok_or_else(|| Failure::NoModel(name.to_owned()))?;
-                    kserve::infer(loaded, content, turn)
-                };
-                return self.compute(job, &name, call).await;
-            }
+            ["predict"] if post => return self.compute(Job::Predict, dialect, call).await,
+            ["v2", "models", name, "infer"] if post => match known(name).and_then(|loaded| {
+                let json_len = json_len(call.head)?;
+                let model = loaded.name.clone();
+                Ok(Job::Infer { model, json_len })
+            }) {
+                Ok(job) => return self.compute(job, dialect, call).await,
+                Err(failure) => Err(failure),
+            },
             ["v2"] if get => Ok(kserve::server_metadata()),
             ["v2", "health", "live"] if get => Ok(json!({"live": true})),
             ["v2", "health", "ready"] if get => Ok(json!({"ready": true})),
@@ -259,15 +373,14 @@ impl Models {
             ["predict" | "v2"]
             | ["v2", "health", "live" | "ready"]
             | ["v2", "models", _]
-            | ["v2", "models", _, "ready" | "infer"] => return Ok(wrong_method(call.head)?),
-            _ => {
-                let message = "there is nothing at this path";
-                return Ok(sealed_error(404, "invalid_request_error", "path", message)?);
+            | ["v2", "models", _, "ready" | "infer"] => {
+                return Ok(wrong_method(call.head, dialect)?);
             }
+            _ => return Ok(dialect.refusal(404, "path", "there is nothing at this path")?),
         };
         Ok(match value {
             Ok(value) => json_response(200, &value)?,
-            Err(failure) => failure.response()?,
+            Err(failure) => failure.response(dialect)?,
         })
     }
 
@@ -275,31 +388,66 @@ impl Models {
     async fn compute(
         &self,
         job: Job,
-        name: &str,
+        dialect: Dialect,
         call: Call<'_>,
     ) -> Result<Response, UpstreamError> {
+        let coding = call.head.fields.single("content-encoding");
+        if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+            return Ok(Failure::Coding.response(dialect)?);
+        }
         let mut turn = match self.inference.turn(call.caller.id).await {
             Ok(turn) => turn,
-            Err(overloaded) => return Ok(Failure::from(overloaded).response()?),
+            Err(overloaded) => return Ok(Failure::from(overloaded).response(dialect)?),
         };
-        let (models, name) = (Arc::clone(&self.by_name), name.to_owned());
+        let models = Arc::clone(&self.by_name);
         let content = call.content;
         let done = spawn_blocking(move || {
             turn.take(content.len())?;
-            job(&models, &name, &content, &mut turn)
+            job.run(&models, &content, &mut turn)
         });
         let failed = || Err(Failure::Model("the model failed".to_owned()));
         Ok(match done.await.unwrap_or_else(|_| failed()) {
-            Ok(text) => json_text_response(200, text)?,
-            Err(failure) => failure.response()?,
+            Ok(answered) => answered.response()?,
+            Err(failure) => failure.response(dialect)?,
         })
     }
 }
 
-fn wrong_method(request: &Request) -> Result<Response, MessageError> {
+/// The parts of a path as they are meant: a `/` in a name is written `%2F`. What is no UTF-8 names nothing.
+fn segments(path: &str) -> Vec<Cow<'_, str>> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let decoded = |part| percent_decode_str(part).decode_utf8_lossy();
+    path.split('/').map(decoded).collect()
+}
+
+/// The name of a model at the start of a path, and what follows. Clients send a `/` in a name as it is, so the longest name that is known counts.
+fn split_name<'s, 'p>(
+    path: &'s [&'p str],
+    is_known: impl Fn(&str) -> bool,
+) -> (String, &'s [&'p str]) {
+    let whole = (1..=path.len()).rev().find_map(|len| {
+        let (name, rest) = path.split_at(len);
+        Some((name.join("/"), rest)).filter(|(name, _)| is_known(name))
+    });
+    whole.unwrap_or_else(|| match path.split_first() {
+        Some((first, rest)) => ((*first).to_owned(), rest),
+        None => (String::new(), path),
+    })
+}
+
+fn json_len(request: &Request) -> Result<Option<usize>, Failure> {
+    let Some(text) = request.fields.single(JSON_LENGTH) else {
+        return Ok(None);
+    };
+    let len = text.parse();
+    len.map(Some)
+        .map_err(|_| Failure::Content(format!("`{JSON_LENGTH}` is not a length")))
+}
+
+fn wrong_method(request: &Request, dialect: Dialect) -> Result<Response, MessageError> {
     let path = request.path_only();
     let message = format!("{} is not a method of {path}", request.method);
-    let mut refusal = sealed_error(405, "invalid_request_error", "method", &message)?;
+    let mut refusal = dialect.refusal(405, "method", &message)?;
     let post = path.ends_with("/infer") || path == "/predict";
     let allowed = if post { "POST" } else { "GET, HEAD" };
     refusal.fields.push("allow", allowed)?;
@@ -334,6 +482,40 @@ fn load(source: &ModelSource<'_>) -> Result<Loaded, LoadError> {
     Ok(Loaded {
         name: source.name.clone(),
         version,
+        revision: artifact.header().revision(),
         model,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_known_name_counts() {
+        let known = ["bert", "org/bert", "my model", "größe"];
+        let split = |path: &str| {
+            let parts = segments(path);
+            let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
+            let (name, rest) = split_name(&parts, |name| known.contains(&name));
+            (name, rest.join(" "))
+        };
+        for (path, name, rest) in [
+            ("/bert/infer", "bert", "infer"),
+            ("/org/bert/infer", "org/bert", "infer"),
+            (
+                "/org%2Fbert/versions/1/infer",
+                "org/bert",
+                "versions 1 infer",
+            ),
+            ("/my%20model", "my model", ""),
+            ("/gr%C3%B6%c3%9fe/ready", "größe", "ready"),
+            ("/other/infer", "other", "infer"),
+            ("/%ff/infer", "\u{fffd}", "infer"),
+            ("/bert/org/bert", "bert", "org bert"),
+        ] {
+            assert_eq!(split(path), (name.to_owned(), rest.to_owned()), "{path}");
+        }
+        assert_eq!(split_name(&[], |_| false), (String::new(), &[] as &[&str]));
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{
     inference::Turn,
-    models::{Answer, ByName, Failure, Loaded},
+    models::{Answer, Answered, ByName, Failure, Loaded},
     numbers::{self, What},
 };
 
@@ -93,7 +93,10 @@ fn predict(loaded: &Loaded, instances: &RawValue, turn: &mut Turn) -> Answer {
         scores: &scores,
         labels: named.collect(),
     };
-    serde_json::to_vec(&response).map_err(|error| Failure::Model(error.to_string()))
+    let content = serde_json::to_vec(&response);
+    content
+        .map(Answered::json)
+        .map_err(|error| Failure::Model(error.to_string()))
 }
 
 /// The tensor's shape: rows nested as the model's columns are, or flat where that leaves no choice.
