@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,3 +105,17 @@ def test_binary_tensors_that_do_not_add_up(client):
         "fewer follow ": body(1 << 62, whole),
     }.items():
         assert why.strip() in kserve_error_of(call(content, length), 400), why
+
+
+def test_a_model_whose_first_output_is_the_label(site):
+    """As scikit-learn exports classifiers: `LinearClassifier` of ai.onnx.ml with the classes 10, 20 and 30; the numbers are ONNX Runtime's."""
+    source = Path(__file__).with_name("label_first.onnx")
+    sealed = site.directory / "label_first.sealed"
+    site.cli("seal", "--to", "model", "--sign", "publisher", "-o", str(sealed), str(source))
+    model = '[[model]]\nname = "labels"\nartifact = "label_first.sealed"\nkey = "model"\npublisher = "publisher"\n'
+    with site.gateway(allow=model) as gateway, site.connector(gateway.url) as connector:
+        rows = [[2, 1], [0, 3], [-1, -1]]
+        answer = support.urllib_call(f"{connector.url}/predict", {"model": "labels", "instances": rows})
+        assert answer.status == 200, answer
+        assert answer.json()["predictions"] == [10, 20, 30]
+        assert answer.json()["scores"] == [[2, 1, -2.5], [0, 3, -2.5], [-1, -1, 2.5]]

@@ -24,7 +24,7 @@ struct PredictRequest<'a> {
 #[derive(Serialize)]
 struct PredictResponse<'a> {
     model: &'a str,
-    predictions: &'a [usize],
+    predictions: &'a [i64],
     scores: &'a [Vec<f64>],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<&'a str>,
@@ -52,7 +52,7 @@ fn only(models: &ByName) -> Option<&Loaded> {
     models.values().next().filter(|_| models.len() == 1)
 }
 
-/// Needs a model with one input `[rows, columns...]` and takes its first output as scores.
+/// Needs a model with one input `[rows, columns...]`.
 fn predict(loaded: &Loaded, instances: &RawValue, turn: &mut Turn) -> Answer {
     let content = |message: String| Err(Failure::Content(message));
     let [spec] = loaded.model.inputs() else {
@@ -83,10 +83,16 @@ fn predict(loaded: &Loaded, instances: &RawValue, turn: &mut Turn) -> Answer {
         data,
     };
     let batch = spec.shape.first().copied().flatten();
-    let scores = run_rows(loaded, input, rows, batch, turn)?;
-    let predictions: Vec<_> = scores.iter().map(|row| best(row)).collect();
+    let Scored { scores, classes } = run_rows(loaded, input, rows, batch, turn)?;
+    let best: Vec<_> = scores.iter().map(|row| best(row)).collect();
     let labels = loaded.labels();
-    let named = predictions.iter().filter_map(|at| labels.get(*at).copied());
+    let named = best.iter().filter_map(|at| labels.get(*at).copied());
+    let predictions = if classes.is_empty() {
+        let numbers = best.iter().map(|at| i64::try_from(*at).unwrap_or(i64::MAX));
+        numbers.collect()
+    } else {
+        classes
+    };
     let response = PredictResponse {
         model: &loaded.name,
         predictions: &predictions,
@@ -135,6 +141,40 @@ fn columns(spec: &TensorSpec) -> String {
     format!("[{}]", dims.join(", "))
 }
 
+/// What a model says of rows.
+#[derive(Default)]
+struct Scored {
+    scores: Vec<Vec<f64>>,
+    /// The class of each row, where the model gives it beside the scores, as exports of scikit-learn do.
+    classes: Vec<i64>,
+}
+
+impl Scored {
+    /// The first output of floating-point numbers has the scores, and the first of integers with one for each row the classes.
+    fn new(outputs: &[NamedTensor], rows: usize, turn: &mut Turn) -> Result<Self, Failure> {
+        let model = |message: &str| Failure::Model(message.to_owned());
+        let scores = outputs.iter().find_map(|output| scores(&output.data));
+        let scores = scores.ok_or_else(|| model("no output of the model is FP32 or FP64"))?;
+        let width = scores.len().checked_div(rows).filter(|width| *width > 0);
+        let width = width.filter(|width| width.checked_mul(rows) == Some(scores.len()));
+        let width =
+            width.ok_or_else(|| model("the model's output has no row for each instance"))?;
+        turn.take(scores.len().saturating_mul(size_of::<f64>()))?;
+        let classes = outputs.iter().find_map(|output| classes(&output.data));
+        Ok(Self {
+            scores: scores.chunks(width).map(<[f64]>::to_vec).collect(),
+            classes: classes
+                .filter(|classes| classes.len() == rows)
+                .unwrap_or_default(),
+        })
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.scores.extend(other.scores);
+        self.classes.extend(other.classes);
+    }
+}
+
 /// Runs all rows at once, or one by one if the model has a fixed batch of one.
 fn run_rows(
     loaded: &Loaded,
@@ -142,34 +182,17 @@ fn run_rows(
     rows: usize,
     batch: Option<usize>,
     turn: &mut Turn,
-) -> Result<Vec<Vec<f64>>, Failure> {
-    let model = |message: &str| Failure::Model(message.to_owned());
-    let mut run = |input: NamedTensor, rows: usize| {
-        let outputs = loaded.run(&[input], turn)?;
-        let first = outputs
-            .first()
-            .ok_or_else(|| model("the model has no output"))?;
-        let scores = scores(&first.data);
-        let scores = scores.ok_or_else(|| model("the model's output is not FP32 or FP64"))?;
-        let width = scores.len().checked_div(rows).filter(|width| *width > 0);
-        let width = width.filter(|width| width.checked_mul(rows) == Some(scores.len()));
-        let width =
-            width.ok_or_else(|| model("the model's output has no row for each instance"))?;
-        turn.take(scores.len().saturating_mul(size_of::<f64>()))?;
-        Ok::<_, Failure>(
-            scores
-                .chunks(width)
-                .map(<[f64]>::to_vec)
-                .collect::<Vec<_>>(),
-        )
-    };
+) -> Result<Scored, Failure> {
     if batch != Some(1) || rows <= 1 {
-        return run(input, rows);
+        let outputs = loaded.run(&[input], turn)?;
+        return Scored::new(&outputs, rows, turn);
     }
-    let mut all = Vec::with_capacity(rows);
+    let mut all = Scored::default();
     for at in 0..rows {
-        let row = row(&input, at, rows).ok_or_else(|| model("instances do not fit the model"))?;
-        all.extend(run(row, 1)?);
+        let row = row(&input, at, rows);
+        let row = row.ok_or_else(|| Failure::Model("instances do not fit the model".to_owned()))?;
+        let outputs = loaded.run(&[row], turn)?;
+        all.extend(Scored::new(&outputs, 1, turn)?);
     }
     Ok(all)
 }
@@ -200,6 +223,14 @@ fn scores(data: &Data) -> Option<Vec<f64>> {
         Data::Fp32(data) => Some(data.iter().map(|score| f64::from(*score)).collect()),
         Data::Fp64(data) => Some(data.clone()),
         Data::Int8(_) | Data::Int16(_) | Data::Int32(_) | Data::Int64(_) | Data::Uint8(_) => None,
+    }
+}
+
+fn classes(data: &Data) -> Option<Vec<i64>> {
+    match data {
+        Data::Int32(data) => Some(data.iter().copied().map(i64::from).collect()),
+        Data::Int64(data) => Some(data.clone()),
+        Data::Fp32(_) | Data::Fp64(_) | Data::Int8(_) | Data::Int16(_) | Data::Uint8(_) => None,
     }
 }
 
