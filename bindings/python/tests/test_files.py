@@ -44,6 +44,20 @@ def test_what_was_looked_at_is_what_is_opened(sealed, trust, to, keys):
         casemate.open(seen, keys=trust["keys"], signer=keys.stranger.public_key)
 
 
+def test_lines_are_those_of_a_plain_file(tmp_path, trust, to):
+    text = b"".join(b"x" * (at % 500) + b"\n" for at in range(3000)) + b"y" * 600_000 + b"\nlast"
+    (tmp_path / "plain").write_bytes(text)
+    casemate.seal(text, tmp_path / "lines.sealed", **to)
+    with casemate.open(tmp_path / "lines.sealed", **trust) as file, open(tmp_path / "plain", "rb") as plain:
+        assert list(file) == list(plain)
+        for at, size in ((0, 5), (3, -1), (3, None), (100_000, 0), (len(text) - 4, 10), (len(text), -1), (len(text) + 9, -1)):
+            file.seek(at)
+            plain.seek(at)
+            assert file.readline(*([] if size is None else [size])) == plain.readline(*([] if size is None else [size]))
+            assert file.tell() == plain.tell()
+            assert file.read(7) == plain.read(7) and file.readlines(1000) == plain.readlines(1000)
+
+
 def test_it_behaves_as_a_plain_file_does(sealed, trust, tmp_path):
     plain_path = tmp_path / "plain"
     plain_path.write_bytes(CONTENT)

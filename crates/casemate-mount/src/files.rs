@@ -36,6 +36,15 @@ impl Files {
         self.list.get(number).map(|file| file.content_len)
     }
 
+    /// How many files there are, and how many blocks they take.
+    pub(crate) fn totals(&self, block_bytes: u64) -> (u64, u64) {
+        let blocks = self
+            .list
+            .iter()
+            .map(|file| file.content_len.div_ceil(block_bytes.max(1)));
+        (self.list.len() as u64, blocks.fold(0, u64::saturating_add))
+    }
+
     /// Reads a segment that will probably be wanted. Whoever wants it finds out what is wrong with it.
     pub(crate) fn read_ahead(&self, number: usize, segment: u64) {
         let Some(file) = self.list.get(number) else {

@@ -10,7 +10,7 @@ use std::{
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry,
-    ReplyOpen, Request,
+    ReplyOpen, ReplyStatfs, Request,
 };
 use rustix::process::{getgid, getuid};
 
@@ -25,6 +25,10 @@ const TTL: Duration = Duration::from_hours(1);
 /// Bytes the kernel may read ahead.
 const READAHEAD_BYTES: u32 = 2 << 20;
 const BLOCK_BYTES: u32 = 4096;
+/// Of everything, after 1970: 2 January 1980, UTC. Nobody signed a time, and zip archives have none before 1980 in any time zone.
+const AGE: Duration = Duration::from_hours(87_672);
+/// Longest name of a file, in bytes, as Linux has it.
+const NAME_BYTES: u32 = 255;
 
 pub(crate) struct View {
     tree: Tree,
@@ -47,14 +51,15 @@ impl View {
                 (FileType::RegularFile, 0o400, len, 1)
             }
         };
+        let time = UNIX_EPOCH.checked_add(AGE).unwrap_or(UNIX_EPOCH);
         Some(FileAttr {
             ino: INodeNo(inode),
             size,
             blocks: size.div_ceil(512),
-            atime: UNIX_EPOCH,
-            mtime: UNIX_EPOCH,
-            ctime: UNIX_EPOCH,
-            crtime: UNIX_EPOCH,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            crtime: time,
             kind,
             perm,
             nlink,
@@ -126,6 +131,12 @@ impl Filesystem for View {
         if let (Err(errno), Some(reply)) = (read, reply) {
             reply.error(errno);
         }
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        // A full file system of the length of what it shows.
+        let (files, blocks) = self.files.totals(u64::from(BLOCK_BYTES));
+        reply.statfs(blocks, 0, 0, files, 0, BLOCK_BYTES, NAME_BYTES, BLOCK_BYTES);
     }
 
     fn readdir(

@@ -37,7 +37,12 @@ pub(crate) struct Arguments {
     pub(crate) policy: Option<String>,
 
     /// Read the key store's passphrase or random key from a file; `-` for standard input
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CASEMATE_PASSPHRASE_FILE"
+    )]
     pub(crate) passphrase_file: Option<PathBuf>,
 }
 

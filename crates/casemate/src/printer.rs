@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     fs::File,
     io::{self, IsTerminal, Write},
     os::fd::AsFd as _,
@@ -179,6 +180,15 @@ fn indented(text: &str) -> String {
 /// A path as text for JSON, which has no other bytes.
 pub(crate) fn path_text(path: &Path) -> Cow<'_, str> {
     path.to_string_lossy()
+}
+
+/// A number of things, such as "1 file" and "2 files".
+pub(crate) fn count_text<N: Copy + From<u8> + PartialEq + fmt::Display>(
+    count: N,
+    thing: &str,
+) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }
 
 /// A length for people, with the exact number of bytes.

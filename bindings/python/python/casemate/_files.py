@@ -14,6 +14,8 @@ import numpy as np
 from . import _casemate, _keys
 
 Source = Union[str, "os.PathLike[str]", Any]
+#: Bytes that are read at once where lines are wanted.
+LINE_BLOCK_BYTES = 256 << 10
 #: What is checked as it is read, at any offset.
 Content = Union[_casemate.Opened, _casemate.SignedContent]
 
@@ -96,6 +98,7 @@ class CheckedFile(io.RawIOBase):
         super().__init__()
         self._content: Content | None = opened
         self._position = 0
+        self._block = (0, b"")
         self._lock = threading.Lock()
         #: The last error of a read, for callers behind libraries that replace it by one of their own.
         self.failure: Exception | None = None
@@ -108,6 +111,7 @@ class CheckedFile(io.RawIOBase):
         """Give up the file, and with a sealed one its keys and its lock."""
         super().close()
         self._content = None
+        self._block = (0, b"")
 
     @property
     def size(self) -> int:
@@ -158,6 +162,35 @@ class CheckedFile(io.RawIOBase):
 
     def readall(self) -> bytes:
         return self.read(-1)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Read up to the end of a line; lines are cut from blocks, so reading a file line by line costs no more than reading it."""
+        self._check()
+        with self._lock:
+            limit = self.size - self._position if size is None or size < 0 else size
+            found: list[bytes] = []
+            while limit > 0:
+                block, start = self._block_at(self._position)
+                end = block.find(b"\n", start, start + limit) + 1
+                part = block[start : end or start + limit]
+                if not part:
+                    break
+                found.append(part)
+                self._position += len(part)
+                limit -= len(part)
+                if end:
+                    break
+            return b"".join(found)
+
+    def _block_at(self, position: int) -> tuple[bytes, int]:
+        """A block of the content, and where in it a position is."""
+        offset, block = self._block
+        if not offset <= position < offset + len(block):
+            with self._noting_failure():
+                block = self._opened.read_at(position, LINE_BLOCK_BYTES)
+            offset = position
+            self._block = (offset, block)
+        return block, position - offset
 
     def readinto(self, buffer: Any, /) -> int:
         self._check()

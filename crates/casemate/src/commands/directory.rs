@@ -24,7 +24,7 @@ use crate::{
     fault::{Fault, Outcome},
     keyring::Keyring,
     place::{Place, Sealed},
-    printer::{bytes_text, path_text, time_text},
+    printer::{bytes_text, count_text, path_text, time_text},
     progress, seen,
     trust::{self, Whom},
 };
@@ -146,7 +146,8 @@ fn say_sealed(
     let anew = files.saturating_sub(unchanged);
     let (content, revision) = (bytes_text(manifest.content_len()), manifest.revision);
     context.printer.done(&format!(
-        "sealed {files} files, {content}, to {output} (revision {revision}, {unchanged} unchanged, {anew} newly sealed)"
+        "sealed {}, {content}, to {output} (revision {revision}, {unchanged} unchanged, {anew} newly sealed)",
+        count_text(files, "file")
     ));
 }
 
@@ -272,7 +273,10 @@ pub(crate) fn open(
     }
     let (files, content) = (manifest.files.len(), bytes_text(manifest.content_len()));
     let shown = output.display();
-    let text = format!("opened {files} files, {content}, to {shown}");
+    let text = format!(
+        "opened {}, {content}, to {shown}",
+        count_text(files, "file")
+    );
     context.printer.done(&text);
     Ok(())
 }

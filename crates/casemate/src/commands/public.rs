@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::owner;
 use crate::{
-    args::VerifyOptions, context::Context, fault::Fault, keyring::Keyring, progress, trust,
+    args::VerifyOptions, context::Context, fault::Fault, keyring::Keyring, printer::count_text,
+    progress, trust,
 };
 
 pub(super) fn verify(
@@ -45,10 +46,11 @@ pub(super) fn verify(
         "opened": false,
     });
     let text = format!(
-        "verified {} without a key: signed by {} ({}), {files} files, all there and intact\nnot checked: the revision, the plaintext, and who can open the files",
+        "verified {} without a key: signed by {} ({}), {}, all there and intact\nnot checked: the revision, the plaintext, and who can open the files",
         options.input,
         id.to_hex(),
         signer.suite().name,
+        count_text(files, "file"),
     );
     context.printer.data(&json, &text);
     Ok(())

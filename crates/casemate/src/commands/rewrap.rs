@@ -23,7 +23,7 @@ use crate::{
     fault::{Fault, Outcome},
     keyring::Keyring,
     place::Place,
-    printer::path_text,
+    printer::{count_text, path_text},
     progress, trust,
 };
 
@@ -139,8 +139,9 @@ impl Change<'_> {
         warn_if_out(context, &input.display().to_string(), &[own], &kept, &added);
         let (before, after) = (done.before, done.after);
         context.printer.done(&format!(
-            "rewrapped {}: {before} recipients before, {after} now",
-            input.display()
+            "rewrapped {}: {} before, {after} now",
+            input.display(),
+            count_text(before, "recipient")
         ));
         Ok(json!({
             "schema": "casemate.rewrapped/1",
@@ -177,9 +178,11 @@ impl Change<'_> {
         let after = kept.len().saturating_add(added.len());
         let (changed, skipped) = (done.changed, done.skipped);
         context.printer.done(&format!(
-        "rewrapped {}: {before} recipients before, {after} now; {changed} artifacts changed, {skipped} had them already",
-        input.display()
-    ));
+            "rewrapped {}: {} before, {after} now; {} changed, {skipped} had them already",
+            input.display(),
+            count_text(before, "recipient"),
+            count_text(changed, "artifact")
+        ));
         Ok(json!({
             "schema": "casemate.rewrapped-directory/1",
             "directory": path_text(input),

@@ -20,7 +20,7 @@ use crate::{
     fault::{Fault, Outcome},
     keyring::Keyring,
     place::Place,
-    printer::path_text,
+    printer::{count_text, path_text},
     progress,
     trust::{self, Whom},
 };
@@ -120,7 +120,10 @@ pub(super) fn verify(
     });
     let by = signer.map_or_else(|| "a classical key".to_owned(), |id| id.to_hex());
     let (shown, count) = (model.display(), verified.resources);
-    let mut text = format!("verified {shown}: {count} files or shards as {by} signed them");
+    let mut text = format!(
+        "verified {shown}: {} as {by} signed them",
+        count_text(count, "resource")
+    );
     if model.is_dir() {
         text.push_str("; left out by the publisher: ");
         let ignored = verified.ignored.iter();

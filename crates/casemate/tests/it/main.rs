@@ -12,6 +12,7 @@ mod age;
 mod artifacts;
 mod bench;
 mod folders;
+mod gateway;
 mod keys;
 mod kill;
 mod memory;

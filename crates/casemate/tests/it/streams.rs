@@ -142,6 +142,21 @@ fn a_passphrase_that_nobody_could_type_is_refused_for_a_new_store() {
 }
 
 #[test]
+fn the_passphrase_file_can_be_named_in_the_environment() {
+    let house = House::empty();
+    house.ok(&["keys", "init"]);
+    for (file, code) in [("passphrase", Some(0)), ("missing", Some(3))] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_casemate"));
+        command
+            .args(["keys", "list"])
+            .current_dir(house.directory());
+        command.env_clear().env("CASEMATE_HOME", house.path("home"));
+        let done = command.env("CASEMATE_PASSPHRASE_FILE", file).output();
+        assert_eq!(done.unwrap().status.code(), code);
+    }
+}
+
+#[test]
 fn standard_input_is_not_passphrase_and_file_at_once() {
     let house = House::empty();
     house.ok(&["keys", "init"]);

@@ -46,7 +46,7 @@ const fn request_bytes_default() -> usize {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "TlsEntry")]
 pub(super) enum Tls {
     /// Certificate chain and key, PEM.
     Files { certificate: PathBuf, key: PathBuf },
@@ -55,6 +55,34 @@ pub(super) enum Tls {
         self_signed: PathBuf,
         names: Vec<String>,
     },
+}
+
+/// The table as it is written, so that an unknown name in it is an error that names it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsEntry {
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    self_signed: Option<PathBuf>,
+    names: Option<Vec<String>>,
+}
+
+impl TryFrom<TlsEntry> for Tls {
+    type Error = &'static str;
+
+    fn try_from(entry: TlsEntry) -> Result<Self, Self::Error> {
+        match (entry.certificate, entry.key, entry.self_signed, entry.names) {
+            (Some(certificate), Some(key), None, None) => Ok(Self::Files { certificate, key }),
+            (None, None, Some(self_signed), Some(names)) => {
+                Ok(Self::SelfSigned { self_signed, names })
+            }
+            (Some(_), None, None, None) => Err("`key` is missing beside `certificate`"),
+            (None, Some(_), None, None) => Err("`certificate` is missing beside `key`"),
+            (None, None, Some(_), None) => Err("`names` is missing beside `self_signed`"),
+            (None, None, None, Some(_)) => Err("`self_signed` is missing beside `names`"),
+            _ => Err("either `certificate` and `key` or `self_signed` and `names` are needed"),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -25,7 +25,7 @@ use crate::{
     commands::directory,
     fault::{Fault, Outcome},
     keyring::Keyring,
-    printer::path_text,
+    printer::{count_text, path_text},
     progress, seen, trust,
 };
 
@@ -158,11 +158,9 @@ impl Change<'_> {
 
     fn say_rekeyed(&self, input: &Path, own: &[KeyId], recipients: &[&KemPublicKey]) {
         let shown = input.display().to_string();
-        let count = recipients.len();
+        let count = count_text(recipients.len(), "recipient");
         let printer = &self.context.printer;
-        printer.done(&format!(
-            "re-sealed {shown} with a new key for {count} recipients"
-        ));
+        printer.done(&format!("re-sealed {shown} with a new key for {count}"));
         printer.note(
             "old copies still open with the old key, and former recipients may have kept what they read",
         );

@@ -19,7 +19,9 @@ use crate::{
     commands::directory,
     fault::{Fault, Outcome},
     keyring::Keyring,
-    place, progress, trust,
+    place,
+    printer::count_text,
+    progress, trust,
 };
 
 const NOT_CHECKED: &str = "it is not what was there when its folder was checked";
@@ -76,7 +78,8 @@ impl Change<'_> {
         let address = object.location().address();
         let (before, after) = (done.before, done.after);
         self.context.printer.done(&format!(
-            "rewrapped {address}: {before} recipients before, {after} now"
+            "rewrapped {address}: {} before, {after} now",
+            count_text(before, "recipient")
         ));
         Ok(json!({
             "schema": "casemate.rewrapped/1",
@@ -138,8 +141,10 @@ impl Change<'_> {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        let text =
-            format!("rewrapped {changed} objects below {address}/, {skipped} were as wanted");
+        let text = format!(
+            "rewrapped {} below {address}/, {skipped} were as wanted",
+            count_text(changed, "object")
+        );
         self.context.printer.done(&text);
         if !refused.is_empty() {
             let message = format!("{} objects or folders were not rewrapped", refused.len());

@@ -1,0 +1,38 @@
+//! What is wrong with a gateway's configuration.
+
+use crate::support::House;
+
+#[test]
+fn a_wrong_name_in_the_table_of_certificates_is_named() {
+    let house = House::empty();
+    house.ok(&["keys", "init"]);
+    for (table, why) in [
+        (
+            "self_signd = \"tls\"\nnames = [\"a\"]",
+            "unknown field `self_signd`",
+        ),
+        (
+            "self_signed = \"tls\"\nnames = [\"a\"]\nmore = 1",
+            "unknown field `more`",
+        ),
+        (
+            "certificate = \"a\"",
+            "`key` is missing beside `certificate`",
+        ),
+        ("key = \"a\"", "`certificate` is missing beside `key`"),
+        (
+            "self_signed = \"tls\"",
+            "`names` is missing beside `self_signed`",
+        ),
+        ("names = [\"a\"]", "`self_signed` is missing beside `names`"),
+        ("", "either `certificate` and `key`"),
+        (
+            "certificate = \"a\"\nkey = \"b\"\nself_signed = \"c\"\nnames = []",
+            "either `certificate` and `key`",
+        ),
+    ] {
+        let config = format!("listen = \"127.0.0.1:0\"\nidentity = \"x\"\n[tls]\n{table}\n");
+        house.write("gateway.toml", config.as_bytes());
+        house.refused(&["gateway", "--config", "gateway.toml"], 2, why);
+    }
+}
