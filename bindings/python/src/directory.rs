@@ -1,18 +1,28 @@
 //! Directories.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::CString,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use casemate_crypto::{kem::KemPrivateKey, policy::Policy};
+use casemate_crypto::{
+    kem::KemPrivateKey,
+    policy::{Expired, Policy},
+};
 use casemate_seal::{
     Origin,
     directory::{DirectoryError, LocalFolder, SealedDirectory, read_manifest},
     file::Existing,
 };
-use pyo3::{exceptions::PyKeyError, prelude::*};
+use pyo3::{
+    exceptions::{PyKeyError, PyUserWarning},
+    prelude::*,
+};
 
 use crate::{
     artifact::Opened,
-    error::{from_directory, from_environment},
+    error::{CasemateError, from_directory, from_environment},
     keys::{PrivateKey, PublicKey},
 };
 
@@ -54,6 +64,7 @@ impl Directory {
         sealed
             .require_revision(min_revision)
             .map_err(from_directory)?;
+        check_expiry(py, &sealed, &policy)?;
         Ok(Self {
             sealed,
             keys,
@@ -74,6 +85,12 @@ impl Directory {
     #[getter]
     fn revision(&self) -> u64 {
         self.sealed.manifest().revision
+    }
+
+    /// When this version expires, in seconds since 1970 UTC; `None` if it does not.
+    #[getter]
+    fn expires(&self) -> Option<u64> {
+        self.sealed.manifest().expires
     }
 
     /// The directory's id, the same in every version.
@@ -106,6 +123,28 @@ impl Directory {
     /// The directory, and the keys it was opened with.
     pub(crate) fn opened(&self) -> (&SealedDirectory, Vec<&KemPrivateKey>) {
         (&self.sealed, openers(&self.keys))
+    }
+}
+
+/// Warns of a version that has expired, or refuses it, as the policy says.
+fn check_expiry(py: Python<'_>, sealed: &SealedDirectory, policy: &Policy) -> PyResult<()> {
+    let Some(end) = sealed.manifest().expires else {
+        return Ok(());
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    if end >= now.map_or(u64::MAX, |since| since.as_secs()) {
+        return Ok(());
+    }
+    match policy.expired() {
+        Expired::Warn => {
+            let text =
+                "this version of the folder has expired: get the current one from the publisher";
+            let text = CString::new(text)?;
+            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
+        }
+        Expired::Refuse => Err(CasemateError::new_err(
+            "this version of the folder has expired, and the policy refuses that: get the current one from the publisher",
+        )),
     }
 }
 

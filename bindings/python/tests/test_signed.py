@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import warnings
+from pathlib import Path
 
 import casemate
 import casemate.safetensors
@@ -183,3 +185,26 @@ def test_one_file_and_torch(tmp_path, keys, store_home):
     flip(path, MIB)
     with pytest.raises(casemate.VerificationError):
         casemate.torch.load(opened.open())
+
+
+def test_a_folder_that_has_expired(tmp_path, keys, store_home):
+    """Sealed by the command, which alone sets an end; the policy decides what it means."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/a").write_text("x")
+    keys.alice.to_file(tmp_path / "alice")
+    (tmp_path / "alice.pub").write_text(keys.alice.public_key.to_pem())
+    seal = ["seal", tmp_path / "folder", "--to", tmp_path / "alice.pub", "--sign", "publisher", "--force"]
+    trust = {"keys": keys.alice, "signer": keys.publisher.public_key}
+    run(store_home, *seal, "--expires", "2999-01-01")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened = casemate.open_directory(tmp_path / "folder.sealed", **trust)
+    assert opened.expires == 32_472_144_000
+    run(store_home, *seal, "--expires", "2020-01-01")
+    with pytest.warns(UserWarning, match="has expired"):
+        casemate.open_directory(tmp_path / "folder.sealed", **trust)
+    policy = tmp_path / "strict.toml"
+    source = Path(__file__).parents[3] / "crates/casemate-crypto/policies/hybrid.toml"
+    policy.write_text(source.read_text().replace("hash =", 'expired = "refuse"\nhash ='))
+    with pytest.raises(casemate.CasemateError, match="policy refuses"):
+        casemate.open_directory(tmp_path / "folder.sealed", policy=policy, **trust)

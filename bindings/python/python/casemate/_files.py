@@ -257,7 +257,8 @@ def open_directory(
 ) -> Directory:
     """Open a sealed folder: its manifest is verified, and the folder must hold exactly what it says.
 
-    A revision below ``min_revision`` is refused. Raises as :func:`open_artifact`.
+    A revision below ``min_revision`` is refused. A version that has expired is one with a warning, or an error if the policy says so. Raises as
+    :func:`open_artifact`.
     """
     root = os.fspath(root)
     recipients, found = _casemate.Directory.recipients(root)
@@ -296,6 +297,11 @@ class Directory:
     def revision(self) -> int:
         """The version's number."""
         return self._directory.revision
+
+    @property
+    def expires(self) -> int | None:
+        """When this version expires, in seconds since 1970 UTC; ``None`` if it does not."""
+        return self._directory.expires
 
     @property
     def id(self) -> str:
