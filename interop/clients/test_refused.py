@@ -169,9 +169,11 @@ def test_replay_after_a_restart(site, gateway, ahead):
         body = exchange.seal(signed.encode())
         assert own.answer(exchange, own.post(body), signed).status == 200
     with site.gateway(port=first.port):
-        assert own.post(body).problem() == OHTTP_KEY
-        # Sent again under the new key, the same request does not run a second time.
         fresh = support.PythonClient(first.url, site.root, site.pinned, site.python)
+        # One time in 256 the new key has the old one's number, and what was sealed to that one does not open.
+        same_number = fresh.config.key_id == own.config.key_id
+        assert own.post(body).problem() == ("urn:casemate:problem:request" if same_number else OHTTP_KEY)
+        # Sent again under the new key, the same request does not run a second time.
         assert fresh.keys.record != own.keys.record
         error_of(fresh.send(predict(fresh), record=own.keys.record), 409, "outcome-unknown")
 

@@ -153,7 +153,8 @@ async fn closing(
     options: &DemoOptions,
     samples: &[Sample],
 ) -> Result<(), Fault> {
-    let Some(sample) = samples.first() else {
+    let Some(sample) = samples.first().filter(|_| !options.exit) else {
+        // Nothing is left to try when the server goes away.
         return Ok(());
     };
     let body = json!({ "instances": [sample.image] });
@@ -161,10 +162,8 @@ async fn closing(
         "\nTry it yourself (the connector seals and signs what you send in the clear on loopback):\n\n  curl -s http://{}/predict -H 'authorization: Bearer {}' -H 'content-type: application/json' -d '{body}'\n",
         stage.local, stage.token
     ));
-    if !options.exit {
-        context.printer.line("Serving until Ctrl-C.");
-        shutdown().await;
-    }
+    context.printer.line("Serving until Ctrl-C.");
+    shutdown().await;
     Ok(())
 }
 

@@ -38,6 +38,9 @@ pub enum LoadError {
         #[source]
         source: io::Error,
     },
+    /// A folder, of which nothing says which file the model is.
+    #[error("{0} is a folder, and a model is served from one sealed file")]
+    Folder(PathBuf),
     /// The artifact was refused.
     #[error("cannot open the artifact {path}")]
     Artifact {
@@ -456,6 +459,9 @@ fn wrong_method(request: &Request, dialect: Dialect) -> Result<Response, Message
 
 fn load(source: &ModelSource<'_>) -> Result<Loaded, LoadError> {
     let path = || source.artifact.clone();
+    if source.artifact.is_dir() {
+        return Err(LoadError::Folder(path()));
+    }
     let refused = |source| LoadError::Artifact {
         path: path(),
         source,

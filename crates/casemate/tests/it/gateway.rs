@@ -36,3 +36,21 @@ fn a_wrong_name_in_the_table_of_certificates_is_named() {
         house.refused(&["gateway", "--config", "gateway.toml"], 2, why);
     }
 }
+
+#[test]
+fn a_sealed_folder_is_no_model_to_serve() {
+    let house = House::with_keys();
+    house.ok(&["keys", "generate", "--name", "gate", "--kind", "http"]);
+    std::fs::create_dir(house.path("folder")).unwrap();
+    house.write("folder/model.onnx", b"x");
+    house.ok(&["seal", "folder", "--to", "alice", "--sign", "publisher"]);
+    let config = "listen = \"127.0.0.1:0\"\nidentity = \"gate\"\n[tls]\nself_signed = \"tls\"\nnames = [\"localhost\"]\n\
+         [[model]]\nname = \"m\"\nartifact = \"folder.sealed\"\nkey = \"alice\"\npublisher = \"publisher\"\n";
+    house.write("gateway.toml", config.as_bytes());
+    let gateway = ["gateway", "--config", "gateway.toml"];
+    house.refused(
+        &gateway,
+        2,
+        "folder.sealed is a folder, and a model is served from one sealed file",
+    );
+}
