@@ -11,8 +11,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,22 @@ def signing_key(oid: str = COMPOSITE) -> KeyFile:
     return new_signing_key(suite)
 
 
+def once(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Made once for the same arguments, also if two attacks ask at the same moment: two folders would have two ids."""
+    made: dict[object, Any] = {}
+    lock = threading.RLock()
+
+    @wraps(make)
+    def get(*arguments: Any, **named: Any) -> Any:
+        key = (arguments, tuple(sorted(named.items())))
+        with lock:
+            if key not in made:
+                made[key] = make(*arguments, **named)
+            return made[key]
+
+    return get
+
+
 class House:
     """A directory with key stores, public keys and victims. Victims are never changed: attacks work on copies."""
 
@@ -104,7 +122,7 @@ class House:
         assert said.code == 0, (arguments, said)
         return said.out
 
-    @cache
+    @once
     def sealed(
         self, name: str = "model", signer: str | None = "publisher", to: tuple[str, ...] = ("alice", "bob"), revision: int | None = None
     ) -> Path:
@@ -117,12 +135,13 @@ class House:
         self.ok("publisher", "seal", name, *recipients, *signed, *numbered, "--segment-size", "64k", cwd=work)
         return work / f"{name}.sealed"
 
-    @cache
+    @once
     def sealed_folder(self, other: bool = False, to: tuple[str, ...] = ("alice", "bob")) -> Path:
         """A sealed folder."""
         return self._seal_folder(OTHER_FOLDER if other else FOLDER, to)
 
-    @cached_property
+    @property
+    @once
     def next_folder(self) -> Path:
         """The next revision of `sealed_folder()`, in which one file changed."""
         return self._seal_folder(FOLDER | {"config.json": b'{"layers": 3}'}, ("alice", "bob"), "--since", self.sealed_folder())
