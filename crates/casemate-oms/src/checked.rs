@@ -10,6 +10,7 @@ use std::{
 };
 
 use casemate_memory::Buffer;
+use casemate_parallel::Piece;
 
 use crate::{
     OmsError,
@@ -259,10 +260,19 @@ impl CheckedFile {
         self.check_range(out.len(), offset)?;
         let len = usize::try_from(self.segment_bytes()).unwrap_or(usize::MAX);
         casemate_parallel::for_each_piece(out, offset, len, Buffer::default, |buffer, piece| {
-            buffer.resize(self.len_of(piece.segment)?, 0);
-            self.load(piece.segment, buffer)?;
-            self.copy(buffer, piece.skip, piece.out)
+            self.copy_piece(buffer, piece)
         })
+    }
+
+    /// Reads the segment of a piece into `buffer`, and copies the piece once the segment was checked.
+    fn copy_piece(
+        &self,
+        buffer: &mut Buffer,
+        Piece { segment, skip, out }: Piece<'_>,
+    ) -> Result<(), OmsError> {
+        buffer.resize(self.len_of(segment)?, 0);
+        self.load(segment, buffer)?;
+        self.copy(buffer, skip, out)
     }
 
     fn check_range(&self, len: usize, offset: u64) -> Result<(), OmsError> {
@@ -288,24 +298,19 @@ impl CheckedFile {
     fn read_pieces(&self, out: &mut [u8], offset: u64) -> Result<(), OmsError> {
         let len = usize::try_from(self.segment_bytes()).unwrap_or(usize::MAX);
         casemate_parallel::for_each_piece(out, offset, len, Buffer::default, |buffer, piece| {
-            let whole = self.len_of(piece.segment)?;
-            if piece.out.len() == whole {
+            if piece.out.len() == self.len_of(piece.segment)? {
                 return self.load(piece.segment, piece.out);
             }
-            buffer.resize(whole, 0);
-            self.load(piece.segment, buffer)?;
-            self.copy(buffer, piece.skip, piece.out)
+            self.copy_piece(buffer, piece)
         })
     }
 
     /// Reads a short range inside one segment. `false` if the range is none, or another thread is at it.
     fn read_recent(&self, out: &mut [u8], offset: u64) -> Result<bool, OmsError> {
-        let segment = self.segment_at(offset);
-        let last = offset.saturating_add(out.len() as u64).saturating_sub(1);
-        let short = (out.len() as u64).saturating_mul(2) <= self.segment_bytes();
-        if out.is_empty() || !short || self.segment_at(last) != segment {
+        let piece = casemate_parallel::short_piece(offset, out.len(), self.segment_bytes());
+        let Some((segment, skip)) = piece else {
             return Ok(false);
-        }
+        };
         let Ok(mut recent) = self.recent.try_lock() else {
             return Ok(false);
         };
@@ -314,8 +319,6 @@ impl CheckedFile {
             Some(known) => known,
             None => (segment, self.read_segment(segment)?),
         };
-        let skip = offset.saturating_sub(segment.saturating_mul(self.segment_bytes()));
-        let skip = usize::try_from(skip).map_err(|_| self.changed())?;
         self.copy(&content, skip, out)?;
         *recent = Some((segment, content)).filter(|(_, kept)| kept.len() <= RECENT_BYTES_MAX);
         Ok(true)

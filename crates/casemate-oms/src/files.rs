@@ -8,7 +8,6 @@ use std::{
     os::{fd::OwnedFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    thread::{self, Builder},
 };
 
 use casemate_beneath::open_folder;
@@ -279,7 +278,9 @@ impl Item<'_> {
             file.read_exact_at(part, at).map_err(failed)?;
             // Both over the same bytes, so that both are right or both are wrong.
             match &mut table {
-                Some(table) => both(|| hasher.update(part), || table.update(part)),
+                Some(table) => {
+                    casemate_parallel::both(|| table.update(part), || hasher.update(part));
+                }
                 None => hasher.update(part),
             }
             progress(len as u64);
@@ -289,24 +290,6 @@ impl Item<'_> {
         let (digest, segments) = (hasher.finish(), table.map(Hashing::finish));
         Ok(Resource::new(self.name.clone(), hash, &digest, segments))
     }
-}
-
-/// Runs two jobs at once, or one after the other where the system gives no thread.
-fn both(first: impl FnOnce(), second: impl FnOnce() + Send) {
-    let second = Mutex::new(Some(second));
-    let run_second = || {
-        let job = second.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(job) = job {
-            job();
-        }
-    };
-    thread::scope(|scope| {
-        let other = Builder::new().spawn_scoped(scope, run_second);
-        first();
-        if other.is_err() {
-            run_second();
-        }
-    });
 }
 
 /// Refuses a file that has more than `len` bytes: what grew while it was read, and files of the system that say they are empty and are not.

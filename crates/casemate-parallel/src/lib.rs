@@ -5,10 +5,11 @@
 
 mod pieces;
 
-pub use pieces::{Piece, for_each_piece};
+pub use pieces::{Piece, for_each_piece, short_piece};
 
 use std::{
     num::NonZero,
+    panic::resume_unwind,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -76,13 +77,23 @@ pub fn for_each<S, E: Send>(
     failed.map_or(Ok(()), Err)
 }
 
-/// Runs two short jobs at once, or one after the other where the system gives no thread.
-pub fn both<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
+/// Runs two jobs at once, or one after the other where the system gives no thread.
+pub fn both<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
+    // A thread that cannot be started drops its job, so the job stays here until somebody runs it.
+    let first = Mutex::new(Some(first));
+    let run_first = || {
+        let job = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        job.map(|job| job())
+    };
     thread::scope(|scope| {
-        let other = Builder::new().spawn_scoped(scope, &first).ok();
+        let other = Builder::new().spawn_scoped(scope, run_first);
         let second = second();
-        let done = other.and_then(|thread| thread.join().ok());
-        (done.unwrap_or_else(&first), second)
+        let done = match other {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => run_first(),
+        };
+        let first = done.unwrap_or_else(|| unreachable!("the job is run once"));
+        (first, second)
     })
 }
 
@@ -103,6 +114,13 @@ mod tests {
         )
         .unwrap();
         assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn two_jobs_are_both_done() {
+        let mut counted = 0;
+        assert_eq!(both(|| "first", || counted += 1), ("first", ()));
+        assert_eq!(counted, 1);
     }
 
     #[test]

@@ -37,6 +37,16 @@ pub fn for_each_piece<S, E: Send>(
     })
 }
 
+/// The segment, and where in it the range begins, of a range that lies in one segment and has at most half of it: whoever reads such a range will often want
+/// more of the same segment soon.
+pub fn short_piece(offset: u64, len: usize, segment_len: u64) -> Option<(u64, usize)> {
+    let last = offset.checked_add((len as u64).checked_sub(1)?)?;
+    let segment = offset.checked_div(segment_len)?;
+    let is_short = (len as u64).saturating_mul(2) <= segment_len;
+    let skip = usize::try_from(offset.checked_rem(segment_len)?).ok()?;
+    (is_short && last.checked_div(segment_len) == Some(segment)).then_some((segment, skip))
+}
+
 fn cut(out: &mut [u8], offset: u64, segment_len: usize) -> Vec<Mutex<Option<Piece<'_>>>> {
     let len = segment_len as u64;
     let mut pieces = Vec::new();
@@ -74,6 +84,22 @@ mod tests {
             for_each_piece(&mut out, offset as u64, 7, || (), fill).unwrap();
             assert_eq!(out, content[offset..offset + len]);
         }
+    }
+
+    #[test]
+    fn short_ranges_in_one_segment_are_told_from_others() {
+        for (offset, len, expected) in [
+            (0, 1, Some((0, 0))),
+            (10, 5, Some((1, 0))),
+            (15, 5, Some((1, 5))),
+            (16, 5, None),
+            (10, 6, None),
+            (10, 0, None),
+            (u64::MAX, 2, None),
+        ] {
+            assert_eq!(short_piece(offset, len, 10), expected, "{offset} {len}");
+        }
+        assert_eq!(short_piece(0, 1, 0), None);
     }
 
     #[test]

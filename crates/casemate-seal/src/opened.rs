@@ -3,7 +3,7 @@
 use std::{fmt, io, ops::Deref, sync::Mutex};
 
 use casemate_crypto::Secret;
-use casemate_parallel::Turn;
+use casemate_parallel::{Turn, short_piece};
 use fast_floe::low_level::{DecryptionState, SegmentLayout, SharedDecryptionContext};
 use zeroize::Zeroizing;
 
@@ -163,21 +163,16 @@ impl<R: ReadAt> Opened<R> {
 
     /// Reads a short range inside one segment, which stays decrypted until another is needed. `false` if the range is none, or another thread is at it.
     fn read_recent(&self, out: &mut [u8], offset: u64) -> Result<bool, OpenError> {
-        let segment = self.segment_at(offset);
-        let last = offset.saturating_add(out.len() as u64).saturating_sub(1);
-        let short = (out.len() as u64).saturating_mul(2) <= self.segment_bytes();
-        if out.is_empty() || !short || self.segment_at(last) != segment {
+        let piece = short_piece(offset, out.len(), self.segment_bytes());
+        let Some((segment, skip)) = piece else {
             return Ok(false);
-        }
+        };
         let Ok(mut recent) = self.recent.try_lock() else {
             return Ok(false);
         };
         if recent.segment != Some(segment) {
             self.load_recent(&mut recent, segment)?;
         }
-        let layout = &self.artifact.header().layout;
-        let skip = offset.saturating_sub(layout.content_offset(segment));
-        let skip = usize::try_from(skip).map_err(|_| OpenError::Rejected)?;
         let found = recent.content.get(skip..);
         let found = found.and_then(|rest| rest.get(..out.len()));
         out.copy_from_slice(found.ok_or(OpenError::Rejected)?);
