@@ -24,7 +24,7 @@ use casemate_seal::{
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
 
 use crate::error::{
-    CasemateError, from_crypto, from_environment, from_key, from_policy, from_store,
+    CasemateError, from_crypto, from_environment, from_key, from_open, from_policy, from_store,
 };
 use crate::{source::with_path, trust::Judge};
 
@@ -67,6 +67,20 @@ impl PublicKey {
 
     /// The key that must have signed an artifact, if it counts for it.
     pub(crate) fn verifier_of<R: ReadAt>(&self, artifact: &Artifact<R>) -> PyResult<&VerifyingKey> {
+        if let (Some(judge), Some(list), Some(digest)) = (
+            &self.judge,
+            artifact.recipient_list(),
+            artifact.recipients_digest(),
+        ) {
+            let signed = Signed {
+                date: Some(list.date),
+                digest,
+            };
+            for key in [list.owner_key(), list.signer()] {
+                let key = key.map_err(|error| from_open(casemate_seal::OpenError::Owner(error)))?;
+                judge.judge_known(&signed, key.id().map_err(from_crypto)?)?;
+            }
+        }
         self.verifier_for(&Signed {
             date: Some(artifact.header().created()),
             digest: artifact.message_digest(),

@@ -34,6 +34,17 @@ impl Judge {
     }
 }
 
+impl Judge {
+    /// As [`Self::judge`], and a key that nobody listed counts.
+    pub(crate) fn judge_known(&self, signed: &Signed, id: KeyId) -> PyResult<()> {
+        let judged = match self {
+            Self::Store(statuses) => statuses.judge(id, signed),
+            Self::List(list, _) => list.judge(id, signed),
+        };
+        judged.map_err(untrusted)
+    }
+}
+
 fn untrusted(error: Untrusted) -> PyErr {
     VerificationError::new_err(format!("the signature is not trusted: {error}"))
 }

@@ -199,6 +199,15 @@ impl TrustList {
                 role: shown(role),
             });
         }
+        self.judge(id, signed)
+    }
+
+    /// Refuses a signature by a key that the list says has ended. A key that it does not name is not its business.
+    ///
+    /// # Errors
+    ///
+    /// [`Untrusted::Withdrawn`].
+    pub fn judge(&self, id: KeyId, signed: &Signed) -> Result<(), Untrusted> {
         let accepts = |id| {
             let mut listed = self.entries(id).flat_map(|entry| &entry.accept);
             listed.any(|digest| *digest == signed.digest)

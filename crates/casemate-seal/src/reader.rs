@@ -138,6 +138,12 @@ impl<R: ReadAt> Artifact<R> {
         self.0.tail.list.as_ref()
     }
 
+    /// SHA-384 of what the signature of the recipient list covers, by which a trust file lists it.
+    pub fn recipients_digest(&self) -> Option<[u8; 48]> {
+        let list = self.recipient_list()?;
+        Some(list.message_digest(self.header(), self.recipients()))
+    }
+
     /// Refuses a recipient list older than `minimum`, or an artifact without an owner.
     ///
     /// # Errors

@@ -136,14 +136,25 @@ impl<'a> Keyring<'a> {
         let key = self.verifier(named)?;
         let id = key.id()?;
         self.note("expected signer", named, id);
-        if !matches!(named.parse()?, KeyReference::File(_)) {
-            self.judge(id, signed)?;
-        }
+        self.judge_beside(named, id, signed)?;
         Ok(key)
     }
 
+    /// As [`Self::judge`] where `named` comes from the store; a file says nothing of keys that have ended, and needs no store.
+    pub(crate) fn judge_beside(
+        &mut self,
+        named: &str,
+        id: KeyId,
+        signed: &Signed,
+    ) -> Result<(), Fault> {
+        match named.parse()? {
+            KeyReference::File(_) => Ok(()),
+            _ => self.judge(id, signed),
+        }
+    }
+
     /// Refuses a signature by a key that the store knows to have ended, or not to count at that date.
-    fn judge(&mut self, id: KeyId, signed: &Signed) -> Result<(), Fault> {
+    pub(crate) fn judge(&mut self, id: KeyId, signed: &Signed) -> Result<(), Fault> {
         Ok(self.statuses()?.judge(id, signed)?)
     }
 

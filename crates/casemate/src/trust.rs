@@ -91,12 +91,7 @@ pub(crate) fn signer_quietly<R: ReadAt>(
     artifact: &Artifact<R>,
     whom: Whom<'_>,
 ) -> Result<Option<VerifyingKey>, Fault> {
-    if let Some(list) = artifact.recipient_list() {
-        let policy = context.policy()?;
-        for key in [list.owner_key(), list.signer()] {
-            policy.check_signature(key.map_err(OpenError::Owner)?.suite())?;
-        }
-    }
+    check_list_signers(context, keyring, artifact, whom)?;
     let signed = || Signed {
         date: Some(artifact.header().created()),
         digest: artifact.message_digest(),
@@ -114,6 +109,36 @@ pub(crate) fn signer_quietly<R: ReadAt>(
             listed(context, file, role, record.key, &signed()).map(Some)
         }
     }
+}
+
+/// Refuses a recipient list whose owner or delegate the policy forbids or, as far as whoever is asked for the publisher knows, has ended.
+fn check_list_signers<R: ReadAt>(
+    context: &Context<'_>,
+    keyring: &mut Keyring<'_>,
+    artifact: &Artifact<R>,
+    whom: Whom<'_>,
+) -> Result<(), Fault> {
+    let (Some(list), Some(digest)) = (artifact.recipient_list(), artifact.recipients_digest())
+    else {
+        return Ok(());
+    };
+    let signed = Signed {
+        date: Some(list.date),
+        digest,
+    };
+    let policy = context.policy()?;
+    for key in [list.owner_key(), list.signer()] {
+        let key = key.map_err(OpenError::Owner)?;
+        policy.check_signature(key.suite())?;
+        let id = key.id()?;
+        match whom {
+            Whom::Anyone => (),
+            Whom::Listed { file, .. } => read_list(context, file)?.judge(id, &signed)?,
+            Whom::Named(named) => keyring.judge_beside(named, id, &signed)?,
+            Whom::Store => keyring.judge(id, &signed)?,
+        }
+    }
+    Ok(())
 }
 
 /// Refuses another artifact or folder than the one that was asked for, though its publisher is the same.
@@ -137,12 +162,15 @@ pub(crate) fn listed(
     id: KeyId,
     signed: &Signed,
 ) -> Result<VerifyingKey, Fault> {
-    // Opened only for a list that has names of it.
-    let store = OnceCell::new();
-    let list = TrustList::read(file, || opened(context, &store))?;
-    let key = list.into_signer(id, role, signed)?;
+    let key = read_list(context, file)?.into_signer(id, role, signed)?;
     context.policy()?.check_signature(key.suite())?;
     Ok(key)
+}
+
+fn read_list(context: &Context<'_>, file: &Path) -> Result<TrustList, Fault> {
+    // Opened only for a list that has names of it.
+    let store = OnceCell::new();
+    TrustList::read(file, || opened(context, &store))
 }
 
 fn opened<'s>(context: &Context<'_>, store: &'s OnceCell<Store>) -> Result<&'s Store, Fault> {

@@ -277,6 +277,15 @@ impl RecipientList {
         }
     }
 
+    /// SHA-384 of what the list's signature covers.
+    pub(crate) fn message_digest(
+        &self,
+        header: &Header,
+        recipients: &[RecipientRecord],
+    ) -> [u8; 48] {
+        sha384(&message(header, self.epoch, self.date, recipients))
+    }
+
     fn verify(
         &self,
         owner: KeyId,

@@ -286,3 +286,46 @@ fn an_owner_ends_a_delegation_with_a_higher_epoch() {
     assert!(said.code == 1 && said.err.contains("epoch 100"), "{said:?}");
     assert_eq!(rewrap(&["--remove", "bob", "--min-epoch", "100"]).code, 0);
 }
+
+#[test]
+fn a_recipient_list_by_a_key_that_has_ended_does_not_count() {
+    let house = House::with_keys();
+    house.write("model", b"content");
+    for name in ["owner", "helper"] {
+        house.ok(&["keys", "generate", "--name", name, "--kind", "sign"]);
+    }
+    let seal = ["seal", "model", "--to", "alice", "--sign", "publisher"];
+    house.ok(&[&seal[..], &["--owner", "owner"]].concat());
+    for name in ["owner", "publisher"] {
+        house.ok(&["keys", "export", name, "-o", &format!("{name}.pub")]);
+    }
+    let open = ["open", "model.sealed", "--force"];
+    let listed = [&open[..], &["--trust", "trust.toml"]].concat();
+    let write = |status: &str| {
+        let entry =
+            |name: &str| format!("[[publisher]]\nkey = \"./{name}.pub\"\nroles = [\"model\"]\n");
+        house.write(
+            "trust.toml",
+            (entry("publisher") + &entry("owner") + status).as_bytes(),
+        );
+    };
+    write("");
+    house.ok(&open);
+    house.ok(&listed);
+    write("compromised = true\n");
+    house.refused(&listed, 4, "is compromised");
+    // The date of the list counts, not that of the content.
+    write("superseded = 2100-01-01\n");
+    house.ok(&listed);
+    write("superseded = 2001-01-01\n");
+    house.refused(&listed, 4, "superseded");
+    house.ok(&["keys", "retire", "owner", "--compromised"]);
+    for signer in [&[] as &[&str], &["--signer", "publisher"]] {
+        house.refused(&[&open[..], signer].concat(), 4, "is compromised");
+    }
+    let verify = ["verify", "model.sealed", "--signer", "publisher"];
+    house.refused(&verify, 4, "is compromised");
+    // A file of a key says nothing of others, and whoever asks for nobody gets what there is.
+    house.ok(&[&open[..], &["--signer", "./publisher.pub"]].concat());
+    house.ok(&[&open[..], &["--allow-unknown-signer"]].concat());
+}
