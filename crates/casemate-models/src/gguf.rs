@@ -1,8 +1,13 @@
-//! GGUF versions 2 and 3 (github.com/ggml-org/ggml, docs/gguf.md): counts, key-value pairs, tensor descriptions, little-endian.
+//! GGUF versions 2 and 3 (github.com/ggml-org/ggml, docs/gguf.md): counts, key-value pairs, tensor descriptions.
+//!
+//! Nothing says which byte order a file has. Its version is a small number, so it is that in which it is one.
 
 use casemate_seal::ReadAt;
 
-use crate::{DIMENSIONS_MAX, Format, Model, ModelError, TENSORS_MAX, Tensor, cursor::Cursor};
+use crate::{
+    ByteOrder, DIMENSIONS_MAX, Format, Model, ModelError, TENSORS_MAX, Tensor, cursor::Cursor,
+    gguf_types,
+};
 
 /// Most key-value pairs.
 const PAIRS_MAX: u64 = 1 << 16;
@@ -19,59 +24,83 @@ const CUT: ModelError = malformed("the header ends too early");
 
 pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
     let mut cursor = Cursor::new(source)?;
-    let c = &mut cursor;
-    _ = c.array::<4>()?;
-    let version = u32_le(c)?;
-    if !(2..=3).contains(&version) {
-        return Err(malformed("a version other than 2 and 3"));
-    }
-    let (tensors, pairs) = (u64_le(c)?, u64_le(c)?);
+    _ = cursor.array::<4>()?;
+    let version = cursor.array()?.ok_or(CUT)?;
+    let order = match (u32::from_le_bytes(version), u32::from_be_bytes(version)) {
+        (2 | 3, _) => ByteOrder::Little,
+        (_, 2 | 3) => ByteOrder::Big,
+        _ => return Err(malformed("its version is neither 2 nor 3")),
+    };
+    let mut reader = Reader { cursor, order };
+    let r = &mut reader;
+    let (tensors, pairs) = (r.u64()?, r.u64()?);
     if tensors > TENSORS_MAX as u64 || pairs > PAIRS_MAX {
         return Err(ModelError::Limit("tensors or pairs"));
     }
     let mut model = Model::new(Format::Gguf);
+    model.byte_order = Some(order);
     for _ in 0..pairs {
-        let name = text(c)?;
-        let kind = u32_le(c)?;
-        let shown = value(c, kind, 0)?;
+        let name = r.text()?;
+        let kind = r.u32()?;
+        let shown = value(r, kind, 0)?;
         model.metadata.push((name, shown));
     }
     for _ in 0..tensors {
-        let name = text(c)?;
-        let dimensions = u32_le(c)? as usize;
+        let name = r.text()?;
+        let dimensions = r.u32()? as usize;
         if dimensions > DIMENSIONS_MAX {
             return Err(ModelError::Limit("dimensions"));
         }
         let mut shape = Vec::with_capacity(dimensions);
         for _ in 0..dimensions {
-            shape.push(u64_le(c)?);
+            shape.push(r.u64()?);
         }
         // The fastest dimension comes first here and last everywhere else.
         shape.reverse();
-        let kind = u32_le(c)?;
-        let _offset = u64_le(c)?;
-        let dtype = type_name(kind).map_or_else(|| format!("type {kind}"), str::to_owned);
+        let kind = r.u32()?;
+        let _offset = r.u64()?;
         model.add(Tensor {
             name,
-            dtype,
+            dtype: gguf_types::name(kind),
+            bytes: gguf_types::tensor_bytes(kind, &shape),
             shape,
-            bytes: None,
         })?;
     }
     Ok(model)
 }
 
-fn u32_le(c: &mut Cursor<'_, impl ReadAt>) -> Result<u32, ModelError> {
-    c.array()?.map(u32::from_le_bytes).ok_or(CUT)
+/// A position in the header, and the order of the bytes of its numbers.
+struct Reader<'s, S> {
+    cursor: Cursor<'s, S>,
+    order: ByteOrder,
 }
 
-fn u64_le(c: &mut Cursor<'_, impl ReadAt>) -> Result<u64, ModelError> {
-    c.array()?.map(u64::from_le_bytes).ok_or(CUT)
-}
+impl<S: ReadAt> Reader<'_, S> {
+    /// The bytes of a number, the lowest first.
+    fn number<const N: usize>(&mut self) -> Result<[u8; N], ModelError> {
+        let mut bytes = self.cursor.array()?.ok_or(CUT)?;
+        if self.order == ByteOrder::Big {
+            bytes.reverse();
+        }
+        Ok(bytes)
+    }
 
-fn text(c: &mut Cursor<'_, impl ReadAt>) -> Result<String, ModelError> {
-    let len = u64_le(c)?;
-    c.text(len)?.ok_or(CUT)
+    fn u32(&mut self) -> Result<u32, ModelError> {
+        self.number().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, ModelError> {
+        self.number().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Result<String, ModelError> {
+        let len = self.u64()?;
+        self.cursor.text(len)?.ok_or(CUT)
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<(), ModelError> {
+        self.cursor.skip(bytes).ok_or(CUT)
+    }
 }
 
 /// Bytes of a value of fixed length.
@@ -86,38 +115,31 @@ const fn fixed(kind: u32) -> Option<u64> {
 }
 
 /// Reads a value and says what to show of it.
-fn value(c: &mut Cursor<'_, impl ReadAt>, kind: u32, depth: u8) -> Result<String, ModelError> {
+fn value(r: &mut Reader<'_, impl ReadAt>, kind: u32, depth: u8) -> Result<String, ModelError> {
     Ok(match kind {
-        0 => scalar::<1>(c, |b| u8::from_le_bytes(b).to_string())?,
-        1 => scalar::<1>(c, |b| i8::from_le_bytes(b).to_string())?,
-        2 => scalar::<2>(c, |b| u16::from_le_bytes(b).to_string())?,
-        3 => scalar::<2>(c, |b| i16::from_le_bytes(b).to_string())?,
-        4 => scalar::<4>(c, |b| u32::from_le_bytes(b).to_string())?,
-        5 => scalar::<4>(c, |b| i32::from_le_bytes(b).to_string())?,
-        6 => scalar::<4>(c, |b| f32::from_le_bytes(b).to_string())?,
-        7 => scalar::<1>(c, |[b]| (b != 0).to_string())?,
-        8 => text(c)?.chars().take(VALUE_CHARACTERS).collect(),
-        9 => list(c, depth)?,
-        10 => scalar::<8>(c, |b| u64::from_le_bytes(b).to_string())?,
-        11 => scalar::<8>(c, |b| i64::from_le_bytes(b).to_string())?,
-        12 => scalar::<8>(c, |b| f64::from_le_bytes(b).to_string())?,
+        0 => u8::from_le_bytes(r.number()?).to_string(),
+        1 => i8::from_le_bytes(r.number()?).to_string(),
+        2 => u16::from_le_bytes(r.number()?).to_string(),
+        3 => i16::from_le_bytes(r.number()?).to_string(),
+        4 => u32::from_le_bytes(r.number()?).to_string(),
+        5 => i32::from_le_bytes(r.number()?).to_string(),
+        6 => f32::from_le_bytes(r.number()?).to_string(),
+        7 => (r.number()? != [0_u8]).to_string(),
+        8 => r.text()?.chars().take(VALUE_CHARACTERS).collect(),
+        9 => list(r, depth)?,
+        10 => u64::from_le_bytes(r.number()?).to_string(),
+        11 => i64::from_le_bytes(r.number()?).to_string(),
+        12 => f64::from_le_bytes(r.number()?).to_string(),
         _ => return Err(malformed("a value of an unknown type")),
     })
 }
 
-fn scalar<const N: usize>(
-    c: &mut Cursor<'_, impl ReadAt>,
-    show: impl FnOnce([u8; N]) -> String,
-) -> Result<String, ModelError> {
-    c.array()?.map(show).ok_or(CUT)
-}
-
 /// Passes over a list and says how long it is.
-fn list(c: &mut Cursor<'_, impl ReadAt>, depth: u8) -> Result<String, ModelError> {
-    let (kind, count) = (u32_le(c)?, u64_le(c)?);
+fn list(r: &mut Reader<'_, impl ReadAt>, depth: u8) -> Result<String, ModelError> {
+    let (kind, count) = (r.u32()?, r.u64()?);
     if let Some(bytes) = fixed(kind) {
         let len = bytes.checked_mul(count).ok_or(CUT)?;
-        c.skip(len).ok_or(CUT)?;
+        r.skip(len)?;
     } else {
         if depth >= DEPTH_MAX {
             return Err(ModelError::Limit("nested lists"));
@@ -125,50 +147,12 @@ fn list(c: &mut Cursor<'_, impl ReadAt>, depth: u8) -> Result<String, ModelError
         // Each element takes at least its own length field, so a count beyond the file ends soon.
         for _ in 0..count {
             if kind == 8 {
-                let len = u64_le(c)?;
-                c.skip(len).ok_or(CUT)?;
+                let len = r.u64()?;
+                r.skip(len)?;
             } else {
-                value(c, kind, depth.saturating_add(1))?;
+                value(r, kind, depth.saturating_add(1))?;
             }
         }
     }
     Ok(format!("[{count} values]"))
-}
-
-const fn type_name(kind: u32) -> Option<&'static str> {
-    Some(match kind {
-        0 => "F32",
-        1 => "F16",
-        2 => "Q4_0",
-        3 => "Q4_1",
-        6 => "Q5_0",
-        7 => "Q5_1",
-        8 => "Q8_0",
-        9 => "Q8_1",
-        10 => "Q2_K",
-        11 => "Q3_K",
-        12 => "Q4_K",
-        13 => "Q5_K",
-        14 => "Q6_K",
-        15 => "Q8_K",
-        16 => "IQ2_XXS",
-        17 => "IQ2_XS",
-        18 => "IQ3_XXS",
-        19 => "IQ1_S",
-        20 => "IQ4_NL",
-        21 => "IQ3_S",
-        22 => "IQ2_S",
-        23 => "IQ4_XS",
-        24 => "I8",
-        25 => "I16",
-        26 => "I32",
-        27 => "I64",
-        28 => "F64",
-        29 => "IQ1_M",
-        30 => "BF16",
-        34 => "TQ1_0",
-        35 => "TQ2_0",
-        39 => "MXFP4",
-        _ => return None,
-    })
 }

@@ -6,11 +6,13 @@
 
 mod cursor;
 mod gguf;
+mod gguf_types;
 mod onnx;
 mod pickle;
 mod pickle_values;
 mod pytorch;
 mod safetensors;
+mod torch_legacy;
 mod torch_tensors;
 mod torch_types;
 
@@ -42,6 +44,8 @@ pub enum Format {
     Onnx,
     /// What `torch.save` writes: a zip with a pickle and the tensors' memory.
     PyTorch,
+    /// A model that `torch.jit.save` wrote, with its code.
+    TorchScript,
     /// A bare pickle.
     Pickle,
 }
@@ -54,7 +58,27 @@ impl Format {
             Self::Gguf => "gguf",
             Self::Onnx => "onnx",
             Self::PyTorch => "pytorch",
+            Self::TorchScript => "torchscript",
             Self::Pickle => "pickle",
+        }
+    }
+}
+
+/// Order of the bytes of a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteOrder {
+    /// The lowest first, as on nearly every machine.
+    Little,
+    /// The highest first, as on s390x.
+    Big,
+}
+
+impl ByteOrder {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Little => "little",
+            Self::Big => "big",
         }
     }
 }
@@ -83,8 +107,12 @@ pub struct Model {
     pub is_partial: bool,
     /// What the header says beside them: names and short values.
     pub metadata: Vec<(String, String)>,
+    /// Byte order of its numbers, in formats that have both.
+    pub byte_order: Option<ByteOrder>,
     /// Pickles in it, by name.
     pub pickles: Vec<(String, Pickle)>,
+    /// Names of the code in it, which runs when the model does.
+    pub code: Vec<String>,
 }
 
 impl Model {
@@ -94,7 +122,9 @@ impl Model {
             tensors: Vec::new(),
             is_partial: false,
             metadata: Vec::new(),
+            byte_order: None,
             pickles: Vec::new(),
+            code: Vec::new(),
         }
     }
 
@@ -160,7 +190,10 @@ pub fn read_model(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
         [b'G', b'G', b'U', b'F', ..] => gguf::read(source).map(Some),
         [b'P', b'K', 3, 4, ..] => pytorch::read(source),
         // Pickle protocols from 1 on, and a frame or a first operation.
-        [0x80, 1..=5, ..] => pickle::read(source).map(Some),
+        [0x80, 1..=5, ..] => match torch_legacy::read(source)? {
+            None => pickle::read(source).map(Some),
+            legacy => Ok(legacy),
+        },
         [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::read(source).map(Some),
         // Field 1, a small number: the ONNX version. Protobuf has no magic, so this may also be something else.
         [0x08, 1..=0x7f, ..] => Ok(onnx::read(source).ok()),

@@ -10,10 +10,10 @@ use std::{
 
 use casemate_seal::ReadAt;
 
-use crate::{Format, Model, ModelError, cursor::Cursor, torch_types::element_bytes};
+use crate::{Format, Model, ModelError, cursor::Cursor, torch_types::is_for_weights};
 
 /// Most operations of a pickle.
-const OPERATIONS_MAX: usize = 1 << 22;
+pub(crate) const OPERATIONS_MAX: usize = 1 << 22;
 /// Most memorised values.
 const MEMO_MAX: usize = 1 << 20;
 /// Longest text that can be part of a name, in bytes.
@@ -23,38 +23,18 @@ const NAMES_MAX: usize = 4096;
 /// Bytes of a line that are kept.
 const LINE_BYTES_MAX: usize = 4096;
 const STACK_GLOBAL: u8 = 0x93;
+const FRAME: u8 = 0x95;
 
 /// What a pickle that is a whole file is called.
 const WHOLE: &str = "(the file)";
 
-/// What `torch.save` of weights imports, all of it on `PyTorch`'s own list for `weights_only`; anything else is somebody's code. Of that list the rebuilding
-/// of sparse tensors is missing: without `weights_only` their indices are not checked.
-const EXPECTED: [&str; 25] = [
-    "collections Counter",
-    "collections OrderedDict",
-    "torch._utils _rebuild_device_tensor_from_cpu_tensor",
-    "torch._utils _rebuild_meta_tensor_no_storage",
-    "torch._utils _rebuild_parameter",
-    "torch._utils _rebuild_parameter_with_state",
-    "torch._utils _rebuild_qtensor",
-    "torch._utils _rebuild_tensor",
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_tensor_v3",
-    "torch._tensor _rebuild_from_type_v2",
-    "torch.nn.parameter Parameter",
-    "torch.serialization _get_layout",
-    "torch.storage TypedStorage",
-    "torch.storage UntypedStorage",
-    "torch Size",
-    "torch Tensor",
-    "torch device",
-    "_codecs encode",
-    "__builtin__ bytearray",
-    "__builtin__ complex",
-    "__builtin__ set",
-    "builtins bytearray",
-    "builtins complex",
-    "builtins set",
+/// Functions of the module `torch.jit._pickle` that make what a `TorchScript` archive holds.
+const SCRIPT_FUNCTIONS: [&str; 5] = [
+    "build_boollist",
+    "build_doublelist",
+    "build_intlist",
+    "build_tensorlist",
+    "restore_type_tag",
 ];
 
 /// What a pickle would do.
@@ -68,6 +48,8 @@ pub struct Pickle {
     pub computed_names: bool,
     /// Whether something follows that was not looked at, which a loader might read.
     pub unread: bool,
+    /// Whether it is part of a `TorchScript` archive, whose loader takes classes from the archive's code and imports nothing.
+    pub is_script: bool,
 }
 
 impl Pickle {
@@ -76,7 +58,7 @@ impl Pickle {
         self.imports
             .iter()
             .map(String::as_str)
-            .filter(|name| !is_expected(name))
+            .filter(|name| !(is_for_weights(name) || self.is_script && is_of_script(name)))
     }
 
     /// Whether loading it without restrictions could run somebody's code.
@@ -98,13 +80,11 @@ impl Pickle {
     }
 }
 
-fn is_expected(name: &str) -> bool {
-    let storage = name.strip_prefix("torch ").is_some_and(|name| {
-        // A dot would lead into whatever the module has imported.
-        let is_storage = name.ends_with("Storage") && !name.contains('.');
-        is_storage || element_bytes(name).is_some()
-    });
-    storage || EXPECTED.contains(&name)
+fn is_of_script(import: &str) -> bool {
+    let function = import.strip_prefix("torch.jit._pickle ");
+    import.starts_with("__torch__.")
+        || import.starts_with("__torch__ ")
+        || function.is_some_and(|name| SCRIPT_FUNCTIONS.contains(&name))
 }
 
 /// A bare pickle as a model file.
@@ -118,7 +98,7 @@ const fn malformed(rule: &'static str) -> ModelError {
     ModelError::malformed(Format::Pickle, rule)
 }
 
-const CUT: ModelError = malformed("it ends too early");
+const CUT: ModelError = malformed("it ends before its last operation");
 
 /// Texts that were pushed lately and those that were memorised, as far as names are made of them.
 #[derive(Default)]
@@ -183,29 +163,87 @@ pub(crate) fn read_unnamed(source: &impl ReadAt) -> Result<Option<Model>, ModelE
 
 fn scan(source: &impl ReadAt, found: &mut Pickle) -> Result<(), ModelError> {
     let mut cursor = Cursor::new(source)?;
-    let c = &mut cursor;
+    let mut left = OPERATIONS_MAX;
+    loop {
+        scan_one(&mut cursor, found, &mut left)?;
+        // Some files are several pickles in a row.
+        match cursor.peek()? {
+            None => return Ok(()),
+            Some(0x80) => (),
+            Some(_) => {
+                found.unread = true;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Scans one pickle, to the operation that ends it.
+pub(crate) fn scan_one(
+    c: &mut Cursor<'_, impl ReadAt>,
+    found: &mut Pickle,
+    left: &mut usize,
+) -> Result<(), ModelError> {
     let mut texts = Texts::default();
-    for number in 0..OPERATIONS_MAX {
+    let mut frame = Frame::default();
+    let first = *left;
+    loop {
         let [operation] = c.array()?.ok_or(CUT)?;
         // It needs two values, and no operation leaves more than one. Files of NumPy begin like this.
-        if operation == STACK_GLOBAL && number < 2 {
+        if operation == STACK_GLOBAL && first.saturating_sub(*left) < 2 {
             return Err(malformed("a name is taken from an empty stack"));
         }
-        if operation == b'.' {
-            // Old files of `torch.save` are several pickles in a row, and then bytes that only a loader understands.
-            match c.peek()? {
-                None => return Ok(()),
-                Some(0x80) => texts = Texts::default(),
-                Some(_) => {
-                    found.unread = true;
-                    return Ok(());
-                }
-            }
-            continue;
+        *left = left.checked_sub(1).ok_or(ModelError::Limit("operations"))?;
+        match operation {
+            b'.' => return frame.stop(c.at()),
+            FRAME => frame.begin(c)?,
+            _ => step(c, operation, found, &mut texts)?,
         }
-        step(c, operation, found, &mut texts)?;
+        frame.check(c.at())?;
     }
-    Err(ModelError::Limit("operations"))
+}
+
+/// A frame, which announces how many bytes its operations take. The readers of `CPython` differ in what they do with an operation that goes beyond it: the one
+/// in C, reading a file, loses the bytes that were left in the frame and takes other ones for the argument. So another name may be imported than the one
+/// that stands there.
+#[derive(Default)]
+struct Frame {
+    end: Option<u64>,
+}
+
+impl Frame {
+    fn begin(&mut self, c: &mut Cursor<'_, impl ReadAt>) -> Result<(), ModelError> {
+        let len = number::<8>(c)?;
+        if self.end.is_some() {
+            return Err(malformed("a frame begins within another"));
+        }
+        if len > c.left() {
+            return Err(CUT);
+        }
+        self.end = c.at().checked_add(len);
+        Ok(())
+    }
+
+    fn check(&mut self, at: u64) -> Result<(), ModelError> {
+        match self.end {
+            Some(end) if at > end => Err(malformed("an operation goes beyond its frame")),
+            Some(end) if at == end => {
+                self.end = None;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The end of the pickle, with its last operation read.
+    fn stop(&self, at: u64) -> Result<(), ModelError> {
+        match self.end {
+            Some(end) if at != end => {
+                Err(malformed("its last operation is not the end of its frame"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 fn step(
@@ -327,9 +365,8 @@ fn other(
     texts: &mut Texts,
 ) -> Result<(), ModelError> {
     match operation {
-        // Protocol and frame.
+        // Protocol.
         0x80 => skip(c, 1)?,
-        0x95 => skip(c, 8)?,
         // Numbers.
         b'K' => value(c, texts, 1)?,
         b'M' => value(c, texts, 2)?,

@@ -53,6 +53,10 @@ impl Values {
         self.0.get(id)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &Value)> {
+        self.0.iter().enumerate()
+    }
+
     pub(crate) fn text(&self, id: Id) -> Option<&str> {
         match self.get(id)? {
             Value::Text(text) => Some(text),

@@ -1,4 +1,5 @@
-//! What `torch.save` writes: a zip whose entries are stored, one of them the pickle `data.pkl`, the others the tensors' memory.
+//! What `torch.save` writes: a zip whose entries are stored, one of them the pickle `data.pkl`, the others the tensors' memory. `torch.jit.save` adds code, which
+//! may be compressed, and constants.
 
 use std::{
     io::{self, Read, Seek, SeekFrom},
@@ -6,18 +7,17 @@ use std::{
 };
 
 use casemate_seal::ReadAt;
-use zip::{CompressionMethod, ZipArchive};
+use zip::{CompressionMethod, ZipArchive, read::ZipFile};
 
 use crate::{
-    Format, HEADER_BYTES_MAX, Model, ModelError, Tensor, pickle::scan_pickle,
-    torch_tensors::tensors_of_pickle,
+    ByteOrder, Format, HEADER_BYTES_MAX, Model, ModelError, TENSORS_MAX, Tensor,
+    pickle::scan_pickle,
+    torch_tensors::{Table, tensors_of_pickle},
 };
 
 const fn malformed(rule: &'static str) -> ModelError {
     ModelError::malformed(Format::PyTorch, rule)
 }
-
-const UNUSUAL: ModelError = malformed("the zip is not as `torch.save` writes it");
 
 /// A position over a source, as the zip reader wants it.
 struct Seeking<'s, S> {
@@ -57,75 +57,169 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     let len = source.byte_len()?;
     let reader = io::BufReader::with_capacity(1 << 16, Seeking { source, len, at: 0 });
     let mut archive =
-        ZipArchive::new(reader).map_err(|_| malformed("the list of entries cannot be read"))?;
-    let mut model = Model::new(Format::PyTorch);
-    let (mut stored, mut pickled) = (0_u64, 0_u64);
-    let (mut named, mut weights) = (None, 0_usize);
-    let mut last = None;
+        ZipArchive::new(reader).map_err(|_| malformed("its list of entries cannot be read"))?;
     let list = (archive.len() as u64, archive.central_directory_start());
-    let mut unusual = archive.offset() != 0 || list_of(source, len)? != list;
+    let mut found = Entries::new(len);
+    if archive.offset() != 0 {
+        found.break_rule("bytes stand before the zip");
+    } else if list_of(source, len)? != list {
+        found.break_rule("its end record and its list of entries disagree");
+    }
     for number in 0..archive.len() {
         let entry = archive.by_index_raw(number);
-        let mut entry = entry.map_err(|_| malformed("an entry cannot be read"))?;
+        found.add(entry.map_err(|_| malformed("an entry cannot be read"))?)?;
+    }
+    found.model()
+}
+
+/// What the entries of an archive hold.
+struct Entries {
+    /// Bytes of the file.
+    len: u64,
+    model: Model,
+    /// The first rule that an entry broke. Archives that hold no pickle may break any.
+    broken: Option<&'static str>,
+    /// Where the last entry began.
+    last: Option<u64>,
+    stored: u64,
+    pickled: u64,
+    /// The tensors of the pickle of the weights, and how many such pickles there are.
+    named: Option<Table>,
+    weights: usize,
+    /// Whether it has the constants that only `torch.jit.save` writes.
+    is_script: bool,
+    has_compressed_code: bool,
+}
+
+impl Entries {
+    const fn new(len: u64) -> Self {
+        Self {
+            len,
+            model: Model::new(Format::PyTorch),
+            broken: None,
+            last: None,
+            stored: 0,
+            pickled: 0,
+            named: None,
+            weights: 0,
+            is_script: false,
+            has_compressed_code: false,
+        }
+    }
+
+    fn break_rule(&mut self, rule: &'static str) {
+        self.broken.get_or_insert(rule);
+    }
+
+    fn add(&mut self, mut entry: ZipFile<'_, impl Read>) -> Result<(), ModelError> {
         let name = entry.name().to_owned();
         // In order, so that reading them all is reading the file once at most, and none stands for two.
-        if last.is_some_and(|last| last >= entry.header_start()) {
-            return Err(UNUSUAL);
+        if self.last.is_some_and(|last| last >= entry.header_start()) {
+            return Err(malformed("its entries are not in the order of their data"));
         }
-        last = Some(entry.header_start());
-        unusual |= entry.compression() != CompressionMethod::Stored
-            || entry.encrypted()
-            || entry.compressed_size() != entry.size()
-            || entry.name_raw() != name.as_bytes()
-            || entry.extra_data().is_some_and(has_other_name);
-        stored = stored.saturating_add(entry.compressed_size());
+        self.last = Some(entry.header_start());
+        if entry.encrypted() {
+            self.break_rule("an entry is encrypted");
+        }
+        if entry.name_raw() != name.as_bytes() || entry.extra_data().is_some_and(has_other_name) {
+            self.break_rule("an entry has a second name");
+        }
+        self.stored = self.stored.saturating_add(entry.compressed_size());
         let inside = name.split_once('/').map_or(name.as_str(), |(_, rest)| rest);
+        let is_code = inside.starts_with("code/");
+        let is_compressed = entry.compression() != CompressionMethod::Stored
+            || entry.compressed_size() != entry.size();
+        if is_compressed && is_code {
+            self.has_compressed_code = true;
+        } else if is_compressed {
+            self.break_rule("an entry is compressed");
+        }
         let extension = Path::new(inside).extension();
         if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("pkl")) {
-            if unusual {
-                return Err(UNUSUAL);
+            let bytes = self.content(&mut entry)?;
+            self.is_script |= inside == "constants.pkl";
+            self.add_pickle(&name, &bytes)?;
+        } else if is_code {
+            if self.model.code.len() >= TENSORS_MAX {
+                return Err(ModelError::Limit("entries"));
             }
-            pickled = pickled.saturating_add(entry.size());
-            // Entries that overlap would be read again and again.
-            if pickled > HEADER_BYTES_MAX || stored > len {
-                return Err(ModelError::Limit("bytes in pickles"));
-            }
-            let mut bytes = Vec::new();
-            entry.by_ref().take(pickled).read_to_end(&mut bytes)?;
-            // PyTorch finds it in whatever case.
-            if inside.eq_ignore_ascii_case("data.pkl") {
-                // With two, nobody knows which one a loader takes.
-                named = if weights == 0 {
-                    tensors_of_pickle(&bytes)
-                } else {
-                    None
-                };
-                weights = weights.saturating_add(1);
-            }
-            model.pickles.push((name, scan_pickle(&bytes)?));
+            self.model.code.push(name);
         } else if let Some(number) = inside.strip_prefix("data/") {
-            let tensor = Tensor {
+            self.model.add(Tensor {
                 name: number.to_owned(),
                 dtype: "storage".to_owned(),
                 shape: Vec::new(),
                 bytes: Some(entry.size()),
+            })?;
+        } else if inside == "byteorder" && entry.size() < 16 && self.broken.is_none() {
+            self.model.byte_order = match &*self.content(&mut entry)? {
+                b"little" => Some(ByteOrder::Little),
+                b"big" => Some(ByteOrder::Big),
+                _ => None,
             };
-            model.add(tensor)?;
         }
+        Ok(())
     }
-    // Any other zip, an archive of whatever.
-    if model.pickles.is_empty() {
-        return Ok(None);
+
+    /// The bytes of an entry, if no rule was broken so far.
+    fn content(&mut self, entry: &mut ZipFile<'_, impl Read>) -> Result<Vec<u8>, ModelError> {
+        if let Some(rule) = self.broken {
+            return Err(malformed(rule));
+        }
+        self.pickled = self.pickled.saturating_add(entry.size());
+        // Entries that overlap would be read again and again.
+        if self.pickled > HEADER_BYTES_MAX || self.stored > self.len {
+            return Err(ModelError::Limit("bytes in pickles"));
+        }
+        let mut bytes = Vec::new();
+        entry.take(self.pickled).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
-    if unusual || stored > len {
-        return Err(UNUSUAL);
+
+    fn add_pickle(&mut self, name: &str, bytes: &[u8]) -> Result<(), ModelError> {
+        let inside = name.split_once('/').map_or(name, |(_, rest)| rest);
+        // PyTorch finds it in whatever case.
+        if inside.eq_ignore_ascii_case("data.pkl") {
+            // With two, nobody knows which one a loader takes.
+            self.named = if self.weights == 0 {
+                tensors_of_pickle(bytes)
+            } else {
+                None
+            };
+            self.weights = self.weights.saturating_add(1);
+        }
+        let pickle = scan_pickle(&bytes)?;
+        self.model.pickles.push((name.to_owned(), pickle));
+        Ok(())
     }
-    // Where the pickle could not be followed, the memory of the tensors is what can be said.
-    if let Some(named) = named.filter(|named| !named.tensors.is_empty()) {
-        model.tensors = named.tensors;
-        model.is_partial = named.is_partial;
+
+    fn model(mut self) -> Result<Option<Model>, ModelError> {
+        // Any other zip, an archive of whatever.
+        if self.model.pickles.is_empty() {
+            return Ok(None);
+        }
+        if self.has_compressed_code && !self.is_script {
+            self.break_rule("an entry is compressed");
+        }
+        if self.stored > self.len {
+            self.break_rule("entries overlap");
+        }
+        if let Some(rule) = self.broken {
+            return Err(malformed(rule));
+        }
+        if self.is_script {
+            self.model.format = Format::TorchScript;
+            for (_, pickle) in &mut self.model.pickles {
+                pickle.is_script = true;
+            }
+        }
+        // Where the pickle could not be followed, the memory of the tensors is what can be said.
+        if let Some(named) = self.named.filter(|named| !named.tensors.is_empty()) {
+            self.model.tensors = named.tensors;
+            self.model.is_partial = named.is_partial;
+        }
+        Ok(Some(self.model))
     }
-    Ok(Some(model))
 }
 
 /// Whether an extra field gives another name (Info-ZIP's Unicode path, 0x7075).

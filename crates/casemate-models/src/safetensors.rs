@@ -89,13 +89,16 @@ pub struct SafetensorsEntry {
     pub range: Range<u64>,
 }
 
-/// Bytes of an element; `None` for a type that is not known here, or is no whole number of bytes.
-fn element_bytes(dtype: &str) -> Option<u64> {
+/// Bits of an element; `None` for a type that safetensors 0.8 does not have.
+fn element_bits(dtype: &str) -> Option<u64> {
     match dtype {
-        "BOOL" | "U8" | "I8" | "F8_E5M2" | "F8_E4M3" => Some(1),
-        "I16" | "U16" | "F16" | "BF16" => Some(2),
-        "I32" | "U32" | "F32" => Some(4),
-        "F64" | "I64" | "U64" | "C64" => Some(8),
+        "F4" => Some(4),
+        "F6_E2M3" | "F6_E3M2" => Some(6),
+        "BOOL" | "U8" | "I8" | "F8_E5M2" | "F8_E4M3" | "F8_E8M0" | "F8_E4M3FNUZ"
+        | "F8_E5M2FNUZ" => Some(8),
+        "I16" | "U16" | "F16" | "BF16" => Some(16),
+        "I32" | "U32" | "F32" => Some(32),
+        "F64" | "I64" | "U64" | "C64" => Some(64),
         _ => None,
     }
 }
@@ -124,8 +127,10 @@ impl SafetensorsHeader {
             if info.shape.len() > DIMENSIONS_MAX || len.is_none() {
                 return Err(malformed("a tensor's shape or offsets are impossible"));
             }
-            if let Some(each) = element_bytes(&info.dtype)
-                && count.and_then(|count| count.checked_mul(each)) != len
+            // A tensor of elements smaller than a byte ends at a whole one.
+            if let Some(each) = element_bits(&info.dtype)
+                && count.and_then(|count| count.checked_mul(each))
+                    != len.and_then(|len| len.checked_mul(8))
             {
                 return Err(malformed("a tensor has another size than its shape says"));
             }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{
     DIMENSIONS_MAX, TENSORS_MAX, Tensor,
     pickle_values::{Id, Value, Values, follow},
-    torch_types::{element_bytes, element_of_storage},
+    torch_types::{element_of_storage, elements_bytes},
 };
 
 /// Containers in containers.
@@ -30,29 +30,34 @@ pub struct Table {
 /// the list would be longer than the pickle.
 pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Table> {
     let (values, root) = follow(pickle)?;
+    tensors_of(&values, root, pickle.len())
+}
+
+/// The tensors in a value of a pickle of `len` bytes.
+pub(crate) fn tensors_of(values: &Values, root: Id, len: usize) -> Option<Table> {
     let mut table = Table::default();
     // Whatever stands somewhere has taken a byte to be put there.
-    let mut visits_left = pickle.len().min(TENSORS_MAX);
-    let mut entries_left = pickle.len().saturating_mul(2);
+    let mut visits_left = len.min(TENSORS_MAX);
+    let mut entries_left = len.saturating_mul(2);
     let mut bytes_left = BYTES_MAX;
     // The last is looked at first, so children are put there in reverse.
     let mut open = vec![(root, String::new(), 0_usize)];
     while let Some((id, name, depth)) = open.pop() {
         visits_left = visits_left.checked_sub(1)?;
-        if let Some(tensor) = tensor(&values, id, &name).ok()? {
+        if let Some(tensor) = tensor(values, id, &name).ok()? {
             let text = tensor.name.len().checked_add(tensor.dtype.len())?;
             let shape = tensor.shape.len().checked_mul(size_of::<u64>())?;
             bytes_left = bytes_left.checked_sub(text)?.checked_sub(shape)?;
             table.tensors.push(tensor);
             continue;
         }
-        table.is_partial |= !is_understood(&values, id, &mut entries_left)?;
-        let Some(container) = container(&values, id) else {
+        table.is_partial |= !is_understood(values, id, &mut entries_left)?;
+        let Some(container) = container(values, id) else {
             continue;
         };
         // Also those that are no children, of a container that stands in many places.
         entries_left = entries_left.checked_sub(container.len())?;
-        let children = children(&values, container, &mut bytes_left)?;
+        let children = children(values, container, &mut bytes_left)?;
         if depth > DEPTH_MAX || open.len().checked_add(children.named.len())? > visits_left {
             return None;
         }
@@ -247,6 +252,13 @@ fn tensor(values: &Values, id: Id, name: &str) -> Result<Option<Tensor>, Changed
 
 /// What one of the functions that make tensors would make.
 fn made(values: &Values, function: Id, arguments: Id, name: &str) -> Option<Tensor> {
+    if values.import(function)? == "torch._utils _rebuild_sparse_tensor" {
+        return sparse(values, values.tuple(arguments)?, name);
+    }
+    dense(values, function, arguments, name)
+}
+
+fn dense(values: &Values, function: Id, arguments: Id, name: &str) -> Option<Tensor> {
     let arguments = values.tuple(arguments)?;
     match values.import(function)? {
         "torch._utils _rebuild_tensor"
@@ -282,10 +294,24 @@ fn rebuilt(values: &Values, arguments: &[Id], dtype: Option<Id>, name: &str) -> 
         Some(dtype) => values.import(dtype)?.strip_prefix("torch ")?,
         None => element_of_storage(storage_type(values, *storage)?),
     };
-    // `torch.Size` where it is not a plain tuple.
-    let sizes = match values.get(*sizes)? {
+    let shape = shape(values, *sizes)?;
+    let count = shape
+        .iter()
+        .try_fold(1, |count: u64, side| count.checked_mul(*side));
+    let bytes = count.and_then(|count| elements_bytes(dtype, count));
+    Some(Tensor {
+        name: name.to_owned(),
+        dtype: dtype.to_owned(),
+        shape,
+        bytes,
+    })
+}
+
+/// Sizes, as a plain tuple or as a `torch.Size`.
+fn shape(values: &Values, sizes: Id) -> Option<Vec<u64>> {
+    let sizes = match values.get(sizes)? {
         Value::Called(call) => *values.tuple(call.arguments)?.first()?,
-        _ => *sizes,
+        _ => sizes,
     };
     let sizes = values.tuple(sizes)?;
     if sizes.len() > DIMENSIONS_MAX {
@@ -295,16 +321,44 @@ fn rebuilt(values: &Values, arguments: &[Id], dtype: Option<Id>, name: &str) -> 
         Value::Integer(side) => u64::try_from(*side).ok(),
         _ => None,
     };
-    let shape: Vec<u64> = sizes.iter().map(side).collect::<Option<_>>()?;
-    let count = shape
-        .iter()
-        .try_fold(1, |count: u64, side| count.checked_mul(*side));
-    let bytes = count.and_then(|count| count.checked_mul(element_bytes(dtype)?));
+    sizes.iter().map(side).collect()
+}
+
+/// A sparse tensor: the layout, and the tensors that hold its indices and its values, which take what bytes it has.
+fn sparse(values: &Values, arguments: &[Id], name: &str) -> Option<Tensor> {
+    let [layout, data] = arguments else {
+        return None;
+    };
+    let layout = values.call(*layout)?;
+    if values.import(layout.function)? != "torch.serialization _get_layout" {
+        return None;
+    }
+    let layout = values.text(*values.tuple(layout.arguments)?.first()?)?;
+    let (parts, sizes) = match (layout, values.tuple(*data)?) {
+        ("torch.sparse_coo", [indices, elements, sizes] | [indices, elements, sizes, _]) => {
+            (vec![*indices, *elements], *sizes)
+        }
+        (
+            "torch.sparse_csr" | "torch.sparse_csc" | "torch.sparse_bsr" | "torch.sparse_bsc",
+            [compressed, plain, elements, sizes],
+        ) => (vec![*compressed, *plain, *elements], *sizes),
+        _ => return None,
+    };
+    let part = |id| {
+        let call = values.call(id)?;
+        let is_changed = call.state.is_some() || !call.entries.is_empty();
+        let part = dense(values, call.function, call.arguments, "")?;
+        (!is_changed).then_some(part)
+    };
+    let parts = parts.into_iter().map(part).collect::<Option<Vec<_>>>()?;
+    let bytes = parts.iter().map(|part| part.bytes);
+    let bytes = bytes.reduce(|sum, bytes| sum?.checked_add(bytes?));
+    let layout = layout.trim_start_matches("torch.");
     Some(Tensor {
         name: name.to_owned(),
-        dtype: dtype.to_owned(),
-        shape,
-        bytes,
+        dtype: format!("{} ({layout})", parts.last()?.dtype),
+        shape: shape(values, sizes)?,
+        bytes: bytes.flatten(),
     })
 }
 
@@ -321,6 +375,33 @@ fn storage_type(values: &Values, storage: Id) -> Option<&str> {
     }
     let name = values.import(*of)?;
     Some(name.strip_prefix("torch ").unwrap_or(name))
+}
+
+/// The memory that a pickle refers to: its keys, and the bytes that each takes.
+pub(crate) fn storages(values: &Values) -> Option<HashMap<&str, u64>> {
+    let mut storages = HashMap::new();
+    for (id, value) in values.iter() {
+        let Value::Persistent(reference) = value else {
+            continue;
+        };
+        let [_, _, key, _, count, ..] = values.tuple(*reference)? else {
+            return None;
+        };
+        let Value::Integer(count) = values.get(*count)? else {
+            return None;
+        };
+        let kind = storage_type(values, id)?;
+        let count = u64::try_from(*count).ok()?;
+        let bytes = match kind {
+            "torch.storage UntypedStorage" => count,
+            kind => elements_bytes(element_of_storage(kind), count)?,
+        };
+        let earlier = storages.insert(values.text(*key)?, bytes);
+        if earlier.is_some_and(|earlier| earlier != bytes) {
+            return None;
+        }
+    }
+    Some(storages)
 }
 
 #[cfg(test)]

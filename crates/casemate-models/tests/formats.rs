@@ -167,7 +167,7 @@ fn an_onnx_file_gives_its_initializers() {
 fn a_pickle_names_what_it_would_import_without_being_run() {
     // os.system("x") in protocols 0 and 4, and an ordered dictionary.
     let old = b"cos\nsystem\n(S'x'\ntR.";
-    let new = b"\x80\x04\x95\x1d\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x01x\x94\x85\x94R\x94.";
+    let new = b"\x80\x04\x95\x1c\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x01x\x94\x85\x94R\x94.";
     for (pickle, import) in [(old.as_slice(), "os system"), (new, "posix system")] {
         let found = scan_pickle(&pickle.to_vec()).unwrap();
         assert_eq!(found.suspicious().collect::<Vec<_>>(), [import]);
@@ -237,6 +237,35 @@ fn a_pickle_cannot_hide_a_name_behind_the_stack() {
     }
     let plain = scan_pickle(&replaced("12", "13")).unwrap();
     assert!(!plain.is_dangerous() && plain.imports.len() == 1);
+}
+
+#[test]
+fn an_operation_that_goes_beyond_its_frame_is_refused() {
+    let frame = |len: u64, operations: &[u8]| {
+        [b"\x80\x04\x95", len.to_le_bytes().as_slice(), operations].concat()
+    };
+    let name = b"c_codecs\nencode\n.";
+    let whole = frame(17, name);
+    assert!(!scan_pickle(&whole).unwrap().is_dangerous());
+    // CPython imports `codecs` here when it reads a file: the frame ends behind the underscore.
+    for len in (0..30).filter(|len| *len != 0 && *len != 16 && *len != 17) {
+        scan_pickle(&frame(len, name)).unwrap_err();
+    }
+    // The end may stand behind the frame, as may whole operations.
+    scan_pickle(&frame(16, name)).unwrap();
+    scan_pickle(&frame(0, name)).unwrap();
+    // Bytes that hide a call: with what is left in the frame lost, the call follows the bytes.
+    let hidden = [
+        b"C\x20".as_slice(),
+        &[b'N'; 20],
+        b"cos\nsystem\n.",
+        &[b'N'; 20],
+        b".",
+    ]
+    .concat();
+    scan_pickle(&frame(12, &hidden)).unwrap_err();
+    scan_pickle(&frame(hidden.len() as u64, &hidden)).unwrap();
+    scan_pickle(&frame(30, &frame(8, name)[2..])).unwrap_err();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use casemate_models::{Model, ModelError, Pickle, read_model};
+use casemate_models::{ByteOrder, Model, ModelError, Pickle, read_model};
 use casemate_seal::{Artifact, Origin, ReadAt};
 use serde_json::{Value, json};
 
@@ -15,6 +15,9 @@ use crate::{
 
 /// Characters of a metadata value that people are shown.
 const VALUE_CHARACTERS: usize = 100;
+
+/// Makes sparse tensors without a look at their indices.
+const SPARSE: &str = "torch._utils _rebuild_sparse_tensor";
 
 /// Opens the artifact, whoever signed it, and reads the header of the model in it.
 pub(super) fn show<R: ReadAt>(
@@ -32,7 +35,7 @@ pub(super) fn show<R: ReadAt>(
         )),
         Err(ModelError::Io(error)) => Err(Fault::from_error(Outcome::Io, ModelError::Io(error))),
         Err(error) => Err(Fault::from_error(Outcome::No, error)
-            .hint("the content is authentic as sealed, and the model in it is damaged or hostile")),
+            .hint("the content is authentic as sealed, but loaders refuse what breaks the rule above, or disagree about it")),
     }
 }
 
@@ -60,11 +63,13 @@ fn fields(model: &Model) -> Value {
         .collect();
     json!({
         "format": model.format.as_str(),
+        "byte_order": model.byte_order.map(ByteOrder::as_str),
         "origin_checked": false,
         "tensors": tensors,
         "tensors_are_partial": model.is_partial,
         "metadata": metadata,
         "pickles": model.pickles.iter().map(pickle).collect::<Vec<_>>(),
+        "code": model.code,
     })
 }
 
@@ -78,6 +83,9 @@ fn lines(model: &Model) -> String {
     );
     if total > 0 {
         _ = write!(text, ", {}", bytes_text(total));
+    }
+    if model.byte_order == Some(ByteOrder::Big) {
+        text.push_str(", big-endian");
     }
     for (name, value) in &model.metadata {
         let value: String = value.chars().take(VALUE_CHARACTERS).collect();
@@ -95,9 +103,17 @@ fn lines(model: &Model) -> String {
     if model.is_partial {
         text.push_str("\n  and perhaps more: the pickle does what is not followed here");
     }
+    if !model.code.is_empty() {
+        text.push_str("\ncode        runs when the model does");
+    }
+    for name in &model.code {
+        _ = write!(text, "\n  {}", name.escape_debug());
+    }
     for (name, pickle) in &model.pickles {
-        let verdict = if pickle.is_dangerous() {
+        let verdict = if pickle.suspicious().next().is_some() || pickle.computed_names {
             "runs code of its own if it is loaded without weights_only"
+        } else if pickle.unread {
+            "imports what weights need, as far as it was read"
         } else {
             "imports what weights need, nothing else"
         };
@@ -108,11 +124,15 @@ fn lines(model: &Model) -> String {
         if pickle.computed_names {
             text.push_str("\n  imports names that are made while it runs");
         }
+        if pickle.imports.contains(SPARSE) {
+            text.push_str("\n  makes sparse tensors, whose indices only weights_only checks");
+        }
         if pickle.unread {
             text.push_str("\n  something follows it that was not looked at");
         }
         for (operation, count) in &pickle.operations {
-            _ = write!(text, "\n  {operation} {count} times");
+            let times = if *count == 1 { "time" } else { "times" };
+            _ = write!(text, "\n  {operation} {count} {times}");
         }
     }
     text
