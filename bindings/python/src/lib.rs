@@ -53,7 +53,7 @@ mod _casemate {
     #[pymodule_export]
     use super::memory_folder;
     #[pymodule_export]
-    use super::model::safetensors_header;
+    use super::model::{PickleScan, safetensors_header, scan_pickle};
     #[pymodule_export]
     use super::read_passphrase;
     #[pymodule_export]

@@ -1,5 +1,6 @@
 """What `casemate inspect --model` says of files that the real libraries wrote."""
 
+import itertools
 import json
 import os
 import pickle
@@ -87,10 +88,13 @@ def test_tensors_of_torch_are_those_that_torch_loads(tmp_path, inspect):
         {"p": torch.nn.Parameter(torch.ones(2)), "b": torch.nn.Buffer(torch.ones(3)), "tied": [whole, whole], 7: whole},
     ]
     for state in states:
-        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
-            torch.save(state, tmp_path / "m", pickle_protocol=protocol)
+        for protocol, zipped in itertools.product([2, 3, pickle.HIGHEST_PROTOCOL], [True, False]):
+            torch.save(state, tmp_path / "m", pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
             model_file, found = inspect(tmp_path / "m")
-            assert found == leaves(torch.load(tmp_path / "m", weights_only=False)), protocol
+            assert model_file["format"] == "pytorch"
+            # Of newer types PyTorch does not load what it wrote without a zip.
+            loaded = torch.load(tmp_path / "m", weights_only=False) if zipped else state
+            assert found == leaves(loaded), protocol
             assert not any(one["dangerous"] for one in model_file["pickles"])
             assert not model_file["tensors_are_partial"]
     # A whole module runs code when it is loaded; what it holds is shown by the attributes that lead to it.
@@ -98,9 +102,105 @@ def test_tensors_of_torch_are_those_that_torch_loads(tmp_path, inspect):
     _, found = inspect(tmp_path / "m")
     assert found["_modules.0._parameters.weight"] == ("float32", [3, 4], 48)
     # What is not followed is said to be missing.
-    torch.save({"d": torch.zeros(2), "s": torch.eye(3).to_sparse()}, tmp_path / "m")
+    torch.save({"d": torch.zeros(2), "s": torch.nested.nested_tensor([torch.ones(2)])}, tmp_path / "m")
     model_file, found = inspect(tmp_path / "m")
     assert found == {"d": ("float32", [2], 8)} and model_file["tensors_are_partial"]
+
+
+def test_what_weights_only_loads_is_not_called_dangerous(tmp_path, inspect):
+    torch = pytest.importorskip("torch")
+    eye = torch.eye(4)
+    state = {
+        **{layout: getattr(eye, f"to_sparse_{layout}")() for layout in ["coo", "csr", "csc"]},
+        **{layout: getattr(eye, f"to_sparse_{layout}")((2, 2)) for layout in ["bsr", "bsc"]},
+        "q": torch.quantize_per_tensor(torch.ones(2, 3), 0.1, 0, torch.qint8),
+        "u": torch.quantize_per_tensor(torch.ones(2, 3), 0.1, 0, torch.quint8),
+        "c": torch.quantize_per_channel(torch.ones(2, 3), torch.ones(2), torch.zeros(2), 0, torch.qint32),
+        "d": eye,
+    }
+    for zipped in [True, False]:
+        torch.save(state, tmp_path / "m", _use_new_zipfile_serialization=zipped)
+        loaded = torch.load(tmp_path / "m", weights_only=True)
+        model, found = inspect(tmp_path / "m")
+        assert not model["tensors_are_partial"] and not model["pickles"][0]["dangerous"], model["pickles"]
+        assert {name: shape for name, (_, shape, _) in found.items()} == {k: list(v.shape) for k, v in loaded.items()}
+        # Four values and eight or nine numbers of 64 bits.
+        assert found["coo"] == ("float32 (sparse_coo)", [4, 4], 4 * 4 + 8 * 8)
+        assert found["csr"] == ("float32 (sparse_csr)", [4, 4], 4 * 4 + 9 * 8)
+        assert (found["q"], found["u"], found["c"]) == (
+            ("qint8", [2, 3], 6), ("quint8", [2, 3], 6), ("qint32", [2, 3], 24),
+        )  # fmt: skip
+    # Memory that is missing, or more of it than the tensors have.
+    whole = (tmp_path / "m").read_bytes()
+    for content in [whole[:-1], whole + b"\0", whole + pickle.dumps(os.system)]:
+        (tmp_path / "m").write_bytes(content)
+        model, _ = inspect(tmp_path / "m")
+        assert model["pickles"][0]["unread"] and model["pickles"][0]["dangerous"]
+
+
+def test_the_names_for_weights_are_those_of_torch(tmp_path, inspect):
+    pytest.importorskip("torch")
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    names = [name.rpartition(".")[::2] for name in _get_allowed_globals()]
+    names += [("__builtin__", name) for name in ["set", "bytearray", "complex"]]
+    others = [("torch", "load"), ("torch", "nn.FloatStorage"), ("torch.cuda", "QInt8Storage"), ("builtins", "eval")]
+    program = b"\x80\x02" + b"".join(f"c{module}\n{name}\n0".encode() for module, name in names + others) + b"N."
+    (tmp_path / "m").write_bytes(program)
+    model, _ = inspect(tmp_path / "m")
+    assert set(model["pickles"][0]["suspicious"]) == {" ".join(name) for name in others}
+    assert len(model["pickles"][0]["imports"]) == len(set(names + others)) > 150
+
+
+def test_torchscript(tmp_path, inspect):
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    for script in [torch.jit.script(model), torch.jit.trace(model, torch.ones(1, 4))]:
+        torch.jit.save(script, tmp_path / "m")
+        header, found = inspect(tmp_path / "m")
+        assert header["format"] == "torchscript" and header["byte_order"] == "little"
+        assert found == {"0.weight": ("float32", [3, 4], 48), "0.bias": ("float32", [3], 12)}
+        names = zipfile.ZipFile(tmp_path / "m").namelist()
+        assert header["code"] == [name for name in names if name.startswith("m/code/")] != []
+        assert not any(one["dangerous"] for one in header["pickles"]), header["pickles"]
+    # Without the constants nothing says that its classes are those of the code.
+    with zipfile.ZipFile(tmp_path / "m") as before, zipfile.ZipFile(tmp_path / "z", "w") as after:
+        for name in before.namelist():
+            if name != "m/constants.pkl":
+                after.writestr(name, before.read(name))
+    header, _ = inspect(tmp_path / "z")
+    assert header["format"] == "pytorch" and any("__torch__" in s for s in header["pickles"][0]["suspicious"])
+
+
+def test_gguf(tmp_path, inspect):
+    gguf = pytest.importorskip("gguf")
+    types = gguf.GGMLQuantizationType
+    for order, name in [(gguf.GGUFEndian.LITTLE, "little"), (gguf.GGUFEndian.BIG, "big")]:
+        writer = gguf.GGUFWriter(tmp_path / "m", "llama", endianess=order)
+        writer.add_block_count(2)
+        writer.add_array("tokens", ["a", "bc"])
+        for kind in types:
+            elements, size = gguf.GGML_QUANT_SIZES[kind]
+            # Rows are given in bytes.
+            writer.add_tensor(kind.name, np.zeros((3, 2 * size), np.uint8), raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        model, found = inspect(tmp_path / "m")
+        assert (model["format"], model["byte_order"]) == ("gguf", name)
+        assert ["llama.block_count", "2"] in model["metadata"] and ["tokens", "[2 values]"] in model["metadata"]
+        reader = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / "m").tensors}
+        assert found == {
+            name: (kind.tensor_type.name, [int(side) for side in reversed(kind.shape)], int(kind.n_bytes))
+            for name, kind in reader.items()
+        }
+        assert set(found) == {kind.name for kind in types}
+    (tmp_path / "m").write_bytes(b"GGUF" + (9).to_bytes(4, "little") + bytes(32))
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        inspect(tmp_path / "m")
+    assert b"not well-formed gguf: its version is neither 2 nor 3" in refused.value.stderr
+    assert b"hostile" not in refused.value.stderr
 
 
 def test_torch_and_pickles(tmp_path, inspect):
@@ -127,7 +227,7 @@ def test_torch_and_pickles(tmp_path, inspect):
             after.writestr(name, before.read(name))
     with pytest.raises(subprocess.CalledProcessError) as refused:
         inspect(tmp_path / "z")
-    assert b"not as `torch.save` writes it" in refused.value.stderr
+    assert b"an entry is compressed" in refused.value.stderr
     # Entries in another order than their data: to look at all of them would be to read the file again and again.
     data = (tmp_path / "m").read_bytes()
     end = data.rindex(b"PK\x05\x06")
@@ -137,7 +237,7 @@ def test_torch_and_pickles(tmp_path, inspect):
     assert zipfile.ZipFile(tmp_path / "z").namelist() == zipfile.ZipFile(tmp_path / "m").namelist()[::-1]
     with pytest.raises(subprocess.CalledProcessError) as refused:
         inspect(tmp_path / "z")
-    assert b"not as `torch.save` writes it" in refused.value.stderr
+    assert b"its entries are not in the order of their data" in refused.value.stderr
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         (tmp_path / "p").write_bytes(pickle.dumps(Attack(), protocol))
         model, _ = inspect(tmp_path / "p")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import casemate
 import casemate.safetensors as sealed_tensors
@@ -110,7 +111,7 @@ F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         (header({"a": {**F32, "shape": [3]}}, b"x" * 8), "another size"),
         (header({"a": {**F32, "shape": [-1]}}, b"x" * 8), "expected u64"),
         (header({"a": {**F32, "shape": [2.0]}}, b"x" * 8), "expected u64"),
-        (header({"a": {**F32, "dtype": "F33"}}, b"x" * 8), "not known here"),
+        (header({"a": {**F32, "dtype": "F4"}}, b"x" * 8), "another size"),
         (header({"a": {**F32, "more": 1}}, b"x" * 8), "unknown field `more`"),
         (header({"a": {**F32, "shape": [0, 1 << 70]}}, b"x" * 8), "expected u64"),
         (header({"a": {**F32, "shape": [1] * 65}}, b"x" * 8), "shape or offsets are impossible"),
@@ -130,6 +131,64 @@ def test_bfloat16_goes_through_ml_dtypes(tmp_path, to, trust):
     tensor = np.arange(8).astype(ml_dtypes.bfloat16)
     sealed_tensors.save_file({"x": tensor}, tmp_path / "x", **to)
     same(sealed_tensors.load_file(tmp_path / "x", **trust), {"x": tensor})
+
+
+def test_every_type_is_read_and_written_as_the_original_does(tmp_path, to, trust):
+    torch = pytest.importorskip("torch")
+    import safetensors.torch
+
+    (tmp_path / "x").write_bytes(header({"a": {**F32, "dtype": "F33"}}, b"x" * 8))
+    with pytest.raises(safetensors.SafetensorError) as refused:
+        safetensors.torch.load_file(tmp_path / "x")
+    # Its message lists every type that it has.
+    every = re.findall("`([A-Z0-9_]+)`", str(refused.value).split("expected")[1])
+    assert len(every) >= 21, every
+    for name in every:
+        (tmp_path / "x").write_bytes(header({"a": {"dtype": name, "shape": [2, 8], "data_offsets": [0, 0]}}))
+        with pytest.raises(safetensors.SafetensorError):
+            safetensors.torch.load_file(tmp_path / "x")
+        bits = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8}.get(name) or int(re.search(r"\d+", name)[0])
+        size = 2 * 8 * bits // 8
+        data = bytes([1, 0] * (size // 2))
+        content = header({"a": {"dtype": name, "shape": [2, 8], "data_offsets": [0, size]}}, data)
+        (tmp_path / "x").write_bytes(content)
+        casemate.seal(tmp_path / "x", tmp_path / "y", force=True, **to)
+        try:
+            expected = safetensors.torch.load_file(tmp_path / "x")["a"]
+        except safetensors.SafetensorError:
+            with pytest.raises(TypeError, match=f"tensor 'a': PyTorch .* has no type {name}"):
+                sealed_tensors.load_file(tmp_path / "y", framework="pt", **trust)
+            continue
+        found = sealed_tensors.load_file(tmp_path / "y", framework="pt", **trust)["a"]
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape), name
+        assert torch.equal(found.view(torch.uint8), expected.view(torch.uint8)), name
+        with sealed_tensors.safe_open(tmp_path / "y", framework="pt", **trust) as file:
+            part = file.get_slice("a")
+            assert (part.get_shape(), part.get_dtype()) == ([2, 8], name)
+            assert torch.equal(part[1:].view(torch.uint8), expected.view(torch.uint8)[1:]), name
+        safetensors.torch.save_file({"a": expected}, tmp_path / "x")
+        assert b"".join(sealed_tensors.serialize({"a": expected})) == (tmp_path / "x").read_bytes(), name
+
+
+def test_a_type_without_a_counterpart_leaves_the_other_tensors_readable(tmp_path, to, trust):
+    tensors = {
+        "new": {"dtype": "F12_E7M4", "shape": [2], "data_offsets": [0, 3]},
+        "odd": {"dtype": "F4", "shape": [2], "data_offsets": [3, 4]},
+        "norm": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
+    }
+    casemate.seal(header(tensors, bytes(12)), tmp_path / "x", **to)
+    with sealed_tensors.safe_open(tmp_path / "x", **trust) as file:
+        assert file.keys() == ["new", "odd", "norm"]
+        np.testing.assert_array_equal(file.get_tensor("norm"), np.zeros(2, np.float32))
+        for name, message in [
+            ("new", "tensor 'new': NumPy has no type F12_E7M4"),
+            ("odd", "tensor 'odd': NumPy has no type F4: load with framework='pt'"),
+        ]:
+            for ask in [file.get_tensor, file.get_slice]:
+                with pytest.raises(TypeError, match=f"^{message}$"):
+                    ask(name)
+    with pytest.raises(TypeError, match="tensor 'new'"):
+        sealed_tensors.load_file(tmp_path / "x", **trust)
 
 
 def test_names_and_types_that_the_format_has_not_are_refused(tmp_path, to):

@@ -6,31 +6,46 @@ from typing import Any
 
 import numpy as np
 
-_BYTES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1,
-    "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
-    "I32": 4, "U32": 4, "F32": 4,
-    "F64": 8, "I64": 8, "U64": 8, "C64": 8,
-}  # fmt: skip
+#: Elements that share a byte in the types of NumPy and PyTorch for them.
+_PACKED = {"F4": 2}
 _NUMPY = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "U16": "uint16", "F16": "float16", "I32": "int32",
     "U32": "uint32", "F32": "float32", "F64": "float64", "I64": "int64", "U64": "uint64", "C64": "complex64",
 }  # fmt: skip
 #: Types that NumPy has through the package ml_dtypes.
-_ML_DTYPES = {"BF16": "bfloat16", "F8_E5M2": "float8_e5m2", "F8_E4M3": "float8_e4m3fn"}
-_TORCH = {
-    **_NUMPY, "BOOL": "bool", "BF16": "bfloat16", "F8_E5M2": "float8_e5m2", "F8_E4M3": "float8_e4m3fn",
+_ML_DTYPES = {
+    "BF16": "bfloat16", "F8_E5M2": "float8_e5m2", "F8_E4M3": "float8_e4m3fn", "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }  # fmt: skip
+_TORCH = {**_NUMPY, **_ML_DTYPES, "F4": "float4_e2m1fn_x2"}
 
 
-def type_bytes(name: str) -> int | None:
-    """Bytes of an element, or ``None`` for a type that is not known here."""
-    return _BYTES.get(name)
+def stored_shape(name: str, shape: list[int]) -> list[int]:
+    """The shape in which NumPy and PyTorch have a tensor of this type: of packed ones, the last side counts bytes."""
+    each = _PACKED.get(name, 1)
+    if each == 1:
+        return shape
+    if not shape or shape[-1] % each:
+        raise TypeError(f"the last side of a tensor of the type {name} must be a multiple of {each}, not {shape}")
+    return [*shape[:-1], shape[-1] // each]
+
+
+def logical_shape(name: str, shape: list[int]) -> list[int]:
+    """The shape that safetensors has for a tensor of this type: the elements of packed ones are counted one by one."""
+    each = _PACKED.get(name, 1)
+    if each == 1:
+        return shape
+    if not shape:
+        raise TypeError(f"a tensor of the type {name} needs at least one side")
+    return [*shape[:-1], shape[-1] * each]
 
 
 def numpy_dtype(name: str) -> Any:
     if name in _NUMPY:
         return np.dtype(_NUMPY[name])
+    if name not in _ML_DTYPES:
+        how = ": load with framework='pt'" if name in _TORCH else ""
+        raise TypeError(f"NumPy has no type {name}{how}")
     try:
         import ml_dtypes
     except ImportError:
@@ -50,7 +65,10 @@ def numpy_name(dtype: Any) -> str:
 def torch_dtype(name: str) -> Any:
     import torch
 
-    return getattr(torch, _TORCH[name])
+    dtype = getattr(torch, _TORCH.get(name, ""), None)
+    if dtype is None:
+        raise TypeError(f"PyTorch {torch.__version__} has no type {name}")
+    return dtype
 
 
 def torch_name(dtype: Any) -> str:

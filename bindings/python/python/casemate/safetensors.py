@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _casemate, _files, _keys, _seal
-from ._dtypes import numpy_dtype, numpy_name, torch_dtype, torch_name, type_bytes
+from ._dtypes import logical_shape, numpy_dtype, numpy_name, stored_shape, torch_dtype, torch_name
 
 #: Longest header that the format's own library reads, in bytes.
 HEADER_BYTES_MAX = 100_000_000
@@ -31,6 +31,11 @@ class _Entry(NamedTuple):
     begin: int
     end: int
 
+    @property
+    def stored(self) -> list[int]:
+        """The shape of the array or tensor that it becomes."""
+        return stored_shape(self.dtype, self.shape)
+
 
 def _header(opened: _files.Content) -> tuple[dict[str, _Entry], dict[str, str], int]:
     """Tensors in the order of their data, metadata, and where the data start; every rule of the format is checked."""
@@ -44,11 +49,15 @@ def _header(opened: _files.Content) -> tuple[dict[str, _Entry], dict[str, str], 
     except ValueError as error:
         raise FormatError(str(error)) from None
     entries = {name: _Entry(dtype, shape, begin, end) for name, dtype, shape, begin, end in rows}
-    for dtype in {entry.dtype for entry in entries.values()}:
-        if type_bytes(dtype) is None:
-            name = next(name for name, entry in entries.items() if entry.dtype == dtype)
-            raise FormatError(f"tensor {name!r} has the type {dtype!r}, which is not known here")
     return entries, metadata, start
+
+
+def _checked_type(name: str, dtype: str, framework: str) -> None:
+    """Refuse a tensor whose type the framework does not have, before any of it is read."""
+    try:
+        (numpy_dtype if framework == "np" else torch_dtype)(dtype)
+    except TypeError as error:
+        raise TypeError(f"tensor {name!r}: {error}") from None
 
 
 def _convert(raw: np.ndarray, dtype: str, shape: list[int], framework: str, device: str = "cpu") -> Any:
@@ -92,9 +101,11 @@ def load(opened: _files.Content, device: str = "cpu", *, framework: str = "np") 
     """As :func:`load_file`, of content that is open already."""
     framework = _framework(framework)
     entries, _, start = _header(opened)
+    for name, entry in entries.items():
+        _checked_type(name, entry.dtype, framework)
     data = opened.read_array(start, opened.size - start)
     return {
-        name: _convert(data[entry.begin : entry.end], entry.dtype, entry.shape, framework, device)
+        name: _convert(data[entry.begin : entry.end], entry.dtype, entry.stored, framework, device)
         for name, entry in entries.items()
     }
 
@@ -131,15 +142,14 @@ def serialize(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = N
     for name, tensor in tensors.items():
         if not isinstance(name, str) or name == "__metadata__":
             raise ValueError(f"{name!r} cannot name a tensor")
-        dtype, shape, raw = _raw(tensor)
-        described.append((name, dtype, shape, raw))
+        described.append((name, *_raw(tensor)))
     # Large types first, as the format's own library does, so that every tensor is aligned.
-    described.sort(key=lambda row: (-type_bytes(row[1]), row[0]))
+    described.sort(key=lambda row: (-row[1], row[0]))
     header: dict[str, Any] = {}
     if metadata:
         header["__metadata__"] = {str(key): str(value) for key, value in metadata.items()}
     at = 0
-    for name, dtype, shape, raw in described:
+    for name, _, dtype, shape, raw in described:
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + raw.size]}
         at += raw.size
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -147,16 +157,17 @@ def serialize(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = N
     if len(text) > HEADER_BYTES_MAX:
         raise ValueError("the header is longer than safetensors allows")
     prefix = np.frombuffer(len(text).to_bytes(8, "little") + text, dtype=np.uint8)
-    return [prefix, *(raw for _, _, _, raw in described)]
+    return [prefix, *(raw for *_, raw in described)]
 
 
-def _raw(tensor: Any) -> tuple[str, list[int], np.ndarray]:
+def _raw(tensor: Any) -> tuple[int, str, list[int], np.ndarray]:
+    """Bytes of an element, type, shape and memory."""
     if isinstance(tensor, np.ndarray) or np.isscalar(tensor):
         array = np.asarray(tensor)
         if array.dtype.byteorder == ">":
             array = array.astype(array.dtype.newbyteorder("<"))
         flat = np.ascontiguousarray(array).reshape(-1)
-        return numpy_name(array.dtype), list(array.shape), flat.view(np.uint8)
+        return array.dtype.itemsize, numpy_name(array.dtype), list(array.shape), flat.view(np.uint8)
     import torch
 
     if not isinstance(tensor, torch.Tensor):
@@ -165,7 +176,8 @@ def _raw(tensor: Any) -> tuple[str, list[int], np.ndarray]:
         raise ValueError("sparse tensors cannot be stored as safetensors")
     flat = tensor.detach().to("cpu").contiguous().reshape(-1)
     raw = flat.view(torch.uint8).numpy() if flat.numel() else np.empty(0, np.uint8)
-    return torch_name(tensor.dtype), list(tensor.shape), raw
+    dtype = torch_name(tensor.dtype)
+    return tensor.element_size(), dtype, logical_shape(dtype, list(tensor.shape)), raw
 
 
 class safe_open:  # noqa: N801 - the name of the original
@@ -218,11 +230,14 @@ class safe_open:  # noqa: N801 - the name of the original
     def get_tensor(self, name: str) -> Any:
         """Read one tensor."""
         entry = self._find(name)
-        return self._read(entry.dtype, entry.shape, entry.begin, entry.end)
+        _checked_type(name, entry.dtype, self._framework)
+        return self._read(entry.dtype, entry.stored, entry.begin, entry.end)
 
     def get_slice(self, name: str) -> SafeSlice:
         """Part of a tensor, read when it is indexed."""
-        return SafeSlice(self, self._find(name))
+        entry = self._find(name)
+        _checked_type(name, entry.dtype, self._framework)
+        return SafeSlice(self, entry)
 
     def _read(self, dtype: str, shape: list[int], begin: int, end: int) -> Any:
         raw = self._opened.read_array(self._start + begin, end - begin)
@@ -233,7 +248,7 @@ class SafeSlice:
     """A tensor of which parts can be read. Only the rows asked for in the first dimension are decrypted."""
 
     def __init__(self, file: safe_open, entry: _Entry) -> None:
-        self._file, self._entry = file, entry
+        self._file, self._entry, self._shape = file, entry, entry.stored
 
     def get_shape(self) -> list[int]:
         """Shape of the whole tensor."""
@@ -244,13 +259,13 @@ class SafeSlice:
         return self._entry.dtype
 
     def __getitem__(self, index: Any) -> Any:
-        entry = self._entry
+        entry, shape = self._entry, self._shape
         index = index if isinstance(index, tuple) else (index,)
         first = index[0] if index else slice(None)
-        if not entry.shape or first is Ellipsis or first is None or not isinstance(first, (int, slice, np.integer)):
-            whole = self._file._read(entry.dtype, entry.shape, entry.begin, entry.end)
+        if not shape or first is Ellipsis or first is None or not isinstance(first, (int, slice, np.integer)):
+            whole = self._file._read(entry.dtype, shape, entry.begin, entry.end)
             return whole[index]
-        rows = entry.shape[0]
+        rows = shape[0]
         if isinstance(first, slice):
             chosen = range(*first.indices(rows))
         else:
@@ -259,12 +274,12 @@ class SafeSlice:
                 raise IndexError(f"index {int(first)} is out of range for {rows} rows")
             chosen = range(at, at + 1)
         if not chosen:
-            part = self._file._read(entry.dtype, [0, *entry.shape[1:]], entry.begin, entry.begin)
+            part = self._file._read(entry.dtype, [0, *shape[1:]], entry.begin, entry.begin)
             return part[(slice(None), *index[1:])]
         low, high = min(chosen), max(chosen) + 1
         row_bytes = (entry.end - entry.begin) // rows
         begin, end = entry.begin + low * row_bytes, entry.begin + high * row_bytes
-        part = self._file._read(entry.dtype, [high - low, *entry.shape[1:]], begin, end)
+        part = self._file._read(entry.dtype, [high - low, *shape[1:]], begin, end)
         if not isinstance(first, slice):
             return part[(0, *index[1:])]
         if chosen.step < 0 and self._file._framework == "pt":

@@ -10,6 +10,9 @@ import os
 from typing import Any
 
 from . import _files, _keys, _seal
+from ._casemate import PickleScan, scan_pickle
+
+__all__ = ["PickleScan", "load", "save", "scan_pickle"]
 
 CONTENT_TYPE = "application/vnd.pytorch"
 
@@ -59,7 +62,9 @@ def load(
     import torch
 
     file = f
-    if not isinstance(f, _files.CheckedFile):
+    if isinstance(f, _files.CheckedFile):
+        file.failure = None
+    else:
         file = _files.open(
             f, keys=keys, signer=signer, allow_unknown_signer=allow_unknown_signer, policy=policy
         )
@@ -69,7 +74,7 @@ def load(
     try:
         return torch.load(file, map_location=map_location, weights_only=weights_only, **arguments)
     except Exception:
-        # Its reader makes errors of its own of those of the file.
+        # torch.load replaces the file's exceptions with its own.
         if file.failure is not None:
             raise file.failure from None
         raise
