@@ -72,7 +72,8 @@ impl Artifact {
 
     /// Check the publisher's signature and every segment, without a private key.
     fn verify(&self, py: Python<'_>, signer: &PublicKey) -> PyResult<()> {
-        let signer = signer.verifier_of(&self.0)?;
+        let policy = casemate_environment::policy(None).map_err(from_environment)?;
+        let signer = signer.verifier_of(&self.0, &policy)?;
         py.detach(|| {
             self.0.verify_signature(signer)?;
             self.0.verify_segments(&|_| ())
@@ -90,7 +91,8 @@ impl Artifact {
         min_revision: Option<u64>,
     ) -> PyResult<Opened> {
         let policy = casemate_environment::policy(policy).map_err(from_environment)?;
-        let signer = signer.as_ref().map(|key| key.verifier_of(&self.0));
+        let signer = signer.as_ref();
+        let signer = signer.map(|key| key.verifier_of(&self.0, &policy));
         let signer = signer.transpose()?;
         let key = choose(&self.0, &keys, &policy)?;
         crate::keys::check(&policy, &[], signer)?;

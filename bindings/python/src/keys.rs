@@ -14,7 +14,8 @@ use casemate_crypto::{
     signature::{SigningKey, VerifyingKey},
 };
 use casemate_environment::{
-    EnvironmentError, KeyReference, Signed, Statuses, read_limited, read_secret, store_path,
+    EnvironmentError, KeyReference, Signed, Statuses, judge_list, read_limited, read_secret,
+    store_path,
 };
 use casemate_keys::{KeyEntry, Role, SqliteEngine, Status, StoreSecret};
 use casemate_seal::{
@@ -24,9 +25,12 @@ use casemate_seal::{
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
 
 use crate::error::{
-    CasemateError, from_crypto, from_environment, from_key, from_open, from_policy, from_store,
+    CasemateError, from_crypto, from_environment, from_key, from_policy, from_store,
 };
-use crate::{source::with_path, trust::Judge};
+use crate::{
+    source::with_path,
+    trust::{Judge, from_list},
+};
 
 /// The public half of a key: a recipient, or a publisher whose signature is checked.
 #[pyclass(frozen, module = "casemate")]
@@ -66,21 +70,16 @@ impl PublicKey {
     }
 
     /// The key that must have signed an artifact, if it counts for it.
-    pub(crate) fn verifier_of<R: ReadAt>(&self, artifact: &Artifact<R>) -> PyResult<&VerifyingKey> {
-        if let (Some(judge), Some(list), Some(digest)) = (
-            &self.judge,
-            artifact.recipient_list(),
-            artifact.recipients_digest(),
-        ) {
-            let signed = Signed {
-                date: Some(list.date),
-                digest,
-            };
-            for key in [list.owner_key(), list.signer()] {
-                let key = key.map_err(|error| from_open(casemate_seal::OpenError::Owner(error)))?;
-                judge.judge_known(&signed, key.id().map_err(from_crypto)?)?;
-            }
-        }
+    pub(crate) fn verifier_of<R: ReadAt>(
+        &self,
+        artifact: &Artifact<R>,
+        policy: &Policy,
+    ) -> PyResult<&VerifyingKey> {
+        let judged = judge_list(artifact, policy, None, &|id, signed| match &self.judge {
+            Some(judge) => judge.judge_known(signed, id),
+            None => Ok(()),
+        });
+        judged.map_err(from_list)?;
         self.verifier_for(&Signed {
             date: Some(artifact.header().created()),
             digest: artifact.message_digest(),

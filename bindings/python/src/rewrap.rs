@@ -91,7 +91,8 @@ pub(crate) fn rewrap_file(
     let file = py.detach(|| file::open_exclusive(&path));
     let file = file.map_err(|error| with_path(error, &path))?;
     let artifact = Artifact::read(&file).map_err(crate::error::from_open)?;
-    let signer = signer.as_ref().map(|key| key.verifier_of(&artifact));
+    let signer = signer.as_ref();
+    let signer = signer.map(|key| key.verifier_of(&artifact, &change.policy));
     let signer = signer.transpose()?;
     let key = choose(&artifact, &keys, &change.policy)?;
     let kept = change.kept(artifact.recipients(), false)?;
@@ -122,7 +123,7 @@ pub(crate) fn rewrap_folder(
     let signer = signer.as_deref();
     let keys = allowed(&keys, signer, &change.policy)?;
     let keys = openers(&keys);
-    let sealed = open_sealed(py, &root, &keys, signer)?;
+    let sealed = open_sealed(py, &root, &keys, signer, &change.policy)?;
     let present = sealed.artifact().recipients();
     // The call that is made again after an interruption may find its work half done.
     let again = is_unfinished(py, &root)?;

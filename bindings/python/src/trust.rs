@@ -6,11 +6,11 @@ use casemate_crypto::{
     encoding::{KeyId, PublicKey as Encoded},
     signature::VerifyingKey,
 };
-use casemate_environment::{Signed, Statuses, TrustList as List, Untrusted};
+use casemate_environment::{ListRefused, Signed, Statuses, TrustList as List, Untrusted};
 use pyo3::prelude::*;
 
 use crate::{
-    error::{VerificationError, from_crypto},
+    error::{VerificationError, from_crypto, from_open, from_policy},
     keys::{KeyStore, PublicKey, Raised, no_store},
 };
 
@@ -32,16 +32,23 @@ impl Judge {
         };
         judged.map_err(untrusted)
     }
-}
 
-impl Judge {
     /// As [`Self::judge`], and a key that nobody listed counts.
-    pub(crate) fn judge_known(&self, signed: &Signed, id: KeyId) -> PyResult<()> {
-        let judged = match self {
+    pub(crate) fn judge_known(&self, signed: &Signed, id: KeyId) -> Result<(), Untrusted> {
+        match self {
             Self::Store(statuses) => statuses.judge(id, signed),
             Self::List(list, _) => list.judge(id, signed),
-        };
-        judged.map_err(untrusted)
+        }
+    }
+}
+
+/// Why a recipient list does not count.
+pub(crate) fn from_list(error: ListRefused) -> PyErr {
+    match error {
+        ListRefused::Open(error) => from_open(error),
+        ListRefused::Crypto(error) => from_crypto(error),
+        ListRefused::Policy(error) => from_policy(error),
+        ListRefused::Untrusted(error) => untrusted(error),
     }
 }
 

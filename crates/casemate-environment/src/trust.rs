@@ -127,6 +127,24 @@ pub enum Untrusted {
         /// Why it does not count.
         why: Withdrawn,
     },
+    /// The same of a key that signed a recipient list.
+    #[error("its recipient list was signed by key {id}, and {why}")]
+    ListWithdrawn {
+        /// The key.
+        id: KeyId,
+        /// Why it does not count.
+        why: Withdrawn,
+    },
+}
+
+impl Untrusted {
+    /// The same error of a recipient list.
+    pub(crate) fn of_list(self) -> Self {
+        match self {
+            Self::Withdrawn { id, why } => Self::ListWithdrawn { id, why },
+            other => other,
+        }
+    }
 }
 
 impl TrustList {
@@ -156,20 +174,19 @@ impl TrustList {
     /// # Errors
     ///
     /// [`Untrusted`].
-    pub fn into_signer(
-        self,
+    pub fn signer(
+        &self,
         id: KeyId,
         role: &str,
         signed: &Signed,
-    ) -> Result<VerifyingKey, Untrusted> {
+    ) -> Result<&VerifyingKey, Untrusted> {
         self.check(id, role, signed)?;
-        let mut publishers = self.publishers.into_iter();
-        let found = publishers.find(|entry| entry.id == id);
-        let missing = Untrusted::NotListed {
+        let found = self.entries(id).next();
+        let missing = || Untrusted::NotListed {
             id,
-            file: self.path,
+            file: self.path.clone(),
         };
-        found.map(|entry| entry.key).ok_or(missing)
+        found.map(|entry| &entry.key).ok_or_else(missing)
     }
 
     /// The keys that the list names, each with its id.
@@ -202,7 +219,7 @@ impl TrustList {
         self.judge(id, signed)
     }
 
-    /// Refuses a signature by a key that the list says has ended. A key that it does not name is not its business.
+    /// Refuses a signature by a key that the list says has ended. Keys that it does not name pass.
     ///
     /// # Errors
     ///

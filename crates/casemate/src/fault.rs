@@ -7,7 +7,7 @@ use std::{error::Error, fmt, io, path::Path};
 use casemate_age::AgeError;
 use casemate_bench::BenchError;
 use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
-use casemate_environment::{EnvironmentError, Untrusted};
+use casemate_environment::{EnvironmentError, ListRefused, Untrusted};
 use casemate_gateway::{ConnectError, GatewayError, LoadError, ServeError};
 use casemate_keys::{EngineError, StoreError};
 use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
@@ -287,7 +287,7 @@ impl From<DirectoryError> for Fault {
             ),
             D::FolderLink(_) => (
                 Outcome::No,
-                "links to folders are not followed, because they may form a circle: put the folder itself there, or --exclude the link",
+                "links to folders are not followed because they can form loops: replace the link with the folder, or --exclude the link",
             ),
             D::Missing(_) | D::Extra(_) | D::OtherVersion { .. } | D::NotAsSealed(_) => (
                 Outcome::No,
@@ -426,11 +426,25 @@ impl From<Untrusted> for Fault {
             Untrusted::NotListed { .. } | Untrusted::OtherRole { .. } => {
                 "add the publisher if you trust it, or name another --role"
             }
+            Untrusted::ListWithdrawn { .. } => {
+                "have the owner sign new recipients with `casemate rewrap --owner NAME --to NAME`; a trust file can list single signatures under `accept`, by the `message_sha384` of the owner in `casemate --json inspect`"
+            }
             Untrusted::Withdrawn { .. } => {
                 "get the current version from the publisher; a trust file can list single signatures under `accept`"
             }
         };
         Self::from_error(Outcome::NotPermitted, error).hint(hint)
+    }
+}
+
+impl From<ListRefused> for Fault {
+    fn from(error: ListRefused) -> Self {
+        match error {
+            ListRefused::Open(error) => error.into(),
+            ListRefused::Crypto(error) => error.into(),
+            ListRefused::Policy(error) => error.into(),
+            ListRefused::Untrusted(error) => error.into(),
+        }
     }
 }
 

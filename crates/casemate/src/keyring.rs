@@ -1,13 +1,17 @@
 //! The keys that a command names.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use casemate_crypto::{
     encoding::{KeyId, PrivateKey, PublicKey},
     kem::{KemPrivateKey, KemPublicKey},
     signature::{HttpSigningKey, HttpVerifyingKey, SigningKey, VerifyingKey},
 };
-use casemate_environment::{KeyReference, Signed, Statuses};
+use casemate_environment::{KeyReference, Signed, Statuses, TrustList};
 use casemate_gateway::unix_seconds;
 use casemate_keys::{End, KeyEntry, Role, Withdrawn};
 use casemate_seal::{Artifact, ReadAt};
@@ -22,7 +26,11 @@ use crate::{
 pub(crate) struct Keyring<'a> {
     context: &'a Context<'a>,
     base: PathBuf,
-    store: Option<Store>,
+    store: OnceCell<Store>,
+    /// Read once, so that what they say does not change while a command works.
+    statuses: Option<Rc<Statuses>>,
+    list: Option<(PathBuf, Rc<TrustList>)>,
+    replacing: Option<KeyId>,
 }
 
 impl<'a> Keyring<'a> {
@@ -35,17 +43,29 @@ impl<'a> Keyring<'a> {
         Self {
             context,
             base: base.to_owned(),
-            store: None,
+            store: OnceCell::new(),
+            statuses: None,
+            list: None,
+            replacing: None,
         }
     }
 
-    pub(crate) fn store(&mut self) -> Result<&Store, Fault> {
-        if self.store.is_none() {
-            self.store = Some(self.context.store()?);
+    /// Says that this owner is about to replace every recipient of what it owns.
+    pub(crate) const fn replace_recipients(&mut self, owner: KeyId) {
+        self.replacing = Some(owner);
+    }
+
+    /// The owner who is about to replace every recipient of what it owns.
+    pub(crate) const fn replacing_owner(&self) -> Option<KeyId> {
+        self.replacing
+    }
+
+    pub(crate) fn store(&self) -> Result<&Store, Fault> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
         }
-        self.store
-            .as_ref()
-            .ok_or_else(|| Fault::usage("there is no key store"))
+        let opened = self.context.store()?;
+        Ok(self.store.get_or_init(|| opened))
     }
 
     /// A public key by name, full key id or path, or an age recipient.
@@ -136,31 +156,36 @@ impl<'a> Keyring<'a> {
         let key = self.verifier(named)?;
         let id = key.id()?;
         self.note("expected signer", named, id);
-        self.judge_beside(named, id, signed)?;
+        if !matches!(named.parse()?, KeyReference::File(_)) {
+            self.judge(id, signed)?;
+        }
         Ok(key)
     }
 
-    /// As [`Self::judge`] where `named` comes from the store; a file says nothing of keys that have ended, and needs no store.
-    pub(crate) fn judge_beside(
-        &mut self,
-        named: &str,
-        id: KeyId,
-        signed: &Signed,
-    ) -> Result<(), Fault> {
-        match named.parse()? {
-            KeyReference::File(_) => Ok(()),
-            _ => self.judge(id, signed),
-        }
-    }
-
     /// Refuses a signature by a key that the store knows to have ended, or not to count at that date.
-    pub(crate) fn judge(&mut self, id: KeyId, signed: &Signed) -> Result<(), Fault> {
+    fn judge(&mut self, id: KeyId, signed: &Signed) -> Result<(), Fault> {
         Ok(self.statuses()?.judge(id, signed)?)
     }
 
     /// What the store knows of its keys.
-    pub(crate) fn statuses(&mut self) -> Result<Statuses, Fault> {
-        Ok(Statuses::of(self.store()?)?)
+    pub(crate) fn statuses(&mut self) -> Result<Rc<Statuses>, Fault> {
+        if let Some(statuses) = &self.statuses {
+            return Ok(Rc::clone(statuses));
+        }
+        let statuses = Rc::new(Statuses::of(self.store()?)?);
+        Ok(Rc::clone(self.statuses.insert(statuses)))
+    }
+
+    /// A trust file. The store is opened only for one that has names of it.
+    pub(crate) fn trust_list(&mut self, file: &Path) -> Result<Rc<TrustList>, Fault> {
+        if let Some((path, list)) = &self.list
+            && path == file
+        {
+            return Ok(Rc::clone(list));
+        }
+        let list = Rc::new(TrustList::read(file, || self.store())?);
+        self.list = Some((file.to_owned(), Rc::clone(&list)));
+        Ok(list)
     }
 
     pub(crate) fn signer(&mut self, named: &str) -> Result<SigningKey, Fault> {

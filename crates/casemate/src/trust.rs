@@ -1,14 +1,14 @@
 //! Whom a command trusts to have signed.
 
-use std::{cell::OnceCell, path::Path};
+use std::path::Path;
 
 use casemate_crypto::{encoding::KeyId, signature::VerifyingKey};
-use casemate_environment::{Signed, TrustList};
+use casemate_environment::{KeyReference, Signed, judge_list};
 use casemate_seal::{Artifact, OpenError, ReadAt};
 
 use crate::{
     args::{Origin, RewrapOptions, Trust, TrustFile, VerifyOptions},
-    context::{Context, Store},
+    context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
 };
@@ -91,7 +91,7 @@ pub(crate) fn signer_quietly<R: ReadAt>(
     artifact: &Artifact<R>,
     whom: Whom<'_>,
 ) -> Result<Option<VerifyingKey>, Fault> {
-    check_list_signers(context, keyring, artifact, whom)?;
+    check_recipient_list(context, keyring, artifact, whom)?;
     let signed = || Signed {
         date: Some(artifact.header().created()),
         digest: artifact.message_digest(),
@@ -106,39 +106,47 @@ pub(crate) fn signer_quietly<R: ReadAt>(
         }
         Whom::Listed { file, role } => {
             let record = artifact.signature().ok_or(OpenError::Unsigned)?;
-            listed(context, file, role, record.key, &signed()).map(Some)
+            listed(context, keyring, (file, role), record.key, &signed()).map(Some)
         }
     }
 }
 
 /// Refuses a recipient list whose owner or delegate the policy forbids or, as far as whoever is asked for the publisher knows, has ended.
-fn check_list_signers<R: ReadAt>(
+fn check_recipient_list<R: ReadAt>(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
     artifact: &Artifact<R>,
     whom: Whom<'_>,
 ) -> Result<(), Fault> {
-    let (Some(list), Some(digest)) = (artifact.recipient_list(), artifact.recipients_digest())
-    else {
+    if artifact.recipient_list().is_none() {
         return Ok(());
-    };
-    let signed = Signed {
-        date: Some(list.date),
-        digest,
-    };
-    let policy = context.policy()?;
-    for key in [list.owner_key(), list.signer()] {
-        let key = key.map_err(OpenError::Owner)?;
-        policy.check_signature(key.suite())?;
-        let id = key.id()?;
-        match whom {
-            Whom::Anyone => (),
-            Whom::Listed { file, .. } => read_list(context, file)?.judge(id, &signed)?,
-            Whom::Named(named) => keyring.judge_beside(named, id, &signed)?,
-            Whom::Store => keyring.judge(id, &signed)?,
-        }
     }
-    Ok(())
+    let policy = context.policy()?;
+    let owner = keyring.replacing_owner();
+    let judged = match whom {
+        Whom::Listed { file, .. } => {
+            let list = keyring.trust_list(file)?;
+            judge_list(artifact, policy, owner, &|id, signed| {
+                list.judge(id, signed)
+            })
+        }
+        Whom::Named(named) if is_path(named)? => {
+            judge_list(artifact, policy, owner, &|_, _| Ok(()))
+        }
+        Whom::Named(_) | Whom::Store => {
+            let statuses = keyring.statuses()?;
+            judge_list(artifact, policy, owner, &|id, signed| {
+                statuses.judge(id, signed)
+            })
+        }
+        Whom::Anyone => judge_list(artifact, policy, owner, &|_, _| Ok(())),
+    };
+    Ok(judged?)
+}
+
+/// Whether a key is named by a path. A file says nothing of keys that have ended, and needs no store.
+fn is_path(named: &str) -> Result<bool, Fault> {
+    Ok(matches!(named.parse()?, KeyReference::File(_)))
 }
 
 /// Refuses another artifact or folder than the one that was asked for, though its publisher is the same.
@@ -157,26 +165,13 @@ pub(crate) fn require_id(found: &impl ToString, wanted: Option<&str>) -> Result<
 /// The key with this id, if the file trusts it for the role and for this signature.
 pub(crate) fn listed(
     context: &Context<'_>,
-    file: &Path,
-    role: &str,
+    keyring: &mut Keyring<'_>,
+    (file, role): (&Path, &str),
     id: KeyId,
     signed: &Signed,
 ) -> Result<VerifyingKey, Fault> {
-    let key = read_list(context, file)?.into_signer(id, role, signed)?;
+    let list = keyring.trust_list(file)?;
+    let key = list.signer(id, role, signed)?;
     context.policy()?.check_signature(key.suite())?;
-    Ok(key)
-}
-
-fn read_list(context: &Context<'_>, file: &Path) -> Result<TrustList, Fault> {
-    // Opened only for a list that has names of it.
-    let store = OnceCell::new();
-    TrustList::read(file, || opened(context, &store))
-}
-
-fn opened<'s>(context: &Context<'_>, store: &'s OnceCell<Store>) -> Result<&'s Store, Fault> {
-    if let Some(store) = store.get() {
-        return Ok(store);
-    }
-    let opened = context.store()?;
-    Ok(store.get_or_init(|| opened))
+    Ok(VerifyingKey::new(key.suite(), key.as_bytes())?)
 }

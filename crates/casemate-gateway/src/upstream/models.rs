@@ -1,6 +1,8 @@
 //! Models opened from sealed artifacts into memory.
 
-use std::{borrow::Cow, collections::BTreeMap, error::Error, fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    borrow::Cow, collections::BTreeMap, error::Error, fmt, fs::File, io, path::PathBuf, sync::Arc,
+};
 
 use casemate_crypto::{kem::KemPrivateKey, signature::VerifyingKey};
 use casemate_message::{MessageError, Request, Response};
@@ -39,7 +41,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// A folder, of which nothing says which file the model is.
-    #[error("{0} is a folder, and a model is served from one sealed file")]
+    #[error("{0} is a folder; a served model must be a single sealed file")]
     Folder(PathBuf),
     /// The artifact was refused.
     #[error("cannot open the artifact {path}")]
@@ -50,7 +52,7 @@ pub enum LoadError {
         #[source]
         source: OpenError,
     },
-    /// The publisher's key does not count for it any more.
+    /// A key that signed it does not count any more.
     #[error("cannot use the artifact {path}")]
     Withdrawn {
         /// The artifact.
@@ -84,7 +86,7 @@ pub struct ModelSource<'a> {
     pub artifact: PathBuf,
     /// The publisher; no model is served without a signature.
     pub publisher: &'a VerifyingKey,
-    /// Whether the publisher's key still counts for a signature, by its date and the SHA-384 of the signed message.
+    /// Whether the keys that signed it, and its recipients, still count.
     pub judge: &'a Judge<'a>,
     /// The key it is sealed to.
     pub key: &'a KemPrivateKey,
@@ -99,8 +101,8 @@ impl fmt::Debug for ModelSource<'_> {
     }
 }
 
-/// Refuses a signature by a key that has ended, or did not count at its date.
-pub type Judge<'a> = dyn Fn(u64, [u8; 48]) -> Result<(), Box<dyn Error + Send + Sync>> + 'a;
+/// Refuses an artifact by keys that have ended, or did not count at its date.
+pub type Judge<'a> = dyn Fn(&Artifact<File>) -> Result<(), Box<dyn Error + Send + Sync>> + 'a;
 
 /// A model that is ready.
 #[derive(Debug)]
@@ -247,7 +249,7 @@ impl Loaded {
             .unwrap_or_default()
     }
 
-    /// Runs the model; its outputs are numbers that JSON has.
+    /// Runs the model.
     pub(super) fn run(
         &self,
         inputs: &[NamedTensor],
@@ -260,16 +262,22 @@ impl Loaded {
             error => Failure::Model(error.to_string()),
         })?;
         for tensor in &outputs {
-            if let Some(at) = not_finite(&tensor.data) {
-                let name = &tensor.name;
-                let message = format!("output `{name}` has no finite value at element {at}");
-                return Err(Failure::Model(message));
-            }
-            // Their text takes some ten characters for each element.
-            turn.take(tensor.data.len().saturating_mul(16))?;
+            turn.take(tensor.data.byte_len())?;
         }
         Ok(outputs)
     }
+}
+
+/// Refuses an output with numbers that JSON does not have, and reserves memory for its text.
+pub(super) fn check_text(tensor: &NamedTensor, turn: &mut Turn) -> Result<(), Failure> {
+    if let Some(at) = not_finite(&tensor.data) {
+        let name = &tensor.name;
+        let message = format!("output `{name}` has no finite value at element {at}");
+        return Err(Failure::Model(message));
+    }
+    // Some ten characters for each element.
+    turn.take(tensor.data.len().saturating_mul(16))
+        .map_err(Failure::from)
 }
 
 /// Embedded models by name.
@@ -471,8 +479,7 @@ fn load(source: &ModelSource<'_>) -> Result<Loaded, LoadError> {
         source,
     })?;
     let artifact = Artifact::read(file).map_err(refused)?;
-    let judged = (source.judge)(artifact.header().created(), artifact.message_digest());
-    judged.map_err(|source| LoadError::Withdrawn {
+    (source.judge)(&artifact).map_err(|source| LoadError::Withdrawn {
         path: path(),
         source,
     })?;

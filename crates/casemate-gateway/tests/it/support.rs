@@ -52,7 +52,7 @@ pub(crate) fn models(directory: &Path, publisher: &SigningKey, key: &KemPrivateK
         name: "digits".into(),
         artifact,
         publisher,
-        judge: &|_, _| Ok(()),
+        judge: &|_| Ok(()),
         key,
     };
     Models::load(&[source], &Limits::default()).unwrap()

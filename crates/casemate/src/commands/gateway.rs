@@ -2,16 +2,26 @@
 
 mod config;
 
-use std::{fs, io::IsTerminal, path::Path, sync::Arc};
+use std::{
+    fs::{self, File},
+    io::IsTerminal,
+    path::Path,
+    sync::Arc,
+};
 
-use casemate_crypto::{SecretBytes, signature::HttpSigningKey, suite::MLKEM768_X25519};
-use casemate_environment::Signed;
+use casemate_crypto::{
+    SecretBytes, policy::Policy, signature::HttpSigningKey, suite::MLKEM768_X25519,
+};
+use casemate_environment::{Signed, judge_list};
 use casemate_gateway::{
     Client, Gateway, GatewayOptions as Options, HttpUpstream, Limits, Listening, ModelSource,
     Models, ServeOptions, SlewingClock, Upstream, UpstreamError, serve,
 };
 use casemate_message::{RecordId, keydoc::Succession};
-use casemate_seal::file::{self, Access, Existing};
+use casemate_seal::{
+    Artifact,
+    file::{self, Access, Existing},
+};
 
 use crate::{
     args::GatewayOptions,
@@ -52,7 +62,7 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     };
     let upstream = match &config.upstream {
         Some(upstream) => Upstream::Http(Box::new(http_upstream(upstream, &base, provider)?)),
-        None => Upstream::Models(load_models(&config, &limits, &base, &mut keyring)?),
+        None => Upstream::Models(load_models(policy, &config, &limits, &base, &mut keyring)?),
     };
     let identity = keyring.http_signer(&config.identity)?;
     let succession = succession(&config, &identity, &mut keyring)?;
@@ -197,6 +207,7 @@ fn succession(
 }
 
 fn load_models(
+    policy: &Policy,
     config: &Config,
     limits: &Limits,
     base: &Path,
@@ -213,10 +224,16 @@ fn load_models(
     let mut judges = Vec::new();
     for (_, publisher) in &keys {
         let (id, statuses) = (publisher.id()?, &statuses);
-        judges.push(move |date, digest| {
-            let date = Some(date);
-            let judged = statuses.judge(id, &Signed { date, digest });
-            judged.map_err(Into::into)
+        judges.push(move |artifact: &Artifact<File>| {
+            let signed = Signed {
+                date: Some(artifact.header().created()),
+                digest: artifact.message_digest(),
+            };
+            statuses.judge(id, &signed)?;
+            judge_list(artifact, policy, None, &|id, signed| {
+                statuses.judge(id, signed)
+            })
+            .map_err(Into::into)
         });
     }
     let sources: Vec<_> = config

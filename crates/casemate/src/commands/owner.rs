@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use casemate_crypto::{
-    encoding::PublicKey,
+    encoding::{KeyId, PublicKey},
     signature::{SigningKey, VerifyingKey},
 };
 use casemate_gateway::unix_seconds;
@@ -46,6 +46,14 @@ impl ListKey {
             delegation: delegation.transpose()?,
             epoch: options.epoch,
         }))
+    }
+
+    /// The owner whose own key it is.
+    pub(super) fn owner(&self) -> Result<Option<KeyId>, Fault> {
+        if self.delegation.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.key.verifying_key().id()?))
     }
 
     /// Who signs for the owner `of` an artifact.
@@ -150,6 +158,7 @@ pub(super) fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Value {
         "epoch": list.epoch,
         "date": list.date,
         "delegated": list.delegation.is_some(),
+        "message_sha384": artifact.recipients_digest().map(hex::encode),
     })
 }
 

@@ -77,6 +77,11 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
         removed,
         list: ListKey::named(&mut keyring, options)?,
     };
+    if let (false, Some(key)) = (wanted.keep, &wanted.list)
+        && let Some(owner) = key.owner()?
+    {
+        keyring.replace_recipients(owner);
+    }
     let mut results = Vec::new();
     for input in &options.inputs {
         // More than one may be named, and those before are done.

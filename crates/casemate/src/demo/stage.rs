@@ -159,7 +159,7 @@ impl Stage {
             name: "digits".to_owned(),
             artifact: artifact.to_owned(),
             publisher: keys.publisher.verifying_key(),
-            judge: &|_, _| Ok(()),
+            judge: &|_| Ok(()),
             key: &keys.model,
         };
         let models = Models::load(&[source], &Limits::default())?;

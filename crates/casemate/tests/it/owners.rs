@@ -329,3 +329,54 @@ fn a_recipient_list_by_a_key_that_has_ended_does_not_count() {
     house.ok(&[&open[..], &["--signer", "./publisher.pub"]].concat());
     house.ok(&[&open[..], &["--allow-unknown-signer"]].concat());
 }
+
+#[test]
+fn an_owner_replaces_the_list_of_a_delegate_that_is_compromised() {
+    let house = House::with_keys();
+    house.write("model", b"content");
+    for name in ["owner", "helper"] {
+        house.ok(&["keys", "generate", "--name", name, "--kind", "sign"]);
+    }
+    let seal = ["seal", "model", "--to", "alice", "--sign", "publisher"];
+    house.ok(&[&seal[..], &["--owner", "owner"]].concat());
+    let delegate = ["keys", "delegate", "owner", "--to", "helper"];
+    let until = ["--until", "2100-01-01", "--last-epoch", "1000"];
+    house.ok(&[&delegate[..], &until, &["-o", "helper.delegation"]].concat());
+    let by_helper = ["--delegate", "helper", "--delegation", "helper.delegation"];
+    let rewrap = ["rewrap", "model.sealed"];
+    house.ok(&[&rewrap[..], &["--add", "bob"], &by_helper].concat());
+    house.ok(&["keys", "retire", "helper", "--compromised"]);
+    let open = ["open", "model.sealed", "--force"];
+    house.refused(&open, 4, "its recipient list was signed by key");
+    house.refused(&open, 4, "is compromised");
+    // Whoever the delegate may have let in would stay.
+    let by_owner = ["--owner", "owner", "--epoch", "1001"];
+    house.refused(
+        &[&rewrap[..], &["--add", "alice"], &by_owner].concat(),
+        4,
+        "its recipient list was signed by key",
+    );
+    house.ok(&[&rewrap[..], &["--to", "alice"], &by_owner].concat());
+    house.ok(&open);
+    let owner = inspect(&house, "model.sealed")["owner"].clone();
+    assert_eq!(
+        (owner["epoch"].as_u64(), owner["delegated"].as_bool()),
+        (Some(1001), Some(false))
+    );
+    // By its digest a list can count all the same.
+    house.ok(&["keys", "export", "owner", "-o", "owner.pub"]);
+    house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    let digest = owner["message_sha384"].as_str().unwrap();
+    let write = |accept: &str| {
+        let list = format!(
+            "[[publisher]]\nkey = \"./publisher.pub\"\nroles = [\"model\"]\n\
+             [[publisher]]\nkey = \"./owner.pub\"\nroles = [\"model\"]\ncompromised = true\naccept = [{accept}]\n"
+        );
+        house.write("trust.toml", list.as_bytes());
+    };
+    let listed = [&open[..], &["--trust", "trust.toml"]].concat();
+    write("");
+    house.refused(&listed, 4, "is compromised");
+    write(&format!("\"{digest}\""));
+    house.ok(&listed);
+}
