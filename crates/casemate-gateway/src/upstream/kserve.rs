@@ -1,20 +1,24 @@
 //! KServe v2 (Open Inference Protocol), with its extension for binary tensors.
 
+use std::fmt;
+
 use casemate_onnx::{Data, ElementType, NamedTensor, TensorSpec};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
     inference::Turn,
-    models::{Answer, Answered, Failure, Loaded},
-    numbers::{self, Numbers, What},
+    models::{Answer, Answered, Failure, Loaded, check_text},
+    numbers::{self, NESTING_MAX, Numbers, What},
 };
 
 #[derive(Deserialize)]
 struct InferRequest<'a> {
     id: Option<String>,
-    #[serde(default)]
-    parameters: RequestParameters,
+    parameters: Option<RequestParameters>,
     #[serde(borrow)]
     inputs: Vec<InputTensor<'a>>,
     /// Outputs that are wanted; all if absent.
@@ -31,8 +35,7 @@ struct RequestParameters {
 #[derive(Deserialize)]
 struct WantedOutput {
     name: String,
-    #[serde(default)]
-    parameters: OutputParameters,
+    parameters: Option<OutputParameters>,
 }
 
 #[derive(Default, Deserialize)]
@@ -43,10 +46,10 @@ struct OutputParameters {
 #[derive(Deserialize)]
 struct InputTensor<'a> {
     name: String,
+    #[serde(deserialize_with = "shape")]
     shape: Vec<usize>,
     datatype: String,
-    #[serde(default)]
-    parameters: InputParameters,
+    parameters: Option<InputParameters>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -55,6 +58,33 @@ struct InputTensor<'a> {
 struct InputParameters {
     /// Bytes of the tensor after the JSON.
     binary_data_size: Option<usize>,
+}
+
+/// A shape with no more sides than data can be nested. It is part of messages and copied, so a long one would cost much more than its text.
+fn shape<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<usize>, D::Error> {
+    struct Sides;
+    impl<'de> Visitor<'de> for Sides {
+        type Value = Vec<usize>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {NESTING_MAX} numbers")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sides: A) -> Result<Vec<usize>, A::Error> {
+            let mut shape = Vec::new();
+            while let Some(side) = sides.next_element()? {
+                if shape.len() == NESTING_MAX {
+                    return Err(A::Error::invalid_length(
+                        NESTING_MAX.saturating_add(1),
+                        &self,
+                    ));
+                }
+                shape.push(side);
+            }
+            Ok(shape)
+        }
+    }
+    json.deserialize_seq(Sides)
 }
 
 #[derive(Serialize)]
@@ -136,15 +166,22 @@ pub(super) fn infer(
         return Err(Failure::Content(message));
     }
     let outputs = loaded.run(&inputs, turn)?;
-    answer(loaded, request, &outputs)
+    answer(loaded, request, &outputs, turn)
 }
 
-fn answer(loaded: &Loaded, request: InferRequest<'_>, outputs: &[NamedTensor]) -> Answer {
+fn answer(
+    loaded: &Loaded,
+    request: InferRequest<'_>,
+    outputs: &[NamedTensor],
+    turn: &mut Turn,
+) -> Answer {
+    let of_all = request.parameters.as_ref();
+    let of_all = of_all.is_some_and(|all| all.binary_data_output);
     let as_binary = |tensor: &NamedTensor| {
         let mut wanted = request.outputs.iter().flatten();
         let wanted = wanted.find(|wanted| wanted.name == tensor.name);
-        let said = wanted.and_then(|wanted| wanted.parameters.binary_data);
-        said.unwrap_or(request.parameters.binary_data_output)
+        let said = wanted.and_then(|wanted| wanted.parameters.as_ref()?.binary_data);
+        said.unwrap_or(of_all)
     };
     let is_wanted = |tensor: &&NamedTensor| {
         let wanted = request.outputs.as_ref();
@@ -155,16 +192,18 @@ fn answer(loaded: &Loaded, request: InferRequest<'_>, outputs: &[NamedTensor]) -
         let as_binary = as_binary(tensor);
         if as_binary {
             tensor.data.extend_le_bytes(&mut binary);
+        } else {
+            check_text(tensor, turn)?;
         }
-        OutputTensor {
+        Ok(OutputTensor {
             name: &tensor.name,
             datatype: tensor.data.element_type().name(),
             shape: &tensor.shape,
             parameters: as_binary.then(|| json!({ "binary_data_size": tensor.data.byte_len() })),
             data: (!as_binary).then_some(Numbers(&tensor.data)),
-        }
+        })
     });
-    let tensors = tensors.collect();
+    let tensors = tensors.collect::<Result<_, Failure>>()?;
     let response = InferResponse {
         model_name: &loaded.name,
         model_version: &loaded.version,
@@ -199,12 +238,16 @@ fn to_tensor(
         shape: input.shape.clone(),
         data,
     };
-    let text = match (input.parameters.binary_data_size, input.data) {
+    let announced = input
+        .parameters
+        .as_ref()
+        .and_then(|found| found.binary_data_size);
+    let text = match (announced, input.data) {
         (None, Some(text)) => text,
         (Some(len), None) => {
             let (bytes, rest) = binary.split_at_checked(len).ok_or_else(|| {
                 Failure::Content(format!(
-                    "{what}: {len} bytes are announced and fewer follow"
+                    "{what}: `binary_data_size` is {len}, but fewer bytes remain"
                 ))
             })?;
             *binary = rest;
@@ -212,7 +255,7 @@ fn to_tensor(
             let data = Data::from_le_bytes(element, bytes);
             let data = data.ok_or_else(|| {
                 Failure::Content(format!(
-                    "{what}: {len} bytes are no whole number of elements"
+                    "{what}: {len} bytes is not a multiple of the element size"
                 ))
             })?;
             return Ok(tensor(data));

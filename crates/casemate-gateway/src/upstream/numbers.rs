@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::inference::{Overloaded, Turn};
 
 /// Deepest nesting of a tensor's data.
-const NESTING_MAX: usize = 16;
+pub(super) const NESTING_MAX: usize = 16;
 /// Elements for which room is made first.
 const ROOM_FIRST: usize = 1024;
 

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{
     inference::Turn,
-    models::{Answer, Answered, ByName, Failure, Loaded},
+    models::{Answer, Answered, ByName, Failure, Loaded, check_text},
     numbers::{self, What},
 };
 
@@ -153,19 +153,22 @@ impl Scored {
     /// The first output of floating-point numbers has the scores, and the first of integers with one for each row the classes.
     fn new(outputs: &[NamedTensor], rows: usize, turn: &mut Turn) -> Result<Self, Failure> {
         let model = |message: &str| Failure::Model(message.to_owned());
-        let scores = outputs.iter().find_map(|output| scores(&output.data));
-        let scores = scores.ok_or_else(|| model("no output of the model is FP32 or FP64"))?;
+        let found = outputs
+            .iter()
+            .find_map(|output| Some((output, scores(&output.data)?)));
+        let (output, scores) =
+            found.ok_or_else(|| model("no output of the model is FP32 or FP64"))?;
+        check_text(output, turn)?;
         let width = scores.len().checked_div(rows).filter(|width| *width > 0);
         let width = width.filter(|width| width.checked_mul(rows) == Some(scores.len()));
         let width =
             width.ok_or_else(|| model("the model's output has no row for each instance"))?;
         turn.take(scores.len().saturating_mul(size_of::<f64>()))?;
-        let classes = outputs.iter().find_map(|output| classes(&output.data));
+        let of_rows =
+            |output: &NamedTensor| classes(&output.data).filter(|classes| classes.len() == rows);
         Ok(Self {
             scores: scores.chunks(width).map(<[f64]>::to_vec).collect(),
-            classes: classes
-                .filter(|classes| classes.len() == rows)
-                .unwrap_or_default(),
+            classes: outputs.iter().find_map(of_rows).unwrap_or_default(),
         })
     }
 

@@ -51,6 +51,6 @@ fn a_sealed_folder_is_no_model_to_serve() {
     house.refused(
         &gateway,
         2,
-        "folder.sealed is a folder, and a model is served from one sealed file",
+        "folder.sealed is a folder; a served model must be a single sealed file",
     );
 }
