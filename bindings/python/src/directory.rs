@@ -60,11 +60,11 @@ impl Directory {
         let policy = casemate_environment::policy(policy).map_err(from_environment)?;
         let signer = signer.as_deref();
         let keys = allowed(&keys, signer, &policy)?;
-        let sealed = open_sealed(py, &root, &openers(&keys), signer)?;
+        let sealed = open_sealed(py, &root, &openers(&keys), signer, &policy)?;
         sealed
             .require_revision(min_revision)
             .map_err(from_directory)?;
-        check_expiry(py, &sealed, &policy)?;
+        check_expiry(py, &root, &sealed, &policy)?;
         Ok(Self {
             sealed,
             keys,
@@ -126,8 +126,16 @@ impl Directory {
     }
 }
 
+/// How far up the stack a warning points: past `open_directory`, to whoever called it.
+const CALLER: i32 = 2;
+
 /// Warns of a version that has expired, or refuses it, as the policy says.
-fn check_expiry(py: Python<'_>, sealed: &SealedDirectory, policy: &Policy) -> PyResult<()> {
+fn check_expiry(
+    py: Python<'_>,
+    root: &Path,
+    sealed: &SealedDirectory,
+    policy: &Policy,
+) -> PyResult<()> {
     let Some(end) = sealed.manifest().expires else {
         return Ok(());
     };
@@ -135,16 +143,19 @@ fn check_expiry(py: Python<'_>, sealed: &SealedDirectory, policy: &Policy) -> Py
     if end >= now.map_or(u64::MAX, |since| since.as_secs()) {
         return Ok(());
     }
+    // Python shows one warning of a text only, so each folder and version has its own.
+    let (root, revision) = (root.display(), sealed.manifest().revision);
+    let text = format!(
+        "revision {revision} of {root} has expired: get the current one from the publisher"
+    );
     match policy.expired() {
         Expired::Warn => {
-            let text =
-                "this version of the folder has expired: get the current one from the publisher";
             let text = CString::new(text)?;
-            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
+            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, CALLER)
         }
-        Expired::Refuse => Err(CasemateError::new_err(
-            "this version of the folder has expired, and the policy refuses that: get the current one from the publisher",
-        )),
+        Expired::Refuse => Err(CasemateError::new_err(format!(
+            "{text}; the policy refuses expired versions"
+        ))),
     }
 }
 
@@ -183,6 +194,7 @@ pub(crate) fn open_sealed(
     root: &Path,
     keys: &[&KemPrivateKey],
     signer: Option<&PublicKey>,
+    policy: &Policy,
 ) -> PyResult<SealedDirectory> {
     let read = || {
         let folder = open_folder(root)?;
@@ -190,7 +202,8 @@ pub(crate) fn open_sealed(
         Ok((folder, artifact))
     };
     let (folder, artifact) = py.detach(read).map_err(from_directory)?;
-    let signer = signer.map(|key| key.verifier_of(&artifact)).transpose()?;
+    let signer = signer.map(|key| key.verifier_of(&artifact, policy));
+    let signer = signer.transpose()?;
     let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
     py.detach(|| SealedDirectory::open(Box::new(folder), artifact, keys, origin))
         .map_err(from_directory)

@@ -7,7 +7,10 @@ use casemate_environment::EnvironmentError;
 use casemate_keys::StoreError;
 use casemate_oms::OmsError;
 use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
-use pyo3::{PyErr, create_exception, exceptions::PyException};
+use pyo3::{
+    PyErr, create_exception,
+    exceptions::{PyException, PyFileExistsError},
+};
 
 create_exception!(
     casemate,
@@ -98,8 +101,24 @@ pub(crate) fn from_oms(error: OmsError) -> PyErr {
     let text = chain(&error);
     match error {
         O::Io { source, .. } => os_error(source, text),
-        O::NoSigner | O::NotUtf8(_) | O::Key => CasemateError::new_err(text),
+        // Of the caller's own arguments.
+        O::NoSigner
+        | O::Key
+        | O::NotBelow(_)
+        | O::NothingToIgnore(_)
+        | O::Encoding(_)
+        | O::Crypto(_) => CasemateError::new_err(text),
         _ => VerificationError::new_err(text),
+    }
+}
+
+/// As [`from_oms`] where a model is being signed, so that nothing about it has been promised yet.
+pub(crate) fn from_signing(error: OmsError) -> PyErr {
+    let text = chain(&error);
+    match error {
+        OmsError::Io { source, .. } => os_error(source, text),
+        OmsError::Exists(_) | OmsError::NotReplaced(_) => PyFileExistsError::new_err(text),
+        _ => CasemateError::new_err(text),
     }
 }
 
@@ -146,7 +165,13 @@ pub(crate) fn from_store(error: StoreError) -> PyErr {
 pub(crate) fn os_error(error: std::io::Error, text: String) -> PyErr {
     match error.raw_os_error() {
         Some(code) => pyo3::exceptions::PyOSError::new_err((code, text)),
-        // Comes from a Python source and holds the exception that it raised.
-        None => PyErr::from(error),
+        // A Python source raised an exception, and that is what it holds.
+        None if error
+            .get_ref()
+            .is_some_and(<dyn Error + Send + Sync>::is::<PyErr>) =>
+        {
+            PyErr::from(error)
+        }
+        None => pyo3::exceptions::PyOSError::new_err(text),
     }
 }

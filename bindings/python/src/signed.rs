@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use casemate_crypto::signature::VerifyingKey;
 use casemate_environment::Signed;
 use casemate_oms::{
     BUNDLE_BYTES_MAX, CheckedFile, ModelSignature as Signature, SignedModel as Model, Signing,
@@ -12,7 +13,7 @@ use numpy::{PyArray1, PyReadwriteArray1};
 use pyo3::{exceptions::PyKeyError, prelude::*, types::PyBytes};
 
 use crate::{
-    error::{CasemateError, from_environment, from_oms},
+    error::{CasemateError, from_environment, from_oms, from_signing},
     keys::{PrivateKey, PublicKey},
     read,
     source::with_path,
@@ -48,8 +49,10 @@ pub(crate) fn sign_model(
     } else {
         Existing::Keep
     };
+    py.detach(|| casemate_oms::check_output(&signature, force))
+        .map_err(from_signing)?;
     let bundle = py.detach(|| casemate_oms::sign(&model, &signing, &|_| ()));
-    let bundle = bundle.map_err(from_oms)?;
+    let bundle = bundle.map_err(from_signing)?;
     py.detach(|| file::write(&signature, &bundle, Access::Umask, existing))
         .map_err(|error| with_path(error, &signature))
 }
@@ -85,6 +88,13 @@ impl ModelSignature {
         self.signature.signers().map(str::to_owned).collect()
     }
 
+    /// Check the signature by `signer`, and nothing of the model.
+    fn verify(&self, py: Python<'_>, signer: &PublicKey, policy: Option<&str>) -> PyResult<()> {
+        let key = self.checked(py, signer, policy)?;
+        py.detach(|| self.signature.verify_signer(key))
+            .map_err(from_oms)
+    }
+
     /// Open the model at `path`, signed by `signer`, to check what is in it as it is read. Files below `ignore` that were not signed are passed over.
     fn open(
         &self,
@@ -94,10 +104,7 @@ impl ModelSignature {
         mut ignore: Vec<PathBuf>,
         policy: Option<&str>,
     ) -> PyResult<SignedModel> {
-        let policy = casemate_environment::policy(policy).map_err(from_environment)?;
-        let digest = py.detach(|| self.signature.message_digest());
-        let key = signer.verifier_for(&Signed { date: None, digest })?;
-        crate::keys::check(&policy, &[], Some(key))?;
+        let key = self.checked(py, signer, policy)?;
         let trusted = Trusted {
             signer: Some(key),
             classical: None,
@@ -105,6 +112,22 @@ impl ModelSignature {
         ignore.extend(path_inside(&self.path, &path));
         let model = py.detach(|| self.signature.open(&path, &ignore, &trusted));
         model.map(SignedModel).map_err(from_oms)
+    }
+}
+
+impl ModelSignature {
+    /// The key of a signer that counts for this signature and that the policy allows.
+    fn checked<'k>(
+        &self,
+        py: Python<'_>,
+        signer: &'k PublicKey,
+        policy: Option<&str>,
+    ) -> PyResult<&'k VerifyingKey> {
+        let policy = casemate_environment::policy(policy).map_err(from_environment)?;
+        let digest = py.detach(|| self.signature.message_digest());
+        let key = signer.verifier_for(&Signed { date: None, digest })?;
+        crate::keys::check(&policy, &[], Some(key))?;
+        Ok(key)
     }
 }
 

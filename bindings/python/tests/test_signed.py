@@ -119,6 +119,16 @@ def test_a_withdrawn_key_does_not_stop_a_good_one(model, keys, tmp_path, store_h
     trust.write_text(entry.format("stranger", "compromised = true") + entry.format("publisher", "compromised = true"))
     with pytest.raises(casemate.VerificationError, match="compromised"):
         casemate.open_signed(model, one, signer=casemate.TrustList(trust))
+    # Anybody can put a signature in front that names another key that is trusted.
+    trust.write_text(entry.format("stranger", "") + entry.format("publisher", ""))
+    first["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(b"x" * 3500).decode()
+    one.write_text(json.dumps(first))
+    assert casemate.open_signed(model, one, signer=casemate.TrustList(trust)).files
+    run(store_home, "verify", model, "--signature", one, "--trust", trust)
+    first["dsseEnvelope"]["signatures"].pop()
+    one.write_text(json.dumps(first))
+    with pytest.raises(casemate.VerificationError):
+        casemate.open_signed(model, one, signer=casemate.TrustList(trust))
 
 
 def test_files_must_be_the_signed_ones(model, keys):
@@ -171,6 +181,17 @@ def test_python_signs_what_the_command_verifies(model, keys, store_home, tmp_pat
         casemate.sign(model, sign=keys.publisher, policy="cnsa2", force=True)
     with pytest.raises(FileNotFoundError):
         casemate.sign(tmp_path / "none", sign=keys.publisher)
+    # One path is one path, and what is wrong with the caller's own is no verdict on the model.
+    casemate.sign(model, inside, sign=keys.publisher, ignore="config.json", force=True)
+    assert casemate.open_signed(model, inside, signer=keys.publisher.public_key, ignore="config.json").files
+    with pytest.raises(casemate.CasemateError, match="not a path below") as refused:
+        casemate.sign(model, sign=keys.publisher, ignore=["../x"], force=True)
+    assert not isinstance(refused.value, casemate.VerificationError)
+    # What is no signature is not replaced by one, and nothing of it is lost.
+    before = (model / "model.safetensors").read_bytes()
+    with pytest.raises(FileExistsError, match="not a model signature"):
+        casemate.sign(model, model / "model.safetensors", sign=keys.publisher, force=True)
+    assert (model / "model.safetensors").read_bytes() == before
 
 
 def test_one_file_and_torch(tmp_path, keys, store_home):
@@ -201,8 +222,14 @@ def test_a_folder_that_has_expired(tmp_path, keys, store_home):
         opened = casemate.open_directory(tmp_path / "folder.sealed", **trust)
     assert opened.expires == 32_472_144_000
     run(store_home, *seal, "--expires", "2020-01-01")
-    with pytest.warns(UserWarning, match="has expired"):
-        casemate.open_directory(tmp_path / "folder.sealed", **trust)
+    run(store_home, *seal[:2], "-o", tmp_path / "second.sealed", *seal[2:], "--expires", "2020-01-01")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for name in ("folder.sealed", "second.sealed", "second.sealed"):
+            casemate.open_directory(tmp_path / name, **trust)
+    texts = [str(one.message) for one in caught]
+    assert len(texts) == 2 and "folder.sealed has expired" in texts[0] and "second.sealed has expired" in texts[1]
+    assert {one.filename for one in caught} == {__file__}
     policy = tmp_path / "strict.toml"
     source = Path(__file__).parents[3] / "crates/casemate-crypto/policies/hybrid.toml"
     policy.write_text(source.read_text().replace("hash =", 'expired = "refuse"\nhash ='))

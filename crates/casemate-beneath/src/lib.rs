@@ -75,9 +75,19 @@ fn open_by_parts(
             return Ok(openat(at, name, flags, mode)?);
         }
         let way = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        held = Some(openat(at, name, way, Mode::empty())?);
+        let next = openat(at, name, way, Mode::empty());
+        held = Some(next.map_err(|error| match error {
+            // What `openat2` says of a link.
+            Errno::NOTDIR if is_link(at, name) => Errno::LOOP,
+            other => other,
+        })?);
     }
     Err(Errno::NOENT.into())
+}
+
+fn is_link(folder: BorrowedFd<'_>, name: &OsStr) -> bool {
+    let found = statat(folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+    found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
 /// Opens a regular file for reading; a special file is an error, and is not waited for.
@@ -185,8 +195,13 @@ mod tests {
             let open = |path: &str| way(folder.as_fd(), Path::new(path));
             open("deep/er/f").unwrap();
             open("deep").unwrap();
-            for bad in ["out/f", "in/er/f", "deep/link", "../f", "deep/../../f"] {
-                open(bad).unwrap_err();
+            for link in ["out/f", "in/er/f", "deep/link"] {
+                let code = open(link).unwrap_err().raw_os_error();
+                assert_eq!(code, Some(Errno::LOOP.raw_os_error()), "{link}");
+            }
+            for bad in ["../f", "deep/../../f", "f/more"] {
+                let code = open(bad).unwrap_err().raw_os_error();
+                assert_ne!(code, Some(Errno::LOOP.raw_os_error()), "{bad}");
             }
             assert_eq!(
                 open("deep/none").unwrap_err().kind(),

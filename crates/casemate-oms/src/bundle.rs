@@ -176,7 +176,7 @@ impl Bundle {
             })
         })?;
         if json.media_type != MEDIA_TYPE {
-            return Err(OmsError::Bundle("its media type is another one"));
+            return Err(OmsError::Bundle("unexpected media type"));
         }
         let material = json.verification_material;
         if material.certificate.is_some() || material.x509_certificate_chain.is_some() {

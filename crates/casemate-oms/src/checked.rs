@@ -14,7 +14,7 @@ use casemate_parallel::Piece;
 
 use crate::{
     OmsError,
-    files::{Found, Root, Scope, check_end},
+    files::{Found, Root, Scope, ends_at},
     hash::Hash,
     segments::Segments,
     statement::{Resource, Statement, shown},
@@ -22,8 +22,6 @@ use crate::{
 
 /// Longest file without a segment table that is read, in bytes: all of it is hashed before anything is released.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
-/// Longest segment that is kept for the next read, in bytes.
-const RECENT_BYTES_MAX: usize = 4 << 20;
 /// Bytes that are read and hashed at once.
 const PIECE: usize = 128 << 10;
 
@@ -156,11 +154,12 @@ impl SignedFile {
             file: self.root.open(&self.name)?,
             recent: Mutex::default(),
         };
-        check_end(&opened.file, self.content_len()).map_err(|_| opened.changed())?;
+        let fits = ends_at(&opened.file, self.content_len());
+        if !fits.map_err(OmsError::io(self.root.location(&self.name)))? {
+            return Err(opened.changed());
+        }
         if self.is_whole {
-            let content = opened.read_segment(0)?;
-            let is_short = content.len() <= RECENT_BYTES_MAX;
-            opened.recent = Mutex::new(is_short.then_some((0, content)));
+            opened.recent = Mutex::new(Some((0, opened.read_segment(0)?)));
         }
         Ok(opened)
     }
@@ -172,7 +171,7 @@ pub struct CheckedFile {
     root: Arc<Root>,
     segments: Arc<Segments>,
     file: File,
-    /// The segment that the last short read used: the next one often wants it as well.
+    /// The segment that the last read inside one used: the next one often wants it as well.
     recent: Mutex<Option<(u64, CheckedSegment)>>,
 }
 
@@ -190,6 +189,13 @@ impl CheckedFile {
     /// The segment that holds the byte at `offset`.
     pub fn segment_at(&self, offset: u64) -> u64 {
         offset.checked_div(self.segment_bytes()).unwrap_or(0)
+    }
+
+    /// Without the segment that is kept for the next read, for callers that keep segments themselves.
+    #[must_use]
+    pub fn without_recent(mut self) -> Self {
+        self.recent = Mutex::default();
+        self
     }
 
     fn changed(&self) -> OmsError {
@@ -305,23 +311,39 @@ impl CheckedFile {
         })
     }
 
-    /// Reads a short range inside one segment. `false` if the range is none, or another thread is at it.
+    /// Reads a range inside the segment that is kept, or a short one inside another, which is then kept. `false` if the range is neither, or another thread
+    /// is at it.
     fn read_recent(&self, out: &mut [u8], offset: u64) -> Result<bool, OmsError> {
-        let piece = casemate_parallel::short_piece(offset, out.len(), self.segment_bytes());
-        let Some((segment, skip)) = piece else {
+        let Some((segment, skip, is_short)) = self.inside(offset, out.len()) else {
             return Ok(false);
         };
         let Ok(mut recent) = self.recent.try_lock() else {
             return Ok(false);
         };
-        let known = recent.take().filter(|(known, _)| *known == segment);
-        let (_, content) = match known {
-            Some(known) => known,
-            None => (segment, self.read_segment(segment)?),
-        };
+        if let Some((known, content)) = &*recent
+            && *known == segment
+        {
+            return self.copy(content, skip, out).map(|()| true);
+        }
+        if !is_short {
+            return Ok(false);
+        }
+        // Given up first, so that no more than one is held.
+        *recent = None;
+        let content = self.read_segment(segment)?;
         self.copy(&content, skip, out)?;
-        *recent = Some((segment, content)).filter(|(_, kept)| kept.len() <= RECENT_BYTES_MAX);
+        *recent = Some((segment, content));
         Ok(true)
+    }
+
+    /// The segment that a range is in, where in it, and whether the range is short for it.
+    fn inside(&self, offset: u64, len: usize) -> Option<(u64, usize, bool)> {
+        let segment = self.segment_at(offset);
+        let skip = offset.checked_rem(self.segment_bytes())?;
+        let is_inside = skip.checked_add(len as u64)? <= self.segment_bytes();
+        let is_short = casemate_parallel::short_piece(offset, len, self.segment_bytes()).is_some();
+        let found = (segment, usize::try_from(skip).ok()?, is_short);
+        is_inside.then_some(found)
     }
 
     fn copy(&self, content: &[u8], skip: usize, out: &mut [u8]) -> Result<(), OmsError> {

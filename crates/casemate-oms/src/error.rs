@@ -13,7 +13,7 @@ pub enum OmsError {
     #[error("not a model signature: {0}")]
     Bundle(&'static str),
     /// A bundle of a kind that is not read here.
-    #[error("the signature is by {0}, which is not read here")]
+    #[error("signatures made with {0} are not supported")]
     Method(&'static str),
     /// Nobody who is trusted signed.
     #[error("the model is signed by {found}, not by key {expected}")]
@@ -40,7 +40,7 @@ pub enum OmsError {
     Changed(String),
     /// A file whose digest is the signed one, and whose segments are not.
     #[error(
-        "{0} is what its digest says and not what its segment table says: the publisher signed both"
+        "{0} matches its signed digest but not its signed segment table: the publisher signed two different contents"
     )]
     Contradiction(String),
     /// A file that cannot be read by parts.
@@ -61,6 +61,12 @@ pub enum OmsError {
     /// A path to leave out that does not exist.
     #[error("there is no {0} below the model to leave out")]
     NothingToIgnore(PathBuf),
+    /// There is something where the signature is to be written.
+    #[error("{0} already exists")]
+    Exists(PathBuf),
+    /// What is where the signature is to be written is something else.
+    #[error("{0} is not a model signature, so it is not replaced")]
+    NotReplaced(PathBuf),
     /// A name that is not UTF-8.
     #[error("the name {0:?} is not UTF-8")]
     NotUtf8(PathBuf),

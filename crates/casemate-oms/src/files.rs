@@ -8,6 +8,7 @@ use std::{
     os::{fd::OwnedFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    thread::available_parallelism,
 };
 
 use casemate_beneath::open_folder;
@@ -17,7 +18,7 @@ use rustix::{
 };
 
 use crate::{
-    OmsError, Progress,
+    OmsError, Progress, Step,
     hash::Hash,
     segments::{Hashing, Layout},
     statement::{RESOURCES_MAX, Resource, Serialization},
@@ -25,6 +26,8 @@ use crate::{
 
 /// Bytes that are read at once.
 const BLOCK: usize = 2 << 20;
+/// Most entries of folders that are still to be looked at.
+const ENTRIES_MAX: usize = 2 * RESOURCES_MAX;
 
 /// The files of a model.
 pub(crate) struct Scope {
@@ -162,6 +165,7 @@ impl Scope {
                 };
                 let len = metadata.len();
                 found.push(Found { name, len });
+                check_count("number of files", found.len(), RESOURCES_MAX)?;
             } else if metadata.is_dir() && !is_link {
                 list(&location, &below, &mut open)?;
             } else if is_link {
@@ -206,13 +210,17 @@ impl Scope {
             .files()
             .flat_map(|file| file.items(&self.root, shard, tables(file)))
             .collect();
+        let lens = self.files.iter().map(|file| file.len);
+        progress(Step::Total(lens.fold(0, u64::saturating_add)));
         let resources = Mutex::new(Vec::with_capacity(items.len()));
+        // With no other file to work at, both hashes of one are computed at once.
+        let is_alone = items.len() < available_parallelism().map_or(1, usize::from);
         casemate_parallel::for_each(
             items.len() as u64,
             || vec![0; BLOCK],
             |buffer, number| {
                 let item = usize::try_from(number).ok().and_then(|n| items.get(n));
-                let hashed = item.map(|item| item.hash(hash, buffer, progress));
+                let hashed = item.map(|item| item.hash(hash, buffer, is_alone, progress));
                 let mut all = resources.lock().unwrap_or_else(PoisonError::into_inner);
                 all.extend(hashed.transpose()?);
                 Ok::<_, OmsError>(())
@@ -259,6 +267,7 @@ impl Item<'_> {
         &self,
         hash: Hash,
         buffer: &mut [u8],
+        is_alone: bool,
         progress: Progress<'_>,
     ) -> Result<Resource, OmsError> {
         let file = self.root.open(&self.file.name)?;
@@ -278,28 +287,43 @@ impl Item<'_> {
             file.read_exact_at(part, at).map_err(failed)?;
             // Both over the same bytes, so that both are right or both are wrong.
             match &mut table {
-                Some(table) => {
+                Some(table) if is_alone => {
                     casemate_parallel::both(|| table.update(part), || hasher.update(part));
+                }
+                Some(table) => {
+                    table.update(part);
+                    hasher.update(part);
                 }
                 None => hasher.update(part),
             }
-            progress(len as u64);
+            progress(Step::Hashed(len as u64));
             at = at.saturating_add(len as u64);
         }
-        check_end(&file, self.file.len).map_err(failed)?;
+        if !ends_at(&file, self.file.len).map_err(failed)? {
+            return Err(failed(io::Error::other(
+                "its length changed while it was read",
+            )));
+        }
         let (digest, segments) = (hasher.finish(), table.map(Hashing::finish));
         Ok(Resource::new(self.name.clone(), hash, &digest, segments))
     }
 }
 
-/// Refuses a file that has more than `len` bytes: what grew while it was read, and files of the system that say they are empty and are not.
-pub(crate) fn check_end(file: &File, len: u64) -> io::Result<()> {
+/// Whether a file has `len` bytes. Some grow while they are read, and files of the system say that they are empty and are not.
+pub(crate) fn ends_at(file: &File, len: u64) -> io::Result<bool> {
     let more = file.read_at(&mut [0], len)?;
-    let now = file.metadata()?.len();
-    if more == 0 && now == len {
+    Ok(more == 0 && file.metadata()?.len() == len)
+}
+
+fn check_count(what: &'static str, actual: usize, limit: usize) -> Result<(), OmsError> {
+    if actual <= limit {
         return Ok(());
     }
-    Err(io::Error::other("its length changed while it was read"))
+    Err(OmsError::Limit {
+        what,
+        actual: actual as u64,
+        limit: limit as u64,
+    })
 }
 
 fn list(folder: &Path, below: &str, open: &mut Vec<String>) -> Result<(), OmsError> {
@@ -314,6 +338,7 @@ fn list(folder: &Path, below: &str, open: &mut Vec<String>) -> Result<(), OmsErr
         } else {
             format!("{below}/{name}")
         });
+        check_count("number of files and folders", open.len(), ENTRIES_MAX)?;
     }
     Ok(())
 }

@@ -17,7 +17,11 @@ mod json;
 mod segments;
 mod statement;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
 
 use aws_lc_rs::digest;
 use casemate_crypto::{
@@ -37,8 +41,18 @@ use hash::Hash;
 use segments::Layout;
 use statement::{IGNORED_MAX, Serialization, Statement};
 
-/// Called with the number of bytes just hashed; may be called from several threads.
-pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+/// Called while a model is hashed, from several threads.
+pub type Progress<'a> = &'a (dyn Fn(Step) + Sync);
+
+/// What hashing tells about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "bytes are all there is to tell")]
+pub enum Step {
+    /// How many bytes there are to hash; told first.
+    Total(u64),
+    /// How many more were hashed.
+    Hashed(u64),
+}
 
 /// Left out of every signature: what belongs to the repository and not to the model.
 const GIT_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
@@ -144,6 +158,34 @@ fn texts(paths: &[PathBuf]) -> Result<Vec<String>, OmsError> {
     paths.iter().map(text).collect()
 }
 
+/// Refuses to write a signature to `output` where something is, unless it may be replaced and is a signature itself. Before anything is hashed, because that can
+/// take an hour; whoever writes checks again.
+///
+/// # Errors
+///
+/// [`OmsError::Exists`], [`OmsError::NotReplaced`] or [`OmsError::Io`].
+pub fn check_output(output: &Path, replace: bool) -> Result<(), OmsError> {
+    let file = match File::open(output) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(OmsError::io(output)(error)),
+    };
+    if !replace {
+        return Err(OmsError::Exists(output.to_owned()));
+    }
+    let is_file = file.metadata().is_ok_and(|found| found.is_file());
+    let mut bytes = Vec::new();
+    let limit = BUNDLE_BYTES_MAX as u64;
+    if is_file {
+        let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(OmsError::io(output))?;
+    }
+    if bytes.len() <= BUNDLE_BYTES_MAX && Bundle::decode(&bytes).is_ok() {
+        return Ok(());
+    }
+    Err(OmsError::NotReplaced(output.to_owned()))
+}
+
 /// A file's path below the model, if it is there: a signature that is written to it cannot cover itself.
 pub fn path_inside(file: &Path, model: &Path) -> Option<PathBuf> {
     let folder = file.parent().filter(|path| !path.as_os_str().is_empty());
@@ -183,6 +225,17 @@ impl ModelSignature {
         self.bundle.signatures.iter().filter_map(Signature::keyid)
     }
 
+    /// Verifies the signature by one key, and nothing else: a bundle may hold those of several.
+    ///
+    /// # Errors
+    ///
+    /// [`OmsError::OtherSigner`] or [`OmsError::BadSignature`].
+    pub fn verify_signer(&self, key: &VerifyingKey) -> Result<(), OmsError> {
+        let signature = self.bundle.signature_of(&key.id()?.to_hex())?;
+        key.verify(Purpose::MODEL, &self.signed, &signature)
+            .map_err(|_| OmsError::BadSignature)
+    }
+
     /// SHA-384 of what the signatures cover, by which a trust file lists a signature.
     pub fn message_digest(&self) -> [u8; 48] {
         let mut digest = [0; 48];
@@ -203,8 +256,15 @@ impl ModelSignature {
         progress: Progress<'_>,
     ) -> Result<Verified, OmsError> {
         let (statement, scope) = self.statement(path, ignore, trusted)?;
-        let layouts = statement.layouts();
-        let tables = |file: &Found| layouts.get(file.name.as_str()).copied();
+        let segments = statement.segments();
+        let table = |file: &Found| segments.get(file.name.as_str());
+        // Before anything is hashed: a file put in place of another may be longer than anybody wants to read.
+        for file in scope.files() {
+            if table(file).is_some_and(|table| table.file_len != file.len) {
+                return Err(OmsError::Changed(statement::shown(&file.name)));
+            }
+        }
+        let tables = |file: &Found| Some(table(file)?.layout);
         let found = scope.resources(&statement.predicate.serialization, &tables, progress)?;
         statement.compare(&found)?;
         Ok(Verified {
@@ -244,10 +304,7 @@ impl ModelSignature {
             key.verify(signed, &first.bytes()?)?;
         }
         if let Some(key) = trusted.signer {
-            let id = key.id()?.to_hex();
-            let signature = bundle.signature_of(&id)?;
-            key.verify(Purpose::MODEL, signed, &signature)
-                .map_err(|_| OmsError::BadSignature)?;
+            self.verify_signer(key)?;
         }
         if trusted.signer.is_none() && trusted.classical.is_none() {
             return Err(OmsError::NoSigner);

@@ -102,7 +102,7 @@ impl Segments {
         let hashes = hashes.map_err(|_| rule("a segment table is not base64"))?;
         let count = table.length.div_ceil(segment_len);
         if hashes.len() as u64 != count.saturating_mul(hash.len() as u64) {
-            return Err(rule("a segment table has another number of hashes"));
+            return Err(rule("a segment table has the wrong number of hashes"));
         }
         Ok(Self {
             file_len: table.length,

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::value::RawValue;
 
 use crate::{
     OmsError,
     hash::Hash,
     json,
-    segments::{Annotations, Layout, Segments},
+    segments::{Annotations, Segments},
 };
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -99,8 +100,12 @@ pub(crate) struct Serialization {
     method: String,
     hash_type: String,
     pub(crate) allow_symlinks: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    shard_size: Option<serde_json::Number>,
+    #[serde(
+        default,
+        deserialize_with = "shard_size",
+        skip_serializing_if = "Option::is_none"
+    )]
+    shard_size: Option<u64>,
     #[serde(
         default,
         deserialize_with = "json::texts::<IGNORED_MAX, _>",
@@ -140,19 +145,21 @@ impl Serialization {
         let unknown = OmsError::Statement("its method is not known here");
         match (self.method.as_str(), &self.shard_size) {
             ("files", None) => Ok(None),
-            ("shards", Some(size)) => whole(size)
-                .filter(|size| *size > 0)
-                .map(Some)
-                .ok_or(unknown),
+            ("shards", Some(size)) if *size > 0 => Ok(Some(*size)),
             _ => Err(unknown),
         }
     }
 }
 
-/// A whole number, which other tools write as `1000.0` too.
-fn whole(number: &serde_json::Number) -> Option<u64> {
-    let text = number.to_string();
-    text.strip_suffix(".0").unwrap_or(&text).parse().ok()
+/// Decimal digits, which other tools write with `.0` too. A reader of numbers would take `1e3` for the same.
+fn shard_size<'de, D: Deserializer<'de>>(json: D) -> Result<Option<u64>, D::Error> {
+    let text = Box::<RawValue>::deserialize(json)?;
+    let text = text.get();
+    let digits = text.strip_suffix(".0").unwrap_or(text);
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let size = digits.parse().ok().filter(|_| is_plain);
+    size.map(Some)
+        .ok_or_else(|| D::Error::custom("`shard_size` is no whole number"))
 }
 
 impl Statement {
@@ -196,10 +203,10 @@ impl Statement {
             rule("it is not the JSON of one, or breaks a rule for its members")
         })?;
         if statement.kind != STATEMENT_TYPE {
-            return Err(rule("its type is another one"));
+            return Err(rule("unknown statement type"));
         }
         if statement.predicate_type != PREDICATE_TYPE {
-            return Err(rule("its predicate is another one"));
+            return Err(rule("unknown predicate type"));
         }
         let [subject] = statement.subject.as_slice() else {
             return Err(rule("it must have one subject"));
@@ -223,7 +230,7 @@ impl Statement {
         for resource in &*resources {
             let algorithm = serialization.plain_name(&resource.algorithm)?;
             if algorithm != hash.name() || resource.digest.len() != hash.len().saturating_mul(2) {
-                return Err(rule("a resource has another hash"));
+                return Err(rule("a resource does not use the statement's hash"));
             }
             if !is_hex(&resource.digest) {
                 return Err(rule("a digest is not lower-case hex"));
@@ -245,12 +252,11 @@ impl Statement {
         resources.map(|resource| resource.name.as_str()).collect()
     }
 
-    /// How the segments of the file of this name are hashed.
-    pub(crate) fn layouts(&self) -> HashMap<&str, Layout> {
+    /// The segment tables, by the names of their files.
+    pub(crate) fn segments(&self) -> HashMap<&str, &Segments> {
         let resources = self.predicate.resources.iter();
-        let table = |resource: &'_ Resource| Some(resource.segments.as_ref()?.layout);
         resources
-            .filter_map(|resource| Some((resource.name.as_str(), table(resource)?)))
+            .filter_map(|resource| Some((resource.name.as_str(), resource.segments.as_ref()?)))
             .collect()
     }
 

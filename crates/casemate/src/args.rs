@@ -283,10 +283,10 @@ pub(crate) struct MountOptions {
 /// What is checked of what is shown.
 #[derive(Debug, Args)]
 pub(crate) struct Checks {
-    /// The input is a model that is not sealed, and this is its signature: every part of it is checked as it is read
+    /// Signature of an unsealed model; each part is checked as it is read
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "allow_unknown_signer", "min_revision", "min_epoch"])]
     pub(crate) signature: Option<PathBuf>,
-    /// With --signature: file or folder below the model in which files that were not signed may lie; they are not shown. May be repeated
+    /// With --signature: allow unsigned files at or below this path inside the model; they are not shown. May be repeated
     #[arg(long, value_name = "PATH", requires = "signature")]
     pub(crate) ignore: Vec<PathBuf>,
     #[command(flatten)]
@@ -344,7 +344,7 @@ pub(crate) struct VerifyOptions {
     /// Accept the classical signature alone
     #[arg(long, requires = "oms", conflicts_with = "signer")]
     pub(crate) allow_classical: bool,
-    /// With --signature: file or folder below the model in which files that were not signed may lie, such as the cache of a download tool; may be repeated
+    /// With --signature: allow unsigned files at or below this path inside the model, such as the cache of a download tool; may be repeated
     #[arg(long, value_name = "PATH", requires = "signature")]
     pub(crate) ignore: Vec<PathBuf>,
 }
@@ -359,7 +359,7 @@ pub(crate) struct SignOptions {
     /// File to write [default: MODEL.sig]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Sign what links to files lead to, as in the cache of Hugging Face; otherwise links are refused
+    /// Follow symbolic links to files and sign their targets, as in the Hugging Face cache; without this, links are an error
     #[arg(long)]
     pub(crate) follow_links: bool,
     /// Sign with this classical private key (PEM) as well, so that the tools of OMS (`model-signing`) verify the same file

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Union
 
 from . import _casemate, _files, _keys
+
+#: One path, or several.
+_Paths = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]]]
 
 
 def sign(
@@ -13,7 +17,7 @@ def sign(
     signature: str | os.PathLike[str] | None = None,
     *,
     sign: object = None,
-    ignore: Iterable[str | os.PathLike[str]] = (),
+    ignore: _Paths = (),
     follow_links: bool = False,
     policy: str | None = None,
     force: bool = False,
@@ -31,7 +35,7 @@ def sign(
         raise _casemate.CasemateError("no key to sign with: pass sign=, or call casemate.configure(sign=...)")
     target = _signature_of(model, signature)
     _casemate.sign_model(
-        os.fspath(model), target, key, ignore=list(ignore), follow_links=follow_links, policy=_keys.policy_name(policy), force=force
+        os.fspath(model), target, key, ignore=_paths(ignore), follow_links=follow_links, policy=_keys.policy_name(policy), force=force
     )
     return target
 
@@ -51,7 +55,7 @@ def open_signed(
     *,
     signer: _keys.Signers = None,
     keys: _keys.Keys = None,
-    ignore: Iterable[str | os.PathLike[str]] = (),
+    ignore: _Paths = (),
     policy: str | None = None,
 ) -> SignedModel:
     """Open a model that is signed and not sealed, a file or a folder: nothing is hashed yet, and every part is checked before it is given out.
@@ -62,14 +66,22 @@ def open_signed(
     Raises :class:`VerificationError`, :class:`CasemateError` or :class:`OSError`.
     """
     found = _casemate.ModelSignature.read(_signature_of(model, signature))
+    named = _keys.policy_name(policy)
     refused: Exception | None = None
+    # The first that did sign: anybody can add a signature with any key's id.
     for trusted in _keys.trusted_model_signers(signer, keys, found.signers):
         try:
-            return SignedModel(found.open(os.fspath(model), trusted, list(ignore), _keys.policy_name(policy)))
+            found.verify(trusted, named)
         except _casemate.CasemateError as error:
             refused = error
+            continue
+        return SignedModel(found.open(os.fspath(model), trusted, _paths(ignore), named))
     assert refused is not None
     raise refused
+
+
+def _paths(paths: _Paths) -> list[str | os.PathLike[str]]:
+    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
 
 
 class SignedModel:

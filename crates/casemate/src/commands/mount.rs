@@ -95,7 +95,7 @@ pub(crate) fn run(
     removed.map_err(|error| Fault::file("remove", &shown, error))?;
     let status = status?;
     if status.success() && damage.load(Ordering::Relaxed) {
-        let message = "the program succeeded, but part of what it was shown cannot be read or is not what was signed";
+        let message = "the program succeeded, but some of the data shown to it was unreadable or failed verification";
         return Err(Fault::new(Outcome::No, message)
             .hint("the file is named above; do not use the result, even if the program did not need that part"));
     }

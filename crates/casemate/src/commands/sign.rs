@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use casemate_crypto::{encoding::KEY_FILE_BYTES_MAX, signature::VerifyingKey};
 use casemate_environment::Signed;
 use casemate_oms::{
-    BUNDLE_BYTES_MAX, EcdsaKey, EcdsaPublicKey, ModelSignature, Signing, Trusted, path_inside, sign,
+    BUNDLE_BYTES_MAX, EcdsaKey, EcdsaPublicKey, ModelSignature, Signing, Step, Trusted,
+    check_output, path_inside, sign,
 };
 use casemate_seal::{
     directory::is_sealed_directory,
     file::{self, Access},
 };
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::directory::existing;
@@ -27,10 +29,12 @@ use crate::{
 
 pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fault> {
     if is_sealed_directory(&options.model) {
-        let message = format!("{} is sealed, and signed as such", options.model.display());
+        let shown = options.model.display();
+        let message = format!("{shown} is a sealed folder, which already carries a signature");
         return Err(Fault::usage(message).hint("`casemate verify` checks it"));
     }
     let output = output_of(options)?;
+    check_output(&output, options.force)?;
     let mut keyring = Keyring::new(context);
     let named = options.sign.as_deref();
     let signer = named.map(|named| keyring.signer(named)).transpose()?;
@@ -38,7 +42,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
         return Err(classical_alone("signed"));
     }
     let classical = options.oms.as_deref().map(private_key).transpose()?;
-    let bar = progress::bar(content_len(&options.model), "signing");
+    let bar = progress::bar(0, "signing");
     let signing = Signing {
         signer: signer.as_ref(),
         classical: classical.as_ref(),
@@ -47,7 +51,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
         follow_links: options.follow_links,
         segment_hash: context.policy()?.hash(),
     };
-    let bundle = sign(&options.model, &signing, &|bytes| bar.inc(bytes))?;
+    let bundle = sign(&options.model, &signing, &|step| advance(&bar, step))?;
     bar.finish_and_clear();
     file::write(&output, &bundle, Access::Umask, existing(options.force))
         .map_err(|error| Fault::file("write", &output, error))?;
@@ -100,12 +104,12 @@ pub(super) fn verify(
         Some(signer(context, &mut keyring, &signature, options.whom())?)
     };
     let classical = options.oms.as_deref().map(public_key).transpose()?;
-    let bar = progress::bar(content_len(model), "verifying");
+    let bar = progress::bar(0, "verifying");
     let trusted = Trusted {
         signer: signer.as_ref(),
         classical: classical.as_ref(),
     };
-    let verified = signature.verify(model, &ignore, &trusted, &|bytes| bar.inc(bytes))?;
+    let verified = signature.verify(model, &ignore, &trusted, &|step| advance(&bar, step))?;
     bar.finish_and_clear();
     let signer = signer.as_ref().and_then(|key| key.id().ok());
     let json = json!({
@@ -169,13 +173,19 @@ pub(super) fn signer(
         return keyring.expected_signer(named, &signed);
     }
     let mut refused = None;
-    // The first of the keys that it names which is trusted.
+    // The first of the keys that it names which is trusted and did sign: anybody can add a signature with any key's id.
     for id in signature.signers().filter_map(|id| id.parse().ok()) {
         let trusted = match whom {
-            Whom::Listed { file, role } => trust::listed(context, file, role, id, &signed),
+            Whom::Listed { file, role } => {
+                trust::listed(context, keyring, (file, role), id, &signed)
+            }
             _ => keyring.trusted_signer("the signature", id, &signed),
         };
-        match trusted {
+        let verified = trusted.and_then(|key| {
+            signature.verify_signer(&key)?;
+            Ok(key)
+        });
+        match verified {
             Ok(key) => return Ok(key),
             Err(fault) => refused = Some(fault),
         }
@@ -184,9 +194,9 @@ pub(super) fn signer(
 }
 
 fn classical_alone(done: &str) -> Fault {
-    let message = format!("it would be {done} by a classical algorithm alone");
+    let message = format!("the model would be {done} with a classical algorithm only");
     Fault::new(Outcome::NotPermitted, message)
-        .hint("name a composite key as well, or say --allow-classical if other tools need it so")
+        .hint("name a composite key as well, or pass --allow-classical if other tools require it")
 }
 
 fn output_of(options: &SignOptions) -> Result<PathBuf, Fault> {
@@ -202,22 +212,11 @@ fn output_of(options: &SignOptions) -> Result<PathBuf, Fault> {
     Ok(name.into())
 }
 
-/// For the bar only: what cannot be read is named when it is hashed.
-fn content_len(model: &Path) -> u64 {
-    let mut open = vec![model.to_owned()];
-    let mut sum = 0_u64;
-    while let Some(path) = open.pop() {
-        match std::fs::metadata(&path) {
-            Ok(found) if found.is_file() => sum = sum.saturating_add(found.len()),
-            Ok(_) => {
-                let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
-                let real = entries.filter(|entry| entry.file_type().is_ok_and(|t| !t.is_symlink()));
-                open.extend(real.map(|entry| entry.path()));
-            }
-            Err(_) => (),
-        }
+fn advance(bar: &ProgressBar, step: Step) {
+    match step {
+        Step::Total(bytes) => bar.set_length(bytes),
+        Step::Hashed(bytes) => bar.inc(bytes),
     }
-    sum
 }
 
 fn private_key(path: &Path) -> Result<EcdsaKey, Fault> {

@@ -8,6 +8,14 @@ impl From<OmsError> for Fault {
     fn from(error: OmsError) -> Self {
         let (outcome, hint) = match &error {
             OmsError::Io { .. } => (Outcome::Io, None),
+            OmsError::Exists(_) => (
+                Outcome::Usage,
+                Some("pass --force to replace it, or -o to write elsewhere"),
+            ),
+            OmsError::NotReplaced(_) => (
+                Outcome::Usage,
+                Some("write the signature elsewhere with -o, or remove the file first"),
+            ),
             OmsError::NoSigner | OmsError::Key | OmsError::NotUtf8(_) => (Outcome::Usage, None),
             OmsError::NotBelow(_) | OmsError::NothingToIgnore(_) => (
                 Outcome::Usage,

@@ -76,7 +76,11 @@ impl Signed {
         let mounted = |(path, file): (String, SignedFile)| MountedFile {
             path,
             content_len: file.content_len(),
-            open: Box::new(move || Ok(Arc::new(file.open().map_err(ReadError::new)?))),
+            // The mount keeps what was read.
+            open: Box::new(move || {
+                let opened = file.open().map_err(ReadError::new)?;
+                Ok(Arc::new(opened.without_recent()))
+            }),
         };
         files.map(mounted).collect()
     }
