@@ -141,13 +141,22 @@ fn write_to(
     output: &Path,
     access: Access,
     force: bool,
-    work: impl FnOnce(&mut &File) -> Result<u64, AgeError>,
+    work: impl FnOnce(&mut Watched) -> Result<u64, AgeError>,
 ) -> Result<u64, Fault> {
     if is_dash(output) {
         let out = context.printer.content();
-        let out = out.map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        let written = work(&mut &out);
-        return written.map_err(|error| context.printer.content_failed(error.into()));
+        let file = out.map_err(|error| Fault::from_error(Outcome::Io, error))?;
+        let mut out = Watched {
+            file,
+            has_failed: false,
+        };
+        return work(&mut out).map_err(|error| {
+            if out.has_failed {
+                return context.printer.content_failed(error.into());
+            }
+            // Whatever is wrong with the input is told, though nobody may read any more.
+            error.into()
+        });
     }
     let existing = if force {
         Existing::Replace
@@ -156,9 +165,31 @@ fn write_to(
     };
     let failed = |error| Fault::file("write", output, error);
     let target = AtomicFile::create(output, access, existing).map_err(failed)?;
-    let bytes = work(&mut target.file())?;
+    let file = target.file().try_clone().map_err(failed)?;
+    let bytes = work(&mut Watched {
+        file,
+        has_failed: false,
+    })?;
     target.commit(existing).map_err(failed)?;
     Ok(bytes)
+}
+
+/// A file that remembers whether writing to it failed, which an error of age does not say.
+struct Watched {
+    file: File,
+    has_failed: bool,
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes);
+        self.has_failed |= written.is_err();
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn report(context: &Context<'_>, what: &str, bytes: u64, output: &Path) {

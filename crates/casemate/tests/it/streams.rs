@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::Write as _,
+    io::{Read as _, Write as _},
     os::unix::ffi::OsStrExt as _,
     process::Stdio,
 };
@@ -62,6 +62,45 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     house.write("damaged.sealed", &damaged);
     let open = ["open", "damaged.sealed", "-o", "-"];
     house.refused(&open, 1, "segment");
+}
+
+#[test]
+fn what_is_wrong_with_the_input_is_told_when_the_reader_has_gone() {
+    let house = House::with_keys();
+    house.ok(&[
+        "keys",
+        "generate",
+        "--kind",
+        "kem",
+        "--name",
+        "a",
+        "--suite",
+        "mlkem768-x25519",
+    ]);
+    // Two chunks of age: the first fits into a pipe.
+    house.write("f", &vec![7; 100_000]);
+    house.ok(&["age", "encrypt", "f", "--to", "a"]);
+    let whole = house.read("f.age");
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    for (content, code, words) in [(damaged, 1, "error"), (whole, 0, "")] {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut command = house.command(&["age", "decrypt", "-", "-o", "-"]);
+        command.stdin(Stdio::piped()).stdout(writer);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        drop(command);
+        let mut input = child.stdin.take().unwrap();
+        let (first, rest) = content.split_at(80_000);
+        input.write_all(first).unwrap();
+        reader.read_exact(&mut [0]).unwrap();
+        drop(reader);
+        input.write_all(rest).unwrap();
+        drop(input);
+        let done = child.wait_with_output().unwrap();
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(code), "{told}");
+        assert!(told.contains(words), "{told}");
+    }
 }
 
 #[test]
