@@ -78,10 +78,19 @@ def open(  # noqa: A001 - the name that people expect, as in gzip.open
 def content_of(source: Any, keys: Any, signer: Any, unknown: bool, policy: str | None) -> Content:
     """The content of what is open already, or of an artifact that is opened now."""
     if isinstance(source, (_casemate.Opened, _casemate.SignedContent)):
+        refuse_terms(keys=keys, signer=signer, allow_unknown_signer=unknown, policy=policy)
         return source
     if isinstance(source, CheckedFile):
+        refuse_terms(keys=keys, signer=signer, allow_unknown_signer=unknown, policy=policy)
         return source._opened
     return open_artifact(source, keys=keys, signer=signer, allow_unknown_signer=unknown, policy=policy)
+
+
+def refuse_terms(**terms: Any) -> None:
+    """Refuse to be told how to open what is open already: it would look checked and was not."""
+    given = [f"{name}=" for name, value in terms.items() if value not in (None, False)]
+    if given:
+        raise TypeError(f"it is open already, so {', '.join(given)} would have no effect: give it where it is opened")
 
 
 def still_open(what: Any) -> Any:

@@ -63,6 +63,7 @@ def load(
 
     file = f
     if isinstance(f, _files.CheckedFile):
+        _files.refuse_terms(keys=keys, signer=signer, allow_unknown_signer=allow_unknown_signer, policy=policy)
         file.failure = None
     else:
         file = _files.open(

@@ -8,10 +8,8 @@ import tempfile
 from pathlib import PurePosixPath
 from typing import Any
 
-from . import _casemate, _files, _keys, _signed, safetensors
+from . import _casemate, _files, _keys, _signed, safetensors, torch
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 #: Endings of files that hold weights, which stay sealed.
 WEIGHTS = {
     ".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".npz", ".onnx", ".ot", ".pkl", ".pt", ".pth", ".safetensors",
@@ -20,17 +18,55 @@ WEIGHTS = {
 TEXT_BYTES_MAX = 256 << 20
 
 
-def state_dict(directory: _files.Directory | _signed.SignedModel, device: str = "cpu") -> dict[str, Any]:
-    """The weights of a folder in the Hugging Face layout, as PyTorch tensors: one file, or shards with their index."""
-    if SINGLE in directory:
-        return safetensors.load(directory.content(SINGLE), device, framework="pt")
-    if INDEX not in directory:
-        raise FileNotFoundError(f"the folder has neither {SINGLE} nor {INDEX}")
-    index = json.loads(directory.open(INDEX).read())
-    shards = sorted(set(index["weight_map"].values()))
+#: Arguments that say where to download from, which means nothing for a folder.
+HUB = ("cache_dir", "code_revision", "force_download", "local_files_only", "mirror", "proxies", "revision", "token")
+#: Arguments for the weights; all others are for the configuration first.
+FOR_WEIGHTS = ("dtype", "quantization_config", "torch_dtype")
+
+
+def state_dict(
+    directory: _files.Directory | _signed.SignedModel,
+    device: str = "cpu",
+    *,
+    variant: str | None = None,
+    subfolder: str = "",
+    use_safetensors: bool | None = None,
+) -> dict[str, Any]:
+    """The weights of a folder in the Hugging Face layout, as PyTorch tensors: one file, or shards with their index.
+
+    ``model.safetensors`` comes before ``pytorch_model.bin``, which is unpickled with ``weights_only``; ``use_safetensors`` allows one of them only.
+    ``variant`` is part of the names, as in ``model.fp16.safetensors``.
+    """
+    for name in _weight_files(variant, use_safetensors):
+        path = str(PurePosixPath(subfolder, name))
+        if path not in directory:
+            continue
+        if not name.endswith(".json"):
+            return _weights(directory, path, device)
+        return _shards(directory, path, device)
+    names = ", ".join(_weight_files(variant, use_safetensors))
+    where = f"{subfolder!r} in the folder" if subfolder else "the folder"
+    raise FileNotFoundError(f"{where} has none of {names}")
+
+
+def _weight_files(variant: str | None, use_safetensors: bool | None) -> list[str]:
+    dot = f".{variant}" if variant else ""
+    safe = [f"model{dot}.safetensors", f"model.safetensors.index{dot}.json"]
+    pickled = [f"pytorch_model{dot}.bin", f"pytorch_model.bin.index{dot}.json"]
+    return (safe if use_safetensors is not False else []) + (pickled if not use_safetensors else [])
+
+
+def _weights(directory: _files.Directory | _signed.SignedModel, path: str, device: str) -> dict[str, Any]:
+    if path.endswith(".safetensors"):
+        return safetensors.load(directory.content(path), device, framework="pt")
+    return torch.load(directory.open(path), map_location=device)
+
+
+def _shards(directory: _files.Directory | _signed.SignedModel, path: str, device: str) -> dict[str, Any]:
+    index = json.loads(directory.open(path).read())
     weights: dict[str, Any] = {}
-    for shard in shards:
-        weights.update(safetensors.load(directory.content(shard), device, framework="pt"))
+    for shard in sorted(set(index["weight_map"].values())):
+        weights.update(_weights(directory, str(PurePosixPath(path).parent / shard), device))
     missing = set(index["weight_map"]) - set(weights)
     if missing:
         raise KeyError(f"the index names tensors that no shard has, such as {min(missing)!r}")
@@ -44,13 +80,14 @@ def from_pretrained(
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
-    min_revision: int = 1,
+    min_revision: int | None = None,
     policy: str | None = None,
     **arguments: Any,
 ) -> Any:
     """``auto_class.from_pretrained`` of a sealed folder, as in ``from_pretrained(AutoModelForCausalLM, "model.sealed", ...)``.
 
-    ``root`` may also be what :func:`casemate.open_directory` or :func:`casemate.open_signed` gave.
+    ``root`` may also be what :func:`casemate.open_directory` or :func:`casemate.open_signed` gave; then whom to trust was said there. Other arguments are those of
+    ``from_pretrained``: ``variant``, ``subfolder``, ``dtype``, and those that change the configuration, such as ``num_labels``.
 
     Weights go from the artifacts into memory. Configuration and tokenizer files, without the weights, are for the time of the call in a folder in
     memory (``$XDG_RUNTIME_DIR`` or ``/dev/shm``) that only the owner can read, because transformers takes paths. Models that bring their own code are refused:
@@ -61,6 +98,13 @@ def from_pretrained(
     if arguments.pop("trust_remote_code", False):
         raise ValueError("models with code of their own do not load this way: use `casemate mount`")
     if isinstance(root, (_files.Directory, _signed.SignedModel)):
+        _files.refuse_terms(
+            keys=keys,
+            signer=signer,
+            allow_unknown_signer=allow_unknown_signer,
+            min_revision=min_revision,
+            policy=policy,
+        )
         directory = root
     else:
         directory = _files.open_directory(
@@ -68,7 +112,7 @@ def from_pretrained(
             keys=keys,
             signer=signer,
             allow_unknown_signer=allow_unknown_signer,
-            min_revision=min_revision,
+            min_revision=1 if min_revision is None else min_revision,
             policy=policy,
         )
     texts = [path for path in directory.files if _is_text(directory, path)]
@@ -81,19 +125,41 @@ def from_pretrained(
                 file.write(directory.open(path).read())
         if not _takes_weights(auto_class):
             return auto_class.from_pretrained(folder, trust_remote_code=False, **arguments)
-        config = arguments.pop("config", None)
-        if config is None:
-            from transformers import AutoConfig
-
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        generation = _generation_config(folder)
-    weights = state_dict(directory)
-    model = _model_class(auto_class, config).from_pretrained(
-        None, config=config, state_dict=weights, trust_remote_code=False, **arguments
-    )
+        for name in HUB:
+            arguments.pop(name, None)
+        if arguments.get("gguf_file") is not None:
+            raise ValueError("GGUF files do not load this way: use `casemate mount`")
+        chosen = {name: arguments.pop(name, None) for name in ("variant", "use_safetensors")}
+        subfolder = arguments.pop("subfolder", None) or ""
+        arguments.pop("weights_only", None)
+        place = os.path.join(folder, subfolder)
+        config, arguments = _configured(auto_class, place, arguments)
+        generation = _generation_config(place)
+    weights = state_dict(directory, subfolder=subfolder, **chosen)
+    model_class, config = _model_class(auto_class, config)
+    loaded = model_class.from_pretrained(None, config=config, state_dict=weights, trust_remote_code=False, **arguments)
+    model = loaded[0] if isinstance(loaded, tuple) else loaded
     if generation is not None and getattr(model, "generation_config", None) is not None:
         model.generation_config = generation
-    return model
+    return loaded
+
+
+def _configured(auto_class: Any, folder: str, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The configuration with the arguments that change it, and the others."""
+    from transformers import AutoConfig
+
+    config = arguments.pop("config", None)
+    if config is not None and not isinstance(config, (str, os.PathLike)):
+        return config, arguments
+    kept = {name: arguments.pop(name) for name in FOR_WEIGHTS if name in arguments}
+    config_class = getattr(auto_class, "config_class", None) or AutoConfig
+    if config_class is AutoConfig:
+        arguments["trust_remote_code"] = False
+    config, rest = config_class.from_pretrained(
+        folder if config is None else config, return_unused_kwargs=True, **arguments
+    )
+    rest.pop("trust_remote_code", None)
+    return config, {**rest, **kept}
 
 
 def _is_text(directory: Any, path: str) -> bool:
@@ -108,15 +174,23 @@ def _generation_config(folder: str) -> Any:
     return GenerationConfig.from_pretrained(folder)
 
 
-def _model_class(auto_class: Any, config: Any) -> Any:
-    """The class that an auto class stands for."""
+def _model_class(auto_class: Any, config: Any) -> tuple[Any, Any]:
+    """The class that an auto class stands for, and the configuration that is for it: of a model of text and more, perhaps only that of the text."""
     from transformers.models.auto.auto_factory import _BaseAutoModelClass, _get_model_class
 
     if not issubclass(auto_class, _BaseAutoModelClass):
-        return auto_class
+        return auto_class, config
     if type(config) not in auto_class._model_mapping:
         raise ValueError(f"{auto_class.__name__} has no model for {type(config).__name__}")
-    return _get_model_class(config, auto_class._model_mapping)
+    model_class = _get_model_class(config, auto_class._model_mapping)
+    text_class = config.sub_configs.get("text_config")
+    if text_class is None or getattr(model_class, "config_class", None) is not text_class:
+        return model_class, config
+    text = config.get_text_config()
+    quantization = getattr(config, "quantization_config", None)
+    if quantization is not None:
+        text.quantization_config = quantization
+    return model_class, text
 
 
 def _takes_weights(auto_class: Any) -> bool:
