@@ -11,6 +11,7 @@
 //! | change recipients | [`rewrap_directory`] |
 //! | change keys | [`rekey_directory`] |
 
+mod each;
 mod error;
 mod folder;
 mod manifest;

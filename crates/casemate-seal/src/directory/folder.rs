@@ -94,7 +94,7 @@ impl SealedFolder for LocalFolder {
 }
 
 /// Where a directory is sealed to. What was made becomes visible with the manifest, which is made last.
-pub trait SealTarget {
+pub trait SealTarget: Sync {
     /// A file that is being written.
     type File: WriteAt;
 

@@ -12,8 +12,8 @@ use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey, signature::VerifyingK
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 
 use super::{
-    DirectoryError, FileEntry, LocalFolder, MANIFEST_NAME, MANIFEST_TYPE, Manifest, PublicList,
-    SealedFolder, stage::StagedDirectory, tree,
+    DirectoryError, FileEntry, LocalFolder, MANIFEST_NAME, MANIFEST_TYPE, Manifest, PublicEntry,
+    PublicList, SealedFolder, each::for_each_file, stage::StagedDirectory, tree,
 };
 use crate::{
     Artifact, OpenError, Opened, Origin, Progress, ReadAt, Source,
@@ -208,14 +208,14 @@ impl SealedDirectory {
         keys: &[&KemPrivateKey],
         progress: Progress<'_>,
     ) -> Result<(), DirectoryError> {
-        for entry in &self.manifest.files {
+        let verify = |entry: &FileEntry| {
             // The list of recipients is authentic only for who opens it.
             self.open_file(entry, keys)?
                 .artifact()
                 .verify_segments(progress)
-                .map_err(DirectoryError::open(entry.path.as_str()))?;
-        }
-        Ok(())
+                .map_err(DirectoryError::open(entry.path.as_str()))
+        };
+        for_each_file(&self.manifest.files, |entry| entry.content_len, verify).map(drop)
     }
 
     /// Writes every file in the clear below `destination`, which appears whole or not at all.
@@ -242,7 +242,7 @@ impl SealedDirectory {
         keys: &[&KemPrivateKey],
         progress: Progress<'_>,
     ) -> Result<(), DirectoryError> {
-        for entry in &self.manifest.files {
+        let copy = |entry: &FileEntry| {
             let opened = self.open_file(entry, keys)?;
             let path = PathBuf::from(entry.path.as_str());
             let failed = || DirectoryError::io("write", &path);
@@ -250,9 +250,9 @@ impl SealedDirectory {
             opened
                 .copy_to(target.file(), progress)
                 .map_err(DirectoryError::open(entry.path.as_str()))?;
-            target.commit(Existing::Keep).map_err(failed())?;
-        }
-        Ok(())
+            target.commit(Existing::Keep).map_err(failed())
+        };
+        for_each_file(&self.manifest.files, |entry| entry.content_len, copy).map(drop)
     }
 }
 
@@ -282,7 +282,7 @@ pub fn verify_without_key(
     folder
         .check(&list.paths())
         .map_err(DirectoryError::not_as_sealed)?;
-    for file in list.files() {
+    let verify = |file: &PublicEntry| {
         let path = file.path.as_str();
         let artifact = read(folder, &file.path.sealed(), path)?;
         let header = artifact.header();
@@ -301,8 +301,10 @@ pub fn verify_without_key(
         }
         artifact
             .verify_segments(progress)
-            .map_err(DirectoryError::open(path))?;
-    }
+            .map_err(DirectoryError::open(path))
+    };
+    // How long they are is not in the list.
+    for_each_file(list.files(), |_| 0, verify)?;
     Ok(list)
 }
 

@@ -11,6 +11,7 @@ use casemate_crypto::{
 use super::{
     DirectoryError, FileEntry, MANIFEST_NAME, Manifest, PublicList, SealTarget, SealedDirectory,
     SealedFiles,
+    each::for_each_file,
     seal::{next_revision, write_one},
 };
 use crate::{
@@ -91,14 +92,17 @@ pub fn rekey_directory<T: SealTarget>(
     let sealed_to: Result<Arc<[KeyId]>, casemate_crypto::Error> =
         options.recipients.iter().map(|key| key.id()).collect();
     let sealed_to = sealed_to.map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()))?;
-    let mut artifact_len = 0_u64;
-    for entry in &before.files {
+    let seal = |entry: &FileEntry| {
         let opened = directory.open_file(entry, keys)?;
         let (place, path) = (entry.path.sealed(), entry.path.as_str());
         let sealing = options
             .sealing(&opened)
             .map_err(DirectoryError::seal(path))?;
-        let sealed = write_one(&opened, &place, path, target, &sealing, progress)?;
+        write_one(&opened, &place, path, target, &sealing, progress)
+    };
+    let mut artifact_len = 0_u64;
+    let made = for_each_file(&before.files, |entry| entry.content_len, seal)?;
+    for (entry, sealed) in before.files.iter().zip(made) {
         artifact_len = artifact_len.saturating_add(sealed.artifact_len);
         manifest.files.push(FileEntry {
             path: entry.path.clone(),

@@ -14,7 +14,9 @@ use casemate_crypto::{
 use rustix::fs::{AtFlags, FlockOperation, flock, fsync, unlinkat};
 
 use super::{
-    DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, SealedDirectory, SealedFolder as _,
+    DirectoryError, FileEntry, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, SealedDirectory,
+    SealedFolder as _,
+    each::for_each_file,
     open::{self, Released},
 };
 use crate::{
@@ -48,7 +50,7 @@ pub fn rewrap_directory(
     keep: &[KeyId],
     added: &[&KemPublicKey],
     owner: Option<ListSigner<'_>>,
-    progress: &dyn Fn(),
+    progress: &(dyn Fn() + Sync),
 ) -> Result<RewrappedDirectory, DirectoryError> {
     let mut wanted = keep.to_vec();
     for key in added {
@@ -81,25 +83,21 @@ pub fn rewrap_directory(
     // A temporary name would not belong to the folder, and a kill in that moment would make it one that nobody opens.
     let text = journal_text(&wanted);
     file::write_note(folder.descriptor(), journal, text.as_bytes()).map_err(failed())?;
-    let mut done = RewrappedDirectory {
-        changed: 0,
-        skipped: 0,
-    };
-    let mut count = |changed| {
-        let slot = if changed {
-            &mut done.changed
-        } else {
-            &mut done.skipped
-        };
-        *slot = slot.saturating_add(1);
-        progress();
-    };
-    for entry in &directory.manifest.files {
+    let apply = |entry: &FileEntry| {
         let place = entry.path.sealed();
-        count(change.apply(folder, &place, entry.path.as_str(), &entry.root)?);
-    }
+        let changed = change.apply(folder, &place, entry.path.as_str(), &entry.root)?;
+        progress();
+        Ok(changed)
+    };
+    let mut changed = for_each_file(&directory.manifest.files, tail_only, apply)?;
     let place = Path::new(MANIFEST_NAME);
-    count(change.apply(folder, place, MANIFEST_NAME, &directory.manifest_root)?);
+    changed.push(change.apply(folder, place, MANIFEST_NAME, &directory.manifest_root)?);
+    progress();
+    let (changed, skipped): (Vec<bool>, Vec<bool>) = changed.iter().partition(|changed| **changed);
+    let done = RewrappedDirectory {
+        changed: changed.len(),
+        skipped: skipped.len(),
+    };
     unlinkat(folder.descriptor(), journal, AtFlags::empty()).map_err(|e| failed()(e.into()))?;
     fsync(folder.descriptor()).map_err(|e| failed()(e.into()))?;
     Ok(done)
@@ -120,7 +118,7 @@ fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), Directo
         .iter()
         .filter_map(|key| key.id().ok())
         .collect();
-    for entry in &directory.manifest.files {
+    let check = |entry: &FileEntry| {
         let path = entry.path.as_str();
         let artifact = open::read(folder, &entry.path.sealed(), path)?;
         open::check_version(entry, &artifact, directory.publisher)?;
@@ -134,8 +132,14 @@ fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), Directo
             let (path, key) = (path.to_owned(), *key);
             return Err(DirectoryError::LostRecipient { path, key });
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    for_each_file(&directory.manifest.files, tail_only, check).map(drop)
+}
+
+/// However long a file is, only its end is read and written.
+const fn tail_only(_: &FileEntry) -> u64 {
+    0
 }
 
 /// What to make of each artifact.

@@ -10,8 +10,8 @@ use casemate_crypto::{
 
 use super::{
     DirectoryError, DirectoryId, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, PublicList,
-    RelativePath, SealTarget, SealedDirectory, SourceFile, open, rewrap, stage::StagedDirectory,
-    tree,
+    RelativePath, SealTarget, SealedDirectory, SourceFile, each::for_each_file, open, rewrap,
+    stage::StagedDirectory, tree,
 };
 use crate::{
     HashAlgorithm, ListSigner, Origin, Private, Progress, RecipientRecord, SealOptions, Sealed,
@@ -100,21 +100,17 @@ pub fn seal_directory_to<T: SealTarget>(
     let mut public = Vec::with_capacity(files.len());
     let (mut unchanged, mut artifact_len) = (0_usize, 0_u64);
     let wanted = recipient_ids(options)?;
-    for source in files {
-        let Made {
-            entry,
-            header,
-            artifact_len: len,
-        } = match take_over(source, target, options, &wanted, progress)? {
-            Some(taken) => {
-                unchanged = unchanged.saturating_add(1);
-                taken
-            }
-            None => seal_file(source, target, options, &wanted, progress)?,
-        };
-        artifact_len = artifact_len.saturating_add(len);
-        public.push(entry.public(header));
-        entries.push(entry);
+    let make = |source: &SourceFile| {
+        let taken = take_over(source, target, options, &wanted, progress)?;
+        let is_taken = taken.is_some();
+        let new = || seal_file(source, target, options, &wanted, progress);
+        Ok((taken.map_or_else(new, Ok)?, is_taken))
+    };
+    for (made, is_taken) in for_each_file(files, |source| source.len, make)? {
+        unchanged = unchanged.saturating_add(usize::from(is_taken));
+        artifact_len = artifact_len.saturating_add(made.artifact_len);
+        public.push(made.entry.public(made.header));
+        entries.push(made.entry);
     }
     let before = options
         .since

@@ -6,13 +6,14 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Component, Path},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use casemate_beneath as beneath;
 use rustix::{
     fs::{
-        AtFlags, FileType, Mode, OFlags, RenameFlags, fsync, mkdirat, renameat, renameat_with,
-        statat, unlinkat,
+        AtFlags, FileType, Mode, OFlags, RenameFlags, fstatfs, fsync, mkdirat, renameat,
+        renameat_with, statat, syncfs, unlinkat,
     },
     io::Errno,
 };
@@ -27,6 +28,8 @@ use crate::{
 const CONTENT: &str = "content";
 /// The same in the moment of an exchange, and after it what was there before.
 const EXCHANGED: &str = "exchanged";
+/// Most files that are flushed one by one: each may cost a turn of a disk.
+const SINGLE_FLUSHES_MAX: usize = 64;
 
 /// Says whether what is at a path may be removed.
 pub type IsReplaceable<'a> = &'a dyn Fn(&Path) -> Result<(), DirectoryError>;
@@ -40,6 +43,8 @@ pub struct StagedDirectory {
     content: OwnedFd,
     name: OsString,
     access: Access,
+    /// How many files were started.
+    files: AtomicUsize,
 }
 
 impl StagedDirectory {
@@ -81,6 +86,7 @@ impl StagedDirectory {
             scratch,
             name: name.to_owned(),
             access,
+            files: AtomicUsize::new(0),
         })
     }
 
@@ -98,7 +104,9 @@ impl StagedDirectory {
             };
             folder = make_folder(folder.as_fd(), part, self.access)?;
         }
-        AtomicFile::create_in(folder, name.to_owned(), self.access)
+        self.files.fetch_add(1, Ordering::Relaxed);
+        let file = AtomicFile::create_in(folder, name.to_owned(), self.access)?;
+        Ok(file.flushed_with_others())
     }
 
     /// Gives the folder its name. What was there before is removed if `existing` allows it and `is_replaceable` still finds nothing in it that would be
@@ -114,7 +122,8 @@ impl StagedDirectory {
         is_replaceable: IsReplaceable<'_>,
     ) -> Result<(), DirectoryError> {
         let failed = || DirectoryError::io("write", destination);
-        flush_folders(self.content.as_fd()).map_err(failed())?;
+        let files = self.files.load(Ordering::Relaxed);
+        flush(self.content.as_fd(), files).map_err(failed())?;
         let (inside, parent) = (self.scratch.folder(), self.scratch.parent());
         match rename_new(inside, OsStr::new(CONTENT), parent, &self.name) {
             Err(error)
@@ -188,13 +197,35 @@ fn rename_new(
     }
 }
 
-fn flush_folders(root: BorrowedFd<'_>) -> io::Result<()> {
+/// Flushes every file and folder to stable storage.
+fn flush(root: BorrowedFd<'_>, files: usize) -> io::Result<()> {
+    if files > SINGLE_FLUSHES_MAX && flushes_whole(root) {
+        return Ok(syncfs(root)?);
+    }
     beneath::walk(root, &mut |path, file_type| {
-        if file_type == FileType::Directory {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let is_folder = file_type == FileType::Directory;
+        if is_folder || file_type == FileType::RegularFile {
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK;
             File::from(beneath::open(root, path, flags, Mode::empty())?).sync_all()?;
         }
-        Ok::<_, io::Error>(file_type == FileType::Directory)
+        Ok::<_, io::Error>(is_folder)
     })?;
     Ok(fsync(root)?)
+}
+
+/// Whether a flush of the file system is one of each of its files. Others, such as those of FUSE, are not told of it.
+fn flushes_whole(root: BorrowedFd<'_>) -> bool {
+    const LOCAL: [u64; 9] = [
+        0xef53,      // ext4
+        0x5846_5342, // XFS
+        0x9123_683e, // Btrfs
+        0xf2f5_2010, // F2FS
+        0xca45_1a4e, // bcachefs
+        0x2fc1_2fc1, // ZFS
+        0x794c_7630, // overlayfs
+        0x0102_1994, // tmpfs
+        0x8584_58f6, // ramfs
+    ];
+    let kind = fstatfs(root).map(|found| found.f_type);
+    kind.is_ok_and(|kind| u64::try_from(kind).is_ok_and(|kind| LOCAL.contains(&kind)))
 }

@@ -36,7 +36,12 @@ pub struct AtomicFile {
     name: OsString,
     /// Present where the file system has no nameless files.
     temporary: Option<OsString>,
+    /// Whether its maker flushes it, with the folder and all else in it.
+    flushed_with_others: bool,
 }
+
+/// Shortest file that is flushed on its own, in bytes: what is written of it need not wait in memory for the end.
+const FLUSHED_ALONE_BYTES_MIN: u64 = 1 << 20;
 
 impl AtomicFile {
     /// Starts a file that will appear at `destination`, in whose directory it is made.
@@ -86,7 +91,15 @@ impl AtomicFile {
             folder,
             name,
             temporary,
+            flushed_with_others: false,
         })
+    }
+
+    /// Leaves it to the caller to flush the folder and the short files in it, once for all of them.
+    #[must_use]
+    pub(crate) const fn flushed_with_others(mut self) -> Self {
+        self.flushed_with_others = true;
+        self
     }
 
     /// The open file.
@@ -100,7 +113,10 @@ impl AtomicFile {
     ///
     /// The system's error; the destination is then as it was.
     pub fn commit(mut self, existing: Existing) -> io::Result<()> {
-        self.file.sync_all()?;
+        let len = self.file.metadata()?.len();
+        if !self.flushed_with_others || len >= FLUSHED_ALONE_BYTES_MIN {
+            self.file.sync_all()?;
+        }
         match (existing, self.temporary.take()) {
             (Existing::Keep, None) => self.link(&self.name)?,
             (Existing::Keep, Some(temporary)) => {
@@ -119,7 +135,10 @@ impl AtomicFile {
                 self.keep_temporary(temporary, named.map_err(Into::into))?;
             }
         }
-        Ok(fsync(&self.folder)?)
+        if !self.flushed_with_others {
+            fsync(&self.folder)?;
+        }
+        Ok(())
     }
 
     fn link(&self, name: &OsStr) -> io::Result<()> {
