@@ -95,6 +95,19 @@ impl PublicKey {
         Ok(key)
     }
 
+    /// The key, for signatures without a date: it must count now.
+    pub(crate) fn current_verifier(&self) -> PyResult<&VerifyingKey> {
+        let key = self.verifier()?;
+        if let Some(judge) = &self.judge {
+            let signed = Signed {
+                date: None,
+                digest: [0; 48],
+            };
+            judge.judge(&signed, key.id().map_err(from_crypto)?)?;
+        }
+        Ok(key)
+    }
+
     pub(crate) fn recipient(&self) -> PyResult<&KemPublicKey> {
         let id = self.key.id().map_err(from_key)?;
         check_now(&self.status, id)?;

@@ -10,6 +10,7 @@
 mod artifact;
 mod directory;
 mod error;
+mod hybrid;
 mod keys;
 mod model;
 mod read;
@@ -48,6 +49,8 @@ mod _casemate {
     use super::directory::Directory;
     #[pymodule_export]
     use super::error::{CasemateError, KeyStoreError, NotARecipientError, VerificationError};
+    #[pymodule_export]
+    use super::hybrid::{decapsulate, encapsulate, sign, verify};
     #[pymodule_export]
     use super::keys::{KeyStore, PrivateKey, PublicKey};
     #[pymodule_export]

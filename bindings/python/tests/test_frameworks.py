@@ -237,6 +237,23 @@ def test_fsspec_reads_sealed_files_of_any_file_system(tmp_path, to, trust):
     with fs.open("/bucket/x.sealed") as file:
         file.seek(-5, 2)
         assert file.read() == content[-5:]
+    # Every size is that of the content; what is no artifact keeps its own.
+    memory.pipe_file("/bucket/plain.sealed", b"none")
+    memory.pipe_file("/bucket/a/y", b"plain")
+    sizes = {"/bucket/x.sealed": len(content), "/bucket/plain.sealed": 4, "/bucket/a/y": 5}
+    assert fs.find("/bucket", detail=True).keys() == sizes.keys()
+    assert {name: one["size"] for name, one in fs.find("/bucket", detail=True).items()} == sizes
+    assert fs.du("/bucket") == sum(sizes.values()) and fs.size("/bucket/x.sealed") == len(content)
+    assert {one["name"]: one["size"] for one in fs.ls("/bucket") if one["type"] == "file"} == {
+        name: size for name, size in sizes.items() if name.count("/") == 2
+    }
+    casemate.seal(b"short", tmp_path / "x.sealed", force=True, **to)
+    memory.pipe_file("/bucket/x.sealed", (tmp_path / "x.sealed").read_bytes())
+    assert fs.find("/bucket", detail=True)["/bucket/x.sealed"]["size"] == 5
+    fs.invalidate_cache()
+    assert fs.cat("/bucket/x.sealed") == b"short"
+    casemate.seal(content, tmp_path / "x.sealed", force=True, **to)
+    memory.pipe_file("/bucket/x.sealed", (tmp_path / "x.sealed").read_bytes())
     with fsspec.open("casemate::memory://bucket/x.sealed", casemate=trust) as file:
         assert file.read() == content
     with pytest.raises(ValueError, match="read-only"):

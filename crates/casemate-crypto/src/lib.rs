@@ -4,6 +4,7 @@
 //! |---|---|
 //! | encrypt to a public key | [`hpke::HpkeSuite`] over a [`kem::KemPublicKey`] |
 //! | sign and verify | [`signature::SigningKey`], [`signature::VerifyingKey`] |
+//! | agree on a key, or sign, for another program | [`hybrid`] |
 //! | sign HTTP messages | [`signature::HttpSigningKey`] |
 //! | read and write key files | [`encoding::PublicKey`], [`encoding::PrivateKey`] |
 //! | decide what may be used | [`policy::Policy`] over the tables of [`suite`] |
@@ -16,6 +17,7 @@ pub mod catalogue;
 pub mod encoding;
 mod error;
 pub mod hpke;
+pub mod hybrid;
 pub mod kem;
 pub mod policy;
 mod purpose;

@@ -32,6 +32,10 @@ impl Purpose {
     pub const CONTENT_ROOT: Self = Self("casemate/v1/content-root");
     /// Composite signature context: the publisher's detached signature over a model.
     pub const MODEL: Self = Self("casemate/v1/model");
+    /// HPKE `info` prefix and exporter context: a key for another program.
+    pub const EXCHANGE: Self = Self("casemate/v1/exchange");
+    /// Composite signature context: data of another program.
+    pub const DATA: Self = Self("casemate/v1/data");
     /// Composite signature context: an update of a federated round.
     pub const ROUND: Self = Self("casemate/v1/round");
     /// RFC 9421 tag of a signed request.

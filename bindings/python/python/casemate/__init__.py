@@ -6,6 +6,7 @@ open one as a file object             :func:`open`, or :func:`open_artifact` for
 a folder                              :func:`seal_directory`, :func:`open_directory`
 a model that is signed, not sealed    :func:`sign`, :func:`open_signed`
 change who can open either            :func:`rewrap`
+keys and signatures for other formats :mod:`casemate.hybrid`
 safetensors                           :mod:`casemate.safetensors`
 PyTorch, distributed checkpoints      :mod:`casemate.torch`, :mod:`casemate.checkpoint`
 ONNX Runtime, transformers, fsspec    :mod:`casemate.onnx`, :mod:`casemate.transformers`, :mod:`casemate.fsspec`

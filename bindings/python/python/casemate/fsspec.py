@@ -6,21 +6,26 @@ Names are those of the underlying file system; listings come from it.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import register_implementation
 
-from . import _files, _keys
+from . import _casemate, _files, _keys
+
+
+#: What listings say of a file that changes when it does, in one file system or another.
+VERSION = ("size", "ETag", "etag", "LastModified", "mtime", "created", "updated")
 
 
 class _Ranges:
     """Reads at an offset, which is what an artifact needs."""
 
-    def __init__(self, fs: AbstractFileSystem, path: str) -> None:
+    def __init__(self, fs: AbstractFileSystem, path: str, size: int | None = None) -> None:
         self._fs, self._path = fs, path
-        self.size = int(fs.info(path)["size"])
+        self.size = int(fs.info(path)["size"] if size is None else size)
 
     def read_at(self, offset: int, length: int) -> bytes:
         return self._fs.cat_file(self._path, start=offset, end=offset + length)
@@ -54,6 +59,7 @@ class CasemateFileSystem(AbstractFileSystem):
         self.fs = fs or LocalFileSystem()
         self._target = fo
         self._known: dict[str, Any] = {}
+        self._sizes: dict[str, tuple[Any, int]] = {}
         self._trust = {
             "keys": keys,
             "signer": signer,
@@ -78,8 +84,10 @@ class CasemateFileSystem(AbstractFileSystem):
     def invalidate_cache(self, path: str | None = None) -> None:
         if path is None:
             self._known.clear()
+            self._sizes.clear()
         else:
             self._known.pop(self.fs._strip_protocol(path), None)
+            self._sizes.pop(self.fs._strip_protocol(path), None)
         self.fs.invalidate_cache(path)
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> _files.SealedFile:
@@ -96,14 +104,29 @@ class CasemateFileSystem(AbstractFileSystem):
 
     def info(self, path: str, **arguments: Any) -> dict[str, Any]:
         path = self.fs._strip_protocol(path or self._target or "")
-        found = dict(self.fs.info(path, **arguments))
-        if found["type"] == "file":
-            found["sealed_size"] = found["size"]
-            found["size"] = _files.inspect(_Ranges(self.fs, path)).size
-        return found
+        return self._sized(dict(self.fs.info(path, **arguments)))
 
     def ls(self, path: str, detail: bool = True, **arguments: Any) -> list[Any]:
-        return self.fs.ls(self.fs._strip_protocol(path), detail=detail, **arguments)
+        """What is there. Of names that end in ``.sealed`` the size is that of the content, which takes a read of each."""
+        found = self.fs.ls(self.fs._strip_protocol(path), detail=detail, **arguments)
+        if not detail:
+            return found
+        return [self._sized(dict(one)) if one["name"].endswith(".sealed") else one for one in found]
+
+    def _sized(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """With the size of the content, if it is an artifact."""
+        if entry["type"] == "file":
+            with contextlib.suppress(_casemate.CasemateError):
+                entry["size"], entry["sealed_size"] = self._content_size(entry), entry["size"]
+        return entry
+
+    def _content_size(self, entry: dict[str, Any]) -> int:
+        path, version = entry["name"], tuple(entry.get(name) for name in VERSION)
+        known = self._sizes.get(path)
+        if known is None or known[0] != version:
+            known = (version, _files.inspect(_Ranges(self.fs, path, entry["size"])).size)
+            self._sizes[path] = known
+        return known[1]
 
 
 register_implementation("casemate", CasemateFileSystem, clobber=True)
