@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,36 @@ def test_the_page_fits_and_is_quiet(report, browser, width: int, scheme: str) ->
         "return [...document.querySelectorAll('.bars b')].filter(b => b.getBoundingClientRect().right > document.documentElement.clientWidth).length"
     )
     assert cut == 0
+    # Every point of a drawing can be seen without scrolling, and no label lies on one.
+    outside, covered, dead = browser.execute_script(
+        """
+        const box = e => e.getBoundingClientRect(), wide = document.documentElement.clientWidth;
+        const points = [...document.querySelectorAll('svg circle')], lines = [...document.querySelectorAll('svg polyline')];
+        const labels = [...document.querySelectorAll('svg text.point')].filter(e => box(e).width);
+        const meets = (a, b) => a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top < a.bottom - 2;
+        return [
+            [...points, ...lines].filter(e => box(e).left < 0 || box(e).right > wide).length,
+            labels.filter(l => points.some(p => p.ownerSVGElement === l.ownerSVGElement && meets(box(l), box(p)))).length,
+            [...document.querySelectorAll('nav a')].filter(a => !document.querySelector(a.getAttribute('href'))).length,
+        ];
+        """
+    )
+    assert (outside, covered, dead) == (0, 0, 0)
+    # The first column of a table stays where it is.
+    moved = browser.execute_script(
+        """
+        return [...document.querySelectorAll('.scroll table')].filter(t => {
+            const cell = t.querySelector('tbody td'), before = cell.getBoundingClientRect().left;
+            t.parentElement.scrollLeft = 1000;
+            const after = cell.getBoundingClientRect().left;
+            t.parentElement.scrollLeft = 0;
+            return Math.abs(after - before) > 1;
+        }).length
+        """
+    )
+    assert moved == 0
+    tallest = browser.execute_script("return Math.max(...[...document.querySelectorAll('td')].map(e => e.getBoundingClientRect().height))")
+    assert tallest < 90, f"a cell is {tallest} px tall at {width}"
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
     requests = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = {r["params"]["request"]["url"].split(":")[0] for r in requests if r["method"] == "Network.requestWillBeSent"}
@@ -82,4 +113,15 @@ def test_the_page_shows_every_row_of_the_report(report, browser) -> None:
         assert data[table], table
     for claim in ("+15 to 25 %", "+20 to 35 %", "+18 to 30 %"):
         assert claim in text
+    # What the article states, beside what was measured, and its title once.
+    assert text.count("Quantum-Resistant Security for Cloud-Native AI: Hybrid Encryption Strategies") == 1
+    stated = {row["name"]: row for row in data["primitives"] if "article" in row}
+    assert set(stated) == {"RSA-2048 OAEP", "RSA-2048 PSS", "ECDSA P-256", "ML-KEM-1024", "ML-DSA-87"}
+    assert stated["ML-KEM-1024"]["article"] == {"name": "Kyber-1024", "sizes": {"public": 1568, "private": 3168, "output": None}}
+    for row in stated.values():
+        for operation in row["operations"]:
+            there = operation["article"]
+            assert there["ratio"] == pytest.approx(there["us"] / operation["timing"]["median_us"])
+    assert "Kyber-1024 as ML-KEM-1024" in text and "4,860 is in neither" in text
+    assert not re.search(r"\d us\b", text) and not re.search(r"\d\.\d{6}", text)
     assert "undefined" not in text and "NaN" not in text and "inf" not in text.split()

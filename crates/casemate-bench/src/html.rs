@@ -23,20 +23,28 @@ pub fn render(report: &Report) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n<link rel=\"icon\" href=\"data:,\">\n<title>Casemate benchmark</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
     );
     head(report, &mut out);
-    plots::speed(report, &mut out);
-    tables::primitives(report, &mut out);
-    plots::sizes(report, &mut out);
-    tables::parts(report, &mut out);
-    tables::bulk(report, &mut out);
-    plots::overhead(report, &mut out);
-    tables::gradients(report, &mut out);
-    tables::checkpoints(report, &mut out);
-    tables::handshakes(report, &mut out);
-    tables::rounds(report, &mut out);
-    tables::baselines(report, &mut out);
-    method(report, &mut out);
+    let mut page = String::new();
+    sections(report, &mut page);
+    navigation(&page, &mut out);
+    out.push_str(&page);
     out.push_str("</main>\n</body>\n</html>\n");
     out
+}
+
+fn sections(report: &Report, out: &mut String) {
+    plots::speed(report, out);
+    tables::primitives(report, out);
+    tables::stated(report, out);
+    plots::sizes(report, out);
+    tables::parts(report, out);
+    tables::bulk(report, out);
+    plots::overhead(report, out);
+    tables::gradients(report, out);
+    tables::checkpoints(report, out);
+    tables::handshakes(report, out);
+    tables::rounds(report, out);
+    tables::baselines(report, out);
+    method(report, out);
 }
 
 fn head(report: &Report, out: &mut String) {
@@ -62,7 +70,25 @@ fn head(report: &Report, out: &mut String) {
     for note in &report.notes {
         _ = writeln!(out, "<p class=\"note\">{}</p>", escape(note));
     }
-    out.push_str("<nav><a href=\"#speed\">Speed</a><a href=\"#sizes\">Sizes</a><a href=\"#bulk\">Throughput</a><a href=\"#workloads\">AI workloads</a><a href=\"#network\">Network</a><a href=\"#method\">Method</a></nav>\n");
+}
+
+/// Links to the parts that the page has.
+fn navigation(page: &str, out: &mut String) {
+    out.push_str("<nav>");
+    for (id, name) in [
+        ("speed", "Speed"),
+        ("article", "The article"),
+        ("sizes", "Sizes"),
+        ("bulk", "Throughput"),
+        ("workloads", "AI workloads"),
+        ("network", "Network"),
+        ("method", "Method"),
+    ] {
+        if page.contains(&format!("id=\"{id}\"")) {
+            _ = write!(out, "<a href=\"#{id}\">{name}</a>");
+        }
+    }
+    out.push_str("</nav>\n");
 }
 
 /// The colours of the families that the report has.

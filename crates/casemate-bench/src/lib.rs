@@ -15,6 +15,7 @@
     reason = "figures that people read, not lengths of formats"
 )]
 
+mod article;
 mod baseline;
 mod bulk;
 pub mod compare;
@@ -32,6 +33,7 @@ mod workload;
 
 use std::path::PathBuf;
 
+pub use article::{Stated, StatedSizes, StatedTime};
 pub use error::BenchError;
 pub use report::{
     Baseline, Bulk, Checkpoint, Gradient, Handshake, Machine, Operation, Parts, Primitive,
@@ -118,6 +120,7 @@ pub fn run(options: &Options, progress: Progress<'_>) -> Result<Report, BenchErr
     workload::round::measure(options, &mut report, progress);
     step(7, "other programs", progress);
     baseline::measure(options, &mut report);
+    article::annotate(&mut report);
     machine::note_noise(&mut report);
     Ok(report)
 }

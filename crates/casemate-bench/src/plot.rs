@@ -160,10 +160,12 @@ pub(crate) fn scatter(title: &str, units: Units, names: (&str, &str), points: &[
     let y_range = decades(points.iter().map(|point| point.y));
     let mut out = open(title, WIDTH, HEIGHT);
     axes(&mut out, (x_range, y_range), units, names);
-    // A label that would lie on another one is left to the tooltip.
-    let mut taken: Vec<(f64, f64)> = Vec::new();
-    for point in points {
-        let (x, y) = (place_x(point.x, x_range), place_y(point.y, y_range));
+    let places: Vec<_> = points
+        .iter()
+        .map(|point| (place_x(point.x, x_range), place_y(point.y, y_range)))
+        .collect();
+    let mut taken: Vec<Area> = places.iter().map(|at| Area::around(*at)).collect();
+    for (point, at) in points.iter().zip(&places) {
         let text = format!(
             "{}: {}, {}",
             point.label,
@@ -172,33 +174,84 @@ pub(crate) fn scatter(title: &str, units: Units, names: (&str, &str), points: &[
         );
         _ = writeln!(
             out,
-            "<circle class=\"{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\"><title>{}</title></circle>",
+            "<circle class=\"{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"5\"><title>{}</title></circle>",
             point.class,
+            at.0,
+            at.1,
             escape(&text)
         );
-        let width = point.label.len() as f64 * 7.2;
-        let free = |at: f64| {
-            taken.iter().all(|(other_x, other_y)| {
-                (other_y - y).abs() > 11.0 || (other_x - at).abs() > width + 12.0
-            })
+        // A label that would lie on a point or on another label is left to the tooltip.
+        let free = |place: &(Area, &str)| {
+            place.0.is_inside() && !taken.iter().any(|other| other.meets(&place.0))
         };
-        let right = x + 8.0 + width < WIDTH;
-        let (anchor, at, left_edge) = if right {
-            ("start", x + 8.0, x)
-        } else {
-            ("end", x - 8.0, x - width)
-        };
-        if free(left_edge) {
+        if let Some((area, anchor)) = Area::labels(&point.label, *at).into_iter().find(free) {
+            let x = match anchor {
+                "start" => area.left,
+                "end" => area.right,
+                _ => f64::midpoint(area.left, area.right),
+            };
             _ = writeln!(
                 out,
-                "<text class=\"point {anchor}\" x=\"{at:.1}\" y=\"{:.1}\">{}</text>",
-                y + 4.0,
+                "<text class=\"point {anchor}\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
+                area.bottom - 3.0,
                 escape(&point.label)
             );
-            taken.push((left_edge, y));
+            taken.push(area);
         }
     }
     out + "</svg>\n"
+}
+
+/// What a point or a label covers.
+struct Area {
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+}
+
+impl Area {
+    /// Of a point.
+    fn around((x, y): (f64, f64)) -> Self {
+        Self {
+            left: x - 6.0,
+            right: x + 6.0,
+            top: y - 6.0,
+            bottom: y + 6.0,
+        }
+    }
+
+    /// Where the label of a point may stand: beside it, above and below, with its anchor.
+    fn labels(label: &str, (x, y): (f64, f64)) -> [(Self, &'static str); 4] {
+        let (width, height) = (label.len() as f64 * 6.6, 13.0);
+        let at = |left: f64, top: f64| Self {
+            left,
+            right: left + width,
+            top,
+            bottom: top + height,
+        };
+        let (middle, half) = (y - height / 2.0, x - width / 2.0);
+        [
+            (at(x + 8.0, middle), "start"),
+            (at(x - 8.0 - width, middle), "end"),
+            (at(half, y - 7.0 - height), "middle"),
+            (at(half, y + 7.0), "middle"),
+        ]
+    }
+
+    fn is_inside(&self) -> bool {
+        self.left >= LEFT
+            && self.right <= WIDTH
+            && self.top >= TOP
+            && self.bottom <= HEIGHT - BOTTOM
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        self.left < other.right
+            && other.left < self.right
+            && self.top < other.bottom
+            && other.top < self.bottom
+    }
 }
 
 /// Lines on two logarithmic axes.
@@ -224,7 +277,7 @@ pub(crate) fn lines(title: &str, units: Units, names: (&str, &str), lines: &[Lin
         if let Some((x, y)) = line.points.first() {
             _ = writeln!(
                 out,
-                "<text class=\"point start\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                "<text class=\"start\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                 place_x(*x, x_range) + 8.0,
                 place_y(*y, y_range) - 8.0,
                 escape(&line.label)
@@ -237,6 +290,30 @@ pub(crate) fn lines(title: &str, units: Units, names: (&str, &str), lines: &[Lin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_cover_no_point_and_no_label() {
+        let point = |label: &str, x: f64, y: f64| Point {
+            label: label.to_owned(),
+            class: "lattice".to_owned(),
+            x,
+            y,
+        };
+        let crowd: Vec<_> = (0..40)
+            .map(|n| point("mlkem1024-p384", 1e3 + f64::from(n), 50.0 + f64::from(n)))
+            .collect();
+        let unit: fn(f64) -> String = |value| value.to_string();
+        let svg = scatter("t", (unit, unit), ("x", "y"), &crowd);
+        assert_eq!(svg.matches("<circle").count(), 40);
+        assert!(svg.matches("class=\"point").count() < 8, "{svg}");
+        let apart = [
+            point("a", 1.0, 1.0),
+            point("b", 1e3, 1e3),
+            point("c", 1.0, 1e3),
+        ];
+        let svg = scatter("t", (unit, unit), ("x", "y"), &apart);
+        assert_eq!(svg.matches("class=\"point").count(), 3, "{svg}");
+    }
 
     #[test]
     fn axes_enclose_the_values_and_markup_in_names_is_escaped() {

@@ -6,6 +6,8 @@ mod pq;
 #[cfg(feature = "catalogue")]
 mod research;
 
+use casemate_crypto::catalogue::{Algorithm, catalogue};
+
 use crate::{
     BenchError, Options,
     report::{Operation, Parts, Primitive, Sizes},
@@ -40,6 +42,11 @@ fn makers() -> Vec<(&'static str, Make)> {
 pub(crate) fn subject(name: &str) -> Option<Subject> {
     let (name, make) = makers().into_iter().find(|(known, _)| *known == name)?;
     make(name).ok()
+}
+
+/// What the registry says of a row; nothing of those that it does not have.
+fn registered(name: &str) -> Option<&'static Algorithm> {
+    Algorithm::by_name(name).or_else(|| catalogue().find(|row| row.title == name))
 }
 
 /// An error if an algorithm did not do what it should.
@@ -82,6 +89,7 @@ pub(crate) fn measure(
                 operations: Vec::new(),
                 sizes: subject.sizes,
                 peak_memory_bytes: None,
+                article: None,
             },
             operations,
         ));
@@ -100,6 +108,7 @@ pub(crate) fn measure(
                     name: name.to_owned(),
                     timing,
                     parts: None,
+                    article: None,
                 })
                 .collect();
             row
@@ -150,6 +159,8 @@ fn add_parts(rows: &mut [Primitive]) {
 
 #[cfg(test)]
 mod tests {
+    use casemate_crypto::hpke::TAG_BYTES;
+
     use super::*;
 
     #[test]
@@ -166,5 +177,29 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         assert!(subject("Kyber-1024").is_none());
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_registry() {
+        let mut compared = 0;
+        for (name, make) in makers() {
+            let Some(row) = registered(name) else {
+                continue;
+            };
+            let sizes = make(name).unwrap().sizes;
+            assert_eq!(sizes.public_key, row.public_key_bytes, "{name}");
+            if let Some(private) = row.private_key_bytes {
+                assert_eq!(sizes.private_key, private, "{name}");
+            }
+            // A message sealed by HPKE has its own length and a tag beside the ciphertext.
+            let message = if name.starts_with("mlkem") {
+                MESSAGE.len() + TAG_BYTES
+            } else {
+                0
+            };
+            assert_eq!(sizes.output, row.output_bytes + message, "{name}");
+            compared += 1;
+        }
+        assert!(compared >= 25, "{compared}");
     }
 }

@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{BenchError, Options, machine};
+use crate::{
+    BenchError, Options,
+    article::{Stated, StatedTime},
+    machine,
+};
 
 /// Schema of the JSON.
 pub(crate) const SCHEMA: &str = "casemate.bench/1";
@@ -101,6 +105,9 @@ pub struct Operation {
     pub timing: Timing,
     /// What a hybrid costs over its parts.
     pub parts: Option<Parts>,
+    /// What the article states for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub article: Option<StatedTime>,
 }
 
 /// A hybrid's operation against those it is made of.
@@ -145,6 +152,9 @@ pub struct Primitive {
     pub sizes: Sizes,
     /// Most memory that making keys and running every operation needed over an idle process, in bytes.
     pub peak_memory_bytes: Option<u64>,
+    /// What the article states for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub article: Option<Stated>,
 }
 
 /// Symmetric throughput.

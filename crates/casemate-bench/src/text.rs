@@ -2,17 +2,15 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Primitive, Report, Timing};
-
-/// What the article that started this claims for each workload.
-pub(crate) const ARTICLE_GRADIENT: &str = "+15 to 25 %";
-pub(crate) const ARTICLE_CHECKPOINT: &str = "+20 to 35 %";
-pub(crate) const ARTICLE_ROUND: &str = "+18 to 30 %";
+use crate::{
+    article::article,
+    report::{Primitive, Report, Timing},
+};
 
 /// A time with three digits and the unit that suits it.
 pub(crate) fn time(us: f64) -> String {
     if us < 1_000.0 {
-        format!("{} us", three(us))
+        format!("{} µs", three(us))
     } else if us < 1e6 {
         format!("{} ms", three(us / 1e3))
     } else {
@@ -70,6 +68,7 @@ pub fn render(report: &Report) -> String {
         report.effort
     );
     primitives(report, &mut out);
+    stated(report, &mut out);
     bulk(report, &mut out);
     workloads(report, &mut out);
     network(report, &mut out);
@@ -128,6 +127,76 @@ fn primitives(report: &Report, out: &mut String) {
     }
 }
 
+/// What the article states, beside what was measured.
+fn stated(report: &Report, out: &mut String) {
+    let rows = || report.primitives.iter().filter(|row| row.article.is_some());
+    if rows().next().is_none() {
+        return;
+    }
+    _ = writeln!(
+        out,
+        "\n\"{}\"\nstates no machine and no method; beside its figures, those of this machine\n\n{:<14} {:<16} {:<12} {:>12} {:>12} {:>9}   SIZES THERE (HERE)",
+        article().title,
+        "ARTICLE",
+        "HERE",
+        "OPERATION",
+        "ARTICLE",
+        "HERE",
+        "RATIO"
+    );
+    for row in rows() {
+        let Some(there) = &row.article else { continue };
+        let mut sizes = stated_sizes(row);
+        for operation in &row.operations {
+            let Some(time_there) = operation.article else {
+                continue;
+            };
+            _ = writeln!(
+                out,
+                "{:<14} {:<16} {:<12} {:>12} {:>12} {:>9}   {}",
+                there.name,
+                row.name,
+                operation.name,
+                time(time_there.us),
+                time(operation.timing.median_us),
+                ratio(time_there.ratio),
+                std::mem::take(&mut sizes)
+            );
+        }
+    }
+    for (what, error) in &article().size_errors {
+        let is_shown = |row: &Primitive| {
+            let there = row.article.as_ref();
+            there.is_some_and(|there| what.starts_with(&there.name))
+        };
+        if rows().any(is_shown) {
+            _ = writeln!(out, "size error there: {what}: {error}");
+        }
+    }
+}
+
+/// How many times faster, with no more digits than mean something.
+pub(crate) fn ratio(ratio: f64) -> String {
+    format!("{}x", three(ratio))
+}
+
+/// Sizes that the article states, each with the one here.
+pub(crate) fn stated_sizes(row: &Primitive) -> String {
+    let Some(there) = &row.article else {
+        return String::new();
+    };
+    let here = row.sizes;
+    let expanded = here.private_key_expanded.unwrap_or(here.private_key);
+    let mut text = format!(
+        "public {} ({}), private {} ({expanded})",
+        there.sizes.public, here.public_key, there.sizes.private
+    );
+    if let Some(output) = there.sizes.output {
+        _ = write!(text, ", output {output} ({})", here.output);
+    }
+    text
+}
+
 /// Key generation; encrypt, encapsulate, agree, sign or seal; and its counterpart.
 fn columns(row: &Primitive) -> [String; 3] {
     let mut cells = [String::from("-"), String::from("-"), String::from("-")];
@@ -164,8 +233,14 @@ fn workloads(report: &Report, out: &mut String) {
     if !report.gradients.is_empty() {
         _ = writeln!(
             out,
-            "\n{:<12} {:<8} {:>10} {:>12} {:>16} {:>16}   article: {ARTICLE_GRADIENT} bytes",
-            "GRADIENT", "MESSAGE", "ADDED", "ADDED", "CPU BOTH ENDS", "TWO COPIES"
+            "\n{:<12} {:<8} {:>10} {:>12} {:>16} {:>16}   article: {} bytes",
+            "GRADIENT",
+            "MESSAGE",
+            "ADDED",
+            "ADDED",
+            "CPU BOTH ENDS",
+            "TWO COPIES",
+            article().overhead("gradients")
         );
         for row in &report.gradients {
             _ = writeln!(
@@ -183,8 +258,14 @@ fn workloads(report: &Report, out: &mut String) {
     if !report.checkpoints.is_empty() {
         _ = writeln!(
             out,
-            "\n{:<12} {:>12} {:>12} {:>14} {:>14} {:>14}   article: {ARTICLE_CHECKPOINT} bytes",
-            "CHECKPOINT", "OVERHEAD", "MEASURED", "SEAL", "COPY", "VERIFY + OPEN"
+            "\n{:<12} {:>12} {:>12} {:>14} {:>14} {:>14}   article: {} bytes",
+            "CHECKPOINT",
+            "OVERHEAD",
+            "MEASURED",
+            "SEAL",
+            "COPY",
+            "VERIFY + OPEN",
+            article().overhead("checkpoints")
         );
         for row in &report.checkpoints {
             let timing =
@@ -229,8 +310,15 @@ fn network(report: &Report, out: &mut String) {
     if !report.rounds.is_empty() {
         _ = writeln!(
             out,
-            "\n{:<12} {:>12} {:<14} {:>16} {:>9} {:>12} {:>4}   article: {ARTICLE_ROUND} time",
-            "PARAMETERS", "LINK", "MODE", "ROUND", "ADDED", "BYTES", "N"
+            "\n{:<12} {:>12} {:<14} {:>16} {:>9} {:>12} {:>4}   article: {} time",
+            "PARAMETERS",
+            "LINK",
+            "MODE",
+            "ROUND",
+            "ADDED",
+            "BYTES",
+            "N",
+            article().overhead("rounds")
         );
         for row in &report.rounds {
             _ = writeln!(
@@ -287,9 +375,9 @@ mod tests {
     #[test]
     fn times_and_sizes_have_three_digits_and_a_unit() {
         let times = [
-            (0.5, "0.50 us"),
-            (42.25, "42.2 us"),
-            (999.4, "999 us"),
+            (0.5, "0.50 µs"),
+            (42.25, "42.2 µs"),
+            (999.4, "999 µs"),
             (1_500.0, "1.50 ms"),
             (2.5e6, "2.50 s"),
         ];

@@ -9,25 +9,42 @@ use crate::{
     text,
 };
 
+/// Three digits that mean something; a power of ten as it is.
+fn short(value: f64) -> String {
+    let digits = match value.abs() {
+        value if value < 10.0 => 2,
+        value if value < 100.0 => 1,
+        _ => 0,
+    };
+    if value > 0.0 && value < 0.01 {
+        return value.to_string();
+    }
+    let text = format!("{value:.digits$}");
+    if text.contains('.') {
+        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    text
+}
+
 fn time_unit(us: f64) -> String {
     match us {
-        us if us < 1e3 => format!("{us} us"),
-        us if us < 1e6 => format!("{} ms", us / 1e3),
-        us => format!("{} s", us / 1e6),
+        us if us < 1e3 => format!("{} µs", short(us)),
+        us if us < 1e6 => format!("{} ms", short(us / 1e3)),
+        us => format!("{} s", short(us / 1e6)),
     }
 }
 
 fn byte_unit(bytes: f64) -> String {
     match bytes {
-        bytes if bytes < 1e3 => format!("{bytes} B"),
-        bytes if bytes < 1e6 => format!("{} kB", bytes / 1e3),
-        bytes if bytes < 1e9 => format!("{} MB", bytes / 1e6),
-        bytes => format!("{} GB", bytes / 1e9),
+        bytes if bytes < 1e3 => format!("{} B", short(bytes)),
+        bytes if bytes < 1e6 => format!("{} kB", short(bytes / 1e3)),
+        bytes if bytes < 1e9 => format!("{} MB", short(bytes / 1e6)),
+        bytes => format!("{} GB", short(bytes / 1e9)),
     }
 }
 
 fn percent_unit(percent: f64) -> String {
-    format!("{percent} %")
+    format!("{} %", short(percent))
 }
 
 fn figure(out: &mut String, svg: &str) {

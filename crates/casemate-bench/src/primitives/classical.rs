@@ -55,9 +55,9 @@ fn oaep(name: &'static str, size: KeySize) -> Result<Subject, BenchError> {
     let key = PrivateDecryptingKey::generate(size)?;
     let public = key.public_key();
     let private_key = AsDer::<Pkcs8V1Der<'_>>::as_der(&key)?.as_ref().len();
-    let public_key = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(&public)?
-        .as_ref()
-        .len();
+    // In PKCS #1 as that of the signatures, without the identifier around it.
+    let public_key = super::registered(name).map(|row| row.public_key_bytes);
+    check(name, public_key.is_some(), "the registry has no such row")?;
     let encrypting = OaepPublicEncryptingKey::new(public)?;
     let decrypting = OaepPrivateDecryptingKey::new(key)?;
     let mut ciphertext = vec![0; encrypting.ciphertext_size()];
@@ -72,7 +72,7 @@ fn oaep(name: &'static str, size: KeySize) -> Result<Subject, BenchError> {
         family: CLASSICAL,
         library: LIBRARY,
         sizes: Sizes {
-            public_key,
+            public_key: public_key.unwrap_or_default(),
             private_key,
             private_key_expanded: None,
             output,

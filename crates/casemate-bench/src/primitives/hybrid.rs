@@ -142,13 +142,9 @@ fn kem(name: &'static str) -> Result<Subject, BenchError> {
     let (enc, ct) = suite.seal(&public, b"info", b"", MESSAGE)?;
     let opened = suite.open(&enc, &key, b"info", b"", &ct)?;
     check(name, opened == MESSAGE, "opening")?;
-    // Stored are the ML-KEM seed and the scalar, as PKIX has it.
-    let (stored, expanded) = match row.construction {
-        KemConstruction::Hybrid { pq, trad, .. } => (
-            64 + trad.scalar_bytes(),
-            pq.expanded_key_bytes() + trad.scalar_bytes(),
-        ),
-        KemConstruction::Pure(pq) => (64, pq.expanded_key_bytes()),
+    let expanded = match row.construction {
+        KemConstruction::Hybrid { pq, trad, .. } => pq.expanded_key_bytes() + trad.scalar_bytes(),
+        KemConstruction::Pure(pq) => pq.expanded_key_bytes(),
     };
     Ok(Subject {
         name,
@@ -156,7 +152,7 @@ fn kem(name: &'static str) -> Result<Subject, BenchError> {
         library: LIBRARY,
         sizes: Sizes {
             public_key: row.public_key_bytes,
-            private_key: stored,
+            private_key: row.seed_bytes,
             private_key_expanded: Some(expanded),
             output: enc.len() + ct.len(),
         },
@@ -193,18 +189,24 @@ fn composite(name: &'static str) -> Result<Subject, BenchError> {
         casemate_crypto::signature::VerifyingKey::new(row, key.verifying_key().as_bytes())?;
     let signature = key.sign(Purpose::ARTIFACT, MESSAGE)?;
     public.verify(Purpose::ARTIFACT, MESSAGE, &signature)?;
-    let (private_key, expanded) = match name {
-        "mldsa87-p384" => (32 + 48, 4896 + 48),
-        "mldsa65-p384" => (32 + 48, 4032 + 48),
-        _ => (32 + 32, 4032 + 64),
+    let expanded = match name {
+        "mldsa87-p384" => 4896 + 48,
+        "mldsa65-p384" => 4032 + 48,
+        _ => 4032 + 64,
     };
+    let stored = super::registered(name).and_then(|row| row.private_key_bytes);
+    check(
+        name,
+        stored.is_some(),
+        "the registry has no size of its key",
+    )?;
     Ok(Subject {
         name,
         family: "hybrid",
         library: LIBRARY,
         sizes: Sizes {
             public_key: row.public_key_bytes,
-            private_key,
+            private_key: stored.unwrap_or_default(),
             private_key_expanded: Some(expanded),
             output: row.signature_bytes_max,
         },

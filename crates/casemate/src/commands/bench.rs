@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use casemate_bench::{Effort, Options, REPORT_BYTES_MAX, Report, compare, html, memory, text};
 use casemate_gateway::unix_seconds;
-use casemate_seal::file::{self, Access, Existing};
+use casemate_seal::{
+    WriteAt as _,
+    file::{Access, AtomicFile, Existing},
+};
 use serde_json::json;
 
 use crate::{
@@ -28,14 +31,22 @@ pub(crate) fn run(context: &Context<'_>, options: &BenchOptions) -> Result<(), F
     if let Some([first, second]) = options.compare.as_deref() {
         return run_compare(context, first, second);
     }
+    // Before minutes of measuring.
+    let page = options.html.as_deref().map(|path| {
+        let target = AtomicFile::create(path, Access::Umask, Existing::Replace);
+        let target = target.map_err(|error| Fault::file("write", path, error))?;
+        Ok::<_, Fault>((path, target))
+    });
+    let page = page.transpose()?;
     let report = measure(context, options)?;
     let json =
         serde_json::to_value(&report).map_err(|error| Fault::from_error(Outcome::Io, error))?;
     context.printer.data(&json, &text::render(&report));
-    if let Some(path) = &options.html {
-        let page = html::render(&report);
-        file::write(path, page.as_bytes(), Access::Umask, Existing::Replace)
-            .map_err(|error| Fault::file("write", path, error))?;
+    if let Some((path, target)) = page {
+        let failed = |error| Fault::file("write", path, error);
+        let written = target.write_all_at(html::render(&report).as_bytes(), 0);
+        written.map_err(failed)?;
+        target.commit(Existing::Replace).map_err(failed)?;
         context.printer.done(&format!("wrote {}", path.display()));
     }
     Ok(())

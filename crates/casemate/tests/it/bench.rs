@@ -22,7 +22,7 @@ fn a_hybrid_is_measured_with_its_parts_sizes_and_memory() {
     assert_eq!(names, ["X25519", "ML-KEM-768", "mlkem768-x25519"]);
     let hybrid = &rows[2];
     assert_eq!(hybrid["sizes"]["public_key"], 1216);
-    assert_eq!(hybrid["sizes"]["private_key"], 96);
+    assert_eq!(hybrid["sizes"]["private_key"], 32);
     // An encapsulation of 1120 bytes, and 32 bytes of plaintext with their tag.
     assert_eq!(hybrid["sizes"]["output"], 1168);
     assert!(hybrid["peak_memory_bytes"].is_u64(), "{hybrid}");
@@ -134,4 +134,49 @@ fn two_reports_are_compared_and_other_files_are_refused() {
         3,
         "cannot read gone.json",
     );
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_said_before_anything_is_measured() {
+    let house = House::empty();
+    let bench = ["bench", "--effort", "thorough", "--html"];
+    let started = std::time::Instant::now();
+    house.refused(
+        &[&bench[..], &["none/page.html"]].concat(),
+        3,
+        "none/page.html",
+    );
+    house.refused(
+        &[&bench[..], &["/dev/null"]].concat(),
+        2,
+        "not a regular file",
+    );
+    // A thorough run takes many minutes.
+    assert!(started.elapsed().as_secs() < 20);
+}
+
+#[test]
+fn the_figures_of_the_article_stand_beside_ours() {
+    let house = House::empty();
+    let bench = ["bench", "--effort", "quick", "--filter", "ml-kem-1024"];
+    let said = house.ok(&bench);
+    let row = said
+        .lines()
+        .find(|line| line.contains("Kyber-1024") && line.contains("encapsulate"));
+    assert!(
+        row.is_some_and(|row| row.contains("15.6 ms") && row.contains("µs")),
+        "{said}"
+    );
+    assert!(
+        said.contains("public 1568 (1568), private 3168 (3168)"),
+        "{said}"
+    );
+    let none = house.ok(&[
+        "bench",
+        "--effort",
+        "quick",
+        "--filter",
+        "slh-dsa-sha2-128f",
+    ]);
+    assert!(!none.contains("Kyber"), "{none}");
 }

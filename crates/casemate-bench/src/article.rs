@@ -1,0 +1,129 @@
+//! What the article that Casemate began with states, beside what is measured here. It names no machine and no method, and round-3 algorithms, for which the
+//! rows of the final standards answer.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Primitive, Report};
+
+/// The article's figures.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Article {
+    /// Its title.
+    pub(crate) title: String,
+    rows: Vec<Row>,
+    /// What is wrong with a size, by algorithm and key.
+    pub(crate) size_errors: BTreeMap<String, String>,
+    overhead_percent: BTreeMap<String, (u32, u32)>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    name: String,
+    measured_as: Vec<String>,
+    milliseconds: BTreeMap<String, f64>,
+    bytes: StatedSizes,
+}
+
+/// Sizes that the article states, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatedSizes {
+    /// Public key.
+    pub public: usize,
+    /// Private key.
+    pub private: usize,
+    /// Signature, or RSA's ciphertext.
+    #[serde(default)]
+    pub output: Option<usize>,
+}
+
+/// What the article states for an algorithm.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stated {
+    /// Its name there.
+    pub name: String,
+    /// Its sizes there.
+    pub sizes: StatedSizes,
+}
+
+/// What the article states for an operation.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatedTime {
+    /// The time there, in microseconds.
+    pub us: f64,
+    /// That over the time measured here: how many times faster this machine is.
+    pub ratio: f64,
+}
+
+static ARTICLE: LazyLock<Article> = LazyLock::new(|| {
+    let text = include_str!("../assets/article.json");
+    serde_json::from_str(text).unwrap_or_else(|error| unreachable!("a test reads it: {error}"))
+});
+
+pub(crate) fn article() -> &'static Article {
+    &ARTICLE
+}
+
+impl Article {
+    /// What it states of a workload, `gradients`, `checkpoints` or `rounds`, as text.
+    pub(crate) fn overhead(&self, workload: &str) -> String {
+        let found = self.overhead_percent.get(workload);
+        found.map_or_else(String::new, |(low, high)| format!("+{low} to {high} %"))
+    }
+
+    fn row(&self, measured: &str) -> Option<&Row> {
+        let mut rows = self.rows.iter();
+        rows.find(|row| row.measured_as.iter().any(|name| name == measured))
+    }
+}
+
+/// Puts what the article states beside each row that it has figures for.
+pub(crate) fn annotate(report: &mut Report) {
+    for row in &mut report.primitives {
+        if let Some(stated) = article().row(&row.name) {
+            annotate_row(row, stated);
+        }
+    }
+}
+
+fn annotate_row(row: &mut Primitive, stated: &Row) {
+    row.article = Some(Stated {
+        name: stated.name.clone(),
+        sizes: stated.bytes,
+    });
+    for operation in &mut row.operations {
+        let time = stated.milliseconds.get(&operation.name);
+        operation.article = time.map(|ms| StatedTime {
+            us: ms * 1e3,
+            ratio: ms * 1e3 / operation.timing.median_us.max(1e-3),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives;
+
+    #[test]
+    fn every_row_of_the_article_is_measured() {
+        assert_eq!(article().rows.len(), 5);
+        for row in &article().rows {
+            for name in &row.measured_as {
+                // Falcon has no final standard and is part of another build.
+                let is_here = primitives::subject(name).is_some();
+                assert!(is_here || name == "FN-DSA-1024", "{name}");
+            }
+        }
+        assert_eq!(article().overhead("gradients"), "+15 to 25 %");
+        assert_eq!(article().overhead("other"), "");
+        let named = |name: &String| article().rows.iter().any(|row| name.starts_with(&row.name));
+        assert!(article().size_errors.keys().all(named));
+    }
+}
