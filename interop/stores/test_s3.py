@@ -371,16 +371,55 @@ def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -
     done = json.loads(store.ok("--json", "copy", "local", f"s3://{BUCKET}/v2"))
     assert done["files"] == 4 and done["resumed_bytes"] == 0
     store.ok("verify", f"s3://{BUCKET}/v2", "--signer", "publisher")
+    # A copy that is finished is finished, in both directions; another version in its place is not replaced.
+    for source, target in [("local", f"s3://{BUCKET}/v2"), (f"s3://{BUCKET}/v2", "local")]:
+        again = json.loads(store.ok("--json", "copy", source, target))
+        assert (again["files"], again["resumed_bytes"]) == (4, again["bytes"]) and again["bytes"] > len(CONTENT)
+    store.ok("rewrap", "local", "--add", "two")
     assert "holds 4 objects already" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v2")
-    store.ok("copy", f"s3://{BUCKET}/v1/model.bin.sealed", f"s3://{BUCKET}/single/")
+    assert "exists" in store.refused(2, "copy", f"s3://{BUCKET}/v2", "local").lower()
+    store.ok("rewrap", "local", "--remove", "two")
+    shutil.rmtree(store.work / "local")
+    store.ok("copy", f"s3://{BUCKET}/v2", "local")
+    for _ in range(2):
+        store.ok("copy", f"s3://{BUCKET}/v1/model.bin.sealed", f"s3://{BUCKET}/single/")
     assert store.opens(f"s3://{BUCKET}/single/model.bin.sealed")
-    store.ok("copy", f"s3://{BUCKET}/single/model.bin.sealed", ".")
+    for _ in range(2):
+        store.ok("copy", f"s3://{BUCKET}/single/model.bin.sealed", ".")
+    damaged = bytearray((store.work / "model.bin.sealed").read_bytes())
+    damaged[5000] ^= 1
+    (store.work / "model.bin.sealed").write_bytes(damaged)
+    assert "exists" in store.refused(2, "copy", f"s3://{BUCKET}/single/model.bin.sealed", ".").lower()
+    store.ok("copy", f"s3://{BUCKET}/single/model.bin.sealed", ".", "--force")
     assert (store.work / "model.bin.sealed").read_bytes() == store.bytes_of("single/model.bin.sealed")
     (store.work / "model.bin.sealed").unlink()
     assert "is not replaced" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v2", "--force")
     store.s3.delete_object(Bucket=BUCKET, Key="v2/manifest.casemate")
     done = json.loads(store.ok("--json", "copy", "local", f"s3://{BUCKET}/v2"))
     assert done["resumed_bytes"] > len(CONTENT)
+
+
+def test_a_prefix_is_listed_with_what_is_not_sealed(store: Store, folder: str) -> None:
+    """Without a key: artifacts and folders with who signed and who can open them, and what anybody can read."""
+    store.seal("single.sealed")
+    store.s3.put_object(Bucket=BUCKET, Key="notes/plain.txt", Body=b"readable")
+    said = store.run("--json", "inspect", f"s3://{BUCKET}/", "--passphrase-file", "/nonexistent")
+    assert said.returncode == 0, said.stderr
+    found = json.loads(said.stdout)
+    rows = {row["path"]: row for row in found["artifacts"]}
+    assert rows.keys() == {"single.sealed", "v1"} and found["not_sealed"] == ["notes/plain.txt"]
+    assert (rows["v1"]["kind"], rows["single.sealed"]["kind"]) == ("folder", "file")
+    assert rows["single.sealed"]["content_bytes"] == len(CONTENT)
+    assert all(len(row["recipients"]) == 1 and len(row["publisher"]) == 64 for row in rows.values())
+    text = store.ok("inspect", f"s3://{BUCKET}/")
+    assert "not sealed: 1 object\n  notes/plain.txt" in text and "v1\n  folder" in text
+    # What cannot be read is named, and the rest is shown.
+    store.s3.put_object(Bucket=BUCKET, Key="broken.sealed", Body=b"not an artifact at all")
+    said = store.run("--json", "inspect", f"s3://{BUCKET}/")
+    assert said.returncode == 1 and "1 artifact cannot be read" in said.stderr
+    rows = {row["path"]: row for row in json.loads(said.stdout)["artifacts"]}
+    assert "footer" in rows["broken.sealed"]["error"] and len(rows) == 3
+    assert "nothing is below" in store.refused(1, "inspect", f"s3://{BUCKET}/empty/")
 
 
 def test_a_copy_of_a_folder_replaces_nothing_of_others(store: Store, folder: str) -> None:
@@ -406,7 +445,8 @@ def test_mistakes_are_named(store: Store) -> None:
     assert "hold" in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "secret" not in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "not found" in store.refused(3, "open", f"s3://{BUCKET}/missing.sealed").lower()
-    assert "is not a sealed folder" in store.refused(1, "inspect", f"s3://{BUCKET}")
+    assert "nothing is below" in store.refused(1, "inspect", f"s3://{BUCKET}")
+    assert "is not a sealed folder" in store.refused(1, "open", f"s3://{BUCKET}")
     assert "not found" in store.refused(3, "seal", "m.bin", "-o", "s3://nobody-has-this/x.sealed", "--to", "me").lower()
     assert "is not a sealed folder" in store.refused(1, "open", f"s3://{BUCKET}/nothing/", "-o", "never")
     assert "names no object" in store.refused(2, "seal", "m.bin", "-o", f"s3://{BUCKET}/x/", "--to", "me")

@@ -18,6 +18,9 @@ pub enum EnvironmentError {
     /// The 16 digits that are shown of a key id.
     #[error("`{0}` is a shortened key id, which anyone can imitate")]
     ShortId(String),
+    /// A recipient of age that a quantum computer could open for.
+    #[error("{0} is a classical age recipient, whose files a quantum computer could open")]
+    ClassicalRecipient(String),
     /// The key store has no such key.
     #[error("the key store has no key `{named}`")]
     UnknownKey {

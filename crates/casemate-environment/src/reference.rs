@@ -27,6 +27,9 @@ pub enum KeyReference {
     Recipient(String),
 }
 
+/// Characters of a recipient `age1...` of X25519, the shortest kind.
+const CLASSICAL_RECIPIENT_CHARS: usize = 62;
+
 impl FromStr for KeyReference {
     type Err = EnvironmentError;
 
@@ -37,6 +40,10 @@ impl FromStr for KeyReference {
         if casemate_age::is_recipient(text) {
             casemate_age::recipient_from_text(text)?;
             return Ok(Self::Recipient(text.to_owned()));
+        }
+        // No name of a key is as long as that.
+        if text.starts_with("age1") && text.len() >= CLASSICAL_RECIPIENT_CHARS {
+            return Err(EnvironmentError::ClassicalRecipient(shown(text)));
         }
         if let Ok(id) = text.parse() {
             return Ok(Self::Id(id));

@@ -179,8 +179,11 @@ pub(crate) struct SealOptions {
     #[arg(short, long, value_name = "FILE", value_parser = Place::parser())]
     pub(crate) output: Option<Place>,
     /// Recipient: name, full key id, or a path such as `./key.pub`; may be repeated
-    #[arg(long, required = true, value_name = "KEY")]
+    #[arg(long, required_unless_present = "to_self", value_name = "KEY")]
     pub(crate) to: Vec<String>,
+    /// Make the key of this store that opens artifacts a recipient as well: without it you cannot open, rewrap or continue what you seal
+    #[arg(long)]
+    pub(crate) to_self: bool,
     /// Key that signs: name or full key id
     #[arg(long, value_name = "KEY")]
     pub(crate) sign: Option<String>,
@@ -206,12 +209,7 @@ pub(crate) struct SealOptions {
     #[arg(long, value_name = "DIR")]
     pub(crate) since: Option<PathBuf>,
     /// With --since: refuse to go on from a version older than this revision
-    #[arg(
-        long,
-        visible_alias = "min-version",
-        value_name = "REVISION",
-        requires = "since"
-    )]
+    #[arg(long, value_name = "REVISION", requires = "since")]
     pub(crate) min_revision: Option<u64>,
     /// For a folder: leave out what matches, written as in `.gitignore`; may be repeated. `.casemateignore` in the folder is read as well
     #[arg(long, value_name = "PATTERN")]
@@ -262,7 +260,7 @@ pub(crate) struct Origin {
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
     /// Refuse a version older than this revision, and a file that was sealed without one
-    #[arg(long, visible_alias = "min-version", value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
     /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a folder, the manifest's list counts
     #[arg(long, value_name = "EPOCH")]
@@ -319,7 +317,7 @@ pub(crate) struct VerifyOptions {
     #[arg(value_parser = Place::parser())]
     pub(crate) input: Place,
     /// Refuse a version older than this revision, and a file that was sealed without one
-    #[arg(long, visible_alias = "min-version", value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
     /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a folder, the manifest's list counts
     #[arg(long, value_name = "EPOCH")]
@@ -409,9 +407,12 @@ pub(crate) struct RewrapOptions {
     /// Recipient to add; may be repeated
     #[arg(long, value_name = "KEY")]
     pub(crate) add: Vec<String>,
-    /// Recipient to remove; may be repeated
+    /// Recipient to remove; may be repeated. A full key id need not be in the key store
     #[arg(long, value_name = "KEY")]
     pub(crate) remove: Vec<String>,
+    /// Show what would change, and change nothing
+    #[arg(long, conflicts_with = "rekey")]
+    pub(crate) dry_run: bool,
     /// Re-seal with a new key and id, as the next revision, so that the key former recipients had opens nothing of it. Takes every recipient with --to and
     /// the publisher's key with --sign
     #[arg(long, requires = "to")]

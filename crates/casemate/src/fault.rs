@@ -468,6 +468,9 @@ impl From<EnvironmentError> for Fault {
                 ref named,
                 is_file: true,
             } => format!("to use the file of that name, write `./{named}`"),
+            E::ClassicalRecipient(_) => {
+                "ask for a hybrid one, `age1pq1...`: `age-keygen -pq` of age 1.3 makes it".to_owned()
+            }
             E::UnknownKey { is_file: false, .. } => {
                 "`casemate keys list` shows the names; a file is written as a path, such as `./publisher.pub`"
                     .to_owned()

@@ -134,9 +134,82 @@ impl<'a> Keyring<'a> {
 
     /// The id of a recipient that is to be removed. No policy has a say: what it forbids must be removable.
     pub(crate) fn removed(&mut self, named: &str) -> Result<KeyId, Fault> {
-        let id = self.public(named)?.id()?;
+        // An id is enough: whose key it is may be forgotten here.
+        let id = match named.parse()? {
+            KeyReference::Id(id) => id,
+            _ => self.public(named)?.id()?,
+        };
         self.note("recipient to remove", named, id);
         Ok(id)
+    }
+
+    /// The recipients that are named, and with `to_self` the key of this store that opens artifacts.
+    pub(crate) fn recipients_with(
+        &mut self,
+        named: &[String],
+        to_self: bool,
+    ) -> Result<Vec<KemPublicKey>, Fault> {
+        let mut named = named.to_vec();
+        if to_self {
+            named.push(self.own_opener()?);
+        }
+        let mut recipients: Vec<KemPublicKey> = Vec::new();
+        for name in &named {
+            let key = self.recipient(name)?;
+            let id = key.id()?;
+            if !to_self || !recipients.iter().any(|one| one.id().ok() == Some(id)) {
+                recipients.push(key);
+            }
+        }
+        Ok(recipients)
+    }
+
+    /// Id of the one key in use that opens artifacts.
+    fn own_opener(&self) -> Result<String, Fault> {
+        let policy = self.context.policy()?;
+        let now = unix_seconds();
+        let keys = self.store()?.list()?.keys;
+        let is_usable = |entry: &&KeyEntry| {
+            let PublicKey::Kem(key) = &entry.public else {
+                return false;
+            };
+            entry.role == Role::Private
+                && policy.check_kem(key.suite()).is_ok()
+                && entry.status.check_now(entry.id, now).is_ok()
+        };
+        let own: Vec<_> = keys.iter().filter(is_usable).collect();
+        match own.as_slice() {
+            [one] => Ok(one.id.to_hex()),
+            [] => Err(
+                Fault::usage("the key store has no key in use that opens artifacts")
+                    .hint("make one with `casemate keys generate --kind kem --name NAME`"),
+            ),
+            several => {
+                let names: Vec<_> = several.iter().map(|entry| entry.name.as_str()).collect();
+                let names = names.join(", ");
+                Err(Fault::usage(format!("--to-self could mean {names}"))
+                    .hint("name the key with --to"))
+            }
+        }
+    }
+
+    /// Says so if nobody here will open what is sealed to `recipients`. A store that was not needed so far is not opened for that.
+    pub(crate) fn warn_of_strangers_only(&self, recipients: &[KemPublicKey]) -> Result<(), Fault> {
+        let Some(store) = self.store.get() else {
+            return Ok(());
+        };
+        let own = store.list()?.keys;
+        let is_own = |key: &KemPublicKey| {
+            let id = key.id().ok();
+            own.iter()
+                .any(|entry| entry.role == Role::Private && Some(entry.id) == id)
+        };
+        if !recipients.iter().any(is_own) {
+            self.context.printer.warning(
+                "no recipient is a key of this store, so you cannot open, rewrap or continue what is sealed; --to-self adds yours",
+            );
+        }
+        Ok(())
     }
 
     pub(crate) fn verifier(&mut self, named: &str) -> Result<VerifyingKey, Fault> {

@@ -177,7 +177,14 @@ class StorageReader(FileSystemReader):
         """
         if kwargs.get("rank") is not None:
             raise ValueError(NO_COLLECTIVES)
-        return super().read_metadata(*args, **kwargs)
+        try:
+            return super().read_metadata(*args, **kwargs)
+        except FileNotFoundError:
+            if any(Path(self.path).glob(f"*{SUFFIX}")):
+                raise FileNotFoundError(
+                    f"{self.path} is an unfinished checkpoint: its metadata, which are written last, are missing"
+                ) from None
+            raise
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Takes from verified metadata which artifact each file must be.

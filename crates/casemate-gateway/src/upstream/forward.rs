@@ -1,9 +1,12 @@
 //! Any HTTP server as upstream.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use casemate_message::{Request, Response};
-use http::Uri;
+use http::{HeaderMap, Uri, header::CONTENT_TYPE};
 use hyper::body::Bytes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -31,6 +34,8 @@ const IDLE: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub struct HttpUpstream {
     base: Url,
+    /// Whether it was said that streams are collected.
+    has_warned: AtomicBool,
     client: Client<HttpsConnector<HttpConnector>, Content>,
 }
 
@@ -65,7 +70,11 @@ impl HttpUpstream {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(connector);
-        Ok(Self { base: url, client })
+        Ok(Self {
+            base: url,
+            has_warned: AtomicBool::new(false),
+            client,
+        })
     }
 
     pub(super) async fn answer(&self, call: Call<'_>) -> Result<Response, UpstreamError> {
@@ -84,6 +93,12 @@ impl HttpUpstream {
             .map_err(|_| UpstreamError::Timeout)?
             .map_err(|error| UpstreamError::Unreachable(Box::new(error)))?;
         let (parts, body) = answer.into_parts();
+        if is_stream(&parts.headers) && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                upstream = %self.base,
+                "the upstream streams; its answers are collected and sent when they are whole"
+            );
+        }
         let read = http_io::read_body(body, ANSWER_BYTES_MAX, PATIENCE).await;
         let (content, trailers): (Bytes, _) = read.map_err(|error| match error {
             BodyError::TooLong => UpstreamError::TooLong,
@@ -100,6 +115,17 @@ impl HttpUpstream {
         http_io::forwarded_trailers(&trailers, &mut response)?;
         Ok(response)
     }
+}
+
+/// Whether an answer is meant to be shown while it is made.
+fn is_stream(fields: &HeaderMap) -> bool {
+    let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+    kind.is_some_and(|kind| {
+        ["text/event-stream", "application/x-ndjson"]
+            .iter()
+            .any(|stream| kind.eq_ignore_ascii_case(stream))
+    })
 }
 
 fn is_local(host: &Host<&str>) -> bool {

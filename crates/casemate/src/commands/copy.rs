@@ -7,12 +7,13 @@ use std::{
 };
 
 use casemate_seal::{
-    Artifact, Progress, ReadAt, Source, WriteAt,
+    Artifact, OpenError, Progress, ReadAt, Source, WriteAt,
     directory::{
         Links, LocalFolder, MANIFEST_NAME, RelativePath, SealedFolder, StagedDirectory,
-        check_sealed_replaceable, list_source, read_manifest, unfinished_rewrap,
+        check_sealed_replaceable, is_sealed_directory, list_source, read_manifest,
+        unfinished_rewrap,
     },
-    file::{Access, AtomicFile, Existing},
+    file::{self, Access, AtomicFile, Existing},
 };
 use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, RemoteObject, send};
 use serde_json::json;
@@ -63,7 +64,7 @@ pub(crate) fn run(context: &Context<'_>, options: &CopyOptions) -> Result<(), Fa
     let mut text = format!("copied {} to {}", bytes_text(copied.bytes), options.to);
     if copied.resumed > 0 {
         let resumed = bytes_text(copied.resumed);
-        _ = write!(text, " ({resumed} of it had been sent before)");
+        _ = write!(text, " ({resumed} of it were there already)");
     }
     context.printer.done(&text);
     Ok(())
@@ -91,6 +92,12 @@ fn copy_file(
             } else {
                 path.clone()
             };
+            if is_same_file(source, &path)? {
+                let len = source.byte_len().map_err(failed)?;
+                (copied.bytes, copied.resumed) = (len, len);
+                bar.finish_and_clear();
+                return Ok(copied);
+            }
             let target = AtomicFile::create(&path, Access::Umask, existing);
             let target = target.map_err(|error| Fault::file("write", &path, error))?;
             copied.bytes = fetch(source, target, &path, existing, &count)?;
@@ -105,8 +112,13 @@ fn copy_file(
             } else {
                 location
             };
-            let sent = send_one(context, source, &location, existing, &count)?;
-            (copied.bytes, copied.resumed) = (sent.len, sent.resumed);
+            if is_there(source, &location)? == Some(true) {
+                let len = source.byte_len().map_err(failed)?;
+                (copied.bytes, copied.resumed) = (len, len);
+            } else {
+                let sent = send_one(context, source, &location, existing, &count)?;
+                (copied.bytes, copied.resumed) = (sent.len, sent.resumed);
+            }
         }
     }
     bar.finish_and_clear();
@@ -224,6 +236,9 @@ fn fetch_folder(
     count: Progress<'_>,
 ) -> Result<Copied, Fault> {
     let failed = |error| Fault::file("write", root, error);
+    if let Some(copied) = fetched_before(folder, paths, root)? {
+        return Ok(copied);
+    }
     let existing = existing(force);
     let is_replaceable = &check_sealed_replaceable;
     let stage = StagedDirectory::create(root, Access::Umask, existing, is_replaceable)?;
@@ -243,6 +258,34 @@ fn fetch_folder(
     Ok(copied)
 }
 
+/// What a finished copy brought, if all of it is there and is the same.
+fn fetched_before(
+    folder: &dyn SealedFolder,
+    paths: &[String],
+    root: &Path,
+) -> Result<Option<Copied>, Fault> {
+    if !is_sealed_directory(root) {
+        return Ok(None);
+    }
+    let mut copied = Copied::default();
+    // The manifest first: another version differs there.
+    for path in paths.iter().rev() {
+        if path != MANIFEST_NAME {
+            RelativePath::new(path)?;
+        }
+        let failed = |error| Fault::file("read", &root.join(path), error);
+        let source = folder.open(Path::new(path)).map_err(failed)?;
+        if !is_same_file(&source, &root.join(path))? {
+            return Ok(None);
+        }
+        let len = source.byte_len().map_err(failed)?;
+        copied.files = copied.files.saturating_add(1);
+        copied.bytes = copied.bytes.saturating_add(len);
+    }
+    copied.resumed = copied.bytes;
+    Ok(Some(copied))
+}
+
 fn send_folder(
     context: &Context<'_>,
     folder: &dyn SealedFolder,
@@ -255,7 +298,12 @@ fn send_folder(
     let done = RemoteFolder::new(prefix.clone(), Existing::Keep);
     // Without a manifest what is there may be the beginning of this copy.
     if done.has_manifest().map_err(failed)? {
-        empty_prefix(context, address)?;
+        // That of this version stands for a copy that is finished.
+        let manifest = folder.open(Path::new(MANIFEST_NAME)).map_err(failed)?;
+        let to = prefix.join(MANIFEST_NAME).map_err(failed)?;
+        if is_there(&manifest, &to)? != Some(true) {
+            empty_prefix(context, address)?;
+        }
     }
     let found = casemate_store::list(&prefix, OBJECTS_MAX).map_err(failed)?;
     if found.iter().any(|path| !paths.contains(path)) {
@@ -297,16 +345,45 @@ fn is_there(source: &Source, to: &Location) -> Result<Option<bool>, Fault> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let len = source.byte_len().map_err(failed)?;
-    if found.byte_len().map_err(failed)? != len {
-        return Ok(Some(false));
+    have_one_end(source, &found)
+        .map(Some)
+        .map_err(|error| match error {
+            Ends::Ours(error) => error.into(),
+            Ends::Io(error) => failed(error),
+        })
+}
+
+/// Whether a file is the same artifact with the same recipients, whole. It was compared with its hashes when it was brought here; this asks again.
+fn is_same_file(source: &Source, path: &Path) -> Result<bool, Fault> {
+    let Ok(found) = file::open_shared(path) else {
+        return Ok(false);
+    };
+    let same = have_one_end(source, &found).map_err(|error| match error {
+        Ends::Ours(error) => error.into(),
+        Ends::Io(error) => Fault::file("read", path, error),
+    })?;
+    let is_whole = || Artifact::read(&found)?.verify_segments(&|_| ());
+    Ok(same && is_whole().is_ok())
+}
+
+/// Why two artifacts could not be compared.
+enum Ends {
+    Ours(OpenError),
+    Io(std::io::Error),
+}
+
+fn have_one_end(source: &Source, found: &impl ReadAt) -> Result<bool, Ends> {
+    let len = source.byte_len().map_err(Ends::Io)?;
+    if found.byte_len().map_err(Ends::Io)? != len {
+        return Ok(false);
     }
-    let body = Artifact::read(source)?.header().body_len();
+    let body = Artifact::read(source).map_err(Ends::Ours)?;
+    let body = body.header().body_len();
     let tail = usize::try_from(len.saturating_sub(body)).unwrap_or(0);
     let (mut ours, mut theirs) = (vec![0; tail], vec![0; tail]);
-    source.read_exact_at(&mut ours, body).map_err(failed)?;
-    found.read_exact_at(&mut theirs, body).map_err(failed)?;
-    Ok(Some(ours == theirs))
+    source.read_exact_at(&mut ours, body).map_err(Ends::Io)?;
+    found.read_exact_at(&mut theirs, body).map_err(Ends::Io)?;
+    Ok(ours == theirs)
 }
 
 fn cannot_copy(from: &Place, error: std::io::Error) -> Fault {

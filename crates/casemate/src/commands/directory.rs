@@ -62,10 +62,11 @@ pub(crate) fn seal(
     let files = source_files(options)?;
     warn_of_a_new_start(context, options, output);
     let mut keyring = Keyring::new(context);
-    let recipients = keyring.recipients(&options.to)?;
-    let recipients: Vec<_> = recipients.iter().collect();
+    let recipients = keyring.recipients_with(&options.to, options.to_self)?;
     let signer = seal::signer(context, &mut keyring, options)?;
     let owner = seal::owner(&mut keyring, options)?;
+    keyring.warn_of_strangers_only(&recipients)?;
+    let recipients: Vec<_> = recipients.iter().collect();
     let owned = match options.since {
         Some(_) => keyring.openers()?,
         None => Vec::new(),

@@ -1,9 +1,12 @@
 //! `casemate inspect`.
 
-use std::fmt::Write as _;
+mod below;
+
+use std::{fmt::Write as _, path::Path};
 
 use casemate_crypto::encoding::KeyId;
-use casemate_seal::{Artifact, ReadAt, directory::read_manifest};
+use casemate_seal::{Artifact, ReadAt, directory::read_manifest, file::Existing};
+use casemate_store::{Location, RemoteFolder};
 use serde_json::{Map, Value, json};
 
 use super::{directory, model, owner};
@@ -11,11 +14,16 @@ use crate::{
     args::InspectOptions,
     context::Context,
     fault::Fault,
-    place::Sealed,
+    place::{Place, Sealed},
     printer::{bytes_text, time_text},
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(), Fault> {
+    if let Place::Remote(address) = &options.input
+        && let Some(prefix) = prefix(context, address)?
+    {
+        return below::list_below(context, &prefix);
+    }
     let (artifact, folder) = match context.sealed(&options.input)? {
         Sealed::Folder(folder) => (read_manifest(&*folder)?, Some(folder)),
         Sealed::File(source) => (Artifact::read(source)?, None),
@@ -45,6 +53,18 @@ pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(),
     }
     context.printer.data(&Value::Object(fields), &text);
     Ok(())
+}
+
+/// A prefix that ends in a slash and is no sealed folder itself.
+fn prefix(context: &Context<'_>, address: &str) -> Result<Option<Location>, Fault> {
+    let location = context.locate(address)?;
+    if !location.is_prefix() {
+        return Ok(None);
+    }
+    let folder = RemoteFolder::new(location.clone(), Existing::Keep);
+    let failed = |error| Fault::file("open", Path::new(address), error);
+    let is_folder = folder.has_manifest().map_err(failed)?;
+    Ok((!is_folder).then_some(location))
 }
 
 /// What the artifact says, for scripts.

@@ -3,7 +3,7 @@
 mod rekey;
 mod remote;
 
-use std::path::Path;
+use std::{cell::RefCell, path::Path};
 
 use casemate_crypto::{encoding::KeyId, kem::KemPublicKey, signature::VerifyingKey};
 use casemate_seal::{
@@ -42,6 +42,8 @@ struct Change<'a> {
     context: &'a Context<'a>,
     options: &'a RewrapOptions,
     wanted: &'a Wanted,
+    /// What none of the caller's own keys opens any more.
+    lost: &'a RefCell<Vec<String>>,
 }
 
 impl Change<'_> {
@@ -82,6 +84,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
     {
         keyring.replace_recipients(owner);
     }
+    let lost = RefCell::default();
     let mut results = Vec::new();
     for input in &options.inputs {
         // More than one may be named, and those before are done.
@@ -93,6 +96,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
             context,
             options,
             wanted: &wanted,
+            lost: &lost,
         };
         let keyring = &mut keyring;
         let done = match input {
@@ -111,7 +115,9 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
         };
         results.push(done.map_err(named)?);
     }
-    if !options.rekey && (!options.remove.is_empty() || !options.to.is_empty()) {
+    warn_of_lost(context, &lost.into_inner());
+    if !options.rekey && !options.dry_run && (!options.remove.is_empty() || !options.to.is_empty())
+    {
         context.printer.note(
             "removed recipients have had the content key, so they can still open old copies; `rewrap --rekey` re-seals the content with a new key",
         );
@@ -135,13 +141,16 @@ impl Change<'_> {
         let signer = trust::signer_quietly(context, keyring, &artifact, options.whom())?;
         let key = keyring.opener(&artifact)?;
         let (kept, added) = split(context, &artifact, wanted, false)?;
+        if options.dry_run {
+            return self.planned(&input.display().to_string(), &artifact, &kept, &added);
+        }
         let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
         let keep = |record: &RecipientRecord| kept.contains(&record.key);
         let owner = self.owner(&artifact)?;
         let list = self.list(owner.as_ref());
         let done = change_recipients(&target, &key, origin, &keep, &added, list)?;
         let own = key.public_key().id().map_err(unencodable)?;
-        warn_if_out(context, &input.display().to_string(), &[own], &kept, &added);
+        self.note_if_lost(&input.display().to_string(), &[own], &kept, &added);
         let (before, after) = (done.before, done.after);
         context.printer.done(&format!(
             "rewrapped {}: {} before, {after} now",
@@ -168,6 +177,10 @@ impl Change<'_> {
         let folder =
             directory::open_folder(context, keyring, Box::new(place), &keys, options.whom())?;
         let (kept, added) = split(context, folder.artifact(), wanted, again)?;
+        if options.dry_run {
+            let shown = input.display().to_string();
+            return self.planned(&shown, folder.artifact(), &kept, &added);
+        }
         let before = folder.artifact().recipients().len();
         let files = folder.manifest().files.len().saturating_add(1);
         let bar = progress::bar(files as u64, "rewrapping");
@@ -179,7 +192,7 @@ impl Change<'_> {
         for key in &keys {
             own.push(key.public_key().id().map_err(unencodable)?);
         }
-        warn_if_out(context, &input.display().to_string(), &own, &kept, &added);
+        self.note_if_lost(&input.display().to_string(), &own, &kept, &added);
         let after = kept.len().saturating_add(added.len());
         let (changed, skipped) = (done.changed, done.skipped);
         context.printer.done(&format!(
@@ -197,6 +210,63 @@ impl Change<'_> {
             "skipped": skipped,
         }))
     }
+}
+
+impl Change<'_> {
+    /// Says what would change.
+    fn planned<R: ReadAt>(
+        &self,
+        shown: &str,
+        artifact: &Artifact<R>,
+        kept: &[KeyId],
+        added: &[&KemPublicKey],
+    ) -> Result<Value, Fault> {
+        let mut new = Vec::new();
+        for key in added {
+            new.push(key.id()?);
+        }
+        let present: Vec<_> = artifact.recipients().iter().map(|r| r.key).collect();
+        let is_out = |id: &&KeyId| !kept.contains(id) && !new.contains(id);
+        let removed: Vec<_> = present.iter().filter(is_out).collect();
+        let added: Vec<_> = new.iter().filter(|id| !present.contains(id)).collect();
+        let removes = removed.iter().map(|id| format!("remove {id}"));
+        let adds = added.iter().map(|id| format!("add {id}"));
+        let steps: Vec<_> = removes.chain(adds).collect();
+        let text = if steps.is_empty() {
+            "nothing to change".to_owned()
+        } else {
+            format!("would {}", steps.join(", "))
+        };
+        self.context.printer.done(&format!("{shown}: {text}"));
+        let hex = |ids: &[&KeyId]| ids.iter().map(|id| id.to_hex()).collect::<Vec<_>>();
+        Ok(json!({
+            "schema": "casemate.rewrap-planned/1",
+            "artifact": shown,
+            "removed": hex(&removed),
+            "added": hex(&added),
+        }))
+    }
+
+    /// Remembers what none of the caller's own keys opens any more.
+    fn note_if_lost(&self, what: &str, own: &[KeyId], kept: &[KeyId], added: &[&KemPublicKey]) {
+        let added: Vec<_> = added.iter().filter_map(|key| key.id().ok()).collect();
+        if !own.iter().any(|id| kept.contains(id) || added.contains(id)) {
+            self.lost.borrow_mut().push(what.to_owned());
+        }
+    }
+}
+
+/// Warns once of what none of the caller's own keys opens any more.
+fn warn_of_lost(context: &Context<'_>, lost: &[String]) {
+    let text = match lost {
+        [] => return,
+        [one] => format!("the key that opened {one} is no longer a recipient"),
+        many => format!(
+            "the keys that opened {} artifacts are no longer recipients of them",
+            many.len()
+        ),
+    };
+    context.printer.warning(&text);
 }
 
 /// Who of the present recipients stays, and who comes.
@@ -229,22 +299,6 @@ fn split<'w, R: ReadAt>(
         .filter(|key| !key.id().is_ok_and(|id| kept.contains(&id)))
         .collect();
     Ok((kept, added))
-}
-
-/// Warns if none of the caller's own keys opens it any more.
-fn warn_if_out(
-    context: &Context<'_>,
-    what: &str,
-    own: &[KeyId],
-    kept: &[KeyId],
-    added: &[&KemPublicKey],
-) {
-    let added: Vec<_> = added.iter().filter_map(|key| key.id().ok()).collect();
-    if !own.iter().any(|id| kept.contains(id) || added.contains(id)) {
-        context.printer.warning(&format!(
-            "the key that opened {what} is no longer a recipient"
-        ));
-    }
 }
 
 fn unencodable<E>(_: E) -> Fault {

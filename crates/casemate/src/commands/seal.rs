@@ -32,9 +32,9 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     if let Place::Local(path) = &output {
         if path == Path::new("-") {
             return Err(Fault::usage(
-                "sealing writes no standard output: what comes first is known last",
+                "cannot seal to standard output: the output must be seekable",
             )
-            .hint("name a file with -o; ./- is one that is called so"));
+            .hint("name a file with -o; `./-` is a file of that name"));
         }
         refuse_same_file(&options.input, path)?;
     }
@@ -58,9 +58,10 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         ));
     }
     let mut keyring = Keyring::new(context);
-    let recipients = keyring.recipients(&options.to)?;
+    let recipients = keyring.recipients_with(&options.to, options.to_self)?;
     let signer = signer(context, &mut keyring, options)?;
     let owner = owner(&mut keyring, options)?;
+    keyring.warn_of_strangers_only(&recipients)?;
 
     let len = source
         .metadata()

@@ -102,7 +102,7 @@ fn force_replaces_files_that_are_not_the_input_and_nothing_else() {
         2,
         "is the input as well as the output",
     );
-    house.refused(&to("-"), 2, "sealing writes no standard output");
+    house.refused(&to("-"), 2, "cannot seal to standard output");
     assert_eq!(house.read("model"), vec![7; 200_000]);
     assert_eq!(house.read("model.sealed"), artifact);
     house.ok(&to("model.sealed"));

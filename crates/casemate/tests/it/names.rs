@@ -157,3 +157,96 @@ fn a_key_that_the_policy_refuses_does_not_hide_one_that_it_allows() {
         "policy `hybrid` does not allow the suite mlkem1024",
     );
 }
+
+#[test]
+fn whoever_seals_learns_that_they_cannot_open_it_and_can_become_a_recipient() {
+    let house = House::with_keys();
+    house.ok(&["keys", "generate", "--name", "away", "--kind", "kem"]);
+    house.ok(&["keys", "export", "away", "-o", "away.pub"]);
+    house.ok(&["keys", "remove", "away", "--destroy"]);
+    house.write("f", b"content");
+    let seal = [
+        "seal",
+        "f",
+        "--to",
+        "./away.pub",
+        "--sign",
+        "publisher",
+        "--force",
+    ];
+    let said = house.run(&seal);
+    assert!(
+        said.code == 0 && said.err.contains("no recipient is a key of this store"),
+        "{said:?}"
+    );
+    assert!(said.err.contains("--to-self"), "{said:?}");
+    house.refused(&["open", "f.sealed", "-o", "out"], 4, "no private key");
+    // Two keys of the store could be meant.
+    house.refused(
+        &[&seal[..], &["--to-self"]].concat(),
+        2,
+        "--to-self could mean alice, bob",
+    );
+    house.ok(&["keys", "retire", "bob", "--superseded"]);
+    let said = house.run(&[&seal[..], &["--to-self"]].concat());
+    assert!(
+        said.code == 0 && !said.err.contains("no recipient"),
+        "{said:?}"
+    );
+    house.ok(&["open", "f.sealed", "-o", "out"]);
+    house.ok(&["seal", "f", "--to-self", "--force"]);
+    house.ok(&["seal", "f", "--to", "alice", "--to-self", "--force"]);
+    house.refused(&["seal", "f", "--force"], 2, "--to");
+}
+
+#[test]
+fn a_recipient_whose_key_is_forgotten_is_removed_by_its_id() {
+    let house = House::with_keys();
+    house.write("f", b"content");
+    house.ok(&[
+        "seal",
+        "f",
+        "--to",
+        "alice",
+        "--to",
+        "bob",
+        "--sign",
+        "publisher",
+    ]);
+    let listed: Value = serde_json::from_str(&house.ok(&["--json", "keys", "list"])).unwrap();
+    let keys = listed["keys"].as_array().unwrap();
+    let bob = keys.iter().find(|key| key["name"] == "bob").unwrap();
+    let id = bob["id"].as_str().unwrap();
+    house.ok(&["keys", "remove", "bob", "--destroy"]);
+    let before = house.read("f.sealed");
+    let plan = ["rewrap", "f.sealed", "--remove", id, "--dry-run"];
+    let said = house.run(&plan);
+    assert!(
+        said.code == 0 && said.err.contains(&format!("f.sealed: would remove {id}")),
+        "{said:?}"
+    );
+    assert_eq!(house.read("f.sealed"), before);
+    house.ok(&plan[..4]);
+    house.refused(&plan[..4], 2, "is no recipient");
+    let planned = house.ok(&["--json", "rewrap", "f.sealed", "--to", "alice", "--dry-run"]);
+    let planned: Value = serde_json::from_str(&planned).unwrap();
+    assert_eq!(
+        (
+            planned["removed"].as_array().unwrap().len(),
+            planned["added"].as_array().unwrap().len()
+        ),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_classical_recipient_of_age_is_refused_for_its_reason() {
+    let house = House::with_keys();
+    house.write("f", b"content");
+    let classical = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kudy3p2lqg3dc88";
+    for command in [&["seal"] as &[_], &["age", "encrypt"]] {
+        let arguments = [command, &["f", "--to", classical]].concat();
+        house.refused(&arguments, 2, "is a classical age recipient");
+        house.refused(&arguments, 2, "age-keygen -pq");
+    }
+}

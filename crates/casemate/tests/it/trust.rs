@@ -112,7 +112,15 @@ fn a_file_older_than_the_floor_is_refused() {
     let seen: Value = serde_json::from_str(&house.ok(&["--json", "inspect", "2.sealed"])).unwrap();
     assert_eq!(seen["revision"], 2);
     let open = |name: &'static str, floor: &'static str| {
-        ["open", name, "-o", "out", "--force", "--min-version", floor]
+        [
+            "open",
+            name,
+            "-o",
+            "out",
+            "--force",
+            "--min-revision",
+            floor,
+        ]
     };
     house.ok(&open("2.sealed", "2"));
     house.ok(&[

@@ -19,7 +19,7 @@ use casemate_seal::{
 };
 use serde_json::{Value, json};
 
-use super::{Change, warn_if_out};
+use super::Change;
 use crate::{
     args::RewrapOptions,
     commands::directory,
@@ -164,7 +164,7 @@ impl Change<'_> {
         printer.note(
             "old copies still open with the old key, and former recipients may have kept what they read",
         );
-        warn_if_out(self.context, &shown, own, &[], recipients);
+        self.note_if_lost(&shown, own, &[], recipients);
     }
 }
 

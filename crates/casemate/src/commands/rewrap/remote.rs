@@ -14,7 +14,7 @@ use casemate_store::{
 };
 use serde_json::{Value, json};
 
-use super::{Change, split, unencodable, warn_if_out};
+use super::{Change, split, unencodable};
 use crate::{
     commands::directory,
     fault::{Fault, Outcome},
@@ -77,10 +77,12 @@ impl Change<'_> {
         let done = self.object(keyring, object, false, None)?;
         let address = object.location().address();
         let (before, after) = (done.before, done.after);
-        self.context.printer.done(&format!(
-            "rewrapped {address}: {} before, {after} now",
-            count_text(before, "recipient")
-        ));
+        if !self.options.dry_run {
+            self.context.printer.done(&format!(
+                "rewrapped {address}: {} before, {after} now",
+                count_text(before, "recipient")
+            ));
+        }
         Ok(json!({
             "schema": "casemate.rewrapped/1",
             "artifact": address,
@@ -141,15 +143,20 @@ impl Change<'_> {
             bar.inc(1);
         }
         bar.finish_and_clear();
+        let verb = if self.options.dry_run {
+            "would rewrap"
+        } else {
+            "rewrapped"
+        };
         let text = format!(
-            "rewrapped {} below {address}/, {skipped} were as wanted",
+            "{verb} {} below {address}/, {skipped} were as wanted",
             count_text(changed, "object")
         );
         self.context.printer.done(&text);
         if !refused.is_empty() {
             let message = format!("{} objects or folders were not rewrapped", refused.len());
             return Err(Fault::new(Outcome::No, message)
-                .hint("the others are; mend what is said above, and run the same command again"));
+                .hint("the others are done; fix the errors above and run the command again"));
         }
         Ok(json!({
             "schema": "casemate.rewrapped-prefix/1",
@@ -225,6 +232,14 @@ impl Change<'_> {
             });
         }
         let key = key?;
+        if self.options.dry_run {
+            self.planned(object.location().address(), &artifact, &kept, &added)?;
+            return Ok(Changed {
+                before,
+                after: wanted.len(),
+                written: true,
+            });
+        }
         let keep = |record: &RecipientRecord| kept.contains(&record.key);
         let owner = self.owner(&artifact)?;
         let list = self.list(owner.as_ref());
@@ -233,7 +248,7 @@ impl Change<'_> {
             .map_err(|error| Fault::file("write", Path::new(object.location().address()), error))?;
         let own = key.public_key().id().map_err(unencodable)?;
         let address = object.location().address();
-        warn_if_out(self.context, address, &[own], &kept, &added);
+        self.note_if_lost(address, &[own], &kept, &added);
         Ok(Changed {
             before,
             after: new.after,
