@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import traceback
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,23 @@ class TestTorch:
         fresh = {"model": {"w": self.torch.zeros(64, 32), "b": self.torch.zeros(5)}, "step": 0}
         dcp.load(fresh, storage_reader=StorageReader(tmp_path / "c", **trust), no_dist=True)
         assert self.torch.equal(fresh["model"]["w"], state["model"]["w"]) and fresh["step"] == 41
+
+    def test_an_unfinished_checkpoint_is_called_that(self, tmp_path, to, trust):
+        import torch.distributed.checkpoint as dcp
+        from casemate.checkpoint import StorageReader, StorageWriter
+
+        state = {"w": self.torch.ones(3)}
+        dcp.save(state, storage_writer=StorageWriter(tmp_path / "c", **to), no_dist=True)
+        (tmp_path / "c" / ".metadata.sealed").unlink()
+        for folder, is_unfinished in [("c", True), ("none", False)]:
+            reader = StorageReader(tmp_path / folder, **trust)
+            with pytest.raises(FileNotFoundError) as refused:
+                reader.read_metadata()
+            assert ("is an unfinished checkpoint" in str(refused.value)) == is_unfinished
+            # PyTorch wraps it, and keeps the words.
+            with pytest.raises(Exception) as refused:
+                dcp.load(state, storage_reader=StorageReader(tmp_path / folder, **trust), no_dist=True)
+            assert ("is an unfinished checkpoint" in "".join(traceback.format_exception(refused.value))) == is_unfinished
 
     def test_checkpoint_metadata_are_verified_before_they_are_unpickled(self, tmp_path, to, trust, keys):
         import torch.distributed.checkpoint as dcp

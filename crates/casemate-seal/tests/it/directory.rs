@@ -42,7 +42,7 @@ impl Model {
         self.home.path().join(name)
     }
 
-    fn write(&self, path: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
         let place = self.at("model").join(path);
         fs::create_dir_all(place.parent().unwrap()).unwrap();
         fs::write(place, bytes).unwrap();
@@ -91,7 +91,7 @@ impl Model {
     }
 
     /// Opens, decrypts everything and says what came out.
-    fn extract(&self, name: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>, DirectoryError> {
+    pub(crate) fn extract(&self, name: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>, DirectoryError> {
         let out = self.at("out");
         self.open(name)?
             .copy_to(&out, Existing::Keep, &[&*KEM], &|_| ())?;
@@ -100,14 +100,14 @@ impl Model {
         Ok(files)
     }
 
-    fn refused(&self, name: &str) -> String {
+    pub(crate) fn refused(&self, name: &str) -> String {
         let refused = self.extract(name).expect_err("the change was not noticed");
         assert!(!self.at("out").exists());
         refused.to_string()
     }
 }
 
-fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -579,49 +579,4 @@ fn an_empty_folder_that_was_added_is_refused() {
         model.open("sealed"),
         Err(DirectoryError::Extra(_))
     ));
-}
-
-#[test]
-fn many_files_come_back_in_their_order_or_not_at_all() {
-    let model = Model::new();
-    for number in 0..200 {
-        let content = content(number * 7);
-        model.write(&format!("many/{number:03}/f"), &content);
-    }
-    let sealed = model.seal("sealed");
-    let paths: Vec<_> = sealed
-        .manifest
-        .files
-        .iter()
-        .map(|file| file.path.as_str())
-        .collect();
-    assert!(paths.len() == 204 && paths.is_sorted());
-    assert_eq!(model.extract("sealed").unwrap(), tree(&model.at("model")));
-    let directory = model.open("sealed").unwrap();
-    let keep = [KEM.public_key().id().unwrap()];
-    let done = rewrap_directory(
-        directory,
-        &[&*KEM],
-        &keep,
-        &[OTHER_KEM.public_key()],
-        None,
-        &|| (),
-    );
-    assert_eq!(
-        (done.as_ref().unwrap().changed, done.unwrap().skipped),
-        (205, 0)
-    );
-    assert_eq!(model.extract("sealed").unwrap(), tree(&model.at("model")));
-    // One file in the middle: nothing is left of the others.
-    let place = model.at("sealed/many/100/f.sealed");
-    let mut bytes = fs::read(&place).unwrap();
-    bytes[10] ^= 1;
-    fs::write(&place, bytes).unwrap();
-    let said = model.refused("sealed");
-    assert!(said.contains("many/100/f"), "{said}");
-    let refused = model
-        .open("sealed")
-        .unwrap()
-        .verify_files(&[&*KEM], &|_| ());
-    assert!(refused.unwrap_err().to_string().contains("many/100/f"));
 }

@@ -14,6 +14,7 @@ mod crash;
 mod directory;
 mod hostile;
 mod locks;
+mod many;
 mod replaced;
 mod roundtrip;
 mod support;
