@@ -239,11 +239,13 @@ impl Area {
         ]
     }
 
+    /// Whether it is within the axes; a label beside a point on one of them may reach over it by half its height.
     fn is_inside(&self) -> bool {
+        let beside = 7.0;
         self.left >= LEFT
             && self.right <= WIDTH
-            && self.top >= TOP
-            && self.bottom <= HEIGHT - BOTTOM
+            && self.top >= TOP - beside
+            && self.bottom <= HEIGHT - BOTTOM + beside
     }
 
     fn meets(&self, other: &Self) -> bool {
