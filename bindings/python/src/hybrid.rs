@@ -4,7 +4,7 @@ use casemate_crypto::hybrid;
 use pyo3::{prelude::*, types::PyBytes};
 
 use crate::{
-    error::{CasemateError, VerificationError, from_crypto, from_environment, from_policy},
+    error::{VerificationError, from_crypto, from_environment, from_policy},
     keys::{PrivateKey, PublicKey},
 };
 
@@ -38,9 +38,7 @@ pub(crate) fn decapsulate<'py>(
     length: usize,
     policy: Option<&str>,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let opener = key.opener().ok_or_else(|| {
-        CasemateError::new_err("a key of kind `kem` is needed here, as KeyStore.private gives it")
-    })?;
+    let opener = key.kem()?;
     let policy = casemate_environment::policy(policy).map_err(from_environment)?;
     let suite = opener.public_key().suite();
     policy.check_kem(suite).map_err(from_policy)?;

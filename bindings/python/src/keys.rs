@@ -196,12 +196,20 @@ impl PrivateKey {
         }
     }
 
+    /// The key, where it has to open something.
+    pub(crate) fn kem(&self) -> PyResult<&KemPrivateKey> {
+        match self.opener() {
+            Some(key) => Ok(key),
+            None => Err(wrong_kind("kem", self.public()?.kind().as_str())),
+        }
+    }
+
     pub(crate) fn signer(&self) -> PyResult<&SigningKey> {
         let id = self.public()?.id().map_err(from_key)?;
         check_now(&self.1, id)?;
         match &*self.0 {
             encoding::PrivateKey::Sign(key) => Ok(key),
-            _ => Err(wrong_kind("sign", "another")),
+            _ => Err(wrong_kind("sign", self.public()?.kind().as_str())),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use casemate_models::{Pickle, SafetensorsHeader, scan_pickle as scan};
-use pyo3::{exceptions::PyValueError, prelude::*};
+use casemate_models::{
+    Format, ModelError, Pickle, SafetensorsHeader, read_model, scan_pickle as scan,
+};
+use pyo3::{exceptions::PyValueError, prelude::*, pybacked::PyBackedBytes};
 
 use crate::error::chain;
 
@@ -70,20 +72,39 @@ impl PickleScan {
 
     fn __repr__(&self) -> String {
         let suspicious: Vec<_> = self.0.suspicious().collect();
-        let dangerous = if self.0.is_dangerous() {
-            "True"
-        } else {
-            "False"
-        };
-        format!("PickleScan(dangerous={dangerous}, suspicious={suspicious:?})")
+        let text = |is: bool| if is { "True" } else { "False" };
+        format!(
+            "PickleScan(dangerous={}, suspicious={suspicious:?}, computed_names={}, unread={})",
+            text(self.0.is_dangerous()),
+            text(self.0.computed_names),
+            text(self.0.unread)
+        )
     }
 }
 
-/// List what a pickle would import and call, without importing or calling anything. Raises `ValueError` for bytes that are no pickle.
+/// List what a pickle would import and call, without importing or calling anything: of the bytes of a pickle, or of a file that `torch.save` wrote, of every
+/// pickle in it. Raises `ValueError` for bytes that are neither.
 #[pyfunction]
-pub(crate) fn scan_pickle(py: Python<'_>, data: Vec<u8>) -> PyResult<PickleScan> {
-    let found = py.detach(|| scan(&data));
-    found
-        .map(PickleScan)
-        .map_err(|error| PyValueError::new_err(chain(&error)))
+pub(crate) fn scan_pickle(py: Python<'_>, data: PyBackedBytes) -> PyResult<PickleScan> {
+    let found = py.detach(|| all_pickles(&data));
+    let found = found.map_err(|error| PyValueError::new_err(chain(&error)))?;
+    Ok(PickleScan(found))
+}
+
+fn all_pickles(data: &[u8]) -> Result<Pickle, ModelError> {
+    let data = data.to_vec();
+    let model = match read_model(&data) {
+        // What is one pickle and nothing else is told so with its own errors.
+        Ok(Some(model)) if matches!(model.format, Format::PyTorch | Format::TorchScript) => model,
+        Err(error) if data.starts_with(b"PK") => return Err(error),
+        _ => return scan(&data),
+    };
+    let mut all = Pickle::default();
+    for (_, pickle) in model.pickles {
+        all.computed_names |= pickle.computed_names;
+        all.unread |= pickle.unread;
+        all.is_script |= pickle.is_script;
+        all.imports.extend(pickle.imports);
+    }
+    Ok(all)
 }

@@ -47,7 +47,7 @@ impl<'a> Change<'a> {
     fn kept(&self, present: &[RecipientRecord], again: bool) -> PyResult<Vec<KeyId>> {
         let is_present = |id: &str| present.iter().any(|record| record.key.to_hex() == *id);
         if let Some(id) = self.removed.iter().find(|id| !again && !is_present(id)) {
-            let text = format!("key {id} is no recipient, so it cannot be removed");
+            let text = format!("key {id} is not a recipient, so it cannot be removed");
             return Err(PyValueError::new_err(text));
         }
         let mut kept = Vec::new();

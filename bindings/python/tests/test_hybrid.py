@@ -46,17 +46,17 @@ def test_both_halves_of_a_signature_must_verify(suite):
 
 def test_wrong_keys_limits_and_policies():
     kem, sign = casemate.PrivateKey.generate("mlkem768-x25519"), casemate.PrivateKey.generate("mldsa65-ed25519")
-    key, ciphertext = hybrid.encapsulate(kem.public_key)
+    key, ciphertext = hybrid.encapsulate(kem.public_key, b"use")
     for call, error in [
-        (lambda: hybrid.encapsulate(sign.public_key), TypeError),
-        (lambda: hybrid.decapsulate(sign, ciphertext), casemate.CasemateError),
-        (lambda: hybrid.sign(kem, b"m"), TypeError),
-        (lambda: hybrid.verify(kem.public_key, b"m", b""), TypeError),
+        (lambda: hybrid.encapsulate(sign.public_key, b"use"), TypeError),
+        (lambda: hybrid.decapsulate(sign, ciphertext, b"use"), TypeError),
+        (lambda: hybrid.sign(kem, b"m", b"use"), TypeError),
+        (lambda: hybrid.verify(kem.public_key, b"m", b"", b"use"), TypeError),
         (lambda: hybrid.encapsulate(kem.public_key, bytes(256)), casemate.CasemateError),
-        (lambda: hybrid.encapsulate(kem.public_key, length=8), casemate.CasemateError),
-        (lambda: hybrid.encapsulate(kem.public_key, policy="cnsa2"), casemate.CasemateError),
-        (lambda: hybrid.decapsulate(kem, ciphertext, policy="cnsa2"), casemate.CasemateError),
-        (lambda: hybrid.sign(sign, b"m", policy="cnsa2"), casemate.CasemateError),
+        (lambda: hybrid.encapsulate(kem.public_key, b"use", length=8), casemate.CasemateError),
+        (lambda: hybrid.encapsulate(kem.public_key, b"use", policy="cnsa2"), casemate.CasemateError),
+        (lambda: hybrid.decapsulate(kem, ciphertext, b"use", policy="cnsa2"), casemate.CasemateError),
+        (lambda: hybrid.sign(sign, b"m", b"use", policy="cnsa2"), casemate.CasemateError),
     ]:
         with pytest.raises(error):
             call()
@@ -76,21 +76,21 @@ def test_a_key_that_has_ended_makes_and_checks_nothing(tmp_path):
     run("keys", "generate", "--name", "me", "--kind", "kem")
     opened = lambda: casemate.open_store(tmp_path / "home", passphrase=tmp_path / "pass")  # noqa: E731
     store = opened()
-    signature = hybrid.sign(store.private("signer"), b"m")
-    hybrid.verify(store.public("signer"), b"m", signature)
-    _, ciphertext = hybrid.encapsulate(store.public("me"))
+    signature = hybrid.sign(store.private("signer"), b"m", b"use")
+    hybrid.verify(store.public("signer"), b"m", signature, b"use")
+    _, ciphertext = hybrid.encapsulate(store.public("me"), b"use")
     for name in ("signer", "me"):
         run("keys", "retire", name, "--compromised")
     store = opened()
     for call in [
-        lambda: hybrid.sign(store.private("signer"), b"m"),
-        lambda: hybrid.verify(store.public("signer"), b"m", signature),
-        lambda: hybrid.encapsulate(store.public("me")),
+        lambda: hybrid.sign(store.private("signer"), b"m", b"use"),
+        lambda: hybrid.verify(store.public("signer"), b"m", signature, b"use"),
+        lambda: hybrid.encapsulate(store.public("me"), b"use"),
     ]:
         with pytest.raises(casemate.CasemateError, match="compromised"):
             call()
     # What was encrypted is still needed.
-    assert len(hybrid.decapsulate(store.private("me"), ciphertext)) == 32
+    assert len(hybrid.decapsulate(store.private("me"), ciphertext, b"use")) == 32
 
 
 def test_a_context_is_no_part_of_the_message():

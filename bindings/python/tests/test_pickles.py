@@ -218,3 +218,17 @@ def test_what_weights_need_is_not_dangerous(one):
 def test_calls_are_dangerous(one):
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert scanned(pickle.dumps(one, protocol)).dangerous
+
+
+def test_files_of_torch_are_scanned_whole(tmp_path):
+    torch = pytest.importorskip("torch")
+    for zipped in [True, False]:
+        torch.save({"w": torch.ones(3)}, tmp_path / "good", _use_new_zipfile_serialization=zipped)
+        good = casemate.torch.scan_pickle((tmp_path / "good").read_bytes())
+        assert not good.dangerous and not good.unread, good
+        torch.save({"w": torch.ones(3), "x": Call(os.system, "true")}, tmp_path / "bad", _use_new_zipfile_serialization=zipped)
+        bad = casemate.torch.scan_pickle((tmp_path / "bad").read_bytes())
+        assert bad.dangerous and bad.suspicious == ["posix system"]
+    assert "unread=True" in repr(casemate.torch.scan_pickle(pickle.dumps(1) + b"more"))
+    with pytest.raises(TypeError):
+        casemate.torch.scan_pickle("path.pt")

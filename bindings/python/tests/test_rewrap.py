@@ -67,7 +67,7 @@ def test_what_cannot_be_done_changes_nothing(request, keys, trust, kind):
     for error, message, arguments in [
         (ValueError, "nothing to change", trust),
         (ValueError, "add= and remove=", {"to": bob, "add": bob, **trust}),
-        (ValueError, "is no recipient", {"remove": bob, **trust}),
+        (ValueError, "is not a recipient", {"remove": bob, **trust}),
         (casemate.VerificationError, "not trusted", {"add": bob, **by_stranger}),
         (casemate.CasemateError, "recipient", {"remove": keys.alice.public_key, **trust}),
         (TypeError, "kem", {"add": keys.stranger.public_key, **trust}),

@@ -96,9 +96,9 @@ fn primitives(report: &Report, out: &mut String) {
         "KEY GENERATION",
         "ENCRYPT / SIGN",
         "DECRYPT / VERIFY",
-        "PUBLIC",
-        "PRIVATE",
-        "OUTPUT",
+        "PUBLIC B",
+        "PRIV. B",
+        "OUTPUT B",
         "MEMORY"
     );
     for row in &report.primitives {
@@ -142,7 +142,7 @@ fn stated(report: &Report, out: &mut String) {
         "OPERATION",
         "ARTICLE",
         "HERE",
-        "RATIO"
+        "FASTER"
     );
     for row in rows() {
         let Some(there) = &row.article else { continue };
@@ -186,9 +186,12 @@ pub(crate) fn stated_sizes(row: &Primitive) -> String {
         return String::new();
     };
     let here = row.sizes;
-    let expanded = here.private_key_expanded.unwrap_or(here.private_key);
+    let private = match here.private_key_expanded {
+        Some(expanded) => format!("{expanded} expanded"),
+        None => here.private_key.to_string(),
+    };
     let mut text = format!(
-        "public {} ({}), private {} ({expanded})",
+        "public {} ({}), private {} ({private})",
         there.sizes.public, here.public_key, there.sizes.private
     );
     if let Some(output) = there.sizes.output {

@@ -22,6 +22,12 @@ pub enum Error {
         /// Bytes needed.
         expected: usize,
     },
+    /// A key for another program of a length that is not offered.
+    #[error("a key of {actual} bytes was asked for: its length must be 16 to 1024")]
+    KeyLength {
+        /// Bytes asked for.
+        actual: usize,
+    },
     /// A public key is not valid for its suite.
     #[error("not a valid {suite} public key")]
     InvalidPublicKey {
@@ -34,8 +40,8 @@ pub enum Error {
         /// The suite's name.
         suite: &'static str,
     },
-    /// A signature context exceeds 255 bytes.
-    #[error("signature context of {actual} bytes exceeds 255")]
+    /// A context exceeds 255 bytes.
+    #[error("context of {actual} bytes exceeds 255")]
     ContextTooLong {
         /// Bytes given.
         actual: usize,

@@ -26,7 +26,7 @@ pub const KEY_BYTES_MAX: usize = 1024;
 ///
 /// # Errors
 ///
-/// [`Error::ContextTooLong`], [`Error::Length`] for a key of another length than allowed, [`Error::InvalidPublicKey`].
+/// [`Error::ContextTooLong`], [`Error::KeyLength`], [`Error::InvalidPublicKey`].
 pub fn encapsulate(
     recipient: &KemPublicKey,
     context: &[u8],
@@ -80,13 +80,8 @@ pub fn verify(
 
 fn info(context: &[u8], len: usize) -> Result<Vec<u8>, Error> {
     context_len(context)?;
-    let expected = len.clamp(KEY_BYTES_MIN, KEY_BYTES_MAX);
-    if len != expected {
-        return Err(Error::Length {
-            what: "key",
-            actual: len,
-            expected,
-        });
+    if !(KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&len) {
+        return Err(Error::KeyLength { actual: len });
     }
     Ok(Purpose::EXCHANGE.with(context))
 }

@@ -211,7 +211,7 @@ impl OpenError {
 #[non_exhaustive]
 pub enum SealError {
     /// No recipient was given.
-    #[error("nobody would be a recipient")]
+    #[error("at least one recipient is required")]
     NoRecipient,
     /// Too many recipients.
     #[error("{actual} recipients exceed the limit of {}", limits::RECIPIENTS_MAX)]

@@ -61,7 +61,7 @@ pub(crate) enum Command {
     Open(OpenOptions),
     /// Sign a model that stays readable for every tool, in a file beside it
     Sign(SignOptions),
-    /// Check a sealed file's signature and every segment, without a private key; a folder needs one, for its list of files
+    /// Check the signature and every segment of a sealed file or folder, or a model against its detached signature; needs no private key
     Verify(VerifyOptions),
     /// Show what a sealed file or folder says about itself
     Inspect(InspectOptions),

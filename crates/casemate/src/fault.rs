@@ -163,9 +163,7 @@ impl From<OpenError> for Fault {
             ),
             OpenError::Unsigned => (
                 Outcome::No,
-                Some(
-                    "where nobody has to answer for it, `open` and others take --allow-unknown-signer",
-                ),
+                Some("to accept unsigned content, pass --allow-unknown-signer"),
             ),
             OpenError::OtherSigner { .. } => (
                 Outcome::No,

@@ -206,7 +206,7 @@ impl<'a> Keyring<'a> {
         };
         if !recipients.iter().any(is_own) {
             self.context.printer.warning(
-                "no recipient is a key of this store, so you cannot open, rewrap or continue what is sealed; --to-self adds yours",
+                "no recipient is a key of this store: you will not be able to open or rewrap this; --to-self adds your key",
             );
         }
         Ok(())

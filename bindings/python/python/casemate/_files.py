@@ -23,6 +23,8 @@ Content = Union[_casemate.Opened, _casemate.SignedContent]
 def _read(source: Source) -> _casemate.Artifact:
     if isinstance(source, _casemate.Artifact):
         return source
+    if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
+        raise IsADirectoryError(f"{os.fspath(source)} is a folder: use casemate.open_directory")
     return _casemate.Artifact.read(os.fspath(source) if isinstance(source, (str, os.PathLike)) else source)
 
 

@@ -48,6 +48,8 @@ def seal(
     """
     if isinstance(source, (str, os.PathLike)):
         given: object = os.fspath(source)
+        if os.path.isdir(given):
+            raise IsADirectoryError(f"{given} is a folder: use casemate.seal_directory")
         name = os.path.basename(given) if name is None else name
     else:
         given = list(_parts(source))
@@ -99,6 +101,8 @@ def seal_directory(
     ``exclude`` is a list of patterns as in ``.gitignore``, or a function of path and whether it is a folder. A file ``.casemateignore`` in the folder
     is read as well. ``follow_links`` seals what symbolic links lead to, as in the Hugging Face cache.
     """
+    if since is not None and not isinstance(since, Directory):
+        raise TypeError("since= takes the version before as casemate.open_directory gives it, not a path")
     sealed = _casemate.seal_directory(
         os.fspath(source),
         os.fspath(destination),

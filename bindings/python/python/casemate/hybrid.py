@@ -15,7 +15,7 @@ __all__ = ["decapsulate", "encapsulate", "sign", "verify"]
 
 
 def encapsulate(
-    to: PublicKey, context: bytes = b"", *, length: int = 32, policy: str | None = None
+    to: PublicKey, context: bytes, *, length: int = 32, policy: str | None = None
 ) -> tuple[bytes, bytes]:
     """Make a fresh key for the owner of ``to``: ``(key, ciphertext)``. They get the same key from the ciphertext by :func:`decapsulate`.
 
@@ -27,7 +27,7 @@ def encapsulate(
 
 
 def decapsulate(
-    key: PrivateKey, ciphertext: bytes, context: bytes = b"", *, length: int = 32, policy: str | None = None
+    key: PrivateKey, ciphertext: bytes, context: bytes, *, length: int = 32, policy: str | None = None
 ) -> bytes:
     """The key of a ciphertext.
 
@@ -37,13 +37,13 @@ def decapsulate(
     return _casemate.decapsulate(key, ciphertext, context, length, _keys.policy_name(policy))
 
 
-def sign(key: PrivateKey, message: bytes, context: bytes = b"", *, policy: str | None = None) -> bytes:
+def sign(key: PrivateKey, message: bytes, context: bytes, *, policy: str | None = None) -> bytes:
     """Sign ``message``. The signature of one message differs each time; never use it as an identity."""
     return _casemate.sign(key, message, context, _keys.policy_name(policy))
 
 
 def verify(
-    key: PublicKey, message: bytes, signature: bytes, context: bytes = b"", *, policy: str | None = None
+    key: PublicKey, message: bytes, signature: bytes, context: bytes, *, policy: str | None = None
 ) -> None:
     """Check a signature: both of its halves must verify.
 

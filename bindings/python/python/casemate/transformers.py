@@ -131,6 +131,8 @@ def from_pretrained(
             raise ValueError("GGUF files do not load this way: use `casemate mount`")
         chosen = {name: arguments.pop(name, None) for name in ("variant", "use_safetensors")}
         subfolder = arguments.pop("subfolder", None) or ""
+        if subfolder and not any(path.startswith(f"{subfolder.strip('/')}/") for path in directory.files):
+            raise FileNotFoundError(f"the folder has no subfolder {subfolder!r}")
         arguments.pop("weights_only", None)
         place = os.path.join(folder, subfolder)
         config, arguments = _configured(auto_class, place, arguments)
@@ -139,6 +141,9 @@ def from_pretrained(
     model_class, config = _model_class(auto_class, config)
     loaded = model_class.from_pretrained(None, config=config, state_dict=weights, trust_remote_code=False, **arguments)
     model = loaded[0] if isinstance(loaded, tuple) else loaded
+    if directory is not root:
+        # transformers has it from a path, of which it was given none.
+        model.name_or_path = model.config.name_or_path = os.fspath(root)
     if generation is not None and getattr(model, "generation_config", None) is not None:
         model.generation_config = generation
     return loaded

@@ -67,7 +67,7 @@ impl StagedDirectory {
         let parent = directory_of(destination);
         let there = destination.symlink_metadata().is_ok();
         if there && existing == Existing::Keep {
-            return Err(failed()(io::ErrorKind::AlreadyExists.into()));
+            return Err(failed()(Errno::EXIST.into()));
         }
         if there {
             is_replaceable(destination)?;
@@ -185,7 +185,7 @@ fn rename_new(
         // The file system has no such call: whoever makes the empty folder first has the name, and a folder may take an empty one's place.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             if statat(to, new, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-                return Err(io::ErrorKind::AlreadyExists.into());
+                return Err(Errno::EXIST.into());
             }
             mkdirat(to, new, Mode::RWXU)?;
             renameat(from, old, to, new).map_err(|errno| {

@@ -55,7 +55,7 @@ impl AtomicFile {
         let folder = beneath::open_folder(directory_of(destination))?;
         let found = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         if existing == Existing::Keep && found {
-            return Err(io::ErrorKind::AlreadyExists.into());
+            return Err(Errno::EXIST.into());
         }
         // To give a file its name would take away a device, such as `/dev/null`.
         let target = statat(&folder, name, AtFlags::empty());

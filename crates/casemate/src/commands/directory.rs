@@ -188,7 +188,7 @@ fn version_before(
             Ok((open_folder(context, keyring, folder, keys, whom)?, whom))
         }
         Sealed::File(_) => Err(Fault::usage(format!(
-            "--since {} is no folder",
+            "--since {} is not a folder",
             root.display()
         ))),
     }

@@ -5,7 +5,12 @@ mod below;
 use std::{fmt::Write as _, path::Path};
 
 use casemate_crypto::encoding::KeyId;
-use casemate_seal::{Artifact, ReadAt, directory::read_manifest, file::Existing};
+use casemate_seal::{
+    Artifact, ReadAt,
+    directory::read_manifest,
+    file::{self, Existing},
+    looks_sealed,
+};
 use casemate_store::{Location, RemoteFolder};
 use serde_json::{Map, Value, json};
 
@@ -23,6 +28,14 @@ pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(),
         && let Some(prefix) = prefix(context, address)?
     {
         return below::list_below(context, &prefix);
+    }
+    if let (true, Place::Local(path)) = (options.model, &options.input)
+        && path.is_file()
+    {
+        let file = file::open_shared(path).map_err(|error| Fault::file("open", path, error))?;
+        if !looks_sealed(&file) {
+            return model::show_plain(context, path, &file);
+        }
     }
     let (artifact, folder) = match context.sealed(&options.input)? {
         Sealed::Folder(folder) => (read_manifest(&*folder)?, Some(folder)),

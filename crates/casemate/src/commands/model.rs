@@ -1,6 +1,6 @@
 //! What `inspect --model` shows of a model's header.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs::File, path::Path};
 
 use casemate_models::{ByteOrder, Model, ModelError, Pickle, read_model};
 use casemate_seal::{Artifact, Origin, ReadAt};
@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
-    printer::bytes_text,
+    printer::{bytes_text, count_text, path_text},
 };
 
 /// Characters of a metadata value that people are shown.
@@ -27,16 +27,47 @@ pub(super) fn show<R: ReadAt>(
     let key = Keyring::new(context).opener(artifact)?;
     // Looking is safe whoever made it: nothing in it runs. That nobody checked is said.
     let opened = artifact.open(&key, Origin::Unchecked)?;
-    match read_model(&opened) {
+    let found = read_model(&opened);
+    warn(context, found.as_ref().ok().and_then(Option::as_ref));
+    match found {
         Ok(Some(model)) => Ok((fields(&model), lines(&model))),
-        Ok(None) => Ok((
-            Value::Null,
-            "\nmodel       none of the formats that are known here".to_owned(),
-        )),
-        Err(ModelError::Io(error)) => Err(Fault::from_error(Outcome::Io, ModelError::Io(error))),
-        Err(error) => Err(Fault::from_error(Outcome::No, error)
-            .hint("the content is authentic as sealed, but loaders refuse what breaks the rule above, or disagree about it")),
+        Ok(None) => Ok((Value::Null, "\nmodel       unknown format".to_owned())),
+        Err(error) => Err(refused(error)),
     }
+}
+
+/// Reads the header of a model that is not sealed, before somebody loads or seals it.
+pub(super) fn show_plain(context: &Context<'_>, path: &Path, file: &File) -> Result<(), Fault> {
+    let found = read_model(file).map_err(refused)?;
+    let (fields, text) = match &found {
+        Some(model) => (fields(model), lines(model)),
+        None => (Value::Null, "\nmodel       unknown format".to_owned()),
+    };
+    let json = json!({ "schema": "casemate.model/1", "path": path_text(path), "model": fields });
+    let text = format!("{} is not sealed{text}", path.display());
+    context.printer.data(&json, &text);
+    warn(context, found.as_ref());
+    Ok(())
+}
+
+/// Warns of pickles that run code, which is easily overlooked below a thousand tensors.
+fn warn(context: &Context<'_>, model: Option<&Model>) {
+    let pickles = model.into_iter().flat_map(|model| &model.pickles);
+    for (name, _) in pickles.filter(|(_, pickle)| pickle.is_dangerous()) {
+        let name = name.escape_debug();
+        context.printer.warning(&format!(
+            "{name} may run code of its own when it is loaded without weights_only"
+        ));
+    }
+}
+
+fn refused(error: ModelError) -> Fault {
+    if let ModelError::Io(error) = error {
+        return Fault::from_error(Outcome::Io, ModelError::Io(error));
+    }
+    Fault::from_error(Outcome::No, error).hint(
+        "loaders refuse what breaks the rule above, or disagree about it: do not use this model",
+    )
 }
 
 fn fields(model: &Model) -> Value {
@@ -77,9 +108,9 @@ fn lines(model: &Model) -> String {
     let known = model.tensors.iter().filter_map(|tensor| tensor.bytes);
     let total = known.fold(0_u64, u64::saturating_add);
     let mut text = format!(
-        "\nmodel       {}, {} tensors",
+        "\nmodel       {}, {}",
         model.format.as_str(),
-        model.tensors.len()
+        count_text(model.tensors.len(), "tensor")
     );
     if total > 0 {
         _ = write!(text, ", {}", bytes_text(total));

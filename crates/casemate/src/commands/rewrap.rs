@@ -282,7 +282,7 @@ fn split<'w, R: ReadAt>(
         if !again && !present.iter().any(|record| record.key == *id) {
             return Err(Fault::new(
                 Outcome::Usage,
-                format!("key {id} is no recipient, so it cannot be removed"),
+                format!("key {id} is not a recipient, so it cannot be removed"),
             )
             .hint("`casemate inspect` lists the recipients"));
         }

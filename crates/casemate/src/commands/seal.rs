@@ -44,7 +44,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     let for_folders = options.since.is_some() || options.expires.is_some();
     if for_folders || !options.exclude.is_empty() || options.follow_links {
         return Err(Fault::usage(format!(
-            "{} is no folder: --since, --expires, --exclude and --follow-links are for folders",
+            "{} is not a folder: --since, --expires, --exclude and --follow-links are for folders",
             options.input.display()
         )));
     }

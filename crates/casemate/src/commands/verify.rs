@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::{directory, open::note_leftover, owner, sign};
 use crate::{
-    args::VerifyOptions, context::Context, fault::Fault, keyring::Keyring, place::Sealed, progress,
-    trust,
+    args::VerifyOptions, context::Context, fault::Fault, keyring::Keyring, place::Sealed,
+    printer::count_text, progress, trust,
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), Fault> {
@@ -48,11 +48,14 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
         "message_sha384": hex::encode(artifact.message_digest()),
     });
     let text = format!(
-        "verified {}: signed by {} ({}), {} segments intact\n{}",
+        "verified {}: signed by {} ({}), {} intact\n{}",
         options.input,
         id.to_hex(),
         signer.suite().name,
-        header.segments(),
+        count_text(
+            usize::try_from(header.segments()).unwrap_or(usize::MAX),
+            "segment"
+        ),
         recipients_text(&artifact),
     );
     context.printer.data(&json, &text);

@@ -168,7 +168,7 @@ fn the_figures_of_the_article_stand_beside_ours() {
         "{said}"
     );
     assert!(
-        said.contains("public 1568 (1568), private 3168 (3168)"),
+        said.contains("public 1568 (1568), private 3168 (3168 expanded)"),
         "{said}"
     );
     let none = house.ok(&[

@@ -114,7 +114,11 @@ fn a_folder_is_sealed_listed_verified_opened_and_rewrapped() {
     house.ok(&["verify", "m.sealed", "--signer", "publisher"]);
     let refused = house.run(&["rewrap", "m.sealed", "--remove", "alice"]);
     assert_eq!(refused.code, 2);
-    assert!(refused.err.contains("is no recipient"), "{}", refused.err);
+    assert!(
+        refused.err.contains("is not a recipient"),
+        "{}",
+        refused.err
+    );
 }
 
 #[test]
@@ -232,7 +236,7 @@ fn wrong_use_is_named() {
                 "--since",
                 "m.sealed",
             ],
-            "is no folder",
+            "is not a folder",
         ),
         (
             &["seal", "m", "--to", "alice", "--exclude", "*"],
@@ -519,7 +523,7 @@ fn a_version_ends_when_its_publisher_says() {
         "--expires",
         "2999-01-01",
     ];
-    house.refused(&single, 2, "is no folder");
+    house.refused(&single, 2, "is not a folder");
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn a_recipient_whose_key_is_forgotten_is_removed_by_its_id() {
     );
     assert_eq!(house.read("f.sealed"), before);
     house.ok(&plan[..4]);
-    house.refused(&plan[..4], 2, "is no recipient");
+    house.refused(&plan[..4], 2, "is not a recipient");
     let planned = house.ok(&["--json", "rewrap", "f.sealed", "--to", "alice", "--dry-run"]);
     let planned: Value = serde_json::from_str(&planned).unwrap();
     assert_eq!(
