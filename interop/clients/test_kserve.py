@@ -93,16 +93,16 @@ def test_binary_tensors_that_do_not_add_up(client):
 
     assert call(*body(256, whole)).status == 200
     for why, (content, length) in {
-        "fewer follow": body(256, whole[:-1]),
+        "fewer bytes remain": body(256, whole[:-1]),
         "bytes follow the last": body(256, whole + b"x"),
-        "no whole number": body(255, whole[:-1]),
+        "not a multiple": body(255, whole[:-1]),
         "does not fit": body(252, whole[:-4]),
         "either": body(None, whole),
         "either `data`": body(256, whole, data=[0.0] * 64),
         "longer than the content": body(256, whole, length=1 << 20),
         "not a length": body(256, whole, length="-1"),
         "not an inference request": body(256, whole, length=10),
-        "fewer follow ": body(1 << 62, whole),
+        "fewer bytes remain ": body(1 << 62, whole),
     }.items():
         assert why.strip() in kserve_error_of(call(content, length), 400), why
 
