@@ -108,21 +108,26 @@ def gguf_bomb(house: House) -> Cases:
     })  # fmt: skip
 
 
+#: What stands there is what weights import; CPython imports `codecs`.
+FRAMED = b"\x80\x04\x95" + struct.pack("<Q", 2) + b"c_codecs\nencode\n."
+
+
 @attack("pickle-bomb", "anybody", "SECURITY: model header, pickle")
 def pickle_bomb(house: House) -> Cases:
     """Pickles that would exhaust a scan, end early, or hide in a zip that loaders read differently."""
     bad, many = "not well-formed pickle: ", "the header has too many {}, or too large ones"
-    zip_ = "not well-formed pytorch: the zip is not as `torch.save` writes it"
+    zip_ = "not well-formed pytorch: {}"
     good, evil = zipped("a/data.pkl", b"\x80\x02N."), zipped("a/data.pkl", b"\x80\x02" + TOUCH)
     yield from looked_at(house, pickle.dumps([1]), {
         "2^22 operations": (b"\x80\x04" + b"N0" * (1 << 21) + b"N.", many.format("operations")),
         "2^20 + 1 memorised values": (b"\x80\x04N" + b"\x94" * ((1 << 20) + 1) + b".", many.format("memorised values")),
-        "text of 2^64-1 bytes": (b"\x80\x04\x8d" + b"\xff" * 8 + b".", bad + "it ends too early"),
-        "cut after the call": (b"\x80\x02" + TOUCH[:-1], bad + "it ends too early"),
+        "text of 2^64-1 bytes": (b"\x80\x04\x8d" + b"\xff" * 8 + b".", bad + "it ends before its last operation"),
+        "cut after the call": (b"\x80\x02" + TOUCH[:-1], bad + "it ends before its last operation"),
+        "a name that the reader in C takes from behind a frame": (FRAMED, bad + "an operation goes beyond its frame"),
         "unknown operation after the call": (b"\x80\x02" + TOUCH[:-1] + b"\xff", bad + "an operation that is not known"),
-        "deflated": (zipped("a/data.pkl", b"\x80\x02N." + bytes(1 << 20), zipfile.ZIP_DEFLATED), zip_),
-        "two zips": (good + evil, zip_),
-        "a zip within the other's data": (good[:-22] + evil, zip_),
+        "deflated": (zipped("a/data.pkl", b"\x80\x02N." + bytes(1 << 20), zipfile.ZIP_DEFLATED), zip_.format("an entry is compressed")),
+        "two zips": (good + evil, zip_.format("bytes stand before the zip")),
+        "a zip within the other's data": (good[:-22] + evil, zip_.format("bytes stand before the zip")),
     })  # fmt: skip
 
 

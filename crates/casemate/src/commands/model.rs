@@ -142,9 +142,9 @@ fn lines(model: &Model) -> String {
     }
     for (name, pickle) in &model.pickles {
         let verdict = if pickle.suspicious().next().is_some() || pickle.computed_names {
-            "runs code of its own if it is loaded without weights_only"
+            "would run code of its own if it is loaded without weights_only"
         } else if pickle.unread {
-            "imports what weights need, as far as it was read"
+            "could run code of its own if it is loaded without weights_only"
         } else {
             "imports what weights need, nothing else"
         };
