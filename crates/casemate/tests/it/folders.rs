@@ -68,7 +68,7 @@ fn a_change_that_cannot_be_made_leaves_no_journal() {
     }
     // Nothing was begun that another command would take for its own.
     let stranger = ["rewrap", "m.sealed", "--remove", "bob"];
-    house.refused(&stranger, 2, "no recipient");
+    house.refused(&stranger, 2, "not a recipient");
 }
 
 #[test]
