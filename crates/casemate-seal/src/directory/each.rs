@@ -7,7 +7,8 @@ use super::DirectoryError;
 /// Longest file that one thread works on alone, in bytes. Longer ones are cut into segments, which keep all cores busy.
 const SMALL_BYTES_MAX: u64 = 1 << 20;
 
-/// Does `job` for every file, small ones side by side, and gives what it made in the order of the files.
+/// Does `job` for every file, small ones side by side, and gives what it made in the order of the files. Of several errors it is that of the first file: those
+/// before it have been started and are waited for.
 pub(super) fn for_each_file<F: Sync, T: Send>(
     files: &[F],
     len_of: impl Fn(&F) -> u64,
@@ -23,14 +24,25 @@ pub(super) fn for_each_file<F: Sync, T: Send>(
         made.push((number, done));
         Ok(())
     };
-    casemate_parallel::for_each(
+    let failed = Mutex::new(None);
+    let is_done = casemate_parallel::for_each(
         small.len() as u64,
         || (),
         |(), index| {
             let file = usize::try_from(index).ok().and_then(|at| small.get(at));
-            file.map_or(Ok(()), |file| run(*file))
+            let Some(file) = file else { return Ok(()) };
+            run(*file).map_err(|error| {
+                let mut first = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                if first.as_ref().is_none_or(|(number, _)| file.0 < *number) {
+                    *first = Some((file.0, error));
+                }
+            })
         },
-    )?;
+    );
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let (Err(()), Some((_, error))) = (is_done, failed) {
+        return Err(error);
+    }
     large.into_iter().try_for_each(run)?;
     let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
     made.sort_by_key(|(number, _)| *number);
