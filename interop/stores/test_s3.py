@@ -375,6 +375,12 @@ def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -
     for source, target in [("local", f"s3://{BUCKET}/v2"), (f"s3://{BUCKET}/v2", "local")]:
         again = json.loads(store.ok("--json", "copy", source, target))
         assert (again["files"], again["resumed_bytes"]) == (4, again["bytes"]) and again["bytes"] > len(CONTENT)
+    (store.work / "local/more.sealed").write_bytes(store.bytes_of("v1/model.bin.sealed"))
+    assert "exists" in store.refused(2, "copy", f"s3://{BUCKET}/v2", "local").lower()
+    (store.work / "local/more.sealed").unlink()
+    plan = json.loads(store.ok("--json", "rewrap", f"s3://{BUCKET}/v2/", "--add", "two", "--dry-run"))
+    assert (plan["schema"], plan["changed"]) == ("casemate.rewrap-planned-prefix/1", 4)
+    assert json.loads(store.ok("--json", "copy", "local", f"s3://{BUCKET}/v2"))["resumed_bytes"] > len(CONTENT)
     store.ok("rewrap", "local", "--add", "two")
     assert "holds 4 objects already" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v2")
     assert "exists" in store.refused(2, "copy", f"s3://{BUCKET}/v2", "local").lower()
@@ -402,17 +408,18 @@ def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -
 def test_a_prefix_is_listed_with_what_is_not_sealed(store: Store, folder: str) -> None:
     """Without a key: artifacts and folders with who signed and who can open them, and what anybody can read."""
     store.seal("single.sealed")
-    store.s3.put_object(Bucket=BUCKET, Key="notes/plain.txt", Body=b"readable")
+    for key in ("notes/plain.txt", "v1/sub/beside.txt"):
+        store.s3.put_object(Bucket=BUCKET, Key=key, Body=b"readable")
     said = store.run("--json", "inspect", f"s3://{BUCKET}/", "--passphrase-file", "/nonexistent")
     assert said.returncode == 0, said.stderr
     found = json.loads(said.stdout)
     rows = {row["path"]: row for row in found["artifacts"]}
-    assert rows.keys() == {"single.sealed", "v1"} and found["not_sealed"] == ["notes/plain.txt"]
+    assert rows.keys() == {"single.sealed", "v1"} and found["not_sealed"] == ["notes/plain.txt", "v1/sub/beside.txt"]
     assert (rows["v1"]["kind"], rows["single.sealed"]["kind"]) == ("folder", "file")
     assert rows["single.sealed"]["content_bytes"] == len(CONTENT)
     assert all(len(row["recipients"]) == 1 and len(row["publisher"]) == 64 for row in rows.values())
     text = store.ok("inspect", f"s3://{BUCKET}/")
-    assert "not sealed: 1 object\n  notes/plain.txt" in text and "v1\n  folder" in text
+    assert "not sealed: 2 objects\n  notes/plain.txt" in text and "v1\n  folder" in text
     # What cannot be read is named, and the rest is shown.
     store.s3.put_object(Bucket=BUCKET, Key="broken.sealed", Body=b"not an artifact at all")
     said = store.run("--json", "inspect", f"s3://{BUCKET}/")

@@ -92,7 +92,6 @@ pub(crate) fn scan_pickle(py: Python<'_>, data: PyBackedBytes) -> PyResult<Pickl
 }
 
 fn all_pickles(data: &[u8]) -> Result<Pickle, ModelError> {
-    let data = data.to_vec();
     let model = match read_model(&data) {
         // What is one pickle and nothing else is told so with its own errors.
         Ok(Some(model)) if matches!(model.format, Format::PyTorch | Format::TorchScript) => model,

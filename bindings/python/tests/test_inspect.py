@@ -163,6 +163,19 @@ def test_torchscript(tmp_path, inspect):
         names = zipfile.ZipFile(tmp_path / "m").namelist()
         assert header["code"] == [name for name in names if name.startswith("m/code/")] != []
         assert not any(one["dangerous"] for one in header["pickles"]), header["pickles"]
+    # A pickle is read as it is, or not at all, and constants of another folder make no TorchScript.
+    with zipfile.ZipFile(tmp_path / "m") as before, zipfile.ZipFile(tmp_path / "z", "w") as after:
+        for name in before.namelist():
+            after.writestr(name, before.read(name))
+        after.writestr("m/code/more.pkl", pickle.dumps(1), zipfile.ZIP_DEFLATED)
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        inspect(tmp_path / "z")
+    assert b"an entry is compressed" in refused.value.stderr
+    with zipfile.ZipFile(tmp_path / "m") as before, zipfile.ZipFile(tmp_path / "z", "w") as after:
+        for name in before.namelist():
+            after.writestr(name.replace("m/constants.pkl", "other/constants.pkl"), before.read(name))
+    header, _ = inspect(tmp_path / "z")
+    assert header["format"] == "pytorch" and any("__torch__" in s for s in header["pickles"][0]["suspicious"])
     # Without the constants nothing says that its classes are those of the code.
     with zipfile.ZipFile(tmp_path / "m") as before, zipfile.ZipFile(tmp_path / "z", "w") as after:
         for name in before.namelist():

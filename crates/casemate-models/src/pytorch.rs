@@ -86,6 +86,8 @@ struct Entries {
     /// The tensors of the pickle of the weights, and how many such pickles there are.
     named: Option<Table>,
     weights: usize,
+    /// The folder of the first entry, which is that of all that a loader looks at.
+    root: Option<String>,
     /// Whether it has the constants that only `torch.jit.save` writes.
     is_script: bool,
     has_compressed_code: bool,
@@ -102,6 +104,7 @@ impl Entries {
             pickled: 0,
             named: None,
             weights: 0,
+            root: None,
             is_script: false,
             has_compressed_code: false,
         }
@@ -125,8 +128,12 @@ impl Entries {
             self.break_rule("an entry has a second name");
         }
         self.stored = self.stored.saturating_add(entry.compressed_size());
-        let inside = name.split_once('/').map_or(name.as_str(), |(_, rest)| rest);
-        let is_code = inside.starts_with("code/");
+        let (folder, inside) = name.split_once('/').unwrap_or(("", &name));
+        let root = self.root.get_or_insert_with(|| folder.to_owned());
+        let is_in_root = root == folder;
+        let extension = Path::new(inside).extension();
+        let is_pickle = extension.is_some_and(|found| found.eq_ignore_ascii_case("pkl"));
+        let is_code = inside.starts_with("code/") && !is_pickle;
         let is_compressed = entry.compression() != CompressionMethod::Stored
             || entry.compressed_size() != entry.size();
         if is_compressed && is_code {
@@ -134,10 +141,9 @@ impl Entries {
         } else if is_compressed {
             self.break_rule("an entry is compressed");
         }
-        let extension = Path::new(inside).extension();
-        if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("pkl")) {
+        if is_pickle {
             let bytes = self.content(&mut entry)?;
-            self.is_script |= inside == "constants.pkl";
+            self.is_script |= is_in_root && inside == "constants.pkl";
             self.add_pickle(&name, &bytes)?;
         } else if is_code {
             if self.model.code.len() >= TENSORS_MAX {

@@ -149,23 +149,18 @@ impl<'a> Keyring<'a> {
         named: &[String],
         to_self: bool,
     ) -> Result<Vec<KemPublicKey>, Fault> {
-        let mut named = named.to_vec();
+        let mut recipients = self.recipients(named)?;
         if to_self {
-            named.push(self.own_opener()?);
-        }
-        let mut recipients: Vec<KemPublicKey> = Vec::new();
-        for name in &named {
-            let key = self.recipient(name)?;
-            let id = key.id()?;
-            if !to_self || !recipients.iter().any(|one| one.id().ok() == Some(id)) {
-                recipients.push(key);
+            let own = self.own_opener()?;
+            if !recipients.iter().any(|key| key.id().ok() == Some(own)) {
+                recipients.push(self.recipient(&own.to_hex())?);
             }
         }
         Ok(recipients)
     }
 
     /// Id of the one key in use that opens artifacts.
-    fn own_opener(&self) -> Result<String, Fault> {
+    fn own_opener(&self) -> Result<KeyId, Fault> {
         let policy = self.context.policy()?;
         let now = unix_seconds();
         let keys = self.store()?.list()?.keys;
@@ -179,7 +174,7 @@ impl<'a> Keyring<'a> {
         };
         let own: Vec<_> = keys.iter().filter(is_usable).collect();
         match own.as_slice() {
-            [one] => Ok(one.id.to_hex()),
+            [one] => Ok(one.id),
             [] => Err(
                 Fault::usage("the key store has no key in use that opens artifacts")
                     .hint("make one with `casemate keys generate --kind kem --name NAME`"),

@@ -3,7 +3,7 @@
 For gradients, messages and files that are not Casemate's. Both halves count: an attacker has to break the classical algorithm *and* the post-quantum one to
 learn a key, and to forge a signature. ``spec/hybrid.md`` has the bytes.
 
-``context`` names the use, up to 255 bytes, such as ``b"example.com/gradients"``. Give every use its own: what was made under one is worth nothing under another.
+``context`` names the use, such as ``b"example.com/gradients"``, in up to 255 bytes. Give every use its own: a key or a signature made under one is worthless under another.
 """
 
 from __future__ import annotations

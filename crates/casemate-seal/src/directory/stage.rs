@@ -213,7 +213,7 @@ fn flush(root: BorrowedFd<'_>, files: usize) -> io::Result<()> {
     Ok(fsync(root)?)
 }
 
-/// Whether a flush of the file system is one of each of its files. Others, such as those of FUSE, are not told of it.
+/// Whether a flush of the file system is one of each of its files, and tells of their errors (Linux 5.8). Others, such as those of FUSE, are not told of it.
 fn flushes_whole(root: BorrowedFd<'_>) -> bool {
     const LOCAL: [u64; 9] = [
         0xef53,      // ext4

@@ -216,7 +216,10 @@ fn copy_folder(
     let bar = progress::bar(total, "copying");
     let count = |bytes| bar.inc(bytes);
     let copied = match &options.to {
-        Place::Local(root) => fetch_folder(folder, &sources, root, options.force, &count)?,
+        Place::Local(root) => match fetched_before(context, folder, &sources, root)? {
+            Some(copied) => copied,
+            None => fetch_folder(folder, &sources, root, options.force, &count)?,
+        },
         Place::Remote(_) if options.force => {
             return Err(Fault::usage("a folder in a store is not replaced").hint(
                 "give each version a prefix of its own, such as one that ends in its number",
@@ -236,9 +239,6 @@ fn fetch_folder(
     count: Progress<'_>,
 ) -> Result<Copied, Fault> {
     let failed = |error| Fault::file("write", root, error);
-    if let Some(copied) = fetched_before(folder, paths, root)? {
-        return Ok(copied);
-    }
     let existing = existing(force);
     let is_replaceable = &check_sealed_replaceable;
     let stage = StagedDirectory::create(root, Access::Umask, existing, is_replaceable)?;
@@ -258,13 +258,22 @@ fn fetch_folder(
     Ok(copied)
 }
 
-/// What a finished copy brought, if all of it is there and is the same.
+/// What a finished copy brought, if all of it is there, is the same, and there is nothing else.
 fn fetched_before(
+    context: &Context<'_>,
     folder: &dyn SealedFolder,
     paths: &[String],
     root: &Path,
 ) -> Result<Option<Copied>, Fault> {
     if !is_sealed_directory(root) {
+        return Ok(None);
+    }
+    let there = artifacts_of(context, &Place::Local(root.to_owned()))?;
+    let mut wanted: Vec<_> = paths.iter().collect();
+    let mut there: Vec<_> = there.iter().collect();
+    wanted.sort_unstable();
+    there.sort_unstable();
+    if there != wanted {
         return Ok(None);
     }
     let mut copied = Copied::default();

@@ -141,12 +141,12 @@ impl Change<'_> {
         let signer = trust::signer_quietly(context, keyring, &artifact, options.whom())?;
         let key = keyring.opener(&artifact)?;
         let (kept, added) = split(context, &artifact, wanted, false)?;
+        let owner = self.owner(&artifact)?;
         if options.dry_run {
             return self.planned(&input.display().to_string(), &artifact, &kept, &added);
         }
         let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
         let keep = |record: &RecipientRecord| kept.contains(&record.key);
-        let owner = self.owner(&artifact)?;
         let list = self.list(owner.as_ref());
         let done = change_recipients(&target, &key, origin, &keep, &added, list)?;
         let own = key.public_key().id().map_err(unencodable)?;
@@ -177,6 +177,7 @@ impl Change<'_> {
         let folder =
             directory::open_folder(context, keyring, Box::new(place), &keys, options.whom())?;
         let (kept, added) = split(context, folder.artifact(), wanted, again)?;
+        let owner = self.owner(folder.artifact())?;
         if options.dry_run {
             let shown = input.display().to_string();
             return self.planned(&shown, folder.artifact(), &kept, &added);
@@ -184,7 +185,6 @@ impl Change<'_> {
         let before = folder.artifact().recipients().len();
         let files = folder.manifest().files.len().saturating_add(1);
         let bar = progress::bar(files as u64, "rewrapping");
-        let owner = self.owner(folder.artifact())?;
         let list = self.list(owner.as_ref());
         let done = rewrap_directory(folder, &keys, &kept, &added, list, &|| bar.inc(1))?;
         bar.finish_and_clear();

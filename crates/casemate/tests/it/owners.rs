@@ -18,6 +18,18 @@ fn owned() -> House {
     house
 }
 
+/// A file by `publisher` whose recipients belong to `owner`, sealed to alice; `helper` is one whom the owner may delegate to.
+fn owned_by_another() -> House {
+    let house = House::with_keys();
+    house.write("model", b"content");
+    for name in ["owner", "helper"] {
+        house.ok(&["keys", "generate", "--name", name, "--kind", "sign"]);
+    }
+    let seal = ["seal", "model", "--to", "alice", "--sign", "publisher"];
+    house.ok(&[&seal[..], &["--owner", "owner"]].concat());
+    house
+}
+
 fn inspect(house: &House, path: &str) -> Value {
     serde_json::from_str(&house.ok(&["inspect", path, "--json"])).unwrap()
 }
@@ -289,13 +301,7 @@ fn an_owner_ends_a_delegation_with_a_higher_epoch() {
 
 #[test]
 fn a_recipient_list_by_a_key_that_has_ended_does_not_count() {
-    let house = House::with_keys();
-    house.write("model", b"content");
-    for name in ["owner", "helper"] {
-        house.ok(&["keys", "generate", "--name", name, "--kind", "sign"]);
-    }
-    let seal = ["seal", "model", "--to", "alice", "--sign", "publisher"];
-    house.ok(&[&seal[..], &["--owner", "owner"]].concat());
+    let house = owned_by_another();
     for name in ["owner", "publisher"] {
         house.ok(&["keys", "export", name, "-o", &format!("{name}.pub")]);
     }
@@ -332,13 +338,7 @@ fn a_recipient_list_by_a_key_that_has_ended_does_not_count() {
 
 #[test]
 fn an_owner_replaces_the_list_of_a_delegate_that_is_compromised() {
-    let house = House::with_keys();
-    house.write("model", b"content");
-    for name in ["owner", "helper"] {
-        house.ok(&["keys", "generate", "--name", name, "--kind", "sign"]);
-    }
-    let seal = ["seal", "model", "--to", "alice", "--sign", "publisher"];
-    house.ok(&[&seal[..], &["--owner", "owner"]].concat());
+    let house = owned_by_another();
     let delegate = ["keys", "delegate", "owner", "--to", "helper"];
     let until = ["--until", "2100-01-01", "--last-epoch", "1000"];
     house.ok(&[&delegate[..], &until, &["-o", "helper.delegation"]].concat());
@@ -351,6 +351,12 @@ fn an_owner_replaces_the_list_of_a_delegate_that_is_compromised() {
     house.refused(&open, 4, "is compromised");
     // Whoever the delegate may have let in would stay.
     let by_owner = ["--owner", "owner", "--epoch", "1001"];
+    // A plan is refused for what the change would be refused for.
+    house.refused(
+        &[&rewrap[..], &["--to", "alice", "--dry-run"]].concat(),
+        4,
+        "its recipient list was signed by key",
+    );
     house.refused(
         &[&rewrap[..], &["--add", "alice"], &by_owner].concat(),
         4,

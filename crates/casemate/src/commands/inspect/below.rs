@@ -37,7 +37,8 @@ pub(super) fn list_below(context: &Context<'_>, prefix: &Location) -> Result<(),
         bar.inc(1);
         let row = match folder_of(path) {
             Some(folder) => folder_row(prefix, folder),
-            None if in_folder(path) => continue,
+            // Its folder's manifest says what belongs to it; what is not sealed there is shown all the same.
+            None if path.ends_with(SEALED_SUFFIX) && in_folder(path) => continue,
             None if path.ends_with(SEALED_SUFFIX) => artifact_row(prefix, path),
             None => {
                 plain.push(path.as_str());

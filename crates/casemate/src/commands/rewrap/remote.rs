@@ -84,7 +84,7 @@ impl Change<'_> {
             ));
         }
         Ok(json!({
-            "schema": "casemate.rewrapped/1",
+            "schema": self.schema("casemate.rewrapped/1", "casemate.rewrap-planned-object/1"),
             "artifact": address,
             "recipients_before": before,
             "recipients_after": after,
@@ -159,11 +159,16 @@ impl Change<'_> {
                 .hint("the others are done; fix the errors above and run the command again"));
         }
         Ok(json!({
-            "schema": "casemate.rewrapped-prefix/1",
+            "schema": self.schema("casemate.rewrapped-prefix/1", "casemate.rewrap-planned-prefix/1"),
             "prefix": address,
             "changed": changed,
             "skipped": skipped,
         }))
+    }
+
+    /// So that no script takes what would be done for what was done.
+    const fn schema(&self, done: &'static str, planned: &'static str) -> &'static str {
+        if self.options.dry_run { planned } else { done }
     }
 
     fn warn(&self, what: &str, fault: &Fault) {
@@ -232,6 +237,7 @@ impl Change<'_> {
             });
         }
         let key = key?;
+        let owner = self.owner(&artifact)?;
         if self.options.dry_run {
             self.planned(object.location().address(), &artifact, &kept, &added)?;
             return Ok(Changed {
@@ -241,7 +247,6 @@ impl Change<'_> {
             });
         }
         let keep = |record: &RecipientRecord| kept.contains(&record.key);
-        let owner = self.owner(&artifact)?;
         let list = self.list(owner.as_ref());
         let new = new_tail(&artifact, &key, origin, &keep, &added, list)?;
         replace_tail(object, &new)
