@@ -429,6 +429,40 @@ def test_a_prefix_is_listed_with_what_is_not_sealed(store: Store, folder: str) -
     assert "nothing is below" in store.refused(1, "inspect", f"s3://{BUCKET}/empty/")
 
 
+def test_everything_below_a_prefix_is_copied_and_nothing_else(store: Store, folder: str) -> None:
+    """Artifacts and folders, both ways and between prefixes; again after an interruption; what is not sealed stays."""
+    for name in ("all", "odd"):
+        shutil.rmtree(store.work / name, ignore_errors=True)
+    store.seal("single.sealed")
+    store.seal("deep/er/one.sealed")
+    for key in ("plain.txt", "v1/beside.txt"):
+        store.s3.put_object(Bucket=BUCKET, Key=key, Body=b"readable")
+    done = json.loads(store.ok("--json", "copy", f"s3://{BUCKET}/", "all"))
+    assert (done["files"], done["resumed_bytes"]) == (6, 0)
+    assert done["not_sealed"] == ["plain.txt", "v1/beside.txt"]
+    found = sorted(str(path.relative_to(store.work / "all")) for path in (store.work / "all").rglob("*") if path.is_file())
+    sealed = ["config.json.sealed", "manifest.casemate", "model.bin.sealed", "sub/tokens.sealed"]
+    assert found == ["deep/er/one.sealed", "single.sealed", *(f"v1/{name}" for name in sealed)]
+    store.ok("verify", "all/v1", "--signer", "publisher")
+    (store.work / "all/deep/er/one.sealed").unlink()
+    (store.work / "all/notes.txt").write_text("not sealed")
+    again = json.loads(store.ok("--json", "copy", f"s3://{BUCKET}/", "all"))
+    assert again["files"] == 6 and 0 < again["resumed_bytes"] < again["bytes"]
+    up = json.loads(store.ok("--json", "copy", "all", f"s3://{BUCKET}/backup/"))
+    assert up["files"] == 6 and up["not_sealed"] == ["notes.txt"]
+    across = json.loads(store.ok("--json", "copy", f"s3://{BUCKET}/backup/", f"s3://{BUCKET}/other/"))
+    assert across["files"] == 6 and across["not_sealed"] == []
+    store.ok("verify", f"s3://{BUCKET}/other/v1", "--signer", "publisher")
+    assert not any(key.endswith(".txt") for key in store.keys() if key.startswith(("backup/", "other/")))
+    # Nothing is put in the place of something else, and nothing sealed is an error.
+    store.s3.put_object(Bucket=BUCKET, Key="other/single.sealed", Body=b"theirs")
+    assert "single.sealed" in store.refused(2, "copy", f"s3://{BUCKET}/backup/", f"s3://{BUCKET}/other/")
+    assert store.bytes_of("other/single.sealed") == b"theirs"
+    (store.work / "odd").mkdir()
+    (store.work / "odd/plain").write_text("x")
+    assert "nothing sealed is below" in store.refused(1, "copy", "odd", f"s3://{BUCKET}/odd/")
+
+
 def test_a_copy_of_a_folder_replaces_nothing_of_others(store: Store, folder: str) -> None:
     shutil.rmtree(store.work / "local", ignore_errors=True)
     store.ok("copy", folder, "local")

@@ -1,7 +1,8 @@
 //! The keys that a command names.
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
+    collections::BTreeSet,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Keyring<'a> {
     statuses: Option<Rc<Statuses>>,
     list: Option<(PathBuf, Rc<TrustList>)>,
     replacing: Option<KeyId>,
+    /// Notes that were shown: for a thousand objects once.
+    said: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Keyring<'a> {
@@ -47,6 +50,7 @@ impl<'a> Keyring<'a> {
             statuses: None,
             list: None,
             replacing: None,
+            said: RefCell::default(),
         }
     }
 
@@ -113,8 +117,9 @@ impl<'a> Keyring<'a> {
     /// Says which key a name led to.
     fn note(&self, role: &str, named: &str, id: KeyId) {
         let id = id.to_hex();
-        if !named.eq_ignore_ascii_case(&id) {
-            let text = format!("{role}: {named}, key {id}");
+        let text = format!("{role}: {named}, key {id}");
+        let is_news = !named.eq_ignore_ascii_case(&id);
+        if is_news && self.said.borrow_mut().insert(text.clone()) {
             self.context.printer.note(&text);
         }
     }

@@ -1,6 +1,7 @@
 //! The `casemate` command.
 
 mod args;
+mod below;
 mod commands;
 mod context;
 mod demo;

@@ -13,7 +13,7 @@ use casemate_seal::{
     },
     file::Existing,
 };
-use casemate_store::{OBJECTS_MAX, RemoteFolder};
+use casemate_store::{Location, OBJECTS_MAX, RemoteFolder};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde_json::{Value, json};
 
@@ -109,7 +109,7 @@ pub(crate) fn seal(
     let sealed = match output {
         Place::Local(path) => seal_directory(&files, path, existing, &sealing, &count)?,
         Place::Remote(address) => {
-            let target = empty_prefix(context, address)?;
+            let target = empty_prefix(&context.locate(address)?)?;
             seal_directory_to(&files, &target, &sealing, &count)?
         }
     };
@@ -195,12 +195,12 @@ fn version_before(
 }
 
 /// A prefix to which a version can be sealed: an object that does not belong to it would be refused with all the others.
-pub(super) fn empty_prefix(context: &Context<'_>, address: &str) -> Result<RemoteFolder, Fault> {
-    let location = context.locate(address)?;
-    let found = casemate_store::list(&location, OBJECTS_MAX)
+pub(super) fn empty_prefix(location: &Location) -> Result<RemoteFolder, Fault> {
+    let address = location.address();
+    let found = casemate_store::list(location, OBJECTS_MAX)
         .map_err(|error| Fault::file("list", Path::new(address), error))?;
     if found.is_empty() {
-        return Ok(RemoteFolder::new(location, Existing::Keep));
+        return Ok(RemoteFolder::new(location.clone(), Existing::Keep));
     }
     let message = format!("{address} holds {} objects already", found.len());
     Err(Fault::usage(message)

@@ -1,16 +1,13 @@
 //! What lies below a prefix of an object store: artifacts, sealed folders, and what is not sealed.
 
-use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path};
 
-use casemate_seal::{
-    Artifact, ReadAt as _,
-    directory::{MANIFEST_NAME, SEALED_SUFFIX, read_manifest},
-    file::Existing,
-};
+use casemate_seal::{Artifact, ReadAt as _, directory::read_manifest, file::Existing};
 use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, RemoteObject, list};
 use serde_json::{Value, json};
 
 use crate::{
+    below::Below,
     context::Context,
     fault::{Fault, Outcome},
     printer::{bytes_text, count_text},
@@ -26,29 +23,20 @@ pub(super) fn list_below(context: &Context<'_>, prefix: &Location) -> Result<(),
         let message = format!("nothing is below {address}");
         return Err(Fault::new(Outcome::No, message));
     }
-    let folders: BTreeSet<&str> = paths.iter().filter_map(|path| folder_of(path)).collect();
-    let in_folder = |path: &str| {
-        let mut above = path.match_indices('/').map(|(at, _)| path.get(..at));
-        above.any(|folder| folder.is_some_and(|folder| folders.contains(folder)))
-    };
-    let (mut rows, mut plain, mut unreadable) = (Vec::new(), Vec::new(), 0_usize);
-    let bar = progress::bar(paths.len() as u64, "inspecting");
-    for path in &paths {
-        bar.inc(1);
-        let row = match folder_of(path) {
-            Some(folder) => folder_row(prefix, folder),
-            // Its folder's manifest says what belongs to it; what is not sealed there is shown all the same.
-            None if path.ends_with(SEALED_SUFFIX) && in_folder(path) => continue,
-            None if path.ends_with(SEALED_SUFFIX) => artifact_row(prefix, path),
-            None => {
-                plain.push(path.as_str());
-                continue;
-            }
+    let Below { units, plain } = Below::of(paths);
+    let (mut rows, mut unreadable) = (Vec::new(), 0_usize);
+    let bar = progress::bar(units.len() as u64, "inspecting");
+    for unit in &units {
+        let row = if unit.is_folder {
+            folder_row(prefix, &unit.path)
+        } else {
+            artifact_row(prefix, &unit.path)
         };
         rows.push(row.unwrap_or_else(|fault| {
             unreadable = unreadable.saturating_add(1);
-            json!({ "path": path, "error": fault.to_string() })
+            json!({ "path": unit.path, "error": fault.to_string() })
         }));
+        bar.inc(1);
     }
     bar.finish_and_clear();
     let json = json!({
@@ -63,12 +51,6 @@ pub(super) fn list_below(context: &Context<'_>, prefix: &Location) -> Result<(),
         return Err(Fault::new(Outcome::No, message));
     }
     Ok(())
-}
-
-/// The folder whose manifest a path is.
-fn folder_of(path: &str) -> Option<&str> {
-    let (folder, name) = path.rsplit_once('/')?;
-    (name == MANIFEST_NAME).then_some(folder)
 }
 
 fn folder_row(prefix: &Location, folder: &str) -> Result<Value, Fault> {
@@ -107,7 +89,7 @@ fn row<R: casemate_seal::ReadAt>(path: &str, kind: &str, artifact: &Artifact<R>)
     })
 }
 
-fn text(rows: &[Value], plain: &[&str]) -> String {
+fn text(rows: &[Value], plain: &[String]) -> String {
     let mut out = String::new();
     for row in rows {
         let path = row["path"].as_str().unwrap_or_default().escape_debug();

@@ -1,0 +1,105 @@
+//! Everything sealed below a prefix or a folder.
+
+use std::{fs, path::Path};
+
+use casemate_seal::{
+    Source,
+    directory::{Links, LocalFolder, RelativePath, SealedFolder, is_sealed_directory, list_source},
+    file::{self, Existing},
+};
+use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, RemoteObject, list};
+
+use super::{Copied, End, Job, copy_file, copy_folder};
+use crate::{
+    below::{Below, Unit},
+    context::Context,
+    fault::{Fault, Outcome},
+    place::Sealed,
+};
+
+/// What lies there, if it is neither an artifact nor a sealed folder itself.
+pub(super) fn units(from: &End) -> Result<Option<Below>, Fault> {
+    let paths = match from {
+        End::Local(root) if root.is_dir() && !is_sealed_directory(root) => {
+            let files = list_source(root, Links::Refuse, &|_, _| true)?;
+            files.iter().map(|file| file.path.to_string()).collect()
+        }
+        End::Remote(prefix) if prefix.is_prefix() => {
+            let folder = RemoteFolder::new(prefix.clone(), Existing::Keep);
+            if folder.has_manifest().map_err(|error| from.failed(error))? {
+                return Ok(None);
+            }
+            list(prefix, OBJECTS_MAX).map_err(|error| from.failed(error))?
+        }
+        _ => return Ok(None),
+    };
+    let below = Below::of(paths);
+    if below.units.is_empty() {
+        let message = format!("nothing sealed is below {}", from.shown().display());
+        return Err(
+            Fault::new(Outcome::No, message).hint("`casemate seal` seals files and folders")
+        );
+    }
+    Ok(Some(below))
+}
+
+/// Copies one after the other. Run again after an error it passes over what is there.
+pub(super) fn copy_below(context: &Context<'_>, job: &Job, found: Below) -> Result<Copied, Fault> {
+    let mut all = Copied {
+        plain: found.plain,
+        ..Copied::default()
+    };
+    for unit in &found.units {
+        // A store may answer with any name; those that lead elsewhere are refused.
+        RelativePath::new(&unit.path)?;
+        let one = Job {
+            from: job.from.join(&unit.path)?,
+            name: Path::new(&unit.path).to_owned(),
+            to: job.to.join(&unit.path)?,
+            force: job.force,
+        };
+        let copied = copy_unit(context, &one, unit).map_err(|fault| fault.about(&unit.path))?;
+        all.files = all.files.saturating_add(copied.files);
+        all.bytes = all.bytes.saturating_add(copied.bytes);
+        all.resumed = all.resumed.saturating_add(copied.resumed);
+    }
+    Ok(all)
+}
+
+fn copy_unit(context: &Context<'_>, job: &Job, unit: &Unit) -> Result<Copied, Fault> {
+    if let End::Local(path) = &job.to
+        && let Some(parent) = path.parent()
+    {
+        fs::create_dir_all(parent).map_err(|error| Fault::file("make", parent, error))?;
+    }
+    match open(&job.from, unit)? {
+        Sealed::File(source) => copy_file(context, &source, job),
+        Sealed::Folder(folder) => copy_folder(context, &*folder, job),
+    }
+}
+
+fn open(from: &End, unit: &Unit) -> Result<Sealed, Fault> {
+    let failed = |error| from.failed(error);
+    Ok(match (from, unit.is_folder) {
+        (End::Local(root), true) => {
+            let folder = LocalFolder::open(root).map_err(failed)?;
+            Sealed::Folder(Box::new(folder) as Box<dyn SealedFolder>)
+        }
+        (End::Local(path), false) => {
+            let file = file::open_shared(path).map_err(failed)?;
+            Sealed::File(Box::new(file) as Source)
+        }
+        (End::Remote(location), true) => remote_folder(location),
+        (End::Remote(location), false) => {
+            let object = RemoteObject::open(location).map_err(failed)?;
+            Sealed::File(Box::new(object))
+        }
+    })
+}
+
+fn remote_folder(location: &Location) -> Sealed {
+    Sealed::Folder(Box::new(RemoteFolder::new(
+        location.clone(),
+        Existing::Keep,
+    )))
+}

@@ -1,0 +1,201 @@
+//! A sealed folder, to a store or from one.
+
+use std::path::Path;
+
+use casemate_seal::{
+    Progress,
+    directory::{
+        Links, LocalFolder, MANIFEST_NAME, RelativePath, SEALED_SUFFIX, SealedFolder,
+        StagedDirectory, check_sealed_replaceable, is_sealed_directory, list_source, read_manifest,
+        unfinished_rewrap,
+    },
+    file::{Access, Existing},
+};
+use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, list};
+
+use super::{
+    Copied, End, Job,
+    file::{fetch, send_one},
+    same::{is_same_file, is_there},
+};
+use crate::{
+    commands::directory::{empty_prefix, existing},
+    context::Context,
+    fault::{Fault, Outcome},
+    progress,
+};
+
+pub(super) fn copy_folder(
+    context: &Context<'_>,
+    folder: &dyn SealedFolder,
+    job: &Job,
+) -> Result<Copied, Fault> {
+    // Nothing is copied that is no sealed folder.
+    read_manifest(folder)?;
+    let (paths, plain) = artifacts_of(&job.from)?;
+    let failed = |error| job.failed(error);
+    let mut sources = Vec::with_capacity(paths.len());
+    let mut total = 0_u64;
+    for path in paths {
+        let source = folder.open(Path::new(&path)).map_err(failed)?;
+        total = total.saturating_add(source.byte_len().map_err(failed)?);
+        drop(source);
+        sources.push(path);
+    }
+    let bar = progress::bar(total, "copying");
+    let count = |bytes| bar.inc(bytes);
+    let mut copied = match &job.to {
+        End::Local(root) => match fetched_before(folder, &sources, root)? {
+            Some(copied) => copied,
+            None => fetch_folder(folder, &sources, root, job.force, &count)?,
+        },
+        End::Remote(_) if job.force => {
+            return Err(Fault::usage("a folder in a store is not replaced").hint(
+                "give each version a prefix of its own, such as one that ends in its number",
+            ));
+        }
+        End::Remote(prefix) => send_folder(context, folder, &sources, prefix, &count)?,
+    };
+    bar.finish_and_clear();
+    copied.plain = plain;
+    Ok(copied)
+}
+
+/// The artifacts of a folder by their paths below it, the manifest last, and the files there that are not sealed.
+fn artifacts_of(from: &End) -> Result<(Vec<String>, Vec<String>), Fault> {
+    let paths: Vec<String> = match from {
+        End::Local(root) => {
+            let folder = LocalFolder::open(root).map_err(|error| from.failed(error))?;
+            if let Ok(Some(_)) = unfinished_rewrap(&folder) {
+                let message = format!(
+                    "a change of recipients of {} was not finished",
+                    root.display()
+                );
+                return Err(
+                    Fault::new(Outcome::No, message).hint("run `casemate rewrap` again first")
+                );
+            }
+            let include = |path: &Path, _| path != Path::new(MANIFEST_NAME);
+            let files = list_source(root, Links::Refuse, &include)?;
+            files.iter().map(|file| file.path.to_string()).collect()
+        }
+        End::Remote(prefix) => list(prefix, OBJECTS_MAX).map_err(|error| from.failed(error))?,
+    };
+    let others = paths.into_iter().filter(|path| path != MANIFEST_NAME);
+    let (mut sealed, plain): (Vec<_>, _) = others.partition(|path| path.ends_with(SEALED_SUFFIX));
+    sealed.push(MANIFEST_NAME.to_owned());
+    Ok((sealed, plain))
+}
+
+fn fetch_folder(
+    folder: &dyn SealedFolder,
+    paths: &[String],
+    root: &Path,
+    force: bool,
+    count: Progress<'_>,
+) -> Result<Copied, Fault> {
+    let failed = |error| Fault::file("write", root, error);
+    let existing = existing(force);
+    let is_replaceable = &check_sealed_replaceable;
+    let stage = StagedDirectory::create(root, Access::Umask, existing, is_replaceable)?;
+    let mut copied = Copied::default();
+    for path in paths {
+        if path != MANIFEST_NAME {
+            // A store may answer with any name; those that lead elsewhere are refused.
+            RelativePath::new(path)?;
+        }
+        let source = folder.open(Path::new(path)).map_err(failed)?;
+        let target = stage.file(Path::new(path)).map_err(failed)?;
+        let bytes = fetch(&source, target, root, Existing::Keep, count)?;
+        copied.files = copied.files.saturating_add(1);
+        copied.bytes = copied.bytes.saturating_add(bytes);
+    }
+    stage.commit(root, existing, is_replaceable)?;
+    Ok(copied)
+}
+
+/// What a finished copy brought, if all of it is there, is the same, and there is nothing else.
+fn fetched_before(
+    folder: &dyn SealedFolder,
+    paths: &[String],
+    root: &Path,
+) -> Result<Option<Copied>, Fault> {
+    if !is_sealed_directory(root) {
+        return Ok(None);
+    }
+    let (there, added) = artifacts_of(&End::Local(root.to_owned()))?;
+    let mut wanted: Vec<_> = paths.iter().collect();
+    let mut there: Vec<_> = there.iter().collect();
+    wanted.sort_unstable();
+    there.sort_unstable();
+    if there != wanted || !added.is_empty() {
+        return Ok(None);
+    }
+    let mut copied = Copied::default();
+    // The manifest first: another version differs there.
+    for path in paths.iter().rev() {
+        if path != MANIFEST_NAME {
+            RelativePath::new(path)?;
+        }
+        let failed = |error| Fault::file("read", &root.join(path), error);
+        let source = folder.open(Path::new(path)).map_err(failed)?;
+        if !is_same_file(&source, &root.join(path))? {
+            return Ok(None);
+        }
+        let len = source.byte_len().map_err(failed)?;
+        copied.files = copied.files.saturating_add(1);
+        copied.bytes = copied.bytes.saturating_add(len);
+    }
+    copied.resumed = copied.bytes;
+    Ok(Some(copied))
+}
+
+fn send_folder(
+    context: &Context<'_>,
+    folder: &dyn SealedFolder,
+    paths: &[String],
+    prefix: &Location,
+    count: Progress<'_>,
+) -> Result<Copied, Fault> {
+    let failed = |error| Fault::file("write", Path::new(prefix.address()), error);
+    let done = RemoteFolder::new(prefix.clone(), Existing::Keep);
+    // Without a manifest what is there may be the beginning of this copy.
+    if done.has_manifest().map_err(failed)? {
+        // That of this version stands for a copy that is finished.
+        let manifest = folder.open(Path::new(MANIFEST_NAME)).map_err(failed)?;
+        let to = prefix.join(MANIFEST_NAME).map_err(failed)?;
+        if is_there(&manifest, &to)? != Some(true) {
+            empty_prefix(prefix)?;
+        }
+    }
+    let found = list(prefix, OBJECTS_MAX).map_err(failed)?;
+    if found.iter().any(|path| !paths.contains(path)) {
+        empty_prefix(prefix)?;
+    }
+    let mut copied = Copied::default();
+    for path in paths {
+        let source = folder.open(Path::new(path)).map_err(failed)?;
+        let to = prefix.join(path).map_err(failed)?;
+        let len = source.byte_len().map_err(failed)?;
+        match is_there(&source, &to)? {
+            Some(true) => {
+                copied.resumed = copied.resumed.saturating_add(len);
+                count(len);
+            }
+            // Somebody else's, or the beginning of a copy of another version.
+            Some(false) => {
+                let message = format!("{to} exists, and is something else");
+                return Err(
+                    Fault::usage(message).hint("copy to another prefix, or remove what is there")
+                );
+            }
+            None => {
+                let sent = send_one(context, &source, &to, Existing::Keep, count)?;
+                copied.resumed = copied.resumed.saturating_add(sent.resumed);
+            }
+        }
+        copied.files = copied.files.saturating_add(1);
+        copied.bytes = copied.bytes.saturating_add(len);
+    }
+    Ok(copied)
+}

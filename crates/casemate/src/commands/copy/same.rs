@@ -1,0 +1,57 @@
+//! Whether an artifact is there already.
+
+use std::path::Path;
+
+use casemate_seal::{Artifact, OpenError, ReadAt, Source, file};
+use casemate_store::{Location, RemoteObject};
+
+use crate::fault::Fault;
+
+/// Whether what is at `to` is the same artifact with the same recipients: then its end is the same, byte for byte. `None` if nothing is there.
+pub(super) fn is_there(source: &Source, to: &Location) -> Result<Option<bool>, Fault> {
+    let failed = |error| Fault::file("read", Path::new(to.address()), error);
+    let found = match RemoteObject::open(to) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    have_one_end(source, &found)
+        .map(Some)
+        .map_err(|error| match error {
+            Ends::Ours(error) => error.into(),
+            Ends::Io(error) => failed(error),
+        })
+}
+
+/// Whether a file is the same artifact with the same recipients, whole. It was compared with its hashes when it was brought here; this asks again.
+pub(super) fn is_same_file(source: &Source, path: &Path) -> Result<bool, Fault> {
+    let Ok(found) = file::open_shared(path) else {
+        return Ok(false);
+    };
+    let same = have_one_end(source, &found).map_err(|error| match error {
+        Ends::Ours(error) => error.into(),
+        Ends::Io(error) => Fault::file("read", path, error),
+    })?;
+    let is_whole = || Artifact::read(&found)?.verify_segments(&|_| ());
+    Ok(same && is_whole().is_ok())
+}
+
+/// Why two artifacts could not be compared.
+enum Ends {
+    Ours(OpenError),
+    Io(std::io::Error),
+}
+
+fn have_one_end(source: &Source, found: &impl ReadAt) -> Result<bool, Ends> {
+    let len = source.byte_len().map_err(Ends::Io)?;
+    if found.byte_len().map_err(Ends::Io)? != len {
+        return Ok(false);
+    }
+    let body = Artifact::read(source).map_err(Ends::Ours)?;
+    let body = body.header().body_len();
+    let tail = usize::try_from(len.saturating_sub(body)).unwrap_or(0);
+    let (mut ours, mut theirs) = (vec![0; tail], vec![0; tail]);
+    source.read_exact_at(&mut ours, body).map_err(Ends::Io)?;
+    found.read_exact_at(&mut theirs, body).map_err(Ends::Io)?;
+    Ok(ours == theirs)
+}
