@@ -1,33 +1,39 @@
-//! Test support shared by the crates' tests.
+//! Test support shared by the crates' tests: the published vectors of `vectors/public`, and readers for hex and JSON.
 //!
-//! The large public vector sets live beside the checkout and are not part of it. A test that needs one calls
-//! [`public_vectors`] and returns early, with the reason printed, when the folder is not there.
+//! A vector that is missing fails the test that needs it.
 #![expect(
     clippy::missing_panics_doc,
     reason = "a test helper fails the test it serves"
 )]
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
-use std::{fs, path::PathBuf};
+use std::{env, fs::File, path::PathBuf};
 
+use flate2::read::GzDecoder;
 use serde_json::Value;
 
-/// The file or folder `name` of the public vectors, or `None` after printing why the test is skipped.
-pub fn public_vectors(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/vectors")
-        .join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: public vectors `{name}` are not beside this checkout");
-    None
+/// Prints why a test cannot run here. With `cargo xtask test --strict` the test fails instead.
+pub fn skip(reason: &str) {
+    assert!(
+        env::var_os("CASEMATE_STRICT").is_none(),
+        "--strict forbids skips: {reason}"
+    );
+    eprintln!("skipped: {reason}");
 }
 
-/// Reads a JSON vector file of the public vectors.
-pub fn public_json(name: &str) -> Option<Value> {
-    let path = public_vectors(name)?;
-    Some(serde_json::from_slice(&fs::read(path).expect("vector file")).expect("JSON"))
+/// Returns the path of a file or folder of the published vectors.
+pub fn public_vectors(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../vectors/public")
+        .join(name);
+    assert!(path.exists(), "vectors/public/{name} is missing");
+    path
+}
+
+/// Reads a JSON file of the published vectors, which is stored compressed.
+pub fn public_json(name: &str) -> Value {
+    let file = File::open(public_vectors(&format!("{name}.gz"))).expect("a readable file");
+    serde_json::from_reader(GzDecoder::new(file)).expect("JSON")
 }
 
 /// The hex string at `key`.

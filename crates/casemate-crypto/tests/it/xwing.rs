@@ -13,9 +13,7 @@ fn seed_and_randomness_of_the_draft_give_its_keys_ciphertexts_and_secrets() {
         "xwing/test-vectors.json",
         "xwing/rustcrypto-x-wing-test-vectors.json",
     ] {
-        let Some(vectors) = public_json(file) else {
-            return;
-        };
+        let vectors = public_json(file);
         let vectors = vectors.as_array().unwrap();
         assert_eq!(vectors.len(), 3, "{file}");
         for vector in vectors {
@@ -35,9 +33,7 @@ fn seed_and_randomness_of_the_draft_give_its_keys_ciphertexts_and_secrets() {
 
 #[test]
 fn another_seed_gives_another_secret_and_a_short_one_no_key() {
-    let Some(vectors) = public_json("xwing/test-vectors.json") else {
-        return;
-    };
+    let vectors = public_json("xwing/test-vectors.json");
     let vector = &vectors[0];
     let mut seed = hex_at(vector, "seed");
     seed[31] ^= 1;

@@ -106,14 +106,12 @@ fn a_half_too_many_or_too_few_makes_no_private_key() {
 }
 
 /// The keys of a CCTV file, each with one coefficient that is not below the modulus.
-fn bad_moduli(set: &str) -> Option<Vec<Vec<u8>>> {
-    let path = public_vectors(&format!("cctv/ML-KEM/modulus/ML-KEM-{set}.txt.gz"))?;
+fn bad_moduli(set: &str) -> Vec<Vec<u8>> {
+    let path = public_vectors(&format!("cctv/ML-KEM/modulus/ML-KEM-{set}.txt.gz"));
     let lines = BufReader::new(GzDecoder::new(File::open(path).unwrap())).lines();
-    Some(
-        lines
-            .map(|line| hex::decode(line.unwrap()).unwrap())
-            .collect(),
-    )
+    lines
+        .map(|line| hex::decode(line.unwrap()).unwrap())
+        .collect()
 }
 
 #[test]
@@ -122,7 +120,7 @@ fn an_encapsulation_key_with_a_coefficient_past_the_modulus_is_refused() {
         ("768", 780, [&MLKEM768_X25519, &MLKEM768_P256]),
         ("1024", 1040, [&MLKEM1024, &MLKEM1024_P384]),
     ] {
-        let Some(bad) = bad_moduli(set) else { return };
+        let bad = bad_moduli(set);
         assert_eq!(bad.len(), keys);
         for suite in suites {
             let good = KemPrivateKey::generate(suite).unwrap();
@@ -141,9 +139,7 @@ fn an_encapsulation_key_with_a_coefficient_past_the_modulus_is_refused() {
 
 #[test]
 fn hpke_refuses_a_recipient_with_a_coefficient_past_the_modulus() {
-    let Some(bad) = bad_moduli("1024") else {
-        return;
-    };
+    let bad = bad_moduli("1024");
     let suite = HpkeSuite::of(&MLKEM1024).unwrap();
     let key = KemPublicKey::new(&MLKEM1024, &bad[0]).unwrap();
     let refused = suite.seal(&key, b"", b"", b"").unwrap_err();
