@@ -1,4 +1,8 @@
-"""vLLM serves a sealed folder through `casemate run`. It is six gigabytes with what it needs, so it is tried where it is installed already."""
+"""vLLM serves a sealed folder through `casemate run`.
+
+A drill, because vLLM and its dependencies are six gigabytes. With `vllm` on the path and CASEMATE_BIN and CASEMATE_INTEROP_DIR set as
+`cargo xtask interop` sets them: `pytest interop/drills/vllm.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,24 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engines"))
+
 from test_engines import HERE, MODES, House, house  # noqa: F401 - a fixture
 
 VLLM = shutil.which("vllm")
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 QUESTION = {"model": "demo", "prompt": "hello", "max_tokens": 12, "temperature": 0, "return_token_ids": True}
 
-pytestmark = pytest.mark.skipif(VLLM is None, reason="there is no vllm on the path: it was not tried")
+if VLLM is None:
+    pytest.fail("vllm is not on the path: install it, then run this drill again", pytrace=False)
 
 
 def ask(command: list[str], port: int, work: Path) -> list[int]:

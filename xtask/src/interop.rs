@@ -3,7 +3,7 @@
 use std::{env, fs, path::Path};
 
 use crate::{
-    step::{Outcome, command, has, root, succeed},
+    step::{Outcome, command, has, pytest, root, succeed},
     tools::program,
 };
 
@@ -20,26 +20,8 @@ pub(crate) fn run() -> Outcome {
     let venv = work.join("venv");
     match prepare(&work, &venv) {
         Ok(mut skipped) => {
-            let python = venv.join("bin/python");
-            let python = python.to_string_lossy();
-            let mut tests = command(
-                &python,
-                &[
-                    "-m",
-                    "pytest",
-                    "-q",
-                    "-rs",
-                    "-p",
-                    "no:cacheprovider",
-                    "--ignore=interop/page",
-                    "interop",
-                    "attacks",
-                ],
-            );
-            tests
-                .env("CASEMATE_BIN", root().join("target/release/casemate"))
-                .env("CASEMATE_INTEROP_DIR", &work)
-                .env("PYTHONDONTWRITEBYTECODE", "1");
+            let mut tests = pytest(&venv, &["--ignore=interop/page", "interop", "attacks"]);
+            tests.env("CASEMATE_INTEROP_DIR", &work);
             match succeed(&mut tests) {
                 Outcome::Passed if skipped.is_empty() => Outcome::Passed,
                 Outcome::Passed => Outcome::Skipped(std::mem::take(&mut skipped)),

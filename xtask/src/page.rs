@@ -2,7 +2,7 @@
 
 use crate::{
     interop::virtual_environment,
-    step::{Outcome, command, install, root, succeed},
+    step::{Outcome, install, pytest, root, succeed},
     tools::program,
 };
 
@@ -20,20 +20,5 @@ pub(crate) fn run() -> Outcome {
     if let Err(reason) = virtual_environment(&work, &venv, &["interop/page/requirements.txt"]) {
         return Outcome::Failed(reason);
     }
-    let python = venv.join("bin/python");
-    let arguments = [
-        "-m",
-        "pytest",
-        "-q",
-        "-rs",
-        "-p",
-        "no:cacheprovider",
-        "interop/page",
-    ];
-    succeed(
-        command(&python.to_string_lossy(), &arguments)
-            .env("CASEMATE_BIN", root().join("target/release/casemate"))
-            .env("CASEMATE_INTEROP_DIR", &work)
-            .env("PYTHONDONTWRITEBYTECODE", "1"),
-    )
+    succeed(pytest(&venv, &["interop/page"]).env("CASEMATE_INTEROP_DIR", &work))
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     interop::virtual_environment,
-    step::{Outcome, command, has, root, succeed},
+    step::{Outcome, command, has, pytest, root, succeed},
     tools::program,
 };
 
@@ -37,12 +37,5 @@ pub(crate) fn run() -> Outcome {
     if let Outcome::Failed(reason) = succeed(&mut install) {
         return Outcome::Failed(reason);
     }
-    let tests = "bindings/python/tests";
-    let arguments = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", tests];
-    succeed(
-        command(&program("python"), &arguments)
-            .env("CASEMATE_BIN", root().join("target/release/casemate"))
-            .env("HF_HUB_OFFLINE", "1")
-            .env("PYTHONDONTWRITEBYTECODE", "1"),
-    )
+    succeed(pytest(&venv, &["bindings/python/tests"]).env("HF_HUB_OFFLINE", "1"))
 }

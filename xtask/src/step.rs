@@ -2,10 +2,23 @@
 
 use std::{
     fmt::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
+    sync::OnceLock,
     time::Instant,
 };
+
+/// Whether a part that cannot run here fails its step.
+static STRICT: OnceLock<()> = OnceLock::new();
+
+/// Makes skipped parts fail from here on, in tests as well.
+pub(crate) fn forbid_skips() {
+    STRICT.get_or_init(|| ());
+}
+
+fn is_strict() -> bool {
+    STRICT.get().is_some()
+}
 
 /// What a step found.
 pub(crate) enum Outcome {
@@ -38,6 +51,9 @@ impl Report {
         let seconds = started.elapsed().as_secs();
         let (word, count, details) = match outcome {
             Outcome::Passed => ("passed", &mut self.passed, Vec::new()),
+            Outcome::Skipped(reasons) if is_strict() => {
+                ("FAILED: --strict forbids skips", &mut self.failed, reasons)
+            }
             Outcome::Skipped(reasons) => ("passed, parts skipped", &mut self.skipped, reasons),
             Outcome::Failed(reason) => ("FAILED", &mut self.failed, vec![reason]),
         };
@@ -78,6 +94,22 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(root());
+    if is_strict() {
+        command.env("CASEMATE_STRICT", "1");
+    }
+    command
+}
+
+/// Tests in Python, run by the interpreter of a virtual environment against the program that was built.
+pub(crate) fn pytest(venv: &Path, arguments: &[&str]) -> Command {
+    let python = venv.join("bin/python");
+    let mut command = command(&python.to_string_lossy(), &["-m", "pytest", "-q", "-rs"]);
+    command
+        .args(["-p", "no:cacheprovider", "-p", "strict_skips"])
+        .args(arguments)
+        .env("PYTHONPATH", root().join("interop"))
+        .env("CASEMATE_BIN", root().join("target/release/casemate"))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 

@@ -18,7 +18,7 @@ fn has_fuse() -> bool {
         .open("/dev/fuse")
         .is_ok();
     if !found {
-        println!("skipped: /dev/fuse cannot be opened here");
+        casemate_testkit::skip("/dev/fuse cannot be opened here");
     }
     found
 }
@@ -408,7 +408,7 @@ fn plaintext_goes_to_memory_only_where_that_was_asked_for() {
         .output()
         .unwrap();
     if in_memory.stdout.starts_with(b"tmpfs") {
-        println!("skipped: the temporary folder is in memory here");
+        casemate_testkit::skip("the temporary folder is in memory here");
         return;
     }
     assert_eq!(refused.code, 4);

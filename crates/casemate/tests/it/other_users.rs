@@ -16,7 +16,7 @@ const NOBODY: u32 = 65_534;
 fn is_root() -> bool {
     let root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if !root {
-        println!("skipped: another user is needed, and only root can become one");
+        casemate_testkit::skip("another user is needed, and only root can become one");
     }
     root
 }
@@ -161,7 +161,7 @@ fn another_users_run_touches_nothing_of_roots() {
     let said = Said::from(command.output().unwrap());
     if said.code == 126 || said.err.contains("Permission denied") && said.err.starts_with("setpriv")
     {
-        println!("skipped: another user cannot run the program where it was built");
+        casemate_testkit::skip("another user cannot run the program where it was built");
         return;
     }
     assert_eq!(said.code, 0, "{said:?}");
