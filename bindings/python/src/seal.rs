@@ -89,7 +89,7 @@ pub(crate) fn seal(
         recipients: &wish.recipients,
         signer,
         segment_size: wish.segment_size,
-        hash: wish.policy.hash().into(),
+        hash: wish.policy.hash(),
         created: wish.created,
         content_type,
         private: &private,
@@ -183,7 +183,7 @@ pub(crate) fn seal_directory(
         recipients: &wish.recipients,
         signer,
         segment_size: wish.segment_size,
-        hash: wish.policy.hash().into(),
+        hash: wish.policy.hash(),
         created: wish.created,
         content_type: |_| "application/octet-stream",
         since: before

@@ -6,11 +6,9 @@
 use spki::ObjectIdentifier;
 
 use crate::{
-    kem::Curve,
+    algorithm::{Curve, TradSignature},
     policy::Policy,
-    suite::{
-        HpkeTriple, KemConstruction, KemSuite, SignatureConstruction, SignatureSuite, TradSignature,
-    },
+    suite::{HpkeTriple, KemConstruction, KemSuite, SignatureConstruction, SignatureSuite},
 };
 
 mod kems;

@@ -12,7 +12,6 @@ use std::fmt;
 use aws_lc_rs::digest::{Context, SHA3_256};
 use casemate_awslc::{MlKem, MlKemDecapsulationKey, MlKemEncapsulationKey, shake256};
 
-pub use curve::Curve;
 pub(crate) use curve::CurveKey;
 
 use crate::{

@@ -7,12 +7,14 @@
 //! | agree on a key, or sign, for another program | [`hybrid`] |
 //! | sign HTTP messages | [`signature::HttpSigningKey`] |
 //! | read and write key files | [`encoding::PublicKey`], [`encoding::PrivateKey`] |
+//! | name an algorithm | [`algorithm`] |
 //! | decide what may be used | [`policy::Policy`] over the tables of [`suite`] |
 //! | explain an algorithm, and who allows it | [`catalogue::Algorithm`] |
 //!
 //! No primitive is implemented here: they come from AWS-LC through `aws-lc-rs` and `casemate-awslc`. Hybrids hold if either
 //! half holds; composite signatures need both halves to verify. Private keys are seeds.
 
+pub mod algorithm;
 pub mod catalogue;
 pub mod encoding;
 mod error;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use crate::{
+    algorithm::{HashAlgorithm, TlsGroup},
     signature::HTTP_SUITE_NAME,
     suite::{KemSuite, SignatureSuite},
 };
@@ -75,58 +76,6 @@ pub enum PolicyError {
     },
 }
 
-/// A key exchange of TLS 1.3 with a post-quantum half (RFC 10024).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsGroup {
-    /// X25519 and ML-KEM-768, 0x11ec.
-    X25519MlKem768,
-    /// P-384 and ML-KEM-1024, 0x11ed.
-    SecP384r1MlKem1024,
-    /// P-256 and ML-KEM-768, 0x11eb.
-    SecP256r1MlKem768,
-}
-
-impl TlsGroup {
-    /// Every group.
-    pub const ALL: [Self; 3] = [
-        Self::X25519MlKem768,
-        Self::SecP384r1MlKem1024,
-        Self::SecP256r1MlKem768,
-    ];
-
-    /// Its IANA name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::X25519MlKem768 => "X25519MLKEM768",
-            Self::SecP384r1MlKem1024 => "SecP384r1MLKEM1024",
-            Self::SecP256r1MlKem768 => "SecP256r1MLKEM768",
-        }
-    }
-
-    /// Its number in the registry of TLS supported groups.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::X25519MlKem768 => 0x11ec,
-            Self::SecP384r1MlKem1024 => 0x11ed,
-            Self::SecP256r1MlKem768 => 0x11eb,
-        }
-    }
-
-    fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|group| group.name() == name)
-    }
-}
-
-/// Hash over the segments of an artifact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HashChoice {
-    /// BLAKE3, 32 bytes.
-    Blake3,
-    /// SHA-384, 48 bytes.
-    Sha384,
-}
-
 /// What happens when an expired version is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -146,7 +95,7 @@ struct Wire {
     kem: Vec<String>,
     signature: Vec<String>,
     tls: Vec<String>,
-    hash: HashChoice,
+    hash: HashAlgorithm,
     /// Signing pairs of requests and responses.
     #[serde(default)]
     http: Vec<String>,
@@ -165,7 +114,7 @@ pub struct Policy {
     kem: Vec<&'static KemSuite>,
     signature: Vec<&'static SignatureSuite>,
     tls: Vec<TlsGroup>,
-    hash: HashChoice,
+    hash: HashAlgorithm,
     http: bool,
     ohttp: Vec<&'static KemSuite>,
     expired: Expired,
@@ -268,7 +217,7 @@ impl Policy {
     }
 
     /// Hash for new artifacts.
-    pub fn hash(&self) -> HashChoice {
+    pub fn hash(&self) -> HashAlgorithm {
         self.hash
     }
 
@@ -488,9 +437,9 @@ mod tests {
             let refused = other.parse::<Policy>().unwrap_err();
             assert!(matches!(refused, PolicyError::UnknownGroup { name } if name == group));
         }
-        assert_eq!(policy.hash(), HashChoice::Sha384);
+        assert_eq!(policy.hash(), HashAlgorithm::Sha384);
         let other = text.replace("sha384", "blake3").parse::<Policy>().unwrap();
-        assert_eq!(other.hash(), HashChoice::Blake3);
+        assert_eq!(other.hash(), HashAlgorithm::Blake3);
         let unknown = text.replace("sha384", "md5").parse::<Policy>();
         assert!(matches!(unknown, Err(PolicyError::Malformed { .. })));
     }

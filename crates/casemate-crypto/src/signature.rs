@@ -20,7 +20,7 @@ use aws_lc_rs::digest::{SHA512, digest};
 use casemate_awslc::{MlDsa, MlDsaPublicKey, MlDsaSigningKey};
 
 pub use http::{HTTP_SUITE_NAME, HttpSignatures, HttpSigningKey, HttpVerifyingKey};
-pub use slh::{SlhDsa, SlhPublicKey, SlhSigningKey};
+pub use slh::{SlhPublicKey, SlhSigningKey};
 pub(crate) use trad::{TradPublicKey, TradSigningKey};
 
 use crate::{

@@ -3,10 +3,9 @@
 //! Names are what a user types. The identity on the wire is the HPKE triple of a KEM suite, and the object identifier of a
 //! signature suite. Nothing is negotiated: a key belongs to one suite.
 
-use casemate_awslc::{MlDsa, MlKem};
 use spki::ObjectIdentifier;
 
-use crate::{kem::Curve, signature::SlhDsa};
+use crate::algorithm::{Curve, MlDsa, MlKem, SlhDsa, TradSignature};
 
 /// How a KEM suite makes its shared secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +56,6 @@ pub struct KemSuite {
     pub seed_bytes: usize,
     /// Bytes of randomness that one encapsulation consumes.
     pub randomness_bytes: usize,
-}
-
-/// The classical half of a composite signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TradSignature {
-    /// Ed25519 (RFC 8032).
-    Ed25519,
-    /// ECDSA over P-384 with SHA-384, DER signatures.
-    EcdsaP384,
 }
 
 /// How a signature suite signs.

@@ -26,7 +26,7 @@ use std::{
 use aws_lc_rs::digest;
 use casemate_crypto::{
     Purpose,
-    policy::HashChoice,
+    algorithm::HashAlgorithm,
     signature::{SigningKey, VerifyingKey},
 };
 
@@ -71,7 +71,7 @@ pub struct Signing<'a> {
     /// Sign what links to files lead to, instead of refusing them.
     pub follow_links: bool,
     /// Hash over the segments of large files.
-    pub segment_hash: HashChoice,
+    pub segment_hash: HashAlgorithm,
 }
 
 /// Whom a verifier trusts. Every key that is given must have signed.
@@ -124,8 +124,8 @@ pub fn sign(
     let serialization = Serialization::files(ignored, signing.follow_links);
     let scope = Scope::new(path, &serialization, &PassedOver::default())?;
     let hash = match signing.segment_hash {
-        HashChoice::Blake3 => Hash::Blake3,
-        HashChoice::Sha384 => Hash::Sha384,
+        HashAlgorithm::Blake3 => Hash::Blake3,
+        HashAlgorithm::Sha384 => Hash::Sha384,
     };
     let layout = Layout::of(hash, &scope.files().map(|file| file.len));
     let tables = |file: &Found| Some(layout).filter(|layout| file.len > layout.segment_len);

@@ -11,7 +11,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use casemate_crypto::{
-    policy::HashChoice,
+    algorithm::HashAlgorithm,
     signature::SigningKey,
     suite::{MLDSA65_ED25519, MLDSA87_P384},
 };
@@ -58,7 +58,7 @@ fn signed(root: &Path, key: &SigningKey) -> Vec<u8> {
         ignore: &[],
         output: None,
         follow_links: false,
-        segment_hash: HashChoice::Blake3,
+        segment_hash: HashAlgorithm::Blake3,
     };
     sign(root, &signing, &|_| ()).unwrap()
 }
@@ -146,7 +146,7 @@ fn what_was_left_out_may_change_and_nothing_else() {
         ignore: &["sub/".into()],
         output: None,
         follow_links: false,
-        segment_hash: HashChoice::Blake3,
+        segment_hash: HashAlgorithm::Blake3,
     };
     let bundle = sign(&model.root(), &signing, &|_| ()).unwrap();
     fs::write(model.root().join("sub/b"), "other").unwrap();

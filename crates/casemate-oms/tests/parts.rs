@@ -14,7 +14,7 @@ use std::{
     path::PathBuf,
 };
 
-use casemate_crypto::{policy::HashChoice, signature::SigningKey, suite::MLDSA65_ED25519};
+use casemate_crypto::{algorithm::HashAlgorithm, signature::SigningKey, suite::MLDSA65_ED25519};
 use casemate_oms::{
     CheckedFile, ModelSignature, OmsError, SignedFile, SignedModel, Signing, Trusted, sign,
 };
@@ -45,7 +45,7 @@ impl Desk {
         self.home.path().join("m").join(below)
     }
 
-    fn sign(&self, below: &str, segment_hash: HashChoice) -> ModelSignature {
+    fn sign(&self, below: &str, segment_hash: HashAlgorithm) -> ModelSignature {
         let signing = Signing {
             signer: Some(&self.key),
             classical: None,
@@ -67,7 +67,8 @@ impl Desk {
     }
 
     fn opened(&self) -> SignedModel {
-        self.open(&self.sign("", HashChoice::Blake3), "").unwrap()
+        self.open(&self.sign("", HashAlgorithm::Blake3), "")
+            .unwrap()
     }
 }
 
@@ -93,7 +94,7 @@ fn read(file: &CheckedFile, offset: usize, len: usize) -> Result<Vec<u8>, OmsErr
 #[test]
 fn every_range_is_what_was_signed() {
     let (desk, content) = (Desk::new(), content());
-    for hash in [HashChoice::Blake3, HashChoice::Sha384] {
+    for hash in [HashAlgorithm::Blake3, HashAlgorithm::Sha384] {
         let model = desk.open(&desk.sign("", hash), "").unwrap();
         let names: Vec<_> = model.files().iter().map(SignedFile::name).collect();
         assert_eq!(
@@ -176,7 +177,7 @@ fn a_changed_segment_is_refused_and_the_others_are_not() {
 #[test]
 fn a_small_file_is_checked_whole() {
     let desk = Desk::new();
-    let signature = desk.sign("", HashChoice::Blake3);
+    let signature = desk.sign("", HashAlgorithm::Blake3);
     // Its length is not signed, so it must not be believed: also not that there is nothing.
     for changed in ["smalL", "smal", "smalls", ""] {
         fs::write(desk.path("small"), changed).unwrap();
@@ -194,7 +195,7 @@ fn a_small_file_is_checked_whole() {
 #[test]
 fn other_files_than_the_signed_ones_are_named() {
     let desk = Desk::new();
-    let signature = desk.sign("", HashChoice::Blake3);
+    let signature = desk.sign("", HashAlgorithm::Blake3);
     let refused = |expected: &str| {
         let found = desk.open(&signature, "").unwrap_err().to_string();
         assert!(found.contains(expected), "{found}");
@@ -243,7 +244,7 @@ fn other_files_than_the_signed_ones_are_named() {
 #[test]
 fn a_model_of_one_file_and_another_key() {
     let desk = Desk::new();
-    let signature = desk.sign("sub/large", HashChoice::Sha384);
+    let signature = desk.sign("sub/large", HashAlgorithm::Sha384);
     let model = desk.open(&signature, "sub/large").unwrap();
     let file = model.find(".").unwrap().open().unwrap();
     assert_eq!(read(&file, 0, content().len()).unwrap(), content());

@@ -3,8 +3,8 @@
 use std::{io, sync::Mutex};
 
 use crate::{
-    HashAlgorithm, Progress, ReadAt, SegmentSize, error::SealError, layout::Layout,
-    limits::SEGMENTS_MAX,
+    HashAlgorithm, Progress, ReadAt, SegmentSize, error::SealError, hash::Labelled as _,
+    layout::Layout, limits::SEGMENTS_MAX,
 };
 use casemate_memory::Buffer;
 

@@ -30,10 +30,10 @@ pub mod scratch;
 mod wire;
 mod writer;
 
+pub use casemate_crypto::algorithm::HashAlgorithm;
 pub use digest::content_digest;
 pub use error::{Malformed, OpenError, OwnerError, RewrapError, SealError};
 pub use footer::looks_sealed;
-pub use hash::HashAlgorithm;
 pub use io::{Durable, ReadAt, Source, WriteAt};
 pub use layout::SegmentSize;
 pub use opened::{Opened, SegmentContent};

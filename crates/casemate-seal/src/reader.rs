@@ -15,7 +15,7 @@ use crate::{
     Opened, Progress, ReadAt, body,
     error::{Malformed, OpenError},
     footer,
-    hash::sha384,
+    hash::{Labelled as _, sha384},
     layout::FLOE_HEADER_LEN,
     limits::GAP_BYTES_MAX,
     wire::{

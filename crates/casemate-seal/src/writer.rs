@@ -11,7 +11,7 @@ use crate::{
     digest::{HashList, READING, layout_of, refuse_changed_source},
     error::SealError,
     footer,
-    hash::sha384,
+    hash::{Labelled as _, sha384},
     limits::{CONTENT_TYPE_BYTES_MAX, PUBLIC_PART_BYTES_MAX, RECIPIENTS_MAX},
     wire::{
         ArtifactId, Header, ListSigner, Private, RecipientRecord, SignatureRecord, Tail,

@@ -15,7 +15,7 @@ mod self_signed;
 
 use std::{fmt, sync::Arc};
 
-use casemate_crypto::policy::TlsGroup;
+use casemate_crypto::algorithm::TlsGroup;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs},

@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use casemate_crypto::policy::TlsGroup;
+use casemate_crypto::algorithm::TlsGroup;
 use rustls::{
     ClientConfig, Error, NamedGroup, RootCertStore,
     crypto::{

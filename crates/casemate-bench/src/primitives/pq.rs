@@ -6,8 +6,9 @@ use casemate_awslc::{
     MlDsa, MlDsaPublicKey, MlDsaSigningKey, MlKem, MlKemDecapsulationKey, MlKemEncapsulationKey,
 };
 use casemate_crypto::{
+    algorithm::SlhDsa,
     random,
-    signature::{SlhDsa, SlhPublicKey, SlhSigningKey},
+    signature::{SlhPublicKey, SlhSigningKey},
 };
 
 use super::{MESSAGE, Make, Subject, check};

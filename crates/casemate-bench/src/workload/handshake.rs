@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, io, sync::Arc, time::Instant};
 
-use casemate_crypto::policy::TlsGroup;
+use casemate_crypto::algorithm::TlsGroup;
 use casemate_tls::{self as tls, Fallback};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ML_DSA_65, PKCS_ML_DSA_87};
 use rustls::{

@@ -14,9 +14,10 @@ use zeroize::Zeroizing;
 use super::{EncodingError, PrivateKey, spki as spki_ids};
 use crate::{
     Error, SecretBytes,
-    kem::{Curve, KemPrivateKey},
+    algorithm::{Curve, TradSignature},
+    kem::KemPrivateKey,
     signature::{HttpSigningKey, PrivateParts, SigningKey},
-    suite::{KemConstruction, KemSuite, SignatureConstruction, SignatureSuite, TradSignature},
+    suite::{KemConstruction, KemSuite, SignatureConstruction, SignatureSuite},
 };
 
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");

@@ -3,52 +3,13 @@
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
-use crate::{Error, SecretBytes};
+use crate::{Error, SecretBytes, algorithm::Curve};
 
-/// A Diffie-Hellman group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Curve {
-    /// X25519 (RFC 7748).
-    X25519,
-    /// NIST P-256.
-    P256,
-    /// NIST P-384.
-    P384,
-}
-
-impl Curve {
-    /// Bytes of a private scalar.
-    pub const fn scalar_bytes(self) -> usize {
-        match self {
-            Self::X25519 | Self::P256 => 32,
-            Self::P384 => 48,
-        }
-    }
-
-    /// Bytes of a public key: the u-coordinate, or the uncompressed point.
-    pub const fn point_bytes(self) -> usize {
-        match self {
-            Self::X25519 => 32,
-            Self::P256 => 65,
-            Self::P384 => 97,
-        }
-    }
-
-    /// Bytes of uniform seed from which a scalar is drawn.
-    pub const fn seed_bytes(self) -> usize {
-        match self {
-            Self::X25519 => 32,
-            Self::P256 => 128,
-            Self::P384 => 48,
-        }
-    }
-
-    fn algorithm(self) -> &'static agreement::Algorithm {
-        match self {
-            Self::X25519 => &agreement::X25519,
-            Self::P256 => &agreement::ECDH_P256,
-            Self::P384 => &agreement::ECDH_P384,
-        }
+fn agreement_of(curve: Curve) -> &'static agreement::Algorithm {
+    match curve {
+        Curve::X25519 => &agreement::X25519,
+        Curve::P256 => &agreement::ECDH_P256,
+        Curve::P384 => &agreement::ECDH_P384,
     }
 }
 
@@ -78,8 +39,8 @@ impl CurveKey {
         if scalar.len() != curve.scalar_bytes() {
             return Err(Error::Rejected);
         }
-        let key =
-            PrivateKey::from_private_key(curve.algorithm(), scalar).map_err(|_| Error::Rejected)?;
+        let key = PrivateKey::from_private_key(agreement_of(curve), scalar)
+            .map_err(|_| Error::Rejected)?;
         let public = key.compute_public_key()?.as_ref().to_vec();
         Ok(Self {
             curve,
@@ -107,7 +68,7 @@ impl CurveKey {
         }
         agreement::agree(
             &self.key,
-            UnparsedPublicKey::new(self.curve.algorithm(), peer),
+            UnparsedPublicKey::new(agreement_of(self.curve), peer),
             Error::Rejected,
             |secret| Ok(Zeroizing::new(secret.to_vec())),
         )

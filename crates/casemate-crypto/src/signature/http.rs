@@ -13,7 +13,7 @@ use std::fmt;
 use casemate_awslc::{MlDsa, MlDsaPublicKey, MlDsaSigningKey};
 
 use super::{COMPOSITE_PREFIX, TradPublicKey, TradSigningKey};
-use crate::{Error, Secret, suite::TradSignature};
+use crate::{Error, Secret, algorithm::TradSignature};
 
 /// What the user types for this kind of key.
 pub const HTTP_SUITE_NAME: &str = "http-ed25519-mldsa65";

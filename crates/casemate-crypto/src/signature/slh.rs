@@ -16,22 +16,7 @@ use slh_dsa::{
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::{Error, SecretBytes, random};
-
-/// A parameter set of SLH-DSA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlhDsa {
-    /// SLH-DSA-SHA2-128s, NIST security category 1. Only measured; no suite uses it.
-    Sha2_128s,
-    /// SLH-DSA-SHA2-128f, NIST security category 1. Only measured; no suite uses it.
-    Sha2_128f,
-    /// SLH-DSA-SHA2-192s, NIST security category 3.
-    Sha2_192s,
-    /// SLH-DSA-SHA2-256s, NIST security category 5.
-    Sha2_256s,
-    /// SLH-DSA-SHAKE-128f, NIST security category 1. Only measured; no suite uses it.
-    Shake128f,
-}
+use crate::{Error, SecretBytes, algorithm::SlhDsa, random};
 
 /// Runs a generic function for the parameter set that a value names.
 macro_rules! with_set {
@@ -44,56 +29,6 @@ macro_rules! with_set {
             SlhDsa::Shake128f => $function::<Shake128f>($($argument),*),
         }
     };
-}
-
-impl SlhDsa {
-    /// Longest context string.
-    pub const CONTEXT_BYTES_MAX: usize = 255;
-
-    /// The standard's name of the parameter set.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sha2_128s => "SLH-DSA-SHA2-128s",
-            Self::Sha2_128f => "SLH-DSA-SHA2-128f",
-            Self::Sha2_192s => "SLH-DSA-SHA2-192s",
-            Self::Sha2_256s => "SLH-DSA-SHA2-256s",
-            Self::Shake128f => "SLH-DSA-SHAKE-128f",
-        }
-    }
-
-    /// Security parameter `n` in bytes.
-    const fn n(self) -> usize {
-        match self {
-            Self::Sha2_128s | Self::Sha2_128f | Self::Shake128f => 16,
-            Self::Sha2_192s => 24,
-            Self::Sha2_256s => 32,
-        }
-    }
-
-    /// Bytes of `SK.seed || SK.prf || PK.seed`.
-    const fn seeds_bytes(self) -> usize {
-        self.n().saturating_mul(3)
-    }
-
-    /// Bytes of a public key, `PK.seed || PK.root`.
-    pub const fn public_key_bytes(self) -> usize {
-        self.n().saturating_mul(2)
-    }
-
-    /// Bytes of a private key, `SK.seed || SK.prf || PK.seed || PK.root`.
-    pub const fn private_key_bytes(self) -> usize {
-        self.n().saturating_mul(4)
-    }
-
-    /// Bytes of a signature.
-    pub const fn signature_bytes(self) -> usize {
-        match self {
-            Self::Sha2_128s => 7_856,
-            Self::Sha2_128f | Self::Shake128f => 17_088,
-            Self::Sha2_192s => 16_224,
-            Self::Sha2_256s => 29_792,
-        }
-    }
 }
 
 /// A private key.

@@ -9,25 +9,7 @@ use aws_lc_rs::{
     },
 };
 
-use crate::{Error, SecretBytes, kem::Curve, suite::TradSignature};
-
-impl TradSignature {
-    /// Bytes of a public key: the Ed25519 point, or the uncompressed P-384 point.
-    pub const fn public_key_bytes(self) -> usize {
-        match self {
-            Self::Ed25519 => 32,
-            Self::EcdsaP384 => Curve::P384.point_bytes(),
-        }
-    }
-
-    /// Bytes of a private key: the Ed25519 seed, or the P-384 scalar.
-    pub const fn private_key_bytes(self) -> usize {
-        match self {
-            Self::Ed25519 => 32,
-            Self::EcdsaP384 => Curve::P384.scalar_bytes(),
-        }
-    }
-}
+use crate::{Error, SecretBytes, algorithm::TradSignature};
 
 enum Inner {
     Ed25519(Ed25519KeyPair),

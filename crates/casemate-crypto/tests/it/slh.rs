@@ -2,8 +2,9 @@
 
 use casemate_crypto::{
     Error,
+    algorithm::SlhDsa,
     encoding::{EncodingError, PrivateKey, PublicKey},
-    signature::{SigningKey, SlhDsa, SlhPublicKey, SlhSigningKey, VerifyingKey},
+    signature::{SigningKey, SlhPublicKey, SlhSigningKey, VerifyingKey},
     suite::{SLHDSA_SHA2_192S, SLHDSA_SHA2_256S},
 };
 use casemate_testkit::{array_at, hex_at, public_json, str_at};

@@ -160,7 +160,7 @@ mod tests {
     use crate::upstream::Caller;
 
     fn tls() -> ClientConfig {
-        let groups = &casemate_crypto::policy::TlsGroup::ALL;
+        let groups = &casemate_crypto::algorithm::TlsGroup::ALL;
         client_config(provider(groups, Fallback::Disabled), None).unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use casemate_crypto::policy::TlsGroup;
+use casemate_crypto::algorithm::TlsGroup;
 use casemate_tls::{self as tls, Fallback};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use casemate_crypto::{
+    algorithm::TlsGroup,
     kem::KemPrivateKey,
-    policy::TlsGroup,
     signature::{HttpSigningKey, HttpVerifyingKey, SigningKey},
     suite,
 };

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, sync::Arc, thread};
 
-use casemate_crypto::policy::{Policy, TlsGroup};
+use casemate_crypto::{algorithm::TlsGroup, policy::Policy};
 use casemate_store::{Client, RemoteObject};
 use casemate_tls::{
     Fallback, classical_connections, provider, self_signed, server_config, store_config,

@@ -92,7 +92,7 @@ pub(crate) fn seal(
         recipients: &recipients,
         signer: signer.as_ref(),
         segment_size: seal::parse_size(&options.segment_size)?,
-        hash: context.policy()?.hash().into(),
+        hash: context.policy()?.hash(),
         created: unix_seconds(),
         content_type: |_| CONTENT_TYPE,
         since: before.as_ref().map(|(directory, _)| Since {

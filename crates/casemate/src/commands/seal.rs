@@ -73,7 +73,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         signer: signer.as_ref(),
         owner: list_signer(owner.as_ref()),
         segment_size,
-        hash: context.policy()?.hash().into(),
+        hash: context.policy()?.hash(),
         created: unix_seconds(),
         content_type: &options.content_type,
         private: &private,

@@ -6,10 +6,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use casemate_awslc::{MlDsa, MlDsaSigningKey, MlKem, MlKemDecapsulationKey, MlKemEncapsulationKey};
 use casemate_crypto::{
     Secret, SecretBytes,
+    algorithm::SlhDsa,
     encoding::{KeyId, PrivateKey},
     hpke::{Aead, AeadKey, HpkeSuite},
     kem::KemPrivateKey,
-    signature::{HttpSigningKey, SigningKey, SlhDsa, SlhSigningKey},
+    signature::{HttpSigningKey, SigningKey, SlhSigningKey},
     suite::{KEM_SUITES, MLDSA65_ED25519, MLDSA87, SIGNATURE_SUITES, SignatureConstruction},
 };
 

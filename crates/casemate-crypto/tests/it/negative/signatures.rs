@@ -4,10 +4,11 @@ use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1, ED25519, ParsedPublicKey};
 use casemate_awslc::{MlDsa, MlDsaPublicKey};
 use casemate_crypto::{
     Error, Purpose,
+    algorithm::TradSignature,
     signature::{COMPOSITE_PREFIX, HttpSignatures, HttpSigningKey, SigningKey, VerifyingKey},
     suite::{
         MLDSA65_ED25519, MLDSA65_P384, MLDSA87, MLDSA87_P384, SIGNATURE_SUITES,
-        SignatureConstruction, SignatureSuite, TradSignature,
+        SignatureConstruction, SignatureSuite,
     },
 };
 use ed25519_dalek::Signer;

@@ -9,7 +9,8 @@ use aws_lc_rs::digest::{SHA3_256, digest};
 use casemate_awslc::{MlKemDecapsulationKey, MlKemEncapsulationKey};
 use casemate_crypto::{
     Error,
-    kem::{Curve, KemPrivateKey},
+    algorithm::Curve,
+    kem::KemPrivateKey,
     suite::{KemConstruction, KemSuite, MLKEM768_P256, MLKEM768_X25519, MLKEM1024_P384},
 };
 
