@@ -2,21 +2,17 @@
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    fmt,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use object_store::{
-    BackoffConfig, ObjectStore, ObjectStoreScheme, RetryConfig,
+    BackoffConfig, ObjectStoreScheme, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     azure::{MicrosoftAzure, MicrosoftAzureBuilder},
-    client::HttpClient,
     gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder},
-    list::PaginatedListStore,
-    multipart::MultipartStore,
-    path::Path,
     signer::Url,
 };
 use rustls::ClientConfig;
@@ -25,8 +21,11 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::{
     error::{StoreError, io_error},
     http::{COPY_TIMEOUT, Connector, REQUEST_TIMEOUT},
+    location::{Bucket, Location, Plain, Provider},
     profile,
     region::{Region, RegionalConnector},
+    request::Requests,
+    s3::S3,
 };
 
 /// Requests that failed for a passing reason are repeated this often, with growing pauses: about three seconds in all.
@@ -187,101 +186,6 @@ fn without_credentials(address: &str) -> String {
     shown.escape_debug().to_string()
 }
 
-/// A bucket or container.
-pub(crate) struct Bucket {
-    pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) multipart: Arc<dyn MultipartStore>,
-    pub(crate) pages: Arc<dyn PaginatedListStore>,
-    /// Copies parts without moving them through this machine; S3 only.
-    pub(crate) s3: Option<S3>,
-    pub(crate) handle: Handle,
-}
-
-/// S3 with what its client has no call for.
-pub(crate) struct S3 {
-    pub(crate) store: Arc<AmazonS3>,
-    pub(crate) name: String,
-    pub(crate) http: HttpClient,
-}
-
-impl Bucket {
-    /// Runs a request to its end, from a thread that is not one of the runtime's.
-    pub(crate) fn wait<T>(
-        &self,
-        request: impl Future<Output = object_store::Result<T>>,
-    ) -> io::Result<T> {
-        self.handle.block_on(request).map_err(io_error)
-    }
-}
-
-/// An object, or a prefix that names many.
-#[derive(Clone)]
-pub struct Location {
-    pub(crate) bucket: Arc<Bucket>,
-    pub(crate) path: Path,
-    is_prefix: bool,
-    address: String,
-}
-
-impl Location {
-    /// The address as it was given, without a slash at its end.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// The prefix that the object lies in.
-    #[must_use]
-    pub fn above(&self) -> Self {
-        let up = |text: &str| text.rsplit_once('/').map(|(above, _)| above.to_owned());
-        let path = up(self.path.as_ref()).unwrap_or_default();
-        Self {
-            bucket: Arc::clone(&self.bucket),
-            // It is the beginning of one.
-            path: Path::parse(path).unwrap_or_default(),
-            is_prefix: true,
-            address: up(&self.address).unwrap_or_default(),
-        }
-    }
-
-    /// Whether the address ended in a slash or is that of a bucket: it names everything below, not one object.
-    pub const fn is_prefix(&self) -> bool {
-        self.is_prefix
-    }
-
-    /// The object at `below`, a relative path with `/` between its parts.
-    ///
-    /// # Errors
-    ///
-    /// [`io::ErrorKind::InvalidInput`] if no store could hold such a name.
-    pub fn join(&self, below: &str) -> io::Result<Self> {
-        let whole = if self.path.as_ref().is_empty() {
-            below.to_owned()
-        } else {
-            format!("{}/{below}", self.path)
-        };
-        let path = Path::parse(whole)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        Ok(Self {
-            bucket: Arc::clone(&self.bucket),
-            path,
-            is_prefix: false,
-            address: format!("{}/{below}", self.address),
-        })
-    }
-}
-
-impl fmt::Debug for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Location").field(&self.address).finish()
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.address)
-    }
-}
-
 fn retries() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig::default(),
@@ -383,7 +287,7 @@ fn connect(
                 store: Arc::<GoogleCloudStorage>::clone(&store),
                 pages: Arc::<GoogleCloudStorage>::clone(&store),
                 multipart: store,
-                s3: None,
+                provider: Box::new(Plain),
                 handle,
             }
         }
@@ -394,7 +298,7 @@ fn connect(
                 store: Arc::<MicrosoftAzure>::clone(&store),
                 pages: Arc::<MicrosoftAzure>::clone(&store),
                 multipart: store,
-                s3: None,
+                provider: Box::new(Plain),
                 handle,
             }
         }
@@ -420,16 +324,23 @@ fn connect_s3(
         timeout: COPY_TIMEOUT,
         ..http
     };
-    let s3 = S3 {
-        store: Arc::clone(&store),
-        name: url.host_str().unwrap_or_default().to_owned(),
-        http: region.client(&copying)?,
+    // Addresses by https do not say which part of them is the bucket, which a copy has to name.
+    let provider: Box<dyn Provider> = if url.scheme() == "https" {
+        Box::new(Plain)
+    } else {
+        Box::new(S3 {
+            bucket: url.host_str().unwrap_or_default().to_owned(),
+            requests: Requests {
+                store: Arc::clone(&store),
+                http: region.client(&copying)?,
+            },
+        })
     };
     Ok(Bucket {
         store: Arc::<AmazonS3>::clone(&store),
         pages: Arc::<AmazonS3>::clone(&store),
         multipart: store,
-        s3: (url.scheme() != "https").then_some(s3),
+        provider,
         handle,
     })
 }

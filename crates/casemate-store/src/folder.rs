@@ -18,7 +18,7 @@ use object_store::{ObjectMeta, list::PaginatedListOptions};
 
 use crate::{
     RemoteObject, Upload,
-    client::{Bucket, Location},
+    location::{Bucket, Location},
 };
 
 /// Most objects that a listing may name, whether or not they belong to what is asked for.

@@ -16,18 +16,23 @@ mod client;
 mod error;
 mod folder;
 mod http;
+mod location;
 mod object;
 mod profile;
 mod read_ahead;
 mod region;
 mod request;
 mod rewrap;
+mod s3;
 mod send;
+#[cfg(test)]
+mod tests;
 mod upload;
 
-pub use client::{Client, Location, local_path};
+pub use client::{Client, local_path};
 pub use error::StoreError;
 pub use folder::{OBJECTS_MAX, RemoteFolder, list, list_sealed};
+pub use location::Location;
 pub use object::RemoteObject;
 pub use rewrap::replace_tail;
 pub use send::{Sent, journal_name, send};

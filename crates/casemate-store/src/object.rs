@@ -13,9 +13,9 @@ use futures_util::{FutureExt, StreamExt};
 use object_store::{Attributes, GetOptions, GetRange, ObjectMeta};
 
 use crate::{
-    client::Location,
     error::{Changed, io_error},
-    read_ahead::ReadAhead,
+    location::{Location, Version},
+    read_ahead::{Fetch, ReadAhead},
 };
 
 /// Whether the object at `location` has `len` bytes and ends in `end`.
@@ -35,7 +35,7 @@ pub(crate) fn ends_with(location: &Location, len: u64, end: &[u8]) -> io::Result
 #[derive(Clone)]
 pub struct RemoteObject(Arc<Inner>);
 
-pub(crate) struct Inner {
+struct Inner {
     location: Location,
     meta: ObjectMeta,
     attributes: Attributes,
@@ -68,6 +68,14 @@ impl RemoteObject {
         &self.0.location
     }
 
+    pub(crate) fn version(&self) -> Version<'_> {
+        Version {
+            location: &self.0.location,
+            meta: &self.0.meta,
+            attributes: &self.0.attributes,
+        }
+    }
+
     pub(crate) fn meta(&self) -> &ObjectMeta {
         &self.0.meta
     }
@@ -86,7 +94,7 @@ impl Inner {
     }
 
     /// Reads `range` of the version that was opened.
-    pub(crate) async fn fetch(&self, range: Range<u64>) -> io::Result<Bytes> {
+    async fn fetch(&self, range: Range<u64>) -> io::Result<Bytes> {
         let options = GetOptions {
             range: Some(GetRange::Bounded(range.clone())),
             if_match: self.meta.e_tag.clone(),
@@ -155,15 +163,14 @@ impl ReadAt for RemoteObject {
     }
 }
 
-impl ReadAhead {
-    /// Starts fetching `range` in the background and hands the result to `deliver`.
-    pub(crate) fn start(
-        inner: &Arc<Inner>,
+impl Fetch for Inner {
+    fn start(
+        self: &Arc<Self>,
         range: Range<u64>,
         deliver: impl FnOnce(io::Result<Bytes>) + Send + 'static,
     ) {
-        let fetching = Arc::clone(inner);
-        let handle = &inner.location.bucket.handle;
+        let fetching = Arc::clone(self);
+        let handle = &self.location.bucket.handle;
         // It ends by itself, within the bounds of its retries, and what it brings is dropped if nobody waits any more.
         drop(handle.spawn(async move {
             // Whoever waits must get an answer, also if a library panics.
@@ -172,9 +179,8 @@ impl ReadAhead {
         }));
     }
 
-    /// Fetches what nobody fetched ahead.
-    pub(crate) fn fetch_now(inner: &Inner, range: Range<u64>) -> io::Result<Bytes> {
-        inner.location.bucket.handle.block_on(inner.fetch(range))
+    fn fetch_now(&self, range: Range<u64>) -> io::Result<Bytes> {
+        self.location.bucket.handle.block_on(self.fetch(range))
     }
 }
 

@@ -12,12 +12,23 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::object::Inner;
-
 /// Bytes of a block: large beside what a request costs, small beside the memory that a process has.
 const BLOCK: u64 = 4 << 20;
 /// Blocks that are fetched while an earlier one is read.
 const AHEAD: u64 = 6;
+
+/// Something whose ranges take time to fetch.
+pub(crate) trait Fetch: Send + Sync + 'static {
+    /// Starts fetching `range` in the background and hands the result to `deliver`, which is always called.
+    fn start(
+        self: &Arc<Self>,
+        range: Range<u64>,
+        deliver: impl FnOnce(io::Result<Bytes>) + Send + 'static,
+    );
+
+    /// Fetches `range` and waits for it.
+    fn fetch_now(&self, range: Range<u64>) -> io::Result<Bytes>;
+}
 
 pub(crate) struct ReadAhead {
     range: Range<u64>,
@@ -67,7 +78,7 @@ impl ReadAhead {
     /// Fills `out` from `offset`; both lie in the range.
     pub(crate) fn read(
         self: &Arc<Self>,
-        inner: &Arc<Inner>,
+        source: &Arc<impl Fetch>,
         mut out: &mut [u8],
         offset: u64,
     ) -> io::Result<()> {
@@ -80,10 +91,10 @@ impl ReadAhead {
             let len = usize::try_from(len).unwrap_or(out.len());
             let (part, rest) = out.split_at_mut(len);
             let skip = usize::try_from(at.saturating_sub(range.start)).unwrap_or(usize::MAX);
-            self.request(inner, block);
+            self.request(source, block);
             if !self.take(block, skip, part)? {
                 let end = at.saturating_add(len as u64);
-                part.copy_from_slice(&Self::fetch_now(inner, at..end)?);
+                part.copy_from_slice(&source.fetch_now(at..end)?);
             }
             out = rest;
             at = at.saturating_add(len as u64);
@@ -92,7 +103,7 @@ impl ReadAhead {
     }
 
     /// Asks for every block up to some after `block`.
-    fn request(self: &Arc<Self>, inner: &Arc<Inner>, block: u64) {
+    fn request(self: &Arc<Self>, source: &Arc<impl Fetch>, block: u64) {
         let mut state = self.state();
         let until = block.saturating_add(AHEAD);
         // A jump: what lies between is fetched if somebody comes for it.
@@ -107,7 +118,7 @@ impl ReadAhead {
             state.next = number.saturating_add(1);
             state.blocks.insert(number, Block::default());
             let ahead = Arc::clone(self);
-            Self::start(inner, range, move |bytes| ahead.deliver(number, bytes));
+            source.start(range, move |bytes| ahead.deliver(number, bytes));
         }
     }
 

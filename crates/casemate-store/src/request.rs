@@ -1,18 +1,19 @@
 //! Requests of S3 that the store's client has no call for, signed by that client.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use object_store::{
-    client::{HttpRequest, HttpRequestBody},
+    aws::AmazonS3,
+    client::{HttpClient, HttpRequest, HttpRequestBody},
     signer::{SignedUrlOptions, Signer},
 };
 use serde::Deserialize;
 
 use crate::{
-    client::{Location, S3},
     error::{Changed, io_error},
+    location::Location,
 };
 
 const EXPIRY: Duration = Duration::from_mins(15);
@@ -20,6 +21,12 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(200);
 /// An answer longer than this is none that S3 gives.
 const ANSWER_MAX: usize = 1 << 20;
+
+/// Makes and signs requests.
+pub(crate) struct Requests {
+    pub(crate) store: Arc<AmazonS3>,
+    pub(crate) http: HttpClient,
+}
 
 /// One request.
 pub(crate) struct Request<'a> {
@@ -37,24 +44,24 @@ pub(crate) struct Answer {
 
 impl Request<'_> {
     /// Sends it, again a few times if it fails for a passing reason, and gives the answer.
-    pub(crate) async fn send(&self, s3: &S3, location: &Location) -> io::Result<Answer> {
+    pub(crate) async fn send(&self, by: &Requests, location: &Location) -> io::Result<Answer> {
         let mut pause = PAUSE;
         for _ in 1..TRIES {
-            match self.attempt(s3, location).await {
+            match self.attempt(by, location).await {
                 Err(Failed::Passing(_)) => tokio::time::sleep(pause).await,
                 Err(Failed::Final(error)) => return Err(error),
                 Ok(answer) => return Ok(answer),
             }
             pause = pause.saturating_mul(2);
         }
-        self.attempt(s3, location)
+        self.attempt(by, location)
             .await
             .map_err(|failed| match failed {
                 Failed::Passing(error) | Failed::Final(error) => error,
             })
     }
 
-    async fn attempt(&self, s3: &S3, location: &Location) -> Result<Answer, Failed> {
+    async fn attempt(&self, by: &Requests, location: &Location) -> Result<Answer, Failed> {
         let final_io = |error: object_store::Error| Failed::Final(io_error(error));
         let mut options = SignedUrlOptions::new().with_query(
             self.query
@@ -70,7 +77,7 @@ impl Request<'_> {
             options = options.with_signed_header(name.clone(), value.clone());
             request.headers_mut().insert(name, value);
         }
-        let url = s3
+        let url = by
             .store
             .signed_url_opts(self.method.clone(), &location.path, EXPIRY, &options)
             .await
@@ -78,7 +85,7 @@ impl Request<'_> {
         *request.method_mut() = self.method.clone();
         let uri = url.as_str().parse();
         *request.uri_mut() = uri.map_err(|error| Failed::Final(io::Error::other(error)))?;
-        let answer = s3.http.execute(request).await;
+        let answer = by.http.execute(request).await;
         let answer = answer.map_err(|error| Failed::Passing(io::Error::other(error)))?;
         let (answer, body) = answer.into_parts();
         let (status, headers) = (answer.status, answer.headers);

@@ -21,7 +21,7 @@ use object_store::{MultipartId, PutMode, multipart::PartId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::Location,
+    location::Location,
     object::ends_with,
     upload::{part_len, put, refuse_existing},
 };

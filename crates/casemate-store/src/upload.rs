@@ -16,8 +16,8 @@ use object_store::{
 };
 
 use crate::{
-    client::{Bucket, Location},
     error::io_error,
+    location::{Bucket, Location},
     object::ends_with,
 };
 
