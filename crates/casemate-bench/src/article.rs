@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::report::{Primitive, Report};
+use crate::rows::{Primitive, Stated, StatedSizes, StatedTime};
 
 /// The article's figures.
 #[derive(Debug, Deserialize)]
@@ -26,39 +26,6 @@ struct Row {
     measured_as: Vec<String>,
     milliseconds: BTreeMap<String, f64>,
     bytes: StatedSizes,
-}
-
-/// Sizes that the article states, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StatedSizes {
-    /// Public key.
-    pub public: usize,
-    /// Private key.
-    pub private: usize,
-    /// Signature, or RSA's ciphertext.
-    #[serde(default)]
-    pub output: Option<usize>,
-}
-
-/// What the article states for an algorithm.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Stated {
-    /// Its name there.
-    pub name: String,
-    /// Its sizes there.
-    pub sizes: StatedSizes,
-}
-
-/// What the article states for an operation.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StatedTime {
-    /// The time there, in microseconds.
-    pub us: f64,
-    /// That over the time measured here: how many times faster this machine is.
-    pub ratio: f64,
 }
 
 static ARTICLE: LazyLock<Article> = LazyLock::new(|| {
@@ -84,8 +51,8 @@ impl Article {
 }
 
 /// Puts what the article states beside each row that it has figures for.
-pub(crate) fn annotate(report: &mut Report) {
-    for row in &mut report.primitives {
+pub(crate) fn annotate(rows: &mut [Primitive]) {
+    for row in rows {
         if let Some(stated) = article().row(&row.name) {
             annotate_row(row, stated);
         }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{Effort, Options, Report, report::Baseline};
+use crate::{Effort, Options, Report, rows::Baseline};
 
 /// OpenSSL's names of the asymmetric algorithms, and our rows.
 const ASYMMETRIC: [&str; 8] = [

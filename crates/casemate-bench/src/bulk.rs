@@ -20,7 +20,7 @@ use fast_floe::{
     low_level::{SEGMENT_PAYLOAD_OFFSET, start_encryption},
 };
 
-use crate::{BenchError, Effort, Options, machine, report::Bulk, stats};
+use crate::{BenchError, Effort, Options, machine, rows::Bulk, stats};
 
 /// Bytes of one call: a segment of a sealed artifact, so that data are in the cache.
 const CALL_BYTES: usize = 1 << 20;

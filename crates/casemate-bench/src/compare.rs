@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Report, Timing};
+use crate::{report::Report, rows::Timing};
 
 /// One figure of both reports.
 #[derive(Clone, Debug, PartialEq)]

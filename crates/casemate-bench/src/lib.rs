@@ -26,6 +26,7 @@ pub mod memory;
 mod plot;
 mod primitives;
 mod report;
+mod rows;
 mod stats;
 pub mod text;
 mod timer;
@@ -33,11 +34,11 @@ mod workload;
 
 use std::path::PathBuf;
 
-pub use article::{Stated, StatedSizes, StatedTime};
 pub use error::BenchError;
-pub use report::{
-    Baseline, Bulk, Checkpoint, Gradient, Handshake, Machine, Operation, Parts, Primitive,
-    REPORT_BYTES_MAX, Report, Round, Sizes, Timing,
+pub use report::{REPORT_BYTES_MAX, Report};
+pub use rows::{
+    Baseline, Bulk, Checkpoint, Gradient, Handshake, Machine, Operation, Parts, Primitive, Round,
+    Sizes, Stated, StatedSizes, StatedTime, Timing,
 };
 pub use workload::round::probe as probe_round;
 
@@ -120,7 +121,8 @@ pub fn run(options: &Options, progress: Progress<'_>) -> Result<Report, BenchErr
     workload::round::measure(options, &mut report, progress);
     step(7, "other programs", progress);
     baseline::measure(options, &mut report);
-    article::annotate(&mut report);
-    machine::note_noise(&mut report);
+    article::annotate(&mut report.primitives);
+    let noise = machine::noise(&report.machine, &report.primitives);
+    report.notes.extend(noise);
     Ok(report)
 }

@@ -4,7 +4,10 @@ use std::fs;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-use crate::report::{Machine, Report};
+use crate::{
+    rows::{Machine, Primitive},
+    stats::median,
+};
 
 /// A spread above this share of the median, in the middle of all rows, makes a machine noisy.
 const NOISY_SHARE: f64 = 0.05;
@@ -79,17 +82,17 @@ impl Drop for Pin {
     }
 }
 
-/// Says in the report if the machine was not quiet.
-pub(crate) fn note_noise(report: &mut Report) {
-    let mut shares: Vec<f64> = report
-        .primitives
+/// Returns what to note if the machine was not quiet while `rows` were measured.
+pub(crate) fn noise(machine: &Machine, rows: &[Primitive]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut shares: Vec<f64> = rows
         .iter()
         .flat_map(|row| &row.operations)
         .map(|one| one.timing.mad_us / one.timing.median_us.max(1e-3))
         .collect();
-    let share = crate::stats::median(&mut shares);
+    let share = median(&mut shares);
     if share > NOISY_SHARE {
-        report.notes.push(format!(
+        notes.push(format!(
             "the machine was noisy: the typical spread is {:.0} % of the median; end other programs and measure again",
             share * 100.0
         ));
@@ -99,10 +102,11 @@ pub(crate) fn note_noise(report: &mut Report) {
         .split(' ')
         .next()
         .and_then(|text| text.parse::<f64>().ok());
-    if let Some(load) = load.filter(|load| *load > report.machine.cores as f64 * 0.9 + 0.5) {
-        report.notes.push(format!(
+    if let Some(load) = load.filter(|load| *load > machine.cores as f64 * 0.9 + 0.5) {
+        notes.push(format!(
             "the load average is {load:.1} on {} cores: something else was running",
-            report.machine.cores
+            machine.cores
         ));
     }
+    notes
 }

@@ -10,7 +10,7 @@ use casemate_crypto::catalogue::{Algorithm, catalogue};
 
 use crate::{
     BenchError, Options,
-    report::{Operation, Parts, Primitive, Sizes},
+    rows::{Operation, Parts, Primitive, Sizes},
     timer::{self, Action, Budget},
 };
 

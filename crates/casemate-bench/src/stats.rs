@@ -1,6 +1,6 @@
 //! Medians and spreads: never a mean of a few runs.
 
-use crate::report::Timing;
+use crate::rows::Timing;
 
 /// Median of `values`; zero of none.
 pub(crate) fn median(values: &mut [f64]) -> f64 {

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use crate::{
     article::article,
-    report::{Primitive, Report, Timing},
+    report::Report,
+    rows::{Primitive, Timing},
 };
 
 /// A time with three digits and the unit that suits it.

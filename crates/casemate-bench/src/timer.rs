@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Effort, report::Timing, stats};
+use crate::{Effort, rows::Timing, stats};
 
 /// An operation to time.
 pub(crate) type Action<'a> = Box<dyn FnMut() + 'a>;

@@ -1,14 +1,9 @@
 //! Reading ahead: the next segment of a file that is read in order, while the kernel takes the one before.
 
 use std::{
-    sync::{
-        Weak,
-        mpsc::{SyncSender, sync_channel},
-    },
+    sync::mpsc::{SyncSender, sync_channel},
     thread::Builder,
 };
-
-use crate::files::Files;
 
 /// Segments that wait to be read; more are left to those who want them.
 const WAITING: usize = 2;
@@ -17,15 +12,14 @@ const WAITING: usize = 2;
 pub(crate) struct Ahead(Option<SyncSender<(usize, u64)>>);
 
 impl Ahead {
-    pub(crate) fn start(files: Weak<Files>) -> Self {
+    /// Starts the thread. `read` reads a segment of a file, and gives `false` when there are no files any more.
+    pub(crate) fn start(read: impl Fn(usize, u64) -> bool + Send + 'static) -> Self {
         let (sender, wanted) = sync_channel(WAITING);
         let read = move || {
-            while let Ok((file, segment)) = wanted.recv() {
-                let Some(files) = files.upgrade() else {
-                    return;
-                };
-                files.read_ahead(file, segment);
-            }
+            while wanted
+                .recv()
+                .is_ok_and(|(file, segment)| read(file, segment))
+            {}
         };
         let thread = Builder::new().name("ahead".to_owned()).spawn(read);
         // Without a thread everything is read when it is asked for.

@@ -1,6 +1,9 @@
 //! The files of a view, and what was read of them lately.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, Weak},
+};
 
 use fuser::Errno;
 
@@ -23,12 +26,21 @@ type Part = (Arc<Segment>, Range<usize>);
 
 impl Files {
     pub(crate) fn new(list: Vec<MountedFile>, report: Report) -> Arc<Self> {
-        Arc::new_cyclic(|files| Self {
-            list,
-            opened: Recent::new(),
-            cache: Cache::new(),
-            report,
-            ahead: Ahead::start(files.clone()),
+        Arc::new_cyclic(|files: &Weak<Self>| {
+            let files = Weak::clone(files);
+            let read_ahead = move |file, segment| {
+                let files = files.upgrade();
+                files
+                    .inspect(|files| files.read_ahead(file, segment))
+                    .is_some()
+            };
+            Self {
+                list,
+                opened: Recent::new(),
+                cache: Cache::new(),
+                report,
+                ahead: Ahead::start(read_ahead),
+            }
         })
     }
 
@@ -46,7 +58,7 @@ impl Files {
     }
 
     /// Reads a segment that will probably be wanted. Whoever wants it finds out what is wrong with it.
-    pub(crate) fn read_ahead(&self, number: usize, segment: u64) {
+    fn read_ahead(&self, number: usize, segment: u64) {
         let Some(file) = self.list.get(number) else {
             return;
         };

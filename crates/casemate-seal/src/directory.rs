@@ -13,6 +13,7 @@
 
 mod each;
 mod error;
+mod expected;
 mod folder;
 mod manifest;
 mod open;
@@ -25,7 +26,8 @@ mod stage;
 mod tree;
 
 pub use error::DirectoryError;
-pub use folder::{Expected, LocalFolder, SealTarget, SealedFolder};
+pub use expected::Expected;
+pub use folder::{LocalFolder, SealTarget, SealedFolder};
 pub use manifest::{DirectoryId, FileEntry, Manifest};
 pub use open::{SealedDirectory, is_sealed_directory, read_manifest, verify_without_key};
 pub use path::RelativePath;

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::key;
 use crate::{
     plot::{self, Bar, Line, Point},
-    report::{Primitive, Report},
+    report::Report,
+    rows::Primitive,
     text,
 };
 

@@ -2,12 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{
-    article::article,
-    plot::escape,
-    report::{Report, Timing},
-    text,
-};
+use crate::{article::article, plot::escape, report::Report, rows::Timing, text};
 
 /// A cell that is markup already.
 struct Cell(String);

@@ -17,7 +17,7 @@ use aws_lc_rs::{
 };
 
 use super::{MESSAGE, Make, Subject, check};
-use crate::{BenchError, report::Sizes};
+use crate::{BenchError, rows::Sizes};
 
 const CLASSICAL: &str = "classical";
 const LIBRARY: &str = "AWS-LC";

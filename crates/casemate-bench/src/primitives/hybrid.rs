@@ -11,7 +11,7 @@ use casemate_crypto::{
 };
 
 use super::{MESSAGE, Make, Subject, check};
-use crate::{BenchError, report::Sizes};
+use crate::{BenchError, rows::Sizes};
 
 const LIBRARY: &str = "Casemate on AWS-LC";
 

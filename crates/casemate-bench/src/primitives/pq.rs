@@ -12,7 +12,7 @@ use casemate_crypto::{
 };
 
 use super::{MESSAGE, Make, Subject, check};
-use crate::{BenchError, report::Sizes};
+use crate::{BenchError, rows::Sizes};
 
 const LATTICE: &str = "lattice";
 const AWS_LC: &str = "AWS-LC";

@@ -10,7 +10,7 @@ use fn_dsa::{
 use oqs::{kem, sig};
 
 use super::{MESSAGE, Make, Subject, check};
-use crate::{BenchError, report::Sizes};
+use crate::{BenchError, rows::Sizes};
 
 const LIBOQS: &str = "liboqs 0.13";
 const CODE: &str = "code-based";

@@ -11,7 +11,7 @@ use casemate_seal::{
     Artifact, HashAlgorithm, Origin, Private, SealOptions, SegmentSize, file, seal,
 };
 
-use crate::{BenchError, Effort, Options, Report, report::Checkpoint, stats};
+use crate::{BenchError, Effort, Options, Report, rows::Checkpoint, stats};
 
 const MB: u64 = 1_000_000;
 const SIZES: [u64; 5] = [10 * MB, 100 * MB, 1_000 * MB, 2_000 * MB, 10_000 * MB];

@@ -12,7 +12,7 @@ use casemate_crypto::{
 
 use crate::{
     BenchError, Effort, Options,
-    report::{Gradient, Timing},
+    rows::{Gradient, Timing},
     stats,
     timer::thread_cpu_seconds,
 };

@@ -12,7 +12,7 @@ use rustls::{
     version::TLS13,
 };
 
-use crate::{BenchError, Effort, Options, report::Handshake, stats};
+use crate::{BenchError, Effort, Options, rows::Handshake, stats};
 
 /// A way to agree on a key and to prove who the server is.
 struct Variant {

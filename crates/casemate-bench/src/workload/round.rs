@@ -27,7 +27,7 @@ use super::{
     handshake::{Configs, configs},
     link::{Namespace, Shaped},
 };
-use crate::{BenchError, Effort, Options, Progress, Report, report::Round, stats};
+use crate::{BenchError, Effort, Options, Progress, Report, rows::Round, stats};
 
 /// The hidden option with which this program starts itself inside a namespace.
 const PROBE_OPTION: &str = "--probe-round";

@@ -1,7 +1,6 @@
 //! Where a sealed directory is: a local folder, or a place that another crate brings.
 
 use std::{
-    collections::{HashMap, HashSet},
     fs::File,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -9,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, RelativePath, StagedDirectory, tree};
+use super::{DirectoryError, RelativePath, StagedDirectory, tree};
 use crate::{
     Source, WriteAt,
     file::{self, AtomicFile, Existing},
@@ -81,7 +80,7 @@ impl SealedFolder for LocalFolder {
     }
 
     fn check(&self, paths: &[&RelativePath]) -> Result<(), DirectoryError> {
-        tree::check_sealed(self, paths)
+        tree::check_sealed(&self.root, self.descriptor(), paths)
     }
 
     fn shown(&self, path: &Path) -> PathBuf {
@@ -136,54 +135,4 @@ impl SealTarget for StagedDirectory {
     fn local(&self, path: &Path) -> io::Result<Option<AtomicFile>> {
         self.file(path).map(Some)
     }
-}
-
-/// What a listing must hold, and what is still missing of it.
-#[derive(Debug)]
-pub struct Expected<'m>(HashMap<PathBuf, &'m RelativePath>);
-
-impl<'m> Expected<'m> {
-    /// Everything that belongs to the directory besides manifest and journal.
-    pub fn new(paths: &[&'m RelativePath]) -> Self {
-        let paths = paths.iter();
-        Self(paths.map(|path| (path.sealed(), *path)).collect())
-    }
-
-    /// The folders that the files need.
-    pub(crate) fn folders(&self) -> HashSet<PathBuf> {
-        let above = |path: &PathBuf| {
-            let above: Vec<_> = path.ancestors().skip(1).map(Path::to_owned).collect();
-            above
-        };
-        self.0.keys().flat_map(above).collect()
-    }
-
-    /// Takes note of a file that is there.
-    ///
-    /// # Errors
-    ///
-    /// [`DirectoryError::Extra`] if it does not belong there.
-    pub fn found(&mut self, path: &Path) -> Result<(), DirectoryError> {
-        let known = self.0.remove(path).is_some()
-            || path == Path::new(MANIFEST_NAME)
-            || path == Path::new(JOURNAL_NAME);
-        if known { Ok(()) } else { Err(extra(path)) }
-    }
-
-    /// Ends the listing.
-    ///
-    /// # Errors
-    ///
-    /// [`DirectoryError::Missing`], naming the first file that was not there.
-    pub fn end(self) -> Result<(), DirectoryError> {
-        let first = self.0.values().min();
-        first.map_or(Ok(()), |path| {
-            Err(DirectoryError::Missing(path.to_string()))
-        })
-    }
-}
-
-pub(crate) fn extra(path: &Path) -> DirectoryError {
-    let shown = path.display().to_string();
-    DirectoryError::Extra(shown.escape_debug().to_string())
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
 };
 
@@ -9,9 +10,8 @@ use casemate_beneath as beneath;
 use rustix::fs::FileType;
 
 use super::{
-    DirectoryError, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, Manifest, RelativePath,
-    SEALED_SUFFIX, SealedFolder as _,
-    folder::{Expected, extra},
+    DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, RelativePath, SEALED_SUFFIX,
+    expected::{Expected, extra},
 };
 use crate::limits::FILES_MAX;
 
@@ -88,25 +88,26 @@ pub fn list_source(
 
 /// Checks that the sealed folder holds exactly what the manifest says (`spec/sealed-directory.md`, section 5, step 4).
 pub(crate) fn check_sealed(
-    folder: &LocalFolder,
+    root: &Path,
+    folder: BorrowedFd<'_>,
     paths: &[&RelativePath],
 ) -> Result<(), DirectoryError> {
     let mut expected = Expected::new(paths);
     let folders = expected.folders();
-    let listed = beneath::walk(folder.descriptor(), &mut |below, file_type| {
+    let listed = beneath::walk(folder, &mut |below, file_type| {
         match file_type {
-            FileType::Symlink => return Err(DirectoryError::Link(folder.shown(below)).into()),
+            FileType::Symlink => return Err(DirectoryError::Link(root.join(below)).into()),
             FileType::Directory if folders.contains(below) => return Ok(true),
             FileType::Directory => return Err(extra(below).into()),
             FileType::RegularFile => expected.found(below)?,
-            _ => return Err(DirectoryError::Special(folder.shown(below)).into()),
+            _ => return Err(DirectoryError::Special(root.join(below)).into()),
         }
         Ok(false)
     });
     match listed {
         Ok(()) => expected.end(),
         Err(Walked::Refused(error)) => Err(error),
-        Err(Walked::Io(error)) => Err(DirectoryError::io("list", folder.root())(error)),
+        Err(Walked::Io(error)) => Err(DirectoryError::io("list", root)(error)),
     }
 }
 

@@ -1,0 +1,58 @@
+//! What a sealed folder must hold, compared with a listing of it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, RelativePath};
+
+/// What a listing must hold, and what is still missing of it.
+#[derive(Debug)]
+pub struct Expected<'m>(HashMap<PathBuf, &'m RelativePath>);
+
+impl<'m> Expected<'m> {
+    /// Everything that belongs to the directory besides manifest and journal.
+    pub fn new(paths: &[&'m RelativePath]) -> Self {
+        let paths = paths.iter();
+        Self(paths.map(|path| (path.sealed(), *path)).collect())
+    }
+
+    /// The folders that the files need.
+    pub(crate) fn folders(&self) -> HashSet<PathBuf> {
+        let above = |path: &PathBuf| {
+            let above: Vec<_> = path.ancestors().skip(1).map(Path::to_owned).collect();
+            above
+        };
+        self.0.keys().flat_map(above).collect()
+    }
+
+    /// Takes note of a file that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Extra`] if it does not belong there.
+    pub fn found(&mut self, path: &Path) -> Result<(), DirectoryError> {
+        let known = self.0.remove(path).is_some()
+            || path == Path::new(MANIFEST_NAME)
+            || path == Path::new(JOURNAL_NAME);
+        if known { Ok(()) } else { Err(extra(path)) }
+    }
+
+    /// Ends the listing.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Missing`], naming the first file that was not there.
+    pub fn end(self) -> Result<(), DirectoryError> {
+        let first = self.0.values().min();
+        first.map_or(Ok(()), |path| {
+            Err(DirectoryError::Missing(path.to_string()))
+        })
+    }
+}
+
+pub(crate) fn extra(path: &Path) -> DirectoryError {
+    let shown = path.display().to_string();
+    DirectoryError::Extra(shown.escape_debug().to_string())
+}
