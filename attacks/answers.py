@@ -10,7 +10,7 @@ TOO_OLD = "revision {} is older than the least acceptable {}"
 NO_REVISION = "a version without a revision is older than the least acceptable {}"
 IS_A_LINK = "{} is a symbolic link"
 IS_SPECIAL = "{} is neither a regular file nor a folder"
-DANGEROUS, DANGEROUS_JSON = "run code of its own if it is loaded without weights_only", '"dangerous": true'
+DANGEROUS, DANGEROUS_JSON = "run arbitrary code if loaded without weights_only", '"dangerous": true'
 
 
 def hex_id(key: KeyFile | bytes) -> str:

@@ -212,7 +212,7 @@ def roll_back_remembered(house: House) -> Cases:
     """The older version as a whole, for a reader that says no revision and has opened the newer one before."""
     old, new = house.sealed_folder(), house.next_folder
     house.ok("watchful", "verify", new, "--signer", "@publisher")
-    says = trials("revision 1 is older than revision 2, which was seen here before", OPEN_FROM, VERIFY)
+    says = trials("revision 1 is older than revision 2, which was already seen on this machine", OPEN_FROM, VERIFY)
     yield Case("older", new, old, NEXT, says, owner="watchful")
 
 

@@ -226,7 +226,7 @@ def manifest_signer(house: House) -> Cases:
     checkers = (OPEN_FROM, VERIFY)
     # Whoever waives the signature still sees that the files are another publisher's.
     anyones = trials(OTHER_VERSION.format("a", "publisher"), OPEN_ANYONES)
-    unknown = trials(f"the artifact names key {rival} as its signer, which is not known here", OPEN_FROM[:4], code=4)
+    unknown = trials(f"the artifact names key {rival} as its signer, which is not in the key store", OPEN_FROM[:4], code=4)
     named = trials(f"manifest.casemate: the artifact is signed by key {rival}, not by {expected}", *checkers)
     yield Case("rival", press.honest, press.folder(good, signer="rival"), FILES, named + unknown + anyones)
     unsigned = trials("manifest.casemate: the artifact is not signed", *checkers) + trials("the artifact is not signed", OPEN_FROM[:4])

@@ -66,5 +66,5 @@ def rewrap_without_the_owner(house: House) -> Cases:
     """A recipient asks the program itself: it says whose leave is missing."""
     honest = house.sealed(to=("alice",))
     owned = house.write(house.seal(owner=house.sign["second"]))
-    says = f"only its owner, key {house.sign['second'].key_id.hex()}, may change who can open it"
+    says = f"only the owner, key {house.sign['second'].key_id.hex()}, may change the recipients"
     yield Case("rewrap", honest, owned, CONTENT, trials(says, ADD_BOB, code=4))

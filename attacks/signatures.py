@@ -131,7 +131,7 @@ def re_sign(house: House) -> Cases:
     yield Case("the publisher's key id", victim, theirs, CONTENT, trials(SIGNATURE, OPEN, *CHECKERS))
     claimed = house.write(rebuilt(victim, **claimed_by(artifact, rival)))
     named = trials(f"the artifact is signed by key {hex_id(rival)}, not by {hex_id(publisher)}", *CHECKERS)
-    unknown = trials(f"the artifact names key {hex_id(rival)} as its signer, which is not known here", OPEN, code=4)
+    unknown = trials(f"the artifact names key {hex_id(rival)} as its signer, which is not in the key store", OPEN, code=4)
     yield Case("a header of the own", victim, claimed, CONTENT, named + unknown + trials(REJECTED, OPEN_ANYONES))
     # The publisher's own signature, over a header that names somebody else, or nobody.
     for label, key in (("rival", rival), ("nobody", None)):
@@ -204,7 +204,7 @@ def recipient_forges_unchecked(house: House) -> Cases:
     victim = house.sealed()
     change, message = forge(house, parts(victim)[0])
     forged = house.write(rebuilt(victim, **change))
-    says = trials("warning: nobody vouches for this content", OPEN_ANYONES, code=0)
+    says = trials("warning: the signature is not checked", OPEN_ANYONES, code=0)
     yield Case("--allow-unknown-signer", victim, forged, CONTENT, says, opens_to=FORGED_CONTENT)
     # With the private keys of both halves there is nothing left; so each case of `one-half-broken` lacks only the other half.
     publisher = house.sign["publisher"]

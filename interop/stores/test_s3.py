@@ -181,11 +181,11 @@ def folder(store: Store) -> str:
 
 def test_a_folder_is_sealed_below_a_prefix(store: Store, folder: str) -> None:
     assert store.keys().keys() == {f"v1/{name}" for name in ("config.json.sealed", "manifest.casemate", "model.bin.sealed", "sub/tokens.sealed")}
-    assert "3 files, all there and intact" in store.ok("verify", folder, "--signer", "publisher")
+    assert "3 files, complete and intact" in store.ok("verify", folder, "--signer", "publisher")
     shutil.rmtree(store.work / "back", ignore_errors=True)
     store.ok("open", folder.rstrip("/"), "-o", "back")
     assert (store.work / "back/model.bin").read_bytes() == CONTENT and (store.work / "back/sub/tokens").read_text() == "a b"
-    assert "give each version a prefix" in store.refused(2, "seal", "folder", "-o", folder, "--to", "me", "--sign", "publisher", "--force")
+    assert "give each version its own prefix" in store.refused(2, "seal", "folder", "-o", folder, "--to", "me", "--sign", "publisher", "--force")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_an_object_that_is_swapped_while_its_folder_is_rewrapped_does_not_get_it
 
     store.proxy.reset(rule)
     refused = store.refused(1, "rewrap", f"s3://{BUCKET}/v1/", "--add", "two")
-    assert "is not what was there when its folder was checked" in refused
+    assert "is not the object that was checked with its folder" in refused
     assert store.bytes_of("v1/model.bin.sealed") == planted
 
 
@@ -277,7 +277,7 @@ def test_an_object_that_is_hidden_while_its_folder_is_checked_does_not_get_its_r
 
     store.proxy.reset(rule)
     refused = store.refused(1, "rewrap", f"s3://{BUCKET}/v1/", "--add", "two")
-    assert f"{key}: it is not what was there when its folder was checked" in refused
+    assert f"{key}: it is not the object that was checked with its folder" in refused
     assert store.bytes_of(key) == planted
 
 
@@ -382,7 +382,7 @@ def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -
     assert (plan["schema"], plan["changed"]) == ("casemate.rewrap-planned-prefix/1", 4)
     assert json.loads(store.ok("--json", "copy", "local", f"s3://{BUCKET}/v2"))["resumed_bytes"] > len(CONTENT)
     store.ok("rewrap", "local", "--add", "two")
-    assert "holds 4 objects already" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v2")
+    assert "already contains 4 objects" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v2")
     assert "exists" in store.refused(2, "copy", f"s3://{BUCKET}/v2", "local").lower()
     store.ok("rewrap", "local", "--remove", "two")
     shutil.rmtree(store.work / "local")
@@ -399,7 +399,7 @@ def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -
     store.ok("copy", f"s3://{BUCKET}/single/model.bin.sealed", ".", "--force")
     assert (store.work / "model.bin.sealed").read_bytes() == store.bytes_of("single/model.bin.sealed")
     (store.work / "model.bin.sealed").unlink()
-    assert "is not replaced" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v2", "--force")
+    assert "cannot replace a folder" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v2", "--force")
     store.s3.delete_object(Bucket=BUCKET, Key="v2/manifest.casemate")
     done = json.loads(store.ok("--json", "copy", "local", f"s3://{BUCKET}/v2"))
     assert done["resumed_bytes"] > len(CONTENT)
@@ -426,7 +426,7 @@ def test_a_prefix_is_listed_with_what_is_not_sealed(store: Store, folder: str) -
     assert said.returncode == 1 and "1 artifact cannot be read" in said.stderr
     rows = {row["path"]: row for row in json.loads(said.stdout)["artifacts"]}
     assert "footer" in rows["broken.sealed"]["error"] and len(rows) == 3
-    assert "nothing is below" in store.refused(1, "inspect", f"s3://{BUCKET}/empty/")
+    assert "no objects below" in store.refused(1, "inspect", f"s3://{BUCKET}/empty/")
 
 
 def test_everything_below_a_prefix_is_copied_and_nothing_else(store: Store, folder: str) -> None:
@@ -460,14 +460,14 @@ def test_everything_below_a_prefix_is_copied_and_nothing_else(store: Store, fold
     assert store.bytes_of("other/single.sealed") == b"theirs"
     (store.work / "odd").mkdir()
     (store.work / "odd/plain").write_text("x")
-    assert "nothing sealed is below" in store.refused(1, "copy", "odd", f"s3://{BUCKET}/odd/")
+    assert "no sealed files or folders below" in store.refused(1, "copy", "odd", f"s3://{BUCKET}/odd/")
 
 
 def test_a_copy_of_a_folder_replaces_nothing_of_others(store: Store, folder: str) -> None:
     shutil.rmtree(store.work / "local", ignore_errors=True)
     store.ok("copy", folder, "local")
     store.s3.put_object(Bucket=BUCKET, Key="v3/model.bin.sealed", Body=b"theirs")
-    assert "v3/model.bin.sealed exists, and is something else" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v3")
+    assert "v3/model.bin.sealed already exists and differs" in store.refused(2, "copy", "local", f"s3://{BUCKET}/v3")
     assert store.bytes_of("v3/model.bin.sealed") == b"theirs"
 
 
@@ -486,8 +486,8 @@ def test_mistakes_are_named(store: Store) -> None:
     assert "hold" in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "secret" not in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "not found" in store.refused(3, "open", f"s3://{BUCKET}/missing.sealed").lower()
-    assert "nothing is below" in store.refused(1, "inspect", f"s3://{BUCKET}")
+    assert "no objects below" in store.refused(1, "inspect", f"s3://{BUCKET}")
     assert "is not a sealed folder" in store.refused(1, "open", f"s3://{BUCKET}")
     assert "not found" in store.refused(3, "seal", "m.bin", "-o", "s3://nobody-has-this/x.sealed", "--to", "me").lower()
     assert "is not a sealed folder" in store.refused(1, "open", f"s3://{BUCKET}/nothing/", "-o", "never")
-    assert "names no object" in store.refused(2, "seal", "m.bin", "-o", f"s3://{BUCKET}/x/", "--to", "me")
+    assert "is a prefix, not an object" in store.refused(2, "seal", "m.bin", "-o", f"s3://{BUCKET}/x/", "--to", "me")

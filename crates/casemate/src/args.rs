@@ -28,11 +28,11 @@ pub(crate) struct Arguments {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Directory of the key store [default: the user's data directory] [env: `CASEMATE_HOME`]
+    /// Folder of the key store [default: the user's data directory] [env: `CASEMATE_HOME`]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
 
-    /// Built-in policy, or the path of a policy file, such as `./policy.toml` [default: hybrid, or what `PQC_KEY_MANAGEMENT` says] [env: `CASEMATE_POLICY`]
+    /// Built-in policy, or the path of a policy file such as `./policy.toml` [default: hybrid, unless `PQC_KEY_MANAGEMENT` sets another] [env: `CASEMATE_POLICY`]
     #[arg(long, global = true, value_name = "NAME|PATH")]
     pub(crate) policy: Option<String>,
 
@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Seal, serve and call a real model, and watch attacks being refused
+    /// Seal, serve and call a real model, and see attacks refused
     Demo(DemoOptions),
     /// Create and manage keys
     Keys {
@@ -59,62 +59,62 @@ pub(crate) enum Command {
     Seal(SealOptions),
     /// Decrypt a sealed file or folder
     Open(OpenOptions),
-    /// Sign a model that stays readable for every tool, in a file beside it
+    /// Sign a model without sealing it; the signature goes in a file beside it
     Sign(SignOptions),
-    /// Check the signature and every segment of a sealed file or folder, or a model against its detached signature; needs no private key
+    /// Verify the signature and every segment of a sealed file or folder, or a model against its detached signature; needs no private key
     Verify(VerifyOptions),
-    /// Show what a sealed file or folder says about itself
+    /// Show the recipients, signer and other metadata of a sealed file or folder, without verifying them
     Inspect(InspectOptions),
     /// Change the recipients of a sealed file or folder, in place
     Rewrap(RewrapOptions),
-    /// Copy a sealed file or folder to an object store, from one, or between two, without opening it
+    /// Copy a sealed file or folder to, from or between object stores without opening it
     Copy(CopyOptions),
-    /// Show a sealed file or folder as plain files that any program can read, without plaintext on disk
+    /// Mount a sealed file or folder as plain files that any program can read, with no plaintext on disk
     Mount(MountOptions),
-    /// Run a program on a sealed file or folder, mounted or in memory for as long as it runs
+    /// Run a program on a sealed file or folder, mounted or decrypted in memory while it runs
     Run(RunOptions),
     /// Serve models behind post-quantum TLS and end-to-end encryption
     Gateway(GatewayOptions),
-    /// Take plain HTTP requests here and pass them protected to a gateway
+    /// Accept plain HTTP requests on this machine and forward them, protected, to a gateway
     Connect(ConnectOptions),
     /// Encrypt small secrets and recovery files in the age format, readable without Casemate
     Age {
         #[command(subcommand)]
         command: AgeCommand,
     },
-    /// Measure what each algorithm costs on this machine
+    /// Measure the cost of each algorithm on this machine
     Bench(BenchOptions),
-    /// List every algorithm: what it rests on, its identifiers, and who allows it from when
+    /// List every algorithm: its security assumption, its identifiers, and which policies allow it and when
     Suites(SuitesOptions),
-    /// Print a shell's completions
+    /// Print shell completions
     Completions {
-        /// Shell to complete for
+        /// Shell to generate completions for
         shell: Shell,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
-    /// Stop at the end instead of serving on
+    /// Exit at the end instead of serving until Ctrl-C
     #[arg(long)]
     pub(crate) exit: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// Keep only tables and rows whose name contains this
+    /// Measure only tables and rows whose name contains TEXT
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
-    /// How long to measure: some seconds, some minutes, or long enough to quote
+    /// How long to measure: seconds, minutes, or long enough for numbers you can publish
     #[arg(long, value_enum, default_value = "standard")]
     pub(crate) effort: EffortOption,
-    /// Write a page with tables and plots as well
+    /// Also write an HTML page with tables and plots
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Compare two reports that `--json` wrote instead of measuring
+    /// Compare two reports written with `--json`, instead of measuring
     #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with_all = ["filter", "effort", "html", "directory"])]
     pub(crate) compare: Option<Vec<PathBuf>>,
-    /// Directory for the files of the checkpoint table [default: the system's temporary directory]
+    /// Folder for the files of the checkpoint table [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
     #[arg(long, hide = true)]
@@ -134,7 +134,7 @@ pub(crate) enum EffortOption {
 pub(crate) enum AgeCommand {
     /// Encrypt a file to hybrid age recipients
     Encrypt(AgeEncryptOptions),
-    /// Decrypt an age file with a key of the key store, or with an identity file
+    /// Decrypt an age file with a key from the key store or an identity file
     Decrypt(AgeDecryptOptions),
 }
 
@@ -148,10 +148,10 @@ pub(crate) struct AgeEncryptOptions {
     /// Recipient: `age1pq1...`, name, full key id, or a path such as `./key.pub`; may be repeated
     #[arg(long, required = true, value_name = "KEY")]
     pub(crate) to: Vec<String>,
-    /// Write printable text
+    /// Write ASCII armor instead of binary
     #[arg(long)]
     pub(crate) armor: bool,
-    /// Replace the output if it is there
+    /// Replace the output if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -163,10 +163,10 @@ pub(crate) struct AgeDecryptOptions {
     /// File to write; `-` for standard output [default: INPUT without .age]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// File with one `AGE-SECRET-KEY-PQ-1...` [default: the keys of the key store]
+    /// Identity file with one `AGE-SECRET-KEY-PQ-1...` [default: the keys in the key store]
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
-    /// Replace the output if it is there
+    /// Replace the output if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -181,16 +181,16 @@ pub(crate) struct SealOptions {
     /// Recipient: name, full key id, or a path such as `./key.pub`; may be repeated
     #[arg(long, required_unless_present = "to_self", value_name = "KEY")]
     pub(crate) to: Vec<String>,
-    /// Make the key of this store that opens artifacts a recipient as well: without it you cannot open, rewrap or continue what you seal
+    /// Also seal to your own key in this key store; otherwise you cannot open, rewrap or continue what you seal
     #[arg(long)]
     pub(crate) to_self: bool,
-    /// Key that signs: name or full key id
+    /// Signing key: name or full key id
     #[arg(long, value_name = "KEY")]
     pub(crate) sign: Option<String>,
-    /// Signing key of the owner, who alone may then change the recipients [default: any recipient may]
+    /// The owner's signing key; only the owner can then change the recipients [default: any recipient can]
     #[arg(long, value_name = "KEY")]
     pub(crate) owner: Option<String>,
-    /// Content bytes in a segment: a power of two, 64k to 16m
+    /// Content bytes per segment: a power of two from 64k to 16m
     #[arg(long, value_name = "SIZE", default_value = "1m")]
     pub(crate) segment_size: String,
     /// Media type, readable without a key
@@ -199,32 +199,32 @@ pub(crate) struct SealOptions {
     /// Metadata that only recipients can read; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) metadata: Vec<String>,
-    /// Number of this version, from 1, by which readers can refuse older ones; a folder counts its own
+    /// Revision of a file, from 1, so that `--min-revision` can refuse older ones; a folder counts its own
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) revision: Option<u64>,
-    /// For a folder: when this version expires, `2026-12-31` or `2026-12-31T12:00:00Z`; the policy decides whether using it later warns or fails
+    /// For a folder: when this version expires, `2026-12-31` or `2026-12-31T12:00:00Z`; after that, the policy decides between a warning and an error
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) expires: Option<u64>,
-    /// For a folder: take over what did not change since this sealed version
+    /// For a folder: reuse the unchanged files of this sealed version
     #[arg(long, value_name = "DIR")]
     pub(crate) since: Option<PathBuf>,
-    /// With --since: refuse to go on from a version older than this revision
+    /// With --since: refuse to continue from a version older than this revision
     #[arg(long, value_name = "REVISION", requires = "since")]
     pub(crate) min_revision: Option<u64>,
-    /// For a folder: leave out what matches, written as in `.gitignore`; may be repeated. `.casemateignore` in the folder is read as well
+    /// For a folder: leave out files that match this `.gitignore` pattern; may be repeated. Patterns in the folder's `.casemateignore` also apply
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
-    /// For a folder: seal the files that symbolic links lead to
+    /// For a folder: follow symbolic links to files and seal their targets
     #[arg(long)]
     pub(crate) follow_links: bool,
-    /// Replace the output if it is there
+    /// Replace the output if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Trust {
-    /// Publisher that must have signed: name, full key id, or a path such as `./key.pub` [default: any signing key in the key store]
+    /// Expected signer: name, full key id, or a path such as `./key.pub` [default: any signing key in the key store]
     #[arg(long, value_name = "KEY")]
     pub(crate) signer: Option<String>,
     #[command(flatten)]
@@ -241,10 +241,10 @@ pub(crate) struct OpenOptions {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) origin: Origin,
-    /// Refuse to write anywhere but to a file system in memory, such as /dev/shm
+    /// Write only to a file system in memory, such as /dev/shm
     #[arg(long)]
     pub(crate) to_memory: bool,
-    /// Replace the output if it is there
+    /// Replace the output if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -253,16 +253,16 @@ pub(crate) struct OpenOptions {
 pub(crate) struct Origin {
     #[command(flatten)]
     pub(crate) trust: Trust,
-    /// Refuse anything but this artifact, or this folder in whatever version: 32 hex digits, as `inspect` shows them
+    /// Accept only the artifact with this id, or any version of the folder with this id: 32 hex digits, as `inspect` shows them
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
-    /// Go on even if nobody known signed, whatever a trust file says; nothing then tells who made the content
+    /// Accept content that is unsigned or signed by an unknown key, whatever a trust file says; nothing then proves who made it
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
-    /// Refuse a version older than this revision, and a file that was sealed without one
+    /// Refuse a version older than this revision, or a file sealed without a revision
     #[arg(long, value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
-    /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a folder, the manifest's list counts
+    /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a folder, the manifest's list is checked
     #[arg(long, value_name = "EPOCH")]
     pub(crate) min_epoch: Option<u64>,
 }
@@ -278,7 +278,7 @@ pub(crate) struct MountOptions {
     pub(crate) checks: Checks,
 }
 
-/// What is checked of what is shown.
+/// The checks that mounted content must pass.
 #[derive(Debug, Args)]
 pub(crate) struct Checks {
     /// Signature of an unsealed model; each part is checked as it is read
@@ -296,12 +296,12 @@ pub(crate) struct RunOptions {
     /// Sealed file or folder: a path or an address; with --signature a model that is not sealed
     #[arg(value_parser = Place::parser())]
     pub(crate) input: Place,
-    /// Decrypt it into a private folder in memory first, which is removed at the end; for machines without FUSE. DIR is on a file system in memory
+    /// Decrypt into a private folder in memory instead of mounting, and remove it at the end; for machines without FUSE. DIR must be on a file system in memory
     /// [default: `$XDG_RUNTIME_DIR` or `/dev/shm`, whichever has room]
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     #[expect(
         clippy::option_option,
-        reason = "not given, given alone, given with a value"
+        reason = "the option is absent, bare, or has a value"
     )]
     pub(crate) memory: Option<Option<PathBuf>>,
     #[command(flatten)]
@@ -316,27 +316,27 @@ pub(crate) struct VerifyOptions {
     /// Sealed file or folder to check: a path or an address
     #[arg(value_parser = Place::parser())]
     pub(crate) input: Place,
-    /// Refuse a version older than this revision, and a file that was sealed without one
+    /// Refuse a version older than this revision, or a file sealed without a revision
     #[arg(long, value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
-    /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a folder, the manifest's list counts
+    /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a folder, the manifest's list is checked
     #[arg(long, value_name = "EPOCH")]
     pub(crate) min_epoch: Option<u64>,
-    /// For a folder: check only what needs no key, even if the key store could open it
+    /// For a folder: make only the checks that need no key, even if the key store could open it
     #[arg(long)]
     pub(crate) without_key: bool,
-    /// Publisher that must have signed: name, full key id, or a path such as `./key.pub`; --trust may say it instead
+    /// Expected signer: name, full key id, or a path such as `./key.pub`; or pass --trust
     #[arg(long, value_name = "KEY", required_unless_present_any = ["oms", "file"])]
     pub(crate) signer: Option<String>,
-    /// Refuse anything but this artifact, or this folder in whatever version: 32 hex digits, as `inspect` shows them
+    /// Accept only the artifact with this id, or any version of the folder with this id: 32 hex digits, as `inspect` shows them
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
     #[command(flatten)]
     pub(crate) trusted: TrustFile,
-    /// The input is a model that is not sealed, and this is its signature
+    /// Detached signature; the input is then a model that is not sealed
     #[arg(long, value_name = "FILE")]
     pub(crate) signature: Option<PathBuf>,
-    /// Classical public key (PEM) that must have signed as well, as the tools of OMS (`model-signing`) do
+    /// Also require a signature by this classical public key (PEM), as OMS tools (`model-signing`) make them
     #[arg(long, value_name = "FILE", requires = "signature")]
     pub(crate) oms: Option<PathBuf>,
     /// Accept the classical signature alone
@@ -351,7 +351,7 @@ pub(crate) struct VerifyOptions {
 pub(crate) struct SignOptions {
     /// File or folder to sign
     pub(crate) model: PathBuf,
-    /// Key that signs: name or full key id
+    /// Signing key: name or full key id
     #[arg(long, value_name = "KEY", required_unless_present = "oms")]
     pub(crate) sign: Option<String>,
     /// File to write [default: MODEL.sig]
@@ -360,37 +360,37 @@ pub(crate) struct SignOptions {
     /// Follow symbolic links to files and sign their targets, as in the Hugging Face cache; without this, links are an error
     #[arg(long)]
     pub(crate) follow_links: bool,
-    /// Sign with this classical private key (PEM) as well, so that the tools of OMS (`model-signing`) verify the same file
+    /// Also sign with this classical private key (PEM), so that OMS tools (`model-signing`) can verify the same file
     #[arg(long, value_name = "FILE")]
     pub(crate) oms: Option<PathBuf>,
-    /// File or folder below the model to leave out; may be repeated
+    /// File or folder inside the model to leave out; may be repeated
     #[arg(long, value_name = "PATH")]
     pub(crate) ignore: Vec<PathBuf>,
-    /// Sign by the classical key alone
+    /// Sign with the classical key alone
     #[arg(long, requires = "oms", conflicts_with = "sign")]
     pub(crate) allow_classical: bool,
-    /// Replace the output if it is there
+    /// Replace the output if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
 
-/// A file that says whom to trust for what.
+/// A trust file, and the role that a publisher needs in it.
 #[derive(Debug, Args)]
 pub(crate) struct TrustFile {
-    /// File that lists publishers and what they may sign; --signer goes before it
+    /// Trust file, which lists publishers and their roles; --signer takes precedence
     #[arg(long = "trust", env = "CASEMATE_TRUST", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// What it must be trusted for
+    /// Role that the publisher must have in the trust file
     #[arg(long, value_name = "ROLE", default_value = "model")]
     pub(crate) role: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectOptions {
-    /// Open a file with a key of the key store and show what the model's header says: tensors, metadata, and what a pickle would run
+    /// Open a file with a key from the key store and show the model's header: tensors, metadata, and what a pickle would run
     #[arg(long)]
     pub(crate) model: bool,
-    /// Sealed file or folder to look at: a path or an address
+    /// Sealed file or folder to inspect: a path or an address
     #[arg(value_parser = Place::parser())]
     pub(crate) input: Place,
 }
@@ -401,7 +401,7 @@ pub(crate) struct RewrapOptions {
     /// Sealed files or folders to change: paths or addresses; an address that ends in a slash stands for everything sealed below it
     #[arg(required = true, value_parser = Place::parser())]
     pub(crate) inputs: Vec<Place>,
-    /// Every recipient it shall have: name, full key id, or a path such as `./key.pub`; may be repeated
+    /// Recipient in the new list, which replaces the old one: name, full key id, or a path such as `./key.pub`; may be repeated
     #[arg(long, value_name = "KEY", conflicts_with_all = ["add", "remove"])]
     pub(crate) to: Vec<String>,
     /// Recipient to add; may be repeated
@@ -410,23 +410,23 @@ pub(crate) struct RewrapOptions {
     /// Recipient to remove; may be repeated. A full key id need not be in the key store
     #[arg(long, value_name = "KEY")]
     pub(crate) remove: Vec<String>,
-    /// Show what would change, and change nothing
+    /// Show what would change without changing anything
     #[arg(long, conflicts_with = "rekey")]
     pub(crate) dry_run: bool,
-    /// Re-seal with a new key and id, as the next revision, so that the key former recipients had opens nothing of it. Takes every recipient with --to and
-    /// the publisher's key with --sign
+    /// Re-seal with a new artifact key and id, as the next revision, so that the old key, which former recipients may have kept, does not open it.
+    /// Requires every recipient with --to, and the publisher's key with --sign
     #[arg(long, requires = "to")]
     pub(crate) rekey: bool,
     /// With --rekey: the publisher's signing key
     #[arg(long, value_name = "KEY", requires = "rekey")]
     pub(crate) sign: Option<String>,
-    /// Signing key of the owner, if it has one: name or full key id
+    /// The owner's signing key, if the artifact has an owner: name or full key id
     #[arg(long, value_name = "KEY", conflicts_with = "delegate")]
     pub(crate) owner: Option<String>,
-    /// Signing key that the owner delegated to
+    /// The delegate's signing key: name or full key id
     #[arg(long, value_name = "KEY", requires = "delegation")]
     pub(crate) delegate: Option<String>,
-    /// Epoch of the new recipient list [default: current + 1]. One above a delegation's last epoch ends it for readers that pass --min-epoch
+    /// Epoch of the new recipient list [default: current + 1]. An epoch above a delegation's last one ends the delegation for anyone who passes --min-epoch
     #[arg(long, value_name = "EPOCH")]
     pub(crate) epoch: Option<u64>,
     /// Refuse to change a recipient list older than this epoch
@@ -437,7 +437,7 @@ pub(crate) struct RewrapOptions {
     pub(crate) delegation: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) trust: Trust,
-    /// Rewrap even if nobody known signed, whatever a trust file says
+    /// Rewrap even if the artifact is unsigned or signed by an unknown key, whatever a trust file says
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
 }
@@ -447,17 +447,17 @@ pub(crate) struct CopyOptions {
     /// Sealed file or folder to copy: a path or an address
     #[arg(value_parser = Place::parser())]
     pub(crate) from: Place,
-    /// Where to: a path or an address, and not both on this machine. An interrupted copy to a store goes on where it was if it is run again
+    /// Target: a path or an address; source and target cannot both be on this machine. To resume an interrupted copy to an object store, run it again
     #[arg(value_parser = Place::parser())]
     pub(crate) to: Place,
-    /// Replace what is there
+    /// Replace the target if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SuitesOptions {
-    /// Show this algorithm whole [default: a table of all]
+    /// Algorithm to show in full [default: a table of all algorithms]
     pub(crate) name: Option<String>,
 }
 
@@ -473,10 +473,10 @@ pub(crate) struct ConnectOptions {
     /// The gateway, `https://host:port`
     #[arg(long, value_name = "URL")]
     pub(crate) gateway: String,
-    /// The gateway's public signing pair: name, full key id, or a path such as `./key.pub`
+    /// The gateway's public `http` key: name, full key id, or a path such as `./key.pub`
     #[arg(long, value_name = "KEY")]
     pub(crate) gateway_key: String,
-    /// Key that signs requests: name or full key id
+    /// Key to sign requests with: name or full key id
     #[arg(long, value_name = "KEY")]
     pub(crate) identity: String,
     /// Root certificates to trust for TLS (PEM) [default: the system's]
@@ -485,16 +485,16 @@ pub(crate) struct ConnectOptions {
     /// Listen for plain requests on this address, or on `unix:PATH`, a socket only you can use
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: ListenAt,
-    /// File to write the access token to, new at every start [default: `connect-PORT.token` in the home folder]
+    /// File to write the access token to; the token is new at every start [default: `connect-PORT.token` in the folder of the key store]
     #[arg(long, value_name = "FILE", conflicts_with = "no_token")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Let any user of this machine send requests as you; for loopback addresses only
+    /// Let any user on this machine send requests as you; for loopback addresses only
     #[arg(long)]
     pub(crate) no_token: bool,
-    /// Let web pages of this origin send requests, written as browsers do, such as `https://app.example`; may be repeated
+    /// Let web pages from this origin send requests; write it as browsers do, such as `https://app.example`; may be repeated
     #[arg(long = "origin", value_name = "ORIGIN")]
     pub(crate) origins: Vec<String>,
-    /// Longest request, in bytes; no more than the gateway's `request_bytes_max`
+    /// Longest request, in bytes; at most the gateway's `request_bytes_max`
     #[arg(long, value_name = "BYTES", default_value_t = REQUEST_BYTES_DEFAULT)]
     pub(crate) request_bytes_max: usize,
 }

@@ -1,16 +1,17 @@
-//! What lies below a prefix of a store or below a folder, by its paths alone.
+//! Sorts the paths below a prefix or folder into artifacts, sealed folders and files that are not
+//! sealed.
 
 use std::collections::BTreeSet;
 
 use casemate_seal::directory::{MANIFEST_NAME, SEALED_SUFFIX};
 
-/// An artifact that stands alone, or a sealed folder.
+/// A single artifact, or a sealed folder.
 pub(crate) struct Unit {
     pub(crate) path: String,
     pub(crate) is_folder: bool,
 }
 
-/// Sealed things, and what is not sealed.
+/// Artifacts and sealed folders, and files that are not sealed.
 #[derive(Default)]
 pub(crate) struct Below {
     pub(crate) units: Vec<Unit>,
@@ -18,7 +19,7 @@ pub(crate) struct Below {
 }
 
 impl Below {
-    /// Sorts out a listing.
+    /// Sorts a listing.
     pub(crate) fn of(paths: Vec<String>) -> Self {
         let folders: BTreeSet<String> = paths
             .iter()
@@ -39,7 +40,7 @@ impl Below {
             } else if !path.ends_with(SEALED_SUFFIX) {
                 below.plain.push(path);
             } else if !in_folder(&path) {
-                // What is in a folder is in its manifest.
+                // The artifacts of a folder are in its manifest.
                 below.units.push(Unit {
                     path,
                     is_folder: false,
@@ -50,7 +51,7 @@ impl Below {
     }
 }
 
-/// The folder whose manifest a path is.
+/// Returns the folder, if the path is its manifest.
 fn folder_of(path: &str) -> Option<&str> {
     let (folder, name) = path.rsplit_once('/')?;
     (name == MANIFEST_NAME).then_some(folder)

@@ -48,7 +48,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What an address names. Credentials and settings are the environment's, under the names that the stores' own tools use.
+    /// Resolves an address. Credentials and settings come from the environment, under the names
+    /// that the stores' own tools use.
     pub(crate) fn locate(&self, address: &str) -> Result<Location, Fault> {
         if self.stores.get().is_none() {
             let variables = env::vars_os().filter_map(|(name, value)| {
@@ -59,11 +60,11 @@ impl<'a> Context<'a> {
             self.stores.get_or_init(|| client);
         }
         let client = self.stores.get();
-        let client = client.ok_or_else(|| Fault::usage("there is no client for stores"))?;
+        let client = client.ok_or_else(|| Fault::usage("there is no object store client"))?;
         Ok(client.locate(address)?)
     }
 
-    /// The policy that applies, read once: a file that changes meanwhile changes nothing.
+    /// Returns the policy in force. It is read once, so a later change of the file has no effect.
     pub(crate) fn policy(&self) -> Result<&Policy, Fault> {
         if let Some(policy) = self.policy.get() {
             return Ok(policy);
@@ -77,12 +78,14 @@ impl<'a> Context<'a> {
         match env::var("FALLBACK_CRYPTO").as_deref() {
             Err(_) | Ok("" | "disabled") => Ok(Fallback::Disabled),
             Ok("enabled") => Ok(Fallback::Enabled),
-            Ok(other) => Err(Fault::usage(format!("FALLBACK_CRYPTO is `{other}`"))
-                .hint("set it to `disabled` or `enabled`")),
+            Ok(other) => Err(Fault::usage(format!(
+                "FALLBACK_CRYPTO has the unknown value `{other}`"
+            ))
+            .hint("set it to `disabled` or `enabled`")),
         }
     }
 
-    /// Directory of the key store.
+    /// Returns the folder of the key store.
     pub(crate) fn home(&self) -> Result<PathBuf, Fault> {
         Ok(environment::home(self.home.as_deref())?)
     }
@@ -111,7 +114,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Reads a small file with a secret, which others must not be able to read.
+/// Reads a small file with a secret; refuses a file that others can read.
 pub(crate) fn read_secret(path: &Path, limit: usize) -> Result<SecretBytes, Fault> {
     Ok(environment::read_secret(path, limit)?)
 }

@@ -1,4 +1,5 @@
-//! `casemate demo`: the whole story on the shipped model, through the same public interfaces as every other command.
+//! `casemate demo`: seals, serves and calls the included model through the same public interfaces
+//! as every other command.
 
 mod attacks;
 mod plain;
@@ -29,17 +30,17 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
     let directory = scratch()?;
     let say = |text: &str| context.printer.line(text);
     let io_fault = |error: io::Error| Fault::from_error(Outcome::Io, error);
+    say("Casemate: a real model, sealed, served and called with hybrid post-quantum cryptography.");
     say(
-        "Casemate: a real model, sealed, served and called through hybrid post-quantum protection.",
+        "The model reads handwritten digits (98.3 % accuracy on held-out images; see assets/digits).\n",
     );
-    say("The model reads handwritten digits (98.3 % right on held-out images; assets/digits).\n");
 
     let started = Instant::now();
     let keys = stage::Keys::create(directory.path())?;
     step(
         context,
         "keys",
-        "4 key pairs in an encrypted store",
+        "4 key pairs in an encrypted key store",
         started,
         "Argon2id, 64 MiB",
     );
@@ -79,13 +80,13 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
 
         let samples = samples::all()?;
         predict(context, &stage, &samples).await?;
-        say("\nWhat an attacker tries, and what happens:");
+        say("\nWhat an attacker might try, and what happens:");
         attacks::run(context, &stage, &bytes, &samples).await?;
         closing(context, &stage, options, &samples).await
     })
 }
 
-/// One line for each step: what, with what, how long, how much.
+/// Prints a line for each step: its name, what it does, how long it takes and what it costs.
 fn step(context: &Context<'_>, name: &str, what: &str, started: Instant, cost: &str) {
     let ms = started.elapsed().as_secs_f64() * 1e3;
     context
@@ -94,7 +95,7 @@ fn step(context: &Context<'_>, name: &str, what: &str, started: Instant, cost: &
 }
 
 async fn predict(context: &Context<'_>, stage: &Stage, samples: &[Sample]) -> Result<(), Fault> {
-    // The first request also makes the TLS connection; it is counted apart.
+    // The first request also opens the TLS connection, so it is measured separately.
     let started = Instant::now();
     plain::predict(
         stage.local,
@@ -129,7 +130,7 @@ async fn predict(context: &Context<'_>, stage: &Stage, samples: &[Sample]) -> Re
     context.printer.line(&format!(
         "  {:<8} {:<62} {median:>8.1} ms   +{request} B out, +{response} B back",
         "predict",
-        format!("{right} of {count} held-out images right (median of {count} requests)"),
+        format!("{right} of {count} held-out images correct (median of {count} requests)"),
     ));
     let labels: String = samples
         .iter()
@@ -141,7 +142,7 @@ async fn predict(context: &Context<'_>, stage: &Stage, samples: &[Sample]) -> Re
     if right.saturating_mul(10) < count.saturating_mul(9) {
         return Err(Fault::new(
             Outcome::No,
-            format!("only {right} of {count} predictions are right"),
+            format!("only {right} of {count} predictions are correct"),
         ));
     }
     Ok(())
@@ -154,12 +155,12 @@ async fn closing(
     samples: &[Sample],
 ) -> Result<(), Fault> {
     let Some(sample) = samples.first().filter(|_| !options.exit) else {
-        // Nothing is left to try when the server goes away.
+        // The server is about to stop, so there is nothing to try.
         return Ok(());
     };
     let body = json!({ "instances": [sample.image] });
     context.printer.line(&format!(
-        "\nTry it yourself (the connector seals and signs what you send in the clear on loopback):\n\n  curl -s http://{}/predict -H 'authorization: Bearer {}' -H 'content-type: application/json' -d '{body}'\n",
+        "\nTry it yourself (the connector seals and signs the plain request that you send over loopback):\n\n  curl -s http://{}/predict -H 'authorization: Bearer {}' -H 'content-type: application/json' -d '{body}'\n",
         stage.local, stage.token
     ));
     context.printer.line("Serving until Ctrl-C.");
@@ -167,7 +168,7 @@ async fn closing(
     Ok(())
 }
 
-/// A folder that goes away with the demonstration.
+/// Creates a temporary folder that is removed when the demo ends.
 fn scratch() -> Result<ScratchFolder, Fault> {
     let naming = Naming {
         prefix: "casemate-demo-".into(),
@@ -176,15 +177,15 @@ fn scratch() -> Result<ScratchFolder, Fault> {
     let parent = temporary_folder();
     remove_abandoned(&parent, &naming, &|_| true);
     ScratchFolder::create(&parent, &naming)
-        .map_err(|error| Fault::file("make a private folder in", &parent, error))
+        .map_err(|error| Fault::file("create a private folder in", &parent, error))
 }
 
-/// What opening must answer to a changed artifact.
+/// Returns the error's message; `None` if opening succeeded.
 fn refusal(result: Result<(), OpenError>) -> Option<String> {
     result.err().map(|error| error.to_string())
 }
 
-/// Opens everything with every check on.
+/// Opens the whole artifact with every check enabled.
 fn open_all(
     bytes: &[u8],
     key: &casemate_crypto::kem::KemPrivateKey,

@@ -1,4 +1,4 @@
-//! What went wrong, for people: an error with its causes, a hint, an exit code.
+//! The error that ends a command: a message, its causes, a hint and an exit code.
 
 mod signature;
 
@@ -16,19 +16,19 @@ use casemate_tls::TlsError;
 /// Exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The answer is no: a check failed.
+    /// A check failed.
     No = 1,
-    /// Wrong use.
+    /// The command was used wrongly.
     Usage = 2,
     /// Reading, writing or the network failed; trying again may help.
     Io = 3,
     /// Not permitted: no key for it, or the policy forbids it.
     NotPermitted = 4,
-    /// Whoever read standard output went away: nothing is wrong and nothing is left to say.
+    /// The reader of standard output closed it, which is not an error.
     Unread = 0,
-    /// A program that `run` was given cannot be run, as shells have it.
+    /// The program given to `run` cannot be executed; the code that shells use.
     CannotRun = 126,
-    /// A program that `run` was given does not exist, as shells have it.
+    /// The program given to `run` does not exist; the code that shells use.
     NoProgram = 127,
 }
 
@@ -55,7 +55,7 @@ impl Fault {
         Self::new(Outcome::Usage, message)
     }
 
-    /// An error with its causes.
+    /// Creates a fault from an error and its causes.
     pub(crate) fn from_error(outcome: Outcome, error: impl Error + Send + Sync + 'static) -> Self {
         // The message is the error's own; its causes follow it.
         let message = error.to_string();
@@ -64,14 +64,14 @@ impl Fault {
         fault
     }
 
-    /// A failed system call, under words of our own.
+    /// Creates a fault with our own message and a failed system call as its cause.
     pub(crate) fn caused(outcome: Outcome, message: String, error: io::Error) -> Self {
         let mut fault = Self::new(outcome, message);
         fault.source = Some(Box::new(Cause(error)));
         fault
     }
 
-    /// A failed system call on a file.
+    /// Creates a fault for a failed system call on a file.
     pub(crate) fn file(what: &str, path: &Path, error: io::Error) -> Self {
         let exists = error.kind() == io::ErrorKind::AlreadyExists;
         let outcome = if exists || error.kind() == io::ErrorKind::InvalidInput {
@@ -93,7 +93,7 @@ impl Fault {
         self
     }
 
-    /// Says which file it is about, before what is wrong with it.
+    /// Puts the file that the fault is about before the message.
     pub(crate) fn about(mut self, path: &str) -> Self {
         self.message = format!("{path}: {}", self.message);
         self
@@ -111,7 +111,7 @@ impl Fault {
         self.hint.as_deref()
     }
 
-    /// Messages of the causes, outermost first, without repeating what was said.
+    /// Returns the messages of the causes, outermost first, without repetition.
     pub(crate) fn causes(&self) -> Vec<String> {
         let mut causes = Vec::new();
         let mut said = self.message.clone();
@@ -154,11 +154,11 @@ impl From<OpenError> for Fault {
                 Outcome::No,
                 Some("check that the file is complete and was made by `casemate seal`"),
             ),
-            OpenError::Version { .. } => (Outcome::No, Some("a newer casemate can read it")),
+            OpenError::Version { .. } => (Outcome::No, Some("upgrade casemate to read it")),
             OpenError::NotARecipient { .. } => (
                 Outcome::NotPermitted,
                 Some(
-                    "`casemate inspect` lists the recipients; one of them can add you with `casemate rewrap`",
+                    "ask a recipient to add you with `casemate rewrap`; `casemate inspect` lists the recipients",
                 ),
             ),
             OpenError::Unsigned => (
@@ -176,7 +176,7 @@ impl From<OpenError> for Fault {
             OpenError::Owner(_) => (
                 Outcome::No,
                 Some(
-                    "someone other than the owner changed its recipients; get a good copy from the owner",
+                    "get an intact copy from the owner; someone else changed the recipients of this one",
                 ),
             ),
             OpenError::Epoch { .. } => (
@@ -209,7 +209,7 @@ impl From<AgeError> for Fault {
             ),
             AgeError::Header | AgeError::Rejected => (
                 Outcome::No,
-                Some("do not use this file; get it again from where it was made"),
+                Some("do not use this file; get it again from its source"),
             ),
             AgeError::Key => (
                 Outcome::Usage,
@@ -238,7 +238,7 @@ impl From<BenchError> for Fault {
             | BenchError::Schema { .. }
             | BenchError::Unshowable
             | BenchError::TooLong { .. }) => Self::from_error(Outcome::Usage, error)
-                .hint("give a file that `casemate bench --json` wrote"),
+                .hint("pass a file written by `casemate bench --json`"),
             error => Self::from_error(Outcome::No, error),
         }
     }
@@ -281,36 +281,39 @@ impl From<DirectoryError> for Fault {
             D::Io { what, path, source } => return Self::file(what, &path, source),
             D::Link(_) => (
                 Outcome::No,
-                "pass --follow-links to seal the file it leads to, or --exclude it; a sealed folder has none",
+                "pass --follow-links to seal its target, or leave it out with --exclude; a sealed folder contains no links",
             ),
             D::FolderLink(_) => (
                 Outcome::No,
-                "links to folders are not followed because they can form loops: replace the link with the folder, or --exclude the link",
+                "replace the link with the folder, or leave it out with --exclude; links to folders are not followed because they can form loops",
             ),
             D::Missing(_) | D::Extra(_) | D::OtherVersion { .. } | D::NotAsSealed(_) => (
                 Outcome::No,
-                "the folder is not as its publisher sealed it; get it again",
+                "do not use this folder; get it again from its publisher",
             ),
             D::NotReplaced(_) => (
                 Outcome::Usage,
-                "--force replaces a folder only if it holds nothing else; write elsewhere with -o",
+                "write elsewhere with -o; --force replaces a folder only if it contains nothing else",
             ),
             D::LostRecipient { .. } => (
                 Outcome::No,
-                "its public key is needed to bring it back: name every recipient with --to",
+                "name every recipient with --to; adding this one back takes its public key",
             ),
             D::NotLocal => (
                 Outcome::Usage,
-                "work on a local copy and bring it to the store with `casemate copy`",
+                "change a local copy, then upload it with `casemate copy`",
             ),
-            D::Concurrent => (Outcome::Io, "look at the recipients and run it again"),
+            D::Concurrent => (
+                Outcome::Io,
+                "check the recipients and run the command again",
+            ),
             D::Revision { .. } => (Outcome::No, "get the current version from the publisher"),
             D::Manifest(_) => (Outcome::No, "do not use this folder"),
             D::Empty => (
                 Outcome::Usage,
-                "the folder has no file, or --exclude and .casemateignore leave out all of them",
+                "check --exclude and .casemateignore: they may leave out every file",
             ),
-            D::TooManyFiles { .. } => (Outcome::Usage, "seal parts of the folder one by one"),
+            D::TooManyFiles { .. } => (Outcome::Usage, "seal its subfolders one by one"),
             _ => (Outcome::Usage, "rename it, or leave it out with --exclude"),
         };
         Self::from_error(outcome, error).hint(hint)
@@ -327,7 +330,9 @@ impl From<StoreError> for Fault {
             | StoreError::NoPrivateKey(_) => (Outcome::NotPermitted, None),
             StoreError::NeedsKey => (
                 Outcome::NotPermitted,
-                Some("name the file that `keys init --random-key` wrote with --passphrase-file"),
+                Some(
+                    "pass the file that `casemate keys init --random-key` wrote with --passphrase-file",
+                ),
             ),
             StoreError::DamagedRecord(_)
             | StoreError::MissingRecord(_)
@@ -336,7 +341,7 @@ impl From<StoreError> for Fault {
             | StoreError::Header(_)
             | StoreError::Version(_) => (
                 Outcome::No,
-                Some("restore the key store from a backup; the damage is not accidental use"),
+                Some("restore the key store from a backup; normal use does not cause this damage"),
             ),
             StoreError::Emptied(_) | StoreError::Engine(EngineError::Foreign(_)) => {
                 (Outcome::No, Some("restore the key store from a backup"))
@@ -349,7 +354,10 @@ impl From<StoreError> for Fault {
                 Outcome::Io,
                 Some("try again; another process may be using it"),
             ),
-            StoreError::UnknownSuite(_) => (Outcome::Usage, Some("`casemate suites` lists them")),
+            StoreError::UnknownSuite(_) => (
+                Outcome::Usage,
+                Some("run `casemate suites` to list the suites"),
+            ),
             _ => (Outcome::Usage, None),
         };
         let fault = Self::from_error(outcome, error);
@@ -370,15 +378,15 @@ impl From<casemate_store::StoreError> for Fault {
             ),
             S::Settings { .. } => (
                 Outcome::Usage,
-                "credentials and settings come from the environment: AWS_..., GOOGLE_..., AZURE_...",
+                "set credentials and settings in the environment: AWS_..., GOOGLE_..., AZURE_...",
             ),
             S::Profile { .. } => (
                 Outcome::Usage,
-                "`eval \"$(aws configure export-credentials --format env)\"` puts its keys into the environment",
+                "run `eval \"$(aws configure export-credentials --format env)\"` to put its keys into the environment",
             ),
             S::ProfileFile { .. } => (
                 Outcome::Io,
-                "mend the file, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                "fix the file, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             ),
             _ => (Outcome::Io, "try again"),
         };
@@ -399,7 +407,7 @@ impl From<PolicyError> for Fault {
             ),
             _ => (
                 Outcome::Usage,
-                "see `policies/` in the source for the form of a policy file",
+                "see `policies/` in the source tree for the format of a policy file",
             ),
         };
         Self::from_error(outcome, error).hint(hint)
@@ -422,13 +430,13 @@ impl From<Untrusted> for Fault {
     fn from(error: Untrusted) -> Self {
         let hint = match &error {
             Untrusted::NotListed { .. } | Untrusted::OtherRole { .. } => {
-                "add the publisher if you trust it, or name another --role"
+                "add the publisher to the trust file if you trust it, or pass another --role"
             }
             Untrusted::ListWithdrawn { .. } => {
-                "have the owner sign new recipients with `casemate rewrap --owner NAME --to NAME`; a trust file can list single signatures under `accept`, by the `message_sha384` of the owner in `casemate --json inspect`"
+                "have the owner sign a new recipient list with `casemate rewrap --owner NAME --to NAME`, or list this signature under `accept` in a trust file, by the owner's `message_sha384` from `casemate --json inspect`"
             }
             Untrusted::Withdrawn { .. } => {
-                "get the current version from the publisher; a trust file can list single signatures under `accept`"
+                "get the current version from the publisher, or list this signature under `accept` in a trust file"
             }
         };
         Self::from_error(Outcome::NotPermitted, error).hint(hint)
@@ -467,18 +475,18 @@ impl From<EnvironmentError> for Fault {
                 is_file: true,
             } => format!("to use the file of that name, write `./{named}`"),
             E::ClassicalRecipient(_) => {
-                "ask for a hybrid one, `age1pq1...`: `age-keygen -pq` of age 1.3 makes it".to_owned()
+                "ask for a hybrid recipient, `age1pq1...`, made with `age-keygen -pq` from age 1.3".to_owned()
             }
             E::UnknownKey { is_file: false, .. } => {
-                "`casemate keys list` shows the names; a file is written as a path, such as `./publisher.pub`"
+                "run `casemate keys list` to see the names; to name a file, write a path such as `./publisher.pub`"
                     .to_owned()
             }
             E::UnknownPolicy { is_file: false, .. } => {
-                "profiles: hybrid, cnsa2, bsi, anssi, experimental; a file is written as a path, such as `./policy.toml`"
+                "profiles: hybrid, cnsa2, bsi, anssi, experimental; to name a file, write a path such as `./policy.toml`"
                     .to_owned()
             }
             E::BadReference(_) => {
-                "name a key of the key store, or give all 64 digits of its id, or a path such as `./publisher.pub`"
+                "give the name of a key in the key store, all 64 digits of a key id, or a path such as `./publisher.pub`"
                     .to_owned()
             }
             E::ShortId(_) => "give all 64 digits; `casemate keys list` shows them".to_owned(),
@@ -491,27 +499,27 @@ impl From<EnvironmentError> for Fault {
             }
             E::NoHome => "pass --home DIR".to_owned(),
             E::KeyFile { .. } => {
-                "it must be a public key in PEM, as `casemate keys export` writes it".to_owned()
+                "pass a public key in PEM, as written by `casemate keys export`".to_owned()
             }
             E::NotInMemory(_) | E::NoMemoryFolder => {
                 return Self::from_error(Outcome::NotPermitted, error)
-                    .hint("mount a tmpfs and name it, as in `--memory=DIR`");
+                    .hint("mount a tmpfs and pass it with `--memory=DIR`");
             }
             E::NoRoom { .. } => {
                 return Self::from_error(Outcome::Io, error).hint(
-                    "name a larger tmpfs with `--memory=DIR`; with Docker, `--shm-size` enlarges /dev/shm",
+                    "pass a larger tmpfs with `--memory=DIR`; in Docker, enlarge /dev/shm with `--shm-size`",
                 );
             }
             E::Exposed { ref path, .. } => {
                 let hint = format!(
-                    "`chmod 600 {}`; if others may have read it, replace what is in it",
+                    "run `chmod 600 {}`; if others may have read it, replace the secret in it",
                     path.display()
                 );
                 return Self::from_error(Outcome::NotPermitted, error).hint(hint);
             }
             E::TrustFile { .. } => {
                 return Self::from_error(Outcome::Usage, error)
-                    .hint("docs/guides/sign-models.md shows the form of a trust file");
+                    .hint("see docs/guides/sign-models.md for the format of a trust file");
             }
             E::TooLong { .. } | E::NotUtf8(_) | E::Toml { .. } => {
                 return Self::from_error(Outcome::Usage, error);
@@ -535,7 +543,7 @@ impl From<ConnectError> for Fault {
         let fault = Self::from_error(outcome, error);
         if unreachable {
             return fault.hint(
-                "check the address, and pass the root certificate with --ca if it is your own",
+                "check the address; if the gateway uses a private CA, pass its root certificate with --ca",
             );
         }
         fault
@@ -562,7 +570,7 @@ impl From<GatewayError> for Fault {
 impl From<ServeError> for Fault {
     fn from(error: ServeError) -> Self {
         Self::from_error(Outcome::Io, error)
-            .hint("choose another address, or stop what is using it")
+            .hint("choose another address, or stop the process that uses this one")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The keys that a command names.
+//! Finds the keys that a command names.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -23,16 +23,16 @@ use crate::{
     printer::time_text,
 };
 
-/// A key store that is opened when a name first needs it.
+/// Resolves key names; opens the key store only when a name first needs it.
 pub(crate) struct Keyring<'a> {
     context: &'a Context<'a>,
     base: PathBuf,
     store: OnceCell<Store>,
-    /// Read once, so that what they say does not change while a command works.
+    /// Read once, so that it cannot change while a command runs.
     statuses: Option<Rc<Statuses>>,
     list: Option<(PathBuf, Rc<TrustList>)>,
     replacing: Option<KeyId>,
-    /// Notes that were shown: for a thousand objects once.
+    /// Notes already shown, so that each appears once even for a thousand objects.
     said: RefCell<BTreeSet<String>>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Keyring<'a> {
         Self::relative_to(context, Path::new(""))
     }
 
-    /// Looks for key files relative to `base`.
+    /// Resolves paths of key files relative to `base`.
     pub(crate) fn relative_to(context: &'a Context<'a>, base: &Path) -> Self {
         Self {
             context,
@@ -54,12 +54,12 @@ impl<'a> Keyring<'a> {
         }
     }
 
-    /// Says that this owner is about to replace every recipient of what it owns.
+    /// Records that this owner is about to replace every recipient of its artifacts.
     pub(crate) const fn replace_recipients(&mut self, owner: KeyId) {
         self.replacing = Some(owner);
     }
 
-    /// The owner who is about to replace every recipient of what it owns.
+    /// Returns the owner that is about to replace every recipient of its artifacts.
     pub(crate) const fn replacing_owner(&self) -> Option<KeyId> {
         self.replacing
     }
@@ -72,14 +72,14 @@ impl<'a> Keyring<'a> {
         Ok(self.store.get_or_init(|| opened))
     }
 
-    /// A public key by name, full key id or path, or an age recipient.
+    /// Returns a public key by name, full key id or path, or from an age recipient.
     pub(crate) fn public(&mut self, named: &str) -> Result<PublicKey, Fault> {
         let reference: KeyReference = named.parse()?;
         let base = self.base.clone();
         reference.public(&base, || self.store())
     }
 
-    /// As [`Self::public`], for something new: no key that the store knows to have ended.
+    /// As [`Self::public`], but refuses a key that the store lists as not valid now.
     fn current(&mut self, named: &str) -> Result<PublicKey, Fault> {
         if matches!(named.parse()?, KeyReference::Id(_) | KeyReference::Name(_)) {
             let entry = self.entry(named)?;
@@ -89,20 +89,20 @@ impl<'a> Keyring<'a> {
         self.public(named)
     }
 
-    /// A key of the store by name or full key id.
+    /// Returns a key of the store by name or full key id.
     pub(crate) fn entry(&mut self, named: &str) -> Result<KeyEntry, Fault> {
         let reference: KeyReference = named.parse()?;
         if matches!(reference, KeyReference::File(_)) {
             let message =
-                format!("{named} is a path: private keys are read from the key store only");
+                format!("{named} is a path, but private keys are read only from the key store");
             return Err(Fault::usage(message)
-                .hint("bring the key in with `casemate keys import FILE --name NAME`"));
+                .hint("import the key with `casemate keys import FILE --name NAME`"));
         }
         let base = self.base.clone();
         Ok(reference.entry(&base, self.store()?)?)
     }
 
-    /// A private key for something new: none that has ended.
+    /// Returns a private key to sign with; refuses one that is not valid now.
     fn usable(&mut self, named: &str) -> Result<(PrivateKey, KeyId), Fault> {
         let entry = self.entry(named)?;
         check_now(named, &entry)?;
@@ -114,7 +114,7 @@ impl<'a> Keyring<'a> {
         Ok((self.store()?.private_key(&entry)?, entry.id))
     }
 
-    /// Says which key a name led to.
+    /// Notes which key a name resolved to.
     fn note(&self, role: &str, named: &str, id: KeyId) {
         let id = id.to_hex();
         let text = format!("{role}: {named}, key {id}");
@@ -137,9 +137,10 @@ impl<'a> Keyring<'a> {
         named.iter().map(|named| self.recipient(named)).collect()
     }
 
-    /// The id of a recipient that is to be removed. No policy has a say: what it forbids must be removable.
+    /// Returns the id of a recipient to remove. The policy does not apply: a key that it forbids
+    /// must be removable.
     pub(crate) fn removed(&mut self, named: &str) -> Result<KeyId, Fault> {
-        // An id is enough: whose key it is may be forgotten here.
+        // An id is enough: the key itself may no longer be in the store.
         let id = match named.parse()? {
             KeyReference::Id(id) => id,
             _ => self.public(named)?.id()?,
@@ -148,7 +149,7 @@ impl<'a> Keyring<'a> {
         Ok(id)
     }
 
-    /// The recipients that are named, and with `to_self` the key of this store that opens artifacts.
+    /// Returns the named recipients and, with `to_self`, this store's own key that opens artifacts.
     pub(crate) fn recipients_with(
         &mut self,
         named: &[String],
@@ -164,7 +165,7 @@ impl<'a> Keyring<'a> {
         Ok(recipients)
     }
 
-    /// Id of the one key in use that opens artifacts.
+    /// Returns the id of the store's only valid key that opens artifacts.
     fn own_opener(&self) -> Result<KeyId, Fault> {
         let policy = self.context.policy()?;
         let now = unix_seconds();
@@ -181,7 +182,7 @@ impl<'a> Keyring<'a> {
         match own.as_slice() {
             [one] => Ok(one.id),
             [] => Err(
-                Fault::usage("the key store has no key in use that opens artifacts")
+                Fault::usage("the key store has no valid key that opens artifacts")
                     .hint("make one with `casemate keys generate --kind kem --name NAME`"),
             ),
             several => {
@@ -193,7 +194,7 @@ impl<'a> Keyring<'a> {
         }
     }
 
-    /// Says so if nobody here will open what is sealed to `recipients`. A store that was not needed so far is not opened for that.
+    /// Warns if no key of this store is among `recipients`. Does not open the store only for this.
     pub(crate) fn warn_of_strangers_only(&self, recipients: &[KemPublicKey]) -> Result<(), Fault> {
         let Some(store) = self.store.get() else {
             return Ok(());
@@ -206,7 +207,7 @@ impl<'a> Keyring<'a> {
         };
         if !recipients.iter().any(is_own) {
             self.context.printer.warning(
-                "no recipient is a key of this store: you will not be able to open or rewrap this; --to-self adds your key",
+                "no recipient is a key of this store, so you cannot open or rewrap the result; pass --to-self to add your key",
             );
         }
         Ok(())
@@ -220,7 +221,7 @@ impl<'a> Keyring<'a> {
         Ok(key)
     }
 
-    /// The key that must have signed. One that is named by its store has a status there; a file has none.
+    /// Returns the expected signer. Checks the status of a key from the store; a key file has none.
     pub(crate) fn expected_signer(
         &mut self,
         named: &str,
@@ -235,12 +236,13 @@ impl<'a> Keyring<'a> {
         Ok(key)
     }
 
-    /// Refuses a signature by a key that the store knows to have ended, or not to count at that date.
+    /// Refuses a signature by a key that the store lists as compromised, or as not valid at that
+    /// date.
     fn judge(&mut self, id: KeyId, signed: &Signed) -> Result<(), Fault> {
         Ok(self.statuses()?.judge(id, signed)?)
     }
 
-    /// What the store knows of its keys.
+    /// Returns the statuses of the store's keys.
     pub(crate) fn statuses(&mut self) -> Result<Rc<Statuses>, Fault> {
         if let Some(statuses) = &self.statuses {
             return Ok(Rc::clone(statuses));
@@ -249,7 +251,7 @@ impl<'a> Keyring<'a> {
         Ok(Rc::clone(self.statuses.insert(statuses)))
     }
 
-    /// A trust file. The store is opened only for one that has names of it.
+    /// Reads a trust file. Opens the store only if the file names keys from it.
     pub(crate) fn trust_list(&mut self, file: &Path) -> Result<Rc<TrustList>, Fault> {
         if let Some((path, list)) = &self.list
             && path == file
@@ -272,7 +274,7 @@ impl<'a> Keyring<'a> {
 
     pub(crate) fn kem(&mut self, named: &str) -> Result<KemPrivateKey, Fault> {
         let (PrivateKey::Kem(key), _) = self.private(named)? else {
-            return Err(wrong_kind(named, "kem", "open what is encrypted"));
+            return Err(wrong_kind(named, "kem", "open artifacts"));
         };
         self.context.policy()?.check_kem(key.suite())?;
         Ok(key)
@@ -286,7 +288,8 @@ impl<'a> Keyring<'a> {
         Ok(key)
     }
 
-    /// The pair that signed before; it may have been retired, but nothing by a compromised one proves a descent.
+    /// Returns the previous signing key. It may be retired but not compromised: a compromised key
+    /// cannot vouch for its successor.
     pub(crate) fn http_predecessor(&mut self, named: &str) -> Result<HttpSigningKey, Fault> {
         let entry = self.entry(named)?;
         if matches!(entry.status.end, Some(End::Compromised { .. })) {
@@ -301,7 +304,7 @@ impl<'a> Keyring<'a> {
         Ok(key)
     }
 
-    /// The public signing pair of a client or a gateway, as `role` says.
+    /// Returns the public `http` key of a client or a gateway; `role` says which.
     pub(crate) fn http_verifier(
         &mut self,
         role: &str,
@@ -314,7 +317,7 @@ impl<'a> Keyring<'a> {
         Ok(key)
     }
 
-    /// A private key in the store to which an artifact is sealed and that the policy allows.
+    /// Returns a private key of the store that opens the artifact and that the policy allows.
     pub(crate) fn opener<R: ReadAt>(
         &mut self,
         artifact: &Artifact<R>,
@@ -334,7 +337,7 @@ impl<'a> Keyring<'a> {
             let PublicKey::Kem(public) = &entry.public else {
                 continue;
             };
-            // Another key of ours may be a recipient as well, and one that is allowed.
+            // Another of our keys may be a recipient that the policy allows.
             if let Err(error) = policy.check_kem(public.suite()) {
                 refused = Some(error);
                 continue;
@@ -348,11 +351,13 @@ impl<'a> Keyring<'a> {
         }
         let wanted: Vec<_> = recipients.iter().map(KeyId::to_hex).collect();
         let message = "no private key in the key store opens this artifact";
-        Err(Fault::new(Outcome::NotPermitted, message)
-            .hint(format!("it is sealed to {}", wanted.join(", "))))
+        Err(Fault::new(Outcome::NotPermitted, message).hint(format!(
+            "use the private key of a recipient: {}",
+            wanted.join(", ")
+        )))
     }
 
-    /// Whether there is a key store with a private key that opens artifacts, these or others.
+    /// Returns whether a key store exists and has any private key that opens artifacts.
     pub(crate) fn has_opener(&mut self) -> Result<bool, Fault> {
         if !self.context.store_path()?.exists() {
             return Ok(false);
@@ -364,7 +369,7 @@ impl<'a> Keyring<'a> {
         Ok(keys.iter().any(opens))
     }
 
-    /// Every private key in the store that opens artifacts and that the policy allows.
+    /// Returns every private key of the store that opens artifacts and that the policy allows.
     pub(crate) fn openers(&mut self) -> Result<Vec<KemPrivateKey>, Fault> {
         let policy = self.context.policy()?;
         let store = self.store()?;
@@ -384,12 +389,12 @@ impl<'a> Keyring<'a> {
         if keys.is_empty() {
             let message = "the key store has no private key that opens artifacts";
             return Err(Fault::new(Outcome::NotPermitted, message)
-                .hint("make one with `casemate keys generate --kind kem`, and have it added with `casemate rewrap`"));
+                .hint("make one with `casemate keys generate --kind kem`, and have a recipient add it with `casemate rewrap`"));
         }
         Ok(keys)
     }
 
-    /// The key of this id, by which `what` says it is signed, if the store knows it.
+    /// Returns the key that `what` names as its signer, if the store has it.
     pub(crate) fn trusted_signer(
         &mut self,
         what: &str,
@@ -400,11 +405,11 @@ impl<'a> Keyring<'a> {
         let Some((name, PublicKey::Sign(key))) = known.map(|entry| (entry.name, entry.public))
         else {
             let message = format!(
-                "{what} names key {} as its signer, which is not known here",
+                "{what} names key {} as its signer, which is not in the key store",
                 id.to_hex()
             );
             return Err(Fault::new(Outcome::NotPermitted, message).hint(
-                "import the publisher's key with `casemate keys import`, or name it with --signer",
+                "import the publisher's key with `casemate keys import`, or pass it with --signer",
             ));
         };
         self.context.policy()?.check_signature(key.suite())?;
@@ -414,27 +419,26 @@ impl<'a> Keyring<'a> {
     }
 }
 
-/// Refuses to use a key that has ended, or whose time it is not, for something new.
+/// Refuses a key that is not valid now.
 fn check_now(named: &str, entry: &KeyEntry) -> Result<(), Fault> {
     entry
         .status
         .check_now(entry.id, unix_seconds())
         .map_err(|why| {
-            let message = format!("`{named}` is not used any more");
             let message = match why {
                 Withdrawn::NotYetValid { from } => {
-                    format!("`{named}` is valid from {} on", time_text(from))
+                    format!("`{named}` is not valid before {}", time_text(from))
                 }
                 Withdrawn::Expired { until } => {
                     format!("`{named}` was valid until {}", time_text(until))
                 }
                 Withdrawn::Superseded { at } => {
-                    format!("{message}: it was superseded on {}", time_text(at))
+                    format!("`{named}` was superseded on {}", time_text(at))
                 }
-                _ => format!("{message}: it is compromised"),
+                _ => format!("`{named}` is compromised"),
             };
             Fault::new(Outcome::NotPermitted, message)
-                .hint("`casemate keys list` shows the keys that are in use")
+                .hint("run `casemate keys list` and choose a valid key")
         })
 }
 

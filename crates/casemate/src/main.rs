@@ -30,9 +30,9 @@ fn main() -> ExitCode {
         text.starts_with("AGE-SECRET-KEY-")
     };
     if std::env::args_os().any(is_secret) {
-        // Not repeated: standard error goes to logs.
+        // Do not repeat the key: standard error may go to a log.
         let fault = Fault::usage("a private key was given as an argument")
-            .hint("others on this machine saw it: make a new one, and keep it in a file");
+            .hint("make a new key and keep it in a file; other users of this machine may have seen this one");
         printer::Printer::new(false).fault(&fault);
         return ExitCode::from(fault.code());
     }
@@ -51,10 +51,10 @@ fn main() -> ExitCode {
     ended(&printer, done)
 }
 
-/// Tells what went wrong, and with what code the program ends.
+/// Prints the error, if any, and returns the exit code.
 fn ended(printer: &printer::Printer, done: Result<ExitCode, Fault>) -> ExitCode {
     let done = match done {
-        // Whoever read the output has seen enough of it.
+        // The reader closed the output early, which is not an error.
         Err(fault) if fault.outcome() == Outcome::Unread => Ok(ExitCode::SUCCESS),
         done => done,
     };
@@ -86,7 +86,7 @@ fn run(
     let classical = casemate_tls::classical_connections();
     if classical > 0 {
         let text = format!(
-            "{classical} connections to the store had no post-quantum key exchange: the content is sealed, names and lengths are not"
+            "{classical} connections to the object store had no post-quantum key exchange: the content is sealed, but names and lengths are not"
         );
         printer.note(&text);
     }

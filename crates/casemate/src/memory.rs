@@ -1,4 +1,4 @@
-//! The memory of this process: no core dumps, and secrets that are not swapped.
+//! Keeps this process's memory out of core dumps and its secrets out of swap.
 
 use std::process::Child;
 
@@ -9,35 +9,36 @@ use rustix::process::{
 
 use crate::printer::Printer;
 
-/// What the process was allowed before, for the programs it starts.
+/// The core dump limit before [`protect`], to restore for programs that this process starts.
 #[derive(Clone, Debug)]
 pub(crate) struct Before(Rlimit);
 
-/// Keeps keys and content in the clear out of core dumps and swap. Says what the system did not allow.
+/// Keeps keys and plaintext out of core dumps and swap. Warns about what the system does not allow.
 pub(crate) fn protect(printer: &Printer) -> Before {
     let before = getrlimit(Resource::Core);
     let none = Rlimit {
         current: Some(0),
         maximum: before.maximum,
     };
-    // The limit keeps the kernel from writing a file, the other setting from handing memory to a program that collects dumps.
+    // The limit stops the kernel from writing a core file; the other setting stops it from piping
+    // memory to a crash handler.
     let limited = setrlimit(Resource::Core, none).is_ok();
     let undumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
     if !limited && !undumpable {
         printer
-            .warning("core dumps could not be switched off: one of this process would hold keys");
+            .warning("cannot disable core dumps: a core dump of this process would contain keys");
     }
     lock_secrets();
     if locking() == Locking::Refused && has_swap() {
         printer.warning(
-            "the system's limit does not let keys be locked in memory, so they may be swapped to disk: raise `ulimit -l`, or encrypt swap",
+            "cannot lock keys in memory, so they may be swapped to disk: raise `ulimit -l`, or encrypt swap",
         );
     }
     Before(before)
 }
 
 impl Before {
-    /// Gives a program that was started the limit that this process had. What it keeps in its memory is its own business.
+    /// Restores the core dump limit for a started program, which is responsible for its own memory.
     pub(crate) fn restore(&self, child: &Child) {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         // It may have ended already.

@@ -1,4 +1,5 @@
-//! What opens the key store comes from a file, standard input, or a terminal; never from the command line or the environment.
+//! Reads the key store's passphrase or random key from a file, standard input or a terminal, never
+//! from the command line or the environment.
 
 use std::{
     fs::File,
@@ -18,16 +19,16 @@ use crate::{
 /// Longest passphrase, in bytes.
 const PASSPHRASE_BYTES_MAX: usize = 4096;
 
-/// Reads the passphrase or the key of an existing store.
+/// Reads the passphrase or random key of an existing store.
 pub(crate) fn existing(file: Option<&Path>) -> Result<StoreSecret, Fault> {
     let text = match file {
         Some(path) => from_file(path)?,
-        None => prompt("Passphrase of the key store: ")?,
+        None => prompt("Key store passphrase: ")?,
     };
     Ok(StoreSecret::read(text)?)
 }
 
-/// Reads the passphrase of a new store, twice on a terminal, or its key.
+/// Reads the passphrase of a new store, twice on a terminal, or its random key.
 pub(crate) fn new(file: Option<&Path>) -> Result<StoreSecret, Fault> {
     let text = if let Some(path) = file {
         let text = from_file(path)?;
@@ -35,7 +36,7 @@ pub(crate) fn new(file: Option<&Path>) -> Result<StoreSecret, Fault> {
         text
     } else {
         let first = prompt("New passphrase: ")?;
-        if first.expose() != prompt("The same again: ")?.expose() {
+        if first.expose() != prompt("Repeat the new passphrase: ")?.expose() {
             return Err(Fault::usage("the two passphrases differ"));
         }
         first
@@ -43,32 +44,32 @@ pub(crate) fn new(file: Option<&Path>) -> Result<StoreSecret, Fault> {
     Ok(StoreSecret::read(text)?)
 }
 
-/// Refuses a new passphrase that could not be typed at a prompt, where a line is all there is.
+/// Refuses a new passphrase that cannot be typed at a prompt, which reads a single line.
 fn check_typable(passphrase: &[u8]) -> Result<(), Fault> {
     let hint =
         "write one line of text without a byte-order mark, for example with `printf '%s\\n' ...`";
     let refused = |what: &str| {
-        let message = format!("the passphrase file {what}, which nobody could type at a prompt");
+        let message = format!("the passphrase file {what}, which cannot be typed at a prompt");
         Err(Fault::usage(message).hint(hint))
     };
     if passphrase.starts_with("\u{feff}".as_bytes()) {
         return refused("begins with a byte-order mark");
     }
     if passphrase.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
-        return refused("has several lines");
+        return refused("has more than one line");
     }
     if passphrase.contains(&0) {
-        return refused("holds a zero byte");
+        return refused("contains a zero byte");
     }
     Ok(())
 }
 
-/// Makes a random key and writes it to a file that is not there yet.
+/// Generates a random key and writes it to a new file.
 pub(crate) fn random_key(file: Option<&Path>, option: &str) -> Result<StoreSecret, Fault> {
     let Some(path) = file.filter(|path| *path != Path::new("-")) else {
         return Err(
-            Fault::usage("there is no file to write the random key to").hint(format!(
-                "pass {option} FILE, naming a file that does not exist yet"
+            Fault::usage("no file was given for the random key").hint(format!(
+                "pass {option} FILE with a file that does not exist yet"
             )),
         );
     };
@@ -77,7 +78,7 @@ pub(crate) fn random_key(file: Option<&Path>, option: &str) -> Result<StoreSecre
         let exists = error.kind() == io::ErrorKind::AlreadyExists;
         let fault = Fault::file("write the random key to", path, error);
         if exists {
-            fault.hint("name a file that does not exist yet; what is in this one may be needed")
+            fault.hint("choose a file that does not exist yet; the contents of this one may still be needed")
         } else {
             fault
         }
@@ -85,12 +86,12 @@ pub(crate) fn random_key(file: Option<&Path>, option: &str) -> Result<StoreSecre
     Ok(StoreSecret::Key(key))
 }
 
-/// Asks on the terminal of this process, whatever standard input is.
+/// Prompts on the controlling terminal, even if standard input is redirected.
 fn prompt(text: &str) -> Result<SecretBytes, Fault> {
     let terminal = File::options().read(true).write(true).open("/dev/tty");
     if terminal.is_err() {
         return Err(Fault::usage(
-            "the key store needs a passphrase and there is no terminal to ask on",
+            "the key store needs a passphrase, but there is no terminal to prompt on",
         )
         .hint("pass --passphrase-file FILE, or --passphrase-file - to read standard input"));
     }

@@ -1,4 +1,4 @@
-//! Where things are: paths of this machine, and addresses of object stores.
+//! Paths on this machine and addresses of object stores, as inputs and outputs.
 
 use std::{
     ffi::OsString,
@@ -27,12 +27,12 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// For the command line, which takes any bytes as a path.
+    /// Returns a parser for the command line, which accepts any bytes as a path.
     pub(crate) fn parser() -> impl TypedValueParser<Value = Self> {
         OsStringValueParser::new().map(Self::from)
     }
 
-    /// The last part of it, for a file of the same name on this machine.
+    /// Returns the local path, or the last part of an address, to derive a local output path from.
     pub(crate) fn file_name(&self) -> PathBuf {
         match self {
             Self::Local(path) => path.components().collect(),
@@ -69,14 +69,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is at a place.
+/// A sealed file or folder at a path or address.
 pub(crate) enum Sealed {
     File(Source),
     Folder(Box<dyn SealedFolder>),
 }
 
 impl Context<'_> {
-    /// Opens what is at a place for reading.
+    /// Opens a sealed file or folder for reading.
     pub(crate) fn sealed(&self, place: &Place) -> Result<Sealed, Fault> {
         match place {
             Place::Local(path) if path.is_dir() => {
@@ -107,7 +107,7 @@ impl Context<'_> {
     }
 }
 
-/// The object at an address; `None` if the address names a prefix, perhaps without its slash.
+/// Returns the object at an address; `None` if the address is a prefix, with or without its slash.
 pub(crate) fn object(location: &Location) -> Result<Option<RemoteObject>, Fault> {
     if location.is_prefix() {
         return Ok(None);
@@ -132,7 +132,7 @@ fn has_manifest(folder: &RemoteFolder, address: &str) -> Result<bool, Fault> {
 
 fn no_manifest(place: &Place) -> Fault {
     Fault::new(Outcome::No, format!("{place} is not a sealed folder")).hint(format!(
-        "it has no {MANIFEST_NAME}; `casemate seal` makes one"
+        "it has no {MANIFEST_NAME}; seal it with `casemate seal`"
     ))
 }
 

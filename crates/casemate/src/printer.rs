@@ -1,4 +1,4 @@
-//! Data on standard output, everything else on standard error.
+//! Prints data to standard output and everything else to standard error.
 
 use std::{
     borrow::Cow,
@@ -16,10 +16,11 @@ use serde_json::Value;
 
 use crate::fault::{Fault, Outcome};
 
-/// Longest message on standard error, in characters: logs keep these, and names in them may come from strangers.
+/// Longest message on standard error, in characters: logs keep messages, and names in them are
+/// untrusted.
 const MESSAGE_CHARS_MAX: usize = 4096;
 
-/// Where a command's words go.
+/// Prints the output of a command.
 #[derive(Debug)]
 pub(crate) struct Printer {
     json: bool,
@@ -43,7 +44,7 @@ impl Printer {
         self.json
     }
 
-    /// Data: JSON if asked for, else the text.
+    /// Prints data: JSON if requested, else the text.
     pub(crate) fn data(&self, json: &Value, text: &str) {
         if self.json {
             self.line(&format!("{json:#}"));
@@ -52,7 +53,7 @@ impl Printer {
         }
     }
 
-    /// A line of data.
+    /// Prints a line of data.
     pub(crate) fn line(&self, text: &str) {
         self.note_failure(writeln!(io::stdout().lock(), "{}", plain(text)));
     }
@@ -64,7 +65,7 @@ impl Printer {
         }
     }
 
-    /// Writes what is left. A reader that went away is no error of ours; a full disk is.
+    /// Flushes standard output. A closed pipe is not an error; a full disk is.
     pub(crate) fn finish(&self) -> Result<(), Fault> {
         self.note_failure(io::stdout().lock().flush());
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +78,8 @@ impl Printer {
         }
     }
 
-    /// Why content could not be written: nothing is wrong if standard output is a pipe that nobody reads any more, such as one to `head`.
+    /// Returns why content could not be written: [`Outcome::Unread`] if the reader closed the pipe,
+    /// as `head` does, else `fault`.
     #[expect(clippy::unused_self, reason = "all output goes through a printer")]
     pub(crate) fn content_failed(&self, fault: Fault) -> Fault {
         let out = io::stdout();
@@ -85,12 +87,12 @@ impl Printer {
         let asked = poll(&mut polled, Some(&Timespec::default()));
         let is_unread = |out: &PollFd<'_>| out.revents().contains(PollFlags::ERR);
         if asked.is_ok() && polled.iter().any(is_unread) {
-            return Fault::new(Outcome::Unread, "nobody reads standard output");
+            return Fault::new(Outcome::Unread, "the reader closed standard output");
         }
         fault
     }
 
-    /// Standard output for content, without a buffer that would keep a copy of it.
+    /// Returns standard output for content, unbuffered so that no copy of the content is kept.
     #[expect(clippy::unused_self, reason = "all output goes through a printer")]
     pub(crate) fn content(&self) -> io::Result<File> {
         let mut out = io::stdout().lock();
@@ -98,12 +100,12 @@ impl Printer {
         Ok(File::from(out.as_fd().try_clone_to_owned()?))
     }
 
-    /// Something worth knowing.
+    /// Prints a note.
     pub(crate) fn note(&self, text: &str) {
         self.say("note", "36", text);
     }
 
-    /// What a command did.
+    /// Prints what a command did.
     #[expect(clippy::unused_self, reason = "all output goes through a printer")]
     pub(crate) fn done(&self, text: &str) {
         _ = writeln!(io::stderr().lock(), "{}", indented(text));
@@ -123,14 +125,14 @@ impl Printer {
         }
     }
 
-    /// What the argument parser says: it repeats arguments, which may come from strangers as well.
+    /// Prints the argument parser's message, which repeats untrusted arguments.
     pub(crate) fn parser(&self, error: &clap::Error) {
         if error.use_stderr() {
             let text = error.render().to_string();
             let short: String = text.chars().take(MESSAGE_CHARS_MAX).collect();
             _ = write!(io::stderr().lock(), "{}", plain(&short));
         } else {
-            // Help and version, which are ours.
+            // Help and version contain only our own text.
             self.note_failure(error.print());
         }
     }
@@ -138,7 +140,7 @@ impl Printer {
     fn say(&self, word: &str, colour: &str, text: &str) {
         let text = indented(text);
         let mut err = io::stderr().lock();
-        // Nothing can be done if standard error is gone.
+        // If standard error is closed, there is nowhere left to report to.
         _ = if self.colour {
             writeln!(err, "\x1b[1;{colour}m{word}:\x1b[0m {text}")
         } else {
@@ -147,7 +149,8 @@ impl Printer {
     }
 }
 
-/// Without what would move a terminal's cursor, hide text or turn it around: names in it may come from strangers.
+/// Escapes characters that move the cursor, hide text or reverse it: names in messages are
+/// untrusted.
 fn plain(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| match c {
         '\n' | '\t' => true,
@@ -168,7 +171,8 @@ fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// As [`plain`] and of bounded length, and whatever begins a line after the first one is no line of ours.
+/// As [`plain`], cut to [`MESSAGE_CHARS_MAX`]. Indents every line after the first, so that
+/// untrusted text cannot pass for a message of its own.
 fn indented(text: &str) -> String {
     let mut short: String = text.chars().take(MESSAGE_CHARS_MAX).collect();
     if short.len() < text.len() {
@@ -177,12 +181,12 @@ fn indented(text: &str) -> String {
     plain(&short).replace('\n', "\n    ")
 }
 
-/// A path as text for JSON, which has no other bytes.
+/// Returns a path as text for JSON, which must be UTF-8.
 pub(crate) fn path_text(path: &Path) -> Cow<'_, str> {
     path.to_string_lossy()
 }
 
-/// A number of things, such as "1 file" and "2 files".
+/// Returns a count with its noun, such as "1 file" and "2 files".
 pub(crate) fn count_text<N: Copy + From<u8> + PartialEq + fmt::Display>(
     count: N,
     thing: &str,
@@ -191,7 +195,7 @@ pub(crate) fn count_text<N: Copy + From<u8> + PartialEq + fmt::Display>(
     format!("{count} {thing}{plural}")
 }
 
-/// A length for people, with the exact number of bytes.
+/// Returns a length in a readable unit, with the exact number of bytes.
 pub(crate) fn bytes_text(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let value = bytes as f64;
@@ -202,9 +206,9 @@ pub(crate) fn bytes_text(bytes: u64) -> String {
     }
 }
 
-/// A time for people, in UTC; whoever sealed could claim any number.
+/// Returns a time in UTC. The number is untrusted: a publisher can claim any.
 pub(crate) fn time_text(seconds: u64) -> String {
-    /// 31 December 9999, the last day that the format has.
+    /// 31 December 9999, the last day that the format can express.
     const LAST: u64 = 253_402_300_799;
     if seconds > LAST {
         return format!("{seconds} seconds after 1970");

@@ -1,10 +1,10 @@
-//! A bar for what takes more than a second, on a terminal only.
+//! Progress bars, shown only on a terminal.
 
 use std::{io::IsTerminal, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Makes a bar over `bytes`; it stays hidden where standard error is no terminal.
+/// Makes a bar over `bytes`; it stays hidden unless standard error is a terminal.
 pub(crate) fn bar(bytes: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(bytes), target());
     let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
@@ -16,7 +16,8 @@ pub(crate) fn bar(bytes: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
-/// Makes a line that says what is going on; it moves only when told to, so that it disturbs no measurement.
+/// Makes a status line. It moves only when the caller ticks it, so that it does not disturb
+/// measurements.
 pub(crate) fn spinner() -> ProgressBar {
     ProgressBar::with_draw_target(None, target())
 }

@@ -1,4 +1,4 @@
-//! The highest revision of each folder that was seen here (`spec/sealed-directory.md`, section 5).
+//! The highest revision of each folder seen on this machine (`spec/sealed-directory.md`, section 5).
 
 use std::{
     fs::{self, File},
@@ -22,7 +22,7 @@ use crate::{
 
 const FILE_NAME: &str = "seen.json";
 const FILE_BYTES_MAX: usize = 16 << 20;
-/// Folders that are remembered; those seen longest ago are forgotten first.
+/// Most folders to remember; the least recently seen are forgotten first.
 const FOLDERS_MAX: usize = 10_000;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -46,9 +46,9 @@ struct Folder {
     publisher: String,
     id: String,
     revision: u64,
-    /// Root of the manifest's artifact: one revision is one version only.
+    /// Root of the manifest's artifact: two versions never share a revision.
     root: String,
-    /// Where it was; empty if another folder has been there since.
+    /// Where it was last seen; empty if another folder has been there since.
     place: String,
     seen: u64,
 }
@@ -72,7 +72,7 @@ impl Seen {
         folders.find(|folder| folder.publisher == publisher && folder.id == id)
     }
 
-    /// Another folder that was at a place.
+    /// Returns another folder that was last seen at a place.
     fn other_at(&self, place: &str, id: &str) -> Option<&Folder> {
         let mut folders = self.folders.iter();
         folders.find(|folder| folder.place == place && folder.id != id)
@@ -87,7 +87,7 @@ impl Seen {
         }
         self.folders
             .retain(|folder| folder.publisher != new.publisher || folder.id != new.id);
-        // The folder that was here before stays remembered.
+        // Remember the folder that was here before, but not its place.
         for folder in &mut self.folders {
             if folder.place == new.place {
                 folder.place.clear();
@@ -99,10 +99,11 @@ impl Seen {
     }
 }
 
-/// Compares a folder with what was seen here before, and remembers it.
+/// Compares a folder with the version last seen on this machine, and remembers it.
 ///
-/// Refuses an older version, unless `minimum` is exactly its revision, and a different version with the same revision. Warns if a different folder is
-/// at a known place. Does nothing without a `publisher`, whose signature the caller has verified.
+/// Refuses an older version, unless `minimum` is exactly its revision, and a different version with
+/// the same revision. Warns if a different folder was last seen at this place. Does nothing without
+/// a `publisher`, whose signature the caller has verified.
 pub(crate) fn check(
     context: &Context<'_>,
     directory: &SealedDirectory,
@@ -130,7 +131,7 @@ pub(crate) fn check(
     })
 }
 
-/// Remembers what was just sealed and signed by `signer`.
+/// Remembers a folder that `signer` just sealed.
 ///
 /// # Errors
 ///
@@ -152,7 +153,7 @@ pub(crate) fn record(
         {
             let (made, highest) = (new.revision, known.revision);
             context.printer.warning(&format!(
-                "this is revision {made}; readers that have seen revision {highest} will refuse it"
+                "this is revision {made}; anyone who has seen revision {highest} will refuse it"
             ));
         }
         seen.remember(new);
@@ -169,26 +170,27 @@ fn refuse_older(
     let (found, highest) = (new.revision, known.revision);
     let seen = time_text(known.seen);
     if found == highest && known.root != new.root {
-        let message = format!("this is not the revision {found} that was seen here before");
+        let message = format!("a different revision {found} was already seen on this machine");
         return Err(Fault::new(Outcome::No, message).hint(format!(
-            "it was seen on {seen}; ask the publisher which of the two is right"
+            "ask the publisher which of the two is right; the other was seen on {seen}"
         )));
     }
     if found >= highest {
         return Ok(());
     }
-    let message =
-        format!("revision {found} is older than revision {highest}, which was seen here before");
+    let message = format!(
+        "revision {found} is older than revision {highest}, which was already seen on this machine"
+    );
     if minimum == Some(found) {
         context.printer.warning(&message);
         return Ok(());
     }
     Err(Fault::new(Outcome::No, message).hint(format!(
-        "revision {highest} was seen on {seen}; get the current version, or accept this one with --min-revision {found}"
+        "get the current version, or accept this one with `--min-revision {found}`; revision {highest} was seen on {seen}"
     )))
 }
 
-/// Updates the file. Where that is impossible, warns what protection is lost.
+/// Updates the file. If that is impossible, warns that rollback protection is lost.
 fn change(
     context: &Context<'_>,
     job: impl FnOnce(&mut Seen) -> Result<(), Fault>,
@@ -197,7 +199,7 @@ fn change(
     let failed = |what: &str, reason: String| {
         let shown = path.display();
         context.printer.warning(&format!(
-            "cannot {what} {shown}, so an older version of this folder would go unnoticed: {reason}"
+            "cannot {what} {shown}, so older versions of this folder cannot be detected: {reason}"
         ));
         Ok(())
     };
@@ -214,13 +216,13 @@ fn change(
     written.or_else(|error| failed("write", error.to_string()))
 }
 
-/// The place without links and dots, if it is a local one.
+/// Returns a local path without links and dots; an address stays as it is.
 fn canonical(place: &str) -> String {
     let path = fs::canonicalize(place);
     path.map_or_else(|_| place.to_owned(), |path| path.display().to_string())
 }
 
-/// Held as long as the file is changed; none where the folder cannot be written or locked.
+/// Locks the file while it is changed; `None` if the folder cannot be written or locked.
 fn lock(path: &Path) -> Option<File> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");

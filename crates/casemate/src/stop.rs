@@ -1,4 +1,4 @@
-//! What is cleared away when the process is told to end.
+//! Cleanup when a signal ends the process.
 
 use std::{fs::File, process, thread};
 
@@ -8,12 +8,13 @@ use tokio::runtime::Builder;
 
 use crate::{args::Command, commands::gateway};
 
-/// As shells have it for a program that an interrupt ended.
+/// The exit code that shells use for a program ended by an interrupt.
 const STOPPED: i32 = 130;
 
-/// Takes a half-made folder along, which may be content in the clear, and gives the terminal back as it was, which a prompt had made silent.
+/// On a signal, removes a half-written folder, which may contain plaintext, and turns the echo that
+/// a prompt switched off back on.
 ///
-/// Servers and whoever runs a program end by themselves.
+/// Servers, `mount` and `run` handle signals themselves.
 pub(crate) fn clear_away(command: &Command) {
     if matches!(
         command,
@@ -37,19 +38,20 @@ pub(crate) fn clear_away(command: &Command) {
         }
         end();
     };
-    // Without the thread a signal ends the process at once, and the next attempt at the same place clears away.
+    // If the thread cannot start, a signal ends the process at once, and the next run at the same
+    // place cleans up.
     drop(thread::Builder::new().spawn(wait));
 }
 
 #[expect(
     clippy::exit,
-    reason = "other threads are at work, and nobody waits for what they do"
+    reason = "other threads are still running, and their results are not needed"
 )]
 fn end() -> ! {
     process::exit(STOPPED)
 }
 
-/// The terminal that this process is on, and how it was.
+/// The controlling terminal and its settings at the start.
 struct Terminal(File, Termios);
 
 impl Terminal {
@@ -61,7 +63,7 @@ impl Terminal {
 
     fn restore(self) {
         let Self(file, settings) = self;
-        // Somebody else may have the terminal by now: it is only touched if it is not as it was.
+        // Another process may own the terminal by now: change it only if its settings differ.
         if tcgetattr(&file).is_ok_and(|now| now.local_modes != settings.local_modes) {
             _ = tcsetattr(&file, OptionalActions::Now, &settings);
         }

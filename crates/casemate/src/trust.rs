@@ -1,4 +1,4 @@
-//! Whom a command trusts to have signed.
+//! The signers that a command trusts.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::{
     keyring::Keyring,
 };
 
-/// Whom a command trusts.
+/// The signers that a command trusts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Whom<'a> {
     /// This key only: by name, key id or file.
@@ -22,7 +22,7 @@ pub(crate) enum Whom<'a> {
     Store,
     /// The publishers that a file lists for a role.
     Listed { file: &'a Path, role: &'a str },
-    /// Nobody is asked for.
+    /// Any signer, or none.
     Anyone,
 }
 
@@ -69,7 +69,8 @@ impl VerifyOptions {
     }
 }
 
-/// The key that must have signed an artifact; `None`, with a warning, if the user asked not to check.
+/// Returns the expected signer of an artifact; `None`, with a warning, if the user asked not to
+/// check.
 pub(crate) fn signer<R: ReadAt>(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
@@ -79,7 +80,7 @@ pub(crate) fn signer<R: ReadAt>(
     if matches!(whom, Whom::Anyone) {
         context
             .printer
-            .warning("nobody vouches for this content: its signature is not checked");
+            .warning("the signature is not checked, so nothing proves who made this content");
     }
     signer_quietly(context, keyring, artifact, whom)
 }
@@ -111,7 +112,8 @@ pub(crate) fn signer_quietly<R: ReadAt>(
     }
 }
 
-/// Refuses a recipient list whose owner or delegate the policy forbids or, as far as whoever is asked for the publisher knows, has ended.
+/// Refuses a recipient list if the policy forbids the key of its owner or delegate, or if that key
+/// is withdrawn in the key store or trust file that decides about the publisher.
 fn check_recipient_list<R: ReadAt>(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
@@ -144,12 +146,13 @@ fn check_recipient_list<R: ReadAt>(
     Ok(judged?)
 }
 
-/// Whether a key is named by a path. A file says nothing of keys that have ended, and needs no store.
+/// Returns whether a key is named by a path. A key file has no status and needs no key store.
 fn is_path(named: &str) -> Result<bool, Fault> {
     Ok(matches!(named.parse()?, KeyReference::File(_)))
 }
 
-/// Refuses another artifact or folder than the one that was asked for, though its publisher is the same.
+/// Refuses an artifact or folder with an id other than the one requested, even by the same
+/// publisher.
 pub(crate) fn require_id(found: &impl ToString, wanted: Option<&str>) -> Result<(), Fault> {
     let found = found.to_string();
     match wanted {
@@ -157,12 +160,12 @@ pub(crate) fn require_id(found: &impl ToString, wanted: Option<&str>) -> Result<
             Outcome::No,
             format!("its id is {found}, not {}", wanted.escape_debug()),
         )
-        .hint("it is another thing by the same publisher, or the id was not copied whole")),
+        .hint("check that the id is complete; if it is, this is another artifact or folder")),
         _ => Ok(()),
     }
 }
 
-/// The key with this id, if the file trusts it for the role and for this signature.
+/// Returns the key with this id, if the trust file accepts it for the role and this signature.
 pub(crate) fn listed(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,

@@ -8,11 +8,11 @@ use clap::{Args, Subcommand, ValueEnum};
 pub(crate) enum KeysCommand {
     /// Create the key store
     Init {
-        /// Make a random key, write it to the file that --passphrase-file names, and let it open the store in place of a passphrase
+        /// Protect the key store with a random key instead of a passphrase, and write the key to the file given by --passphrase-file
         #[arg(long)]
         random_key: bool,
     },
-    /// Make a new key
+    /// Generate a key
     Generate {
         /// Name of the key
         #[arg(long)]
@@ -26,7 +26,7 @@ pub(crate) enum KeysCommand {
     },
     /// List the keys
     List,
-    /// Show one key
+    /// Show a key
     Show {
         /// Name, full key id, or a path such as `./key.pub`
         key: String,
@@ -38,14 +38,14 @@ pub(crate) enum KeysCommand {
         /// File to write [default: standard output]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Write it as an age recipient, `age1pq1...`; the key must be of the suite mlkem768-x25519
+        /// Write an age recipient, `age1pq1...`, instead; requires a key of suite mlkem768-x25519
         #[arg(long)]
         age: bool,
-        /// Replace the file if it is there
+        /// Replace the file if it exists
         #[arg(long)]
         force: bool,
     },
-    /// Store a public key, or a private one made elsewhere (PEM, age recipient or age identity)
+    /// Import a public or private key (PEM, age recipient or age identity)
     Import {
         /// File to read; `-` for standard input
         file: PathBuf,
@@ -54,7 +54,7 @@ pub(crate) enum KeysCommand {
         name: String,
         #[command(flatten)]
         validity: Validity,
-        /// Key that named this one as its successor; if that one is compromised, so is this one
+        /// Key that this one succeeds; if that key is compromised, so is this one
         #[arg(long, value_name = "KEY")]
         successor_of: Option<String>,
     },
@@ -62,35 +62,35 @@ pub(crate) enum KeysCommand {
     Remove {
         /// Name or full key id
         key: String,
-        /// Remove a private key as well: what is sealed to nobody else can then never be opened again
+        /// Allow removing a private key; artifacts sealed only to it can then never be opened again
         #[arg(long)]
         destroy: bool,
     },
-    /// Note that a key is not used any more, or from when to when it counts
+    /// Mark a key as superseded or compromised, or set when it is valid
     #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Retire {
         /// Name or full key id
         key: String,
-        /// Another key takes its place from now on, or from DATE on: what it signed before stays valid. Backdating is not noticed
+        /// Another key replaces it, from now or from DATE; earlier signatures stay valid. Backdated signatures are not detected
         #[arg(long, value_name = "DATE", num_args = 0..=1, require_equals = true, default_missing_value = "now", group = "change", conflicts_with = "compromised")]
         superseded: Option<String>,
-        /// Somebody else may have it: nothing that it signed counts, nor what its successors signed. This cannot be taken back
+        /// Someone else may have the key: its signatures no longer count, nor do those of its successors. This cannot be undone
         #[arg(long, group = "change")]
         compromised: bool,
         #[command(flatten)]
         validity: Validity,
     },
-    /// Delegate changes of recipients to another key
+    /// Let another key change recipients on an owner's behalf
     Delegate(Delegate),
     /// Change the passphrase or random key that opens the key store
     Passwd {
         /// Read the new passphrase from a file; `-` for standard input [default: a prompt]
         #[arg(long, value_name = "FILE")]
         new_passphrase_file: Option<PathBuf>,
-        /// Make a random key, write it to the file that --new-passphrase-file names, and let it open the store in place of what opens it now
+        /// Protect the key store with a new random key, and write the key to the file given by --new-passphrase-file
         #[arg(long)]
         random_key: bool,
-        /// Others may know what opens the store: encrypt every record anew under another root key, and name the keys that must be replaced
+        /// Others may know the old passphrase or key: re-encrypt every record under a new root key, and list the private keys to replace
         #[arg(long)]
         compromised: bool,
     },
@@ -106,31 +106,31 @@ pub(crate) struct Delegate {
     /// When the delegation ends: `2026-12-31` or `2026-12-31T12:00:00Z`
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) until: u64,
-    /// Highest epoch the delegate may sign; an owner's list above it ends the delegation for readers that pass --min-epoch
+    /// Highest epoch the delegate may sign; a list that the owner signs above it ends the delegation for anyone who passes --min-epoch
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) last_epoch: u64,
     /// File to write
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// Replace the output if it is there
+    /// Replace the output if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
 
-/// From when to when a key counts.
+/// When a key is valid.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Validity {
-    /// First day or instant at which it counts: `2026-12-31` or `2026-12-31T12:00:00Z`
+    /// First day or instant at which the key is valid: `2026-12-31` or `2026-12-31T12:00:00Z`
     #[arg(long, value_name = "DATE", value_parser = date, group = "change")]
     pub(crate) valid_from: Option<u64>,
-    /// First day or instant at which it does not count any more
+    /// First day or instant at which the key is no longer valid
     #[arg(long, value_name = "DATE", value_parser = date, group = "change")]
     pub(crate) valid_until: Option<u64>,
 }
 
 pub(super) fn date(text: &str) -> Result<u64, String> {
     let seconds = casemate_environment::seconds_of(text);
-    seconds.ok_or_else(|| "write 2026-12-31 or 2026-12-31T12:00:00Z".to_owned())
+    seconds.ok_or_else(|| "expected a date such as 2026-12-31 or 2026-12-31T12:00:00Z".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context<'_>, command: &AgeCommand) -> Result<(), Fau
     | AgeCommand::Decrypt(AgeDecryptOptions { input, .. })) = command;
     if is_dash(input) && context.passphrase_file().is_some_and(is_dash) {
         let message = "standard input cannot be both the passphrase and the file";
-        return Err(Fault::usage(message).hint("name one of them by a path, or leave out --passphrase-file to be asked on the terminal"));
+        return Err(Fault::usage(message).hint("give one of them as a path, or leave out --passphrase-file to be prompted on the terminal"));
     }
     match command {
         AgeCommand::Encrypt(options) => run_encrypt(context, options),
@@ -72,7 +72,7 @@ fn run_decrypt(context: &Context<'_>, options: &AgeDecryptOptions) -> Result<(),
     let identities: Vec<_> = identities.iter().collect();
     let input = reader(&options.input)?;
     let access = Access::Owner;
-    // Without a buffer, in which a copy of the content would stay.
+    // Unbuffered, so that no copy of the content stays in memory.
     let bytes = write_to(context, &output, access, options.force, |file| {
         decrypt(&identities, input, file)
     })?;
@@ -80,7 +80,7 @@ fn run_decrypt(context: &Context<'_>, options: &AgeDecryptOptions) -> Result<(),
     Ok(())
 }
 
-/// The one key of an identity file, or every key of the store that age can use.
+/// Returns the key of an identity file, or every key of the store that age can use.
 fn identities(context: &Context<'_>, file: Option<&Path>) -> Result<Vec<KemPrivateKey>, Fault> {
     context.policy()?.check_kem(&MLKEM768_X25519)?;
     if let Some(path) = file {
@@ -123,8 +123,8 @@ fn without_suffix(input: &Path) -> Result<PathBuf, Fault> {
     {
         return Ok(input.with_extension(""));
     }
-    Err(Fault::usage("the file's name does not end in .age")
-        .hint("say where to write with -o FILE"))
+    let message = format!("{} does not end in .age", input.display());
+    Err(Fault::usage(message).hint("name the output with -o FILE"))
 }
 
 fn reader(path: &Path) -> Result<Box<dyn BufRead>, Fault> {
@@ -154,7 +154,7 @@ fn write_to(
             if out.has_failed {
                 return context.printer.content_failed(error.into());
             }
-            // Whatever is wrong with the input is told, though nobody may read any more.
+            // Report an error of the input even if the reader closed the pipe.
             error.into()
         });
     }
@@ -174,7 +174,7 @@ fn write_to(
     Ok(bytes)
 }
 
-/// A file that remembers whether writing to it failed, which an error of age does not say.
+/// A file that remembers whether a write to it failed, which an age error does not tell.
 struct Watched {
     file: File,
     has_failed: bool,

@@ -31,7 +31,7 @@ pub(crate) fn run(context: &Context<'_>, options: &BenchOptions) -> Result<(), F
     if let Some([first, second]) = options.compare.as_deref() {
         return run_compare(context, first, second);
     }
-    // Before minutes of measuring.
+    // Create the page first, so that a bad path fails before minutes of measuring.
     let page = options.html.as_deref().map(|path| {
         let target = AtomicFile::create(path, Access::Umask, Existing::Replace);
         let target = target.map_err(|error| Fault::file("write", path, error))?;
@@ -56,7 +56,7 @@ fn measure(context: &Context<'_>, options: &BenchOptions) -> Result<Report, Faul
     let directory = options.directory.clone().unwrap_or_else(std::env::temp_dir);
     if !directory.is_dir() {
         return Err(Fault::usage(format!(
-            "{} is not a directory",
+            "{} is not a folder",
             directory.display()
         )));
     }
@@ -79,8 +79,8 @@ fn measure(context: &Context<'_>, options: &BenchOptions) -> Result<Report, Faul
     spinner.finish_and_clear();
     if report.is_empty() {
         let filter = options.filter.as_deref().unwrap_or_default();
-        return Err(Fault::usage(format!("nothing to measure is named `{filter}`"))
-            .hint("tables: primitives, bulk, gradient, checkpoint, tls handshake, federated round, baseline; or an algorithm"));
+        return Err(Fault::usage(format!("no table or algorithm matches `{filter}`"))
+            .hint("give part of an algorithm's name, or a table: primitives, bulk, gradient, checkpoint, tls handshake, federated round, baseline"));
     }
     for note in &report.notes {
         context.printer.warning(note);

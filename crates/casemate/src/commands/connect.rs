@@ -21,7 +21,7 @@ use crate::{
     keyring::Keyring,
 };
 
-/// Length of a token before it is written as text.
+/// Length of a token in bytes, before it is encoded as text.
 const TOKEN_BYTES: usize = 32;
 const CA_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -65,11 +65,11 @@ pub(crate) fn run(context: &Context<'_>, options: &ConnectOptions) -> Result<(),
         if let Some((_, file)) = &token {
             let path = file.0.display();
             done(&format!(
-                "requests need the token in {path}, sent as an API key or in `casemate-token`"
+                "requests need the token in {path}; send it as an API key or in the `casemate-token` header"
             ));
         }
         let gateway = &options.gateway;
-        done(&format!("{listener} is protected on its way to {gateway}"));
+        done(&format!("listening on {listener}, forwarding to {gateway}"));
         let (token, _file) = token.unzip();
         let local = Local {
             access: LocalAccess {
@@ -86,7 +86,7 @@ pub(crate) fn run(context: &Context<'_>, options: &ConnectOptions) -> Result<(),
     })
 }
 
-/// Origins are compared as text, so only texts that a browser writes are of use.
+/// Refuses origins that are not written as browsers write them, because they are compared as text.
 fn check_origins(origins: &[String]) -> Result<(), Fault> {
     for origin in origins {
         let parsed = Url::parse(origin).ok();
@@ -100,18 +100,19 @@ fn check_origins(origins: &[String]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A file with the token of this start, removed at the end.
+/// The file with the token of this run, removed at the end.
 struct TokenFile(PathBuf);
 
 impl TokenFile {
-    /// Makes a token for requests to `address` and writes it, unless everyone on this machine may send.
+    /// Creates and writes a token for requests to `address`, unless `--no-token` lets anyone send
+    /// them.
     fn for_requests_to(
         address: SocketAddr,
         context: &Context<'_>,
         options: &ConnectOptions,
     ) -> Result<Option<(SecretBytes, Self)>, Fault> {
         if options.no_token && address.ip().is_loopback() {
-            let text = "any user of this machine can send requests as you";
+            let text = "any user on this machine can send requests as you";
             context.printer.warning(text);
             return Ok(None);
         }
@@ -121,7 +122,7 @@ impl TokenFile {
             return Err(Fault::usage(message).hint("leave out --no-token, or listen on 127.0.0.1"));
         }
         if !address.ip().is_loopback() {
-            let text = "the connector listens beyond loopback: requests and the token reach it unencrypted";
+            let text = "the connector listens beyond loopback, so requests and the token reach it unencrypted";
             context.printer.warning(text);
         }
         let path = if let Some(path) = &options.token_file {
@@ -135,7 +136,7 @@ impl TokenFile {
         let token = SecretBytes::new(URL_SAFE_NO_PAD.encode(*token).into_bytes());
         file::write(&path, token.expose(), Access::Owner, Existing::Replace).map_err(|error| {
             Fault::file("write", &path, error)
-                .hint("name another place with --token-file, or listen on a socket with --listen unix:PATH")
+                .hint("pass another file with --token-file, or listen on a socket with --listen unix:PATH")
         })?;
         Ok(Some((token, Self(path))))
     }
@@ -143,7 +144,7 @@ impl TokenFile {
 
 impl Drop for TokenFile {
     fn drop(&mut self) {
-        // A token that stays behind opens nothing: the next start has another.
+        // A leftover token is useless: the next start creates another.
         _ = fs::remove_file(&self.0);
     }
 }

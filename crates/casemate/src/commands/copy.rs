@@ -30,13 +30,13 @@ use folder::copy_folder;
 struct Copied {
     files: usize,
     bytes: u64,
-    /// Bytes that were there from an earlier copy.
+    /// Bytes already there from an earlier copy.
     resumed: u64,
-    /// Files that were left out because they are not sealed.
+    /// Files skipped because they are not sealed.
     plain: Vec<String>,
 }
 
-/// Where a copy comes from or goes to.
+/// The source or target of a copy.
 enum End {
     Local(PathBuf),
     Remote(Location),
@@ -50,7 +50,7 @@ impl End {
         })
     }
 
-    /// What is below it; `path` was checked to lead nowhere else.
+    /// Appends a relative path, which the caller has checked to stay inside.
     fn join(&self, path: &str) -> Result<Self, Fault> {
         Ok(match self {
             Self::Local(root) => Self::Local(root.join(path)),
@@ -76,7 +76,7 @@ impl End {
 /// One artifact or folder to copy.
 struct Job {
     from: End,
-    /// What it is called in a folder that is named as the target.
+    /// The name it gets if the target is a folder.
     name: PathBuf,
     to: End,
     force: bool,
@@ -90,9 +90,8 @@ impl Job {
 
 pub(crate) fn run(context: &Context<'_>, options: &CopyOptions) -> Result<(), Fault> {
     if let (Place::Local(_), Place::Local(_)) = (&options.from, &options.to) {
-        return Err(
-            Fault::usage("both are on this machine").hint("`cp` copies sealed files as any others")
-        );
+        return Err(Fault::usage("source and target are both on this machine")
+            .hint("copy sealed files with `cp`, like any others"));
     }
     let job = Job {
         from: End::of(context, &options.from)?,
@@ -110,7 +109,7 @@ pub(crate) fn run(context: &Context<'_>, options: &CopyOptions) -> Result<(), Fa
     };
     if !copied.plain.is_empty() {
         let count = count_text(copied.plain.len(), "file");
-        let text = format!("left out {count} not sealed; --json lists the names");
+        let text = format!("skipped {count} (not sealed); pass --json to list the names");
         context.printer.warning(&text);
     }
     let json = json!({
@@ -130,7 +129,7 @@ pub(crate) fn run(context: &Context<'_>, options: &CopyOptions) -> Result<(), Fa
     let mut text = format!("copied {files}, {bytes}, to {}", options.to);
     if copied.resumed > 0 {
         let resumed = bytes_text(copied.resumed);
-        _ = write!(text, " ({resumed} of it were there already)");
+        _ = write!(text, " ({resumed} already there)");
     }
     context.printer.done(&text);
     Ok(())

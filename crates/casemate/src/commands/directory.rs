@@ -1,4 +1,4 @@
-//! What `seal`, `open`, `verify` and `inspect` do with a folder.
+//! `seal`, `open`, `verify` and `inspect` for folders.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -31,12 +31,12 @@ use crate::{
 
 /// Media type of every file of a folder.
 const CONTENT_TYPE: &str = "application/octet-stream";
-/// Patterns that the folder itself brings.
+/// File inside the folder with patterns to leave out.
 const IGNORE_FILE: &str = ".casemateignore";
-/// How many recipients of an unfinished change are named.
+/// Most recipients of an unfinished change to name.
 const NAMED_MAX: usize = 8;
 
-/// Refuses an output in the folder that is the input: that would be another one then.
+/// Refuses an output inside the input folder, which would change the input.
 pub(super) fn refuse_inside(input: &Path, output: &Path) -> Result<(), Fault> {
     let above = output.parent().filter(|path| !path.as_os_str().is_empty());
     let above = above.unwrap_or_else(|| Path::new(".")).canonicalize();
@@ -47,8 +47,10 @@ pub(super) fn refuse_inside(input: &Path, output: &Path) -> Result<(), Fault> {
         return Ok(());
     }
     let (output, input) = (output.display(), input.display());
-    Err(Fault::usage(format!("{output} would lie in {input}"))
-        .hint("name another place with -o, beside the folder"))
+    Err(
+        Fault::usage(format!("{output} is inside the input, {input}"))
+            .hint("pass an output outside the folder with -o"),
+    )
 }
 
 pub(crate) fn seal(
@@ -82,7 +84,7 @@ pub(crate) fn seal(
         check_not_older(context, before, *whom, &place, minimum)?;
         if before.artifact().header().owner().is_some() && owner.is_none() {
             context.printer.warning(
-                "the previous version has an owner and this one does not, so any recipient can change who opens it; pass --owner to keep it",
+                "the previous version has an owner but this one does not, so any recipient can change its recipients; pass --owner to keep the owner",
             );
         }
     }
@@ -152,7 +154,7 @@ fn say_sealed(
     ));
 }
 
-/// Says that a sealed folder is replaced by one that is no version of it.
+/// Warns if a new folder replaces a sealed folder instead of continuing it.
 fn warn_of_a_new_start(context: &Context<'_>, options: &SealOptions, output: &Place) {
     if let Place::Local(output) = output
         && options.force
@@ -161,12 +163,12 @@ fn warn_of_a_new_start(context: &Context<'_>, options: &SealOptions, output: &Pl
     {
         let shown = output.display();
         context.printer.warning(&format!(
-            "{shown} starts again at revision 1: readers who ask for a later one refuse it; `--since {shown}` goes on from what is there"
+            "{shown} starts again at revision 1, so anyone who requires a later revision will refuse it; pass `--since {shown}` to continue from the existing version"
         ));
     }
 }
 
-/// The sealed folder whose unchanged files are taken over.
+/// Opens the previous version, whose unchanged files are reused.
 fn version_before(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
@@ -180,7 +182,7 @@ fn version_before(
             let whom = if unsigned && !signs {
                 context
                     .printer
-                    .warning("the previous version is not signed, so nobody vouches for it");
+                    .warning("the previous version is not signed, so nothing proves who made it");
                 Whom::Anyone
             } else {
                 Whom::Store
@@ -194,7 +196,8 @@ fn version_before(
     }
 }
 
-/// A prefix to which a version can be sealed: an object that does not belong to it would be refused with all the others.
+/// Returns a prefix that is empty. A stray object in it would make the whole new version be
+/// refused.
 pub(super) fn empty_prefix(location: &Location) -> Result<RemoteFolder, Fault> {
     let address = location.address();
     let found = casemate_store::list(location, OBJECTS_MAX)
@@ -202,23 +205,23 @@ pub(super) fn empty_prefix(location: &Location) -> Result<RemoteFolder, Fault> {
     if found.is_empty() {
         return Ok(RemoteFolder::new(location.clone(), Existing::Keep));
     }
-    let message = format!("{address} holds {} objects already", found.len());
+    let message = format!("{address} already contains {} objects", found.len());
     Err(Fault::usage(message)
-        .hint("give each version a prefix of its own, such as one that ends in its number"))
+        .hint("give each version its own prefix, for example one that ends in its revision"))
 }
 
-/// What to seal, by the folder's own patterns and the user's.
+/// Lists the files to seal, without those that the folder's and the user's patterns exclude.
 fn source_files(options: &SealOptions) -> Result<Vec<SourceFile>, Fault> {
     let single = !options.metadata.is_empty() || options.revision.is_some();
     if single || options.content_type != CONTENT_TYPE {
         return Err(Fault::usage(
-            "--metadata, --revision and --content-type are for single files",
+            "--metadata, --revision and --content-type are for single files, not folders",
         ));
     }
     if is_sealed_directory(&options.input) {
         let shown = options.input.display();
-        return Err(Fault::usage(format!("{shown} is sealed already"))
-            .hint("`casemate rewrap` changes its recipients"));
+        return Err(Fault::usage(format!("{shown} is already sealed"))
+            .hint("run `casemate rewrap` to change its recipients"));
     }
     let excluded = patterns(&options.input, &options.exclude)?;
     let links = if options.follow_links {
@@ -238,8 +241,8 @@ pub(crate) fn open(
     output: &Path,
 ) -> Result<(), Fault> {
     if output == Path::new("-") {
-        return Err(Fault::usage("a folder cannot go to standard output")
-            .hint("open one file of it, or say where to write with -o DIR"));
+        return Err(Fault::usage("cannot write a folder to standard output")
+            .hint("open one of its files, or name the output with -o DIR"));
     }
     let mut keyring = Keyring::new(context);
     let owned = keyring.openers()?;
@@ -321,7 +324,7 @@ pub(crate) fn verify(
         "opened": true,
     });
     let text = format!(
-        "verified {}: revision {} signed by {id} ({suite}), {} files, all there and intact",
+        "verified {}: revision {} signed by {id} ({suite}), {} files, complete and intact",
         options.input,
         manifest.revision,
         manifest.files.len()
@@ -330,7 +333,7 @@ pub(crate) fn verify(
     Ok(())
 }
 
-/// The list of files, for who has a key; without one the caller shows the manifest's artifact only.
+/// Lists the files, which takes a key. Without one the caller shows only the manifest's artifact.
 pub(crate) fn listing(
     context: &Context<'_>,
     folder: Box<dyn SealedFolder>,
@@ -339,7 +342,7 @@ pub(crate) fn listing(
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
     let artifact = read_manifest(&*folder)?;
-    // Whether the signer is trusted is `verify`'s question; the listing says that nobody asked.
+    // Only `verify` checks that the signer is trusted; the output says that this listing did not.
     let directory = SealedDirectory::open(folder, artifact, &keys, Origin::Unchecked)?;
     let manifest = directory.manifest();
     let files: Vec<_> = manifest
@@ -363,7 +366,7 @@ pub(crate) fn listing(
     Ok((json, text))
 }
 
-/// Refuses a version older than one seen before, before anything of it is used.
+/// Refuses a version older than one seen before; called before anything of it is used.
 pub(super) fn check_not_older(
     context: &Context<'_>,
     directory: &SealedDirectory,
@@ -399,14 +402,14 @@ pub(super) fn check_current(
         Expired::Warn => context.printer.warning(&message),
         Expired::Refuse => {
             return Err(Fault::new(Outcome::NotPermitted, message).hint(
-                "the policy refuses expired versions; get the current one from the publisher",
+                "get the current version from the publisher; the policy refuses expired ones",
             ));
         }
     }
     Ok(())
 }
 
-/// Opens the manifest under the signer that must have signed it.
+/// Opens the manifest and requires the expected signer's signature.
 pub(super) fn open_folder(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
@@ -426,7 +429,7 @@ pub(super) fn open_folder(
 
 fn note_unfinished(context: &Context<'_>, folder: &LocalFolder) {
     if let Ok(Some(wanted)) = unfinished_rewrap(folder) {
-        // Whoever can write to the folder can name thousands.
+        // The list is untrusted and may name thousands.
         let shown: Vec<_> = wanted
             .iter()
             .take(NAMED_MAX)
@@ -444,7 +447,7 @@ fn note_unfinished(context: &Context<'_>, folder: &LocalFolder) {
 }
 
 fn patterns(root: &Path, exclude: &[String]) -> Result<Gitignore, Fault> {
-    // Paths are given below the folder, so the patterns are relative to nothing else.
+    // Paths are already relative to the folder, so the patterns need no root.
     let mut builder = GitignoreBuilder::new("");
     let file = root.join(IGNORE_FILE);
     if file.is_file()
@@ -454,7 +457,7 @@ fn patterns(root: &Path, exclude: &[String]) -> Result<Gitignore, Fault> {
     }
     for pattern in exclude {
         builder.add_line(None, pattern).map_err(|error| {
-            Fault::from_error(Outcome::Usage, error).hint("patterns are written as in `.gitignore`")
+            Fault::from_error(Outcome::Usage, error).hint("write patterns as in `.gitignore`")
         })?;
     }
     builder

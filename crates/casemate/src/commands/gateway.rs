@@ -33,7 +33,7 @@ use casemate_tls::{self as tls, Fallback};
 use config::{Config, Tls, UpstreamEntry};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Open files besides those of connections.
+/// Open files reserved for uses other than connections.
 const RESERVED_FILES: usize = 64;
 /// Longest certificate chain or TLS key file, in bytes.
 const TLS_FILE_BYTES_MAX: usize = 256 * 1024;
@@ -100,7 +100,8 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     Ok(served?)
 }
 
-/// Connections that the limit on open files leaves room for; each may need another one to the upstream. Raises the limit as far as it goes.
+/// Returns how many connections the limit on open files allows, after raising it as far as
+/// possible. Each connection may need another one to the upstream.
 fn connections(context: &Context<'_>, has_upstream: bool) -> usize {
     let wanted = Limits::default().connections;
     let mut limit = getrlimit(Resource::Nofile);
@@ -117,7 +118,7 @@ fn connections(context: &Context<'_>, has_upstream: bool) -> usize {
     });
     if possible < wanted {
         context.printer.warning(&format!(
-            "the limit on open files leaves room for {possible} connections instead of {wanted}; raise it with `ulimit -n` or `LimitNOFILE=`"
+            "the limit on open files allows {possible} connections instead of {wanted}; raise it with `ulimit -n` or `LimitNOFILE=`"
         ));
     }
     possible.clamp(1, wanted)
@@ -147,7 +148,7 @@ fn http_upstream(
         let plain = matches!(error, UpstreamError::Plain(_));
         let fault = Fault::from_error(Outcome::Usage, error);
         if plain {
-            return fault.hint("use https, or set `allow_plain_upstream = true` if the network between the two is yours");
+            return fault.hint("use https, or set `allow_plain_upstream = true` if you control the network to the upstream");
         }
         fault
     })
@@ -157,7 +158,7 @@ fn http_upstream(
 pub(crate) fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CASEMATE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    // A second call, as in a demonstration that runs both ends, changes nothing.
+    // A second call, as in a process that runs both ends, has no effect.
     _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -183,12 +184,12 @@ pub(crate) async fn shutdown() {
                 _ = terminate.recv() => (),
             }
         }
-        // Without a handler for SIGTERM the process simply ends on it.
+        // Without a handler, SIGTERM ends the process at once.
         Err(_) => _ = interrupt.await,
     }
 }
 
-/// What the key document says of the pair before or after `identity`.
+/// Returns the key document's record of the key before or after `identity`.
 fn succession(
     config: &Config,
     identity: &HttpSigningKey,
@@ -252,7 +253,7 @@ fn load_models(
     Ok(Models::load(&sources, limits)?)
 }
 
-/// The certificate chain and its key; self-signed ones are made on first use.
+/// Reads the certificate chain and its key; creates self-signed ones on first use.
 fn tls_files(
     context: &Context<'_>,
     tls: &Tls,
@@ -267,7 +268,7 @@ fn tls_files(
                 make_self_signed(&directory, names)?;
                 let root = directory.join("root.pem");
                 context.printer.done(&format!(
-                    "made a self-signed certificate; clients trust {}",
+                    "created a self-signed certificate; clients must trust {}",
                     root.display()
                 ));
             }
@@ -289,7 +290,7 @@ fn make_self_signed(directory: &Path, names: &[String]) -> Result<(), Fault> {
         file::write(&path, bytes, access, Existing::Replace)
             .map_err(|error| Fault::file("write", &path, error))
     };
-    // The certificate comes last, because its presence says that all are there.
+    // Write the certificate last: if it exists, so do the other files.
     write("root.pem", made.root.as_bytes(), Access::Umask)?;
     write("key.pem", made.key.expose(), Access::Owner)?;
     write("cert.pem", made.certificate.as_bytes(), Access::Umask)

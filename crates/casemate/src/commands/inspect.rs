@@ -51,13 +51,13 @@ pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(),
             }
             Err(fault) => context
                 .printer
-                .note(&format!("the list of files is not shown: {fault}")),
+                .note(&format!("cannot list the files: {fault}")),
         }
     }
     if options.model {
         if is_folder {
             return Err(Fault::usage(
-                "--model is for one file: name it inside the folder",
+                "--model inspects one file: pass a file inside the folder",
             ));
         }
         let (found, lines) = model::show(context, &artifact)?;
@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(),
     Ok(())
 }
 
-/// A prefix that ends in a slash and is no sealed folder itself.
+/// Returns the prefix, if the address ends in a slash and is not itself a sealed folder.
 fn prefix(context: &Context<'_>, address: &str) -> Result<Option<Location>, Fault> {
     let location = context.locate(address)?;
     if !location.is_prefix() {
@@ -80,7 +80,7 @@ fn prefix(context: &Context<'_>, address: &str) -> Result<Option<Location>, Faul
     Ok((!is_folder).then_some(location))
 }
 
-/// What the artifact says, for scripts.
+/// Returns what the artifact says, as JSON.
 fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Map<String, Value> {
     let header = artifact.header();
     let key = |id: KeyId, suite: &str| json!({ "key": id.to_hex(), "suite": suite });
@@ -120,7 +120,7 @@ fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Map<String, Value> {
         .collect()
 }
 
-/// The same for people.
+/// Returns the same as text.
 fn lines<R: ReadAt>(artifact: &Artifact<R>) -> String {
     let header = artifact.header();
     let added = artifact.artifact_len().saturating_sub(header.content_len());

@@ -83,15 +83,15 @@ fn init(context: &Context<'_>, random_key: bool) -> Result<(), Fault> {
     let home = context.home()?;
     let path = context.store_path()?;
     let io = |error| Fault::from_error(Outcome::Io, error);
-    // An empty database is no store: whoever was making one did not get to the end.
+    // An empty database is not a key store: its creation was interrupted.
     if path.exists()
         && SqliteEngine::open(&path, false)
             .and_then(|engine| engine.load())
             .map_err(io)?
             .is_some()
     {
-        let message = format!("a key store exists at {} already", path.display());
-        return Err(Fault::usage(message).hint("--home names the directory of another one"));
+        let message = format!("a key store already exists at {}", path.display());
+        return Err(Fault::usage(message).hint("pass --home DIR to create another one"));
     }
     let file = context.passphrase_file();
     let passphrase = if random_key {
@@ -107,18 +107,18 @@ fn init(context: &Context<'_>, random_key: bool) -> Result<(), Fault> {
         .create(&home)
         .map_err(|error| Fault::file("create", &home, error))?;
     let engine = SqliteEngine::open(&path, true).map_err(io)?;
-    // A key is only written once there is a place for what it opens.
+    // Write a random key only once the key store's database exists.
     let secret =
         passphrase.map_or_else(|| passphrase::random_key(file, "--passphrase-file"), Ok)?;
     let cost = PassphraseCost::default();
-    // On failure the database stays: somebody else may have made a store in it meanwhile.
+    // On failure, keep the database: another process may have created a key store in it meanwhile.
     KeyStore::create(engine, &secret, cost, unix_seconds())?;
     context
         .printer
         .done(&format!("created the key store {}", path.display()));
     if let Some(file) = file.filter(|_| random_key) {
         context.printer.note(&format!(
-            "its key is in {}: nothing else opens it, so keep a copy where the store is not",
+            "its key is in {}: nothing else opens the key store, so keep a copy of the key in another place",
             file.display()
         ));
     }
@@ -138,7 +138,8 @@ fn generate(
     Ok(())
 }
 
-/// The suite asked for, if it is of the kind and the policy allows it; else the policy's first.
+/// Returns the requested suite, if it fits the kind and the policy allows it; by default the
+/// policy's first.
 fn suite_of(context: &Context<'_>, kind: Kind, suite: Option<&str>) -> Result<&'static str, Fault> {
     let policy = context.policy()?;
     let unknown = |name: &str| {
@@ -147,7 +148,8 @@ fn suite_of(context: &Context<'_>, kind: Kind, suite: Option<&str>) -> Result<&'
             || name == HTTP_SUITE_NAME;
         if is_known {
             let message = format!("the suite `{name}` is for another kind of key");
-            return Fault::usage(message).hint("`casemate suites` says what each is for");
+            return Fault::usage(message)
+                .hint("run `casemate suites` to see the use of each suite");
         }
         Fault::from(StoreError::UnknownSuite(name.to_owned()))
     };
@@ -238,7 +240,7 @@ fn entry_json(entry: &KeyEntry) -> Value {
     })
 }
 
-/// How and when a key ended.
+/// Returns how and when a key ended.
 const fn end_of(status: &Status) -> Option<(&'static str, u64)> {
     match status.end {
         Some(End::Superseded { at }) => Some(("superseded", at)),
@@ -406,7 +408,7 @@ fn import(context: &Context<'_>, file: &Path, name: &str, status: Status) -> Res
     Ok(())
 }
 
-/// The private key of an age identity file; `None` if the text is none.
+/// Returns the private key of an age identity file; `None` if the text is not one.
 fn import_age(text: &[u8]) -> Result<Option<PrivateKey>, Fault> {
     match str::from_utf8(text) {
         Ok(text) if text.contains("AGE-SECRET-KEY-") => {

@@ -1,4 +1,4 @@
-//! What `inspect --model` shows of a model's header.
+//! The model header that `inspect --model` shows.
 
 use std::{fmt::Write as _, fs::File, path::Path};
 
@@ -13,19 +13,20 @@ use crate::{
     printer::{bytes_text, count_text, path_text},
 };
 
-/// Characters of a metadata value that people are shown.
+/// Most characters of a metadata value to show.
 const VALUE_CHARACTERS: usize = 100;
 
-/// Makes sparse tensors without a look at their indices.
+/// The function that makes sparse tensors without checking their indices.
 const SPARSE: &str = "torch._utils _rebuild_sparse_tensor";
 
-/// Opens the artifact, whoever signed it, and reads the header of the model in it.
+/// Opens the artifact without checking its signer, and reads the header of the model in it.
 pub(super) fn show<R: ReadAt>(
     context: &Context<'_>,
     artifact: &Artifact<R>,
 ) -> Result<(Value, String), Fault> {
     let key = Keyring::new(context).opener(artifact)?;
-    // Looking is safe whoever made it: nothing in it runs. That nobody checked is said.
+    // Safe for any publisher, because nothing in the model runs. The output says that the origin
+    // was not checked.
     let opened = artifact.open(&key, Origin::Unchecked)?;
     let found = read_model(&opened);
     warn(context, found.as_ref().ok().and_then(Option::as_ref));
@@ -36,7 +37,7 @@ pub(super) fn show<R: ReadAt>(
     }
 }
 
-/// Reads the header of a model that is not sealed, before somebody loads or seals it.
+/// Reads the header of a model that is not sealed, so that it can be judged before it is loaded.
 pub(super) fn show_plain(context: &Context<'_>, path: &Path, file: &File) -> Result<(), Fault> {
     let found = read_model(file).map_err(refused)?;
     let (fields, text) = match &found {
@@ -50,13 +51,13 @@ pub(super) fn show_plain(context: &Context<'_>, path: &Path, file: &File) -> Res
     Ok(())
 }
 
-/// Warns of pickles that run code, which is easily overlooked below a thousand tensors.
+/// Warns about pickles that run code, which are easily overlooked below a thousand tensors.
 fn warn(context: &Context<'_>, model: Option<&Model>) {
     let pickles = model.into_iter().flat_map(|model| &model.pickles);
     for (name, _) in pickles.filter(|(_, pickle)| pickle.is_dangerous()) {
         let name = name.escape_debug();
         context.printer.warning(&format!(
-            "{name} may run code of its own when it is loaded without weights_only"
+            "{name} may run arbitrary code when loaded without weights_only"
         ));
     }
 }
@@ -66,7 +67,7 @@ fn refused(error: ModelError) -> Fault {
         return Fault::from_error(Outcome::Io, ModelError::Io(error));
     }
     Fault::from_error(Outcome::No, error).hint(
-        "loaders refuse what breaks the rule above, or disagree about it: do not use this model",
+        "do not use this model; loaders refuse a file that breaks this rule, or disagree about its meaning",
     )
 }
 
@@ -132,34 +133,34 @@ fn lines(model: &Model) -> String {
         _ = write!(text, "\n  {name:width$}  {dtype}  {shape}");
     }
     if model.is_partial {
-        text.push_str("\n  and perhaps more: the pickle does what is not followed here");
+        text.push_str("\n  and perhaps more: not everything that the pickle does was followed");
     }
     if !model.code.is_empty() {
-        text.push_str("\ncode        runs when the model does");
+        text.push_str("\ncode        runs with the model");
     }
     for name in &model.code {
         _ = write!(text, "\n  {}", name.escape_debug());
     }
     for (name, pickle) in &model.pickles {
         let verdict = if pickle.suspicious().next().is_some() || pickle.computed_names {
-            "would run code of its own if it is loaded without weights_only"
+            "would run arbitrary code if loaded without weights_only"
         } else if pickle.unread {
-            "could run code of its own if it is loaded without weights_only"
+            "could run arbitrary code if loaded without weights_only"
         } else {
-            "imports what weights need, nothing else"
+            "imports only what weights need"
         };
         _ = write!(text, "\npickle      {}: {verdict}", name.escape_debug());
         for import in pickle.suspicious() {
             _ = write!(text, "\n  imports {}", import.escape_debug());
         }
         if pickle.computed_names {
-            text.push_str("\n  imports names that are made while it runs");
+            text.push_str("\n  imports names computed at run time");
         }
         if pickle.imports.contains(SPARSE) {
             text.push_str("\n  makes sparse tensors, whose indices only weights_only checks");
         }
         if pickle.unread {
-            text.push_str("\n  something follows it that was not looked at");
+            text.push_str("\n  is followed by data that was not inspected");
         }
         for (operation, count) in &pickle.operations {
             let times = if *count == 1 { "time" } else { "times" };

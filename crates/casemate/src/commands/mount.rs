@@ -31,7 +31,7 @@ use crate::{
 };
 use content::Content;
 
-/// How often it is asked whether a program ended or a view was unmounted.
+/// How often to check whether a program ended or a view was unmounted.
 const POLL: Duration = Duration::from_millis(50);
 /// Name of the folder that a program's view is mounted at.
 const VIEW: &str = "view";
@@ -69,7 +69,7 @@ pub(crate) fn run(
     before: &Before,
 ) -> Result<ExitCode, Fault> {
     let content = Content::open(context, &options.input, &options.checks)?;
-    // From here on signals end the program, not this process, which has something to clear away.
+    // From here on a signal ends the program, not this process, which must clean up.
     let runtime = gateway::runtime()?;
     let stop = runtime.spawn(gateway::shutdown());
     let damage = Damage::default();
@@ -97,19 +97,19 @@ pub(crate) fn run(
     if status.success() && damage.load(Ordering::Relaxed) {
         let message = "the program succeeded, but some of the data shown to it was unreadable or failed verification";
         return Err(Fault::new(Outcome::No, message)
-            .hint("the file is named above; do not use the result, even if the program did not need that part"));
+            .hint("do not use the result, even if the program did not need the file named above"));
     }
     Ok(exit_code(status))
 }
 
-/// A temporary folder, where the content is in it, and the view that shows it.
+/// A temporary folder, the path of the content in it, and the mounted view if there is one.
 type Shown = (ScratchFolder, PathBuf, Option<Mounted>);
 
 /// Decrypts the content into a private folder in memory.
 fn copied(content: &Content, given: Option<&Path>) -> Result<Shown, Fault> {
     let parent = memory_folder(given, content.len())?;
     let naming = naming("casemate-run-");
-    // Nothing has to be blanked: what is removed from memory is on no disk.
+    // Abandoned copies need no preparation before removal: memory leaves no trace on disk.
     remove_abandoned(&parent, &naming, &|_| true);
     let scratch = scratch_in(&parent, &naming)?;
     let path = content.copied(scratch.path());
@@ -117,7 +117,8 @@ fn copied(content: &Content, given: Option<&Path>) -> Result<Shown, Fault> {
     Ok((scratch, path, None))
 }
 
-/// Mounts the content below a private folder, which is locked while it is mounted; the view itself could not be.
+/// Mounts the content below a private folder. The folder is locked meanwhile, which the mounted
+/// view itself cannot be.
 fn viewed(content: Content, damage: &Damage) -> Result<Shown, Fault> {
     let parent = temporary_folder();
     let naming = naming("casemate-view-");
@@ -141,17 +142,17 @@ fn naming(prefix: &str) -> Naming {
 
 fn scratch_in(parent: &Path, naming: &Naming) -> Result<ScratchFolder, Fault> {
     ScratchFolder::create(parent, naming)
-        .map_err(|error| Fault::file("make a private folder in", parent, error))
+        .map_err(|error| Fault::file("create a private folder in", parent, error))
 }
 
-/// Whether a part of what is shown could not be read, or was not what its publisher signed.
+/// Whether any content could not be read or failed verification.
 type Damage = Arc<AtomicBool>;
 
 fn start(content: Content, point: &Path, damage: &Damage) -> Result<Mounted, Fault> {
     let damage = Arc::clone(damage);
     let report: Report = Arc::new(move |path, error| {
         damage.store(true, Ordering::Relaxed);
-        // The reader only sees an input/output error.
+        // The program sees only an input/output error.
         let path = path.escape_debug();
         tracing::error!(%path, "cannot be read: {error}");
     });
@@ -161,14 +162,15 @@ fn start(content: Content, point: &Path, damage: &Damage) -> Result<Mounted, Fau
             MountError::NoFuse(_) => {
                 "install the package fuse3 and load the kernel module fuse, or use `casemate run --memory` or `casemate open --to-memory`"
             }
-            MountError::NotEmpty(_) => "give an empty folder",
-            _ => "the mount point must be a folder of yours",
+            MountError::NotEmpty(_) => "mount at an empty folder",
+            _ => "mount at a folder that you own",
         };
         Fault::from_error(Outcome::Io, error).hint(hint)
     })
 }
 
-/// Runs the program; a signal that would end us ends it first, so that what it reads is taken away after it.
+/// Runs the program. A signal to this process ends the program first, so that its content is
+/// removed only after it has ended.
 fn run_program(
     runtime: &tokio::runtime::Runtime,
     mut stop: tokio::task::JoinHandle<()>,
@@ -200,7 +202,7 @@ fn run_program(
                 _ = &mut stop, if !stopping => {
                     stopping = true;
                     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-                    // It may have ended in this moment.
+                    // It may have just ended.
                     _ = pid.map(|pid| kill_process(pid, Signal::TERM));
                 }
             }
@@ -217,7 +219,8 @@ fn cannot_run(program: &str, error: io::Error) -> Fault {
     Fault::caused(outcome, format!("cannot run `{program}`"), error)
 }
 
-/// The program's own code; as shells have it where a signal ended it.
+/// Returns the program's exit code; if a signal ended it, 128 plus the signal's number, as in
+/// shells.
 fn exit_code(status: ExitStatus) -> ExitCode {
     use std::os::unix::process::ExitStatusExt;
     let code = status

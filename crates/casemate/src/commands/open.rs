@@ -98,7 +98,7 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
     Ok(())
 }
 
-/// Tells about what an unfinished rewrap left behind.
+/// Notes bytes that an unfinished rewrap left behind.
 pub(crate) fn note_leftover<R: ReadAt>(context: &Context<'_>, artifact: &Artifact<R>) {
     let bytes = artifact.leftover_len();
     if bytes > 0 {
@@ -116,11 +116,11 @@ fn without_suffix(input: &Path) -> Result<PathBuf, Fault> {
     {
         return Ok(input.with_extension(""));
     }
-    Err(Fault::usage("the artifact's name does not end in .sealed")
-        .hint("say where to write with -o FILE"))
+    let message = format!("{} does not end in .sealed", input.display());
+    Err(Fault::usage(message).hint("name the output with -o FILE"))
 }
 
-/// Each part is released only after it was checked; a reader of the pipe sees an error if the rest fails.
+/// Writes each part only after checking it. If a later part fails, the command ends with an error.
 fn to_stdout<R: ReadAt>(context: &Context<'_>, opened: &Opened<R>) -> Result<(), Fault> {
     const PART_BYTES: u64 = 16 << 20;
     let failed = |error| {

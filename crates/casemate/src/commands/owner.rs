@@ -1,4 +1,4 @@
-//! Who signs the recipients of an artifact that has an owner.
+//! Signs and checks the recipient list of an artifact that has an owner.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ use crate::{
 /// Longest delegation file, in bytes.
 const DELEGATION_BYTES_MAX: usize = 64 * 1024;
 
-/// The key that signs lists of recipients, and what allows it to if it is not the owner's.
+/// The key that signs recipient lists, with its delegation if it is not the owner's.
 pub(super) struct ListKey {
     key: SigningKey,
     delegation: Option<Delegation>,
@@ -32,7 +32,7 @@ pub(super) struct ListKey {
 }
 
 impl ListKey {
-    /// What the options name.
+    /// Reads the key and delegation that the options name.
     pub(super) fn named(
         keyring: &mut Keyring<'_>,
         options: &RewrapOptions,
@@ -48,7 +48,7 @@ impl ListKey {
         }))
     }
 
-    /// The owner whose own key it is.
+    /// Returns the owner's id, if the key is the owner's own.
     pub(super) fn owner(&self) -> Result<Option<KeyId>, Fault> {
         if self.delegation.is_some() {
             return Ok(None);
@@ -56,7 +56,7 @@ impl ListKey {
         Ok(Some(self.key.verifying_key().id()?))
     }
 
-    /// Who signs for the owner `of` an artifact.
+    /// Returns the list signer for the owner `of` an artifact.
     pub(super) fn signer<'a>(&'a self, of: Option<&'a VerifyingKey>) -> ListSigner<'a> {
         ListSigner {
             key: &self.key,
@@ -67,9 +67,9 @@ impl ListKey {
     }
 }
 
-/// The owner's key, as the artifact carries it.
+/// Returns the owner's key, as the artifact carries it.
 ///
-/// Says what is missing if the artifact has an owner and nobody was named who may sign its recipients.
+/// Refuses if the artifact has an owner and no key was given to sign its recipients.
 pub(super) fn owner_key<R: ReadAt>(
     artifact: &Artifact<R>,
     key: Option<&ListKey>,
@@ -78,9 +78,9 @@ pub(super) fn owner_key<R: ReadAt>(
         return Ok(None);
     };
     if let (Some(owner), None) = (artifact.header().owner(), key) {
-        let message = format!("only its owner, key {owner}, may change who can open it");
+        let message = format!("only the owner, key {owner}, may change the recipients");
         return Err(Fault::new(Outcome::NotPermitted, message).hint(
-            "name the owner's key with --owner, or a delegate's with --delegate and --delegation",
+            "pass the owner's key with --owner, or a delegate's with --delegate and --delegation",
         ));
     }
     let owner = list.owner_key();
@@ -93,7 +93,7 @@ fn read_delegation(path: &Path) -> Result<Delegation, Fault> {
     let bytes = read_limited(path, DELEGATION_BYTES_MAX)?;
     Delegation::from_bytes(bytes.expose()).map_err(|error| {
         let message = format!("{} is not a delegation: {error}", path.display());
-        Fault::usage(message).hint("`casemate keys delegate` writes one")
+        Fault::usage(message).hint("pass a file written by `casemate keys delegate`")
     })
 }
 
@@ -132,14 +132,14 @@ pub(super) fn delegate(context: &Context<'_>, options: &Delegate) -> Result<(), 
         context.printer.data(&json, "");
     }
     context.printer.done(&format!(
-        "key {delegate} may change the recipients of what key {owner} owns until {}, up to epoch {last_epoch}; the delegation is in {}",
+        "key {delegate} may change recipients for owner {owner} until {}, up to epoch {last_epoch}; the delegation is in {}",
         time_text(until),
         options.output.display()
     ));
     Ok(())
 }
 
-/// Refuses a list of recipients that is older than asked for.
+/// Refuses a recipient list older than the minimum epoch.
 pub(super) fn require_epoch<R: ReadAt>(
     artifact: &Artifact<R>,
     minimum: Option<u64>,
@@ -148,7 +148,7 @@ pub(super) fn require_epoch<R: ReadAt>(
     Ok(checked.transpose().map(drop)?)
 }
 
-/// What an artifact says about who owns its recipients, for scripts.
+/// Returns what an artifact says about its owner, as JSON.
 pub(super) fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Value {
     let Some((owner, list)) = owned(artifact) else {
         return Value::Null;
@@ -162,7 +162,7 @@ pub(super) fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Value {
     })
 }
 
-/// The same for people.
+/// Returns the same as text.
 pub(super) fn line<R: ReadAt>(artifact: &Artifact<R>) -> Option<String> {
     let (owner, list) = owned(artifact)?;
     let by = match list.delegation {

@@ -1,4 +1,4 @@
-//! `casemate verify` on a folder without a key that opens it.
+//! `casemate verify` for a folder, without a key that opens it.
 
 use casemate_seal::{
     Artifact, Source,
@@ -21,9 +21,8 @@ pub(super) fn verify(
 ) -> Result<(), Fault> {
     if options.min_revision.is_some() || options.id.is_some() {
         let message = "--min-revision and --id need a key that opens the folder";
-        return Err(
-            Fault::usage(message).hint("use a key store with a recipient's key, or leave both out")
-        );
+        return Err(Fault::usage(message)
+            .hint("use a key store with a recipient's key, or leave out both options"));
     }
     let signer = trust::signer_quietly(context, keyring, manifest, options.whom())?;
     let signer = signer.ok_or_else(|| Fault::usage("no expected signer was given"))?;
@@ -46,7 +45,7 @@ pub(super) fn verify(
         "opened": false,
     });
     let text = format!(
-        "verified {} without a key: signed by {} ({}), {}, all there and intact\nnot checked: the revision, the plaintext, and who can open the files",
+        "verified {} without a key: signed by {} ({}), {}, complete and intact\nnot checked: the revision, the plaintext, and who can open the files",
         options.input,
         id.to_hex(),
         signer.suite().name,

@@ -27,33 +27,34 @@ use crate::{
     progress, trust,
 };
 
-/// Who shall be a recipient, by the options.
+/// The recipients that the options ask for.
 struct Wanted {
-    /// Whether present recipients stay unless they are removed.
+    /// Whether current recipients stay unless they are removed.
     keep: bool,
     added: Vec<KemPublicKey>,
     removed: Vec<KeyId>,
-    /// Who signs the new list, for artifacts that have an owner.
+    /// The key that signs the new list, for artifacts that have an owner.
     list: Option<ListKey>,
 }
 
-/// What to make of each artifact.
+/// The change to make to each artifact.
 struct Change<'a> {
     context: &'a Context<'a>,
     options: &'a RewrapOptions,
     wanted: &'a Wanted,
-    /// What none of the caller's own keys opens any more.
+    /// Inputs that none of the caller's keys can open after the change.
     lost: &'a RefCell<Vec<String>>,
 }
 
 impl Change<'_> {
-    /// The key of the artifact's owner, if it has one, once it is clear that the list may be changed.
+    /// Returns the key of the artifact's owner, if it has one, after checking that the list may
+    /// change.
     fn owner<R: ReadAt>(&self, artifact: &Artifact<R>) -> Result<Option<VerifyingKey>, Fault> {
         owner::require_epoch(artifact, self.options.min_epoch)?;
         owner_key(artifact, self.wanted.list.as_ref())
     }
 
-    /// Who signs the new list for the owner `of` an artifact.
+    /// Returns the signer of the new list for the owner `of` an artifact.
     fn list<'k>(&'k self, of: Option<&'k VerifyingKey>) -> Option<ListSigner<'k>> {
         self.wanted.list.as_ref().map(|key| key.signer(of))
     }
@@ -62,8 +63,8 @@ impl Change<'_> {
 pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
     if options.rekey && options.to.is_empty() {
-        return Err(Fault::usage("--rekey needs every recipient, with --to")
-            .hint("the new key is encrypted to each recipient, which takes their public keys"));
+        return Err(Fault::usage("--rekey needs a complete recipient list")
+            .hint("name every recipient with --to; the new artifact key is encrypted to their public keys"));
     }
     let mut removed = Vec::new();
     for named in &options.remove {
@@ -87,7 +88,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
     let lost = RefCell::default();
     let mut results = Vec::new();
     for input in &options.inputs {
-        // More than one may be named, and those before are done.
+        // With several inputs, the error names the one that failed; those before it are done.
         let named = |fault: Fault| match options.inputs.len() {
             1 => fault,
             _ => fault.about(&input.to_text()),
@@ -101,7 +102,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
         let keyring = &mut keyring;
         let done = match input {
             Place::Remote(address) if options.rekey => {
-                let message = format!("--rekey does not work in a store, where {address} is");
+                let message = format!("--rekey does not work in an object store: {address}");
                 return Err(Fault::usage(message)
                     .hint("copy it here with `casemate copy`, re-seal it, and copy it back"));
             }
@@ -119,7 +120,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
     if !options.rekey && !options.dry_run && (!options.remove.is_empty() || !options.to.is_empty())
     {
         context.printer.note(
-            "removed recipients have had the content key, so they can still open old copies; `rewrap --rekey` re-seals the content with a new key",
+            "removed recipients had the artifact key and can still open old copies; to re-seal with a new key, run `casemate rewrap --rekey`",
         );
     }
     if context.printer.is_json() {
@@ -135,8 +136,8 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
 impl Change<'_> {
     fn file(&self, keyring: &mut Keyring<'_>, input: &Path) -> Result<Value, Fault> {
         let (context, options, wanted) = (self.context, self.options, self.wanted);
-        let target = file::open_exclusive(input)
-            .map_err(|error| Fault::file("open for writing", input, error))?;
+        let target =
+            file::open_exclusive(input).map_err(|error| Fault::file("change", input, error))?;
         let artifact = Artifact::read(&target)?;
         let signer = trust::signer_quietly(context, keyring, &artifact, options.whom())?;
         let key = keyring.opener(&artifact)?;
@@ -172,7 +173,7 @@ impl Change<'_> {
         let keys: Vec<_> = owned.iter().collect();
         let place = LocalFolder::open(input);
         let place = place.map_err(|error| Fault::file("open", input, error))?;
-        // The command that is run again after an interruption may find its work half done.
+        // After an interruption, the command may find its work half done.
         let again = matches!(unfinished_rewrap(&place), Ok(Some(_)));
         let folder =
             directory::open_folder(context, keyring, Box::new(place), &keys, options.whom())?;
@@ -196,7 +197,7 @@ impl Change<'_> {
         let after = kept.len().saturating_add(added.len());
         let (changed, skipped) = (done.changed, done.skipped);
         context.printer.done(&format!(
-            "rewrapped {}: {} before, {after} now; {} changed, {skipped} had them already",
+            "rewrapped {}: {} before, {after} now; {} changed, {skipped} already up to date",
             input.display(),
             count_text(before, "recipient"),
             count_text(changed, "artifact")
@@ -213,7 +214,7 @@ impl Change<'_> {
 }
 
 impl Change<'_> {
-    /// Says what would change.
+    /// Prints what would change.
     fn planned<R: ReadAt>(
         &self,
         shown: &str,
@@ -247,7 +248,7 @@ impl Change<'_> {
         }))
     }
 
-    /// Remembers what none of the caller's own keys opens any more.
+    /// Records an input if none of the caller's keys can open it after the change.
     fn note_if_lost(&self, what: &str, own: &[KeyId], kept: &[KeyId], added: &[&KemPublicKey]) {
         let added: Vec<_> = added.iter().filter_map(|key| key.id().ok()).collect();
         if !own.iter().any(|id| kept.contains(id) || added.contains(id)) {
@@ -256,7 +257,7 @@ impl Change<'_> {
     }
 }
 
-/// Warns once of what none of the caller's own keys opens any more.
+/// Warns once about inputs that none of the caller's keys can open any longer.
 fn warn_of_lost(context: &Context<'_>, lost: &[String]) {
     let text = match lost {
         [] => return,
@@ -269,7 +270,7 @@ fn warn_of_lost(context: &Context<'_>, lost: &[String]) {
     context.printer.warning(&text);
 }
 
-/// Who of the present recipients stays, and who comes.
+/// Returns the current recipients to keep and the new ones to add.
 fn split<'w, R: ReadAt>(
     context: &Context<'_>,
     artifact: &Artifact<R>,
@@ -284,7 +285,7 @@ fn split<'w, R: ReadAt>(
                 Outcome::Usage,
                 format!("key {id} is not a recipient, so it cannot be removed"),
             )
-            .hint("`casemate inspect` lists the recipients"));
+            .hint("run `casemate inspect` to list the recipients"));
         }
     }
     let mut kept = Vec::new();

@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
             return Err(Fault::usage(
                 "cannot seal to standard output: the output must be seekable",
             )
-            .hint("name a file with -o; `./-` is a file of that name"));
+            .hint("name a file with -o; for a file called `-`, write `./-`"));
         }
         refuse_same_file(&options.input, path)?;
     }
@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     if looks_sealed(&source) {
         let shown = options.input.display();
         context.printer.warning(&format!(
-            "{shown} is sealed already, and is sealed once more; `casemate rewrap` changes who can open it"
+            "{shown} is already sealed, and will be sealed again; to change its recipients, run `casemate rewrap`"
         ));
     }
     let mut keyring = Keyring::new(context);
@@ -113,7 +113,7 @@ fn say_sealed(
     ));
 }
 
-/// Refuses to replace what is read by what is made of it.
+/// Refuses to overwrite the input with the output.
 pub(super) fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Fault> {
     let [Ok(read), Ok(written)] = [input, output].map(fs::metadata) else {
         return Ok(());
@@ -121,11 +121,11 @@ pub(super) fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Fault>
     if (read.dev(), read.ino()) != (written.dev(), written.ino()) {
         return Ok(());
     }
-    let message = format!("{} is the input as well as the output", output.display());
-    Err(Fault::usage(message).hint("write elsewhere with -o, and remove the input afterwards"))
+    let message = format!("{} is both the input and the output", output.display());
+    Err(Fault::usage(message).hint("name another output with -o, and remove the input afterwards"))
 }
 
-/// Seals to a file or an object, neither of which is there before it is whole.
+/// Seals to a file or an object, which appears only when it is complete.
 fn write(
     context: &Context<'_>,
     source: &File,
@@ -153,8 +153,10 @@ fn write(
         Place::Remote(address) => {
             let location = context.locate(address)?;
             if location.is_prefix() {
-                return Err(Fault::usage(format!("{address} names no object"))
-                    .hint("write the whole key, without a slash at its end"));
+                return Err(
+                    Fault::usage(format!("{address} is a prefix, not an object"))
+                        .hint("write the full object key, without a slash at the end"),
+                );
             }
             let target = Upload::create(&location, len, existing).map_err(failed)?;
             let sealed = seal(source, &target, sealing, &count)?;
@@ -166,7 +168,7 @@ fn write(
     Ok(sealed)
 }
 
-/// The key that signs, or a warning that nobody does.
+/// Returns the signing key, or warns that there is none.
 pub(super) fn signer(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
@@ -177,12 +179,12 @@ pub(super) fn signer(
     if signer.is_none() {
         context
             .printer
-            .warning("not signed: nobody will be able to tell who sealed this; pass --sign KEY");
+            .warning("not signed, so nothing proves who sealed this; pass --sign KEY to sign it");
     }
     Ok(signer)
 }
 
-/// The key that signs the recipients, if only its owner may change them.
+/// Returns the owner's key, which signs the recipient list, if the artifact gets an owner.
 pub(super) fn owner(
     keyring: &mut Keyring<'_>,
     options: &SealOptions,
@@ -201,7 +203,7 @@ pub(super) fn list_signer(owner: Option<&SigningKey>) -> Option<ListSigner<'_>> 
 }
 
 fn with_suffix(input: &Path) -> PathBuf {
-    // Without the slash that a completed folder name ends in.
+    // Drop the slash that shell completion adds to a folder name.
     let plain: PathBuf = input.components().collect();
     let mut name = OsString::from(plain);
     name.push(".sealed");
@@ -214,7 +216,7 @@ fn open_regular(path: &Path) -> Result<File, Fault> {
     if !metadata.is_file() {
         return Err(
             Fault::usage(format!("{} is not a regular file", path.display()))
-                .hint("seal files one by one; a pipe's length is not known beforehand"),
+                .hint("write it to a file first; the length of a pipe is not known in advance"),
         );
     }
     File::open(path).map_err(failed)
@@ -254,7 +256,8 @@ pub(super) fn parse_size(text: &str) -> Result<SegmentSize, Fault> {
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(1 << shift));
-    let bytes = bytes.ok_or_else(|| Fault::usage(format!("--segment-size `{text}` is no size")))?;
+    let bytes =
+        bytes.ok_or_else(|| Fault::usage(format!("--segment-size `{text}` is not a size")))?;
     SegmentSize::new(bytes).map_err(|_| {
         Fault::usage(format!(
             "--segment-size {text} is not a power of two from 64k to 16m"

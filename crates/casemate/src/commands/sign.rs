@@ -31,7 +31,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
     if is_sealed_directory(&options.model) {
         let shown = options.model.display();
         let message = format!("{shown} is a sealed folder, which already carries a signature");
-        return Err(Fault::usage(message).hint("`casemate verify` checks it"));
+        return Err(Fault::usage(message).hint("run `casemate verify` to check it"));
     }
     let output = output_of(options)?;
     check_output(&output, options.force)?;
@@ -69,7 +69,9 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
         context.printer.data(&json, "");
     }
     let (model, output) = (options.model.display(), output.display());
-    context.printer.done(&format!("signed {model} in {output}"));
+    context
+        .printer
+        .done(&format!("signed {model}; the signature is in {output}"));
     Ok(())
 }
 
@@ -80,14 +82,12 @@ pub(super) fn verify(
     signature: &Path,
 ) -> Result<(), Fault> {
     let Place::Local(model) = &options.input else {
-        return Err(
-            Fault::usage("a model in a store cannot be checked in place")
-                .hint("bring it to this machine first"),
-        );
+        return Err(Fault::usage("cannot verify a model in an object store")
+            .hint("download it to this machine first"));
     };
     if options.min_revision.is_some() || options.id.is_some() {
         return Err(Fault::usage(
-            "a detached signature has no revision and no id",
+            "--min-revision and --id do not apply: a detached signature has neither",
         ));
     }
     let mut keyring = Keyring::new(context);
@@ -96,7 +96,7 @@ pub(super) fn verify(
     let signer = if options.allow_classical {
         context
             .printer
-            .warning("only a classical signature is checked: a quantum computer could make it");
+            .warning("only a classical signature is checked, which a quantum computer could forge");
         None
     } else if options.signer.is_none() && options.trusted.file.is_none() {
         return Err(classical_alone("checked"));
@@ -125,7 +125,7 @@ pub(super) fn verify(
     let by = signer.map_or_else(|| "a classical key".to_owned(), |id| id.to_hex());
     let (shown, count) = (model.display(), verified.resources);
     let mut text = format!(
-        "verified {shown}: {} as {by} signed them",
+        "verified {shown}: {} signed by {by}",
         count_text(count, "resource")
     );
     if model.is_dir() {
@@ -140,25 +140,25 @@ pub(super) fn verify(
     Ok(())
 }
 
-/// Reads a detached signature, of which nothing is verified yet.
+/// Reads a detached signature without verifying it.
 pub(super) fn read(path: &Path) -> Result<ModelSignature, Fault> {
     let is_file = std::fs::metadata(path).map(|found| found.is_file());
     if !is_file.map_err(|error| Fault::file("read", path, error))? {
-        // A pipe that somebody put there would be waited for without end.
+        // Reading a planted pipe would block forever.
         let message = format!("{} is not a regular file", path.display());
-        return Err(Fault::usage(message).hint("name the file that `casemate sign` wrote"));
+        return Err(Fault::usage(message).hint("pass the file that `casemate sign` wrote"));
     }
     let bytes = read_limited(path, BUNDLE_BYTES_MAX)?;
     Ok(ModelSignature::decode(bytes.expose())?)
 }
 
-/// Where files that were not signed may lie: what the user names, and the signature itself.
+/// Returns the paths at which unsigned files are allowed: those given, and the signature itself.
 pub(super) fn ignored(given: &[PathBuf], signature: &Path, model: &Path) -> Vec<PathBuf> {
     let own = path_inside(signature, model);
     given.iter().cloned().chain(own).collect()
 }
 
-/// The composite key that must have signed a model.
+/// Returns the composite key that is the expected signer of a model.
 pub(super) fn signer(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
@@ -173,7 +173,8 @@ pub(super) fn signer(
         return keyring.expected_signer(named, &signed);
     }
     let mut refused = None;
-    // The first of the keys that it names which is trusted and did sign: anybody can add a signature with any key's id.
+    // Take the first named key that is trusted and did sign: anyone can add a signature with any
+    // key's id.
     for id in signature.signers().filter_map(|id| id.parse().ok()) {
         let trusted = match whom {
             Whom::Listed { file, role } => {
@@ -196,7 +197,7 @@ pub(super) fn signer(
 fn classical_alone(done: &str) -> Fault {
     let message = format!("the model would be {done} with a classical algorithm only");
     Fault::new(Outcome::NotPermitted, message)
-        .hint("name a composite key as well, or pass --allow-classical if other tools require it")
+        .hint("also pass a composite key, or pass --allow-classical if other tools require it")
 }
 
 fn output_of(options: &SignOptions) -> Result<PathBuf, Fault> {
@@ -205,7 +206,9 @@ fn output_of(options: &SignOptions) -> Result<PathBuf, Fault> {
     }
     let plain: PathBuf = options.model.components().collect();
     if plain.file_name().is_none() {
-        return Err(Fault::usage("the model's path has no name").hint("say where to write with -o"));
+        return Err(
+            Fault::usage("the model's path has no name").hint("name the output with -o FILE")
+        );
     }
     let mut name = plain.into_os_string();
     name.push(".sig");
@@ -223,7 +226,7 @@ fn private_key(path: &Path) -> Result<EcdsaKey, Fault> {
     let pem = read_secret(path, KEY_FILE_BYTES_MAX)?;
     EcdsaKey::from_pem(pem.expose()).map_err(|error| {
         Fault::from_error(Outcome::Usage, error)
-            .hint("`openssl ecparam -name secp384r1 -genkey -noout -out oms.pem` makes one")
+            .hint("make one with `openssl ecparam -name secp384r1 -genkey -noout -out oms.pem`")
     })
 }
 
@@ -231,6 +234,6 @@ fn public_key(path: &Path) -> Result<EcdsaPublicKey, Fault> {
     let pem = read_limited(path, KEY_FILE_BYTES_MAX)?;
     EcdsaPublicKey::from_pem(pem.expose()).map_err(|error| {
         Fault::from_error(Outcome::Usage, error)
-            .hint("`openssl pkey -in oms.pem -pubout -out oms.pub` writes the public half")
+            .hint("write the public key with `openssl pkey -in oms.pem -pubout -out oms.pub`")
     })
 }

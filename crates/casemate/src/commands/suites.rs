@@ -1,4 +1,4 @@
-//! `casemate suites`: every algorithm, what it is, who allows it.
+//! `casemate suites`: every algorithm, and the policies that allow it.
 
 use std::fmt::Write as _;
 
@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use crate::{args::SuitesOptions, context::Context, fault::Fault};
 
-/// Width of the texts that are wrapped.
+/// Width of wrapped text.
 const COLUMNS: usize = 100;
 
-/// Most names that a hint lists.
+/// Most names to list in a hint.
 const NEAR_MAX: usize = 5;
 
 pub(crate) fn run(context: &Context<'_>, options: &SuitesOptions) -> Result<(), Fault> {
@@ -48,9 +48,12 @@ pub(crate) fn run(context: &Context<'_>, options: &SuitesOptions) -> Result<(), 
 fn unknown(name: &str) -> Fault {
     let near = Algorithm::near(name, NEAR_MAX);
     let hint = if near.is_empty() {
-        "`casemate suites` lists them".to_owned()
+        "run `casemate suites` to list all algorithms".to_owned()
     } else {
-        format!("near it: {}; `casemate suites` lists all", near.join(", "))
+        format!(
+            "similar names: {}; run `casemate suites` to list all",
+            near.join(", ")
+        )
     };
     Fault::usage(format!("no algorithm is named `{name}`")).hint(hint)
 }
@@ -69,7 +72,7 @@ impl Policies {
     fn table(&self) -> String {
         let mut notes = Notes::default();
         let mut text = format!(
-            "Under the policy {}; `casemate suites NAME` shows identifiers and what other policies say.\n",
+            "Policy {}. Run `casemate suites NAME` for the identifiers of an algorithm and the rulings of other policies.\n",
             self.chosen.name()
         );
         for (head, output, signs) in [("ENCRYPTION", "CT", false), ("SIGNATURES", "SIG", true)] {
@@ -98,7 +101,7 @@ impl Policies {
             }
         }
         text.push_str(
-            "\nCAT is the NIST category; PUBLIC, CT and SIG are bytes of keys, ciphertexts and signatures.\n",
+            "\nCAT is the NIST category; PUBLIC, CT and SIG are the bytes of a public key, a ciphertext and a signature.\n",
         );
         for (number, note) in (1..).zip(&notes.texts) {
             text.push_str(&wrapped(&format!("[{number}]"), note, 5));
@@ -141,12 +144,12 @@ impl Policies {
             say("note", note);
         }
         let protects = match self.protects(row) {
-            Protects::Yes => format!("yes, under the policy {}", self.chosen.name()),
+            Protects::Yes => format!("yes, under policy {}", self.chosen.name()),
             Protects::OnlyUnder(profiles) => only_under(&profiles),
             Protects::No(why) => format!("no: {why}"),
         };
         say("protects", &protects);
-        text.push_str("\nProfiles of Casemate\n");
+        text.push_str("\nCasemate profiles\n");
         for policy in &self.profiles {
             let tls = if row.tls_offered(policy) {
                 ", offered in TLS"
@@ -156,7 +159,7 @@ impl Policies {
             let words = format!("{}{tls}", row.under(policy).as_str());
             text.push_str(&wrapped(&format!("  {}", policy.name()), &words, 19));
         }
-        text.push_str("\nPolicies of others\n");
+        text.push_str("\nOther policies\n");
         for policy in OUTSIDE_POLICIES {
             text.push_str(&verdict_text(policy, &policy.verdict(row)));
         }
@@ -212,7 +215,7 @@ impl Policies {
     }
 }
 
-/// Footnotes, each said once.
+/// Footnotes, each listed once.
 #[derive(Default)]
 struct Notes {
     texts: Vec<String>,
@@ -229,7 +232,7 @@ impl Notes {
     }
 }
 
-/// Identifiers that exist, each with what gives it.
+/// Returns the identifiers that the algorithm has, each with its registry.
 fn identifiers(row: &Algorithm) -> Vec<(&'static str, String)> {
     let triple = |id: HpkeTriple| {
         let HpkeTriple { kem, kdf, aead } = id;
@@ -277,7 +280,7 @@ fn line(cells: [&str; 8]) -> String {
     )
 }
 
-/// A draft's name without its series.
+/// Returns a draft's name without its series.
 fn short(standard: &str) -> &str {
     [
         "draft-ietf-lamps-",
@@ -294,7 +297,7 @@ fn level(row: &Algorithm) -> String {
         .map_or_else(|| "-".to_owned(), |level| level.to_string())
 }
 
-/// A head, and words beside it that keep their left edge.
+/// Formats a heading with text beside it, wrapped at a fixed left edge.
 fn wrapped(head: &str, words: &str, indent: usize) -> String {
     let width = COLUMNS.saturating_sub(indent);
     let mut text = String::new();
@@ -330,7 +333,7 @@ fn verdict_text(policy: &OutsidePolicy, verdict: &OutsideVerdict) -> String {
     const INDENT: usize = 19;
     let head = format!("  {}", policy.title);
     if verdict.steps.is_empty() {
-        let words = format!("{}, so not counted as acceptable", verdict.ruling.as_str());
+        let words = format!("{}, so treated as not acceptable", verdict.ruling.as_str());
         return wrapped(&head, &words, INDENT);
     }
     let mut text = String::new();

@@ -62,7 +62,7 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
     Ok(())
 }
 
-/// Whether the recipients are among what was checked.
+/// Says whether the recipients were checked.
 fn recipients_text<R: ReadAt>(artifact: &Artifact<R>) -> String {
     let count = artifact.recipients().len();
     match owner::line(artifact) {

@@ -1,4 +1,4 @@
-//! What must be refused, tried for real.
+//! Real attacks, which must all be refused.
 
 use casemate_gateway::unix_seconds;
 use casemate_message::{RequestId, RequestMark, Response, sign};
@@ -27,14 +27,14 @@ pub(super) async fn run(
         Ok::<_, Fault>(())
     };
     show("one flipped bit in the artifact", tampered(stage, artifact))?;
-    show("a request nobody signed", unsigned(stage, sample).await?)?;
+    show("an unsigned request", unsigned(stage, sample).await?)?;
     show(
-        "a request sent twice under one id",
+        "a request sent twice with one id",
         replayed(stage, sample).await?,
     )?;
     let handshake = stage.classical_handshake().await;
     show(
-        "a TLS client without post-quantum",
+        "a TLS client with X25519 only",
         handshake.err().map(|fault| fault.to_string()),
     )
 }
@@ -62,7 +62,7 @@ async fn unsigned(stage: &Stage, sample: &Sample) -> Result<Option<String>, Faul
     Ok((response.status == 401).then(|| said(&response)))
 }
 
-/// The same request twice: as it was recorded, and as a retry that a hostile network forced.
+/// Sends the same request twice, as a replay or a retry forced by a hostile network would.
 async fn replayed(stage: &Stage, sample: &Sample) -> Result<Option<String>, Fault> {
     let keys = stage.connector.fetch_keys().await?;
     let mark = RequestMark {
@@ -91,7 +91,7 @@ async fn replayed(stage: &Stage, sample: &Sample) -> Result<Option<String>, Faul
     Ok((second.status == 409).then(|| said(&second)))
 }
 
-/// Status and message of a sealed error.
+/// Returns the status and message of a sealed error.
 fn said(response: &Response) -> String {
     let body: serde_json::Value = serde_json::from_slice(&response.content).unwrap_or_default();
     let message = body

@@ -1,4 +1,4 @@
-//! An ordinary HTTP client: it knows nothing of keys.
+//! An ordinary HTTP client without keys.
 
 use std::{net::SocketAddr, sync::OnceLock};
 
@@ -44,7 +44,7 @@ pub(super) async fn predict(
         .await
         .map_err(|error| failed(error.to_string()))?;
     let body: Value = serde_json::from_slice(&body.to_bytes())
-        .map_err(|error| failed(format!("the answer is no JSON: {error}")))?;
+        .map_err(|error| failed(format!("the response is not JSON: {error}")))?;
     let predictions = body.get("predictions").and_then(Value::as_array);
     let Some(predictions) = predictions.filter(|_| status.is_success()) else {
         return Err(failed(format!("status {status}: {body}")));

@@ -6,7 +6,7 @@ use crate::fault::{Fault, Outcome};
 
 const SAMPLES: &str = include_str!("../../../../assets/digits/samples.json");
 
-/// An image the model was not trained on, and what it shows.
+/// An image that the model was not trained on, and its digit.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Sample {
     pub(super) image: Vec<u8>,

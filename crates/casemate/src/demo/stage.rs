@@ -1,4 +1,4 @@
-//! Keys, gateway and connector of the demonstration.
+//! The demo's keys, gateway and connector.
 
 use std::{fs::File, net::SocketAddr, path::Path, sync::Arc};
 
@@ -30,7 +30,7 @@ use tokio::{net::TcpStream, sync::oneshot};
 use super::Sample;
 use crate::fault::{Fault, Outcome};
 
-/// The story's keys, by name and suite.
+/// The demo's keys, by name and suite.
 const NAMES: [(&str, &str); 4] = [
     ("model", "mlkem1024-p384"),
     ("publisher", "mldsa87-p384"),
@@ -38,14 +38,14 @@ const NAMES: [(&str, &str); 4] = [
     ("client", "http-ed25519-mldsa65"),
 ];
 
-/// Every key pair of the story.
+/// Every key pair of the demo.
 pub(super) struct Keys {
     pub(super) model: KemPrivateKey,
     pub(super) publisher: SigningKey,
     gateway_identity: HttpSigningKey,
     /// The client's key twice: the connector owns one, the attacks use the other.
     clients: [HttpSigningKey; 2],
-    /// A pair that only shows how much a signed response weighs.
+    /// A key pair used only to measure the size of a signed response.
     scale: HttpSigningKey,
 }
 
@@ -90,7 +90,7 @@ impl Keys {
     }
 }
 
-/// Writes the model sealed, and returns the artifact's length.
+/// Seals the model to a file and returns the artifact's length.
 pub(super) fn seal_model(model: &[u8], path: &Path, keys: &Keys) -> Result<u64, Fault> {
     let private = Private {
         name: "digits.onnx".to_owned(),
@@ -120,10 +120,10 @@ pub(super) fn seal_model(model: &[u8], path: &Path, keys: &Keys) -> Result<u64, 
 pub(super) struct Stage {
     pub(super) gateway: SocketAddr,
     pub(super) local: SocketAddr,
-    /// What the connector asks of local clients; worth nothing once the demonstration ends.
+    /// The token that local clients must send; useless once the demo ends.
     pub(super) token: String,
     pub(super) connector: Arc<Connector>,
-    /// The same client key, for requests that are bent on purpose.
+    /// The same client key, for deliberately invalid requests.
     pub(super) client: HttpSigningKey,
     pub(super) model: KemPrivateKey,
     pub(super) publisher: SigningKey,
@@ -132,7 +132,7 @@ pub(super) struct Stage {
     scale: HttpSigningKey,
 }
 
-/// Starts a connector; its address and token.
+/// Starts a connector and returns its address and token.
 async fn serve_locally(connector: Arc<Connector>) -> Result<(SocketAddr, String), Fault> {
     let listener = LocalListener::tcp(any_port()).await?;
     let address = listener.address();
@@ -225,7 +225,7 @@ impl Stage {
         })
     }
 
-    /// A plain request as a client would write it.
+    /// Returns a plain request as a client would send it.
     pub(super) fn request(&self, sample: &Sample) -> Result<Request, Fault> {
         let body = json!({ "instances": [sample.image] })
             .to_string()
@@ -239,7 +239,7 @@ impl Stage {
         Ok(request)
     }
 
-    /// Bytes that protection adds to one request and to one response, TLS apart.
+    /// Returns the bytes that protection adds to a request and to a response, without TLS.
     pub(super) fn message_overhead(&self, samples: &[Sample]) -> Result<(usize, usize), Fault> {
         let sample = samples
             .first()
@@ -285,7 +285,7 @@ impl Stage {
         ))
     }
 
-    /// Tries to connect with X25519 only, as a client of yesterday would.
+    /// Tries to connect with X25519 only, as an older client would.
     pub(super) async fn classical_handshake(&self) -> Result<(), Fault> {
         let provider = tls::provider(&[], Fallback::Enabled);
         let config = tls::client_config(provider, Some(self.root.as_bytes()))?;

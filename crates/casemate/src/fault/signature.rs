@@ -1,4 +1,4 @@
-//! What to do about a detached signature.
+//! Hints for errors of detached signatures.
 
 use casemate_oms::OmsError;
 
@@ -19,34 +19,34 @@ impl From<OmsError> for Fault {
             OmsError::NoSigner | OmsError::Key | OmsError::NotUtf8(_) => (Outcome::Usage, None),
             OmsError::NotBelow(_) | OmsError::NothingToIgnore(_) => (
                 Outcome::Usage,
-                Some("name a path relative to the model, such as `.cache`"),
+                Some("give a path relative to the model, such as `.cache`"),
             ),
             OmsError::Link(_) => (
                 Outcome::No,
                 Some(
-                    "`casemate sign --follow-links` signs the file that a link leads to; without it a model holds files and folders only",
+                    "to sign the target of a link, pass --follow-links to `casemate sign`; without it, a model may contain only files and folders",
                 ),
             ),
             OmsError::FolderLink(_) => (
                 Outcome::No,
                 Some(
-                    "links to folders are not followed: put the folder itself there, or leave the link out with `sign --ignore`",
+                    "replace the link with the folder, or leave it out with `casemate sign --ignore`; links to folders are not followed",
                 ),
             ),
             OmsError::Special(_) => (
                 Outcome::No,
-                Some("a signed model holds files and folders only"),
+                Some("remove it from the model, which may contain only files and folders"),
             ),
             OmsError::OtherSigner { .. } => (
                 Outcome::No,
                 Some(
-                    "name the publisher's key if you trust it; `--signer` needs a composite signature",
+                    "pass the publisher's key if you trust it; --signer requires a composite signature",
                 ),
             ),
             OmsError::NotByParts(..) => (
                 Outcome::No,
                 Some(
-                    "check all of it with `casemate verify --signature`, or have its publisher sign it again with `casemate sign`",
+                    "verify the whole model with `casemate verify --signature`, or have the publisher sign it again with `casemate sign`",
                 ),
             ),
             OmsError::Missing(_)

@@ -95,12 +95,12 @@ fn force_replaces_files_that_are_not_the_input_and_nothing_else() {
     }
     std::os::unix::fs::symlink("model", house.path("link-to-input")).unwrap();
     for name in ["model", "./model", "link-to-input"] {
-        house.refused(&to(name), 2, "is the input as well as the output");
+        house.refused(&to(name), 2, "is both the input and the output");
     }
     house.refused(
         &["open", "model.sealed", "--force", "-o", "model.sealed"],
         2,
-        "is the input as well as the output",
+        "is both the input and the output",
     );
     house.refused(&to("-"), 2, "cannot seal to standard output");
     assert_eq!(house.read("model"), vec![7; 200_000]);
@@ -145,7 +145,11 @@ fn origin_is_demanded_unless_waived() {
 
     let stranger = House::with_keys();
     stranger.write("model.sealed", &house.read("model.sealed"));
-    stranger.refused(&["open", "model.sealed"], 4, "not known here");
+    stranger.refused(
+        &["open", "model.sealed"],
+        4,
+        "which is not in the key store",
+    );
     stranger.write("publisher.pub", &house.read("publisher.pub"));
     let arguments = ["open", "model.sealed", "--signer", "./publisher.pub"];
     stranger.refused(

@@ -55,9 +55,13 @@ fn tables_are_chosen_by_name_and_nothing_is_an_error() {
     assert!(groups.contains(&("X25519MLKEM768", "hybrid")));
     assert!(groups.contains(&("MLKEM1024", "pure")));
     assert!(report["primitives"].as_array().unwrap().is_empty());
-    house.refused(&["bench", "--filter", "rot13"], 2, "nothing to measure");
+    house.refused(
+        &["bench", "--filter", "rot13"],
+        2,
+        "no table or algorithm matches",
+    );
     let bad = ["bench", "--directory", "nowhere"];
-    house.refused(&bad, 2, "nowhere is not a directory");
+    house.refused(&bad, 2, "nowhere is not a folder");
 }
 
 #[test]

@@ -46,12 +46,16 @@ fn a_folder_is_not_sealed_into_itself() {
     house.refused(
         &[&SEAL[..], &["-o", "m/x"]].concat(),
         2,
-        "m/x would lie in m",
+        "m/x is inside the input, m",
     );
     let here = [&["seal", "."], &SEAL[2..]].concat();
-    house.refused(&here, 2, "would lie in .");
+    house.refused(&here, 2, "is inside the input, .");
     house.ok(&[&SEAL[..], &["-o", "mm"]].concat());
-    house.refused(&["open", "mm", "-o", "mm/out"], 2, "mm/out would lie in mm");
+    house.refused(
+        &["open", "mm", "-o", "mm/out"],
+        2,
+        "mm/out is inside the input, mm",
+    );
     house.ok(&["open", "mm", "-o", "mmm"]);
 }
 
@@ -220,12 +224,12 @@ fn wrong_use_is_named() {
     for (arguments, expected) in [
         (
             &["seal", "m.sealed", "--to", "alice"][..],
-            "is sealed already",
+            "is already sealed",
         ),
         (&["open", "m", "-o", "x"], "is not a sealed folder"),
         (
             &["open", "m.sealed", "-o", "-"],
-            "cannot go to standard output",
+            "cannot write a folder to standard output",
         ),
         (
             &[
@@ -402,7 +406,7 @@ fn two_versions() -> House {
 #[test]
 fn an_older_version_than_one_seen_before_is_refused() {
     let house = two_versions();
-    let older = "revision 1 is older than revision 2, which was seen here";
+    let older = "revision 1 is older than revision 2, which was already seen";
     house.refused(&["open", "one", "-o", "out", "--force"], 1, older);
     let verify = ["verify", "one", "--signer", "publisher"];
     house.refused(&verify, 1, older);
@@ -454,7 +458,7 @@ fn an_older_version_than_one_seen_before_is_refused() {
     fs::create_dir(&seen).unwrap();
     let said = house.run(&verify);
     assert!(
-        said.code == 0 && said.err.contains("would go unnoticed"),
+        said.code == 0 && said.err.contains("cannot be detected"),
         "{said:?}"
     );
 }
@@ -470,11 +474,11 @@ fn one_revision_is_one_version() {
         said.code == 0
             && said
                 .err
-                .contains("readers that have seen revision 2 will refuse it"),
+                .contains("anyone who has seen revision 2 will refuse it"),
         "{said:?}"
     );
     house.ok(&["verify", "again", "--signer", "publisher"]);
-    let other = "this is not the revision 2 that was seen here before";
+    let other = "a different revision 2 was already seen on this machine";
     house.refused(&["verify", "two", "--signer", "publisher"], 1, other);
 }
 

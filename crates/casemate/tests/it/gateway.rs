@@ -15,16 +15,13 @@ fn a_wrong_name_in_the_table_of_certificates_is_named() {
             "self_signed = \"tls\"\nnames = [\"a\"]\nmore = 1",
             "unknown field `more`",
         ),
-        (
-            "certificate = \"a\"",
-            "`key` is missing beside `certificate`",
-        ),
-        ("key = \"a\"", "`certificate` is missing beside `key`"),
+        ("certificate = \"a\"", "`certificate` is set without `key`"),
+        ("key = \"a\"", "`key` is set without `certificate`"),
         (
             "self_signed = \"tls\"",
-            "`names` is missing beside `self_signed`",
+            "`self_signed` is set without `names`",
         ),
-        ("names = [\"a\"]", "`self_signed` is missing beside `names`"),
+        ("names = [\"a\"]", "`names` is set without `self_signed`"),
         ("", "either `certificate` and `key`"),
         (
             "certificate = \"a\"\nkey = \"b\"\nself_signed = \"c\"\nnames = []",

@@ -69,7 +69,7 @@ fn a_random_key_opens_the_store_in_place_of_a_passphrase() {
     let init = ["keys", "init", "--random-key"];
     refused("passphrase", &init, 2, "write the random key to");
     assert_eq!(house.read("passphrase"), b"correct horse\n");
-    refused("-", &init, 2, "no file to write the random key to");
+    refused("-", &init, 2, "no file was given for the random key");
     with("store.key", &init);
     let mode = fs::metadata(house.path("store.key"))
         .unwrap()
@@ -80,7 +80,7 @@ fn a_random_key_opens_the_store_in_place_of_a_passphrase() {
         "store.key",
         &["keys", "generate", "--name", "a", "--kind", "kem"],
     );
-    refused("other.key", &init, 2, "a key store exists at");
+    refused("other.key", &init, 2, "a key store already exists at");
     assert!(!house.names().contains(&"other.key".to_owned()));
 
     refused(
@@ -110,7 +110,7 @@ fn a_database_without_a_store_is_no_obstacle_to_making_one() {
     house.write("home/keys.db", b"");
     house.refused(&["keys", "list"], 2, "there is no key store");
     house.ok(&["keys", "init"]);
-    house.refused(&["keys", "init"], 2, "a key store exists at");
+    house.refused(&["keys", "init"], 2, "a key store already exists at");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn wrong_use_of_keys_names_what_is_wrong() {
     let house = House::empty();
     house.refused(&["keys", "list"], 2, "there is no key store");
     house.ok(&["keys", "init"]);
-    house.refused(&["keys", "init"], 2, "a key store exists at");
+    house.refused(&["keys", "init"], 2, "a key store already exists at");
     house.ok(&["keys", "generate", "--name", "a", "--kind", "kem"]);
     house.refused(
         &["keys", "generate", "--name", "a", "--kind", "kem"],

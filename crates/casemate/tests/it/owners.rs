@@ -38,7 +38,7 @@ fn inspect(house: &House, path: &str) -> Value {
 fn only_the_owner_changes_the_recipients() {
     let house = owned();
     let add = ["rewrap", "model.sealed", "--add", "bob"];
-    house.refused(&add, 4, "only its owner, key");
+    house.refused(&add, 4, "only the owner, key");
     let other = [&add[..], &["--owner", "stranger"]].concat();
     house.refused(&other, 4, "it belongs to another owner");
     assert_eq!(inspect(&house, "model.sealed")["owner"]["epoch"], 1);
@@ -149,7 +149,7 @@ fn a_folder_has_one_owner_for_all_its_files() {
     ];
     house.ok(&seal);
     let add = ["rewrap", "tree.sealed", "--add", "bob"];
-    house.refused(&add, 4, "only its owner, key");
+    house.refused(&add, 4, "only the owner, key");
     house.ok(&[&add[..], &["--owner", "publisher"]].concat());
     for path in [
         "tree.sealed",
@@ -175,11 +175,11 @@ fn a_new_key_shuts_out_who_knew_the_old_one() {
         "--owner",
         "publisher",
     ];
-    house.refused(&rekey, 4, "only its publisher, key");
+    house.refused(&rekey, 4, "only the artifact's publisher, key");
     house.refused(
         &[&rekey[..], &["--sign", "stranger"]].concat(),
         4,
-        "only its publisher, key",
+        "only the artifact's publisher, key",
     );
     house.ok(&[&rekey[..], &["--sign", "publisher"]].concat());
     let after = inspect(&house, "model.sealed");
@@ -205,7 +205,7 @@ fn a_new_key_shuts_out_who_knew_the_old_one() {
         4,
         "it belongs to another owner",
     );
-    house.refused(&other, 4, "only its owner");
+    house.refused(&other, 4, "only the owner");
     house.refused(
         &["rewrap", "model.sealed", "--rekey", "--remove", "bob"],
         2,
@@ -237,7 +237,7 @@ fn a_link_and_the_mode_survive_a_new_key() {
     let mode = fs::metadata(&target).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
     let remote = ["rewrap", "s3://b/k", "--rekey", "--to", "alice"];
-    house.refused(&remote, 2, "--rekey does not work in a store");
+    house.refused(&remote, 2, "--rekey does not work in an object store");
 }
 
 #[test]

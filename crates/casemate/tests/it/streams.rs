@@ -158,9 +158,9 @@ fn names_that_are_not_utf8_work() {
 fn a_passphrase_that_nobody_could_type_is_refused_for_a_new_store() {
     let house = House::empty();
     for (content, why) in [
-        (b"first line\nsecond line\n" as &[u8], "several lines"),
-        (b"correct horse\n\n", "several lines"),
-        (b"correct\rhorse\n", "several lines"),
+        (b"first line\nsecond line\n" as &[u8], "more than one line"),
+        (b"correct horse\n\n", "more than one line"),
+        (b"correct\rhorse\n", "more than one line"),
         (b"\xef\xbb\xbfcorrect horse\n", "byte-order mark"),
         (b"correct\0horse\n", "zero byte"),
     ] {
@@ -176,7 +176,7 @@ fn a_passphrase_that_nobody_could_type_is_refused_for_a_new_store() {
     house.refused(
         &["keys", "passwd", "--new-passphrase-file", "odd"],
         2,
-        "several lines",
+        "more than one line",
     );
 }
 

@@ -83,7 +83,7 @@ fn one_algorithm_is_shown_whole_under_any_spelling() {
         "JOSE          HPKE-9",
         "  hybrid           allowed, offered in TLS",
         "  CNSA 2.0         disallowed: ",
-        "  EU roadmap 1.1   not addressed, so not counted as acceptable",
+        "  EU roadmap 1.1   not addressed, so treated as not acceptable",
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }
@@ -100,5 +100,9 @@ fn an_unknown_name_is_wrong_use_and_near_names_are_offered() {
     let house = House::empty();
     house.refused(&["suites", "kyber1024"], 2, "kyber1024-round3");
     house.refused(&["suites", "kyber1024"], 2, "no algorithm is named");
-    house.refused(&["suites", "quux"], 2, "`casemate suites` lists them");
+    house.refused(
+        &["suites", "quux"],
+        2,
+        "run `casemate suites` to list all algorithms",
+    );
 }

@@ -1,4 +1,4 @@
-//! Everything sealed below a prefix or a folder.
+//! Copies everything sealed below a prefix or a folder.
 
 use std::{fs, path::Path};
 
@@ -17,7 +17,7 @@ use crate::{
     place::Sealed,
 };
 
-/// What lies there, if it is neither an artifact nor a sealed folder itself.
+/// Lists what is below `from`; `None` if `from` is itself an artifact or a sealed folder.
 pub(super) fn units(from: &End) -> Result<Option<Below>, Fault> {
     let paths = match from {
         End::Local(root) if root.is_dir() && !is_sealed_directory(root) => {
@@ -35,22 +35,24 @@ pub(super) fn units(from: &End) -> Result<Option<Below>, Fault> {
     };
     let below = Below::of(paths);
     if below.units.is_empty() {
-        let message = format!("nothing sealed is below {}", from.shown().display());
-        return Err(
-            Fault::new(Outcome::No, message).hint("`casemate seal` seals files and folders")
+        let message = format!(
+            "no sealed files or folders below {}",
+            from.shown().display()
         );
+        return Err(Fault::new(Outcome::No, message)
+            .hint("seal files or folders with `casemate seal` first"));
     }
     Ok(Some(below))
 }
 
-/// Copies one after the other. Run again after an error it passes over what is there.
+/// Copies artifacts and folders one by one. A second run skips those already there.
 pub(super) fn copy_below(context: &Context<'_>, job: &Job, found: Below) -> Result<Copied, Fault> {
     let mut all = Copied {
         plain: found.plain,
         ..Copied::default()
     };
     for unit in &found.units {
-        // A store may answer with any name; those that lead elsewhere are refused.
+        // A store may return any name: refuse those that lead elsewhere.
         RelativePath::new(&unit.path)?;
         let one = Job {
             from: job.from.join(&unit.path)?,
@@ -70,7 +72,7 @@ fn copy_unit(context: &Context<'_>, job: &Job, unit: &Unit) -> Result<Copied, Fa
     if let End::Local(path) = &job.to
         && let Some(parent) = path.parent()
     {
-        fs::create_dir_all(parent).map_err(|error| Fault::file("make", parent, error))?;
+        fs::create_dir_all(parent).map_err(|error| Fault::file("create", parent, error))?;
     }
     match open(&job.from, unit)? {
         Sealed::File(source) => copy_file(context, &source, job),

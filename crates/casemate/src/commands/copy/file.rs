@@ -1,4 +1,4 @@
-//! One artifact, to a store or from one.
+//! Copies one artifact to or from an object store.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{commands::directory::existing, context::Context, fault::Fault, progress};
 
-/// Bytes that are moved at once.
+/// Bytes to copy at a time.
 const MOVED: u64 = 8 << 20;
 
 pub(super) fn copy_file(
@@ -25,7 +25,7 @@ pub(super) fn copy_file(
     source: &Source,
     job: &Job,
 ) -> Result<Copied, Fault> {
-    // Nothing leaves this machine that is not sealed.
+    // Only sealed files leave this machine.
     Artifact::read(source)?;
     let len = source.byte_len().map_err(|error| job.failed(error))?;
     let bar = progress::bar(len, "copying");
@@ -93,14 +93,14 @@ pub(super) fn send_one(
         .map_err(|error| Fault::file("write", Path::new(to.address()), error))
 }
 
-/// Where it is noted how far a copy to `to` went.
+/// Returns the path of the journal that records the progress of a copy to `to`.
 fn journal_of(context: &Context<'_>, to: &Location) -> Result<PathBuf, Fault> {
     let folder = context.home()?.join("uploads");
-    fs::create_dir_all(&folder).map_err(|error| Fault::file("make", &folder, error))?;
+    fs::create_dir_all(&folder).map_err(|error| Fault::file("create", &folder, error))?;
     Ok(folder.join(journal_name(to)))
 }
 
-/// Brings an artifact to this machine; it has no name before every segment of it was compared with its hash.
+/// Downloads an artifact. The file appears only after every segment was checked against its hash.
 pub(super) fn fetch(
     source: &Source,
     target: AtomicFile,

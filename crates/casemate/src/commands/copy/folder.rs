@@ -1,4 +1,4 @@
-//! A sealed folder, to a store or from one.
+//! Copies a sealed folder to or from an object store.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub(super) fn copy_folder(
     folder: &dyn SealedFolder,
     job: &Job,
 ) -> Result<Copied, Fault> {
-    // Nothing is copied that is no sealed folder.
+    // Copy only sealed folders.
     read_manifest(folder)?;
     let (paths, plain) = artifacts_of(&job.from)?;
     let failed = |error| job.failed(error);
@@ -44,31 +44,33 @@ pub(super) fn copy_folder(
     }
     let bar = progress::bar(total, "copying");
     let count = |bytes| bar.inc(bytes);
-    let mut copied = match &job.to {
-        End::Local(root) => match fetched_before(folder, &sources, root)? {
-            Some(copied) => copied,
-            None => fetch_folder(folder, &sources, root, job.force, &count)?,
-        },
-        End::Remote(_) if job.force => {
-            return Err(Fault::usage("a folder in a store is not replaced").hint(
-                "give each version a prefix of its own, such as one that ends in its number",
+    let mut copied =
+        match &job.to {
+            End::Local(root) => match fetched_before(folder, &sources, root)? {
+                Some(copied) => copied,
+                None => fetch_folder(folder, &sources, root, job.force, &count)?,
+            },
+            End::Remote(_) if job.force => {
+                return Err(Fault::usage("cannot replace a folder in an object store").hint(
+                "give each version its own prefix, for example one that ends in its revision",
             ));
-        }
-        End::Remote(prefix) => send_folder(context, folder, &sources, prefix, &count)?,
-    };
+            }
+            End::Remote(prefix) => send_folder(context, folder, &sources, prefix, &count)?,
+        };
     bar.finish_and_clear();
     copied.plain = plain;
     Ok(copied)
 }
 
-/// The artifacts of a folder by their paths below it, the manifest last, and the files there that are not sealed.
+/// Returns the relative paths of a folder's artifacts, the manifest last, and of its files that are
+/// not sealed.
 fn artifacts_of(from: &End) -> Result<(Vec<String>, Vec<String>), Fault> {
     let paths: Vec<String> = match from {
         End::Local(root) => {
             let folder = LocalFolder::open(root).map_err(|error| from.failed(error))?;
             if let Ok(Some(_)) = unfinished_rewrap(&folder) {
                 let message = format!(
-                    "a change of recipients of {} was not finished",
+                    "a change of the recipients of {} is unfinished",
                     root.display()
                 );
                 return Err(
@@ -101,7 +103,7 @@ fn fetch_folder(
     let mut copied = Copied::default();
     for path in paths {
         if path != MANIFEST_NAME {
-            // A store may answer with any name; those that lead elsewhere are refused.
+            // A store may return any name: refuse those that lead elsewhere.
             RelativePath::new(path)?;
         }
         let source = folder.open(Path::new(path)).map_err(failed)?;
@@ -114,7 +116,7 @@ fn fetch_folder(
     Ok(copied)
 }
 
-/// What a finished copy brought, if all of it is there, is the same, and there is nothing else.
+/// Returns the result of an earlier copy, if `root` contains exactly the same artifacts.
 fn fetched_before(
     folder: &dyn SealedFolder,
     paths: &[String],
@@ -132,7 +134,7 @@ fn fetched_before(
         return Ok(None);
     }
     let mut copied = Copied::default();
-    // The manifest first: another version differs there.
+    // Compare the manifest first: it differs in another version.
     for path in paths.iter().rev() {
         if path != MANIFEST_NAME {
             RelativePath::new(path)?;
@@ -159,9 +161,9 @@ fn send_folder(
 ) -> Result<Copied, Fault> {
     let failed = |error| Fault::file("write", Path::new(prefix.address()), error);
     let done = RemoteFolder::new(prefix.clone(), Existing::Keep);
-    // Without a manifest what is there may be the beginning of this copy.
+    // Without a manifest, the objects there may be the start of this copy.
     if done.has_manifest().map_err(failed)? {
-        // That of this version stands for a copy that is finished.
+        // The manifest of this version means that the copy is finished.
         let manifest = folder.open(Path::new(MANIFEST_NAME)).map_err(failed)?;
         let to = prefix.join(MANIFEST_NAME).map_err(failed)?;
         if is_there(&manifest, &to)? != Some(true) {
@@ -182,12 +184,11 @@ fn send_folder(
                 copied.resumed = copied.resumed.saturating_add(len);
                 count(len);
             }
-            // Somebody else's, or the beginning of a copy of another version.
+            // Another artifact, or the start of a copy of another version.
             Some(false) => {
-                let message = format!("{to} exists, and is something else");
-                return Err(
-                    Fault::usage(message).hint("copy to another prefix, or remove what is there")
-                );
+                let message = format!("{to} already exists and differs");
+                return Err(Fault::usage(message)
+                    .hint("copy to another prefix, or remove the objects there"));
             }
             None => {
                 let sent = send_one(context, &source, &to, Existing::Keep, count)?;

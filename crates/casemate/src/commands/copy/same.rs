@@ -1,4 +1,4 @@
-//! Whether an artifact is there already.
+//! Checks whether the target already has an artifact.
 
 use std::path::Path;
 
@@ -7,7 +7,8 @@ use casemate_store::{Location, RemoteObject};
 
 use crate::fault::Fault;
 
-/// Whether what is at `to` is the same artifact with the same recipients: then its end is the same, byte for byte. `None` if nothing is there.
+/// Returns whether the object at `to` is the same artifact with the same recipients, which means
+/// that its tail is the same, byte for byte. `None` if there is no object.
 pub(super) fn is_there(source: &Source, to: &Location) -> Result<Option<bool>, Fault> {
     let failed = |error| Fault::file("read", Path::new(to.address()), error);
     let found = match RemoteObject::open(to) {
@@ -23,7 +24,8 @@ pub(super) fn is_there(source: &Source, to: &Location) -> Result<Option<bool>, F
         })
 }
 
-/// Whether a file is the same artifact with the same recipients, whole. It was compared with its hashes when it was brought here; this asks again.
+/// Returns whether a file is the same artifact with the same recipients, and intact. Its hashes
+/// were checked when it was downloaded; this checks them again.
 pub(super) fn is_same_file(source: &Source, path: &Path) -> Result<bool, Fault> {
     let Ok(found) = file::open_shared(path) else {
         return Ok(false);

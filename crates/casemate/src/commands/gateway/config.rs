@@ -15,20 +15,20 @@ use crate::fault::Fault;
 
 const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 
-/// What `casemate gateway --config FILE` reads; paths are relative to the file.
+/// The file that `casemate gateway --config FILE` reads; its paths are relative to it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
     pub(super) listen: SocketAddr,
     /// Name of the key that signs responses, kind `http`.
     pub(super) identity: String,
-    /// Name of the key that will sign in its place, which clients are told of beforehand.
+    /// Name of the key that will replace `identity`, announced to clients in advance.
     pub(super) successor: Option<String>,
-    /// Name of the key that signed in its place before; clients that pin it accept this one.
+    /// Name of the key that `identity` replaced; clients that pin the old key accept the new one.
     pub(super) predecessor: Option<String>,
     /// Address of a plain listener for probes.
     pub(super) health: Option<SocketAddr>,
-    /// Networks of balancers whose connections begin with a PROXY header of version 2.
+    /// Networks of load balancers whose connections begin with a PROXY protocol header, version 2.
     #[serde(default)]
     pub(super) trusted_proxies: Vec<IpNet>,
     #[serde(default = "request_bytes_default")]
@@ -50,14 +50,14 @@ const fn request_bytes_default() -> usize {
 pub(super) enum Tls {
     /// Certificate chain and key, PEM.
     Files { certificate: PathBuf, key: PathBuf },
-    /// A directory where certificates for `names` are made on first use.
+    /// A folder in which certificates for `names` are created on first use.
     SelfSigned {
         self_signed: PathBuf,
         names: Vec<String>,
     },
 }
 
-/// The table as it is written, so that an unknown name in it is an error that names it.
+/// The table as written in the file, so that the error for an unknown field names the field.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TlsEntry {
@@ -76,11 +76,11 @@ impl TryFrom<TlsEntry> for Tls {
             (None, None, Some(self_signed), Some(names)) => {
                 Ok(Self::SelfSigned { self_signed, names })
             }
-            (Some(_), None, None, None) => Err("`key` is missing beside `certificate`"),
-            (None, Some(_), None, None) => Err("`certificate` is missing beside `key`"),
-            (None, None, Some(_), None) => Err("`names` is missing beside `self_signed`"),
-            (None, None, None, Some(_)) => Err("`self_signed` is missing beside `names`"),
-            _ => Err("either `certificate` and `key` or `self_signed` and `names` are needed"),
+            (Some(_), None, None, None) => Err("`certificate` is set without `key`"),
+            (None, Some(_), None, None) => Err("`key` is set without `certificate`"),
+            (None, None, Some(_), None) => Err("`self_signed` is set without `names`"),
+            (None, None, None, Some(_)) => Err("`names` is set without `self_signed`"),
+            _ => Err("set either `certificate` and `key`, or `self_signed` and `names`"),
         }
     }
 }
@@ -91,7 +91,7 @@ pub(super) struct ClientEntry {
     pub(super) name: String,
     /// Name, full key id, or a path with a `/` relative to this file; kind `http`.
     pub(super) key: String,
-    /// What it may call, such as `POST /v1/embeddings` or `* /v2/*`; everything if left out.
+    /// Routes it may call, such as `POST /v1/embeddings` or `* /v2/*`; all if left out.
     pub(super) allow: Option<Vec<String>>,
 }
 
@@ -103,7 +103,9 @@ impl ClientEntry {
         };
         if allow.is_empty() {
             let message = format!("client `{name}` may call nothing: `allow` is empty");
-            return Err(Fault::usage(message).hint("list what it may call, or leave `allow` out"));
+            return Err(
+                Fault::usage(message).hint("list the routes it may call, or remove `allow`")
+            );
         }
         let route = |text: &String| {
             let route = text.parse::<Route>();
@@ -133,7 +135,7 @@ pub(super) struct UpstreamEntry {
     pub(super) url: String,
     /// Root certificates for an `https` upstream, PEM.
     pub(super) ca: Option<PathBuf>,
-    /// Whether `http` to another machine is accepted.
+    /// Whether to accept an `http` upstream on another machine.
     #[serde(default)]
     pub(super) allow_plain_upstream: bool,
 }
@@ -143,11 +145,11 @@ impl Config {
         let config: Self = read_toml(path, CONFIG_BYTES_MAX)?;
         let bad = |reason: &str| Fault::usage(format!("{}: {reason}", path.display()));
         match (&config.upstream, config.model.is_empty()) {
-            (Some(_), false) => Err(bad("give either [[model]] or [upstream], not both")),
+            (Some(_), false) => Err(bad("set either [[model]] or [upstream], not both")),
             (None, true) => Err(bad("nothing to serve: add a [[model]] or an [upstream]")),
-            _ if config.successor.is_some() && config.predecessor.is_some() => Err(bad(
-                "give either `successor` or `predecessor`: one step is announced at a time",
-            )),
+            _ if config.successor.is_some() && config.predecessor.is_some() => {
+                Err(bad("set either `successor` or `predecessor`, not both"))
+            }
             _ => Ok(config),
         }
     }

@@ -1,4 +1,5 @@
-//! What lies below a prefix of an object store: artifacts, sealed folders, and what is not sealed.
+//! Lists artifacts, sealed folders and objects that are not sealed below a prefix of an object
+//! store.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -14,13 +15,13 @@ use crate::{
     progress,
 };
 
-/// Lists it. An object that cannot be read is named with its reason, and the others are listed all the same.
+/// Lists a prefix. Shows an artifact that cannot be read with its error, and continues.
 pub(super) fn list_below(context: &Context<'_>, prefix: &Location) -> Result<(), Fault> {
     let address = prefix.address();
     let failed = |error| Fault::file("list", Path::new(address), error);
     let paths = list(prefix, OBJECTS_MAX).map_err(failed)?;
     if paths.is_empty() {
-        let message = format!("nothing is below {address}");
+        let message = format!("no objects below {address}");
         return Err(Fault::new(Outcome::No, message));
     }
     let Below { units, plain } = Below::of(paths);
@@ -81,7 +82,7 @@ fn row<R: casemate_seal::ReadAt>(path: &str, kind: &str, artifact: &Artifact<R>)
         "id": header.id().to_string(),
         "revision": header.revision(),
         "created": header.created(),
-        // Of a folder the manifest alone, which says nothing about its files to strangers.
+        // A folder's artifact is its manifest, whose length says nothing about the files.
         "content_bytes": (kind == "file").then(|| header.content_len()),
         "publisher": header.publisher().map(|key| key.to_hex()),
         "owner": header.owner().map(|key| key.to_hex()),

@@ -19,11 +19,11 @@ pub(super) fn remove(context: &Context<'_>, named: &str, destroy: bool) -> Resul
     let entry = Keyring::new(context).entry(named)?;
     if entry.role == Role::Private && !destroy {
         let message = format!(
-            "`{}` is a private key, and would be gone for good",
+            "`{}` is a private key, and removing it cannot be undone",
             entry.name
         );
         return Err(Fault::new(Outcome::NotPermitted, message).hint(
-            "`casemate keys retire` keeps what it opens and signed; pass --destroy to remove it all the same",
+            "run `casemate keys retire` to keep opening its artifacts and verifying its signatures, or pass --destroy to remove it anyway",
         ));
     }
     context.store()?.remove(entry.id)?;
@@ -49,7 +49,7 @@ pub(super) fn retire(
         Some("now") => Some(End::Superseded { at: now }),
         Some(date) => Some(End::Superseded {
             at: casemate_environment::seconds_of(date).ok_or_else(|| {
-                Fault::usage(format!("--superseded `{date}` is no date"))
+                Fault::usage(format!("--superseded `{date}` is not a date"))
                     .hint("write 2026-12-31 or 2026-12-31T12:00:00Z")
             })?,
         }),
@@ -58,10 +58,7 @@ pub(super) fn retire(
     };
     let was_compromised = matches!(entry.status.end, Some(End::Compromised { .. }));
     if was_compromised && end != entry.status.end && !compromised {
-        let message = format!(
-            "`{}` is compromised, which cannot be taken back",
-            entry.name
-        );
+        let message = format!("`{}` is compromised, which cannot be undone", entry.name);
         return Err(Fault::new(Outcome::NotPermitted, message));
     }
     let status = Status {
@@ -95,7 +92,7 @@ pub(super) fn passwd(
         }
     };
     if random_key {
-        // The store is changed once the file is safe: without it nothing opens the store.
+        // Change the store only after writing the file: nothing else will open the store.
         let secret = passphrase::random_key(file, "--new-passphrase-file")?;
         new(&secret, &mut store)?;
     } else {
@@ -116,12 +113,12 @@ pub(super) fn passwd(
     }
     context
         .printer
-        .done("the key store opens with its new secret only");
+        .done("the key store now opens only with its new passphrase or key");
     if compromised {
         warn_of_copies(context, &replace);
     } else {
         context.printer.note(
-            "copies of the store from before still open with the old secret; if others may know it, run it again with --compromised",
+            "old copies of the key store still open with the old passphrase or key; if others may know it, run `casemate keys passwd --compromised`",
         );
     }
     Ok(())
@@ -132,23 +129,23 @@ fn private_keys(store: &Store) -> Result<Vec<KeyEntry>, Fault> {
     Ok(keys.filter(|entry| entry.role == Role::Private).collect())
 }
 
-/// Names what an old copy of the store gives away whatever is done here.
+/// Warns about the private keys that an old copy of the store still gives away.
 fn warn_of_copies(context: &Context<'_>, keys: &[KeyEntry]) {
     if keys.is_empty() {
         return;
     }
     context.printer.warning(
-        "whoever has an old copy of the store and its old secret has these private keys; replace each where it is used",
+        "anyone with an old copy of the key store and its old passphrase or key has these private keys; replace each of them",
     );
     for entry in keys {
         let what = match entry.kind.as_str() {
             "kem" => {
-                "make a new key, and seal anew what is sealed to this one: a change of recipients does not change the key of what is sealed already"
+                "make a new key, and re-seal everything sealed to this one with `casemate rewrap --rekey`; changing the recipients alone keeps the old artifact keys"
             }
             "sign" => {
-                "make a new key, mark this one compromised in every trust file, and sign anew"
+                "make a new key, mark this one compromised in every trust file, and sign everything again"
             }
-            _ => "make a new pair, and replace this one in gateways and clients",
+            _ => "make a new key, and replace this one in gateways and clients",
         };
         let text = format!("{} (key {}): {what}", entry.name, entry.id);
         context.printer.note(&text);

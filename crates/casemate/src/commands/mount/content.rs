@@ -1,4 +1,4 @@
-//! What `mount` and `run` show.
+//! The content that `mount` and `run` show.
 
 use std::{
     path::{Path, PathBuf},
@@ -27,7 +27,7 @@ use super::signed::Signed;
 /// Name of a folder's copy in memory.
 pub(super) const FOLDER: &str = "folder";
 
-/// What is shown: one file, or all of a folder.
+/// One file, or all files of a folder.
 pub(super) enum Content {
     File(String, Opened<Source>),
     Folder(Arc<Folder>),
@@ -92,7 +92,7 @@ impl Content {
         Ok(Self::File(name_of(&input.file_name()), opened))
     }
 
-    /// Where the file or folder is below the place it is shown at.
+    /// Returns the path of the file or folder when it is mounted at `place`.
     pub(super) fn below(&self, place: &Path) -> PathBuf {
         match self.single() {
             Some(name) => place.join(name),
@@ -100,7 +100,7 @@ impl Content {
         }
     }
 
-    /// The name of what is one file.
+    /// Returns the file name, if the content is one file.
     fn single(&self) -> Option<&str> {
         match self {
             Self::File(name, _) => Some(name),
@@ -109,7 +109,8 @@ impl Content {
         }
     }
 
-    /// The folder below `place` that a copy goes into: one that is made whole inside, so that nothing of it is ever beside.
+    /// Returns the path of a copy in `place`. A folder gets a subfolder of its own, so that its
+    /// staging folder also lies inside `place`.
     pub(super) fn copied(&self, place: &Path) -> PathBuf {
         match self.single() {
             Some(name) => place.join(name),
@@ -147,7 +148,7 @@ impl Content {
         }
     }
 
-    /// Length of all of it, in bytes.
+    /// Returns the total length in bytes.
     pub(super) fn len(&self) -> u64 {
         match self {
             Self::Signed(signed) => signed.len(),
@@ -186,12 +187,13 @@ impl Content {
     }
 }
 
-/// The artifact's own name without its ending. The publisher chooses the name inside, and this one goes into paths and perhaps into a shell.
+/// Returns the artifact's file name without its extension. The name inside the artifact is the
+/// publisher's choice, and this one goes into paths and perhaps into a shell.
 fn name_of(input: &Path) -> String {
     plain_name(&input.with_extension(""))
 }
 
-/// The last part of a path if it is plain, or a name that is.
+/// Returns the last component of a path if it is plain ASCII, else `content`.
 pub(super) fn plain_name(path: &Path) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let name = path.file_name().and_then(|name| name.to_str());

@@ -1,4 +1,4 @@
-//! Models that are signed and not sealed.
+//! Models that are signed but not sealed.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ const BLOCK: usize = 32 << 20;
 
 /// A signed model whose content is checked as it is read.
 pub(super) struct Signed {
-    /// Where each is shown; names that were found on this machine, or a plain word.
+    /// Each file and the path to show it at: its local name, or a plain word.
     files: Vec<(String, SignedFile)>,
     is_folder: bool,
 }
@@ -36,7 +36,7 @@ impl Signed {
         whom: Whom<'_>,
     ) -> Result<Self, Fault> {
         let Place::Local(model) = input else {
-            let message = "a model in a store is not checked as it is read";
+            let message = "cannot check a model in an object store as it is read";
             return Err(Fault::usage(message).hint("copy it to this machine, or seal it"));
         };
         let ignore = sign::ignored(ignore, signature, model);
@@ -60,7 +60,7 @@ impl Signed {
         Ok(Self { files, is_folder })
     }
 
-    /// The name of a model that is one file.
+    /// Returns the file name, if the model is one file.
     pub(super) fn single(&self) -> Option<&str> {
         let first = self.files.first().filter(|_| !self.is_folder);
         first.map(|(path, _)| path.as_str())
@@ -76,7 +76,7 @@ impl Signed {
         let mounted = |(path, file): (String, SignedFile)| MountedFile {
             path,
             content_len: file.content_len(),
-            // The mount keeps what was read.
+            // The mount has its own cache.
             open: Box::new(move || {
                 let opened = file.open().map_err(ReadError::new)?;
                 Ok(Arc::new(opened.without_recent()))

@@ -1,4 +1,4 @@
-//! `casemate rewrap --rekey`: the same content under another key.
+//! `casemate rewrap --rekey`: re-seals the same content with a new key.
 
 use std::{fs, path::Path};
 
@@ -29,7 +29,7 @@ use crate::{
     progress, seen, trust,
 };
 
-/// The publisher's key, if the artifact has a publisher.
+/// Returns the publisher's key, if the artifact has a publisher.
 fn publisher_key(
     keyring: &mut Keyring<'_>,
     options: &RewrapOptions,
@@ -42,13 +42,13 @@ fn publisher_key(
         (None, None) => Ok(None),
         (Some(publisher), Some(id)) if publisher == id => Ok(key),
         (Some(publisher), _) => {
-            let message = format!("only its publisher, key {publisher}, can re-seal it");
-            Err(Fault::new(Outcome::NotPermitted, message).hint("name that key with --sign"))
+            let message = format!("only the artifact's publisher, key {publisher}, can re-seal it");
+            Err(Fault::new(Outcome::NotPermitted, message).hint("pass that key with --sign"))
         }
         (None, Some(_)) => Err(Fault::usage(
-            "--sign does not apply: it was sealed without a publisher",
+            "--sign does not apply: the artifact has no publisher",
         )
-        .hint("leave out --sign, or seal the content with `casemate seal --sign`")),
+        .hint("leave out --sign, or open the content and seal it with `casemate seal --sign`")),
     }
 }
 
@@ -62,16 +62,16 @@ impl Change<'_> {
         let input = &fs::canonicalize(input).map_err(|error| Fault::file("open", input, error))?;
         refuse_part_of_a_folder(input)?;
         let failed = |what, error| Fault::file(what, input, error);
-        // Keeps other rewraps out.
+        // Lock out other rewraps.
         let held = file::open_exclusive(input);
-        let held = held.map_err(|error| failed("open for writing", error))?;
+        let held = held.map_err(|error| failed("change", error))?;
         let artifact = Artifact::read(&held)?;
         let whom = self.options.whom();
         let expected = trust::signer_quietly(self.context, keyring, &artifact, whom)?;
         let key = keyring.opener(&artifact)?;
         let publisher = publisher_key(keyring, self.options, artifact.header().publisher())?;
         let owner = self.owner(&artifact)?;
-        // Only content that carries the publisher's signature is signed again.
+        // Re-sign only content whose signature by the publisher verifies.
         let signer = publisher.as_ref().map(SigningKey::verifying_key);
         let signer = signer.or(expected.as_ref());
         let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
@@ -162,13 +162,13 @@ impl Change<'_> {
         let printer = &self.context.printer;
         printer.done(&format!("re-sealed {shown} with a new key for {count}"));
         printer.note(
-            "old copies still open with the old key, and former recipients may have kept what they read",
+            "old copies still open with the old key, and former recipients may have kept the plaintext",
         );
         self.note_if_lost(&shown, own, &[], recipients);
     }
 }
 
-/// A file of a sealed folder has to stay the one that the folder's manifest names.
+/// Refuses a file inside a sealed folder: it must stay the artifact that the manifest lists.
 fn refuse_part_of_a_folder(input: &Path) -> Result<(), Fault> {
     let mut above = input.ancestors().skip(1);
     let Some(folder) = above.find(|folder| is_sealed_directory(folder)) else {

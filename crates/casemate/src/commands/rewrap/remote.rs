@@ -1,4 +1,4 @@
-//! Changing the recipients of objects.
+//! Changes the recipients of artifacts in an object store.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,9 +24,9 @@ use crate::{
     progress, trust,
 };
 
-const NOT_CHECKED: &str = "it is not what was there when its folder was checked";
+const NOT_CHECKED: &str = "it is not the object that was checked with its folder";
 
-/// The folder whose manifest an object is.
+/// Returns the folder, if the object is its manifest.
 fn folder_root(object: &Location) -> Option<Location> {
     let (_, name) = object.address().rsplit_once('/')?;
     (name == MANIFEST_NAME).then(|| object.above())
@@ -35,16 +35,17 @@ fn folder_root(object: &Location) -> Option<Location> {
 /// Folders whose artifacts were compared with their manifests.
 #[derive(Default)]
 struct Checked {
-    /// What the addresses of the folders' artifacts begin with.
+    /// Prefixes of the addresses of the folders' artifacts.
     folders: Vec<String>,
     /// Roots of their artifacts, by address.
     roots: HashMap<String, Vec<u8>>,
 }
 
 impl Checked {
-    /// The root that an object must have; `None` if it stands alone.
+    /// Returns the root that an object must have; `None` if it is in no checked folder.
     ///
-    /// An object in one of the folders that was not listed when that was checked is refused: the store's two listings may have been different ones.
+    /// Refuses an object in a checked folder that the check did not list: the store may answer two
+    /// listings differently.
     fn root_of(&self, address: &str) -> Result<Option<&[u8]>, Fault> {
         let root = self.roots.get(address).map(Vec::as_slice);
         let below_one = || self.folders.iter().any(|below| address.starts_with(below));
@@ -55,7 +56,7 @@ impl Checked {
     }
 }
 
-/// What became of an object.
+/// The result of changing an object.
 struct Changed {
     before: usize,
     after: usize,
@@ -91,28 +92,30 @@ impl Change<'_> {
         }))
     }
 
-    /// Goes through all of them, whatever fails: run again, it finds those that are left.
+    /// Changes every artifact below a prefix, and continues after an error. A second run does the
+    /// rest.
     fn below(&self, keyring: &mut Keyring<'_>, prefix: &Location) -> Result<Value, Fault> {
         let address = prefix.address();
         let mut objects = list_sealed(prefix, OBJECTS_MAX)
             .map_err(|error| Fault::file("list", Path::new(address), error))?;
         if objects.is_empty() {
-            let message = format!("nothing sealed is below {address}/");
+            let message = format!("no sealed files or folders below {address}/");
             return Err(Fault::new(Outcome::No, message));
         }
         let bar = progress::bar(objects.len() as u64, "rewrapping");
         let (mut changed, mut skipped, mut refused) = (0_usize, 0_usize, Vec::new());
         let roots: Vec<_> = objects.iter().filter_map(folder_root).collect();
-        // Without a slash it is one folder that is meant, and its manifest says what belongs to it.
+        // Without a slash the address means one folder, and its manifest lists its artifacts.
         if !prefix.is_prefix() && !roots.iter().any(|root| root.address() == address) {
             let message = format!("the store lists no manifest below {address}");
             return Err(Fault::new(Outcome::No, message)
-                .hint("a slash at the end stands for whatever is sealed below it"));
+                .hint("end the address with a slash to rewrap everything sealed below it"));
         }
         let mut checked = Checked::default();
         for root in roots {
             let below = format!("{}/", root.address());
-            // Before the first change of it: an object that storage put there must not get the folder's new recipients.
+            // Check it before the first change: an object that the store planted must not get the
+            // folder's new recipients.
             match self.check_folder(keyring, &root) {
                 Ok(artifacts) => {
                     checked.roots.extend(artifacts);
@@ -149,7 +152,7 @@ impl Change<'_> {
             "rewrapped"
         };
         let text = format!(
-            "{verb} {} below {address}/, {skipped} were as wanted",
+            "{verb} {} below {address}/, {skipped} already up to date",
             count_text(changed, "object")
         );
         self.context.printer.done(&text);
@@ -166,7 +169,8 @@ impl Change<'_> {
         }))
     }
 
-    /// So that no script takes what would be done for what was done.
+    /// Returns the schema, which differs for a dry run so that no script mistakes a plan for a
+    /// result.
     const fn schema(&self, done: &'static str, planned: &'static str) -> &'static str {
         if self.options.dry_run { planned } else { done }
     }
@@ -180,13 +184,15 @@ impl Change<'_> {
         self.context.printer.warning(&text);
     }
 
-    /// Opens a folder, compares every artifact with its manifest, and gives addresses and roots: what is changed later must be what was checked.
+    /// Opens a folder, compares every artifact with its manifest, and returns the artifacts'
+    /// addresses and roots, so that only checked artifacts are changed later.
     fn check_folder(
         &self,
         keyring: &mut Keyring<'_>,
         root: &Location,
     ) -> Result<Vec<(String, Vec<u8>)>, Fault> {
-        // Not by its address: a key may hold what an address has to escape.
+        // Use the location, not the address: an object key may contain characters that an address
+        // must escape.
         let place = RemoteFolder::new(root.clone(), Existing::Keep);
         let root = root.address();
         let owned = keyring.openers()?;
@@ -226,7 +232,8 @@ impl Change<'_> {
         let key = keyring.opener(&artifact);
         let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
         if again && present == wanted {
-            // Only who opens it knows that the list is the one that was made. Who has removed their own key cannot any more.
+            // Only opening the artifact authenticates the list. Callers who removed their own key
+            // can no longer do that.
             if let Ok(key) = &key {
                 artifact.open(key, origin)?;
             }
