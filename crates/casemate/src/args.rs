@@ -484,7 +484,7 @@ pub(crate) struct ConnectOptions {
     pub(crate) ca: Option<PathBuf>,
     /// Listen for plain requests on this address, or on `unix:PATH`, a socket only you can use
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: ListenAt,
+    pub(crate) listen: ListenAddress,
     /// File to write the access token to; the token is new at every start [default: `connect-PORT.token` in the folder of the key store]
     #[arg(long, value_name = "FILE", conflicts_with = "no_token")]
     pub(crate) token_file: Option<PathBuf>,
@@ -501,12 +501,12 @@ pub(crate) struct ConnectOptions {
 
 /// Where a connector listens.
 #[derive(Clone, Debug)]
-pub(crate) enum ListenAt {
+pub(crate) enum ListenAddress {
     Address(SocketAddr),
     Socket(PathBuf),
 }
 
-impl FromStr for ListenAt {
+impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -6,19 +6,19 @@ use std::collections::BTreeSet;
 use casemate_seal::directory::{MANIFEST_NAME, SEALED_SUFFIX};
 
 /// A single artifact, or a sealed folder.
-pub(crate) struct Unit {
+pub(crate) struct SealedItem {
     pub(crate) path: String,
     pub(crate) is_folder: bool,
 }
 
 /// Artifacts and sealed folders, and files that are not sealed.
 #[derive(Default)]
-pub(crate) struct Below {
-    pub(crate) units: Vec<Unit>,
+pub(crate) struct SealedListing {
+    pub(crate) units: Vec<SealedItem>,
     pub(crate) plain: Vec<String>,
 }
 
-impl Below {
+impl SealedListing {
     /// Sorts a listing.
     pub(crate) fn of(paths: Vec<String>) -> Self {
         let folders: BTreeSet<String> = paths
@@ -33,7 +33,7 @@ impl Below {
         let mut below = Self::default();
         for path in paths {
             if let Some(folder) = folder_of(&path) {
-                below.units.push(Unit {
+                below.units.push(SealedItem {
                     path: folder.to_owned(),
                     is_folder: true,
                 });
@@ -41,7 +41,7 @@ impl Below {
                 below.plain.push(path);
             } else if !in_folder(&path) {
                 // The artifacts of a folder are in its manifest.
-                below.units.push(Unit {
+                below.units.push(SealedItem {
                     path,
                     is_folder: false,
                 });
@@ -72,7 +72,7 @@ mod tests {
             "v1/sub/tokens.sealed",
             "v10/lone.sealed",
         ];
-        let below = Below::of(paths.map(str::to_owned).to_vec());
+        let below = SealedListing::of(paths.map(str::to_owned).to_vec());
         let units: Vec<_> = below
             .units
             .iter()

@@ -22,7 +22,7 @@ use crate::{
     fault::{Fault, Outcome},
 };
 use samples::Sample;
-use stage::Stage;
+use stage::DemoServers;
 
 const MODEL: &[u8] = include_bytes!("../../../assets/digits/digits.onnx");
 
@@ -74,7 +74,7 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
     let runtime = runtime()?;
     runtime.block_on(async {
         let started = Instant::now();
-        let stage = Stage::start(keys, &artifact_path).await?;
+        let stage = DemoServers::start(keys, &artifact_path).await?;
         let where_to = format!("gateway on {}, connector on {}", stage.gateway, stage.local);
         step(context, "serve", &where_to, started, "model in memory only");
 
@@ -94,7 +94,11 @@ fn step(context: &Context<'_>, name: &str, what: &str, started: Instant, cost: &
         .line(&format!("  {name:<8} {what:<62} {ms:>8.1} ms   {cost}"));
 }
 
-async fn predict(context: &Context<'_>, stage: &Stage, samples: &[Sample]) -> Result<(), Fault> {
+async fn predict(
+    context: &Context<'_>,
+    stage: &DemoServers,
+    samples: &[Sample],
+) -> Result<(), Fault> {
     // The first request also opens the TLS connection, so it is measured separately.
     let started = Instant::now();
     plain::predict(
@@ -141,7 +145,7 @@ async fn predict(context: &Context<'_>, stage: &Stage, samples: &[Sample]) -> Re
     ));
     if right.saturating_mul(10) < count.saturating_mul(9) {
         return Err(Fault::new(
-            Outcome::No,
+            Outcome::CheckFailed,
             format!("only {right} of {count} predictions are correct"),
         ));
     }
@@ -150,7 +154,7 @@ async fn predict(context: &Context<'_>, stage: &Stage, samples: &[Sample]) -> Re
 
 async fn closing(
     context: &Context<'_>,
-    stage: &Stage,
+    stage: &DemoServers,
     options: &DemoOptions,
     samples: &[Sample],
 ) -> Result<(), Fault> {

@@ -17,7 +17,7 @@ use casemate_tls::TlsError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// A check failed.
-    No = 1,
+    CheckFailed = 1,
     /// The command was used wrongly.
     Usage = 2,
     /// Reading, writing or the network failed; trying again may help.
@@ -25,11 +25,11 @@ pub(crate) enum Outcome {
     /// Not permitted: no key for it, or the policy forbids it.
     NotPermitted = 4,
     /// The reader of standard output closed it, which is not an error.
-    Unread = 0,
+    OutputClosed = 0,
     /// The program given to `run` cannot be executed; the code that shells use.
-    CannotRun = 126,
+    CannotExecute = 126,
     /// The program given to `run` does not exist; the code that shells use.
-    NoProgram = 127,
+    ProgramNotFound = 127,
 }
 
 /// An error that ends the command.
@@ -151,10 +151,12 @@ impl From<OpenError> for Fault {
         let (outcome, hint) = match &error {
             OpenError::Io { .. } => (Outcome::Io, None),
             OpenError::NoFooter => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some("check that the file is complete and was made by `casemate seal`"),
             ),
-            OpenError::Version { .. } => (Outcome::No, Some("upgrade casemate to read it")),
+            OpenError::Version { .. } => {
+                (Outcome::CheckFailed, Some("upgrade casemate to read it"))
+            }
             OpenError::NotARecipient { .. } => (
                 Outcome::NotPermitted,
                 Some(
@@ -162,32 +164,32 @@ impl From<OpenError> for Fault {
                 ),
             ),
             OpenError::Unsigned => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some("to accept unsigned content, pass --allow-unknown-signer"),
             ),
             OpenError::OtherSigner { .. } => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some("pass the publisher's key with --signer, or import it if you trust it"),
             ),
             OpenError::Revision { .. } => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some("get the current version from the publisher"),
             ),
             OpenError::Owner(_) => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some(
                     "get an intact copy from the owner; someone else changed the recipients of this one",
                 ),
             ),
             OpenError::Epoch { .. } => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some("get a copy with the current recipients from the owner"),
             ),
             OpenError::BadSignature | OpenError::SegmentHash { .. } => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some("do not use this file; get it again from its publisher"),
             ),
-            _ => (Outcome::No, None),
+            _ => (Outcome::CheckFailed, None),
         };
         let fault = Self::from_error(outcome, error);
         match hint {
@@ -208,7 +210,7 @@ impl From<AgeError> for Fault {
                 ),
             ),
             AgeError::Header | AgeError::Rejected => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some("do not use this file; get it again from its source"),
             ),
             AgeError::Key => (
@@ -239,7 +241,7 @@ impl From<BenchError> for Fault {
             | BenchError::Unshowable
             | BenchError::TooLong { .. }) => Self::from_error(Outcome::Usage, error)
                 .hint("pass a file written by `casemate bench --json`"),
-            error => Self::from_error(Outcome::No, error),
+            error => Self::from_error(Outcome::CheckFailed, error),
         }
     }
 }
@@ -280,15 +282,15 @@ impl From<DirectoryError> for Fault {
             D::Rewrap { path, source } => return Self::from(source).about(&path),
             D::Io { what, path, source } => return Self::file(what, &path, source),
             D::Link(_) => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 "pass --follow-links to seal its target, or leave it out with --exclude; a sealed folder contains no links",
             ),
             D::FolderLink(_) => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 "replace the link with the folder, or leave it out with --exclude; links to folders are not followed because they can form loops",
             ),
             D::Missing(_) | D::Extra(_) | D::OtherVersion { .. } | D::NotAsSealed(_) => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 "do not use this folder; get it again from its publisher",
             ),
             D::NotReplaced(_) => (
@@ -296,7 +298,7 @@ impl From<DirectoryError> for Fault {
                 "write elsewhere with -o; --force replaces a folder only if it contains nothing else",
             ),
             D::LostRecipient { .. } => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 "name every recipient with --to; adding this one back takes its public key",
             ),
             D::NotLocal => (
@@ -307,8 +309,11 @@ impl From<DirectoryError> for Fault {
                 Outcome::Io,
                 "check the recipients and run the command again",
             ),
-            D::Revision { .. } => (Outcome::No, "get the current version from the publisher"),
-            D::Manifest(_) => (Outcome::No, "do not use this folder"),
+            D::Revision { .. } => (
+                Outcome::CheckFailed,
+                "get the current version from the publisher",
+            ),
+            D::Manifest(_) => (Outcome::CheckFailed, "do not use this folder"),
             D::Empty => (
                 Outcome::Usage,
                 "check --exclude and .casemateignore: they may leave out every file",
@@ -340,12 +345,13 @@ impl From<StoreError> for Fault {
             | StoreError::Index
             | StoreError::Header(_)
             | StoreError::Version(_) => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some("restore the key store from a backup; normal use does not cause this damage"),
             ),
-            StoreError::Emptied(_) | StoreError::Engine(EngineError::Foreign(_)) => {
-                (Outcome::No, Some("restore the key store from a backup"))
-            }
+            StoreError::Emptied(_) | StoreError::Engine(EngineError::Foreign(_)) => (
+                Outcome::CheckFailed,
+                Some("restore the key store from a backup"),
+            ),
             StoreError::Replaced => (
                 Outcome::Io,
                 Some("run the command again with the new passphrase or key file"),
@@ -536,7 +542,7 @@ impl From<ConnectError> for Fault {
             ConnectError::KeyDocument(_)
             | ConnectError::Ohttp(_)
             | ConnectError::Sign(_)
-            | ConnectError::Sealed(_) => Outcome::No,
+            | ConnectError::Sealed(_) => Outcome::CheckFailed,
             _ => Outcome::Io,
         };
         let unreachable = matches!(error, ConnectError::Unreachable { .. });
@@ -554,7 +560,7 @@ impl From<LoadError> for Fault {
     fn from(error: LoadError) -> Self {
         let outcome = match &error {
             LoadError::File { .. } => Outcome::Io,
-            LoadError::Artifact { .. } | LoadError::Model { .. } => Outcome::No,
+            LoadError::Artifact { .. } | LoadError::Model { .. } => Outcome::CheckFailed,
             _ => Outcome::Usage,
         };
         Self::from_error(outcome, error)

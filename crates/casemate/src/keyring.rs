@@ -83,7 +83,7 @@ impl<'a> Keyring<'a> {
     fn current(&mut self, named: &str) -> Result<PublicKey, Fault> {
         if matches!(named.parse()?, KeyReference::Id(_) | KeyReference::Name(_)) {
             let entry = self.entry(named)?;
-            check_now(named, &entry)?;
+            check_valid_now(named, &entry)?;
             return Ok(entry.public);
         }
         self.public(named)
@@ -105,7 +105,7 @@ impl<'a> Keyring<'a> {
     /// Returns a private key to sign with; refuses one that is not valid now.
     fn usable(&mut self, named: &str) -> Result<(PrivateKey, KeyId), Fault> {
         let entry = self.entry(named)?;
-        check_now(named, &entry)?;
+        check_valid_now(named, &entry)?;
         Ok((self.store()?.private_key(&entry)?, entry.id))
     }
 
@@ -150,14 +150,14 @@ impl<'a> Keyring<'a> {
     }
 
     /// Returns the named recipients and, with `to_self`, this store's own key that opens artifacts.
-    pub(crate) fn recipients_with(
+    pub(crate) fn recipients_and_self(
         &mut self,
         named: &[String],
         to_self: bool,
     ) -> Result<Vec<KemPublicKey>, Fault> {
         let mut recipients = self.recipients(named)?;
         if to_self {
-            let own = self.own_opener()?;
+            let own = self.own_recipient_id()?;
             if !recipients.iter().any(|key| key.id().ok() == Some(own)) {
                 recipients.push(self.recipient(&own.to_hex())?);
             }
@@ -166,7 +166,7 @@ impl<'a> Keyring<'a> {
     }
 
     /// Returns the id of the store's only valid key that opens artifacts.
-    fn own_opener(&self) -> Result<KeyId, Fault> {
+    fn own_recipient_id(&self) -> Result<KeyId, Fault> {
         let policy = self.context.policy()?;
         let now = unix_seconds();
         let keys = self.store()?.list()?.keys;
@@ -195,7 +195,10 @@ impl<'a> Keyring<'a> {
     }
 
     /// Warns if no key of this store is among `recipients`. Does not open the store only for this.
-    pub(crate) fn warn_of_strangers_only(&self, recipients: &[KemPublicKey]) -> Result<(), Fault> {
+    pub(crate) fn warn_if_no_own_recipient(
+        &self,
+        recipients: &[KemPublicKey],
+    ) -> Result<(), Fault> {
         let Some(store) = self.store.get() else {
             return Ok(());
         };
@@ -420,7 +423,7 @@ impl<'a> Keyring<'a> {
 }
 
 /// Refuses a key that is not valid now.
-fn check_now(named: &str, entry: &KeyEntry) -> Result<(), Fault> {
+fn check_valid_now(named: &str, entry: &KeyEntry) -> Result<(), Fault> {
     entry
         .status
         .check_now(entry.id, unix_seconds())

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 fn ended(printer: &printer::Printer, done: Result<ExitCode, Fault>) -> ExitCode {
     let done = match done {
         // The reader closed the output early, which is not an error.
-        Err(fault) if fault.outcome() == Outcome::Unread => Ok(ExitCode::SUCCESS),
+        Err(fault) if fault.outcome() == Outcome::OutputClosed => Ok(ExitCode::SUCCESS),
         done => done,
     };
     let written = printer.finish();
@@ -71,7 +71,7 @@ fn ended(printer: &printer::Printer, done: Result<ExitCode, Fault>) -> ExitCode 
 fn run(
     arguments: Arguments,
     printer: &printer::Printer,
-    before: &memory::Before,
+    before: &memory::CoreDumpLimit,
 ) -> Result<ExitCode, Fault> {
     let Arguments {
         command,
@@ -81,7 +81,7 @@ fn run(
         ..
     } = arguments;
     let context = Context::new(printer, home, policy, passphrase_file);
-    stop::clear_away(&command);
+    stop::clean_up_on_signal(&command);
     let code = dispatch(&context, command, before);
     let classical = casemate_tls::classical_connections();
     if classical > 0 {
@@ -96,7 +96,7 @@ fn run(
 fn dispatch(
     context: &Context<'_>,
     command: Command,
-    before: &memory::Before,
+    before: &memory::CoreDumpLimit,
 ) -> Result<ExitCode, Fault> {
     match command {
         Command::Demo(options) => demo::run(context, &options),

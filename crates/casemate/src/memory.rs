@@ -11,10 +11,10 @@ use crate::printer::Printer;
 
 /// The core dump limit before [`protect`], to restore for programs that this process starts.
 #[derive(Clone, Debug)]
-pub(crate) struct Before(Rlimit);
+pub(crate) struct CoreDumpLimit(Rlimit);
 
 /// Keeps keys and plaintext out of core dumps and swap. Warns about what the system does not allow.
-pub(crate) fn protect(printer: &Printer) -> Before {
+pub(crate) fn protect(printer: &Printer) -> CoreDumpLimit {
     let before = getrlimit(Resource::Core);
     let none = Rlimit {
         current: Some(0),
@@ -34,10 +34,10 @@ pub(crate) fn protect(printer: &Printer) -> Before {
             "cannot lock keys in memory, so they may be swapped to disk: raise `ulimit -l`, or encrypt swap",
         );
     }
-    Before(before)
+    CoreDumpLimit(before)
 }
 
-impl Before {
+impl CoreDumpLimit {
     /// Restores the core dump limit for a started program, which is responsible for its own memory.
     pub(crate) fn restore(&self, child: &Child) {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);

@@ -131,7 +131,11 @@ fn has_manifest(folder: &RemoteFolder, address: &str) -> Result<bool, Fault> {
 }
 
 fn no_manifest(place: &Place) -> Fault {
-    Fault::new(Outcome::No, format!("{place} is not a sealed folder")).hint(format!(
+    Fault::new(
+        Outcome::CheckFailed,
+        format!("{place} is not a sealed folder"),
+    )
+    .hint(format!(
         "it has no {MANIFEST_NAME}; seal it with `casemate seal`"
     ))
 }

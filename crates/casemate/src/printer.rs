@@ -87,7 +87,7 @@ impl Printer {
         let asked = poll(&mut polled, Some(&Timespec::default()));
         let is_unread = |out: &PollFd<'_>| out.revents().contains(PollFlags::ERR);
         if asked.is_ok() && polled.iter().any(is_unread) {
-            return Fault::new(Outcome::Unread, "the reader closed standard output");
+            return Fault::new(Outcome::OutputClosed, "the reader closed standard output");
         }
         fault
     }

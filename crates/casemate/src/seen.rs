@@ -27,10 +27,10 @@ const FOLDERS_MAX: usize = 10_000;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Seen {
+struct SeenFolders {
     #[serde(rename = "schema")]
     _schema: Schema,
-    folders: Vec<Folder>,
+    folders: Vec<SeenFolder>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ enum Schema {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Folder {
+struct SeenFolder {
     publisher: String,
     id: String,
     revision: u64,
@@ -53,7 +53,7 @@ struct Folder {
     seen: u64,
 }
 
-impl Folder {
+impl SeenFolder {
     fn new(publisher: KeyId, manifest: &Manifest, root: &[u8], place: &str) -> Self {
         Self {
             publisher: publisher.to_hex(),
@@ -66,20 +66,20 @@ impl Folder {
     }
 }
 
-impl Seen {
-    fn find(&self, publisher: &str, id: &str) -> Option<&Folder> {
+impl SeenFolders {
+    fn find(&self, publisher: &str, id: &str) -> Option<&SeenFolder> {
         let mut folders = self.folders.iter();
         folders.find(|folder| folder.publisher == publisher && folder.id == id)
     }
 
     /// Returns another folder that was last seen at a place.
-    fn other_at(&self, place: &str, id: &str) -> Option<&Folder> {
+    fn other_at(&self, place: &str, id: &str) -> Option<&SeenFolder> {
         let mut folders = self.folders.iter();
         folders.find(|folder| folder.place == place && folder.id != id)
     }
 
     /// An older version updates only the place and the time.
-    fn remember(&mut self, mut new: Folder) {
+    fn remember(&mut self, mut new: SeenFolder) {
         if let Some(known) = self.find(&new.publisher, &new.id)
             && known.revision > new.revision
         {
@@ -115,7 +115,7 @@ pub(crate) fn check(
         return Ok(());
     };
     let root = directory.artifact().root();
-    let new = Folder::new(publisher, directory.manifest(), root, place);
+    let new = SeenFolder::new(publisher, directory.manifest(), root, place);
     change(context, |seen| {
         if let Some(known) = seen.find(&new.publisher, &new.id) {
             refuse_older(context, known, &new, minimum)?;
@@ -146,7 +146,7 @@ pub(crate) fn record(
         return Ok(());
     };
     let publisher = signer.verifying_key().id()?;
-    let new = Folder::new(publisher, &sealed.manifest, &sealed.root, place);
+    let new = SeenFolder::new(publisher, &sealed.manifest, &sealed.root, place);
     change(context, |seen| {
         if let Some(known) = seen.find(&new.publisher, &new.id)
             && known.revision >= new.revision
@@ -163,15 +163,15 @@ pub(crate) fn record(
 
 fn refuse_older(
     context: &Context<'_>,
-    known: &Folder,
-    new: &Folder,
+    known: &SeenFolder,
+    new: &SeenFolder,
     minimum: Option<u64>,
 ) -> Result<(), Fault> {
     let (found, highest) = (new.revision, known.revision);
     let seen = time_text(known.seen);
     if found == highest && known.root != new.root {
         let message = format!("a different revision {found} was already seen on this machine");
-        return Err(Fault::new(Outcome::No, message).hint(format!(
+        return Err(Fault::new(Outcome::CheckFailed, message).hint(format!(
             "ask the publisher which of the two is right; the other was seen on {seen}"
         )));
     }
@@ -185,7 +185,7 @@ fn refuse_older(
         context.printer.warning(&message);
         return Ok(());
     }
-    Err(Fault::new(Outcome::No, message).hint(format!(
+    Err(Fault::new(Outcome::CheckFailed, message).hint(format!(
         "get the current version, or accept this one with `--min-revision {found}`; revision {highest} was seen on {seen}"
     )))
 }
@@ -193,7 +193,7 @@ fn refuse_older(
 /// Updates the file. If that is impossible, warns that rollback protection is lost.
 fn change(
     context: &Context<'_>,
-    job: impl FnOnce(&mut Seen) -> Result<(), Fault>,
+    job: impl FnOnce(&mut SeenFolders) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let path = context.home()?.join(FILE_NAME);
     let failed = |what: &str, reason: String| {
@@ -231,9 +231,9 @@ fn lock(path: &Path) -> Option<File> {
     Some(file)
 }
 
-fn read(path: &Path) -> Result<Seen, String> {
+fn read(path: &Path) -> Result<SeenFolders, String> {
     if !path.exists() {
-        return Ok(Seen::default());
+        return Ok(SeenFolders::default());
     }
     let bytes = read_limited(path, FILE_BYTES_MAX).map_err(|fault| fault.to_string())?;
     serde_json::from_slice(bytes.expose())
@@ -244,8 +244,8 @@ fn read(path: &Path) -> Result<Seen, String> {
 mod tests {
     use super::*;
 
-    fn folder(id: &str, place: &str, revision: u64) -> Folder {
-        Folder {
+    fn folder(id: &str, place: &str, revision: u64) -> SeenFolder {
+        SeenFolder {
             publisher: "p".to_owned(),
             id: id.to_owned(),
             revision,
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_folder_is_remembered_once_and_the_oldest_are_forgotten() {
-        let mut seen = Seen::default();
+        let mut seen = SeenFolders::default();
         seen.remember(folder("a", "/a", 1));
         seen.remember(folder("a", "/b", 2));
         assert_eq!(seen.folders, [folder("a", "/b", 2)]);
@@ -277,8 +277,9 @@ mod tests {
         assert_eq!(seen.folders.len(), FOLDERS_MAX);
         assert!(seen.find("p", "a").is_none());
         let text = serde_json::to_string(&seen).unwrap();
-        let again: Seen = serde_json::from_str(&text).unwrap();
+        let again: SeenFolders = serde_json::from_str(&text).unwrap();
         assert_eq!(again.folders, seen.folders);
-        serde_json::from_str::<Seen>(r#"{"schema":"casemate.seen/2","folders":[]}"#).unwrap_err();
+        serde_json::from_str::<SeenFolders>(r#"{"schema":"casemate.seen/2","folders":[]}"#)
+            .unwrap_err();
     }
 }

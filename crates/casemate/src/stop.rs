@@ -15,7 +15,7 @@ const STOPPED: i32 = 130;
 /// a prompt switched off back on.
 ///
 /// Servers, `mount` and `run` handle signals themselves.
-pub(crate) fn clear_away(command: &Command) {
+pub(crate) fn clean_up_on_signal(command: &Command) {
     if matches!(
         command,
         Command::Demo(_)

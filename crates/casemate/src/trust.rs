@@ -15,7 +15,7 @@ use crate::{
 
 /// The signers that a command trusts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Whom<'a> {
+pub(crate) enum TrustedSigners<'a> {
     /// This key only: by name, key id or file.
     Named(&'a str),
     /// Every signing key in the key store.
@@ -27,87 +27,95 @@ pub(crate) enum Whom<'a> {
 }
 
 impl Trust {
-    fn whom(&self) -> Whom<'_> {
+    fn trusted_signers(&self) -> TrustedSigners<'_> {
         match &self.signer {
-            Some(named) => Whom::Named(named),
-            None => self.trusted.whom().unwrap_or(Whom::Store),
+            Some(named) => TrustedSigners::Named(named),
+            None => self
+                .trusted
+                .trusted_signers()
+                .unwrap_or(TrustedSigners::Store),
         }
     }
 }
 
 impl TrustFile {
-    fn whom(&self) -> Option<Whom<'_>> {
+    fn trusted_signers(&self) -> Option<TrustedSigners<'_>> {
         let role = &self.role;
-        self.file.as_deref().map(|file| Whom::Listed { file, role })
+        self.file
+            .as_deref()
+            .map(|file| TrustedSigners::Listed { file, role })
     }
 }
 
 impl Origin {
-    pub(crate) fn whom(&self) -> Whom<'_> {
+    pub(crate) fn trusted_signers(&self) -> TrustedSigners<'_> {
         if self.allow_unknown_signer {
-            return Whom::Anyone;
+            return TrustedSigners::Anyone;
         }
-        self.trust.whom()
+        self.trust.trusted_signers()
     }
 }
 
 impl RewrapOptions {
-    pub(crate) fn whom(&self) -> Whom<'_> {
+    pub(crate) fn trusted_signers(&self) -> TrustedSigners<'_> {
         if self.allow_unknown_signer {
-            return Whom::Anyone;
+            return TrustedSigners::Anyone;
         }
-        self.trust.whom()
+        self.trust.trusted_signers()
     }
 }
 
 impl VerifyOptions {
-    pub(crate) fn whom(&self) -> Whom<'_> {
+    pub(crate) fn trusted_signers(&self) -> TrustedSigners<'_> {
         match &self.signer {
-            Some(named) => Whom::Named(named),
-            None => self.trusted.whom().unwrap_or(Whom::Store),
+            Some(named) => TrustedSigners::Named(named),
+            None => self
+                .trusted
+                .trusted_signers()
+                .unwrap_or(TrustedSigners::Store),
         }
     }
 }
 
 /// Returns the expected signer of an artifact; `None`, with a warning, if the user asked not to
 /// check.
-pub(crate) fn signer<R: ReadAt>(
+pub(crate) fn expected_signer_with_warning<R: ReadAt>(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
     artifact: &Artifact<R>,
-    whom: Whom<'_>,
+    trusted_signers: TrustedSigners<'_>,
 ) -> Result<Option<VerifyingKey>, Fault> {
-    if matches!(whom, Whom::Anyone) {
+    if matches!(trusted_signers, TrustedSigners::Anyone) {
         context
             .printer
             .warning("the signature is not checked, so nothing proves who made this content");
     }
-    signer_quietly(context, keyring, artifact, whom)
+    expected_signer(context, keyring, artifact, trusted_signers)
 }
 
 /// As [`signer`], without the warning.
-pub(crate) fn signer_quietly<R: ReadAt>(
+pub(crate) fn expected_signer<R: ReadAt>(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
     artifact: &Artifact<R>,
-    whom: Whom<'_>,
+    trusted_signers: TrustedSigners<'_>,
 ) -> Result<Option<VerifyingKey>, Fault> {
-    check_recipient_list(context, keyring, artifact, whom)?;
+    check_recipient_list(context, keyring, artifact, trusted_signers)?;
     let signed = || Signed {
         date: Some(artifact.header().created()),
         digest: artifact.message_digest(),
     };
-    match whom {
-        Whom::Anyone => Ok(None),
-        Whom::Named(named) => keyring.expected_signer(named, &signed()).map(Some),
-        Whom::Store => {
+    match trusted_signers {
+        TrustedSigners::Anyone => Ok(None),
+        TrustedSigners::Named(named) => keyring.expected_signer(named, &signed()).map(Some),
+        TrustedSigners::Store => {
             let record = artifact.signature().ok_or(OpenError::Unsigned)?;
             let signer = keyring.trusted_signer("the artifact", record.key, &signed());
             signer.map(Some)
         }
-        Whom::Listed { file, role } => {
+        TrustedSigners::Listed { file, role } => {
             let record = artifact.signature().ok_or(OpenError::Unsigned)?;
-            listed(context, keyring, (file, role), record.key, &signed()).map(Some)
+            trust_file_signer(context, keyring, (file, role), record.key, &signed()).map(Some)
         }
     }
 }
@@ -118,30 +126,30 @@ fn check_recipient_list<R: ReadAt>(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
     artifact: &Artifact<R>,
-    whom: Whom<'_>,
+    trusted_signers: TrustedSigners<'_>,
 ) -> Result<(), Fault> {
     if artifact.recipient_list().is_none() {
         return Ok(());
     }
     let policy = context.policy()?;
     let owner = keyring.replacing_owner();
-    let judged = match whom {
-        Whom::Listed { file, .. } => {
+    let judged = match trusted_signers {
+        TrustedSigners::Listed { file, .. } => {
             let list = keyring.trust_list(file)?;
             judge_list(artifact, policy, owner, &|id, signed| {
                 list.judge(id, signed)
             })
         }
-        Whom::Named(named) if is_path(named)? => {
+        TrustedSigners::Named(named) if is_path(named)? => {
             judge_list(artifact, policy, owner, &|_, _| Ok(()))
         }
-        Whom::Named(_) | Whom::Store => {
+        TrustedSigners::Named(_) | TrustedSigners::Store => {
             let statuses = keyring.statuses()?;
             judge_list(artifact, policy, owner, &|id, signed| {
                 statuses.judge(id, signed)
             })
         }
-        Whom::Anyone => judge_list(artifact, policy, owner, &|_, _| Ok(())),
+        TrustedSigners::Anyone => judge_list(artifact, policy, owner, &|_, _| Ok(())),
     };
     Ok(judged?)
 }
@@ -157,7 +165,7 @@ pub(crate) fn require_id(found: &impl ToString, wanted: Option<&str>) -> Result<
     let found = found.to_string();
     match wanted {
         Some(wanted) if !found.eq_ignore_ascii_case(wanted) => Err(Fault::new(
-            Outcome::No,
+            Outcome::CheckFailed,
             format!("its id is {found}, not {}", wanted.escape_debug()),
         )
         .hint("check that the id is complete; if it is, this is another artifact or folder")),
@@ -166,7 +174,7 @@ pub(crate) fn require_id(found: &impl ToString, wanted: Option<&str>) -> Result<
 }
 
 /// Returns the key with this id, if the trust file accepts it for the role and this signature.
-pub(crate) fn listed(
+pub(crate) fn trust_file_signer(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
     (file, role): (&Path, &str),

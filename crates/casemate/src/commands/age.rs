@@ -141,12 +141,12 @@ fn write_to(
     output: &Path,
     access: Access,
     force: bool,
-    work: impl FnOnce(&mut Watched) -> Result<u64, AgeError>,
+    work: impl FnOnce(&mut ErrorTrackingFile) -> Result<u64, AgeError>,
 ) -> Result<u64, Fault> {
     if is_dash(output) {
         let out = context.printer.content();
         let file = out.map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        let mut out = Watched {
+        let mut out = ErrorTrackingFile {
             file,
             has_failed: false,
         };
@@ -166,7 +166,7 @@ fn write_to(
     let failed = |error| Fault::file("write", output, error);
     let target = AtomicFile::create(output, access, existing).map_err(failed)?;
     let file = target.file().try_clone().map_err(failed)?;
-    let bytes = work(&mut Watched {
+    let bytes = work(&mut ErrorTrackingFile {
         file,
         has_failed: false,
     })?;
@@ -175,12 +175,12 @@ fn write_to(
 }
 
 /// A file that remembers whether a write to it failed, which an age error does not tell.
-struct Watched {
+struct ErrorTrackingFile {
     file: File,
     has_failed: bool,
 }
 
-impl Write for Watched {
+impl Write for ErrorTrackingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes);
         self.has_failed |= written.is_err();

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::gateway::{init_logging, runtime, shutdown};
 use crate::{
-    args::{ConnectOptions, ListenAt},
+    args::{ConnectOptions, ListenAddress},
     context::{Context, read_limited},
     fault::Fault,
     keyring::Keyring,
@@ -54,8 +54,8 @@ pub(crate) fn run(context: &Context<'_>, options: &ConnectOptions) -> Result<(),
         // A wrong address, certificate or key should show at the start, not at the first request.
         connector.fetch_keys().await?;
         let listener = match &options.listen {
-            ListenAt::Address(address) => LocalListener::tcp(*address).await?,
-            ListenAt::Socket(path) => LocalListener::unix(path.clone())?,
+            ListenAddress::Address(address) => LocalListener::tcp(*address).await?,
+            ListenAddress::Socket(path) => LocalListener::unix(path.clone())?,
         };
         let token = match listener.address() {
             Some(address) => TokenFile::for_requests_to(address, context, options)?,

@@ -37,12 +37,12 @@ struct Copied {
 }
 
 /// The source or target of a copy.
-enum End {
+enum Endpoint {
     Local(PathBuf),
     Remote(Location),
 }
 
-impl End {
+impl Endpoint {
     fn of(context: &Context<'_>, place: &Place) -> Result<Self, Fault> {
         Ok(match place {
             Place::Local(path) => Self::Local(path.clone()),
@@ -74,15 +74,15 @@ impl End {
 }
 
 /// One artifact or folder to copy.
-struct Job {
-    from: End,
+struct CopyJob {
+    from: Endpoint,
     /// The name it gets if the target is a folder.
     name: PathBuf,
-    to: End,
+    to: Endpoint,
     force: bool,
 }
 
-impl Job {
+impl CopyJob {
     fn failed(&self, error: io::Error) -> Fault {
         self.from.failed(error)
     }
@@ -93,10 +93,10 @@ pub(crate) fn run(context: &Context<'_>, options: &CopyOptions) -> Result<(), Fa
         return Err(Fault::usage("source and target are both on this machine")
             .hint("copy sealed files with `cp`, like any others"));
     }
-    let job = Job {
-        from: End::of(context, &options.from)?,
+    let job = CopyJob {
+        from: Endpoint::of(context, &options.from)?,
         name: options.from.file_name(),
-        to: End::of(context, &options.to)?,
+        to: Endpoint::of(context, &options.to)?,
         force: options.force,
     };
     let copied = if let Some(found) = units(&job.from)? {

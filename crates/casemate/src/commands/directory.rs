@@ -26,7 +26,7 @@ use crate::{
     place::{Place, Sealed},
     printer::{bytes_text, count_text, path_text, time_text},
     progress, seen,
-    trust::{self, Whom},
+    trust::{self, TrustedSigners},
 };
 
 /// Media type of every file of a folder.
@@ -62,12 +62,12 @@ pub(crate) fn seal(
         refuse_inside(&options.input, output)?;
     }
     let files = source_files(options)?;
-    warn_of_a_new_start(context, options, output);
+    warn_if_restarting_revisions(context, options, output);
     let mut keyring = Keyring::new(context);
-    let recipients = keyring.recipients_with(&options.to, options.to_self)?;
+    let recipients = keyring.recipients_and_self(&options.to, options.to_self)?;
     let signer = seal::signer(context, &mut keyring, options)?;
     let owner = seal::owner(&mut keyring, options)?;
-    keyring.warn_of_strangers_only(&recipients)?;
+    keyring.warn_if_no_own_recipient(&recipients)?;
     let recipients: Vec<_> = recipients.iter().collect();
     let owned = match options.since {
         Some(_) => keyring.openers()?,
@@ -75,13 +75,13 @@ pub(crate) fn seal(
     };
     let keys: Vec<_> = owned.iter().collect();
     let before = options.since.as_deref();
-    let before =
-        before.map(|root| version_before(context, &mut keyring, root, &keys, signer.is_some()));
+    let before = before
+        .map(|root| open_previous_version(context, &mut keyring, root, &keys, signer.is_some()));
     let before = before.transpose()?;
-    if let (Some((before, whom)), Some(place)) = (&before, &options.since) {
+    if let (Some((before, trusted_signers)), Some(place)) = (&before, &options.since) {
         let place = place.display().to_string();
         let minimum = options.min_revision;
-        check_not_older(context, before, *whom, &place, minimum)?;
+        check_not_older(context, before, *trusted_signers, &place, minimum)?;
         if before.artifact().header().owner().is_some() && owner.is_none() {
             context.printer.warning(
                 "the previous version has an owner but this one does not, so any recipient can change its recipients; pass --owner to keep the owner",
@@ -118,11 +118,11 @@ pub(crate) fn seal(
     bar.finish_and_clear();
 
     seen::record(context, signer.as_ref(), &sealed, &output.to_text())?;
-    say_sealed(context, options, output, &sealed, recipients.len());
+    report_sealed(context, options, output, &sealed, recipients.len());
     Ok(())
 }
 
-fn say_sealed(
+fn report_sealed(
     context: &Context<'_>,
     options: &SealOptions,
     output: &Place,
@@ -155,7 +155,7 @@ fn say_sealed(
 }
 
 /// Warns if a new folder replaces a sealed folder instead of continuing it.
-fn warn_of_a_new_start(context: &Context<'_>, options: &SealOptions, output: &Place) {
+fn warn_if_restarting_revisions(context: &Context<'_>, options: &SealOptions, output: &Place) {
     if let Place::Local(output) = output
         && options.force
         && options.since.is_none()
@@ -169,25 +169,28 @@ fn warn_of_a_new_start(context: &Context<'_>, options: &SealOptions, output: &Pl
 }
 
 /// Opens the previous version, whose unchanged files are reused.
-fn version_before(
+fn open_previous_version(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
     root: &Path,
     keys: &[&KemPrivateKey],
     signs: bool,
-) -> Result<(SealedDirectory, Whom<'static>), Fault> {
+) -> Result<(SealedDirectory, TrustedSigners<'static>), Fault> {
     match context.sealed(&Place::Local(root.to_owned()))? {
         Sealed::Folder(folder) => {
             let unsigned = read_manifest(&*folder)?.signature().is_none();
-            let whom = if unsigned && !signs {
+            let trusted_signers = if unsigned && !signs {
                 context
                     .printer
                     .warning("the previous version is not signed, so nothing proves who made it");
-                Whom::Anyone
+                TrustedSigners::Anyone
             } else {
-                Whom::Store
+                TrustedSigners::Store
             };
-            Ok((open_folder(context, keyring, folder, keys, whom)?, whom))
+            Ok((
+                open_folder(context, keyring, folder, keys, trusted_signers)?,
+                trusted_signers,
+            ))
         }
         Sealed::File(_) => Err(Fault::usage(format!(
             "--since {} is not a folder",
@@ -247,14 +250,14 @@ pub(crate) fn open(
     let mut keyring = Keyring::new(context);
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
-    let whom = options.origin.whom();
-    let directory = open_folder(context, &mut keyring, folder, &keys, whom)?;
+    let trusted_signers = options.origin.trusted_signers();
+    let directory = open_folder(context, &mut keyring, folder, &keys, trusted_signers)?;
     let place = options.input.to_text();
     trust::require_id(&directory.manifest().id, options.origin.id.as_deref())?;
     check_current(
         context,
         &directory,
-        whom,
+        trusted_signers,
         &place,
         options.origin.min_revision,
     )?;
@@ -270,7 +273,7 @@ pub(crate) fn open(
         "revision": manifest.revision,
         "files": manifest.files.len(),
         "content_bytes": manifest.content_len(),
-        "origin_checked": !matches!(whom, Whom::Anyone),
+        "origin_checked": !matches!(trusted_signers, TrustedSigners::Anyone),
     });
     if context.printer.is_json() {
         context.printer.data(&json, "");
@@ -299,10 +302,22 @@ pub(crate) fn verify(
     }
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
-    let directory = open_folder(context, &mut keyring, folder, &keys, options.whom())?;
+    let directory = open_folder(
+        context,
+        &mut keyring,
+        folder,
+        &keys,
+        options.trusted_signers(),
+    )?;
     trust::require_id(&directory.manifest().id, options.id.as_deref())?;
-    let (place, whom) = (options.input.to_text(), options.whom());
-    check_current(context, &directory, whom, &place, options.min_revision)?;
+    let (place, trusted_signers) = (options.input.to_text(), options.trusted_signers());
+    check_current(
+        context,
+        &directory,
+        trusted_signers,
+        &place,
+        options.min_revision,
+    )?;
     owner::require_epoch(directory.artifact(), options.min_epoch)?;
     let manifest = directory.manifest();
     let bar = progress::bar(manifest.content_len(), "verifying");
@@ -370,7 +385,7 @@ pub(crate) fn listing(
 pub(super) fn check_not_older(
     context: &Context<'_>,
     directory: &SealedDirectory,
-    whom: Whom<'_>,
+    trusted_signers: TrustedSigners<'_>,
     place: &str,
     minimum: Option<u64>,
 ) -> Result<(), Fault> {
@@ -378,7 +393,7 @@ pub(super) fn check_not_older(
         directory.require_revision(minimum)?;
     }
     let publisher = directory.artifact().header().publisher();
-    let verified = publisher.filter(|_| !matches!(whom, Whom::Anyone));
+    let verified = publisher.filter(|_| !matches!(trusted_signers, TrustedSigners::Anyone));
     seen::check(context, directory, verified, place, minimum)
 }
 
@@ -386,11 +401,11 @@ pub(super) fn check_not_older(
 pub(super) fn check_current(
     context: &Context<'_>,
     directory: &SealedDirectory,
-    whom: Whom<'_>,
+    trusted_signers: TrustedSigners<'_>,
     place: &str,
     minimum: Option<u64>,
 ) -> Result<(), Fault> {
-    check_not_older(context, directory, whom, place, minimum)?;
+    check_not_older(context, directory, trusted_signers, place, minimum)?;
     let Some(end) = directory.manifest().expires else {
         return Ok(());
     };
@@ -415,14 +430,14 @@ pub(super) fn open_folder(
     keyring: &mut Keyring<'_>,
     folder: Box<dyn SealedFolder>,
     keys: &[&KemPrivateKey],
-    whom: Whom<'_>,
+    trusted_signers: TrustedSigners<'_>,
 ) -> Result<SealedDirectory, Fault> {
     if let Some(local) = folder.local() {
         note_unfinished(context, local);
     }
     let artifact = read_manifest(&*folder)?;
     open::note_leftover(context, &artifact);
-    let signer = trust::signer(context, keyring, &artifact, whom)?;
+    let signer = trust::expected_signer_with_warning(context, keyring, &artifact, trusted_signers)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
     Ok(SealedDirectory::open(folder, artifact, keys, origin)?)
 }
@@ -435,13 +450,14 @@ fn note_unfinished(context: &Context<'_>, folder: &LocalFolder) {
             .take(NAMED_MAX)
             .map(ToString::to_string)
             .collect();
-        let whom = match (shown.as_slice(), wanted.len().saturating_sub(shown.len())) {
+        let trusted_signers = match (shown.as_slice(), wanted.len().saturating_sub(shown.len())) {
             ([], _) => String::new(),
             (some, 0) => format!(" to {}", some.join(", ")),
             (some, more) => format!(" to {} and {more} more", some.join(", ")),
         };
-        let text =
-            format!("a change of recipients{whom} was not finished; run `casemate rewrap` again");
+        let text = format!(
+            "a change of recipients{trusted_signers} was not finished; run `casemate rewrap` again"
+        );
         context.printer.note(&text);
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     policy.check_http()?;
     policy.check_ohttp(&MLKEM768_X25519)?;
     let provider = tls::provider(policy.tls_groups(), fallback);
-    let (certificates, key) = tls_files(context, &config.tls, &base)?;
+    let (certificates, key) = read_tls_files(context, &config.tls, &base)?;
     let tls = tls::server_config(Arc::clone(&provider), &certificates, key.expose())?;
     let clients = clients(&config, &mut keyring)?;
     let limits = Limits {
@@ -254,7 +254,7 @@ fn load_models(
 }
 
 /// Reads the certificate chain and its key; creates self-signed ones on first use.
-fn tls_files(
+fn read_tls_files(
     context: &Context<'_>,
     tls: &Tls,
     base: &Path,

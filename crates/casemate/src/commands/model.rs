@@ -66,7 +66,7 @@ fn refused(error: ModelError) -> Fault {
     if let ModelError::Io(error) = error {
         return Fault::from_error(Outcome::Io, ModelError::Io(error));
     }
-    Fault::from_error(Outcome::No, error).hint(
+    Fault::from_error(Outcome::CheckFailed, error).hint(
         "do not use this model; loaders refuse a file that breaks this rule, or disagree about its meaning",
     )
 }

@@ -26,7 +26,7 @@ use crate::{
     args::{MountOptions, RunOptions},
     context::Context,
     fault::{Fault, Outcome},
-    memory::Before,
+    memory::CoreDumpLimit,
     printer::path_text,
 };
 use content::Content;
@@ -66,7 +66,7 @@ pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(),
 pub(crate) fn run(
     context: &Context<'_>,
     options: &RunOptions,
-    before: &Before,
+    before: &CoreDumpLimit,
 ) -> Result<ExitCode, Fault> {
     let content = Content::open(context, &options.input, &options.checks)?;
     // From here on a signal ends the program, not this process, which must clean up.
@@ -96,7 +96,7 @@ pub(crate) fn run(
     let status = status?;
     if status.success() && damage.load(Ordering::Relaxed) {
         let message = "the program succeeded, but some of the data shown to it was unreadable or failed verification";
-        return Err(Fault::new(Outcome::No, message)
+        return Err(Fault::new(Outcome::CheckFailed, message)
             .hint("do not use the result, even if the program did not need the file named above"));
     }
     Ok(exit_code(status))
@@ -176,7 +176,7 @@ fn run_program(
     mut stop: tokio::task::JoinHandle<()>,
     command: &[String],
     path: &Path,
-    before: &Before,
+    before: &CoreDumpLimit,
 ) -> Result<ExitStatus, Fault> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Fault::usage("there is no command"));
@@ -212,9 +212,9 @@ fn run_program(
 
 fn cannot_run(program: &str, error: io::Error) -> Fault {
     let outcome = if error.kind() == io::ErrorKind::NotFound {
-        Outcome::NoProgram
+        Outcome::ProgramNotFound
     } else {
-        Outcome::CannotRun
+        Outcome::CannotExecute
     };
     Fault::caused(outcome, format!("cannot run `{program}`"), error)
 }

@@ -50,8 +50,9 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
     let artifact = Artifact::read(source)?;
     note_leftover(context, &artifact);
     let mut keyring = Keyring::new(context);
-    let whom = options.origin.whom();
-    let signer = trust::signer(context, &mut keyring, &artifact, whom)?;
+    let trusted_signers = options.origin.trusted_signers();
+    let signer =
+        trust::expected_signer_with_warning(context, &mut keyring, &artifact, trusted_signers)?;
     let key = keyring.opener(&artifact)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
     let opened = artifact.open(&key, origin)?;

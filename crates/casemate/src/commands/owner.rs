@@ -25,13 +25,13 @@ use crate::{
 const DELEGATION_BYTES_MAX: usize = 64 * 1024;
 
 /// The key that signs recipient lists, with its delegation if it is not the owner's.
-pub(super) struct ListKey {
+pub(super) struct RecipientListKey {
     key: SigningKey,
     delegation: Option<Delegation>,
     epoch: Option<u64>,
 }
 
-impl ListKey {
+impl RecipientListKey {
     /// Reads the key and delegation that the options name.
     pub(super) fn named(
         keyring: &mut Keyring<'_>,
@@ -72,7 +72,7 @@ impl ListKey {
 /// Refuses if the artifact has an owner and no key was given to sign its recipients.
 pub(super) fn owner_key<R: ReadAt>(
     artifact: &Artifact<R>,
-    key: Option<&ListKey>,
+    key: Option<&RecipientListKey>,
 ) -> Result<Option<VerifyingKey>, Fault> {
     let Some(list) = artifact.recipient_list() else {
         return Ok(None);
@@ -85,7 +85,7 @@ pub(super) fn owner_key<R: ReadAt>(
     }
     let owner = list.owner_key();
     Ok(Some(owner.map_err(|error| {
-        Fault::new(Outcome::No, error.to_string())
+        Fault::new(Outcome::CheckFailed, error.to_string())
     })?))
 }
 

@@ -24,7 +24,7 @@ pub(super) fn verify(
         return Err(Fault::usage(message)
             .hint("use a key store with a recipient's key, or leave out both options"));
     }
-    let signer = trust::signer_quietly(context, keyring, manifest, options.whom())?;
+    let signer = trust::expected_signer(context, keyring, manifest, options.trusted_signers())?;
     let signer = signer.ok_or_else(|| Fault::usage("no expected signer was given"))?;
     owner::require_epoch(manifest, options.min_epoch)?;
     let bar = progress::spinner();

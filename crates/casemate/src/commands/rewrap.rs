@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     directory,
-    owner::{self, ListKey, owner_key},
+    owner::{self, RecipientListKey, owner_key},
 };
 use crate::{
     args::RewrapOptions,
@@ -28,25 +28,25 @@ use crate::{
 };
 
 /// The recipients that the options ask for.
-struct Wanted {
+struct RequestedRecipients {
     /// Whether current recipients stay unless they are removed.
     keep: bool,
     added: Vec<KemPublicKey>,
     removed: Vec<KeyId>,
     /// The key that signs the new list, for artifacts that have an owner.
-    list: Option<ListKey>,
+    list: Option<RecipientListKey>,
 }
 
 /// The change to make to each artifact.
-struct Change<'a> {
+struct Rewrap<'a> {
     context: &'a Context<'a>,
     options: &'a RewrapOptions,
-    wanted: &'a Wanted,
+    wanted: &'a RequestedRecipients,
     /// Inputs that none of the caller's keys can open after the change.
     lost: &'a RefCell<Vec<String>>,
 }
 
-impl Change<'_> {
+impl Rewrap<'_> {
     /// Returns the key of the artifact's owner, if it has one, after checking that the list may
     /// change.
     fn owner<R: ReadAt>(&self, artifact: &Artifact<R>) -> Result<Option<VerifyingKey>, Fault> {
@@ -70,7 +70,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
     for named in &options.remove {
         removed.push(keyring.removed(named)?);
     }
-    let wanted = Wanted {
+    let wanted = RequestedRecipients {
         keep: options.to.is_empty(),
         added: keyring.recipients(if options.to.is_empty() {
             &options.add
@@ -78,7 +78,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
             &options.to
         })?,
         removed,
-        list: ListKey::named(&mut keyring, options)?,
+        list: RecipientListKey::named(&mut keyring, options)?,
     };
     if let (false, Some(key)) = (wanted.keep, &wanted.list)
         && let Some(owner) = key.owner()?
@@ -93,7 +93,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
             1 => fault,
             _ => fault.about(&input.to_text()),
         };
-        let change = Change {
+        let change = Rewrap {
             context,
             options,
             wanted: &wanted,
@@ -116,7 +116,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
         };
         results.push(done.map_err(named)?);
     }
-    warn_of_lost(context, &lost.into_inner());
+    warn_if_inaccessible(context, &lost.into_inner());
     if !options.rekey && !options.dry_run && (!options.remove.is_empty() || !options.to.is_empty())
     {
         context.printer.note(
@@ -133,13 +133,14 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
     Ok(())
 }
 
-impl Change<'_> {
+impl Rewrap<'_> {
     fn file(&self, keyring: &mut Keyring<'_>, input: &Path) -> Result<Value, Fault> {
         let (context, options, wanted) = (self.context, self.options, self.wanted);
         let target =
             file::open_exclusive(input).map_err(|error| Fault::file("change", input, error))?;
         let artifact = Artifact::read(&target)?;
-        let signer = trust::signer_quietly(context, keyring, &artifact, options.whom())?;
+        let signer =
+            trust::expected_signer(context, keyring, &artifact, options.trusted_signers())?;
         let key = keyring.opener(&artifact)?;
         let (kept, added) = split(context, &artifact, wanted, false)?;
         let owner = self.owner(&artifact)?;
@@ -151,7 +152,7 @@ impl Change<'_> {
         let list = self.list(owner.as_ref());
         let done = change_recipients(&target, &key, origin, &keep, &added, list)?;
         let own = key.public_key().id().map_err(unencodable)?;
-        self.note_if_lost(&input.display().to_string(), &[own], &kept, &added);
+        self.record_if_inaccessible(&input.display().to_string(), &[own], &kept, &added);
         let (before, after) = (done.before, done.after);
         context.printer.done(&format!(
             "rewrapped {}: {} before, {after} now",
@@ -175,8 +176,13 @@ impl Change<'_> {
         let place = place.map_err(|error| Fault::file("open", input, error))?;
         // After an interruption, the command may find its work half done.
         let again = matches!(unfinished_rewrap(&place), Ok(Some(_)));
-        let folder =
-            directory::open_folder(context, keyring, Box::new(place), &keys, options.whom())?;
+        let folder = directory::open_folder(
+            context,
+            keyring,
+            Box::new(place),
+            &keys,
+            options.trusted_signers(),
+        )?;
         let (kept, added) = split(context, folder.artifact(), wanted, again)?;
         let owner = self.owner(folder.artifact())?;
         if options.dry_run {
@@ -193,7 +199,7 @@ impl Change<'_> {
         for key in &keys {
             own.push(key.public_key().id().map_err(unencodable)?);
         }
-        self.note_if_lost(&input.display().to_string(), &own, &kept, &added);
+        self.record_if_inaccessible(&input.display().to_string(), &own, &kept, &added);
         let after = kept.len().saturating_add(added.len());
         let (changed, skipped) = (done.changed, done.skipped);
         context.printer.done(&format!(
@@ -213,7 +219,7 @@ impl Change<'_> {
     }
 }
 
-impl Change<'_> {
+impl Rewrap<'_> {
     /// Prints what would change.
     fn planned<R: ReadAt>(
         &self,
@@ -249,7 +255,13 @@ impl Change<'_> {
     }
 
     /// Records an input if none of the caller's keys can open it after the change.
-    fn note_if_lost(&self, what: &str, own: &[KeyId], kept: &[KeyId], added: &[&KemPublicKey]) {
+    fn record_if_inaccessible(
+        &self,
+        what: &str,
+        own: &[KeyId],
+        kept: &[KeyId],
+        added: &[&KemPublicKey],
+    ) {
         let added: Vec<_> = added.iter().filter_map(|key| key.id().ok()).collect();
         if !own.iter().any(|id| kept.contains(id) || added.contains(id)) {
             self.lost.borrow_mut().push(what.to_owned());
@@ -258,7 +270,7 @@ impl Change<'_> {
 }
 
 /// Warns once about inputs that none of the caller's keys can open any longer.
-fn warn_of_lost(context: &Context<'_>, lost: &[String]) {
+fn warn_if_inaccessible(context: &Context<'_>, lost: &[String]) {
     let text = match lost {
         [] => return,
         [one] => format!("the key that opened {one} is no longer a recipient"),
@@ -274,7 +286,7 @@ fn warn_of_lost(context: &Context<'_>, lost: &[String]) {
 fn split<'w, R: ReadAt>(
     context: &Context<'_>,
     artifact: &Artifact<R>,
-    wanted: &'w Wanted,
+    wanted: &'w RequestedRecipients,
     again: bool,
 ) -> Result<(Vec<KeyId>, Vec<&'w KemPublicKey>), Fault> {
     let policy = context.policy()?;

@@ -58,10 +58,10 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
         ));
     }
     let mut keyring = Keyring::new(context);
-    let recipients = keyring.recipients_with(&options.to, options.to_self)?;
+    let recipients = keyring.recipients_and_self(&options.to, options.to_self)?;
     let signer = signer(context, &mut keyring, options)?;
     let owner = owner(&mut keyring, options)?;
-    keyring.warn_of_strangers_only(&recipients)?;
+    keyring.warn_if_no_own_recipient(&recipients)?;
 
     let len = source
         .metadata()
@@ -83,11 +83,11 @@ pub(crate) fn run(context: &Context<'_>, options: &SealOptions) -> Result<(), Fa
     };
     let sealed = write(context, &source, len, &output, options.force, &sealing)?;
 
-    say_sealed(context, options, &output, &sealed, recipients.len());
+    report_sealed(context, options, &output, &sealed, recipients.len());
     Ok(())
 }
 
-fn say_sealed(
+fn report_sealed(
     context: &Context<'_>,
     options: &SealOptions,
     output: &Place,

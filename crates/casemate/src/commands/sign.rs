@@ -24,7 +24,7 @@ use crate::{
     place::Place,
     printer::{count_text, path_text},
     progress,
-    trust::{self, Whom},
+    trust::{self, TrustedSigners},
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fault> {
@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
     let named = options.sign.as_deref();
     let signer = named.map(|named| keyring.signer(named)).transpose()?;
     if signer.is_none() && !options.allow_classical {
-        return Err(classical_alone("signed"));
+        return Err(classical_only_error("signed"));
     }
     let classical = options.oms.as_deref().map(private_key).transpose()?;
     let bar = progress::bar(0, "signing");
@@ -99,9 +99,14 @@ pub(super) fn verify(
             .warning("only a classical signature is checked, which a quantum computer could forge");
         None
     } else if options.signer.is_none() && options.trusted.file.is_none() {
-        return Err(classical_alone("checked"));
+        return Err(classical_only_error("checked"));
     } else {
-        Some(signer(context, &mut keyring, &signature, options.whom())?)
+        Some(signer(
+            context,
+            &mut keyring,
+            &signature,
+            options.trusted_signers(),
+        )?)
     };
     let classical = options.oms.as_deref().map(public_key).transpose()?;
     let bar = progress::bar(0, "verifying");
@@ -163,22 +168,22 @@ pub(super) fn signer(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
     signature: &ModelSignature,
-    whom: Whom<'_>,
+    trusted_signers: TrustedSigners<'_>,
 ) -> Result<VerifyingKey, Fault> {
     let signed = Signed {
         date: None,
         digest: signature.message_digest(),
     };
-    if let Whom::Named(named) = whom {
+    if let TrustedSigners::Named(named) = trusted_signers {
         return keyring.expected_signer(named, &signed);
     }
     let mut refused = None;
     // Take the first named key that is trusted and did sign: anyone can add a signature with any
     // key's id.
     for id in signature.signers().filter_map(|id| id.parse().ok()) {
-        let trusted = match whom {
-            Whom::Listed { file, role } => {
-                trust::listed(context, keyring, (file, role), id, &signed)
+        let trusted = match trusted_signers {
+            TrustedSigners::Listed { file, role } => {
+                trust::trust_file_signer(context, keyring, (file, role), id, &signed)
             }
             _ => keyring.trusted_signer("the signature", id, &signed),
         };
@@ -191,10 +196,10 @@ pub(super) fn signer(
             Err(fault) => refused = Some(fault),
         }
     }
-    Err(refused.unwrap_or_else(|| classical_alone("checked")))
+    Err(refused.unwrap_or_else(|| classical_only_error("checked")))
 }
 
-fn classical_alone(done: &str) -> Fault {
+fn classical_only_error(done: &str) -> Fault {
     let message = format!("the model would be {done} with a classical algorithm only");
     Fault::new(Outcome::NotPermitted, message)
         .hint("also pass a composite key, or pass --allow-classical if other tools require it")

@@ -20,7 +20,8 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
     let artifact = Artifact::read(source)?;
     note_leftover(context, &artifact);
     let mut keyring = Keyring::new(context);
-    let signer = trust::signer_quietly(context, &mut keyring, &artifact, options.whom())?;
+    let signer =
+        trust::expected_signer(context, &mut keyring, &artifact, options.trusted_signers())?;
     let signer = signer.ok_or_else(|| Fault::usage("no expected signer was given"))?;
     artifact.verify_signature(&signer)?;
     if let Some(minimum) = options.min_revision {

@@ -3,7 +3,7 @@
 use casemate_gateway::unix_seconds;
 use casemate_message::{RequestId, RequestMark, Response, sign};
 
-use super::{Sample, Stage, open_all, refusal};
+use super::{DemoServers, Sample, open_all, refusal};
 use crate::{
     context::Context,
     fault::{Fault, Outcome},
@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) async fn run(
     context: &Context<'_>,
-    stage: &Stage,
+    stage: &DemoServers,
     artifact: &[u8],
     samples: &[Sample],
 ) -> Result<(), Fault> {
@@ -19,8 +19,8 @@ pub(super) async fn run(
         .first()
         .ok_or_else(|| Fault::usage("there are no samples"))?;
     let show = |name: &str, said: Option<String>| {
-        let said =
-            said.ok_or_else(|| Fault::new(Outcome::No, format!("{name} was NOT refused")))?;
+        let said = said
+            .ok_or_else(|| Fault::new(Outcome::CheckFailed, format!("{name} was NOT refused")))?;
         context
             .printer
             .line(&format!("  {name:<34} refused: {said}"));
@@ -39,7 +39,7 @@ pub(super) async fn run(
     )
 }
 
-fn tampered(stage: &Stage, artifact: &[u8]) -> Option<String> {
+fn tampered(stage: &DemoServers, artifact: &[u8]) -> Option<String> {
     let mut bytes = artifact.to_vec();
     if let Some(byte) = bytes.get_mut(artifact.len() / 4) {
         *byte ^= 1;
@@ -51,7 +51,7 @@ fn tampered(stage: &Stage, artifact: &[u8]) -> Option<String> {
     ))
 }
 
-async fn unsigned(stage: &Stage, sample: &Sample) -> Result<Option<String>, Fault> {
+async fn unsigned(stage: &DemoServers, sample: &Sample) -> Result<Option<String>, Fault> {
     let request = stage.request(sample)?;
     let keys = stage.connector.fetch_keys().await?;
     let sealer = keys.config.start_request(&keys.signer_id).map_err(fault)?;
@@ -63,7 +63,7 @@ async fn unsigned(stage: &Stage, sample: &Sample) -> Result<Option<String>, Faul
 }
 
 /// Sends the same request twice, as a replay or a retry forced by a hostile network would.
-async fn replayed(stage: &Stage, sample: &Sample) -> Result<Option<String>, Fault> {
+async fn replayed(stage: &DemoServers, sample: &Sample) -> Result<Option<String>, Fault> {
     let keys = stage.connector.fetch_keys().await?;
     let mark = RequestMark {
         id: RequestId::random()?,
@@ -85,7 +85,7 @@ async fn replayed(stage: &Stage, sample: &Sample) -> Result<Option<String>, Faul
     let first = send().await?;
     if first.status != 200 {
         let message = format!("the first request got status {}", first.status);
-        return Err(Fault::new(Outcome::No, message));
+        return Err(Fault::new(Outcome::CheckFailed, message));
     }
     let second = send().await?;
     Ok((second.status == 409).then(|| said(&second)))

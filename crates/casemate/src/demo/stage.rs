@@ -117,7 +117,7 @@ pub(super) fn seal_model(model: &[u8], path: &Path, keys: &Keys) -> Result<u64, 
 }
 
 /// A running gateway with its connector.
-pub(super) struct Stage {
+pub(super) struct DemoServers {
     pub(super) gateway: SocketAddr,
     pub(super) local: SocketAddr,
     /// The token that local clients must send; useless once the demo ends.
@@ -153,7 +153,7 @@ async fn serve_locally(connector: Arc<Connector>) -> Result<(SocketAddr, String)
     Ok((address, token))
 }
 
-impl Stage {
+impl DemoServers {
     pub(super) async fn start(keys: Keys, artifact: &Path) -> Result<Self, Fault> {
         let source = ModelSource {
             name: "digits".to_owned(),

@@ -22,29 +22,29 @@ impl From<OmsError> for Fault {
                 Some("give a path relative to the model, such as `.cache`"),
             ),
             OmsError::Link(_) => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some(
                     "to sign the target of a link, pass --follow-links to `casemate sign`; without it, a model may contain only files and folders",
                 ),
             ),
             OmsError::FolderLink(_) => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some(
                     "replace the link with the folder, or leave it out with `casemate sign --ignore`; links to folders are not followed",
                 ),
             ),
             OmsError::Special(_) => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some("remove it from the model, which may contain only files and folders"),
             ),
             OmsError::OtherSigner { .. } => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some(
                     "pass the publisher's key if you trust it; --signer requires a composite signature",
                 ),
             ),
             OmsError::NotByParts(..) => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some(
                     "verify the whole model with `casemate verify --signature`, or have the publisher sign it again with `casemate sign`",
                 ),
@@ -54,10 +54,10 @@ impl From<OmsError> for Fault {
             | OmsError::Changed(_)
             | OmsError::Contradiction(_)
             | OmsError::BadSignature => (
-                Outcome::No,
+                Outcome::CheckFailed,
                 Some("do not use this model; get it again from its publisher"),
             ),
-            _ => (Outcome::No, None),
+            _ => (Outcome::CheckFailed, None),
         };
         let fault = Self::from_error(outcome, error);
         match hint {

@@ -7,14 +7,14 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{House, Said};
+use crate::support::{House, Run};
 
 #[test]
 fn version_help_and_completions_work_without_a_store() {
     let house = House::empty();
     let mut odd = house.command(&[]);
     odd.arg(std::ffi::OsStr::from_bytes(b"\xff"));
-    let said = Said::from(odd.output().unwrap());
+    let said = Run::from(odd.output().unwrap());
     assert!(said.code == 2 && !said.err.contains("panicked"), "{said:?}");
     assert!(house.ok(&["--version"]).starts_with("casemate "));
     assert!(house.ok(&["--help"]).contains("Usage: casemate"));
@@ -131,7 +131,7 @@ fn a_store_that_cannot_be_written_is_read() {
             .args(plain.get_args())
             .current_dir(house.path("."))
             .env("CASEMATE_HOME", house.path("home"));
-        Said::from(command.output().unwrap())
+        Run::from(command.output().unwrap())
     };
     let is_root = as_nobody(&["--version"]).code == 0;
     let run = |arguments: &[&str]| {

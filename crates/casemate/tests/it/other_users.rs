@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use crate::support::{House, Said};
+use crate::support::{House, Run};
 
 const NOBODY: u32 = 65_534;
 
@@ -158,7 +158,7 @@ fn another_users_run_touches_nothing_of_roots() {
             "true",
         ])
         .current_dir(house.directory.path());
-    let said = Said::from(command.output().unwrap());
+    let said = Run::from(command.output().unwrap());
     if said.code == 126 || said.err.contains("Permission denied") && said.err.starts_with("setpriv")
     {
         casemate_testkit::skip("another user cannot run the program where it was built");

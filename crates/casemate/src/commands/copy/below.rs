@@ -9,22 +9,22 @@ use casemate_seal::{
 };
 use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, RemoteObject, list};
 
-use super::{Copied, End, Job, copy_file, copy_folder};
+use super::{Copied, CopyJob, Endpoint, copy_file, copy_folder};
 use crate::{
-    below::{Below, Unit},
+    below::{SealedItem, SealedListing},
     context::Context,
     fault::{Fault, Outcome},
     place::Sealed,
 };
 
 /// Lists what is below `from`; `None` if `from` is itself an artifact or a sealed folder.
-pub(super) fn units(from: &End) -> Result<Option<Below>, Fault> {
+pub(super) fn units(from: &Endpoint) -> Result<Option<SealedListing>, Fault> {
     let paths = match from {
-        End::Local(root) if root.is_dir() && !is_sealed_directory(root) => {
+        Endpoint::Local(root) if root.is_dir() && !is_sealed_directory(root) => {
             let files = list_source(root, Links::Refuse, &|_, _| true)?;
             files.iter().map(|file| file.path.to_string()).collect()
         }
-        End::Remote(prefix) if prefix.is_prefix() => {
+        Endpoint::Remote(prefix) if prefix.is_prefix() => {
             let folder = RemoteFolder::new(prefix.clone(), Existing::Keep);
             if folder.has_manifest().map_err(|error| from.failed(error))? {
                 return Ok(None);
@@ -33,20 +33,24 @@ pub(super) fn units(from: &End) -> Result<Option<Below>, Fault> {
         }
         _ => return Ok(None),
     };
-    let below = Below::of(paths);
+    let below = SealedListing::of(paths);
     if below.units.is_empty() {
         let message = format!(
             "no sealed files or folders below {}",
             from.shown().display()
         );
-        return Err(Fault::new(Outcome::No, message)
+        return Err(Fault::new(Outcome::CheckFailed, message)
             .hint("seal files or folders with `casemate seal` first"));
     }
     Ok(Some(below))
 }
 
 /// Copies artifacts and folders one by one. A second run skips those already there.
-pub(super) fn copy_below(context: &Context<'_>, job: &Job, found: Below) -> Result<Copied, Fault> {
+pub(super) fn copy_below(
+    context: &Context<'_>,
+    job: &CopyJob,
+    found: SealedListing,
+) -> Result<Copied, Fault> {
     let mut all = Copied {
         plain: found.plain,
         ..Copied::default()
@@ -54,7 +58,7 @@ pub(super) fn copy_below(context: &Context<'_>, job: &Job, found: Below) -> Resu
     for unit in &found.units {
         // A store may return any name: refuse those that lead elsewhere.
         RelativePath::new(&unit.path)?;
-        let one = Job {
+        let one = CopyJob {
             from: job.from.join(&unit.path)?,
             name: Path::new(&unit.path).to_owned(),
             to: job.to.join(&unit.path)?,
@@ -68,8 +72,8 @@ pub(super) fn copy_below(context: &Context<'_>, job: &Job, found: Below) -> Resu
     Ok(all)
 }
 
-fn copy_unit(context: &Context<'_>, job: &Job, unit: &Unit) -> Result<Copied, Fault> {
-    if let End::Local(path) = &job.to
+fn copy_unit(context: &Context<'_>, job: &CopyJob, unit: &SealedItem) -> Result<Copied, Fault> {
+    if let Endpoint::Local(path) = &job.to
         && let Some(parent) = path.parent()
     {
         fs::create_dir_all(parent).map_err(|error| Fault::file("create", parent, error))?;
@@ -80,19 +84,19 @@ fn copy_unit(context: &Context<'_>, job: &Job, unit: &Unit) -> Result<Copied, Fa
     }
 }
 
-fn open(from: &End, unit: &Unit) -> Result<Sealed, Fault> {
+fn open(from: &Endpoint, unit: &SealedItem) -> Result<Sealed, Fault> {
     let failed = |error| from.failed(error);
     Ok(match (from, unit.is_folder) {
-        (End::Local(root), true) => {
+        (Endpoint::Local(root), true) => {
             let folder = LocalFolder::open(root).map_err(failed)?;
             Sealed::Folder(Box::new(folder) as Box<dyn SealedFolder>)
         }
-        (End::Local(path), false) => {
+        (Endpoint::Local(path), false) => {
             let file = file::open_shared(path).map_err(failed)?;
             Sealed::File(Box::new(file) as Source)
         }
-        (End::Remote(location), true) => remote_folder(location),
-        (End::Remote(location), false) => {
+        (Endpoint::Remote(location), true) => remote_folder(location),
+        (Endpoint::Remote(location), false) => {
             let object = RemoteObject::open(location).map_err(failed)?;
             Sealed::File(Box::new(object))
         }

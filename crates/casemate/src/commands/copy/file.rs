@@ -12,7 +12,7 @@ use casemate_seal::{
 use casemate_store::{Location, Sent, journal_name, send};
 
 use super::{
-    Copied, End, Job,
+    Copied, CopyJob, Endpoint,
     same::{is_same_file, is_there},
 };
 use crate::{commands::directory::existing, context::Context, fault::Fault, progress};
@@ -23,7 +23,7 @@ const MOVED: u64 = 8 << 20;
 pub(super) fn copy_file(
     context: &Context<'_>,
     source: &Source,
-    job: &Job,
+    job: &CopyJob,
 ) -> Result<Copied, Fault> {
     // Only sealed files leave this machine.
     Artifact::read(source)?;
@@ -38,7 +38,7 @@ pub(super) fn copy_file(
         ..Copied::default()
     };
     let copied = match &job.to {
-        End::Local(path) => {
+        Endpoint::Local(path) => {
             let path = if path.is_dir() {
                 path.join(&job.name)
             } else {
@@ -57,7 +57,7 @@ pub(super) fn copy_file(
                 }
             }
         }
-        End::Remote(location) => {
+        Endpoint::Remote(location) => {
             let location = if location.is_prefix() {
                 let name = job.name.file_name().and_then(|name| name.to_str());
                 let name = name.ok_or_else(|| Fault::usage("the file's name is not UTF-8"))?;

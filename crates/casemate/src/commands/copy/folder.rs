@@ -14,7 +14,7 @@ use casemate_seal::{
 use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, list};
 
 use super::{
-    Copied, End, Job,
+    Copied, CopyJob, Endpoint,
     file::{fetch, send_one},
     same::{is_same_file, is_there},
 };
@@ -28,7 +28,7 @@ use crate::{
 pub(super) fn copy_folder(
     context: &Context<'_>,
     folder: &dyn SealedFolder,
-    job: &Job,
+    job: &CopyJob,
 ) -> Result<Copied, Fault> {
     // Copy only sealed folders.
     read_manifest(folder)?;
@@ -46,16 +46,16 @@ pub(super) fn copy_folder(
     let count = |bytes| bar.inc(bytes);
     let mut copied =
         match &job.to {
-            End::Local(root) => match fetched_before(folder, &sources, root)? {
+            Endpoint::Local(root) => match completed_copy(folder, &sources, root)? {
                 Some(copied) => copied,
                 None => fetch_folder(folder, &sources, root, job.force, &count)?,
             },
-            End::Remote(_) if job.force => {
+            Endpoint::Remote(_) if job.force => {
                 return Err(Fault::usage("cannot replace a folder in an object store").hint(
                 "give each version its own prefix, for example one that ends in its revision",
             ));
             }
-            End::Remote(prefix) => send_folder(context, folder, &sources, prefix, &count)?,
+            Endpoint::Remote(prefix) => send_folder(context, folder, &sources, prefix, &count)?,
         };
     bar.finish_and_clear();
     copied.plain = plain;
@@ -64,24 +64,25 @@ pub(super) fn copy_folder(
 
 /// Returns the relative paths of a folder's artifacts, the manifest last, and of its files that are
 /// not sealed.
-fn artifacts_of(from: &End) -> Result<(Vec<String>, Vec<String>), Fault> {
+fn artifacts_of(from: &Endpoint) -> Result<(Vec<String>, Vec<String>), Fault> {
     let paths: Vec<String> = match from {
-        End::Local(root) => {
+        Endpoint::Local(root) => {
             let folder = LocalFolder::open(root).map_err(|error| from.failed(error))?;
             if let Ok(Some(_)) = unfinished_rewrap(&folder) {
                 let message = format!(
                     "a change of the recipients of {} is unfinished",
                     root.display()
                 );
-                return Err(
-                    Fault::new(Outcome::No, message).hint("run `casemate rewrap` again first")
-                );
+                return Err(Fault::new(Outcome::CheckFailed, message)
+                    .hint("run `casemate rewrap` again first"));
             }
             let include = |path: &Path, _| path != Path::new(MANIFEST_NAME);
             let files = list_source(root, Links::Refuse, &include)?;
             files.iter().map(|file| file.path.to_string()).collect()
         }
-        End::Remote(prefix) => list(prefix, OBJECTS_MAX).map_err(|error| from.failed(error))?,
+        Endpoint::Remote(prefix) => {
+            list(prefix, OBJECTS_MAX).map_err(|error| from.failed(error))?
+        }
     };
     let others = paths.into_iter().filter(|path| path != MANIFEST_NAME);
     let (mut sealed, plain): (Vec<_>, _) = others.partition(|path| path.ends_with(SEALED_SUFFIX));
@@ -117,7 +118,7 @@ fn fetch_folder(
 }
 
 /// Returns the result of an earlier copy, if `root` contains exactly the same artifacts.
-fn fetched_before(
+fn completed_copy(
     folder: &dyn SealedFolder,
     paths: &[String],
     root: &Path,
@@ -125,7 +126,7 @@ fn fetched_before(
     if !is_sealed_directory(root) {
         return Ok(None);
     }
-    let (there, added) = artifacts_of(&End::Local(root.to_owned()))?;
+    let (there, added) = artifacts_of(&Endpoint::Local(root.to_owned()))?;
     let mut wanted: Vec<_> = paths.iter().collect();
     let mut there: Vec<_> = there.iter().collect();
     wanted.sort_unstable();

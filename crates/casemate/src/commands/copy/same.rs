@@ -16,11 +16,11 @@ pub(super) fn is_there(source: &Source, to: &Location) -> Result<Option<bool>, F
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    have_one_end(source, &found)
+    have_equal_tails(source, &found)
         .map(Some)
         .map_err(|error| match error {
-            Ends::Ours(error) => error.into(),
-            Ends::Io(error) => failed(error),
+            CompareError::Artifact(error) => error.into(),
+            CompareError::Io(error) => failed(error),
         })
 }
 
@@ -30,30 +30,34 @@ pub(super) fn is_same_file(source: &Source, path: &Path) -> Result<bool, Fault> 
     let Ok(found) = file::open_shared(path) else {
         return Ok(false);
     };
-    let same = have_one_end(source, &found).map_err(|error| match error {
-        Ends::Ours(error) => error.into(),
-        Ends::Io(error) => Fault::file("read", path, error),
+    let same = have_equal_tails(source, &found).map_err(|error| match error {
+        CompareError::Artifact(error) => error.into(),
+        CompareError::Io(error) => Fault::file("read", path, error),
     })?;
     let is_whole = || Artifact::read(&found)?.verify_segments(&|_| ());
     Ok(same && is_whole().is_ok())
 }
 
 /// Why two artifacts could not be compared.
-enum Ends {
-    Ours(OpenError),
+enum CompareError {
+    Artifact(OpenError),
     Io(std::io::Error),
 }
 
-fn have_one_end(source: &Source, found: &impl ReadAt) -> Result<bool, Ends> {
-    let len = source.byte_len().map_err(Ends::Io)?;
-    if found.byte_len().map_err(Ends::Io)? != len {
+fn have_equal_tails(source: &Source, found: &impl ReadAt) -> Result<bool, CompareError> {
+    let len = source.byte_len().map_err(CompareError::Io)?;
+    if found.byte_len().map_err(CompareError::Io)? != len {
         return Ok(false);
     }
-    let body = Artifact::read(source).map_err(Ends::Ours)?;
+    let body = Artifact::read(source).map_err(CompareError::Artifact)?;
     let body = body.header().body_len();
     let tail = usize::try_from(len.saturating_sub(body)).unwrap_or(0);
     let (mut ours, mut theirs) = (vec![0; tail], vec![0; tail]);
-    source.read_exact_at(&mut ours, body).map_err(Ends::Io)?;
-    found.read_exact_at(&mut theirs, body).map_err(Ends::Io)?;
+    source
+        .read_exact_at(&mut ours, body)
+        .map_err(CompareError::Io)?;
+    found
+        .read_exact_at(&mut theirs, body)
+        .map_err(CompareError::Io)?;
     Ok(ours == theirs)
 }

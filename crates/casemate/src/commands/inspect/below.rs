@@ -8,7 +8,7 @@ use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, RemoteObject, list};
 use serde_json::{Value, json};
 
 use crate::{
-    below::Below,
+    below::SealedListing,
     context::Context,
     fault::{Fault, Outcome},
     printer::{bytes_text, count_text},
@@ -22,9 +22,9 @@ pub(super) fn list_below(context: &Context<'_>, prefix: &Location) -> Result<(),
     let paths = list(prefix, OBJECTS_MAX).map_err(failed)?;
     if paths.is_empty() {
         let message = format!("no objects below {address}");
-        return Err(Fault::new(Outcome::No, message));
+        return Err(Fault::new(Outcome::CheckFailed, message));
     }
-    let Below { units, plain } = Below::of(paths);
+    let SealedListing { units, plain } = SealedListing::of(paths);
     let (mut rows, mut unreadable) = (Vec::new(), 0_usize);
     let bar = progress::bar(units.len() as u64, "inspecting");
     for unit in &units {
@@ -49,7 +49,7 @@ pub(super) fn list_below(context: &Context<'_>, prefix: &Location) -> Result<(),
     context.printer.data(&json, &text(&rows, &plain));
     if unreadable > 0 {
         let message = format!("{} cannot be read", count_text(unreadable, "artifact"));
-        return Err(Fault::new(Outcome::No, message));
+        return Err(Fault::new(Outcome::CheckFailed, message));
     }
     Ok(())
 }

@@ -115,7 +115,7 @@ pub(super) fn passwd(
         .printer
         .done("the key store now opens only with its new passphrase or key");
     if compromised {
-        warn_of_copies(context, &replace);
+        warn_about_old_copies(context, &replace);
     } else {
         context.printer.note(
             "old copies of the key store still open with the old passphrase or key; if others may know it, run `casemate keys passwd --compromised`",
@@ -130,7 +130,7 @@ fn private_keys(store: &Store) -> Result<Vec<KeyEntry>, Fault> {
 }
 
 /// Warns about the private keys that an old copy of the store still gives away.
-fn warn_of_copies(context: &Context<'_>, keys: &[KeyEntry]) {
+fn warn_about_old_copies(context: &Context<'_>, keys: &[KeyEntry]) {
     if keys.is_empty() {
         return;
     }

@@ -56,10 +56,10 @@ impl Content {
     ) -> Result<Self, Fault> {
         let mut keyring = Keyring::new(context);
         let origin = &checks.origin;
-        let whom = origin.whom();
+        let trusted_signers = origin.trusted_signers();
         if let Some(signature) = &checks.signature {
             let signature = (signature.as_path(), checks.ignore.as_slice());
-            let signed = Signed::open(context, &mut keyring, input, signature, whom)?;
+            let signed = Signed::open(context, &mut keyring, input, signature, trusted_signers)?;
             return Ok(Self::Signed(signed));
         }
         let source = match context.sealed(input)? {
@@ -67,17 +67,30 @@ impl Content {
             Sealed::Folder(folder) => {
                 let keys = keyring.openers()?;
                 let borrowed: Vec<_> = keys.iter().collect();
-                let found = directory::open_folder(context, &mut keyring, folder, &borrowed, whom)?;
+                let found = directory::open_folder(
+                    context,
+                    &mut keyring,
+                    folder,
+                    &borrowed,
+                    trusted_signers,
+                )?;
                 trust::require_id(&found.manifest().id, origin.id.as_deref())?;
                 let place = input.to_text();
-                directory::check_current(context, &found, whom, &place, origin.min_revision)?;
+                directory::check_current(
+                    context,
+                    &found,
+                    trusted_signers,
+                    &place,
+                    origin.min_revision,
+                )?;
                 require_epoch(found.artifact(), origin.min_epoch)?;
                 let directory = found;
                 return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
             }
         };
         let artifact = Artifact::read(source)?;
-        let signer = trust::signer(context, &mut keyring, &artifact, whom)?;
+        let signer =
+            trust::expected_signer_with_warning(context, &mut keyring, &artifact, trusted_signers)?;
         if let Some(minimum) = origin.min_revision {
             artifact.require_revision(minimum)?;
         }

@@ -14,7 +14,7 @@ use casemate_seal::file::{Access, AtomicFile, Existing};
 use super::content::plain_name;
 use crate::{
     commands::sign, context::Context, fault::Fault, keyring::Keyring, place::Place, progress,
-    trust::Whom,
+    trust::TrustedSigners,
 };
 
 /// Bytes that are checked and written at once.
@@ -33,7 +33,7 @@ impl Signed {
         keyring: &mut Keyring<'_>,
         input: &Place,
         (signature, ignore): (&Path, &[PathBuf]),
-        whom: Whom<'_>,
+        trusted_signers: TrustedSigners<'_>,
     ) -> Result<Self, Fault> {
         let Place::Local(model) = input else {
             let message = "cannot check a model in an object store as it is read";
@@ -41,7 +41,7 @@ impl Signed {
         };
         let ignore = sign::ignored(ignore, signature, model);
         let signature = sign::read(signature)?;
-        let signer = sign::signer(context, keyring, &signature, whom)?;
+        let signer = sign::signer(context, keyring, &signature, trusted_signers)?;
         let trusted = Trusted {
             signer: Some(&signer),
             classical: None,

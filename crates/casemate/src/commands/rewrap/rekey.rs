@@ -19,7 +19,7 @@ use casemate_seal::{
 };
 use serde_json::{Value, json};
 
-use super::Change;
+use super::Rewrap;
 use crate::{
     args::RewrapOptions,
     commands::directory,
@@ -52,7 +52,7 @@ fn publisher_key(
     }
 }
 
-impl Change<'_> {
+impl Rewrap<'_> {
     pub(super) fn rekey_file(
         &self,
         keyring: &mut Keyring<'_>,
@@ -66,8 +66,8 @@ impl Change<'_> {
         let held = file::open_exclusive(input);
         let held = held.map_err(|error| failed("change", error))?;
         let artifact = Artifact::read(&held)?;
-        let whom = self.options.whom();
-        let expected = trust::signer_quietly(self.context, keyring, &artifact, whom)?;
+        let trusted_signers = self.options.trusted_signers();
+        let expected = trust::expected_signer(self.context, keyring, &artifact, trusted_signers)?;
         let key = keyring.opener(&artifact)?;
         let publisher = publisher_key(keyring, self.options, artifact.header().publisher())?;
         let owner = self.owner(&artifact)?;
@@ -88,7 +88,7 @@ impl Change<'_> {
             .and_then(|()| target.commit(Existing::Replace))
             .map_err(|error| failed("write", error))?;
         bar.finish_and_clear();
-        self.say_rekeyed(input, &[key.public_key().id()?], &recipients);
+        self.report_rekeyed(input, &[key.public_key().id()?], &recipients);
         Ok(json!({
             "schema": "casemate.rekeyed/1",
             "artifact": path_text(input),
@@ -104,12 +104,13 @@ impl Change<'_> {
         keyring: &mut Keyring<'_>,
         input: &Path,
     ) -> Result<Value, Fault> {
-        let (context, whom) = (self.context, self.options.whom());
+        let (context, trusted_signers) = (self.context, self.options.trusted_signers());
         let input = &fs::canonicalize(input).map_err(|error| Fault::file("open", input, error))?;
         let owned = keyring.openers()?;
         let keys: Vec<_> = owned.iter().collect();
         let place = LocalFolder::open(input).map_err(|error| Fault::file("open", input, error))?;
-        let folder = directory::open_folder(context, keyring, Box::new(place), &keys, whom)?;
+        let folder =
+            directory::open_folder(context, keyring, Box::new(place), &keys, trusted_signers)?;
         let publisher = publisher_key(
             keyring,
             self.options,
@@ -119,7 +120,7 @@ impl Change<'_> {
             folder.artifact().verify_signature(key.verifying_key())?;
         }
         let place = input.display().to_string();
-        directory::check_not_older(context, &folder, whom, &place, None)?;
+        directory::check_not_older(context, &folder, trusted_signers, &place, None)?;
         let owner = self.owner(folder.artifact())?;
         let recipients: Vec<_> = self.wanted.added.iter().collect();
         let rekey = self.rekey(&recipients, publisher.as_ref(), owner.as_ref());
@@ -131,7 +132,7 @@ impl Change<'_> {
         seen::record(context, publisher.as_ref(), &sealed, &place)?;
         bar.finish_and_clear();
         let own: Result<Vec<_>, _> = keys.iter().map(|key| key.public_key().id()).collect();
-        self.say_rekeyed(input, &own?, &recipients);
+        self.report_rekeyed(input, &own?, &recipients);
         Ok(json!({
             "schema": "casemate.rekeyed-directory/1",
             "directory": path_text(input),
@@ -156,7 +157,7 @@ impl Change<'_> {
         }
     }
 
-    fn say_rekeyed(&self, input: &Path, own: &[KeyId], recipients: &[&KemPublicKey]) {
+    fn report_rekeyed(&self, input: &Path, own: &[KeyId], recipients: &[&KemPublicKey]) {
         let shown = input.display().to_string();
         let count = count_text(recipients.len(), "recipient");
         let printer = &self.context.printer;
@@ -164,7 +165,7 @@ impl Change<'_> {
         printer.note(
             "old copies still open with the old key, and former recipients may have kept the plaintext",
         );
-        self.note_if_lost(&shown, own, &[], recipients);
+        self.record_if_inaccessible(&shown, own, &[], recipients);
     }
 }
 

@@ -14,7 +14,7 @@ use casemate_store::{
 };
 use serde_json::{Value, json};
 
-use super::{Change, split, unencodable};
+use super::{Rewrap, split, unencodable};
 use crate::{
     commands::directory,
     fault::{Fault, Outcome},
@@ -34,14 +34,14 @@ fn folder_root(object: &Location) -> Option<Location> {
 
 /// Folders whose artifacts were compared with their manifests.
 #[derive(Default)]
-struct Checked {
+struct CheckedFolders {
     /// Prefixes of the addresses of the folders' artifacts.
     folders: Vec<String>,
     /// Roots of their artifacts, by address.
     roots: HashMap<String, Vec<u8>>,
 }
 
-impl Checked {
+impl CheckedFolders {
     /// Returns the root that an object must have; `None` if it is in no checked folder.
     ///
     /// Refuses an object in a checked folder that the check did not list: the store may answer two
@@ -50,21 +50,21 @@ impl Checked {
         let root = self.roots.get(address).map(Vec::as_slice);
         let below_one = || self.folders.iter().any(|below| address.starts_with(below));
         if root.is_none() && below_one() {
-            return Err(Fault::new(Outcome::No, NOT_CHECKED));
+            return Err(Fault::new(Outcome::CheckFailed, NOT_CHECKED));
         }
         Ok(root)
     }
 }
 
 /// The result of changing an object.
-struct Changed {
+struct RewrapResult {
     before: usize,
     after: usize,
     /// Whether anything had to be written.
     written: bool,
 }
 
-impl Change<'_> {
+impl Rewrap<'_> {
     /// Changes the object at an address, or everything sealed below it.
     pub(super) fn address(&self, keyring: &mut Keyring<'_>, address: &str) -> Result<Value, Fault> {
         let location = self.context.locate(address)?;
@@ -100,7 +100,7 @@ impl Change<'_> {
             .map_err(|error| Fault::file("list", Path::new(address), error))?;
         if objects.is_empty() {
             let message = format!("no sealed files or folders below {address}/");
-            return Err(Fault::new(Outcome::No, message));
+            return Err(Fault::new(Outcome::CheckFailed, message));
         }
         let bar = progress::bar(objects.len() as u64, "rewrapping");
         let (mut changed, mut skipped, mut refused) = (0_usize, 0_usize, Vec::new());
@@ -108,10 +108,10 @@ impl Change<'_> {
         // Without a slash the address means one folder, and its manifest lists its artifacts.
         if !prefix.is_prefix() && !roots.iter().any(|root| root.address() == address) {
             let message = format!("the store lists no manifest below {address}");
-            return Err(Fault::new(Outcome::No, message)
+            return Err(Fault::new(Outcome::CheckFailed, message)
                 .hint("end the address with a slash to rewrap everything sealed below it"));
         }
-        let mut checked = Checked::default();
+        let mut checked = CheckedFolders::default();
         for root in roots {
             let below = format!("{}/", root.address());
             // Check it before the first change: an object that the store planted must not get the
@@ -158,7 +158,7 @@ impl Change<'_> {
         self.context.printer.done(&text);
         if !refused.is_empty() {
             let message = format!("{} objects or folders were not rewrapped", refused.len());
-            return Err(Fault::new(Outcome::No, message)
+            return Err(Fault::new(Outcome::CheckFailed, message)
                 .hint("the others are done; fix the errors above and run the command again"));
         }
         Ok(json!({
@@ -197,8 +197,14 @@ impl Change<'_> {
         let root = root.address();
         let owned = keyring.openers()?;
         let keys: Vec<_> = owned.iter().collect();
-        let whom = self.options.whom();
-        let folder = directory::open_folder(self.context, keyring, Box::new(place), &keys, whom)?;
+        let trusted_signers = self.options.trusted_signers();
+        let folder = directory::open_folder(
+            self.context,
+            keyring,
+            Box::new(place),
+            &keys,
+            trusted_signers,
+        )?;
         let manifest = folder.artifact().root().to_vec();
         let mut artifacts = vec![(format!("{root}/{MANIFEST_NAME}"), manifest)];
         for entry in &folder.manifest().files {
@@ -215,13 +221,13 @@ impl Change<'_> {
         object: &RemoteObject,
         again: bool,
         expected: Option<&[u8]>,
-    ) -> Result<Changed, Fault> {
+    ) -> Result<RewrapResult, Fault> {
         let artifact = Artifact::read(object)?;
         if expected.is_some_and(|root| root != artifact.root()) {
-            return Err(Fault::new(Outcome::No, NOT_CHECKED));
+            return Err(Fault::new(Outcome::CheckFailed, NOT_CHECKED));
         }
-        let whom = self.options.whom();
-        let signer = trust::signer_quietly(self.context, keyring, &artifact, whom)?;
+        let trusted_signers = self.options.trusted_signers();
+        let signer = trust::expected_signer(self.context, keyring, &artifact, trusted_signers)?;
         let (kept, added) = split(self.context, &artifact, self.wanted, again)?;
         let present: HashSet<KeyId> = artifact.recipients().iter().map(|r| r.key).collect();
         let mut wanted: HashSet<KeyId> = kept.iter().copied().collect();
@@ -237,7 +243,7 @@ impl Change<'_> {
             if let Ok(key) = &key {
                 artifact.open(key, origin)?;
             }
-            return Ok(Changed {
+            return Ok(RewrapResult {
                 before,
                 after: before,
                 written: false,
@@ -247,7 +253,7 @@ impl Change<'_> {
         let owner = self.owner(&artifact)?;
         if self.options.dry_run {
             self.planned(object.location().address(), &artifact, &kept, &added)?;
-            return Ok(Changed {
+            return Ok(RewrapResult {
                 before,
                 after: wanted.len(),
                 written: true,
@@ -260,8 +266,8 @@ impl Change<'_> {
             .map_err(|error| Fault::file("write", Path::new(object.location().address()), error))?;
         let own = key.public_key().id().map_err(unencodable)?;
         let address = object.location().address();
-        self.note_if_lost(address, &[own], &kept, &added);
-        Ok(Changed {
+        self.record_if_inaccessible(address, &[own], &kept, &added);
+        Ok(RewrapResult {
             before,
             after: new.after,
             written: true,
