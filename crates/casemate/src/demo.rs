@@ -17,9 +17,9 @@ use serde_json::json;
 
 use crate::{
     args::DemoOptions,
-    commands::gateway::{runtime, shutdown},
     context::Context,
     fault::{Fault, Outcome},
+    runtime::{runtime, shutdown},
 };
 use samples::Sample;
 use stage::DemoServers;

@@ -6,13 +6,18 @@ mod commands;
 mod context;
 mod demo;
 mod fault;
+mod folder;
 mod keyring;
 mod memory;
+mod output;
+mod owner;
 mod passphrase;
 mod place;
 mod printer;
 mod progress;
+mod runtime;
 mod seen;
+mod signature;
 mod stop;
 mod trust;
 

@@ -6,7 +6,7 @@ use casemate_seal::scratch;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::runtime::Builder;
 
-use crate::{args::Command, commands::gateway};
+use crate::{args::Command, runtime::shutdown};
 
 /// The exit code that shells use for a program ended by an interrupt.
 const STOPPED: i32 = 130;
@@ -31,7 +31,7 @@ pub(crate) fn clean_up_on_signal(command: &Command) {
         let Ok(runtime) = Builder::new_current_thread().enable_io().build() else {
             return;
         };
-        runtime.block_on(gateway::shutdown());
+        runtime.block_on(shutdown());
         scratch::discard();
         if let Some(terminal) = terminal {
             terminal.restore();

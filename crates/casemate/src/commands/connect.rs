@@ -13,12 +13,12 @@ use casemate_tls as tls;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::gateway::{init_logging, runtime, shutdown};
 use crate::{
     args::{ConnectOptions, ListenAddress},
     context::{Context, read_limited},
     fault::Fault,
     keyring::Keyring,
+    runtime::{init_logging, runtime, shutdown},
 };
 
 /// Length of a token in bytes, before it is encoded as text.

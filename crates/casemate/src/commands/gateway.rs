@@ -4,7 +4,6 @@ mod config;
 
 use std::{
     fs::{self, File},
-    io::IsTerminal,
     path::Path,
     sync::Arc,
 };
@@ -28,6 +27,7 @@ use crate::{
     context::{Context, read_limited, read_secret},
     fault::{Fault, Outcome},
     keyring::Keyring,
+    runtime::{init_logging, runtime, shutdown},
 };
 use casemate_tls::{self as tls, Fallback};
 use config::{Config, Tls, UpstreamEntry};
@@ -152,41 +152,6 @@ fn http_upstream(
         }
         fault
     })
-}
-
-/// Logs go to standard error; `CASEMATE_LOG` sets the level.
-pub(crate) fn init_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CASEMATE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    // A second call, as in a process that runs both ends, has no effect.
-    _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .try_init();
-}
-
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Fault::from_error(Outcome::Io, error))
-}
-
-/// Completes on Ctrl-C or SIGTERM.
-pub(crate) async fn shutdown() {
-    let interrupt = tokio::signal::ctrl_c();
-    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-    match terminate {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => (),
-                _ = terminate.recv() => (),
-            }
-        }
-        // Without a handler, SIGTERM ends the process at once.
-        Err(_) => _ = interrupt.await,
-    }
 }
 
 /// Returns the key document's record of the key before or after `identity`.

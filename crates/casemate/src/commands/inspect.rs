@@ -1,6 +1,8 @@
 //! `casemate inspect`.
 
 mod below;
+mod folder;
+mod model;
 
 use std::{fmt::Write as _, path::Path};
 
@@ -14,11 +16,11 @@ use casemate_seal::{
 use casemate_store::{Location, RemoteFolder};
 use serde_json::{Map, Value, json};
 
-use super::{directory, model, owner};
 use crate::{
     args::InspectOptions,
     context::Context,
     fault::Fault,
+    owner,
     place::{Place, Sealed},
     printer::{bytes_text, time_text},
 };
@@ -44,7 +46,7 @@ pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(),
     let (mut fields, mut text) = (fields(&artifact), lines(&artifact));
     let is_folder = folder.is_some();
     if let Some(folder) = folder {
-        match directory::listing(context, folder) {
+        match folder::listing(context, folder) {
             Ok((listing, lines)) => {
                 text.push_str(&lines);
                 fields.insert("directory".to_owned(), listing);

@@ -1,6 +1,7 @@
 //! `casemate keys`.
 
 mod change;
+mod delegate;
 
 use std::{fmt::Write as _, fs::DirBuilder, io::Read, os::unix::fs::DirBuilderExt, path::Path};
 
@@ -65,7 +66,7 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
             compromised,
             validity,
         } => change::retire(context, &key, superseded.as_deref(), compromised, &validity),
-        KeysCommand::Delegate(options) => super::owner::delegate(context, &options),
+        KeysCommand::Delegate(options) => delegate::delegate(context, &options),
         KeysCommand::Passwd {
             new_passphrase_file,
             random_key,

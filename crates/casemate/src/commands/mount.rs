@@ -21,13 +21,13 @@ use casemate_seal::scratch::{Naming, ScratchFolder, remove_abandoned};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::gateway;
 use crate::{
     args::{MountOptions, RunOptions},
     context::Context,
     fault::{Fault, Outcome},
     memory::CoreDumpLimit,
     printer::path_text,
+    runtime,
 };
 use content::Content;
 
@@ -48,14 +48,14 @@ pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(),
     context
         .printer
         .done(&format!("mounted at {shown} until Ctrl-C"));
-    gateway::runtime()?.block_on(async {
+    runtime::runtime()?.block_on(async {
         let gone = async {
             while !mounted.is_gone() {
                 tokio::time::sleep(POLL).await;
             }
         };
         tokio::select! {
-            () = gateway::shutdown() => (),
+            () = runtime::shutdown() => (),
             () = gone => (),
         }
     });
@@ -70,8 +70,8 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Fault> {
     let content = Content::open(context, &options.input, &options.checks)?;
     // From here on a signal ends the program, not this process, which must clean up.
-    let runtime = gateway::runtime()?;
-    let stop = runtime.spawn(gateway::shutdown());
+    let runtime = runtime::runtime()?;
+    let stop = runtime.spawn(runtime::shutdown());
     let damage = Damage::default();
     let (scratch, path, mounted) = match &options.memory {
         Some(given) => copied(&content, given.as_deref())?,
@@ -156,7 +156,7 @@ fn start(content: Content, point: &Path, damage: &Damage) -> Result<Mounted, Fau
         let path = path.escape_debug();
         tracing::error!(%path, "cannot be read: {error}");
     });
-    gateway::init_logging();
+    runtime::init_logging();
     casemate_mount::mount(content.into_files(), point, report).map_err(|error| {
         let hint = match &error {
             MountError::NoFuse(_) => {

@@ -13,15 +13,13 @@ use casemate_seal::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    directory,
-    owner::{self, RecipientListKey, owner_key},
-};
 use crate::{
     args::RewrapOptions,
     context::Context,
     fault::{Fault, Outcome},
+    folder,
     keyring::Keyring,
+    owner::{self, RecipientListKey, owner_key},
     place::Place,
     printer::{count_text, path_text},
     progress, trust,
@@ -176,7 +174,7 @@ impl Rewrap<'_> {
         let place = place.map_err(|error| Fault::file("open", input, error))?;
         // After an interruption, the command may find its work half done.
         let again = matches!(unfinished_rewrap(&place), Ok(Some(_)));
-        let folder = directory::open_folder(
+        let folder = folder::open_folder(
             context,
             keyring,
             Box::new(place),

@@ -1,30 +1,24 @@
-//! `casemate sign`, and `casemate verify --signature`.
+//! `casemate sign`.
 
 use std::path::{Path, PathBuf};
 
-use casemate_crypto::{encoding::KEY_FILE_BYTES_MAX, signature::VerifyingKey};
-use casemate_environment::Signed;
-use casemate_oms::{
-    BUNDLE_BYTES_MAX, EcdsaKey, EcdsaPublicKey, ModelSignature, Signing, Step, Trusted,
-    check_output, path_inside, sign,
-};
+use casemate_crypto::encoding::KEY_FILE_BYTES_MAX;
+use casemate_oms::{EcdsaKey, Signing, check_output, sign};
 use casemate_seal::{
     directory::is_sealed_directory,
     file::{self, Access},
 };
-use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::directory::existing;
 use crate::{
-    args::{SignOptions, VerifyOptions},
-    context::{Context, read_limited, read_secret},
+    args::SignOptions,
+    context::{Context, read_secret},
     fault::{Fault, Outcome},
     keyring::Keyring,
-    place::Place,
-    printer::{count_text, path_text},
+    output::existing,
+    printer::path_text,
     progress,
-    trust::{self, TrustedSigners},
+    signature::{advance, classical_only_error},
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fault> {
@@ -75,136 +69,6 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
     Ok(())
 }
 
-/// Checks a model against its detached signature.
-pub(super) fn verify(
-    context: &Context<'_>,
-    options: &VerifyOptions,
-    signature: &Path,
-) -> Result<(), Fault> {
-    let Place::Local(model) = &options.input else {
-        return Err(Fault::usage("cannot verify a model in an object store")
-            .hint("download it to this machine first"));
-    };
-    if options.min_revision.is_some() || options.id.is_some() {
-        return Err(Fault::usage(
-            "--min-revision and --id do not apply: a detached signature has neither",
-        ));
-    }
-    let mut keyring = Keyring::new(context);
-    let ignore = ignored(&options.ignore, signature, model);
-    let signature = read(signature)?;
-    let signer = if options.allow_classical {
-        context
-            .printer
-            .warning("only a classical signature is checked, which a quantum computer could forge");
-        None
-    } else if options.signer.is_none() && options.trusted.file.is_none() {
-        return Err(classical_only_error("checked"));
-    } else {
-        Some(signer(
-            context,
-            &mut keyring,
-            &signature,
-            options.trusted_signers(),
-        )?)
-    };
-    let classical = options.oms.as_deref().map(public_key).transpose()?;
-    let bar = progress::bar(0, "verifying");
-    let trusted = Trusted {
-        signer: signer.as_ref(),
-        classical: classical.as_ref(),
-    };
-    let verified = signature.verify(model, &ignore, &trusted, &|step| advance(&bar, step))?;
-    bar.finish_and_clear();
-    let signer = signer.as_ref().and_then(|key| key.id().ok());
-    let json = json!({
-        "schema": "casemate.model-verified/1",
-        "model": path_text(model),
-        "name": verified.name,
-        "resources": verified.resources,
-        "ignored": verified.ignored,
-        "signer": signer.map(|id| id.to_hex()),
-        "classical_checked": classical.is_some(),
-        "message_sha384": hex::encode(signature.message_digest()),
-    });
-    let by = signer.map_or_else(|| "a classical key".to_owned(), |id| id.to_hex());
-    let (shown, count) = (model.display(), verified.resources);
-    let mut text = format!(
-        "verified {shown}: {} signed by {by}",
-        count_text(count, "resource")
-    );
-    if model.is_dir() {
-        text.push_str("; left out by the publisher: ");
-        let ignored = verified.ignored.iter();
-        let ignored: Vec<_> = ignored
-            .map(|path| path.escape_debug().to_string())
-            .collect();
-        text.push_str(&ignored.join(", "));
-    }
-    context.printer.data(&json, &text);
-    Ok(())
-}
-
-/// Reads a detached signature without verifying it.
-pub(super) fn read(path: &Path) -> Result<ModelSignature, Fault> {
-    let is_file = std::fs::metadata(path).map(|found| found.is_file());
-    if !is_file.map_err(|error| Fault::file("read", path, error))? {
-        // Reading a planted pipe would block forever.
-        let message = format!("{} is not a regular file", path.display());
-        return Err(Fault::usage(message).hint("pass the file that `casemate sign` wrote"));
-    }
-    let bytes = read_limited(path, BUNDLE_BYTES_MAX)?;
-    Ok(ModelSignature::decode(bytes.expose())?)
-}
-
-/// Returns the paths at which unsigned files are allowed: those given, and the signature itself.
-pub(super) fn ignored(given: &[PathBuf], signature: &Path, model: &Path) -> Vec<PathBuf> {
-    let own = path_inside(signature, model);
-    given.iter().cloned().chain(own).collect()
-}
-
-/// Returns the composite key that is the expected signer of a model.
-pub(super) fn signer(
-    context: &Context<'_>,
-    keyring: &mut Keyring<'_>,
-    signature: &ModelSignature,
-    trusted_signers: TrustedSigners<'_>,
-) -> Result<VerifyingKey, Fault> {
-    let signed = Signed {
-        date: None,
-        digest: signature.message_digest(),
-    };
-    if let TrustedSigners::Named(named) = trusted_signers {
-        return keyring.expected_signer(named, &signed);
-    }
-    let mut refused = None;
-    // Take the first named key that is trusted and did sign: anyone can add a signature with any
-    // key's id.
-    for id in signature.signers().filter_map(|id| id.parse().ok()) {
-        let trusted = match trusted_signers {
-            TrustedSigners::Listed { file, role } => {
-                trust::trust_file_signer(context, keyring, (file, role), id, &signed)
-            }
-            _ => keyring.trusted_signer("the signature", id, &signed),
-        };
-        let verified = trusted.and_then(|key| {
-            signature.verify_signer(&key)?;
-            Ok(key)
-        });
-        match verified {
-            Ok(key) => return Ok(key),
-            Err(fault) => refused = Some(fault),
-        }
-    }
-    Err(refused.unwrap_or_else(|| classical_only_error("checked")))
-}
-
-fn classical_only_error(done: &str) -> Fault {
-    let message = format!("the model would be {done} with a classical algorithm only");
-    Fault::new(Outcome::NotPermitted, message)
-        .hint("also pass a composite key, or pass --allow-classical if other tools require it")
-}
-
 fn output_of(options: &SignOptions) -> Result<PathBuf, Fault> {
     if let Some(output) = &options.output {
         return Ok(output.clone());
@@ -220,25 +84,10 @@ fn output_of(options: &SignOptions) -> Result<PathBuf, Fault> {
     Ok(name.into())
 }
 
-fn advance(bar: &ProgressBar, step: Step) {
-    match step {
-        Step::Total(bytes) => bar.set_length(bytes),
-        Step::Hashed(bytes) => bar.inc(bytes),
-    }
-}
-
 fn private_key(path: &Path) -> Result<EcdsaKey, Fault> {
     let pem = read_secret(path, KEY_FILE_BYTES_MAX)?;
     EcdsaKey::from_pem(pem.expose()).map_err(|error| {
         Fault::from_error(Outcome::Usage, error)
             .hint("make one with `openssl ecparam -name secp384r1 -genkey -noout -out oms.pem`")
-    })
-}
-
-fn public_key(path: &Path) -> Result<EcdsaPublicKey, Fault> {
-    let pem = read_limited(path, KEY_FILE_BYTES_MAX)?;
-    EcdsaPublicKey::from_pem(pem.expose()).map_err(|error| {
-        Fault::from_error(Outcome::Usage, error)
-            .hint("write the public key with `openssl pkey -in oms.pem -pubout -out oms.pub`")
     })
 }

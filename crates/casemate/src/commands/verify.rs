@@ -1,20 +1,23 @@
 //! `casemate verify`.
 
+mod folder;
+mod model;
+mod without_key;
+
 use casemate_seal::{Artifact, ReadAt};
 use serde_json::json;
 
-use super::{directory, open::note_leftover, owner, sign};
 use crate::{
-    args::VerifyOptions, context::Context, fault::Fault, keyring::Keyring, place::Sealed,
-    printer::count_text, progress, trust,
+    args::VerifyOptions, context::Context, fault::Fault, folder::note_leftover, keyring::Keyring,
+    owner, place::Sealed, printer::count_text, progress, trust,
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), Fault> {
     if let Some(signature) = &options.signature {
-        return sign::verify(context, options, signature);
+        return model::verify(context, options, signature);
     }
     let source = match context.sealed(&options.input)? {
-        Sealed::Folder(folder) => return directory::verify(context, options, folder),
+        Sealed::Folder(folder) => return folder::verify(context, options, folder),
         Sealed::File(source) => source,
     };
     let artifact = Artifact::read(source)?;

@@ -15,7 +15,7 @@ use super::{
     Copied, CopyJob, Endpoint,
     same::{is_same_file, is_there},
 };
-use crate::{commands::directory::existing, context::Context, fault::Fault, progress};
+use crate::{context::Context, fault::Fault, output::existing, progress};
 
 /// Bytes to copy at a time.
 const MOVED: u64 = 8 << 20;

@@ -19,9 +19,9 @@ use super::{
     same::{is_same_file, is_there},
 };
 use crate::{
-    commands::directory::{empty_prefix, existing},
     context::Context,
     fault::{Fault, Outcome},
+    output::{empty_prefix, existing},
     progress,
 };
 

@@ -14,10 +14,11 @@ use casemate_seal::{
 
 use crate::{
     args::Checks,
-    commands::{directory, owner::require_epoch},
     context::Context,
     fault::Fault,
+    folder,
     keyring::Keyring,
+    owner::require_epoch,
     place::{Place, Sealed},
     progress, trust,
 };
@@ -67,16 +68,11 @@ impl Content {
             Sealed::Folder(folder) => {
                 let keys = keyring.openers()?;
                 let borrowed: Vec<_> = keys.iter().collect();
-                let found = directory::open_folder(
-                    context,
-                    &mut keyring,
-                    folder,
-                    &borrowed,
-                    trusted_signers,
-                )?;
+                let found =
+                    folder::open_folder(context, &mut keyring, folder, &borrowed, trusted_signers)?;
                 trust::require_id(&found.manifest().id, origin.id.as_deref())?;
                 let place = input.to_text();
-                directory::check_current(
+                folder::check_current(
                     context,
                     &found,
                     trusted_signers,

@@ -13,7 +13,7 @@ use casemate_seal::file::{Access, AtomicFile, Existing};
 
 use super::content::plain_name;
 use crate::{
-    commands::sign, context::Context, fault::Fault, keyring::Keyring, place::Place, progress,
+    context::Context, fault::Fault, keyring::Keyring, place::Place, progress, signature,
     trust::TrustedSigners,
 };
 
@@ -39,9 +39,9 @@ impl Signed {
             let message = "cannot check a model in an object store as it is read";
             return Err(Fault::usage(message).hint("copy it to this machine, or seal it"));
         };
-        let ignore = sign::ignored(ignore, signature, model);
-        let signature = sign::read(signature)?;
-        let signer = sign::signer(context, keyring, &signature, trusted_signers)?;
+        let ignore = signature::ignored(ignore, signature, model);
+        let signature = signature::read(signature)?;
+        let signer = signature::signer(context, keyring, &signature, trusted_signers)?;
         let trusted = Trusted {
             signer: Some(&signer),
             classical: None,

@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use super::Rewrap;
 use crate::{
     args::RewrapOptions,
-    commands::directory,
     fault::{Fault, Outcome},
+    folder,
     keyring::Keyring,
     printer::{count_text, path_text},
     progress, seen, trust,
@@ -110,7 +110,7 @@ impl Rewrap<'_> {
         let keys: Vec<_> = owned.iter().collect();
         let place = LocalFolder::open(input).map_err(|error| Fault::file("open", input, error))?;
         let folder =
-            directory::open_folder(context, keyring, Box::new(place), &keys, trusted_signers)?;
+            folder::open_folder(context, keyring, Box::new(place), &keys, trusted_signers)?;
         let publisher = publisher_key(
             keyring,
             self.options,
@@ -120,7 +120,7 @@ impl Rewrap<'_> {
             folder.artifact().verify_signature(key.verifying_key())?;
         }
         let place = input.display().to_string();
-        directory::check_not_older(context, &folder, trusted_signers, &place, None)?;
+        folder::check_not_older(context, &folder, trusted_signers, &place, None)?;
         let owner = self.owner(folder.artifact())?;
         let recipients: Vec<_> = self.wanted.added.iter().collect();
         let rekey = self.rekey(&recipients, publisher.as_ref(), owner.as_ref());

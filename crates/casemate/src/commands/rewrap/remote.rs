@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::{Rewrap, split, unencodable};
 use crate::{
-    commands::directory,
     fault::{Fault, Outcome},
+    folder,
     keyring::Keyring,
     place,
     printer::count_text,
@@ -198,7 +198,7 @@ impl Rewrap<'_> {
         let owned = keyring.openers()?;
         let keys: Vec<_> = owned.iter().collect();
         let trusted_signers = self.options.trusted_signers();
-        let folder = directory::open_folder(
+        let folder = folder::open_folder(
             self.context,
             keyring,
             Box::new(place),

@@ -6,10 +6,9 @@ use casemate_seal::{
 };
 use serde_json::json;
 
-use super::owner;
 use crate::{
-    args::VerifyOptions, context::Context, fault::Fault, keyring::Keyring, printer::count_text,
-    progress, trust,
+    args::VerifyOptions, context::Context, fault::Fault, keyring::Keyring, owner,
+    printer::count_text, progress, trust,
 };
 
 pub(super) fn verify(

@@ -3,29 +3,26 @@
 use std::path::Path;
 
 use casemate_crypto::{
-    encoding::{KeyId, PublicKey},
+    encoding::KeyId,
     signature::{SigningKey, VerifyingKey},
 };
 use casemate_gateway::unix_seconds;
-use casemate_seal::{
-    Artifact, Delegation, ListSigner, ReadAt, RecipientList,
-    file::{self, Access, Existing},
-};
+use casemate_seal::{Artifact, Delegation, ListSigner, ReadAt, RecipientList};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Delegate, RewrapOptions},
-    context::{Context, read_limited},
+    args::RewrapOptions,
+    context::read_limited,
     fault::{Fault, Outcome},
     keyring::Keyring,
-    printer::{path_text, time_text},
+    printer::time_text,
 };
 
 /// Longest delegation file, in bytes.
 const DELEGATION_BYTES_MAX: usize = 64 * 1024;
 
 /// The key that signs recipient lists, with its delegation if it is not the owner's.
-pub(super) struct RecipientListKey {
+pub(crate) struct RecipientListKey {
     key: SigningKey,
     delegation: Option<Delegation>,
     epoch: Option<u64>,
@@ -33,7 +30,7 @@ pub(super) struct RecipientListKey {
 
 impl RecipientListKey {
     /// Reads the key and delegation that the options name.
-    pub(super) fn named(
+    pub(crate) fn named(
         keyring: &mut Keyring<'_>,
         options: &RewrapOptions,
     ) -> Result<Option<Self>, Fault> {
@@ -49,7 +46,7 @@ impl RecipientListKey {
     }
 
     /// Returns the owner's id, if the key is the owner's own.
-    pub(super) fn owner(&self) -> Result<Option<KeyId>, Fault> {
+    pub(crate) fn owner(&self) -> Result<Option<KeyId>, Fault> {
         if self.delegation.is_some() {
             return Ok(None);
         }
@@ -57,7 +54,7 @@ impl RecipientListKey {
     }
 
     /// Returns the list signer for the owner `of` an artifact.
-    pub(super) fn signer<'a>(&'a self, of: Option<&'a VerifyingKey>) -> ListSigner<'a> {
+    pub(crate) fn signer<'a>(&'a self, of: Option<&'a VerifyingKey>) -> ListSigner<'a> {
         ListSigner {
             key: &self.key,
             delegation: of.zip(self.delegation.as_ref()),
@@ -70,7 +67,7 @@ impl RecipientListKey {
 /// Returns the owner's key, as the artifact carries it.
 ///
 /// Refuses if the artifact has an owner and no key was given to sign its recipients.
-pub(super) fn owner_key<R: ReadAt>(
+pub(crate) fn owner_key<R: ReadAt>(
     artifact: &Artifact<R>,
     key: Option<&RecipientListKey>,
 ) -> Result<Option<VerifyingKey>, Fault> {
@@ -97,50 +94,8 @@ fn read_delegation(path: &Path) -> Result<Delegation, Fault> {
     })
 }
 
-/// `casemate keys delegate`.
-pub(super) fn delegate(context: &Context<'_>, options: &Delegate) -> Result<(), Fault> {
-    let mut keyring = Keyring::new(context);
-    let PublicKey::Sign(delegate) = keyring.public(&options.to)? else {
-        let message = format!("`{}` is not a signing key", options.to);
-        return Err(Fault::usage(message));
-    };
-    context.policy()?.check_signature(delegate.suite())?;
-    let owner = keyring.signer(&options.owner)?;
-    let (until, last_epoch) = (options.until, options.last_epoch);
-    let made = Delegation::sign(&owner, &delegate, until, last_epoch)?;
-    let existing = if options.force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
-    file::write(&options.output, &made.to_bytes(), Access::Umask, existing)
-        .map_err(|error| Fault::file("write", &options.output, error))?;
-    let ids = owner
-        .verifying_key()
-        .id()
-        .and_then(|owner| Ok((owner, delegate.id()?)));
-    let (owner, delegate) = ids?;
-    let json = json!({
-        "schema": "casemate.delegation/1",
-        "file": path_text(&options.output),
-        "owner": owner.to_hex(),
-        "delegate": delegate.to_hex(),
-        "until": until,
-        "last_epoch": last_epoch,
-    });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
-    context.printer.done(&format!(
-        "key {delegate} may change recipients for owner {owner} until {}, up to epoch {last_epoch}; the delegation is in {}",
-        time_text(until),
-        options.output.display()
-    ));
-    Ok(())
-}
-
 /// Refuses a recipient list older than the minimum epoch.
-pub(super) fn require_epoch<R: ReadAt>(
+pub(crate) fn require_epoch<R: ReadAt>(
     artifact: &Artifact<R>,
     minimum: Option<u64>,
 ) -> Result<(), Fault> {
@@ -149,7 +104,7 @@ pub(super) fn require_epoch<R: ReadAt>(
 }
 
 /// Returns what an artifact says about its owner, as JSON.
-pub(super) fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Value {
+pub(crate) fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Value {
     let Some((owner, list)) = owned(artifact) else {
         return Value::Null;
     };
@@ -163,7 +118,7 @@ pub(super) fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Value {
 }
 
 /// Returns the same as text.
-pub(super) fn line<R: ReadAt>(artifact: &Artifact<R>) -> Option<String> {
+pub(crate) fn line<R: ReadAt>(artifact: &Artifact<R>) -> Option<String> {
     let (owner, list) = owned(artifact)?;
     let by = match list.delegation {
         Some(_) => " through a delegate",

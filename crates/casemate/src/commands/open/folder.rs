@@ -1,0 +1,70 @@
+//! `casemate open` for a folder.
+
+use std::path::Path;
+
+use casemate_seal::directory::SealedFolder;
+use serde_json::json;
+
+use crate::{
+    args::OpenOptions,
+    context::Context,
+    fault::Fault,
+    folder::{check_current, open_folder},
+    keyring::Keyring,
+    output::existing,
+    owner,
+    printer::{bytes_text, count_text, path_text},
+    progress,
+    trust::{self, TrustedSigners},
+};
+
+pub(super) fn open(
+    context: &Context<'_>,
+    options: &OpenOptions,
+    folder: Box<dyn SealedFolder>,
+    output: &Path,
+) -> Result<(), Fault> {
+    if output == Path::new("-") {
+        return Err(Fault::usage("cannot write a folder to standard output")
+            .hint("open one of its files, or name the output with -o DIR"));
+    }
+    let mut keyring = Keyring::new(context);
+    let owned = keyring.openers()?;
+    let keys: Vec<_> = owned.iter().collect();
+    let trusted_signers = options.origin.trusted_signers();
+    let directory = open_folder(context, &mut keyring, folder, &keys, trusted_signers)?;
+    let place = options.input.to_text();
+    trust::require_id(&directory.manifest().id, options.origin.id.as_deref())?;
+    check_current(
+        context,
+        &directory,
+        trusted_signers,
+        &place,
+        options.origin.min_revision,
+    )?;
+    owner::require_epoch(directory.artifact(), options.origin.min_epoch)?;
+    let manifest = directory.manifest();
+    let bar = progress::bar(manifest.content_len(), "opening");
+    directory.copy_to(output, existing(options.force), &keys, &|n| bar.inc(n))?;
+    bar.finish_and_clear();
+    let json = json!({
+        "schema": "casemate.opened-directory/1",
+        "output": path_text(output),
+        "id": manifest.id.to_string(),
+        "revision": manifest.revision,
+        "files": manifest.files.len(),
+        "content_bytes": manifest.content_len(),
+        "origin_checked": !matches!(trusted_signers, TrustedSigners::Anyone),
+    });
+    if context.printer.is_json() {
+        context.printer.data(&json, "");
+    }
+    let (files, content) = (manifest.files.len(), bytes_text(manifest.content_len()));
+    let shown = output.display();
+    let text = format!(
+        "opened {}, {content}, to {shown}",
+        count_text(files, "file")
+    );
+    context.printer.done(&text);
+    Ok(())
+}

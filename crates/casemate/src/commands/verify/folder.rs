@@ -1,0 +1,74 @@
+//! `casemate verify` for a folder.
+
+use casemate_seal::directory::{SealedFolder, read_manifest};
+use serde_json::json;
+
+use super::without_key;
+use crate::{
+    args::VerifyOptions,
+    context::Context,
+    fault::Fault,
+    folder::{check_current, open_folder},
+    keyring::Keyring,
+    owner, progress, trust,
+};
+
+/// Checks the manifest, the list of files, and every segment of each file against the manifest.
+pub(super) fn verify(
+    context: &Context<'_>,
+    options: &VerifyOptions,
+    folder: Box<dyn SealedFolder>,
+) -> Result<(), Fault> {
+    let mut keyring = Keyring::new(context);
+    // The recipient list is not authenticated yet, so it must not decide how much is checked.
+    if options.without_key || !keyring.has_opener()? {
+        let artifact = read_manifest(&*folder)?;
+        return without_key::verify(context, options, &mut keyring, &*folder, &artifact);
+    }
+    let owned = keyring.openers()?;
+    let keys: Vec<_> = owned.iter().collect();
+    let directory = open_folder(
+        context,
+        &mut keyring,
+        folder,
+        &keys,
+        options.trusted_signers(),
+    )?;
+    trust::require_id(&directory.manifest().id, options.id.as_deref())?;
+    let (place, trusted_signers) = (options.input.to_text(), options.trusted_signers());
+    check_current(
+        context,
+        &directory,
+        trusted_signers,
+        &place,
+        options.min_revision,
+    )?;
+    owner::require_epoch(directory.artifact(), options.min_epoch)?;
+    let manifest = directory.manifest();
+    let bar = progress::bar(manifest.content_len(), "verifying");
+    directory.verify_files(&keys, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    // It was verified when the folder was opened.
+    let record = directory.artifact().signature();
+    let (id, suite) = record.map_or_else(Default::default, |r| (r.key.to_hex(), r.suite.name));
+    let json = json!({
+        "schema": "casemate.verified-directory/1",
+        "directory": options.input.to_text(),
+        "id": manifest.id.to_string(),
+        "revision": manifest.revision,
+        "files": manifest.files.len(),
+        "signer": id,
+        "suite": suite,
+        "owner": owner::fields(directory.artifact()),
+        "message_sha384": hex::encode(directory.artifact().message_digest()),
+        "opened": true,
+    });
+    let text = format!(
+        "verified {}: revision {} signed by {id} ({suite}), {} files, complete and intact",
+        options.input,
+        manifest.revision,
+        manifest.files.len()
+    );
+    context.printer.data(&json, &text);
+    Ok(())
+}
