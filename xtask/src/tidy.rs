@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 use crate::step::{Outcome, command, root};
 
 /// Files and folders that a newcomer needs at the root.
-const ROOT: [&str; 27] = [
+const ROOT: [&str; 30] = [
     ".cargo",
     ".ci",
     ".config",
+    ".editorconfig",
     ".gitattributes",
     ".gitignore",
     "ARCHITECTURE.md",
@@ -20,6 +21,7 @@ const ROOT: [&str; 27] = [
     "LICENSE-MIT",
     "README.md",
     "SECURITY.md",
+    "STYLE.md",
     "assets",
     "attacks",
     "bindings",
@@ -29,6 +31,7 @@ const ROOT: [&str; 27] = [
     "docs",
     "fuzz",
     "interop",
+    "rust-toolchain.toml",
     "rustfmt.toml",
     "spec",
     "vectors",
@@ -78,7 +81,7 @@ const RANKS: [(&str, u8); 24] = [
     ("xtask", 0),
 ];
 
-/// Crates that do no network, read no clock and no environment.
+/// Crates that do no network. That they read no clock and no environment is a lint (`clippy.toml`).
 const PURE: [&str; 7] = [
     "casemate-age",
     "casemate-awslc",
@@ -88,14 +91,7 @@ const PURE: [&str; 7] = [
     "casemate-message",
     "casemate-models",
 ];
-const IMPURE: [&str; 6] = [
-    "tokio::",
-    "hyper::",
-    "std::net",
-    "SystemTime::now",
-    "Instant::now",
-    "env::var",
-];
+const IMPURE: [&str; 3] = ["tokio::", "hyper::", "std::net"];
 
 pub(crate) fn run() -> Outcome {
     let mut findings = Vec::new();
@@ -117,6 +113,7 @@ pub(crate) fn run() -> Outcome {
         check_text(file, &mut findings);
     }
     check_directions(&mut findings);
+    check_map(&mut findings);
     findings.sort();
     findings.dedup();
     findings.iter().for_each(|finding| println!("{finding}"));
@@ -148,6 +145,7 @@ fn check_text(file: &str, findings: &mut Vec<String>) {
     if lines > LINES_MAX && path.extension().is_none_or(|ext| ext != "md") {
         findings.push(format!("{file}: {lines} lines, at most {LINES_MAX}"));
     }
+    check_commands(file, &text, findings);
     for (first, second) in BANNED {
         if text.contains(&format!("{first}{second}")) {
             findings.push(format!("{file}: says `{first}{second}`"));
@@ -158,6 +156,55 @@ fn check_text(file: &str, findings: &mut Vec<String>) {
         .any(|name| file.starts_with(&format!("crates/{name}/src/")));
     for word in IMPURE.iter().filter(|word| pure && text.contains(**word)) {
         findings.push(format!("{file}: uses `{word}`, which domains do not"));
+    }
+}
+
+/// Checks that no command of the program imports another.
+fn check_commands(file: &str, text: &str, findings: &mut Vec<String>) {
+    let Some(below) = file.strip_prefix("crates/casemate/src/commands/") else {
+        return;
+    };
+    let own = below.split(['/', '.']).next().unwrap_or_default();
+    let imports = text.split("commands::").skip(1);
+    let others = imports.filter(|rest| !rest.starts_with(own));
+    if others.count() > 0 || !below.contains('/') && text.contains("use super::") {
+        findings.push(format!("{file}: imports another command"));
+    }
+}
+
+/// Checks that the paths exist at which `ARCHITECTURE.md` says to start.
+fn check_map(findings: &mut Vec<String>) {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap_or_default();
+    let section = text
+        .split("\n## ")
+        .find(|part| part.starts_with("Where to start"));
+    let rows = section
+        .unwrap_or_default()
+        .lines()
+        .filter(|line| line.starts_with("| "));
+    let mut paths = 0_usize;
+    for row in rows {
+        // A path may continue the folder of the one before it.
+        let mut folder = root();
+        for path in row.split('`').skip(1).step_by(2) {
+            if !path.contains(['/', '.']) || path.contains(['*', '=']) {
+                continue;
+            }
+            paths = paths.saturating_add(1);
+            let whole = root().join(path);
+            let found = if whole.exists() {
+                whole
+            } else {
+                folder.join(path)
+            };
+            if !found.exists() {
+                findings.push(format!("ARCHITECTURE.md: `{path}` does not exist"));
+            }
+            folder = found.parent().map(Path::to_owned).unwrap_or_default();
+        }
+    }
+    if paths == 0 {
+        findings.push("ARCHITECTURE.md: has no table of where to start".to_owned());
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Python module `casemate._casemate`: artifacts, directories and keys. What people import is the Python layer above it.
 //!
 //! Every call that encrypts, decrypts, hashes or unlocks releases the interpreter.
+#![expect(clippy::disallowed_methods, reason = "a surface reads the clock")]
 #![expect(
     clippy::needless_pass_by_value,
     reason = "Python's arguments come by value, and so do the errors of map_err"

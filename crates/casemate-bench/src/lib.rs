@@ -9,6 +9,7 @@
 //! Times are medians with the median absolute deviation. Operations are measured in interleaved rounds after a warm-up, so that a slow
 //! phase of the machine falls on all of them; single-threaded ones on one pinned core. Algorithms without a final standard are
 //! measured only with the feature `catalogue`.
+#![expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::cast_precision_loss,

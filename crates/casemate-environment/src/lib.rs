@@ -10,6 +10,10 @@
 //! assert!(matches!("./publisher.pub".parse(), Ok(KeyReference::File(_))));
 //! assert!("0123456789abcdef".parse::<KeyReference>().is_err()); // a short id: for display only
 //! ```
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this crate is where the environment is read"
+)]
 
 mod date;
 mod error;

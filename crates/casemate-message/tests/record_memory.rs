@@ -1,6 +1,10 @@
 //! What the replay record weighs under load. A test binary of its own, so that nothing else is in the measured memory.
 
-#![expect(clippy::unwrap_used, reason = "a failed expectation fails the test")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a failed expectation fails the test"
+)]
 
 use casemate_crypto::encoding::KeyId;
 use casemate_message::{

@@ -10,6 +10,7 @@
 //! tensor needs.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::unwrap_in_result,
     clippy::arithmetic_side_effects,

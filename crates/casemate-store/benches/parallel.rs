@@ -1,5 +1,6 @@
 //! Eight readers of one object against one, from a store that answers after 20 ms: `cargo bench -p casemate-store --bench parallel`.
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a program for people, which ends at the first error"

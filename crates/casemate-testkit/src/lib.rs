@@ -1,6 +1,7 @@
 //! Test support shared by the crates' tests: the published vectors of `vectors/public`, and readers for hex and JSON.
 //!
 //! A vector that is missing fails the test that needs it.
+#![expect(clippy::disallowed_methods, reason = "tests read their environment")]
 #![expect(
     clippy::missing_panics_doc,
     reason = "a test helper fails the test it serves"

@@ -1,4 +1,8 @@
 //! The `casemate` command.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program reads its environment and the clock"
+)]
 
 mod args;
 mod below;

@@ -1,6 +1,7 @@
 //! The binary as a user sees it: arguments, exit code, standard output, standard error, files.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
