@@ -9,6 +9,7 @@
 mod ct;
 mod fuzz;
 mod interop;
+mod lanes;
 mod page;
 mod python;
 mod readme;
@@ -20,59 +21,31 @@ use std::process::ExitCode;
 
 use step::{Report, Step};
 
-const STEPS: [Step; 13] = [
-    Step {
-        name: "fmt",
-        run: tools::fmt,
-    },
-    Step {
-        name: "clippy",
-        run: tools::clippy,
-    },
-    Step {
-        name: "tidy",
-        run: tidy::run,
-    },
-    Step {
-        name: "deny",
-        run: tools::deny,
-    },
-    Step {
-        name: "tests",
-        run: tools::tests,
-    },
-    Step {
-        name: "doctests",
-        run: tools::doctests,
-    },
-    Step {
-        name: "docs",
-        run: tools::docs,
-    },
-    Step {
-        name: "readme",
-        run: readme::run,
-    },
-    Step {
-        name: "interop",
-        run: interop::run,
-    },
-    Step {
-        name: "python",
-        run: python::run,
-    },
-    Step {
-        name: "page",
-        run: page::run,
-    },
-    Step {
-        name: "ct",
-        run: ct::run,
-    },
-    Step {
-        name: "fuzz",
-        run: fuzz::run,
-    },
+/// Everything is compiled in these, on all cores.
+const FIRST: [Step; 5] = [
+    Step::new("fmt", tools::fmt),
+    Step::new("tidy", tidy::run),
+    Step::new("deny", tools::deny),
+    Step::new("clippy", tools::clippy),
+    Step::new("build", tools::program),
+];
+
+/// These wait for servers and timers or use one core, so two lanes share the machine. Only the first
+/// compiles in the workspace; the fuzzers have a target folder of their own.
+const LANES: [&[Step]; 2] = [
+    &[
+        Step::new("tests", tools::tests),
+        Step::new("doctests", tools::doctests),
+        Step::new("docs", tools::docs),
+        Step::new("readme", readme::run),
+        Step::new("python", python::run),
+        Step::new("ct", ct::run),
+    ],
+    &[
+        Step::new("fuzz", fuzz::run),
+        Step::new("interop", interop::run),
+        Step::new("page", page::run),
+    ],
 ];
 
 fn main() -> ExitCode {
@@ -81,12 +54,11 @@ fn main() -> ExitCode {
         .partition(|argument| argument.starts_with("--"));
     let wanted = words.first().map(String::as_str).unwrap_or_default();
     let is_known = options.iter().all(|option| option == "--strict") && words.len() == 1;
-    let chosen: Vec<_> = STEPS
-        .iter()
-        .filter(|step| is_known && (wanted == "test" || step.name == wanted))
-        .collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+    let every = || FIRST.iter().chain(LANES.into_iter().flatten());
+    let is_whole = wanted == "test";
+    let chosen: Vec<_> = every().filter(|step| step.name == wanted).collect();
+    if !is_known || chosen.is_empty() && !is_whole {
+        let names: Vec<_> = every().map(|step| step.name).collect();
         println!("usage: cargo xtask [--strict] test | {}", names.join(" | "));
         return ExitCode::from(2);
     }
@@ -94,8 +66,11 @@ fn main() -> ExitCode {
         step::forbid_skips();
     }
     let mut report = Report::default();
-    for step in chosen {
-        report.run(step);
+    if is_whole {
+        FIRST.iter().for_each(|step| report.run(step));
+        let lanes = LANES.map(|lane| lane.iter().collect());
+        lanes::run(&lanes, &mut report);
     }
+    chosen.into_iter().for_each(|step| report.run(step));
     report.finish()
 }

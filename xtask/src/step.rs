@@ -1,7 +1,9 @@
 //! Steps, their outcome and the closing table.
 
 use std::{
+    env,
     fmt::Write as _,
+    fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::OnceLock,
@@ -17,7 +19,7 @@ pub(crate) fn forbid_skips() {
 }
 
 fn is_strict() -> bool {
-    STRICT.get().is_some()
+    STRICT.get().is_some() || env::var_os("CASEMATE_STRICT").is_some()
 }
 
 /// What a step found.
@@ -34,6 +36,12 @@ pub(crate) struct Step {
     pub(crate) run: fn() -> Outcome,
 }
 
+impl Step {
+    pub(crate) const fn new(name: &'static str, run: fn() -> Outcome) -> Self {
+        Self { name, run }
+    }
+}
+
 /// What was run so far.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -48,7 +56,10 @@ impl Report {
         println!("\n=== {} ===", step.name);
         let started = Instant::now();
         let outcome = (step.run)();
-        let seconds = started.elapsed().as_secs();
+        self.add(step.name, started.elapsed().as_secs(), outcome);
+    }
+
+    pub(crate) fn add(&mut self, name: &str, seconds: u64, outcome: Outcome) {
         let (word, count, details) = match outcome {
             Outcome::Passed => ("passed", &mut self.passed, Vec::new()),
             Outcome::Skipped(reasons) if is_strict() => {
@@ -59,11 +70,15 @@ impl Report {
         };
         *count = count.saturating_add(1);
         // Writing into a string cannot fail.
-        _ = writeln!(self.lines, "{:<10} {seconds:>5} s  {word}", step.name);
+        _ = writeln!(self.lines, "{name:<10} {seconds:>5} s  {word}");
+        if let Some(path) = env::var_os("CASEMATE_STEP_OUTCOME") {
+            // The exit code tells at least whether it failed.
+            _ = fs::write(path, details.join("\n"));
+        }
         details
             .iter()
             .for_each(|detail| _ = writeln!(self.lines, "                    {detail}"));
-        println!("{}: {word}", step.name);
+        println!("{name}: {word} after {seconds} s");
     }
 
     pub(crate) fn finish(&self) -> ExitCode {
