@@ -152,6 +152,7 @@ pub(crate) fn from_environment(error: EnvironmentError) -> PyErr {
         } => CasemateError::new_err(format!(
             "{text}; to use the file of that name, write './{named}'"
         )),
+        E::Pattern(_) => pyo3::exceptions::PyValueError::new_err(text),
         E::UnknownKey { .. } => KeyStoreError::new_err(text),
         _ => CasemateError::new_err(text),
     }

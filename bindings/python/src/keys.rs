@@ -28,8 +28,8 @@ use crate::error::{
     CasemateError, from_crypto, from_environment, from_key, from_policy, from_store,
 };
 use crate::{
+    judge::{Judge, from_list},
     source::with_path,
-    trust::{Judge, from_list},
 };
 
 /// The public half of a key: a recipient, or a publisher whose signature is checked.

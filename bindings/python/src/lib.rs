@@ -12,6 +12,7 @@ mod artifact;
 mod directory;
 mod error;
 mod hybrid;
+mod judge;
 mod keys;
 mod model;
 mod read;

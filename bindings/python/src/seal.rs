@@ -3,17 +3,17 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use casemate_crypto::{kem::KemPublicKey, policy::Policy, signature::SigningKey};
+use casemate_environment::Excluded;
 use casemate_seal::{
     Private, ReadAt, SealOptions, SegmentSize,
     directory::{DirectoryOptions, Links, Since, list_source},
     file::{Access, AtomicFile, Existing},
 };
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use numpy::PyReadonlyArray1;
 use pyo3::{exceptions::PyValueError, prelude::*};
 
@@ -153,9 +153,9 @@ pub(crate) fn seal_directory(
     };
     let mut failed = None;
     let excluded = std::cell::RefCell::new(&mut failed);
-    let ignored = ignored(&source, &patterns)?;
+    let ignored = Excluded::read(&source, &patterns).map_err(from_environment)?;
     let files = list_source(&source, links, &|path, is_dir| {
-        if path == Path::new(IGNORE_FILE) || ignored.matched(path, is_dir).is_ignore() {
+        if ignored.contains(path, is_dir) {
             return false;
         }
         let Some(exclude) = &exclude else {
@@ -207,25 +207,6 @@ pub(crate) fn seal_directory(
         manifest.files.len(),
         sealed.unchanged,
     ))
-}
-
-/// Patterns that the folder itself brings.
-const IGNORE_FILE: &str = ".casemateignore";
-
-/// The folder's own patterns and the caller's, as the command has them.
-fn ignored(root: &Path, patterns: &[String]) -> PyResult<Gitignore> {
-    let wrong = |error: ignore::Error| PyValueError::new_err(error.to_string());
-    let mut builder = GitignoreBuilder::new("");
-    let file = root.join(IGNORE_FILE);
-    if file.is_file()
-        && let Some(error) = builder.add(&file)
-    {
-        return Err(wrong(error));
-    }
-    for pattern in patterns {
-        builder.add_line(None, pattern).map_err(wrong)?;
-    }
-    builder.build().map_err(wrong)
 }
 
 const fn existing(force: bool) -> Existing {

@@ -1,60 +1,16 @@
-//! Whether a signature counts: what a key store or a trust file says of its key.
+//! Trust files.
 
 use std::{path::PathBuf, sync::Arc};
 
-use casemate_crypto::{
-    encoding::{KeyId, PublicKey as Encoded},
-    signature::VerifyingKey,
-};
-use casemate_environment::{ListRefused, Signed, Statuses, TrustList as List, Untrusted};
+use casemate_crypto::{encoding::PublicKey as Encoded, signature::VerifyingKey};
+use casemate_environment::TrustList as List;
 use pyo3::prelude::*;
 
 use crate::{
-    error::{VerificationError, from_crypto, from_open, from_policy},
+    error::from_crypto,
+    judge::Judge,
     keys::{KeyStore, PublicKey, Raised, no_store},
 };
-
-/// Who knows from when to when a key counts.
-#[derive(Clone, Debug)]
-pub(crate) enum Judge {
-    /// The key store that the key comes from.
-    Store(Arc<Statuses>),
-    /// A trust file, for a role.
-    List(Arc<List>, Arc<str>),
-}
-
-impl Judge {
-    /// Refuses a signature whose key does not count for it.
-    pub(crate) fn judge(&self, signed: &Signed, id: KeyId) -> PyResult<()> {
-        let judged = match self {
-            Self::Store(statuses) => statuses.judge(id, signed),
-            Self::List(list, role) => list.check(id, role, signed),
-        };
-        judged.map_err(untrusted)
-    }
-
-    /// As [`Self::judge`], and a key that nobody listed counts.
-    pub(crate) fn judge_known(&self, signed: &Signed, id: KeyId) -> Result<(), Untrusted> {
-        match self {
-            Self::Store(statuses) => statuses.judge(id, signed),
-            Self::List(list, _) => list.judge(id, signed),
-        }
-    }
-}
-
-/// Why a recipient list does not count.
-pub(crate) fn from_list(error: ListRefused) -> PyErr {
-    match error {
-        ListRefused::Open(error) => from_open(error),
-        ListRefused::Crypto(error) => from_crypto(error),
-        ListRefused::Policy(error) => from_policy(error),
-        ListRefused::Untrusted(error) => untrusted(error),
-    }
-}
-
-fn untrusted(error: Untrusted) -> PyErr {
-    VerificationError::new_err(format!("the signature is not trusted: {error}"))
-}
 
 /// A file that says who may sign what, and until when, as the commands read it.
 #[pyclass(frozen, module = "casemate")]

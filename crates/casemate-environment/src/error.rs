@@ -67,6 +67,9 @@ pub enum EnvironmentError {
         /// Bytes that are needed.
         needed: u64,
     },
+    /// A pattern of files to leave out is not valid.
+    #[error(transparent)]
+    Pattern(ignore::Error),
     /// A file could not be read.
     #[error("cannot read {path}")]
     Io {

@@ -1,5 +1,6 @@
 //! What stands behind the gateway: embedded models, or any HTTP server.
 
+mod answer;
 mod boundary;
 mod forward;
 mod inference;
@@ -8,12 +9,14 @@ mod locations;
 mod models;
 mod numbers;
 mod predict;
+mod registry;
 
 use casemate_crypto::encoding::KeyId;
 use casemate_message::{MessageError, Request, Response};
 
 pub use forward::HttpUpstream;
-pub use models::{Judge, LoadError, ModelSource, Models};
+pub use models::Models;
+pub use registry::{Judge, LoadError, ModelSource};
 
 use crate::refuse::sealed_error;
 

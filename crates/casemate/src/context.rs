@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use casemate_crypto::{SecretBytes, policy::Policy};
+use casemate_crypto::policy::Policy;
 use casemate_environment as environment;
 use casemate_keys::{KeyStore, SqliteEngine};
 use casemate_store::{Client, Location};
@@ -28,7 +28,7 @@ pub(crate) struct Context<'a> {
     named_policy: Option<String>,
     policy: OnceCell<Policy>,
     passphrase_file: Option<PathBuf>,
-    stores: OnceCell<Client>,
+    object_stores: OnceCell<Client>,
 }
 
 impl<'a> Context<'a> {
@@ -44,22 +44,22 @@ impl<'a> Context<'a> {
             named_policy: policy,
             policy: OnceCell::new(),
             passphrase_file,
-            stores: OnceCell::new(),
+            object_stores: OnceCell::new(),
         }
     }
 
     /// Resolves an address. Credentials and settings come from the environment, under the names
     /// that the stores' own tools use.
     pub(crate) fn locate(&self, address: &str) -> Result<Location, Fault> {
-        if self.stores.get().is_none() {
+        if self.object_stores.get().is_none() {
             let variables = env::vars_os().filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.into_string().ok()?))
             });
             let tls = casemate_tls::store_config(self.policy()?.tls_groups(), None)?;
             let client = Client::new(variables, tls)?;
-            self.stores.get_or_init(|| client);
+            self.object_stores.get_or_init(|| client);
         }
-        let client = self.stores.get();
+        let client = self.object_stores.get();
         let client = client.ok_or_else(|| Fault::usage("there is no object store client"))?;
         Ok(client.locate(address)?)
     }
@@ -99,7 +99,7 @@ impl<'a> Context<'a> {
     }
 
     /// Opens the key store.
-    pub(crate) fn store(&self) -> Result<Store, Fault> {
+    pub(crate) fn key_store(&self) -> Result<Store, Fault> {
         let path = self.store_path()?;
         if !path.exists() {
             return Err(
@@ -112,14 +112,4 @@ impl<'a> Context<'a> {
         let secret = passphrase::existing(self.passphrase_file())?;
         Ok(KeyStore::unlock(engine, &secret)?)
     }
-}
-
-/// Reads a small file with a secret; refuses a file that others can read.
-pub(crate) fn read_secret(path: &Path, limit: usize) -> Result<SecretBytes, Fault> {
-    Ok(environment::read_secret(path, limit)?)
-}
-
-/// Reads a small file whole.
-pub(crate) fn read_limited(path: &Path, limit: usize) -> Result<SecretBytes, Fault> {
-    Ok(environment::read_limited(path, limit)?)
 }

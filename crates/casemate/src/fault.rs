@@ -1,5 +1,6 @@
 //! The error that ends a command: a message, its causes, a hint and an exit code.
 
+mod environment;
 mod signature;
 
 use std::{error::Error, fmt, io, path::Path};
@@ -7,7 +8,7 @@ use std::{error::Error, fmt, io, path::Path};
 use casemate_age::AgeError;
 use casemate_bench::BenchError;
 use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
-use casemate_environment::{EnvironmentError, ListRefused, Untrusted};
+use casemate_environment::{ListRefused, Untrusted};
 use casemate_gateway::{ConnectError, GatewayError, LoadError, ServeError};
 use casemate_keys::{EngineError, StoreError};
 use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
@@ -457,81 +458,6 @@ impl From<ListRefused> for Fault {
             ListRefused::Policy(error) => error.into(),
             ListRefused::Untrusted(error) => error.into(),
         }
-    }
-}
-
-impl From<EnvironmentError> for Fault {
-    fn from(error: EnvironmentError) -> Self {
-        use EnvironmentError as E;
-        let hint = match error {
-            E::Age(error) => return error.into(),
-            E::Store(error) => return error.into(),
-            E::Policy(error) => return error.into(),
-            E::Io { path, source } => return Self::file("read", &path, source),
-            E::Classical => {
-                return Self::from_error(Outcome::NotPermitted, error)
-                    .hint("set it to `hybrid` or `pq`");
-            }
-            E::UnknownKey {
-                ref named,
-                is_file: true,
-            }
-            | E::UnknownPolicy {
-                ref named,
-                is_file: true,
-            } => format!("to use the file of that name, write `./{named}`"),
-            E::ClassicalRecipient(_) => {
-                "ask for a hybrid recipient, `age1pq1...`, made with `age-keygen -pq` from age 1.3".to_owned()
-            }
-            E::UnknownKey { is_file: false, .. } => {
-                "run `casemate keys list` to see the names; to name a file, write a path such as `./publisher.pub`"
-                    .to_owned()
-            }
-            E::UnknownPolicy { is_file: false, .. } => {
-                "profiles: hybrid, cnsa2, bsi, anssi, experimental; to name a file, write a path such as `./policy.toml`"
-                    .to_owned()
-            }
-            E::BadReference(_) => {
-                "give the name of a key in the key store, all 64 digits of a key id, or a path such as `./publisher.pub`"
-                    .to_owned()
-            }
-            E::ShortId(_) => "give all 64 digits; `casemate keys list` shows them".to_owned(),
-            E::Variable { variable, .. } => {
-                let values = match variable {
-                    "PQC_KEY_MANAGEMENT" => "`hybrid` or `pq`",
-                    _ => "a built-in policy or a path",
-                };
-                format!("set it to {values}")
-            }
-            E::NoHome => "pass --home DIR".to_owned(),
-            E::KeyFile { .. } => {
-                "pass a public key in PEM, as written by `casemate keys export`".to_owned()
-            }
-            E::NotInMemory(_) | E::NoMemoryFolder => {
-                return Self::from_error(Outcome::NotPermitted, error)
-                    .hint("mount a tmpfs and pass it with `--memory=DIR`");
-            }
-            E::NoRoom { .. } => {
-                return Self::from_error(Outcome::Io, error).hint(
-                    "pass a larger tmpfs with `--memory=DIR`; in Docker, enlarge /dev/shm with `--shm-size`",
-                );
-            }
-            E::Exposed { ref path, .. } => {
-                let hint = format!(
-                    "run `chmod 600 {}`; if others may have read it, replace the secret in it",
-                    path.display()
-                );
-                return Self::from_error(Outcome::NotPermitted, error).hint(hint);
-            }
-            E::TrustFile { .. } => {
-                return Self::from_error(Outcome::Usage, error)
-                    .hint("see docs/guides/sign-models.md for the format of a trust file");
-            }
-            E::TooLong { .. } | E::NotUtf8(_) | E::Toml { .. } => {
-                return Self::from_error(Outcome::Usage, error);
-            }
-        };
-        Self::from_error(Outcome::Usage, error).hint(hint)
     }
 }
 

@@ -68,7 +68,7 @@ impl<'a> Keyring<'a> {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let opened = self.context.store()?;
+        let opened = self.context.key_store()?;
         Ok(self.store.get_or_init(|| opened))
     }
 

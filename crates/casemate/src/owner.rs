@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use crate::{
     args::RewrapOptions,
-    context::read_limited,
     fault::{Fault, Outcome},
     keyring::Keyring,
     printer::time_text,
 };
+use casemate_environment::read_limited;
 
 /// Longest delegation file, in bytes.
 const DELEGATION_BYTES_MAX: usize = 64 * 1024;

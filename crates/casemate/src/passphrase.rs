@@ -11,10 +11,8 @@ use casemate_crypto::SecretBytes;
 use casemate_keys::{StoreKey, StoreSecret};
 use casemate_seal::file::{self, Access, Existing};
 
-use crate::{
-    context::read_secret,
-    fault::{Fault, Outcome},
-};
+use crate::fault::{Fault, Outcome};
+use casemate_environment::read_secret;
 
 /// Longest passphrase, in bytes.
 const PASSPHRASE_BYTES_MAX: usize = 4096;
@@ -106,7 +104,8 @@ fn from_file(path: &Path) -> Result<SecretBytes, Fault> {
         read_limited(&mut io::stdin().lock(), PASSPHRASE_BYTES_MAX)
             .map_err(|error| Fault::file("read the passphrase from", path, error))?
     } else {
-        read_secret(path, PASSPHRASE_BYTES_MAX).map_err(|fault| fault.about("passphrase file"))?
+        read_secret(path, PASSPHRASE_BYTES_MAX)
+            .map_err(|error| Fault::from(error).about("passphrase file"))?
     };
     let trimmed = bytes
         .expose()

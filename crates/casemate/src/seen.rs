@@ -15,10 +15,11 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    context::{Context, read_limited},
+    context::Context,
     fault::{Fault, Outcome},
     printer::time_text,
 };
+use casemate_environment::read_limited;
 
 const FILE_NAME: &str = "seen.json";
 const FILE_BYTES_MAX: usize = 16 << 20;

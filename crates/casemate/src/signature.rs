@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use casemate_crypto::signature::VerifyingKey;
-use casemate_environment::Signed;
+use casemate_environment::{Signed, read_limited};
 use casemate_oms::{BUNDLE_BYTES_MAX, ModelSignature, Step, path_inside};
 use indicatif::ProgressBar;
 
 use crate::{
-    context::{Context, read_limited},
+    context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
     trust::{self, TrustedSigners},

@@ -10,9 +10,10 @@ use serde::{
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
+    answer::{Answer, Answered, Failure},
     inference::Turn,
-    models::{Answer, Answered, Failure, Loaded, check_text},
     numbers::{self, NESTING_MAX, Numbers, What},
+    registry::{Loaded, check_text},
 };
 
 #[derive(Deserialize)]

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
+    answer::{Answer, Answered, Failure},
     inference::Turn,
-    models::{Answer, Answered, ByName, Failure, Loaded, check_text},
     numbers::{self, What},
+    registry::{ByName, Loaded, check_text},
 };
 
 /// Most rows in one request.

@@ -18,11 +18,12 @@ use serde_json::json;
 
 use crate::{
     args::{AgeCommand, AgeDecryptOptions, AgeEncryptOptions},
-    context::{Context, read_secret},
+    context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
     printer::{bytes_text, path_text},
 };
+use casemate_environment::read_secret;
 
 pub(crate) fn run(context: &Context<'_>, command: &AgeCommand) -> Result<(), Fault> {
     let (AgeCommand::Encrypt(AgeEncryptOptions { input, .. })
@@ -89,7 +90,7 @@ fn identities(context: &Context<'_>, file: Option<&Path>) -> Result<Vec<KemPriva
             .map_err(|_| Fault::usage(format!("{} is not UTF-8", path.display())))?;
         return Ok(vec![casemate_age::identity_from_text(text)?]);
     }
-    let store = context.store()?;
+    let store = context.key_store()?;
     let mut keys = Vec::new();
     for entry in store.list()?.keys {
         if entry.suite == MLKEM768_X25519.name

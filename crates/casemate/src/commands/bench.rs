@@ -12,10 +12,11 @@ use serde_json::json;
 
 use crate::{
     args::{BenchOptions, EffortOption},
-    context::{Context, read_limited},
+    context::Context,
     fault::{Fault, Outcome},
     progress,
 };
+use casemate_environment::read_limited;
 
 pub(crate) fn run(context: &Context<'_>, options: &BenchOptions) -> Result<(), Fault> {
     if let Some(name) = &options.probe_memory {

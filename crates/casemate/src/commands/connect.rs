@@ -15,11 +15,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     args::{ConnectOptions, ListenAddress},
-    context::{Context, read_limited},
+    context::Context,
     fault::Fault,
     keyring::Keyring,
     runtime::{init_logging, runtime, shutdown},
 };
+use casemate_environment::read_limited;
 
 /// Length of a token in bytes, before it is encoded as text.
 const TOKEN_BYTES: usize = 32;

@@ -11,7 +11,7 @@ use std::{
 use casemate_crypto::{
     SecretBytes, policy::Policy, signature::HttpSigningKey, suite::MLKEM768_X25519,
 };
-use casemate_environment::{Signed, judge_list};
+use casemate_environment::{Signed, judge_list, read_limited, read_secret};
 use casemate_gateway::{
     Client, Gateway, GatewayOptions as Options, HttpUpstream, Limits, Listening, ModelSource,
     Models, ServeOptions, SlewingClock, Upstream, UpstreamError, serve,
@@ -24,7 +24,7 @@ use casemate_seal::{
 
 use crate::{
     args::GatewayOptions,
-    context::{Context, read_limited, read_secret},
+    context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
     runtime::{init_logging, runtime, shutdown},

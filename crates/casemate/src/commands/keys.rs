@@ -11,7 +11,7 @@ use casemate_crypto::{
     signature::HTTP_SUITE_NAME,
     suite::{KemSuite, SignatureSuite},
 };
-use casemate_environment::{KeyReference, check_secret, public_from_bytes};
+use casemate_environment::{KeyReference, check_secret, public_from_bytes, read_limited};
 use casemate_gateway::unix_seconds;
 use casemate_keys::{
     End, Engine as _, KeyEntry, KeyStore, PassphraseCost, Role, SqliteEngine, Status, StoreError,
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{KeysCommand, Kind},
-    context::{Context, read_limited},
+    context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
     passphrase,
@@ -133,7 +133,7 @@ fn generate(
     suite: Option<&str>,
 ) -> Result<(), Fault> {
     let suite = suite_of(context, kind, suite)?;
-    let mut store = context.store()?;
+    let mut store = context.key_store()?;
     let entry = store.generate(name.parse()?, suite, unix_seconds())?;
     print_entry(context, &entry);
     Ok(())
@@ -177,7 +177,7 @@ fn suite_of(context: &Context<'_>, kind: Kind, suite: Option<&str>) -> Result<&'
 }
 
 fn list(context: &Context<'_>) -> Result<(), Fault> {
-    let listing = context.store()?.list()?;
+    let listing = context.key_store()?.list()?;
     let keys: Vec<_> = listing.keys.iter().map(entry_json).collect();
     let damage: Vec<_> = listing.damage.iter().map(ToString::to_string).collect();
     let mut table = format!(
@@ -382,7 +382,7 @@ fn import(context: &Context<'_>, file: &Path, name: &str, status: Status) -> Res
         check_mode()?;
         check_policy(context, &key.public_key().map_err(bad)?)?;
         let entry = context
-            .store()?
+            .key_store()?
             .add_private(name, &key, unix_seconds(), status)?;
         print_entry(context, &entry);
         return Ok(());
@@ -391,7 +391,7 @@ fn import(context: &Context<'_>, file: &Path, name: &str, status: Status) -> Res
         Ok(public) => {
             check_policy(context, &public)?;
             let entry = context
-                .store()?
+                .key_store()?
                 .add_public(name, &public, unix_seconds(), status)?;
             print_entry(context, &entry);
         }
@@ -400,7 +400,7 @@ fn import(context: &Context<'_>, file: &Path, name: &str, status: Status) -> Res
             check_mode()?;
             check_policy(context, &private.public_key().map_err(bad)?)?;
             let entry = context
-                .store()?
+                .key_store()?
                 .add_private(name, &private, unix_seconds(), status)?;
             print_entry(context, &entry);
         }

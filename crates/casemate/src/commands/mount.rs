@@ -1,6 +1,7 @@
 //! `casemate mount` and `casemate run`.
 
 mod content;
+mod name;
 mod signed;
 
 use std::{

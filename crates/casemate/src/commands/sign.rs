@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     args::SignOptions,
-    context::{Context, read_secret},
+    context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
     output::existing,
@@ -20,6 +20,7 @@ use crate::{
     progress,
     signature::{advance, classical_only_error},
 };
+use casemate_environment::read_secret;
 
 pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fault> {
     if is_sealed_directory(&options.model) {

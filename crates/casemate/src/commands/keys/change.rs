@@ -26,7 +26,7 @@ pub(super) fn remove(context: &Context<'_>, named: &str, destroy: bool) -> Resul
             "run `casemate keys retire` to keep opening its artifacts and verifying its signatures, or pass --destroy to remove it anyway",
         ));
     }
-    context.store()?.remove(entry.id)?;
+    context.key_store()?.remove(entry.id)?;
     if context.printer.is_json() {
         context.printer.data(&entry_json(&entry), "");
     }
@@ -71,7 +71,7 @@ pub(super) fn retire(
         },
         ..entry.status
     };
-    let entry = context.store()?.set_status(entry.id, status)?;
+    let entry = context.key_store()?.set_status(entry.id, status)?;
     print_entry(context, &entry);
     Ok(())
 }
@@ -82,7 +82,7 @@ pub(super) fn passwd(
     random_key: bool,
     compromised: bool,
 ) -> Result<(), Fault> {
-    let mut store = context.store()?;
+    let mut store = context.key_store()?;
     let cost = PassphraseCost::default();
     let new = |secret: &StoreSecret, store: &mut Store| {
         if compromised {

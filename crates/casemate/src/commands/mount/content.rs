@@ -23,6 +23,7 @@ use crate::{
     progress, trust,
 };
 
+use super::name::plain_name;
 use super::signed::Signed;
 
 /// Name of a folder's copy in memory.
@@ -200,12 +201,4 @@ impl Content {
 /// publisher's choice, and this one goes into paths and perhaps into a shell.
 fn name_of(input: &Path) -> String {
     plain_name(&input.with_extension(""))
-}
-
-/// Returns the last component of a path if it is plain ASCII, else `content`.
-pub(super) fn plain_name(path: &Path) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.filter(|name| !name.starts_with(['-', '.']) && name.chars().all(plain));
-    name.unwrap_or("content").to_owned()
 }

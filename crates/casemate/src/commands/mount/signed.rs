@@ -11,7 +11,7 @@ use casemate_mount::{MountedFile, ReadError};
 use casemate_oms::{SignedFile, Trusted};
 use casemate_seal::file::{Access, AtomicFile, Existing};
 
-use super::content::plain_name;
+use super::name::plain_name;
 use crate::{
     context::Context, fault::Fault, keyring::Keyring, place::Place, progress, signature,
     trust::TrustedSigners,

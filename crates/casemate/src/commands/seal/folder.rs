@@ -3,19 +3,19 @@
 use std::path::Path;
 
 use casemate_crypto::kem::KemPrivateKey;
+use casemate_environment::Excluded;
 use casemate_gateway::unix_seconds;
 use casemate_seal::directory::{
     DirectoryOptions, Links, SealedDirectory, SealedFiles, Since, SourceFile, is_sealed_directory,
     list_source, read_manifest, seal_directory, seal_directory_to,
 };
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde_json::json;
 
 use super::keys;
 use crate::{
     args::SealOptions,
     context::Context,
-    fault::{Fault, Outcome},
+    fault::Fault,
     folder::{check_not_older, open_folder},
     keyring::Keyring,
     output::{empty_prefix, existing, refuse_inside},
@@ -27,8 +27,6 @@ use crate::{
 
 /// Media type of every file of a folder.
 const CONTENT_TYPE: &str = "application/octet-stream";
-/// File inside the folder with patterns to leave out.
-const IGNORE_FILE: &str = ".casemateignore";
 
 pub(super) fn seal(
     context: &Context<'_>,
@@ -189,32 +187,13 @@ fn source_files(options: &SealOptions) -> Result<Vec<SourceFile>, Fault> {
         return Err(Fault::usage(format!("{shown} is already sealed"))
             .hint("run `casemate rewrap` to change its recipients"));
     }
-    let excluded = patterns(&options.input, &options.exclude)?;
+    let excluded = Excluded::read(&options.input, &options.exclude)?;
     let links = if options.follow_links {
         Links::Follow
     } else {
         Links::Refuse
     };
     Ok(list_source(&options.input, links, &|path, is_dir| {
-        path != Path::new(IGNORE_FILE) && !excluded.matched(path, is_dir).is_ignore()
+        !excluded.contains(path, is_dir)
     })?)
-}
-
-fn patterns(root: &Path, exclude: &[String]) -> Result<Gitignore, Fault> {
-    // Paths are already relative to the folder, so the patterns need no root.
-    let mut builder = GitignoreBuilder::new("");
-    let file = root.join(IGNORE_FILE);
-    if file.is_file()
-        && let Some(error) = builder.add(&file)
-    {
-        return Err(Fault::from_error(Outcome::Usage, error));
-    }
-    for pattern in exclude {
-        builder.add_line(None, pattern).map_err(|error| {
-            Fault::from_error(Outcome::Usage, error).hint("write patterns as in `.gitignore`")
-        })?;
-    }
-    builder
-        .build()
-        .map_err(|error| Fault::from_error(Outcome::Usage, error))
 }

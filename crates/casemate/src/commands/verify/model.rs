@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     args::VerifyOptions,
-    context::{Context, read_limited},
+    context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
     place::Place,
@@ -16,6 +16,7 @@ use crate::{
     progress,
     signature::{self, advance, classical_only_error, ignored},
 };
+use casemate_environment::read_limited;
 
 /// Checks a model against its detached signature.
 pub(super) fn verify(

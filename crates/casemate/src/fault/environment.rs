@@ -1,0 +1,88 @@
+//! Hints for names, files and policies of the user's environment.
+
+use casemate_environment::EnvironmentError as E;
+
+use super::{Fault, Outcome};
+
+impl From<E> for Fault {
+    fn from(error: E) -> Self {
+        match error {
+            E::Age(error) => error.into(),
+            E::Store(error) => error.into(),
+            E::Policy(error) => error.into(),
+            E::Io { path, source } => Self::file("read", &path, source),
+            error => {
+                let hint = hint(&error);
+                let fault = Self::from_error(outcome(&error), error);
+                match hint {
+                    Some(hint) => fault.hint(hint),
+                    None => fault,
+                }
+            }
+        }
+    }
+}
+
+const fn outcome(error: &E) -> Outcome {
+    match error {
+        E::Classical | E::NotInMemory(_) | E::NoMemoryFolder | E::Exposed { .. } => {
+            Outcome::NotPermitted
+        }
+        E::NoRoom { .. } => Outcome::Io,
+        _ => Outcome::Usage,
+    }
+}
+
+fn hint(error: &E) -> Option<String> {
+    let hint = match error {
+        E::UnknownKey {
+            named,
+            is_file: true,
+        }
+        | E::UnknownPolicy {
+            named,
+            is_file: true,
+        } => return Some(format!("to use the file of that name, write `./{named}`")),
+        E::Exposed { path, .. } => {
+            return Some(format!(
+                "run `chmod 600 {}`; if others may have read it, replace the secret in it",
+                path.display()
+            ));
+        }
+        E::Classical
+        | E::Variable {
+            variable: "PQC_KEY_MANAGEMENT",
+            ..
+        } => "set it to `hybrid` or `pq`",
+        E::Variable { .. } => "set it to a built-in policy or a path",
+        E::ClassicalRecipient(_) => {
+            "ask for a hybrid recipient, `age1pq1...`, made with `age-keygen -pq` from age 1.3"
+        }
+        E::UnknownKey { is_file: false, .. } => {
+            "run `casemate keys list` to see the names; to name a file, write a path such as `./publisher.pub`"
+        }
+        E::UnknownPolicy { is_file: false, .. } => {
+            "profiles: hybrid, cnsa2, bsi, anssi, experimental; to name a file, write a path such as `./policy.toml`"
+        }
+        E::BadReference(_) => {
+            "give the name of a key in the key store, all 64 digits of a key id, or a path such as `./publisher.pub`"
+        }
+        E::ShortId(_) => "give all 64 digits; `casemate keys list` shows them",
+        E::Pattern(_) => "write patterns as in `.gitignore`",
+        E::NoHome => "pass --home DIR",
+        E::KeyFile { .. } => "pass a public key in PEM, as written by `casemate keys export`",
+        E::NotInMemory(_) | E::NoMemoryFolder => "mount a tmpfs and pass it with `--memory=DIR`",
+        E::NoRoom { .. } => {
+            "pass a larger tmpfs with `--memory=DIR`; in Docker, enlarge /dev/shm with `--shm-size`"
+        }
+        E::TrustFile { .. } => "see docs/guides/sign-models.md for the format of a trust file",
+        E::Age(_)
+        | E::Store(_)
+        | E::Policy(_)
+        | E::Io { .. }
+        | E::TooLong { .. }
+        | E::NotUtf8(_)
+        | E::Toml { .. } => return None,
+    };
+    Some(hint.to_owned())
+}
