@@ -1,27 +1,27 @@
-"""Storage or network changes bytes and knows no key."""
+"""Attacks by storage or network, which change bytes without knowing a key."""
 
 from __future__ import annotations
 
 from judge import INSPECT, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, trials
-from victim import CONTENT, OTHER_CONTENT, SEGMENT, House, parts, rebuilt
+from victim import CONTENT, OTHER_CONTENT, SEGMENT, TestBed, parts, rebuilt
 
-NO_FOOTER = "not a sealed artifact, or cut short: no valid footer"
+NO_FOOTER = "not a sealed artifact, or truncated: no valid footer"
 ALL = (OPEN_FROM, OPEN_ANYONES, VERIFY, INSPECT, REWRAP)
-# Those that read the content. A rewrap does not, so it can move a file whose content was changed.
+# The commands that read the content. A rewrap does not, so it can process a file whose content was changed.
 CONTENT_READERS = (OPEN_ANYONES, VERIFY)
 EITHER = "segment 0 was changed | segment 1 was changed"
 WHOLE = SEGMENT + 32  # an encrypted segment
-FIRST = 74  # where it begins
+FIRST = 74  # offset of the first segment
 
 
 def changed(data: bytes, at: int, new: bytes) -> bytes:
-    """Bytes replaced in place."""
+    """Return a copy with bytes replaced."""
     return data[:at] + new + data[at + len(new) :]
 
 
 @attack("truncate", "storage", "sealed-artifact 6, 7.1")
-def truncate(house: House) -> Cases:
-    """The file ends early: in the body, in the tail, in the footer, at once."""
+def truncate(house: TestBed) -> Cases:
+    """The file ends early: in the body, in the tail, in the footer, or at byte 0."""
     victim = house.sealed()
     data = victim.read_bytes()
     body = parts(victim)[0].header.body
@@ -38,8 +38,8 @@ def truncate(house: House) -> Cases:
 
 
 @attack("truncate-whole-segments", "storage", "sealed-artifact 5.1, 6")
-def truncate_whole_segments(house: House) -> Cases:
-    """The last segments are cut out and the footer is made right again."""
+def truncate_whole_segments(house: TestBed) -> Cases:
+    """The last segments are removed and the footer is repaired."""
     victim = house.sealed()
     body = parts(victim)[1]
     for label, length in {"one segment": FIRST + 3 * WHOLE, "all segments": FIRST, "one byte": len(body) - 1}.items():
@@ -48,8 +48,8 @@ def truncate_whole_segments(house: House) -> Cases:
 
 
 @attack("extend", "storage", "sealed-artifact 8", Promise.CONTAINED)
-def extend(house: House) -> Cases:
-    """Bytes after the footer or before the tail are nobody's content: they are ignored and reported."""
+def extend(house: TestBed) -> Cases:
+    """Bytes after the footer or before the tail belong to no content; they are ignored and reported."""
     victim = house.sealed()
     data = victim.read_bytes()
     body = parts(victim)[1]
@@ -64,15 +64,15 @@ def extend(house: House) -> Cases:
 
 
 @attack("extend-past-candidates", "storage", "sealed-artifact 8")
-def extend_past_candidates(house: House) -> Cases:
-    """More false footers than a reader looks at, so that none is searched for without end."""
+def extend_past_candidates(house: TestBed) -> Cases:
+    """More false footers than a reader checks, so a search must stop."""
     victim = house.sealed()
     data = victim.read_bytes() + (b"CSMT" + bytes(28)) * 32
     yield Case("32 magics", victim, house.write(data), CONTENT, trials(NO_FOOTER, *ALL))
 
 
 @attack("extend-with-segment", "storage", "sealed-artifact 4, 5.3")
-def extend_with_segment(house: House) -> Cases:
+def extend_with_segment(house: TestBed) -> Cases:
     """One more segment at the end of the body."""
     victim = house.sealed()
     artifact, body, tail = parts(victim)
@@ -92,13 +92,13 @@ def extend_with_segment(house: House) -> Cases:
 
 SIGNATURE = "the publisher's signature does not verify"
 REJECTED = "authentication failed: wrong key, or the artifact was changed"
-# Whoever checks a signature stops there; whoever does not is stopped by what is bound to the artifact key.
+# Commands that verify the signature fail there; the others fail because the header is bound to the artifact key.
 FORGED_ROOT = trials(SIGNATURE, OPEN_FROM, VERIFY) + trials(REJECTED, OPEN_ANYONES)
 
 
 @attack("swap-segments", "storage", "sealed-artifact 5.3")
-def swap_segments(house: House) -> Cases:
-    """Two segments change places, with and without their hashes."""
+def swap_segments(house: TestBed) -> Cases:
+    """Two segments are swapped, with and without their hashes."""
     victim = house.sealed()
     artifact, body, _ = parts(victim)
     first, second = body[FIRST : FIRST + WHOLE], body[FIRST + WHOLE : FIRST + 2 * WHOLE]
@@ -111,8 +111,8 @@ def swap_segments(house: House) -> Cases:
 
 
 @attack("splice-segment", "storage", "sealed-artifact 5.3")
-def splice_segment(house: House) -> Cases:
-    """A segment of another artifact with the same publisher, recipients and position."""
+def splice_segment(house: TestBed) -> Cases:
+    """A segment from another artifact with the same publisher, recipients and position."""
     victim, other = house.sealed(), house.sealed("other")
     donor = other.read_bytes()[FIRST : FIRST + WHOLE]
     body = changed(parts(victim)[1], FIRST, donor)
@@ -121,7 +121,7 @@ def splice_segment(house: House) -> Cases:
     hashed = artifact.header.hashed("casemate/v1/artifact-segment", donor)
     forged = house.write(rebuilt(victim, body=body, k3=hashed + artifact.hashes[32:]))
     yield Case("segment and hash", victim, forged, CONTENT, FORGED_ROOT)
-    # All of the other's content under this one's tail.
+    # The whole body of the other artifact, with this artifact's tail.
     whole = parts(other)[1]
     yield Case("whole body", victim, house.write(rebuilt(victim, body=whole)), CONTENT, FORGED_ROOT)
     forged = house.write(rebuilt(victim, body=whole[:FIRST] + parts(victim)[1][FIRST:]))
@@ -129,8 +129,8 @@ def splice_segment(house: House) -> Cases:
 
 
 @attack("flip", "storage", "sealed-artifact 4, 5.3")
-def flip(house: House) -> Cases:
-    """One bit of the content, or of what leads to it."""
+def flip(house: TestBed) -> Cases:
+    """One bit is flipped in the content, or in the bytes that protect it."""
     victim = house.sealed()
     data = victim.read_bytes()
     for label, at, says in (
@@ -149,6 +149,6 @@ def flip(house: House) -> Cases:
 
 
 @attack("replace-by-other-file", "storage", "sealed-artifact 1", Promise.NOT_PROMISED)
-def replace_by_other_file(house: House) -> Cases:
-    """Another artifact of the same publisher stands in: only its id tells, and a folder's manifest."""
+def replace_by_other_file(house: TestBed) -> Cases:
+    """Another artifact of the same publisher takes its place; only its id, or a manifest, would reveal it."""
     yield Case("another file", house.sealed(), house.sealed("other"), CONTENT, trials("opened", OPEN_FROM, code=0), opens_to=OTHER_CONTENT)

@@ -1,4 +1,4 @@
-"""All attacks: importing a module registers what is in it."""
+"""All attacks. Importing a module registers its attacks."""
 
 from __future__ import annotations
 

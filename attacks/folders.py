@@ -1,4 +1,4 @@
-"""Storage changes a sealed folder and knows no key."""
+"""Attacks by storage, which changes a sealed folder without knowing a key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from answers import IS_A_LINK, IS_SPECIAL, NO_REVISION, OTHER_VERSION, TOO_OLD
 from bytes_attacks import NO_FOOTER, REJECTED, SIGNATURE
 from judge import INSPECT, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, content_of, trials
-from victim import CONTENT, FOLDER, OTHER_FOLDER, House, copy, parts, rebuilt, write_tree
+from victim import CONTENT, FOLDER, OTHER_FOLDER, TestBed, copy, parts, rebuilt, write_tree
 
 READERS = (OPEN_FROM, OPEN_ANYONES, VERIFY)
 ALL = (*READERS, REWRAP)
@@ -18,7 +18,7 @@ NEXT = FOLDER | {"config.json": b'{"layers": 3}'}
 
 
 @attack("folder-mix-versions", "storage", "sealed-directory 5.5")
-def mix_versions(house: House) -> Cases:
+def mix_versions(house: TestBed) -> Cases:
     """A file of another version of the same folder."""
     old, new = house.sealed_folder(), house.next_folder
     says = OTHER_VERSION.format("config.json", "artifact id")
@@ -32,8 +32,8 @@ def mix_versions(house: House) -> Cases:
 
 
 @attack("folder-swap-files", "storage", "sealed-directory 5.5")
-def swap_files(house: House) -> Cases:
-    """Two files of a folder change places."""
+def swap_files(house: TestBed) -> Cases:
+    """Two files of a folder are swapped."""
     honest = house.sealed_folder()
     forged = house.copy(honest)
     for source, target in ((FIRST, SECOND), (SECOND, FIRST)):
@@ -43,15 +43,15 @@ def swap_files(house: House) -> Cases:
 
 
 @attack("folder-file-of-another", "storage", "sealed-directory 5.5")
-def file_of_another(house: House) -> Cases:
-    """A file of another folder with the same publisher, recipients and path, and a single artifact in a file's place."""
+def file_of_another(house: TestBed) -> Cases:
+    """A file from another folder with the same publisher, recipients and path, and a single artifact in place of a file."""
     honest = house.sealed_folder()
     for label, donor in {"same path": house.sealed_folder(other=True) / FIRST, "single artifact": house.sealed()}.items():
         forged = house.copy(honest)
         copy(donor, forged / FIRST)
         says = OTHER_VERSION.format("model-1.safetensors", "artifact id")
         yield Case(label, honest, forged, FOLDER, trials(says, *READERS))
-    # The expected header over other hashes.
+    # The expected header with other hashes.
     forged = house.copy(honest)
     (forged / FIRST).write_bytes(rebuilt(honest / FIRST, k3=bytes(32)))
     says = OTHER_VERSION.format("model-1.safetensors", "root")
@@ -59,28 +59,28 @@ def file_of_another(house: House) -> Cases:
 
 
 @attack("folder-add-file", "storage", "sealed-directory 5.4")
-def add_file(house: House) -> Cases:
-    """A file or folder that the manifest does not know."""
+def add_file(house: TestBed) -> Cases:
+    """A file or folder that is not in the manifest."""
     honest = house.sealed_folder()
     for name in ("extra.bin", "extra.bin.sealed", ".hidden", "onnx/model.bin", "config.json", "config.json.sealed.bak"):
         forged = house.copy(honest)
         (forged / name).write_bytes(b"x")
-        says = f"{name} does not belong to this version of the directory"
+        says = f"{name} does not belong to this version of the folder"
         yield Case(name, honest, forged, FOLDER, trials(says, *(ALL if name == "extra.bin" else (OPEN_FROM,))))
     for name in ("empty", ".casemate-rewrap", "onnx/deeper"):
         forged = house.copy(honest)
         (forged / name).mkdir()
-        says = f"{name} does not belong to this version of the directory"
+        says = f"{name} does not belong to this version of the folder"
         yield Case(f"folder {name}", honest, forged, FOLDER, trials(says, OPEN_FROM))
     forged = house.copy(honest)
     (forged / "\x1b[2J\r").write_bytes(b"x")
-    says = "\\u{1b}[2J\\r does not belong to this version of the directory"
+    says = "\\u{1b}[2J\\r does not belong to this version of the folder"
     yield Case("escape sequence", honest, forged, FOLDER, trials(says, OPEN_FROM))
 
 
 @attack("folder-drop-file", "storage", "sealed-directory 5.4")
-def drop_file(house: House) -> Cases:
-    """A file that the manifest knows is gone."""
+def drop_file(house: TestBed) -> Cases:
+    """A file in the manifest is missing."""
     honest = house.sealed_folder()
     for name in (CONFIG, "onnx/model.onnx.sealed"):
         forged = house.copy(honest)
@@ -95,19 +95,19 @@ def drop_file(house: House) -> Cases:
 
 
 @attack("folder-rename-file", "storage", "sealed-directory 5.4")
-def rename_file(house: House) -> Cases:
-    """A file has another name, also one that differs in nothing but case."""
+def rename_file(house: TestBed) -> Cases:
+    """A file has another name, or a name that differs only in case."""
     honest = house.sealed_folder()
     for new in ("other.json.sealed", "Config.json.sealed", "config.json.SEALED", "onnx/config.json.sealed"):
         forged = house.copy(honest)
         (forged / CONFIG).rename(forged / new)
-        says = f"{new} does not belong to this version of the directory"
+        says = f"{new} does not belong to this version of the folder"
         yield Case(new, honest, forged, FOLDER, trials(says, OPEN_FROM, VERIFY))
 
 
 @attack("folder-change-file", "storage", "sealed-artifact 5.3, 5.5")
-def change_file(house: House) -> Cases:
-    """What a file's artifact holds is changed, cut or emptied."""
+def change_file(house: TestBed) -> Cases:
+    """The contents of a file's artifact are changed, cut or emptied."""
     honest = house.sealed_folder()
     data, body = (honest / FIRST).read_bytes(), parts(honest / FIRST)[1]
     flipped = data[:500] + bytes([data[500] ^ 1]) + data[501:]
@@ -124,31 +124,31 @@ def change_file(house: House) -> Cases:
         yield Case(label, honest, forged, FOLDER, trials(says, *commands))
 
 
-def dropped_bob(house: House, honest: Path) -> Path:
-    """A copy in which one file has lost a recipient, so that nobody can open it."""
+def dropped_bob(house: TestBed, honest: Path) -> Path:
+    """Return a copy in which one file has lost a recipient, so that nobody can open it."""
     forged = house.copy(honest)
     (forged / FIRST).write_bytes(rebuilt(honest / FIRST, k1=parts(honest / FIRST)[2][1][:1]))
     return forged
 
 
 @attack("verify-changed-recipients", "storage", "sealed-directory 5")
-def verify_changed_recipients(house: House) -> Cases:
-    """A recipient of one file is dropped, so nobody can open it: whoever verifies with a key opens each file, and sees it."""
+def verify_changed_recipients(house: TestBed) -> Cases:
+    """A recipient of one file is dropped, so nobody can open it; verifying with a key opens each file and detects this."""
     honest = house.sealed_folder()
     says = f"model-1.safetensors: {REJECTED}"
     yield Case("dropped", honest, dropped_bob(house, honest), FOLDER, trials(says, VERIFY, OPEN_FROM, OPEN_ANYONES))
 
 
 @attack("rewrap-skips-forged-list", "storage", "sealed-directory 5, 6")
-def rewrap_skips_forged_list(house: House) -> Cases:
-    """The forged list is the wanted one: a rewrap that took it for done without opening it would report success."""
+def rewrap_skips_forged_list(house: TestBed) -> Cases:
+    """The forged recipient list is the wanted one; a rewrap that skipped it without opening it would report success."""
     honest = house.sealed_folder()
     yield Case("dropped", honest, dropped_bob(house, honest), FOLDER, trials(f"model-1.safetensors: {REJECTED}", REWRAP))
 
 
 @attack("rewrap-mixed-folder", "storage", "sealed-directory 6")
-def rewrap_mixed_folder(house: House) -> Cases:
-    """A folder with a file of another version: a rewrap refuses it before it changes anything."""
+def rewrap_mixed_folder(house: TestBed) -> Cases:
+    """A folder contains a file of another version; rewrap refuses it before it changes anything."""
     honest = house.sealed_folder()
     for name, donor in ((CONFIG, house.next_folder / CONFIG), (SECOND, house.sealed())):
         forged = house.copy(honest)
@@ -157,15 +157,15 @@ def rewrap_mixed_folder(house: House) -> Cases:
 
 
 @attack("folder-unsigned-file", "storage", "sealed-directory 5", Promise.CONTAINED)
-def unsigned_file(house: House) -> Cases:
-    """The signature of one file is taken off: the manifest's stands for it, and the file alone is refused."""
+def unsigned_file(house: TestBed) -> Cases:
+    """The signature of one file is removed; the manifest's signature covers it, and the file on its own is refused."""
     honest = house.sealed_folder()
     forged = house.copy(honest)
     (forged / FIRST).write_bytes(rebuilt(honest / FIRST, k4=None))
     seen = trials("signed by   nobody", ("inspect", f"x.sealed/{FIRST}"), code=0)
     alone = trials("the artifact is not signed", ("open", f"x.sealed/{FIRST}", "-o", "alone", "--signer", "@publisher"))
     yield Case("one file", honest, forged, FOLDER, seen + alone)
-    # Opens as well as the untouched one, so there is no trial that could tell them apart.
+    # It opens like the untouched folder, so no trial can distinguish them.
     copied = house.fresh() / "x.sealed"
     copy(forged, copied)
     house.ok("alice", *OPEN_FROM, cwd=copied.parent)
@@ -173,8 +173,8 @@ def unsigned_file(house: House) -> Cases:
 
 
 @attack("folder-other-manifest", "storage", "sealed-directory 5")
-def other_manifest(house: House) -> Cases:
-    """The manifest of another folder, an artifact that is none, and a manifest without its signature."""
+def other_manifest(house: TestBed) -> Cases:
+    """The manifest of another folder, an artifact that is not a manifest, and a manifest without its signature."""
     honest = house.sealed_folder()
     manifest = honest / "manifest.casemate"
     oid, key_id, signature = parts(manifest)[2][4]
@@ -184,7 +184,7 @@ def other_manifest(house: House) -> Cases:
     name = "manifest.casemate: "
     for label, data, says, commands in (
         ("of another folder", other.read_bytes(), OTHER_VERSION.format("config.json", "artifact id"), READERS),
-        ("a file of the folder", (honest / CONFIG).read_bytes(), "not a manifest: its content type is another one", ALL),
+        ("a file of the folder", (honest / CONFIG).read_bytes(), "invalid manifest: wrong content type", ALL),
         ("unsigned", rebuilt(manifest, k4=None), f"{name}the artifact is not signed", checkers),
         ("signature changed", rebuilt(manifest, k4=flipped), name + SIGNATURE, checkers),
         ("hashes changed", rebuilt(manifest, k3=bytes(32)), name + SIGNATURE, checkers),
@@ -196,8 +196,8 @@ def other_manifest(house: House) -> Cases:
 
 
 @attack("folder-roll-back", "storage", "sealed-directory 5.3")
-def roll_back(house: House) -> Cases:
-    """The older version as a whole, for a reader that says the least acceptable revision."""
+def roll_back(house: TestBed) -> Cases:
+    """The whole older version, when the reader sets the least acceptable revision."""
     old, new = house.sealed_folder(), house.next_folder
     least = ("--min-revision", "2")
     says = TOO_OLD.format(1, 2)
@@ -208,8 +208,8 @@ def roll_back(house: House) -> Cases:
 
 
 @attack("folder-roll-back-remembered", "storage", "sealed-directory 5")
-def roll_back_remembered(house: House) -> Cases:
-    """The older version as a whole, for a reader that says no revision and has opened the newer one before."""
+def roll_back_remembered(house: TestBed) -> Cases:
+    """The whole older version, when the reader sets no revision but has opened the newer one before."""
     old, new = house.sealed_folder(), house.next_folder
     house.ok("watchful", "verify", new, "--signer", "@publisher")
     says = trials("revision 1 is older than revision 2, which was already seen on this machine", OPEN_FROM, VERIFY)
@@ -217,8 +217,8 @@ def roll_back_remembered(house: House) -> Cases:
 
 
 @attack("folder-roll-back-unasked", "storage", "sealed-directory 1", Promise.NOT_PROMISED)
-def roll_back_unasked(house: House) -> Cases:
-    """For a reader that says no revision: the older version, another folder of the same publisher, a file instead of a folder."""
+def roll_back_unasked(house: TestBed) -> Cases:
+    """When the reader sets no revision: the older version, another folder of the same publisher, a file instead of a folder."""
     opened = trials("opened 4 files", OPEN_FROM, code=0)
     yield Case("older version", house.next_folder, house.sealed_folder(), NEXT, opened, opens_to=FOLDER)
     other = house.sealed_folder(other=True)
@@ -226,8 +226,8 @@ def roll_back_unasked(house: House) -> Cases:
     yield Case("one file instead", house.next_folder, house.sealed(), NEXT, trials("opened", OPEN_FROM, code=0), opens_to=CONTENT)
 
 
-def linked(house: House, honest: Path, name: str, to: Path | str) -> Path:
-    """A copy with a link in the place of `name`."""
+def linked(house: TestBed, honest: Path, name: str, to: Path | str) -> Path:
+    """Return a copy with a link in place of `name`."""
     forged = house.copy(honest)
     place = forged / name
     if place.is_dir():
@@ -238,13 +238,13 @@ def linked(house: House, honest: Path, name: str, to: Path | str) -> Path:
 
 
 @attack("folder-link", "storage", "sealed-directory 5.4")
-def link(house: House) -> Cases:
-    """A symbolic link in the place of a file, of a folder, of the journal, or more than there was."""
+def link(house: TestBed) -> Cases:
+    """A symbolic link in place of a file, a folder or the journal, or in addition to them."""
     honest = house.sealed_folder()
     elsewhere = house.fresh()
     copy(honest, elsewhere / "m")
     for name, to in (
-        (CONFIG, elsewhere / "m" / CONFIG),  # the right content, somewhere else
+        (CONFIG, elsewhere / "m" / CONFIG),  # the right content in another place
         (FIRST, SECOND),
         (FIRST, "/etc/passwd"),
         (FIRST, "nowhere"),
@@ -260,8 +260,8 @@ def link(house: House) -> Cases:
 
 
 @attack("folder-special-file", "storage", "sealed-directory 5.4")
-def special_file(house: House) -> Cases:
-    """A pipe, which would block whoever opens it for reading."""
+def special_file(house: TestBed) -> Cases:
+    """A pipe, which would block a program that opens it for reading."""
     honest = house.sealed_folder()
     for name in (CONFIG, "more"):
         forged = house.copy(honest)
@@ -276,8 +276,8 @@ def special_file(house: House) -> Cases:
 
 
 @attack("link-name-on-terminal", "storage", "sealed-directory 5.4")
-def link_name_on_terminal(house: House) -> Cases:
-    """Names that would write to the terminal of whoever reads the error: they are shown escaped."""
+def link_name_on_terminal(house: TestBed) -> Cases:
+    """Names with terminal control sequences, which the error shows escaped."""
     honest = house.sealed_folder()
     shown = "x.sealed/\\u{1b}[2J"
     yield Case("link", honest, linked(house, honest, "\x1b[2J", "/"), FOLDER, trials(IS_A_LINK.format(shown), *ALL))
@@ -287,8 +287,8 @@ def link_name_on_terminal(house: House) -> Cases:
 
 
 @attack("folder-type-confusion", "publisher", "sealed-directory 5.1")
-def type_confusion(house: House) -> Cases:
-    """The publisher signs a file that happens to be a manifest; storage puts it into a manifest's place."""
+def type_confusion(house: TestBed) -> Cases:
+    """The publisher signs a file that happens to be a manifest, and storage puts it in place of a manifest."""
     honest = house.sealed_folder(other=True)
     forged = house.copy(honest)
     manifest = parts(honest / "manifest.casemate")[0].open(house.kem["alice"].private_pem)
@@ -296,13 +296,13 @@ def type_confusion(house: House) -> Cases:
     write_tree(work, {"upload": manifest})
     house.ok("publisher", "seal", "upload", "--to", "@alice", "--sign", "publisher", cwd=work)
     copy(work / "upload.sealed", forged / "manifest.casemate")
-    says = "not a manifest: its content type is another one"
+    says = "invalid manifest: wrong content type"
     yield Case("signed upload", honest, forged, OTHER_FOLDER, trials(says, *ALL))
 
 
 @attack("planted-journal", "storage", "sealed-directory 6", Promise.CONTAINED)
-def planted_journal(house: House) -> Cases:
-    """A journal of a rewrap that never was names a recipient: it is reported, and no rewrap takes a recipient from it."""
+def planted_journal(house: TestBed) -> Cases:
+    """A planted rewrap journal names a recipient; it is reported, and no rewrap takes a recipient from it."""
     honest = house.sealed_folder(to=("alice",))
     stranger = "ab" * 32
     for label, text in {

@@ -1,10 +1,10 @@
-"""How an attack is judged.
+"""Judges attacks.
 
-An attack makes cases. A case has what was honestly sealed, what the attacker made of it, and trials: commands with the one answer that
-is right. A trial runs in a directory of its own, which a refused command must leave byte for byte as it was.
+An attack consists of cases. A case has the victim as it was sealed, the forgery that the attacker made of it, and trials: commands, each with
+its one correct answer. A trial runs in a separate folder, which a refused command must leave byte for byte unchanged.
 
-Each trial runs on the honest one as well. There the command must succeed, the content must be what was sealed, and the judge must find
-fault: a judge that is content with the untouched victim could not tell an attack that went through.
+Each trial also runs on the untouched victim. There the command must succeed, the content must be the sealed one, and the judge must report a
+fault: a judge that accepts the untouched victim could not detect a successful attack.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from victim import Content, House, Said, copy
+from victim import Content, TestBed, Output, copy
 
 
 class Promise(StrEnum):
-    """What the specification says will become of an attack."""
+    """The outcome that the specification promises for an attack."""
 
     REFUSED = "refused"
-    CONTAINED = "contained"  # what opens is exactly what the publisher sealed
-    NOT_PROMISED = "not promised"  # the attack works, and the documents say so
+    CONTAINED = "contained"  # it opens to exactly what the publisher sealed
+    NOT_PROMISED = "not promised"  # the attack succeeds, and the documents say so
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A command on `x.sealed`. Code 0 means that it goes on, and `says` is then part of what it says.
+    """A command on `x.sealed`. With code 0 it succeeds, and `says` is part of its output.
 
-    Of two damaged segments either may be seen first, so there are answers with ` | ` between them.
+    Either of two damaged segments may be detected first, so `says` may list several answers, separated by ` | `.
     """
 
     command: tuple[str, ...]
@@ -52,7 +52,7 @@ class Case:
     content: Content
     trials: tuple[Trial, ...]
     owner: str = "alice"
-    # Where an attack is not promised to be refused: what it opens to, and who opens the twin, if not the same.
+    # If refusal is not promised: the content it opens to, and the owner who opens the twin if it is another one.
     opens_to: Content | None = None
     twin_owner: str | None = None
 
@@ -62,23 +62,23 @@ Cases = Iterator[Case]
 
 @dataclass(frozen=True)
 class Attack:
-    """One idea, with as many cases as it has forms."""
+    """One idea, with a case for each of its forms."""
 
     name: str
     attacker: str
     spec: str
     promise: Promise
     gap: bool
-    make: Callable[[House], Iterable[Case]]
+    make: Callable[[TestBed], Iterable[Case]]
 
     @property
     def idea(self) -> str:
-        """The first line of what the function says about itself."""
+        """Return the first line of the function's docstring."""
         return (self.make.__doc__ or "").split("\n")[0].strip()
 
     @property
     def file(self) -> str:
-        """The module that has it."""
+        """Return the name of its module."""
         return f"{self.make.__module__}.py"
 
 
@@ -87,10 +87,10 @@ ATTACKS: dict[str, Attack] = {}
 
 def attack(
     name: str, attacker: str, spec: str, promise: Promise = Promise.REFUSED, *, gap: bool = False
-) -> Callable[[Callable[[House], Iterable[Case]]], Attack]:
-    """Registers the function below it. A `gap` is an attack that is known to go through and should not."""
+) -> Callable[[Callable[[TestBed], Iterable[Case]]], Attack]:
+    """Register the decorated function. A `gap` is an attack that is known to succeed but should not."""
 
-    def register(make: Callable[[House], Iterable[Case]]) -> Attack:
+    def register(make: Callable[[TestBed], Iterable[Case]]) -> Attack:
         assert name not in ATTACKS and make.__doc__
         ATTACKS[name] = Attack(name, attacker, spec, promise, gap, make)
         return ATTACKS[name]
@@ -104,24 +104,24 @@ OPEN_ANYONES = (*OPEN, "--allow-unknown-signer")
 VERIFY = ("verify", "x.sealed", "--signer", "@publisher")
 INSPECT = ("inspect", "x.sealed")
 REWRAP = ("rewrap", "x.sealed", "--to", "@alice", "--signer", "@publisher")
-# By `both`, who trusts the second publisher as well.
+# Run by `both`, who also trusts the second publisher.
 ADD_BOB = ("rewrap", "x.sealed", "--add", "@bob", "--signer", "@second")
 MODEL = ("inspect", "--model", "x.sealed")
 MODEL_JSON = ("--json", *MODEL)
 
 
 def trials(says: str, *commands: tuple[str, ...], code: int = 1) -> tuple[Trial, ...]:
-    """The same answer to each command."""
+    """Return trials that expect the same answer to each command."""
     return tuple(Trial(command, says, code) for command in commands)
 
 
 @dataclass
 class Report:
-    """What became of one attack."""
+    """The result of one attack."""
 
     attack: Attack
-    problems: list[str] = field(default_factory=list)  # with the answers to the attack
-    broken: list[str] = field(default_factory=list)  # with the attack itself: its twin is refused, or its check cannot fail
+    problems: list[str] = field(default_factory=list)  # wrong answers to the attack
+    broken: list[str] = field(default_factory=list)  # faults of the attack itself: its twin is refused, or its check cannot fail
     cases: int = 0
     commands: int = 0
     seconds: float = 0
@@ -129,7 +129,7 @@ class Report:
 
     @property
     def word(self) -> str:
-        """What became of it, in a word or two."""
+        """Return the result in a word or two."""
         if self.broken:
             return "BROKEN"
         if self.attack.gap:
@@ -139,15 +139,15 @@ class Report:
 
 @dataclass(frozen=True)
 class Run:
-    """A trial on one victim."""
+    """One run of a trial."""
 
-    said: Said
+    said: Output
     changed: bool
     written: Content | None
 
 
 def snapshot(root: Path) -> dict[str, str]:
-    """Everything below a directory; nothing is followed or opened that is no regular file."""
+    """Return everything below a folder. Follows no links and opens only regular files."""
     found = {}
     for folder, folders, files in os.walk(root):
         for name in folders + files:
@@ -162,14 +162,14 @@ def snapshot(root: Path) -> dict[str, str]:
 
 
 def content_of(path: Path) -> Content | None:
-    """What a command wrote."""
+    """Return what a command wrote."""
     if path.is_dir():
         return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
     return path.read_bytes() if path.is_file() else None
 
 
-def perform(house: House, owner: str, command: tuple[str, ...], target: Path) -> Run:
-    """Runs one command. It works one directory down, so that a path that climbs out is seen."""
+def perform(house: TestBed, owner: str, command: tuple[str, ...], target: Path) -> Run:
+    """Run one command, one folder down, so that a path that leaves the folder is detected."""
     outer = house.fresh()
     inner = outer / "here"
     inner.mkdir()
@@ -182,7 +182,7 @@ def perform(house: House, owner: str, command: tuple[str, ...], target: Path) ->
 
 
 def faults(trial: Trial, run: Run, content: Content) -> list[str]:
-    """What is wrong with how a command took a forgery; empty if all is as it should be."""
+    """Return what is wrong with a command's answer to a forgery; empty if it is correct."""
     said = run.said
     found = []
     if said.code < 0 or "panicked" in said.err:
@@ -191,28 +191,28 @@ def faults(trial: Trial, run: Run, content: Content) -> list[str]:
         found.append(f"exit code {said.code} instead of {trial.code}: {said.err!r}")
     if trial.code == 0:
         if trial.says not in said.out + said.err:
-            found.append(f"it does not say {trial.says!r}: {said.out + said.err!r}")
+            found.append(f"its output does not contain {trial.says!r}: {said.out + said.err!r}")
         if "out" in trial.command and run.written != content:
-            found.append("what it wrote is not what was sealed")
+            found.append("it wrote content that is not the sealed content")
         if "out" not in trial.command and run.changed:
             found.append("it left or changed files")
         return found
     if said.error not in trial.says.split(" | "):
-        found.append(f"it says {said.error!r} instead of {trial.says!r}")
+        found.append(f"its error is {said.error!r} instead of {trial.says!r}")
     if run.changed:
         found.append("it left or changed files")
     return found
 
 
 class Judge:
-    """Judges attacks in one house; what commands did with untouched victims is remembered."""
+    """Judges attacks in one house; caches the runs on untouched victims."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: TestBed) -> None:
         self.house = house
         self._untouched: dict[tuple[str, Path, tuple[str, ...]], Run] = {}
 
     def judge(self, attack: Attack) -> Report:
-        """Runs every trial of an attack on its forgery and on the honest twin."""
+        """Run every trial of an attack on its forgery and on the honest twin."""
         report, started = Report(attack), time.monotonic()
         for case in attack.make(self.house):
             report.cases += 1
@@ -224,22 +224,22 @@ class Judge:
                 report.broken += [where + fault for fault in self.twin_faults(case, trial)]
                 report.answers.append(f"{case.label}: {run.said.error or (trial.says if trial.code == 0 else 'no error')}")
         if not report.commands:
-            report.broken.append("it tried nothing")
+            report.broken.append("it has no trials")
         report.seconds = time.monotonic() - started
         return report
 
     def twin_faults(self, case: Case, trial: Trial) -> list[str]:
-        """What is wrong with the twin: it must open to its content, and the judge must see that as not the answer it wants."""
+        """Return what is wrong with the twin: it must open to its content, and the judge must not accept that as the expected answer."""
         twin = self.untouched(case.twin_owner or case.owner, case.honest, trial.command)
         found = [f"the untouched victim is refused: {twin.said.err!r}"] if twin.said.code else []
         if "out" in trial.command and twin.written != case.content:
-            found.append("the untouched victim opens to something else")
+            found.append("the untouched victim opens to different content")
         if not faults(trial, self.untouched(case.owner, case.honest, trial.command), wanted(case)):
-            found.append("the judge finds no fault with the untouched victim, so it could not find one with an attack")
+            found.append("the judge accepts the untouched victim, so it could not detect an attack")
         return found
 
     def untouched(self, owner: str, victim: Path, command: tuple[str, ...]) -> Run:
-        """The run of a command on a victim as it was sealed."""
+        """Return the run of a command on an untouched victim."""
         key = (owner, victim, command)
         if key not in self._untouched:
             self._untouched[key] = perform(self.house, owner, command, victim)
@@ -247,5 +247,5 @@ class Judge:
 
 
 def wanted(case: Case) -> Content:
-    """What a command that goes on has to write."""
+    """Return the content that a successful command must write."""
     return case.content if case.opens_to is None else case.opens_to

@@ -1,4 +1,4 @@
-"""A publisher whom the victim trusts signs a hostile manifest. It is written with the publisher's real key."""
+"""Attacks by a trusted publisher, who signs a hostile manifest with the real key."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from judge import ADD_BOB, OPEN_ANYONES, OPEN_FROM, VERIFY, Case, Cases, Promise
 from sealed_reader import read
 from sealed_writer import Raw, cbor, cbor_head
 from signatures import claimed_by
-from victim import House, parts, rebuilt, write_tree
+from victim import TestBed, parts, rebuilt, write_tree
 
 TYPE = "application/vnd.casemate.manifest"
 READERS = (OPEN_FROM, OPEN_ANYONES, VERIFY)
 FILES = {"a": b"first", "b": b"second"}
-NOT_A_MANIFEST = "not a manifest: "
+NOT_A_MANIFEST = "invalid manifest: "
 Entry = list[Any]
 
 
-class Press:
-    """Makes folders with two good files and any manifest."""
+class FolderBuilder:
+    """Creates folders with two good files and an arbitrary manifest."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: TestBed) -> None:
         self.house = house
         self.sealed = {path: house.seal(content) for path, content in FILES.items()}
         self.entries = {path: self.entry(path) for path in FILES}
         self.honest = self.folder(self.manifest([*self.entries.values()]))
 
     def entry(self, path: object, of: str | None = None) -> Entry:
-        """A manifest's line for a file, under any path. The digest is for writers only."""
+        """Return a manifest entry for a file, with any path. Only writers use the digest."""
         data = self.sealed[of or str(path)]
         artifact = read(data)
         return [path, artifact.header.length, artifact.header.artifact_id, artifact.root, bytes(32), 0]
 
     def manifest(self, files: object, **change: Any) -> bytes:
-        """The encoded content of a manifest."""
+        """Return the encoded content of a manifest."""
         self.files = files if isinstance(files, list) else []
         return cbor({0: 1, 1: bytes(16), 2: 1, 3: files, 4: [[self.house.kem["alice"].key_id]]} | {int(name[1:]): value for name, value in change.items()})
 
     def folder(self, manifest: bytes, names: dict[str, str] | None = None, **options: Any) -> Path:
-        """A folder with this manifest; `names` says which artifacts lie where."""
+        """Create a folder with this manifest; `names` maps paths to artifacts."""
         root = self.house.fresh() / "forged"
         options = {"public": self.public(names)} | options
         sealed = self.house.seal(manifest, content_type=TYPE, **options)
@@ -50,7 +50,7 @@ class Press:
         return root
 
     def public(self, names: dict[str, str] | None = None) -> bytes:
-        """The public list that goes with the last manifest, with the headers of what lies there."""
+        """Return the public list for the last manifest, with the headers of the artifacts in the folder."""
         places = names or {"a": "a", "b": "b"}
 
         def header(path: object) -> bytes:
@@ -60,17 +60,17 @@ class Press:
         return cbor([[entry[0], header(entry[0]), entry[3]] for entry in self.files])
 
     def case(self, label: str, manifest: bytes, says: str, code: int = 1, **options: Any) -> Case:
-        """A manifest that has to be refused. All commands read it with the same code, so one is tried."""
+        """Return a case with a manifest that must be refused. All commands read it with the same code, so one is enough."""
         return Case(label, self.honest, self.folder(manifest, **options), FILES, trials(says, OPEN_FROM, code=code))
 
 
 def path_rules() -> dict[str, list[str]]:
-    """Paths by the rule that each breaks."""
+    """Return paths by the rule that they break."""
     return {
         "is absolute or has an empty component": ["/etc/passwd", "/", "", "a//b", "c/", "//host/share"],
         "has a component `.` or `..`": ["..", "../out", "c/../../out", "c/..", "./c", "c/./d", "../../../../../../../../tmp/x"],
         "has a backslash or a control character": ["..\\out", "C:\\x", "c\\d", "c\0d", "c\nd", "c\x1b[2J", "c\x7f", "c\x9b2J", "c\u202egnp.exe", "c\u2066d"],
-        "begins with a name that the sealed folder needs itself": ["manifest.casemate", ".casemate-rewrap", "manifest.casemate/c", ".casemate-rewrap/c"],
+        "begins with a name reserved for the sealed folder": ["manifest.casemate", ".casemate-rewrap", "manifest.casemate/c", ".casemate-rewrap/c"],
         "has a component longer than 240 bytes": ["c" * 241, "c/" + "ü" * 121],
         "has more than 64 components": ["/".join("c" * 65), "/" * 65],
         "is longer than 1,024 bytes": ["/".join(["c" * 204] * 5 + ["d"]), "c" * 1025, "/../" * 300],
@@ -78,16 +78,16 @@ def path_rules() -> dict[str, list[str]]:
 
 
 def shown(path: str) -> str:
-    """A path as an error shows it: escaped, and not without end."""
+    """Return a path as shown in an error: escaped and truncated."""
     special = {"\\": "\\\\", "\n": "\\n", "\0": "\\0"}
     escaped = (special.get(c) or (c if c.isprintable() else f"\\u{{{ord(c):x}}}") for c in path)
     return "".join(escaped)[:200]
 
 
 @attack("manifest-path", "publisher", "sealed-directory 3.1")
-def manifest_path(house: House) -> Cases:
-    """Paths that leave the folder, hide what they are, or are too long: zip-slip in every form."""
-    press = Press(house)
+def manifest_path(house: TestBed) -> Cases:
+    """Paths that leave the folder, disguise themselves, or are too long: zip-slip in every form."""
+    press = FolderBuilder(house)
     for rule, paths in path_rules().items():
         for path in paths:
             manifest = press.manifest([press.entry(path, "a")])
@@ -96,14 +96,14 @@ def manifest_path(house: House) -> Cases:
     entry = press.entries["a"]
     for label, text in {"not UTF-8": b"\xff\xfe", "surrogate": b"\xed\xa0\x80", "overlong dot": b"\xc0\xae\xc0\xae"}.items():
         name = Raw(cbor_head(3, len(text)) + text)
-        yield press.case(label, press.manifest([[name, *entry[1:]]]), NOT_A_MANIFEST + "not the CBOR of one")
-    yield press.case("bytes", press.manifest([[b"c", *entry[1:]]]), NOT_A_MANIFEST + "not the CBOR of one")
+        yield press.case(label, press.manifest([[name, *entry[1:]]]), NOT_A_MANIFEST + "unexpected CBOR structure")
+    yield press.case("bytes", press.manifest([[b"c", *entry[1:]]]), NOT_A_MANIFEST + "unexpected CBOR structure")
 
 
 @attack("manifest-collision", "publisher", "sealed-directory 3, 3.1")
-def manifest_collision(house: House) -> Cases:
+def manifest_collision(house: TestBed) -> Cases:
     """Two files where one would replace the other, or where a file would have to be a folder."""
-    press = Press(house)
+    press = FolderBuilder(house)
 
     def files(*paths: str) -> bytes:
         return press.manifest([press.entry(path, "a") for path in paths])
@@ -111,15 +111,15 @@ def manifest_collision(house: House) -> Cases:
     order = NOT_A_MANIFEST + "paths are not in ascending order"
     yield press.case("twice", files("a", "a"), order)
     yield press.case("not in order", files("b", "a"), order)
-    below = "path `{}` lies below another file of the list, or below its artifact"
+    below = "path `{}` lies below another file in the list, or below its artifact"
     for paths in (("a", "a/b"), ("a", "a.b", "a/c"), ("a", "a.sealed/b"), ("a", "a/b/c/d")):
         yield press.case(" ".join(paths), files(*paths), below.format(paths[-1]))
 
 
 @attack("manifest-case", "publisher", "sealed-directory 3.1", Promise.CONTAINED)
-def manifest_case(house: House) -> Cases:
-    """Names that differ in case, or in how a letter is composed: where the file system tells them apart, each keeps its content."""
-    press = Press(house)
+def manifest_case(house: TestBed) -> Cases:
+    """Names that differ in case or in Unicode normal form; where the file system distinguishes them, each keeps its content."""
+    press = FolderBuilder(house)
     for label, first, second in (("case", "README", "readme"), ("composition", "e\u0301", "\u00e9"), ("look-alike", "a", "\u0430")):
         manifest = press.manifest([press.entry(first, "a"), press.entry(second, "b")])
         forged = press.folder(manifest, {first: "a", second: "b"})
@@ -128,11 +128,11 @@ def manifest_case(house: House) -> Cases:
 
 
 @attack("manifest-bomb", "publisher", "sealed-directory 3")
-def manifest_bomb(house: House) -> Cases:
-    """Counts and lengths without end, and a manifest past its limit."""
-    press = Press(house)
+def manifest_bomb(house: TestBed) -> Cases:
+    """Unbounded counts and lengths, and a manifest past its limit."""
+    press = FolderBuilder(house)
     start = cbor_head(5, 5) + b"".join(cbor(k) + cbor(v) for k, v in ((0, 1), (1, bytes(16)), (2, 1))) + cbor(3)
-    shape = NOT_A_MANIFEST + "not the CBOR of one"
+    shape = NOT_A_MANIFEST + "unexpected CBOR structure"
     for label, manifest in {
         "65,536 files that do not follow": start + cbor_head(4, 65_536),
         "file of 2^64-1 elements": start + cbor_head(4, 1) + cbor_head(4, 2**64 - 1),
@@ -150,18 +150,18 @@ def manifest_bomb(house: House) -> Cases:
 
 
 @attack("manifest-form", "publisher", "sealed-directory 3, 5")
-def manifest_form(house: House) -> Cases:
+def manifest_form(house: TestBed) -> Cases:
     """A manifest of another version, in another encoding, without files, or with roots of another length."""
-    press = Press(house)
+    press = FolderBuilder(house)
     files = [*press.entries.values()]
     good = press.manifest(files)
-    shape, form = NOT_A_MANIFEST + "not the CBOR of one", NOT_A_MANIFEST + "not in deterministic encoding"
+    shape, form = NOT_A_MANIFEST + "unexpected CBOR structure", NOT_A_MANIFEST + "not in deterministic encoding"
     entry, self_id = press.entries["a"], house.kem["alice"].key_id
     for label, manifest, says in (
-        ("version 2", press.manifest(files, k0=2), NOT_A_MANIFEST + "of a version not known here"),
+        ("version 2", press.manifest(files, k0=2), NOT_A_MANIFEST + "unknown version"),
         ("revision 0", press.manifest(files, k2=0), NOT_A_MANIFEST + "revisions start at 1"),
         ("negative revision", press.manifest(files, k2=Raw(b"\x20")), shape),
-        ("no files", press.manifest([]), NOT_A_MANIFEST + "it lists no file"),
+        ("no files", press.manifest([]), NOT_A_MANIFEST + "it lists no files"),
         ("id of 15 bytes", press.manifest(files, k1=bytes(15)), shape),
         ("unknown key", press.manifest(files, k6=0), shape),
         ("no sets", press.manifest(files, k4=[]), shape),
@@ -173,20 +173,20 @@ def manifest_form(house: House) -> Cases:
         ("byte after", good + b"\0", form),
         ("long number", press.manifest(files, k2=Raw(b"\x18\x01")), form),
         ("indefinite list", press.manifest(Raw(b"\x9f" + b"".join(map(cbor, files)) + b"\xff")), shape),
-        ("root of 31 bytes", press.manifest([[*entry[:3], bytes(31), bytes(31), 0]]), NOT_A_MANIFEST + "a root or digest has another length"),
-        ("digest of another length", press.manifest([[*entry[:4], bytes(48), 0]]), NOT_A_MANIFEST + "a root or digest has another length"),
+        ("root of 31 bytes", press.manifest([[*entry[:3], bytes(31), bytes(31), 0]]), NOT_A_MANIFEST + "a root or digest has the wrong length"),
+        ("digest of another length", press.manifest([[*entry[:4], bytes(48), 0]]), NOT_A_MANIFEST + "a root or digest has the wrong length"),
     ):
         yield press.case(label, manifest, says)
-    says = NOT_A_MANIFEST + "its content type is another one"
+    says = NOT_A_MANIFEST + "wrong content type"
     plain = press.folder(good)
     (plain / "manifest.casemate").write_bytes(house.seal(good))
     yield Case("another content type", press.honest, plain, FILES, trials(says, *READERS))
 
 
 @attack("manifest-entry", "publisher", "sealed-directory 5.5")
-def manifest_entry(house: House) -> Cases:
-    """A line of the manifest that is not about the file that is there."""
-    press = Press(house)
+def manifest_entry(house: TestBed) -> Cases:
+    """A line of the manifest that does not match the file that is there."""
+    press = FolderBuilder(house)
     entry = press.entries["a"]
     for what, at, value in (("length", 1, 6), ("length", 1, 2**64 - 1), ("artifact id", 2, bytes(16)), ("root", 3, bytes(32))):
         files = [[*entry[:at], value, *entry[at + 1 :]], press.entries["b"]]
@@ -194,13 +194,13 @@ def manifest_entry(house: House) -> Cases:
 
 
 @attack("public-list", "publisher", "sealed-directory 3.2")
-def public_list(house: House) -> Cases:
-    """What everybody is told of a folder is something else than what its recipients are told, or no list at all."""
-    press = Press(house)
+def public_list(house: TestBed) -> Cases:
+    """The public list differs from the manifest that recipients read, or is missing."""
+    press = FolderBuilder(house)
     good = press.manifest([*press.entries.values()])
     lines = [[path, read(press.sealed[path]).header.digest, read(press.sealed[path]).root] for path in FILES]
     assert press.public() == cbor(lines)
-    other, none = NOT_A_MANIFEST + "its public list does not match it", NOT_A_MANIFEST + "its public list is not valid"
+    other, none = NOT_A_MANIFEST + "the public list does not match it", NOT_A_MANIFEST + "the public list is not valid"
     for label, public, says in (
         ("nothing", b"", none),
         ("no files", cbor([]), none),
@@ -218,13 +218,13 @@ def public_list(house: House) -> Cases:
 
 
 @attack("manifest-signer", "publisher", "sealed-directory 5.1")
-def manifest_signer(house: House) -> Cases:
-    """A good manifest by a publisher whom the victim does not trust, or by nobody."""
-    press = Press(house)
+def manifest_signer(house: TestBed) -> Cases:
+    """A valid manifest by an untrusted publisher, or unsigned."""
+    press = FolderBuilder(house)
     good = press.manifest([*press.entries.values()])
     rival, expected = hex_id(house.sign["rival"]), hex_id(house.sign["publisher"])
     checkers = (OPEN_FROM, VERIFY)
-    # Whoever waives the signature still sees that the files are another publisher's.
+    # Even with the signature check waived, the files are reported as another publisher's.
     anyones = trials(OTHER_VERSION.format("a", "publisher"), OPEN_ANYONES)
     unknown = trials(f"the artifact names key {rival} as its signer, which is not in the key store", OPEN_FROM[:4], code=4)
     named = trials(f"manifest.casemate: the artifact is signed by key {rival}, not by {expected}", *checkers)
@@ -234,9 +234,9 @@ def manifest_signer(house: House) -> Cases:
 
 
 @attack("adopt-to-read", "publisher", "sealed-directory 5.5")
-def adopt_to_read(house: House) -> Cases:
-    """The same as `re-sign-to-read` with a folder: a manifest lists an artifact that its publisher cannot open."""
-    press = Press(house)
+def adopt_to_read(house: TestBed) -> Cases:
+    """Like `re-sign-to-read`, with a folder: a manifest lists an artifact that its publisher cannot open."""
+    press = FolderBuilder(house)
     stolen = house.sealed(to=("alice",))
     other = OTHER_VERSION.format("a", "publisher")
     claimed = rebuilt(stolen, **claimed_by(parts(stolen)[0], house.sign["second"]))

@@ -1,4 +1,4 @@
-"""Hostile model files, sealed by anybody to the victim, who looks into them with `inspect --model`."""
+"""Hostile model files, sealed by anybody to the victim, who inspects them with `inspect --model`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from answers import DANGEROUS, DANGEROUS_JSON
 from judge import MODEL, MODEL_JSON, Case, Cases, Promise, attack, trials
-from victim import House
+from victim import TestBed
 
 TOUCH = b"cos\nsystem\n(S'touch ran'\ntR."
 
@@ -21,22 +21,22 @@ CALLED_DANGEROUS = trials(DANGEROUS, MODEL, code=0) + trials(DANGEROUS_JSON, MOD
 
 
 def safetensors(json: bytes, data: bytes = b"") -> bytes:
-    """A header with its length, and data."""
+    """Return a header with its length, followed by data."""
     return len(json).to_bytes(8, "little") + json + data
 
 
 def gguf(tensors: int, pairs: int, rest: bytes = b"") -> bytes:
-    """Version 3 with these counts."""
+    """Return a version 3 file with these counts."""
     return b"GGUF" + struct.pack("<IQQ", 3, tensors, pairs) + rest
 
 
 def listed(*lists: tuple[int, int]) -> bytes:
-    """One pair whose value is a list, of a type and a count, in a list."""
+    """Return one pair whose value is a nested list with these types and counts."""
     return struct.pack("<Q", 1) + b"a" + struct.pack("<I", 9) + b"".join(struct.pack("<IQ", kind, count) for kind, count in lists)
 
 
 def zipped(name: str, content: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip with one entry."""
+    """Return a zip with one entry."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         archive.writestr(name, content)
@@ -44,32 +44,32 @@ def zipped(name: str, content: bytes, method: int = zipfile.ZIP_STORED) -> bytes
 
 
 class Runs:
-    """Unpickling it runs a command that leaves a file."""
+    """An object that runs a command when unpickled; the command creates a file."""
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         return os.system, ("touch ran",)
 
 
 def tensor(name: str, start: int, end: int) -> str:
-    """A tensor of bytes."""
+    """Return the header entry of a byte tensor."""
     return f'"{name}":{{"dtype":"U8","shape":[{end - start}],"data_offsets":[{start},{end}]}}'
 
 
-def looked_at(house: House, good: bytes, cases: dict[str, tuple[bytes, str]]) -> Cases:
-    """Seals each with a small segment, and a good one of the format as the twin."""
+def looked_at(house: TestBed, good: bytes, cases: dict[str, tuple[bytes, str]]) -> Cases:
+    """Seal each file with a small segment size, with a good file of the format as the twin."""
     honest = house.write(house.seal(good))
     for label, (content, says) in cases.items():
         yield Case(label, honest, house.write(house.seal(content)), good, trials(says, MODEL))
 
 
 @attack("safetensors-bomb", "anybody", "SECURITY: model header")
-def safetensors_bomb(house: House) -> Cases:
-    """A header made to exhaust or confuse: lengths, nesting, counts, overlaps."""
+def safetensors_bomb(house: TestBed) -> Cases:
+    """A header made to exhaust or confuse the parser: lengths, nesting, counts, overlaps."""
     bad = "not well-formed safetensors: "
     length, json = bad + "the header's length is impossible", bad + "the header cannot be read: "
     field = "unknown field `{}`, expected one of `dtype`, `shape`, `data_offsets` at line 1 column {}"
-    shape, gap = bad + "a tensor's shape or offsets are impossible", bad + "tensors leave a gap or overlap"
-    size, end = bad + "a tensor has another size than its shape says", bad + "the data end before or after the file does"
+    shape, gap = bad + "a tensor has an invalid shape or invalid offsets", bad + "tensors leave a gap or overlap"
+    size, end = bad + "the size of a tensor does not match its shape", bad + "the data does not end where the file ends"
     empty = ",".join(tensor(str(i), 0, 0) for i in range((1 << 20) + 1))
     yield from looked_at(house, safetensors(f"{{{tensor('a', 0, 4)}}}".encode(), bytes(4)), {
         "header of 2^63 bytes": ((2**63).to_bytes(8, "little") + b"{}", length),
@@ -87,14 +87,14 @@ def safetensors_bomb(house: House) -> Cases:
         "offsets the wrong way round": (safetensors(b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[4,0]}}', bytes(4)), shape),
         "65 dimensions": (safetensors(b'{"a":{"dtype":"U8","shape":[' + b"1," * 64 + b'1],"data_offsets":[0,1]}}', b"x"), shape),
         "bytes after": (safetensors(b"{}", b"x"), end),
-        "2^20 + 1 tensors": (safetensors(f"{{{empty}}}".encode()), "the header has too many tensors, or too large ones"),
+        "2^20 + 1 tensors": (safetensors(f"{{{empty}}}".encode()), "the header exceeds the limit for tensors"),
     })  # fmt: skip
 
 
 @attack("gguf-bomb", "anybody", "SECURITY: model header")
-def gguf_bomb(house: House) -> Cases:
-    """Counts, texts and nested lists without end."""
-    many = "the header has too many {}, or too large ones"
+def gguf_bomb(house: TestBed) -> Cases:
+    """Unbounded counts, strings and nested lists."""
+    many = "the header exceeds the limit for {}"
     cut = "not well-formed gguf: the header ends too early"
     yield from looked_at(house, gguf(0, 0), {
         "2^64-1 tensors": (gguf(2**64 - 1, 0), many.format("tensors or pairs")),
@@ -108,32 +108,32 @@ def gguf_bomb(house: House) -> Cases:
     })  # fmt: skip
 
 
-#: What stands there is what weights import; CPython imports `codecs`.
+#: The pickle appears to import only what weights import, but CPython imports `codecs`.
 FRAMED = b"\x80\x04\x95" + struct.pack("<Q", 2) + b"c_codecs\nencode\n."
 
 
 @attack("pickle-bomb", "anybody", "SECURITY: model header, pickle")
-def pickle_bomb(house: House) -> Cases:
+def pickle_bomb(house: TestBed) -> Cases:
     """Pickles that would exhaust a scan, end early, or hide in a zip that loaders read differently."""
-    bad, many = "not well-formed pickle: ", "the header has too many {}, or too large ones"
+    bad, many = "not well-formed pickle: ", "the header exceeds the limit for {}"
     zip_ = "not well-formed pytorch: {}"
     good, evil = zipped("a/data.pkl", b"\x80\x02N."), zipped("a/data.pkl", b"\x80\x02" + TOUCH)
     yield from looked_at(house, pickle.dumps([1]), {
         "2^22 operations": (b"\x80\x04" + b"N0" * (1 << 21) + b"N.", many.format("operations")),
         "2^20 + 1 memorised values": (b"\x80\x04N" + b"\x94" * ((1 << 20) + 1) + b".", many.format("memorised values")),
-        "text of 2^64-1 bytes": (b"\x80\x04\x8d" + b"\xff" * 8 + b".", bad + "it ends before its last operation"),
-        "cut after the call": (b"\x80\x02" + TOUCH[:-1], bad + "it ends before its last operation"),
-        "a name that the reader in C takes from behind a frame": (FRAMED, bad + "an operation goes beyond its frame"),
-        "unknown operation after the call": (b"\x80\x02" + TOUCH[:-1] + b"\xff", bad + "an operation that is not known"),
+        "text of 2^64-1 bytes": (b"\x80\x04\x8d" + b"\xff" * 8 + b".", bad + "it ends without a final operation"),
+        "cut after the call": (b"\x80\x02" + TOUCH[:-1], bad + "it ends without a final operation"),
+        "a name that the reader in C takes from behind a frame": (FRAMED, bad + "an operation extends beyond its frame"),
+        "unknown operation after the call": (b"\x80\x02" + TOUCH[:-1] + b"\xff", bad + "unknown operation"),
         "deflated": (zipped("a/data.pkl", b"\x80\x02N." + bytes(1 << 20), zipfile.ZIP_DEFLATED), zip_.format("an entry is compressed")),
-        "two zips": (good + evil, zip_.format("bytes stand before the zip")),
-        "a zip within the other's data": (good[:-22] + evil, zip_.format("bytes stand before the zip")),
+        "two zips": (good + evil, zip_.format("there are bytes before the zip")),
+        "a zip within the other's data": (good[:-22] + evil, zip_.format("there are bytes before the zip")),
     })  # fmt: skip
 
 
 @attack("pickle-named", "anybody", "SECURITY: model header, pickle", Promise.CONTAINED)
-def pickle_named(house: House) -> Cases:
-    """A pickle that runs a command: it is named, however it is written, and it does not run."""
+def pickle_named(house: TestBed) -> Cases:
+    """A pickle that runs a command; it is reported, however it is written, and does not run."""
     good = pickle.dumps([1])
     honest = house.write(house.seal(good))
     for label, content in {
@@ -152,8 +152,8 @@ def pickle_named(house: House) -> Cases:
 
 
 @attack("pickle-unnamed", "anybody", "SECURITY: model header, pickle", Promise.CONTAINED)
-def pickle_unnamed(house: House) -> Cases:
-    """A pickle without magic that the scan gives up on after it would import and call something: it is named all the same."""
+def pickle_unnamed(house: TestBed) -> Cases:
+    """A pickle without magic, on which the scan gives up after an import and a call; it is reported anyway."""
     good = pickle.dumps([1], 0)
     honest = house.write(house.seal(good))
     for label, content in {
@@ -166,8 +166,8 @@ def pickle_unnamed(house: House) -> Cases:
 
 
 @attack("model-names", "anybody", "SECURITY: model header", Promise.CONTAINED)
-def model_names(house: House) -> Cases:
-    """Names that would write to the terminal of whoever looks: they are shown escaped."""
+def model_names(house: TestBed) -> Cases:
+    """Names with terminal control sequences, which are shown escaped."""
     good = safetensors(f"{{{tensor('a', 0, 4)}}}".encode(), bytes(4))
     honest = house.write(house.seal(good))
     hostile = safetensors(("{" + tensor("\\u001b[2J", 0, 4) + "}").encode(), bytes(4))

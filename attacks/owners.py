@@ -1,4 +1,4 @@
-"""Recipients of an artifact that has an owner: who is not the owner changes them."""
+"""Attacks that change the recipients of an artifact that belongs to another owner."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sealed_reader import sha384
 from sealed_writer import KeyFile, cbor, encapsulate, recipient_list, seal_part
 from signatures import artifact_key
 from standards import spki
-from victim import CONTENT, House, parts, rebuilt, signing_key
+from victim import CONTENT, TestBed, parts, rebuilt, signing_key
 
 UNTIL = 2_000_000_000
 ADD_BOB = ("rewrap", "x.sealed", "--add", "@bob", "--signer", "@publisher")
 
 
 @attack("recipient-changes-owned", "recipient", "sealed-artifact 5.7")
-def recipient_changes_owned(house: House) -> Cases:
-    """A recipient adds somebody to an artifact whose owner alone may: with the old list, with none, and with lists of the own."""
+def recipient_changes_owned(house: TestBed) -> Cases:
+    """A recipient adds someone to an artifact that only its owner may change: with the old list, with none, and with lists of their own."""
     owner, stranger = house.sign["second"], signing_key()
     victim = house.write(house.seal(owner=owner))
     artifact, _, tail = parts(victim)
@@ -35,7 +35,7 @@ def recipient_changes_owned(house: House) -> Cases:
     def forged(list_: list[Any] | None) -> bytes:
         return rebuilt(victim, k1=entries, k5=bound, k6=list_)
 
-    own, another = listed(stranger), "it belongs to another owner"
+    own, another = listed(stranger), "the recipient list belongs to another owner"
     borrowed = [own[0], own[1], spki(owner.suite.oid, owner.public), None, own[4]]
     unsigned = "the owner did not sign these recipients"
     delegated = listed(stranger, delegation=(stranger, (UNTIL, 9)))
@@ -45,25 +45,25 @@ def recipient_changes_owned(house: House) -> Cases:
         ("no list", None, "the owner's signed recipient list is missing"),
         ("a list of the own", own, another),
         ("a list of the own under the owner's key", borrowed, unsigned),
-        ("a delegation of the own", claimed, "the delegation does not cover this list"),
+        ("a delegation of the own", claimed, "the delegation does not cover this recipient list"),
     ):
         yield Case(label, victim, house.write(forged(list_)), CONTENT, trials(says, *ALL[:4]))
 
 
 @attack("delegate-after-the-end", "past delegate", "sealed-artifact 5.7")
-def delegate_after_the_end(house: House) -> Cases:
-    """A delegate goes on after the delegation's date, or past its last epoch."""
+def delegate_after_the_end(house: TestBed) -> Cases:
+    """A delegate signs lists after the end of the delegation, or past its last epoch."""
     owner, delegate = house.sign["second"], signing_key()
     given = {"owner": owner, "delegation": (delegate, (UNTIL, 5))}
     victim = house.write(house.seal(**given, epoch=5, date=UNTIL))
-    says = trials("the delegation does not cover this list", *ALL[:4])
+    says = trials("the delegation does not cover this recipient list", *ALL[:4])
     for label, late in {"later": {"epoch": 5, "date": UNTIL + 1}, "a higher epoch": {"epoch": 6, "date": UNTIL}}.items():
         yield Case(label, victim, house.write(house.seal(**given, **late)), CONTENT, says)
 
 
 @attack("rewrap-without-the-owner", "recipient", "sealed-artifact 5.7")
-def rewrap_without_the_owner(house: House) -> Cases:
-    """A recipient asks the program itself: it says whose leave is missing."""
+def rewrap_without_the_owner(house: TestBed) -> Cases:
+    """A recipient runs the program itself, which says whose permission is missing."""
     honest = house.sealed(to=("alice",))
     owned = house.write(house.seal(owner=house.sign["second"]))
     says = f"only the owner, key {house.sign['second'].key_id.hex()}, may change the recipients"

@@ -1,4 +1,4 @@
-"""The list of recipients: added, dropped, doubled, downgraded, replayed, and two keys for one artifact."""
+"""Attacks on the list of recipients: added, dropped, duplicated, downgraded, replayed, and two keys for one artifact."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from judge import INSPECT, OPEN, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, 
 from sealed_reader import hkdf384, sha384
 from sealed_writer import HKDFExpand, assemble, cbor, encapsulate, footer, hashes
 from tail_attacks import OPENERS
-from victim import CONTENT, House, copy, parts, rebuilt
+from victim import CONTENT, TestBed, copy, parts, rebuilt
 
 NO_KEY = "no private key in the key store opens this artifact"
 
 
-def without_bob(house: House) -> tuple[Path, Path]:
-    """A file before and after bob was removed by the program."""
+def without_bob(house: TestBed) -> tuple[Path, Path]:
+    """Return a file before and after the program removed bob."""
     before = house.sealed()
     after = house.fresh() / "model.sealed"
     copy(before, after)
@@ -26,8 +26,8 @@ def without_bob(house: House) -> tuple[Path, Path]:
 
 
 @attack("duplicate-recipient", "storage", "sealed-artifact 5.2")
-def duplicate_recipient(house: House) -> Cases:
-    """One key id twice, so that two readers could take different entries."""
+def duplicate_recipient(house: TestBed) -> Cases:
+    """A key id occurs twice, so two readers could use different entries."""
     victim = house.sealed()
     alice, bob = parts(victim)[2][1]
     says = f"malformed artifact: recipient {alice[3].hex()} is listed twice"
@@ -36,8 +36,8 @@ def duplicate_recipient(house: House) -> Cases:
 
 
 @attack("change-recipients", "storage", "sealed-artifact 5.2, 5.5")
-def change_recipients(house: House) -> Cases:
-    """Recipients added, dropped, changed or put in another order by somebody without the artifact key."""
+def change_recipients(house: TestBed) -> Cases:
+    """Someone without the artifact key adds, drops, changes or reorders recipients."""
     victim = house.sealed()
     alice, bob = parts(victim)[2][1]
     stranger = [*bob[:3], os.urandom(32), *bob[4:]]
@@ -56,8 +56,8 @@ def change_recipients(house: House) -> Cases:
 
 
 @attack("recipients-as-shown", "storage", "sealed-artifact 5.6", Promise.NOT_PROMISED)
-def recipients_as_shown(house: House) -> Cases:
-    """Without a private key nobody can tell that the list was changed: `inspect` and `verify` show or pass it."""
+def recipients_as_shown(house: TestBed) -> Cases:
+    """Without a private key, a changed recipient list cannot be detected: `inspect` shows it and `verify` accepts it."""
     victim = house.sealed()
     alice, bob = parts(victim)[2][1]
     forged = house.write(rebuilt(victim, k1=[alice, bob, [*bob[:3], b"\xaa" * 32, *bob[4:]]]))
@@ -65,7 +65,7 @@ def recipients_as_shown(house: House) -> Cases:
 
 
 @attack("downgrade-recipient-suite", "storage", "sealed-artifact 5.2")
-def downgrade_recipient_suite(house: House) -> Cases:
+def downgrade_recipient_suite(house: TestBed) -> Cases:
     """A recipient's entry names a classical, weaker or unknown suite."""
     victim = house.sealed()
     alice, bob = parts(victim)[2][1]
@@ -82,15 +82,15 @@ def downgrade_recipient_suite(house: House) -> Cases:
     ):
         forged = house.write(rebuilt(victim, k1=[[*triple, *alice[3:]], bob]))
         yield Case(label, victim, forged, CONTENT, trials(says, *ALL))
-    # With the length of the other suite, and the ML-KEM part of the real one.
+    # The length of the other suite, with the ML-KEM part of the real one.
     entry = [0x42, 2, 2, alice[3], alice[4][:1568], alice[5]]
     forged = house.write(rebuilt(victim, k1=[entry, bob]))
     yield Case("ML-KEM half alone", victim, forged, CONTENT, trials(REJECTED, *OPENERS))
 
 
 @attack("two-keys-for-one-artifact", "publisher", "sealed-artifact 4, 5.2")
-def two_keys_for_one_artifact(house: House) -> Cases:
-    """A publisher gives two recipients different artifact keys, so that they would read different content; FLOE's tag commits to one."""
+def two_keys_for_one_artifact(house: TestBed) -> Cases:
+    """A publisher gives two recipients different artifact keys, so that they would read different content; FLOE's tag commits to one key."""
     honest = house.write(house.seal(to=("alice", "bob")))
     other, seen = os.urandom(32), {}
 
@@ -112,8 +112,8 @@ def two_keys_for_one_artifact(house: House) -> Cases:
 
 
 @attack("removed-recipient", "past recipient", "sealed-artifact 8")
-def removed_recipient(house: House) -> Cases:
-    """A removed recipient opens what is stored now, mixes old parts into it, or searches it for the old tail."""
+def removed_recipient(house: TestBed) -> Cases:
+    """A removed recipient opens the current file, mixes old parts into it, or searches it for the old tail."""
     before, after = without_bob(house)
     old = parts(before)[2]
     yield Case("as it is", before, after, CONTENT, trials(NO_KEY, OPEN, code=4), owner="bob")
@@ -123,7 +123,7 @@ def removed_recipient(house: House) -> Cases:
     yield Case("old recipients, for the others", after, entries, CONTENT, trials(REJECTED, OPEN, OPEN_ANYONES))
     bound = house.write(rebuilt(after, k5=old[5]))
     yield Case("old recipient part", after, bound, CONTENT, trials(REJECTED, OPEN, OPEN_ANYONES))
-    # The newest whole tail counts, wherever an older one is.
+    # The newest complete tail applies, wherever an older one is.
     data, body = after.read_bytes(), parts(after)[1]
     gap = before.read_bytes()[len(body) :]
     shifted = data[len(body) : -32]
@@ -132,8 +132,8 @@ def removed_recipient(house: House) -> Cases:
 
 
 @attack("replay-old-tail", "past recipient", "sealed-artifact 8, SECURITY", Promise.NOT_PROMISED)
-def replay_old_tail(house: House) -> Cases:
-    """A removed recipient with write access puts the old tail back: the artifact key never changed, so it opens, and only to the same content."""
+def replay_old_tail(house: TestBed) -> Cases:
+    """A removed recipient with write access restores the old tail; the artifact key never changed, so it opens, but only to the same content."""
     before, after = without_bob(house)
     body = parts(before)[1]
     tail = before.read_bytes()[len(body) : -32]
@@ -147,8 +147,8 @@ def replay_old_tail(house: House) -> Cases:
 
 
 @attack("other-tail", "storage", "sealed-artifact 5.3, 6")
-def other_tail(house: House) -> Cases:
-    """A second footer leads to the tail of another artifact."""
+def other_tail(house: TestBed) -> Cases:
+    """A second footer points to the tail of another artifact."""
     victim, other = house.sealed(), house.sealed("other")
     body = parts(other)[1]
     tail = other.read_bytes()[len(body) : -32]

@@ -1,4 +1,4 @@
-"""Who signed: signatures taken off, cut in half, made by others, and of other suites."""
+"""Attacks on the signer: signatures removed, halved, made by others, and with other suites."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from judge import ADD_BOB, OPEN, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, 
 from sealed_reader import Artifact, sha384
 from sealed_writer import AESGCM, KeyFile, cbor, seal_part, segment_form, sign
 from standards import Signature, spki
-from victim import CONTENT, OTHER_CONTENT, SEGMENT, WEAKER, House, parts, rebuilt, signing_key
+from victim import CONTENT, OTHER_CONTENT, SEGMENT, WEAKER, TestBed, parts, rebuilt, signing_key
 
 CHECKERS = (OPEN_FROM, VERIFY, REWRAP)
 FORGED_CONTENT = b"forged!" + CONTENT[7:]
 
 
 def signed_by(artifact: Artifact, key: KeyFile) -> list[object]:
-    """A signature over what a tail says."""
+    """Return a signature over the contents of a tail."""
     return [key.suite.oid, key.key_id, sign(key, artifact.header.digest + artifact.root)]
 
 
 def claimed_by(artifact: Artifact, key: KeyFile | None) -> dict[str, object]:
-    """The header with another publisher or none, and a right signature over it: what somebody without the artifact key can make."""
+    """Return a header with another publisher or none, and a valid signature over it, as an attacker without the artifact key can."""
     header = cbor({name: value for name, value in (artifact.header.fields() | {7: key and key.key_id}).items() if value is not None})
     signature = [key.suite.oid, key.key_id, sign(key, sha384(header) + artifact.root)] if key else None
     return {"k0": header, "k4": signature}
 
 
 def message_of(artifact: Artifact, hashes: bytes, publisher_part: bytes) -> bytes:
-    """What a publisher signs, with these hashes and this publisher part."""
+    """Return the message that a publisher signs, with these hashes and this publisher part."""
     count = artifact.header.segments.to_bytes(8)
     listed = artifact.floe_header + sha384(publisher_part) + sha384(artifact.public_part) + count + hashes
     return artifact.header.digest + artifact.header.hashed("casemate/v1/artifact-root", listed)
 
 
-def artifact_key(house: House, artifact: Artifact, recipient: str) -> bytes:
-    """What a recipient knows."""
+def artifact_key(house: TestBed, artifact: Artifact, recipient: str) -> bytes:
+    """Return the artifact key, which a recipient knows."""
     key = house.kem[recipient]
     record = next(r for r in artifact.recipients if r.key_id == key.key_id)
     return record.kem.open_base(*key.secret, record.enc, b"casemate/v1/artifact-key\0" + artifact.header.digest, record.ct)
 
 
-def forge(house: House, artifact: Artifact, recipient: str = "bob") -> tuple[dict[str, bytes], bytes]:
-    """FORGED_CONTENT in place of the publisher's, as well as a recipient can do it: what is changed, and what would have to be signed."""
+def forge(house: TestBed, artifact: Artifact, recipient: str = "bob") -> tuple[dict[str, bytes], bytes]:
+    """Replace the content with FORGED_CONTENT as well as a recipient can. Returns the changes, and the message that would need a signature."""
     opened = artifact.unlock(house.kem[recipient].private_pem)
     prefix, aad = segment_form(0, WHOLE, False)
     nonce, zero = bytes(12), (0).to_bytes(8)
@@ -61,19 +61,19 @@ def forge(house: House, artifact: Artifact, recipient: str = "bob") -> tuple[dic
 
 
 @attack("strip-signature", "storage", "sealed-artifact 5.4, 7.4")
-def strip_signature(house: House) -> Cases:
-    """The signature is taken off."""
+def strip_signature(house: TestBed) -> Cases:
+    """The signature is removed."""
     victim = house.sealed()
     says = trials("the artifact is not signed", OPEN, *CHECKERS)
     yield Case("null", victim, house.write(rebuilt(victim, k4=None)), CONTENT, says)
-    # Whoever waives the signature is stopped by the header, to which the artifact key is bound.
+    # With the signature check waived, it fails because the artifact key is bound to the header.
     anonymous = house.write(rebuilt(victim, **claimed_by(parts(victim)[0], None)))
     yield Case("null, and no publisher", victim, anonymous, CONTENT, says + trials(REJECTED, OPEN_ANYONES))
 
 
 @attack("strip-half-signature", "storage", "sealed-artifact 5.4")
-def strip_half_signature(house: House) -> Cases:
-    """One half of the composite is taken off, blanked, or replaced by a half of another artifact's."""
+def strip_half_signature(house: TestBed) -> Cases:
+    """One half of the composite is removed, blanked, or replaced by half of another artifact's signature."""
     victim = house.sealed()
     _, _, tail = parts(victim)
     oid, key_id, whole = tail[4]
@@ -97,8 +97,8 @@ def strip_half_signature(house: House) -> Cases:
 
 
 @attack("one-half-broken", "recipient", "sealed-artifact 5.4")
-def one_half_broken(house: House) -> Cases:
-    """A recipient forges content and has the publisher's private key of one half, as if that algorithm were broken."""
+def one_half_broken(house: TestBed) -> Cases:
+    """A recipient forges content with the publisher's private key for one half, as if that algorithm were broken."""
     victim = house.sealed()
     artifact, _, tail = parts(victim)
     change, message = forge(house, artifact)
@@ -119,8 +119,8 @@ def one_half_broken(house: House) -> Cases:
 
 
 @attack("re-sign", "publisher", "sealed-artifact 5.4")
-def re_sign(house: House) -> Cases:
-    """Another publisher signs the artifact: under the own key id, under the victim's, and with a header that names the other."""
+def re_sign(house: TestBed) -> Cases:
+    """Another publisher signs the artifact: under their own key id, under the victim's, and with a header that names the other."""
     victim = house.sealed()
     artifact = parts(victim)[0]
     rival, publisher = house.sign["rival"], house.sign["publisher"]
@@ -133,7 +133,7 @@ def re_sign(house: House) -> Cases:
     named = trials(f"the artifact is signed by key {hex_id(rival)}, not by {hex_id(publisher)}", *CHECKERS)
     unknown = trials(f"the artifact names key {hex_id(rival)} as its signer, which is not in the key store", OPEN, code=4)
     yield Case("a header of the own", victim, claimed, CONTENT, named + unknown + trials(REJECTED, OPEN_ANYONES))
-    # The publisher's own signature, over a header that names somebody else, or nobody.
+    # The publisher's own signature, over a header that names another publisher or none.
     for label, key in (("rival", rival), ("nobody", None)):
         header = claimed_by(artifact, key)["k0"]
         forged = house.write(rebuilt(victim, k0=header))
@@ -144,8 +144,8 @@ def re_sign(house: House) -> Cases:
 
 
 @attack("re-sign-to-read", "publisher", "sealed-artifact 5.4")
-def re_sign_to_read(house: House) -> Cases:
-    """Another trusted publisher, who cannot open a file, signs it as its own and asks a recipient to add a key, to read it then."""
+def re_sign_to_read(house: TestBed) -> Cases:
+    """Another trusted publisher, who cannot open a file, signs it as their own and asks a recipient to add a key, in order to read it."""
     stolen = house.sealed(to=("alice",))
     honest = house.sealed("other", signer="second", to=("alice",))
     artifact, publisher, second = parts(stolen)[0], house.sign["publisher"], house.sign["second"]
@@ -157,8 +157,8 @@ def re_sign_to_read(house: House) -> Cases:
 
 
 @attack("file-roll-back", "storage", "sealed-artifact 5.1")
-def file_roll_back(house: House) -> Cases:
-    """An older version of a file, for a reader that says the least acceptable revision, and a revision that storage makes up."""
+def file_roll_back(house: TestBed) -> Cases:
+    """An older version of a file, when the reader sets the least acceptable revision, and a revision invented by storage."""
     old, new = house.sealed("other", revision=1), house.sealed(revision=2)
     least = ("--min-revision", "2")
     commands = ((*OPEN_FROM, *least), (*OPEN_ANYONES, *least), (*VERIFY, *least))
@@ -170,8 +170,8 @@ def file_roll_back(house: House) -> Cases:
 
 
 @attack("recipient-forges-content", "recipient", "sealed-artifact 5.3, 5.4")
-def recipient_forges_content(house: House) -> Cases:
-    """A recipient knows the artifact key and seals other content under it; only the signature is the publisher's."""
+def recipient_forges_content(house: TestBed) -> Cases:
+    """A recipient, who knows the artifact key, seals other content under it; only the signature is the publisher's."""
     victim = house.sealed()
     change, message = forge(house, parts(victim)[0])
     for label, forged in {
@@ -179,14 +179,14 @@ def recipient_forges_content(house: House) -> Cases:
         "signed by the recipient": rebuilt(victim, **change, k4=[*parts(victim)[2][4][:2], sign(signing_key(), b"")]),
     }.items():
         yield Case(label, victim, house.write(forged), CONTENT, trials(SIGNATURE, OPEN, *CHECKERS))
-    # A tag that is right does not help against the hash that was signed.
+    # A valid tag does not help, because the hash was signed.
     forged = house.write(rebuilt(victim, body=change["body"]))
     yield Case("the signed hashes", victim, forged, CONTENT, trials("segment 0 was changed", OPEN_FROM, OPEN_ANYONES, VERIFY))
 
 
 @attack("recipient-renames", "recipient", "sealed-artifact 5.5")
-def recipient_renames(house: House) -> Cases:
-    """A recipient rewrites the name and the metadata, which stand beside a signature that was checked."""
+def recipient_renames(house: TestBed) -> Cases:
+    """A recipient rewrites the name and the metadata next to a valid signature."""
     victim = house.sealed()
     artifact, _, tail = parts(victim)
     key = artifact_key(house, artifact, "bob")
@@ -199,14 +199,14 @@ def recipient_renames(house: House) -> Cases:
 
 
 @attack("recipient-forges-unchecked", "recipient", "sealed-artifact 1", Promise.NOT_PROMISED)
-def recipient_forges_unchecked(house: House) -> Cases:
-    """The same forgery for somebody who waives the signature: it opens, so the signature is all that stands against it."""
+def recipient_forges_unchecked(house: TestBed) -> Cases:
+    """The same forgery when the user waives the signature check: it opens, so only the signature prevents it."""
     victim = house.sealed()
     change, message = forge(house, parts(victim)[0])
     forged = house.write(rebuilt(victim, **change))
     says = trials("warning: the signature is not checked", OPEN_ANYONES, code=0)
     yield Case("--allow-unknown-signer", victim, forged, CONTENT, says, opens_to=FORGED_CONTENT)
-    # With the private keys of both halves there is nothing left; so each case of `one-half-broken` lacks only the other half.
+    # With the private keys of both halves, nothing is protected; so each case of `one-half-broken` lacks only the other half.
     publisher = house.sign["publisher"]
     signed = [publisher.suite.oid, publisher.key_id, sign(publisher, message)]
     forged = house.write(rebuilt(victim, **change, k4=signed))
@@ -214,7 +214,7 @@ def recipient_forges_unchecked(house: House) -> Cases:
 
 
 @attack("downgrade-signature-suite", "storage", "sealed-artifact 5.4")
-def downgrade_signature_suite(house: House) -> Cases:
+def downgrade_signature_suite(house: TestBed) -> Cases:
     """The tail names another suite: a weaker composite, one half alone, a classical one."""
     victim = house.sealed()
     _, key_id, whole = parts(victim)[2][4]
@@ -224,7 +224,7 @@ def downgrade_signature_suite(house: House) -> Cases:
     plain = "2.16.840.1.101.3.4.3.19"  # ML-DSA-87 alone
     for label, signature in {"weaker composite": [WEAKER, key_id, whole], "ML-DSA alone": [plain, key_id, whole[: suite.mldsa_sig]]}.items():
         yield Case(label, victim, house.write(rebuilt(victim, k4=signature)), CONTENT, trials(SIGNATURE, *CHECKERS))
-    # The publisher's ML-DSA half as a key of its own, which has another identifier.
+    # The publisher's ML-DSA half as a separate key, which has another identifier.
     half = hashlib.sha256(spki(plain, publisher.public[: suite.mldsa_pk])).digest()
     forged = house.write(rebuilt(victim, k4=[plain, half, whole[: suite.mldsa_sig]]))
     yield Case("the half as a key", victim, forged, CONTENT, trials(sealed_by(publisher, half), *CHECKERS))
@@ -235,8 +235,8 @@ def downgrade_signature_suite(house: House) -> Cases:
 
 
 @attack("sign-other-context", "publisher", "sealed-artifact 5.4")
-def sign_other_context(house: House) -> Cases:
-    """A signature that the publisher's key made for another purpose."""
+def sign_other_context(house: TestBed) -> Cases:
+    """A signature by the publisher's key, made for another purpose."""
     honest = house.write(house.seal())
     for label, options in {
         "no context": {"context": b""},

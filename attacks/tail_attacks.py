@@ -1,4 +1,4 @@
-"""Storage writes another tail, under a footer that is right for it. CBOR bombs, lengths, parts that disagree."""
+"""Attacks by storage, which writes another tail with a matching footer: CBOR bombs, lengths, contradictory parts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from bytes_attacks import ALL, FORGED_ROOT, REJECTED
 from judge import INSPECT, OPEN_ANYONES, OPEN_FROM, REWRAP, Case, Cases, attack, trials
 from sealed_reader import MAX_TAIL
 from sealed_writer import Raw, assemble, cbor, cbor_head
-from victim import CONTENT, House, parts, rebuilt
+from victim import CONTENT, TestBed, parts, rebuilt
 
-# Whoever opens; the signature does not cover the recipients, so `verify` has nothing to say about them.
+# The commands that open. The signature does not cover the recipients, so `verify` does not check them.
 OPENERS = (OPEN_ANYONES, REWRAP)
 NOT_CBOR = "malformed artifact: {} is not the expected CBOR structure"
 NOT_DETERMINISTIC = "malformed artifact: {} is not in deterministic encoding"
 
 
 def put(pairs: list[tuple[Any, Any]], head: bytes | None = None) -> bytes:
-    """A map in the order given."""
+    """Encode a map in the given order."""
     return (head or cbor_head(5, len(pairs))) + b"".join(cbor(k) + cbor(v) for k, v in pairs)
 
 
 @attack("cbor-bomb", "storage", "sealed-artifact 3, 5")
-def cbor_bomb(house: House) -> Cases:
-    """CBOR that would exhaust a careless parser: nesting, counts and lengths without end."""
+def cbor_bomb(house: TestBed) -> Cases:
+    """CBOR that would exhaust a careless parser: unbounded nesting, counts and lengths."""
     victim = house.sealed()
     _, body, tail = parts(victim)
     start = put([(0, tail[0])], cbor_head(5, 8)) + cbor(1)
@@ -48,8 +48,8 @@ def cbor_bomb(house: House) -> Cases:
 
 
 @attack("cbor-other-form", "storage", "sealed-artifact 5")
-def cbor_other_form(house: House) -> Cases:
-    """The same data in another encoding: two readers could disagree about it."""
+def cbor_other_form(house: TestBed) -> Cases:
+    """The same data in another encoding, which two readers could interpret differently."""
     victim = house.sealed()
     _, body, tail = parts(victim)
     pairs = list(tail.items())
@@ -79,8 +79,8 @@ def cbor_other_form(house: House) -> Cases:
 
 
 @attack("oversized-length", "storage", "sealed-artifact 3")
-def oversized_length(house: House) -> Cases:
-    """Every limit, exceeded by one."""
+def oversized_length(house: TestBed) -> Cases:
+    """Every limit is exceeded by one."""
     victim = house.sealed()
     _, body, tail = parts(victim)
     one = tail[1][0]
@@ -95,7 +95,7 @@ def oversized_length(house: House) -> Cases:
     ):
         says = f"{what} of {size} exceeds the limit of {limit}"
         yield Case(what, victim, house.write(rebuilt(victim, **changes)), CONTENT, trials(says, *ALL))
-    # The file has to be as long as its footer says, so it is a sparse one.
+    # The file must have the length in its footer, so it is sparse.
     huge = house.write(body)
     with huge.open("r+b") as file:
         file.seek(len(body) + MAX_TAIL + 1)
@@ -105,8 +105,8 @@ def oversized_length(house: House) -> Cases:
 
 
 @attack("footer", "storage", "sealed-artifact 6")
-def footer(house: House) -> Cases:
-    """Offsets that wrap, overlap the body or leave it, and another version."""
+def footer(house: TestBed) -> Cases:
+    """Offsets that wrap, overlap the body or point outside the file, and another version."""
     victim = house.sealed()
     data = victim.read_bytes()
     body, tail = parts(victim)[1], data[len(parts(victim)[1]) : -32]
@@ -115,20 +115,20 @@ def footer(house: House) -> Cases:
         head = b"CSMT" + version.to_bytes(2) + b"\0\0" + offset.to_bytes(8) + length.to_bytes(4)
         return data[:-32] + head + hashlib.sha256(head + tail).digest()[:12]
 
-    no_footer = "not a sealed artifact, or cut short: no valid footer"
+    no_footer = "not a sealed artifact, or truncated: no valid footer"
     for label, forged, says in (
         ("offset wraps", ended(1, 2**64 - 1, len(tail)), no_footer),
         ("length wraps", ended(1, len(body), 2**32 - 1), no_footer),
         ("tail is the whole file", ended(1, 0, len(data) - 32), no_footer),
-        ("version 2", ended(2, len(body), len(tail)), "format version 2 is not supported, this program reads version 1"),
+        ("version 2", ended(2, len(body), len(tail)), "format version 2 is not supported; this program reads version 1"),
         ("version 0", ended(0, len(body), len(tail)), no_footer),
     ):
         yield Case(label, victim, house.write(forged), CONTENT, trials(says, *ALL))
 
 
 @attack("header-disagrees", "storage", "sealed-artifact 5.1, 7")
-def header_disagrees(house: House) -> Cases:
-    """A header that does not fit what it describes, or that nobody signed."""
+def header_disagrees(house: TestBed) -> Cases:
+    """A header that does not match what it describes, or that nobody signed."""
     victim = house.sealed()
     artifact, _, tail = parts(victim)
     h = artifact.header
@@ -142,7 +142,7 @@ def header_disagrees(house: House) -> Cases:
         ("body that ends inside a segment's overhead", {4: h.body - 8}, f"{malformed}body length {h.body - 8} is impossible for the segment size"),
         ("hash without hashes of its length", {3: 2}, f"{malformed}128 bytes of segment hashes, expected 192"),
         ("unknown hash", {3: 3}, "unknown suite hash 3"),
-        ("version 2", {0: 2}, "format version 2 is not supported, this program reads version 1"),
+        ("version 2", {0: 2}, "format version 2 is not supported; this program reads version 1"),
         ("escape sequence in the content type", {6: "a/\x1b[2J"}, f"{malformed}content type is not `type/subtype` in printable ASCII"),
         ("revision 0", {8: 0}, f"{malformed}revisions start at 1"),
         ("key id of 31 bytes", {7: bytes(31)}, f"{malformed}key id of 31 bytes, expected 32"),
@@ -158,8 +158,8 @@ def header_disagrees(house: House) -> Cases:
 
 
 @attack("hash-list-changed", "storage", "sealed-artifact 5.3")
-def hash_list_changed(house: House) -> Cases:
-    """Hashes of other segments, or another number of them."""
+def hash_list_changed(house: TestBed) -> Cases:
+    """Hashes of other segments, or the wrong number of hashes."""
     victim = house.sealed()
     hashes = parts(victim)[2][3]
     flipped = bytes([hashes[0] ^ 1]) + hashes[1:]
@@ -172,16 +172,16 @@ def hash_list_changed(house: House) -> Cases:
 
 
 @attack("publisher-part-changed", "storage", "sealed-artifact 5.3, 5.5")
-def publisher_part_changed(house: House) -> Cases:
-    """The name and the metadata: changed, cut, or those of another artifact with the same recipients. They are signed."""
+def publisher_part_changed(house: TestBed) -> Cases:
+    """The signed name and metadata are changed, cut, or replaced by those of another artifact with the same recipients."""
     victim, other = house.sealed(), parts(house.sealed("other"))[2]
     for label, changed in damaged(parts(victim)[2][2], other[2]).items():
         yield Case(label, victim, house.write(rebuilt(victim, k2=changed)), CONTENT, FORGED_ROOT)
 
 
 @attack("recipient-part-changed", "storage", "sealed-artifact 5.6")
-def recipient_part_changed(house: House) -> Cases:
-    """What binds the recipients to the artifact key: changed, cut, or that of another artifact with the same recipients."""
+def recipient_part_changed(house: TestBed) -> Cases:
+    """The data that binds the recipients to the artifact key is changed, cut, or replaced by that of another artifact with the same recipients."""
     victim, other = house.sealed(), parts(house.sealed("other"))[2]
     for label, changed in damaged(parts(victim)[2][5], other[5]).items():
         yield Case(label, victim, house.write(rebuilt(victim, k5=changed)), CONTENT, trials(REJECTED, *OPENERS))
@@ -190,7 +190,7 @@ def recipient_part_changed(house: House) -> Cases:
 
 
 def damaged(part: bytes, other: bytes) -> dict[str, bytes]:
-    """An encrypted part, changed in every place."""
+    """Return variants of an encrypted part, each changed in a different place."""
     return {
         "one bit": part[:40] + bytes([part[40] ^ 1]) + part[41:],
         "salt": bytes([part[0] ^ 1]) + part[1:],

@@ -1,4 +1,4 @@
-"""Every attack as a test.
+"""Runs every attack as a test.
 
     CASEMATE_BIN=/path/to/casemate pytest attacks
 """
@@ -15,32 +15,32 @@ import pytest
 
 from catalogue import ATTACKS
 from judge import Judge, Report
-from victim import House, workplace
+from victim import TestBed, workplace
 
 
 @pytest.fixture(scope="session")
 def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]]]:
-    """The attacks that are asked for, two at a time in one house."""
+    """Run the selected attacks, two at a time in one house."""
     binary = os.environ.get("CASEMATE_BIN")
     if not binary:
-        pytest.exit("CASEMATE_BIN does not name the casemate program", 2)
+        pytest.exit("set CASEMATE_BIN to the path of the casemate program", 2)
     names = [item.callspec.params["name"] for item in request.session.items if item.originalname == test_attack.__name__]
     with tempfile.TemporaryDirectory(prefix="attacks-", dir=workplace()) as root, ThreadPoolExecutor(2) as pool:
-        judge = Judge(House(Path(binary), Path(root)))
+        judge = Judge(TestBed(Path(binary), Path(root)))
         yield {name: pool.submit(judge.judge, ATTACKS[name]) for name in names}
         pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack(reports: dict[str, Future[Report]], name: str) -> None:
-    """It is answered as the specification says, and its twin opens. A known gap has to be open: once closed, its mark has to go."""
+    """The answer is the specified one, and the twin opens. A known gap must be open; a fix must remove its mark."""
     report = reports[name].result()
     assert not report.broken
     assert bool(report.problems) == report.attack.gap, report.problems
 
 
 def test_the_readme_lists_every_attack() -> None:
-    """With its file, its attacker and its place in the specification."""
+    """Each row has the file, the attacker and the section of the specification."""
     text = Path(__file__).with_name("README.md").read_text()
     for name, attack in ATTACKS.items():
         row = next((line for line in text.splitlines() if line.startswith(f"| `{name}`: ")), "")

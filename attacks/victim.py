@@ -1,7 +1,7 @@
-"""Who is attacked: key stores, and files and folders that the real program sealed.
+"""The victims: key stores, and files and folders that the real program sealed.
 
-`alice` is a recipient, `bob` another, `publisher` signs, `rival` is a publisher whom alice does not know. Every key is made
-here and imported, so that an attack can act as whoever owns it.
+`alice` and `bob` are recipients, `publisher` signs, and `rival` is a publisher whom alice does not know. Every key is generated here and
+imported, so that an attack can act as the owner of any key.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ COMPOSITE, WEAKER = "1.3.6.1.5.5.7.6.49", "1.3.6.1.5.5.7.6.48"
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a finished command said."""
+class Output:
+    """The output of a finished command."""
 
     code: int
     out: str
@@ -50,20 +50,20 @@ class Said:
 
     @property
     def error(self) -> str:
-        """The error and its causes on one line, without words that only make it readable."""
+        """Return the error and its causes on one line, without labels."""
         lines = (line.partition(": ") for line in self.err.split("\n"))
         return " <- ".join(text for word, _, text in lines if word in ("error", "caused by"))
 
 
 def signing_key(oid: str = COMPOSITE) -> KeyFile:
-    """A fresh signing key of a suite that PyCA has."""
+    """Generate a signing key of a suite that PyCA supports."""
     suite = SIGNATURES[oid]
     assert isinstance(suite, Signature)
     return new_signing_key(suite)
 
 
 def once(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Made once for the same arguments, also if two attacks ask at the same moment: two folders would have two ids."""
+    """Cache results by arguments, also for concurrent calls: two folders would have two ids."""
     made: dict[object, Any] = {}
     lock = threading.RLock()
 
@@ -78,14 +78,14 @@ def once(make: Callable[..., Any]) -> Callable[..., Any]:
     return get
 
 
-class House:
-    """A directory with key stores, public keys and victims. Victims are never changed: attacks work on copies."""
+class TestBed:
+    """A folder with key stores, public keys and victims. Victims are never changed; attacks work on copies."""
 
     def __init__(self, casemate: Path, root: Path) -> None:
         self.casemate, self.root = casemate.resolve(strict=True), root
         self.keys, self._numbers = root / "keys", itertools.count()
         self.keys.mkdir()
-        # What is written here are keys and a passphrase, and the program refuses files of these that others can read.
+        # The program refuses keys and passphrase files that others can read.
         os.umask(0o077)
         (root / "passphrase").write_text("one that protects nothing\n")
         self.kem = {"alice": new_kem_key(KEMS[0x0051, 2, 2]), "bob": new_kem_key(KEMS[0x647A, 1, 2])}
@@ -93,7 +93,7 @@ class House:
         for name, key in (self.kem | self.sign).items():
             (self.keys / f"{name}.pub").write_text(key.public_pem)
             (self.keys / f"{name}.key").write_text(key.private_pem)
-        # `both` is whoever knows two publishers. The publisher's own store is nobody's victim.
+        # `both` knows two publishers. No attack targets the publisher's own key store.
         self._store("publisher", "publisher.key", "rival.key", "second.key", "alice.key")
         self._store("alice", "alice.key", "bob.pub", "publisher.pub")
         self._store("bob", "bob.key", "publisher.pub")
@@ -102,22 +102,22 @@ class House:
 
     def _store(self, owner: str, *files: str, remembers: bool = False) -> None:
         self.ok(owner, "keys", "init")
-        # Attacks run at once and in any order, so what one shows must not count for the next.
+        # Attacks run concurrently and in any order, so a revision seen by one must not affect the next.
         if not remembers:
             (self.root / f"{owner}.home" / "seen.json").mkdir()
         for file in files:
             self.ok(owner, "keys", "import", "--name", file.split(".")[0], self.keys / file)
 
-    def run(self, owner: str, *arguments: str | Path, cwd: Path | None = None) -> Said:
-        """Runs the program as `owner`; `@name` in the arguments is that public key's file."""
+    def run(self, owner: str, *arguments: str | Path, cwd: Path | None = None) -> Output:
+        """Run the program as `owner`; `@name` in the arguments stands for the file of that public key."""
         common = ["--home", str(self.root / f"{owner}.home"), "--passphrase-file", str(self.root / "passphrase")]
         named = [str(self.keys / f"{a[1:]}.pub") if str(a).startswith("@") else str(a) for a in map(str, arguments)]
-        # The environment of whoever runs this could name another store or policy.
+        # The user's environment could select another key store or policy.
         done = subprocess.run([str(self.casemate), *common, *named], cwd=cwd or self.root, env={}, capture_output=True, timeout=60)
-        return Said(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+        return Output(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
     def ok(self, owner: str, *arguments: str | Path, cwd: Path | None = None) -> str:
-        """Runs, and expects success."""
+        """Run the program and expect success."""
         said = self.run(owner, *arguments, cwd=cwd)
         assert said.code == 0, (arguments, said)
         return said.out
@@ -126,7 +126,7 @@ class House:
     def sealed(
         self, name: str = "model", signer: str | None = "publisher", to: tuple[str, ...] = ("alice", "bob"), revision: int | None = None
     ) -> Path:
-        """A sealed file: `model` holds CONTENT, and every other name OTHER_CONTENT."""
+        """Return a sealed file: `model` contains CONTENT, every other name OTHER_CONTENT."""
         work = self.fresh()
         (work / name).write_bytes(CONTENT if name == "model" else OTHER_CONTENT)
         recipients = [part for key in to for part in ("--to", f"@{key}")]
@@ -137,13 +137,13 @@ class House:
 
     @once
     def sealed_folder(self, other: bool = False, to: tuple[str, ...] = ("alice", "bob")) -> Path:
-        """A sealed folder."""
+        """Return a sealed folder."""
         return self._seal_folder(OTHER_FOLDER if other else FOLDER, to)
 
     @property
     @once
     def next_folder(self) -> Path:
-        """The next revision of `sealed_folder()`, in which one file changed."""
+        """Return the next revision of `sealed_folder()`, with one changed file."""
         return self._seal_folder(FOLDER | {"config.json": b'{"layers": 3}'}, ("alice", "bob"), "--since", self.sealed_folder())
 
     def _seal_folder(self, files: dict[str, bytes], to: tuple[str, ...], *more: str | Path) -> Path:
@@ -154,50 +154,50 @@ class House:
         return work / "m.sealed"
 
     def fresh(self) -> Path:
-        """A new directory."""
+        """Create an empty folder."""
         path = self.root / f"{next(self._numbers)}"
         path.mkdir()
         return path
 
     def write(self, data: bytes) -> Path:
-        """A file with these bytes."""
+        """Write a file with these bytes."""
         path = self.fresh() / "forged"
         path.write_bytes(data)
         return path
 
     def copy(self, victim: Path) -> Path:
-        """A copy to change."""
+        """Return a copy to modify."""
         path = self.fresh() / "forged"
         copy(victim, path)
         return path
 
     def seal(self, content: bytes = CONTENT, to: tuple[str, ...] = ("alice",), signer: str | None = "publisher", **options: Any) -> bytes:
-        """Seals with the independent writer, which can be told to do it wrong."""
+        """Seal with the independent writer, which can also write malformed artifacts."""
         signer_key = self.sign[signer] if signer else None
         return sealed_writer.seal(content, [self.kem[name] for name in to], signer_key, **options)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copies a file or a folder: links as links, pipes as pipes, and holes as holes."""
+    """Copy a file or a folder, preserving links, pipes and holes."""
     subprocess.run(["cp", "-a", "--sparse=always", "-T", source, target], check=True)
 
 
 def workplace() -> Path | None:
-    """Where temporary files cost least: the program flushes all it writes, which is free in memory."""
+    """Return the fastest place for temporary files. The program syncs everything it writes, which is free in memory."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30
     return memory if roomy else None
 
 
 def write_tree(root: Path, files: dict[str, bytes]) -> None:
-    """Writes files below a folder."""
+    """Write files below a folder."""
     for path, content in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
 
 
 def parts(path: Path) -> tuple[Artifact, bytes, dict[int, Any]]:
-    """A sealed file taken apart: what it says, its body, and its tail as the map to change."""
+    """Split a sealed file into its parsed form, its body, and its tail as a map to change."""
     data = path.read_bytes()
     artifact = read(data)
     entries = [[*r.kem.triple, r.key_id, r.enc, r.ct] for r in artifact.recipients]
@@ -208,12 +208,12 @@ def parts(path: Path) -> tuple[Artifact, bytes, dict[int, Any]]:
     tail = {0: artifact.header.encoded, 1: entries, 2: artifact.publisher_part, 3: artifact.hashes, 4: signature}
     tail |= {5: artifact.recipient_part, 6: list_, 7: artifact.public_part}
     body = data[: artifact.header.body]
-    # What is put together again unchanged is the same file, or a change would be more than it says.
+    # Reassembling without changes must give the same file, or a forgery would contain unintended changes.
     assert assemble(body, cbor(tail)) == data
     return artifact, body, tail
 
 
 def rebuilt(path: Path, **change: Any) -> bytes:
-    """A sealed file with parts of its tail replaced, `k2=value` for key 2, under a footer that is right again."""
+    """Return a sealed file with parts of its tail replaced, `k2=value` for key 2, and a correct footer."""
     _, body, tail = parts(path)
     return assemble(change.pop("body", body), cbor(tail | {int(name[1:]): value for name, value in change.items()}))

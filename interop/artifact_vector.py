@@ -1,4 +1,4 @@
-"""The form of `vectors/artifact/*.vector`, as `vectors/README.md` describes it, and a helper that makes one."""
+"""The format of `vectors/artifact/*.vector`, described in `vectors/README.md`, and a helper that creates a vector."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class Stream:
-    """Random-looking bytes that a label determines, so that keys, ids and nonces are the same in each run."""
+    """Pseudorandom bytes derived from a label, so that keys, ids and nonces are the same in every run."""
 
     label: str
     calls: list[None]
@@ -30,7 +30,7 @@ class Stream:
 
 
 def stream(label: str) -> Stream:
-    """A new one."""
+    """Return a new stream."""
     return Stream(label, [])
 
 
@@ -41,12 +41,12 @@ SUITES = [suite for suite in SIGNATURES.values() if isinstance(suite, Signature)
 SIGN = {n: new_signing_key(s, stream(n)) for n, s in zip(SIGN_NAMES, SUITES, strict=True)}
 OTHER_KEM = new_kem_key(KEM["mlkem768-x25519"].suite, stream("other"))  # type: ignore[arg-type]
 OTHER_SIGN = new_signing_key(SIGN["mldsa65-ed25519"].suite, stream("other"))  # type: ignore[arg-type]
-# The suites with the smallest keys and ciphertexts, where the rule does not ask for another.
+# The suites with the smallest keys and ciphertexts, unless a rule needs another suite.
 KEY, SIGNER = KEM["mlkem768-x25519"], SIGN["mldsa65-ed25519"]
 
 
 def content(length: int) -> bytes:
-    """Content in which every segment differs."""
+    """Return content in which all segments differ."""
     return hashlib.shake_256(b"casemate artifact vector content").digest(length)
 
 
@@ -61,7 +61,7 @@ def vector(
     leftover: int | None = None,
     private: dict[str, Any] | None = None,
 ) -> bytes:
-    """A whole file."""
+    """Return a complete file."""
     assert expect in CLASSES and (opened is None) == (expect != "success")
     lines = [("expect", expect), ("comment", comment)]
     if opened is not None:
@@ -92,7 +92,7 @@ def made(
     change: Callable[[bytes], bytes] = bytes,
     **options: Any,
 ) -> tuple[str, bytes]:
-    """A vector with a fresh artifact in it, changed as a whole by `change` or where `options` say."""
+    """Return a vector with a fresh artifact, modified as a whole by `change` or in parts by `options`."""
     options.setdefault("random", stream(label))
     artifact = change(seal(plain, to or [KEY], signed, **options))
     private = {"name": options.get("name", "n"), "metadata": options.get("metadata", {})} if show else None
@@ -101,14 +101,14 @@ def made(
 
 
 def flip(data: bytes, at: int, bit: int = 1) -> bytes:
-    """One bit changed."""
+    """Return a copy with one bit flipped."""
     changed = bytearray(data)
     changed[at] ^= bit
     return bytes(changed)
 
 
 def parse(file: bytes) -> tuple[dict[str, list[str]], bytes]:
-    """Header values by name, and the artifact."""
+    """Return the header values by name, and the artifact."""
     head, artifact = file.split(b"\n\n", 1)
     fields: dict[str, list[str]] = {}
     for line in head.decode().split("\n"):

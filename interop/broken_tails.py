@@ -1,4 +1,4 @@
-"""Vectors whose tail is not as sections 5 to 5.5 of `spec/sealed-artifact.md` want it; the footer's checksum is always right."""
+"""Vectors whose tail violates sections 5 to 5.8 of `spec/sealed-artifact.md`. The checksum in the footer is always correct."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ P256_PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1
 
 
 def put(pairs: list[tuple[Any, Any]], head: bytes | None = None) -> bytes:
-    """A map in the order given."""
+    """Encode a map in the given order."""
     return (head or cbor_head(5, len(pairs))) + b"".join(cbor(k) + cbor(v) for k, v in pairs)
 
 
 def maps(last: int, unknown: int) -> Iterator[tuple[str, str, Callable[[Map], bytes]]]:
-    """The same map, or nearly, in other encodings. Every one has the right entries first, where that is possible."""
+    """Yield the same map, or nearly the same, in other encodings. The correct entries come first where possible."""
     yield "head-long", "map head not in its shortest form", lambda m: put([*m.items()], cbor_head(5, len(m), 1))
     yield "indefinite", "map of indefinite length", lambda m: put([*m.items()], b"\xbf") + b"\xff"
     yield "keys-unsorted", "map keys not in ascending order", lambda m: put([(1, m[1]), (0, m[0]), *[*m.items()][2:]])
@@ -70,7 +70,7 @@ def tails() -> Cases:
 
 
 def headers() -> Cases:
-    """Section 5.1; all else is made for the header as it is."""
+    """Section 5.1. Everything else matches the modified header."""
     for name, what, form in maps(6, 10):  # keys 7 to 9 are optional, 10 to 12 reserved
         yield made(f"header-{name}", "malformed", f"section 5.1: {what}", edit_header=form)
 
@@ -101,7 +101,7 @@ def headers() -> Cases:
 
 
 def optional_keys() -> Cases:
-    """Keys 7 and 8 of the header (section 5.1). Nobody signs, so what is wrong is wrong in its form only."""
+    """Keys 7 and 8 of the header (section 5.1). The artifacts are unsigned, so only the encoding is wrong."""
     key_id = SIGNER.key_id
     for name, what, value in (
         ("short", "31 bytes", key_id[:-1]),
@@ -159,12 +159,12 @@ def optional_keys() -> Cases:
 
 
 def replaced(at: int, change: Callable[[Any], Any]) -> Callable[[list[list[Any]]], list[list[Any]]]:
-    """Changes one element of the first recipient."""
+    """Return a function that changes one element of the first recipient."""
     return lambda found: [[*found[0][:at], change(found[0][at]), *found[0][at + 1 :]], *found[1:]]
 
 
 def entries() -> Cases:
-    """Section 5.2. The recipient part is bound to the recipients as they are, except where the comment says otherwise."""
+    """Section 5.2. The recipient part is bound to the modified recipients, unless the comment says otherwise."""
 
     def case(name: str, expect: str, comment: str, change: Callable[[Any], Any], **more: Any) -> tuple[str, bytes]:
         return made(f"recipient-{name}", expect, f"section {comment}", edit_entries=change, **more)

@@ -1,4 +1,4 @@
 import os
 
-# The tests write passphrases and private keys, and the program refuses files of these that others can read.
+# The tests write passphrase and private key files, which the program refuses if others can read them.
 os.umask(0o077)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Status(NamedTuple):
-    """From when to when a key counts, how it ended, and which key named it."""
+    """The validity of a key, how it ended, and the key that vouches for it."""
 
     valid_from: int | None = None
     valid_until: int | None = None
@@ -31,7 +31,7 @@ class Status(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What one record holds."""
+    """The content of a record."""
 
     key_id: bytes
     role: int
@@ -46,7 +46,7 @@ def hkdf(store_id: bytes, secret: bytes, info: bytes, length: int) -> bytes:
 
 
 def uint(value: int) -> bytes:
-    """A CBOR unsigned integer."""
+    """Encode a CBOR unsigned integer."""
     if value < 24:
         return bytes([value])
     width = next(width for width in (1, 2, 4, 8) if value < 1 << 8 * width)
@@ -54,13 +54,13 @@ def uint(value: int) -> bytes:
 
 
 def of(cursor: Cursor, key: int, major: int) -> int:
-    """The argument of the value under `key` of a map."""
+    """Return the argument of the value of `key` in a map."""
     need(cursor.uint() == key, f"the map's key {key} is missing")
     return cursor.argument(major)
 
 
 def root_key(header: bytes, secret: bytes) -> tuple[bytes, bytes]:
-    """Store id and root key (section 2)."""
+    """Return the store id and the root key (section 2)."""
     cursor = Cursor(header)
     need(cursor.argument(5) == 5, "a header has five entries")
     need(of(cursor, 0, 0) == 1, "version 1", "version")
@@ -81,7 +81,7 @@ def root_key(header: bytes, secret: bytes) -> tuple[bytes, bytes]:
 
 
 def slot(cursor: Cursor) -> tuple[list[int | bytes], bytes, bytes]:
-    """The first elements of a slot, its nonce, and what it wraps."""
+    """Return the first elements of a slot, its nonce, and the wrapped key."""
     elements, kind = cursor.argument(4), cursor.uint()
     parameters: list[int | bytes] = [kind]
     if kind == 1:
@@ -91,7 +91,7 @@ def slot(cursor: Cursor) -> tuple[list[int | bytes], bytes, bytes]:
 
 
 def wrapping_key(parameters: list[int | bytes], store_id: bytes, secret: bytes) -> bytes | None:
-    """The key of a slot, or nothing if it is for the other kind of secret."""
+    """Return the key of a slot, or None if the slot is for the other kind of secret."""
     if secret.startswith(PREFIX) != (parameters[0] == 2):
         return None
     if secret.startswith(PREFIX):
@@ -102,7 +102,7 @@ def wrapping_key(parameters: list[int | bytes], store_id: bytes, secret: bytes) 
 
 
 def read(database: Path, secret: bytes) -> list[Record]:
-    """Checks the index, and decrypts every record that it lists (sections 3 and 4)."""
+    """Verify the index and decrypt every record in it (sections 3 and 4)."""
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
         meta = dict(connection.execute("SELECT key, value FROM meta"))
         stored = dict(connection.execute("SELECT id, value FROM records"))
@@ -114,7 +114,7 @@ def read(database: Path, secret: bytes) -> list[Record]:
     for _ in range(of(cursor, 1, 4)):
         need(cursor.argument(4) == 3, "an entry has three elements")
         listed.append((cursor.take(cursor.argument(2)), cursor.uint(), cursor.take(cursor.argument(2))))
-    # The map without key 2, whose value ends it.
+    # The map without key 2, whose value is at the end.
     untagged = b"\xa2" + meta["index"][1 : cursor.at]
     tag = cursor.take(of(cursor, 2, 2))
     key = hkdf(store_id, root, b"casemate/v1/store-index", 48)
@@ -139,7 +139,7 @@ def record(store_id: bytes, root: bytes, sealed: bytes, identity: bytes, written
 
 
 def status(cursor: Cursor) -> Status:
-    """What is known of a key (section 3.1)."""
+    """Return the status of a key (section 3.1)."""
     need(of(cursor, 3, 4) == 4, "a status has four elements")
 
     def optional(read: Callable[[], T]) -> T | None:

@@ -1,4 +1,4 @@
-"""Writes `vectors/artifact/*.vector`: sealed artifacts, each right or with one rule of `spec/sealed-artifact.md` broken.
+"""Writes `vectors/artifact/*.vector`: sealed artifacts that are valid, or break one rule of `spec/sealed-artifact.md`.
 
 usage: make_artifact_vectors.py FOLDER
 """
@@ -62,18 +62,18 @@ def right() -> Cases:
 
 
 def signature(change: Callable[[bytes], bytes]) -> Callable[[dict[int, Any]], dict[int, Any]]:
-    """Changes the bytes of the signature in the tail."""
+    """Return a function that changes the signature in the tail."""
     return lambda tail: tail | {4: [*tail[4][:2], change(tail[4][2])]}
 
 
 def other_s(signature_: bytes) -> bytes:
-    """The ECDSA half with -s."""
+    """Replace `s` of the ECDSA half with `-s`."""
     r, s = decode_dss_signature(signature_[3309:])
     return signature_[:3309] + encode_dss_signature(r, P384_ORDER - s)
 
 
 def large_s(signature_: bytes) -> bytes:
-    """The Ed25519 half with an S that is not reduced."""
+    """Replace `S` of the Ed25519 half with an unreduced value."""
     return signature_[:-32] + (int.from_bytes(signature_[-32:], "little") + ED25519_ORDER).to_bytes(32, "little")
 
 
@@ -122,7 +122,7 @@ def signatures() -> Cases:
 
 
 def publishers() -> Cases:
-    """Section 5.4: the signature has to be by the key that the header names. It is right in all of these."""
+    """Section 5.4: the signature must be by the key in the header. The signatures themselves are all valid."""
     for name, key in (("key", OTHER_SIGN), ("suite", SIGN["mldsa87"])):
         for who, trusted in (("", SIGNER), ("-trusted", key), ("-not-asked", None)):
             label = f"publisher-other-{name}{who}"
@@ -179,7 +179,7 @@ def body() -> Cases:
 
 
 def refit(start: int, value: bytes) -> Callable[[bytes], bytes]:
-    """Changes bytes of the footer and makes its checksum right again."""
+    """Return a function that changes bytes of the footer and recomputes its checksum."""
 
     def change(whole: bytes) -> bytes:
         old = whole[-32:]
@@ -221,7 +221,7 @@ def footers() -> Cases:
 
 
 def rewrapped() -> Cases:
-    """Section 8: what an unfinished rewrap leaves, from the recipient KEY to OTHER_KEM."""
+    """Section 8: states of an unfinished rewrap from the recipient KEY to OTHER_KEM."""
     label = "rewrap"
     kept: dict[int, Any] = {}
     old = seal(b"hello", [KEY], SIGNER, random=stream(label), edit=lambda tail: kept.update(tail) or tail)
@@ -261,7 +261,7 @@ def rewrapped() -> Cases:
 
 
 def main() -> None:
-    """Writes every file."""
+    """Write every file."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""Writes small model files by the real libraries as seeds for the fuzzer: python interop/make_model_seeds.py fuzz/corpus/model."""
+"""Writes small model files with the real libraries, as seeds for the fuzzer: python interop/make_model_seeds.py fuzz/corpus/model."""
 
 import pickle
 import struct

@@ -1,4 +1,4 @@
-"""Writes `vectors/mlkem1024-x25519.json`: the suite that no standard publishes vectors for, computed from PyCA primitives.
+"""Writes `vectors/mlkem1024-x25519.json`: vectors computed with PyCA primitives, for a suite without published vectors.
 
 usage: make_vectors.py FILE
 """
@@ -17,7 +17,7 @@ COUNT = 4
 
 
 def vector(number: int) -> dict[str, str]:
-    """One key pair from a counted seed, and one encapsulation to it with PyCA's own randomness."""
+    """Return a key pair from a numbered seed, and an encapsulation to it with PyCA's own randomness."""
     seed = hashlib.sha256(b"casemate mlkem1024-x25519 vector %d" % number).digest()
     full = hashlib.shake_256(seed).digest(96)
     private = mlkem.MLKEM1024PrivateKey.from_seed_bytes(full[:64])

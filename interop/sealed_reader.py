@@ -1,7 +1,7 @@
-"""A reader of sealed artifacts, version 1, written from `spec/sealed-artifact.md` alone.
+"""An independent reader of sealed artifacts, version 1, written only from `spec/sealed-artifact.md`.
 
-Section numbers are those of that text. It shares no code with the Rust implementation:
-FLOE is written out here, `strict_cbor.py` decodes, and `standards.py` puts HPKE and the composite signatures together.
+Section numbers refer to that document. It shares no code with the Rust implementation: FLOE is implemented here, `strict_cbor.py` decodes CBOR, and
+`standards.py` composes HPKE and the composite signatures.
 
     python sealed_reader.py FILE --signer PUB.pem --key PRIV.pem [--min-revision N] -o OUT
 """
@@ -121,13 +121,13 @@ class Header:
         return cls(encoded, artifact_id, segment, hash_, body, created, content_type, length, segments, publisher, revision, owner)
 
     def fields(self) -> dict[int, object]:
-        """The map of section 5.1, for whoever makes another of it."""
+        """Return the map of section 5.1, to build a changed header."""
         values = (1, self.artifact_id, self.segment, self.hash, self.body, self.created, self.content_type, self.publisher, self.revision, self.owner)
         return {key: value for key, value in enumerate(values) if value is not None}
 
     @cached_property
     def digest(self) -> bytes:
-        """SHA-384(header), to which all else is bound."""
+        """SHA-384(header), to which everything else is bound."""
         return sha384(self.encoded)
 
     @property
@@ -151,7 +151,7 @@ class Private:
 
     @classmethod
     def parse(cls, plain: bytes, length: int) -> Private:
-        """Decodes; the length has to be the header's."""
+        """Decode the plaintext; its length must match the header."""
         c = Cursor(plain)
         c.map(3, "publisher part")
         c.key(0)
@@ -189,7 +189,7 @@ class RecipientList(NamedTuple):
     signature: bytes
 
     def verify(self, owner: bytes, message: bytes) -> None:
-        """Every rule of section 5.7, for the owner that the header names."""
+        """Check every rule of section 5.7, for the owner in the header."""
         need(hashlib.sha256(self.owner).digest() == owner, "recipient list by another owner", "owner")
         signer = self.owner
         if self.delegation is not None:
@@ -201,12 +201,12 @@ class RecipientList(NamedTuple):
         check_signature(signer, self.signature, message, b"casemate/v1/recipients", "owner")
 
     def message(self, header: Header, recipients: bytes) -> bytes:
-        """What is signed."""
+        """Return the message to sign."""
         return header.digest + self.epoch.to_bytes(8) + self.date.to_bytes(8) + sha384(recipients)
 
 
 def check_signature(whole: bytes, signature: bytes, message: bytes, context: bytes, kind: str) -> None:
-    """Section 5.4, with the suite that the SPKI names."""
+    """Verify a signature (section 5.4) with the suite of the SPKI."""
     for oid, suite in SIGNATURES.items():
         key = unwrap(whole, suite.mldsa_pk + suite.classical_pk, lambda k, oid=oid: spki(oid, k))
         if key is not None:
@@ -221,7 +221,7 @@ def check_signature(whole: bytes, signature: bytes, message: bytes, context: byt
 
 @dataclass(frozen=True)
 class Artifact:
-    """A parsed artifact (section 7, steps 1 to 3). `gap` and `cut` are what a reader should report (section 8)."""
+    """A parsed artifact (section 7, steps 1 to 3). A program should report `gap` and `cut` (section 8)."""
 
     data: bytes | mmap.mmap
     header: Header
@@ -248,7 +248,7 @@ class Artifact:
         return self.header.hashed("casemate/v1/artifact-root", self.floe_header + sha384(self.publisher_part) + sha384(self.public_part) + count + self.hashes)
 
     def segment(self, index: int) -> bytes:
-        """Encrypted segment `index`, its hash checked (section 5.3)."""
+        """Return the encrypted segment `index` after checking its hash (section 5.3)."""
         h = self.header
         if not 0 <= index < h.segments:
             raise IndexError(index)
@@ -259,7 +259,7 @@ class Artifact:
         return segment
 
     def verify_signature(self, spki_pem: str | bytes) -> None:
-        """Section 5.4: the artifact is signed, by this key, and the signature holds."""
+        """Check that the artifact has a valid signature by this key (section 5.4)."""
         if self.signature is None:
             raise SealedError("unsigned", "not signed")
         oid, key_id, signature = self.signature
@@ -274,19 +274,19 @@ class Artifact:
             raise SealedError("signature", "does not verify") from None
 
     def verify(self, spki_pem: str | bytes) -> bool:
-        """The signature and every segment's hash; True, or an error that says what is wrong."""
+        """Check the signature and the hash of every segment. Returns True or raises an error."""
         self.verify_signature(spki_pem)
         for index in range(self.header.segments):
             self.segment(index)
         return True
 
     def check_revision(self, least: int) -> None:
-        """Section 5.1: not a smaller revision, and not none."""
+        """Refuse a lower revision, or none (section 5.1)."""
         revision = self.header.revision
         need(revision is not None and revision >= least, f"revision {revision}, the least acceptable is {least}", "revision")
 
     def unlock(self, private_pem: str | bytes, signer_pem: str | bytes | None = None, least_revision: int | None = None) -> Opened:
-        """Section 7, steps 4 and 5. The revision comes after the signature, which is what vouches for it."""
+        """Perform steps 4 and 5 of section 7. The revision is checked after the signature, which authenticates it."""
         if signer_pem is not None:
             self.verify_signature(signer_pem)
         if least_revision is not None:
@@ -297,7 +297,7 @@ class Artifact:
         own = hashlib.sha256(spki(kem.oid, kem.public(seed, scalar))).digest()
         recipient = next((r for r in self.recipients if r.key_id == own), None)
         if recipient is None:
-            raise SealedError("no-recipient", "the key is none of the recipients")
+            raise SealedError("no-recipient", "the key is not a recipient")
         info = b"casemate/v1/artifact-key\0" + self.header.digest
         try:
             need(recipient.kem is kem, "the recipient's triple is not the key's")
@@ -307,22 +307,22 @@ class Artifact:
             bound = open_part(self.recipient_part, artifact_key, b"casemate/v1/artifact-recipients", aad)
             plain = open_part(self.publisher_part, artifact_key, b"casemate/v1/artifact-publisher", self.header.digest)
         except (InvalidTag, ValueError, SealedError):
-            raise SealedError("rejected", "not for this key, or changed") from None
+            raise SealedError("rejected", "encrypted to another key, or changed") from None
         need(bound == b"\xa0", "the recipient part is not an empty map")
         return Opened(self, message_key, Private.parse(plain, self.header.length))
 
     def floe_kdf(self, key: bytes, purpose: bytes, length: int) -> bytes:
-        """FLOE_KDF of section 4, with AAD = SHA-384(header)."""
+        """Compute FLOE_KDF of section 4, with AAD = SHA-384(header)."""
         return HKDFExpand(hashes.SHA384(), length, self.floe_header[:42] + purpose + self.header.digest).derive(key)
 
     def floe_start(self, key: bytes) -> bytes:
-        """Checks the FLOE header tag and gives the message key (section 4)."""
+        """Check the FLOE header tag and return the message key (section 4)."""
         tag = self.floe_kdf(key, b"HEADER_TAG:", 32)
         need(hmac.compare_digest(tag, self.floe_header[42:]), "FLOE header tag", "rejected")
         return self.floe_kdf(key, b"MESSAGE_KEY:", 48)
 
     def open(self, private_pem: str | bytes, signer_pem: str | bytes | None = None, least_revision: int | None = None) -> bytes:
-        """The whole content. With a signer, nothing is released before its signature holds."""
+        """Return the whole content. With a signer, nothing is released before its signature verifies."""
         return self.unlock(private_pem, signer_pem, least_revision).read()
 
 
@@ -333,14 +333,14 @@ def open_part(sealed: bytes, artifact_key: bytes, info: bytes, aad: bytes) -> by
 
 @dataclass(frozen=True)
 class Opened:
-    """An unlocked artifact: random access to its content, and what its publisher says."""
+    """An unlocked artifact: random access to its content, and the publisher's metadata."""
 
     artifact: Artifact
     message_key: bytes
     private: Private
 
     def open_segment(self, index: int) -> bytes:
-        """Content of one segment: hash, prefix and tag checked (section 7, step 6)."""
+        """Return the content of one segment after checking hash, prefix and tag (section 7, step 6)."""
         artifact = self.artifact
         segment = artifact.segment(index)
         final = index == artifact.header.segments - 1
@@ -353,7 +353,7 @@ class Opened:
             raise SealedError("rejected", f"tag of segment {index}") from None
 
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
-        """Content from `offset`; opens only the segments it needs."""
+        """Return content from `offset`, opening only the segments it needs."""
         h = self.artifact.header
         end = h.length if length is None else min(h.length, offset + length)
         if offset >= end > 0 or offset > 0 == end:
@@ -364,7 +364,7 @@ class Opened:
 
 
 def tail_at(data: bytes | mmap.mmap, end: int) -> bytes | None:
-    """The tail whose valid footer ends at `end` (section 6), or None. Of another version or past the limit: an error."""
+    """Return the tail whose valid footer ends at `end` (section 6), or None. Another version, or a tail past the limit, is an error."""
     footer = data[max(0, end - FOOTER) : end]
     offset, length = int.from_bytes(footer[8:16]), int.from_bytes(footer[16:20])
     if len(footer) < FOOTER or footer[:4] != b"CSMT" or offset + length + FOOTER != end:
@@ -379,7 +379,7 @@ def tail_at(data: bytes | mmap.mmap, end: int) -> bytes | None:
 
 
 def candidate_length(data: bytes | mmap.mmap, at: int) -> int:
-    """Length of the tail that a candidate at `at` names, or 0 if it is no footer that this version reads."""
+    """Return the tail length in a candidate at `at`, or 0 if it is not a footer of this version."""
     footer = data[at : at + FOOTER]
     offset, length = int.from_bytes(footer[8:16]), int.from_bytes(footer[16:20])
     fits = len(footer) == FOOTER and offset + length == at and length <= MAX_TAIL
@@ -387,7 +387,7 @@ def candidate_length(data: bytes | mmap.mmap, at: int) -> int:
 
 
 def find_tail(data: bytes | mmap.mmap) -> tuple[bytes, int]:
-    """The newest tail and the offset of its footer's end (section 7, step 1, and section 8)."""
+    """Return the newest tail and the end of its footer (section 7, step 1, and section 8)."""
     if (tail := tail_at(data, len(data))) is not None:
         return tail, len(data)
     at, hashed = len(data) - FOOTER + 4, 0  # a candidate has 32 bytes of file from it on
@@ -424,7 +424,7 @@ def parse_recipients(c: Cursor) -> tuple[Recipient, ...]:
 
 
 def parse_signature(c: Cursor, publisher: bytes | None) -> tuple[str, bytes, bytes] | None:
-    """Section 5.4: by the publisher whom the header names, or by nobody."""
+    """Section 5.4: signed by the publisher in the header, or unsigned."""
     if c.null():
         return None
     c.array(3, "signature")
@@ -489,10 +489,10 @@ def read(data: bytes | mmap.mmap) -> Artifact:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Opens one file; exit code 1 and the reason for a refusal."""
+    """Open one file. A refusal prints the reason and returns exit code 1."""
     parser = argparse.ArgumentParser(description="Open a sealed artifact")
     parser.add_argument("file", type=Path)
-    parser.add_argument("--signer", type=Path, required=True, help="public key (PEM) that must have signed")
+    parser.add_argument("--signer", type=Path, required=True, help="public key (PEM) of the expected signer")
     parser.add_argument("--key", type=Path, required=True, help="private key (PEM) of a recipient")
     parser.add_argument("--min-revision", type=int, metavar="N", help="least acceptable revision")
     parser.add_argument("-o", "--output", type=Path, required=True)

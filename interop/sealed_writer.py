@@ -1,6 +1,6 @@
-"""A minimal writer of sealed artifacts, and a generator of key files, for the tests. Spec sections as in `sealed_reader.py`.
+"""A minimal writer of sealed artifacts and a generator of key files, for tests. Section numbers are as in `sealed_reader.py`.
 
-HPKE is PyCA's own where it has the suite, so that the reader's composition is checked against another one.
+It uses PyCA's HPKE where PyCA has the suite, so that the reader's composition is checked against an independent one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from standards import P256, P384, Kem, Signature, der, ec_private, key_schedule,
 
 
 class KeyFile(NamedTuple):
-    """A fresh key in its two PEM forms, with what the writer needs of it."""
+    """A fresh key in both PEM forms, with the values that the writer needs."""
 
     suite: Kem | Signature
     public: bytes
@@ -53,7 +53,7 @@ Random = Callable[[int], bytes]
 
 
 def new_scalar(curve: ec.EllipticCurve, random: Random) -> bytes:
-    """A fresh private scalar."""
+    """Generate a private scalar."""
     while True:
         scalar = random((curve.key_size + 7) // 8)
         try:
@@ -64,14 +64,14 @@ def new_scalar(curve: ec.EllipticCurve, random: Random) -> bytes:
 
 
 def new_kem_key(kem: Kem, random: Random = os.urandom) -> KeyFile:
-    """A fresh recipient key."""
+    """Generate a recipient key."""
     seed = random(64)
     scalar = b"" if kem.curve is None else random(32) if isinstance(kem.curve, str) else new_scalar(kem.curve, random)
     return KeyFile(kem, kem.public(seed, scalar), (seed, scalar))
 
 
 def new_signing_key(suite: Signature, random: Random = os.urandom) -> KeyFile:
-    """A fresh signing key."""
+    """Generate a signing key."""
     seed = random(32)
     private = (mldsa.MLDSA65PrivateKey if suite.mldsa is mldsa.MLDSA65PublicKey else mldsa.MLDSA87PrivateKey).from_seed_bytes(seed)
     post = private.public_key().public_bytes_raw()
@@ -135,7 +135,7 @@ def encapsulate(key: KeyFile, info: bytes, plain: bytes) -> tuple[bytes, bytes]:
 
 
 def cbor(item: object) -> bytes:
-    """Core deterministic CBOR (section 5) of integers, strings, lists, dicts and None; a `Raw` goes in as it is."""
+    """Encode integers, strings, lists, dicts and None in core deterministic CBOR (section 5); a `Raw` is inserted unchanged."""
     match item:
         case Raw():
             return item.data
@@ -156,13 +156,13 @@ def cbor(item: object) -> bytes:
 
 
 class Raw(NamedTuple):
-    """Bytes that stand where an encoding would."""
+    """Bytes to insert in place of an encoding."""
 
     data: bytes
 
 
 def cbor_head(major: int, value: int, width: int | None = None) -> bytes:
-    """Head of an item; a `width` that is not the shortest makes the malformed ones."""
+    """Encode the head of an item; a `width` that is not the shortest makes it malformed."""
     if width is None:
         width = 0 if value < 24 else next(w for w in (1, 2, 4, 8) if value < 1 << (8 * w))
     info = value if width == 0 else 23 + width.bit_length()
@@ -176,17 +176,17 @@ def footer(tail: bytes, offset: int) -> bytes:
 
 
 def seal(content: bytes, recipients: list[KeyFile], signer: KeyFile | None, **options: Any) -> bytes:
-    """Seals. Options replace parts, also by wrong ones: `segment`, `hash`, `created`, `content_type`, `name`, `metadata`,
+    """Seal content. Options replace parts, possibly with invalid ones: `segment`, `hash`, `created`, `content_type`, `name`, `metadata`,
     `private` (its plaintext), `public` (the public part), `salt`, `context` (of the signature), `gap`, and `random`, where random bytes come from.
-    `revision` is left out without the option. `publisher`, header key 7, is the signer's key id or left out if nobody signs;
-    another value goes in as it is, and None leaves it out. With `owner`, a key file, the recipients are signed; `epoch`, `date` and
-    `delegation` (a pair of the delegate's key file and `(until, last epoch)`) say how, and `unknown` are further header entries.
+    `revision` is omitted without the option. `publisher`, header key 7, is by default the signer's key id, and omitted if there is no signer;
+    another value is inserted unchanged, and None omits it. With `owner`, a key file, the recipients are signed, with `epoch`, `date` and
+    `delegation` (a pair of the delegate's key file and `(until, last epoch)`). `unknown` are additional header entries.
 
-    What is built on a changed part goes with it. So only the change is wrong, and not also a tag or a hash over it:
+    Everything derived from a changed part is recomputed, so that only the change is wrong, not also a tag or hash over it:
     `edit_header` (the map, before it is encoded), `edit_floe` (the 74 bytes), `edit_segments` (a list), `edit_entries`
     (recipients), `edit_message` (to sign), `edit_delegation` (what its owner signs), `edit_list` (the list before it is signed),
-    `edit` (the tail's map); each gets a value and gives another, of which the header and
-    the tail can be bytes. `segment_form` makes prefix and additional data of a segment, from its number, length and finality.
+    `edit` (the tail's map); each takes a value and returns another; for the header and the tail it
+    may return bytes. `segment_form` returns the prefix and additional data of a segment, given its number, length and finality.
     """
 
     def edited(name: str, value: Any) -> Any:
@@ -273,7 +273,7 @@ def recipient_list(digest: bytes, entries: Any, options: dict[str, Any]) -> list
 
 
 def segment_form(index: int, length: int, final: bool) -> tuple[bytes, bytes]:
-    """Prefix and additional data of a segment (section 4)."""
+    """Return the prefix and additional data of a segment (section 4)."""
     return (length if final else 0xFFFFFFFF).to_bytes(4), index.to_bytes(8) + bytes([final])
 
 

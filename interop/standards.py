@@ -1,4 +1,4 @@
-"""The standards the format builds on, put together from PyCA primitives: key files, hybrid KEMs under HPKE, composite signatures.
+"""The standards that the format builds on, composed from PyCA primitives: key files, hybrid KEMs in HPKE, composite signatures.
 
 Sources: RFC 5958, RFC 9935, draft-ietf-lamps-pq-composite-kem and -sigs (key files, signatures),
 draft-irtf-cfrg-concrete-hybrid-kems (combiner), RFC 9180 (key schedule), FIPS 204.
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
 def der(tag: int, *parts: bytes) -> bytes:
-    """One DER element."""
+    """Encode a DER element."""
     body = b"".join(parts)
     size = len(body)
     length = bytes([size]) if size < 128 else (b"\x81" if size < 256 else b"\x82") + size.to_bytes(1 if size < 256 else 2)
@@ -33,7 +33,7 @@ def der(tag: int, *parts: bytes) -> bytes:
 
 
 def oid_der(dotted: str) -> bytes:
-    """An AlgorithmIdentifier without parameters."""
+    """Encode an AlgorithmIdentifier without parameters."""
     first, second, *rest = map(int, dotted.split("."))
     body = bytearray([first * 40 + second])
     for arc in rest:
@@ -45,7 +45,7 @@ def oid_der(dotted: str) -> bytes:
 
 
 def pem_body(block: str | bytes, label: str) -> bytes:
-    """The DER in the one PEM block of that label."""
+    """Return the DER in the only PEM block, which must have this label."""
     text = block.decode("ascii") if isinstance(block, bytes) else block
     found = re.fullmatch(rf"\s*-----BEGIN {label}-----\s+([A-Za-z0-9+/=\s]+)-----END {label}-----\s*", text)
     if not found:
@@ -54,14 +54,14 @@ def pem_body(block: str | bytes, label: str) -> bytes:
 
 
 def pem(label: str, body: bytes) -> str:
-    """One PEM block."""
+    """Encode a PEM block."""
     text = base64.b64encode(body).decode()
     lines = [text[i : i + 64] for i in range(0, len(text), 64)]
     return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
 
 
 def unwrap(whole: bytes, size: int, build: Callable[[bytes], bytes]) -> bytes | None:
-    """The `size` bytes at the end of `whole`, if `build` makes `whole` out of them: strict DER without a parser."""
+    """Return the last `size` bytes of `whole` if `build` recreates `whole` from them: strict DER without a parser."""
     inner = whole[-size:]
     return inner if build(inner) == whole else None
 
@@ -103,7 +103,7 @@ class Kem(NamedTuple):
         return self.mlkem_ct + self.point
 
     def private(self, block: str | bytes) -> tuple[bytes, bytes] | None:
-        """ML-KEM seed and classical scalar of a PKCS#8 key, or None for a key of another suite."""
+        """Return the ML-KEM seed and classical scalar of a PKCS#8 key, or None for a key of another suite."""
         whole = pem_body(block, "PRIVATE KEY")
         if self.curve is None:
             seed = unwrap(whole, 64, lambda k: pkcs8(self.oid, der(0x80, k)))
@@ -118,11 +118,11 @@ class Kem(NamedTuple):
         return (both[:64], scalar) if both and scalar and ec_private(curve, scalar) == both[64:] else None
 
     def public(self, seed: bytes, scalar: bytes) -> bytes:
-        """Encoded public key."""
+        """Return the encoded public key."""
         return self.mlkem.from_seed_bytes(seed).public_key().public_bytes_raw() + self.classical(scalar)[0]
 
     def classical(self, scalar: bytes, share: bytes | None = None) -> tuple[bytes, bytes]:
-        """The classical public key and, with a share, the secret agreed."""
+        """Return the classical public key and, given a share, the shared secret."""
         if self.curve is None:
             return b"", b""
         if self.curve == "x25519":
@@ -138,7 +138,7 @@ class Kem(NamedTuple):
         return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint), agreed
 
     def decapsulate(self, seed: bytes, scalar: bytes, enc: bytes) -> bytes:
-        """`SHA3-256(ssM || ssT || ctT || ekT || label)`; for plain ML-KEM its own secret."""
+        """Return `SHA3-256(ssM || ssT || ctT || ekT || label)`; for plain ML-KEM, its shared secret."""
         post = self.mlkem.from_seed_bytes(seed).decapsulate(enc[: self.mlkem_ct])
         if self.curve is None:
             return post
@@ -153,7 +153,7 @@ class Kem(NamedTuple):
 
 
 def key_schedule(triple: tuple[int, int, int], secret: bytes, info: bytes) -> tuple[bytes, bytes]:
-    """Key and base nonce of RFC 9180, mode base, for AES-256-GCM with HKDF-SHA256 or HKDF-SHA384."""
+    """Return key and base nonce of RFC 9180, mode base, for AES-256-GCM with HKDF-SHA256 or HKDF-SHA384."""
     digest = {1: hashes.SHA256(), 2: hashes.SHA384()}[triple[1]]
     suite = b"HPKE" + b"".join(part.to_bytes(2) for part in triple)
 
@@ -196,7 +196,7 @@ class Signature(NamedTuple):
     classical_pk: int
 
     def verify(self, key: bytes, signature: bytes, message: bytes, context: bytes) -> None:
-        """Raises unless every half verifies."""
+        """Raise unless both halves verify."""
         post_key, key = key[: self.mldsa_pk], key[self.mldsa_pk :]
         post, rest = signature[: self.mldsa_sig], signature[self.mldsa_sig :]
         public = self.mldsa.from_public_bytes(post_key)
@@ -214,13 +214,13 @@ class Signature(NamedTuple):
             point.verify(rest, represented, ec.ECDSA(hashes.SHA384()))
 
     def represent(self, message: bytes, context: bytes) -> bytes:
-        """M' of the composite draft."""
+        """Return M' of the composite draft."""
         digest = hashlib.sha512(message).digest()
         return b"CompositeAlgorithmSignatures2025" + self.label + bytes([len(context)]) + context + digest
 
 
 class HashBased(NamedTuple):
-    """An SLH-DSA suite, checked by `@noble/post-quantum`, since PyCA has none."""
+    """An SLH-DSA suite, verified with `@noble/post-quantum` because PyCA has none."""
 
     oid: str
     name: str
@@ -228,7 +228,7 @@ class HashBased(NamedTuple):
     classical_pk: int = 0
 
     def verify(self, key: bytes, signature: bytes, message: bytes, context: bytes) -> None:
-        """Raises unless the signature verifies."""
+        """Raise unless the signature verifies."""
         work = Path(os.environ["CASEMATE_INTEROP_DIR"])
         script = Path(__file__).with_name("slh_verify.mjs")
         hexes = [part.hex() for part in (key, message, context, signature)]

@@ -11,7 +11,7 @@ Kind = Literal[
 
 
 class SealedError(Exception):
-    """A refusal; `kind` is its class in section 9, or `revision` for one that section 5.1 wants refused."""
+    """A refusal; `kind` is its class in section 9, or `revision` for a revision that section 5.1 refuses."""
 
     def __init__(self, kind: Kind, text: str) -> None:
         super().__init__(f"{kind}: {text}")
@@ -19,27 +19,27 @@ class SealedError(Exception):
 
 
 def need(condition: bool, text: str, kind: Kind = "malformed") -> None:
-    """Refuses unless `condition` holds."""
+    """Refuse unless `condition` is true."""
     if not condition:
         raise SealedError(kind, text)
 
 
 class Cursor:
-    """Reads core deterministic CBOR (section 5), only the types the format has, each with its limit first."""
+    """Reads core deterministic CBOR (section 5), only the types in the format, and checks each limit first."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
     def take(self, length: int) -> bytes:
-        """The next `length` bytes."""
-        need(length <= len(self.data) - self.at, "CBOR item is cut short")
+        """Read the next `length` bytes."""
+        need(length <= len(self.data) - self.at, "CBOR item is truncated")
         self.at += length
         return self.data[self.at - length : self.at]
 
     def argument(self, major: int) -> int:
-        """The argument of an item of that major type, in its shortest form and definite."""
+        """Read the argument of an item of this major type, which must be definite and in its shortest form."""
         first = self.take(1)[0]
-        need(first >> 5 == major, f"CBOR type {first >> 5} where {major} belongs")
+        need(first >> 5 == major, f"CBOR type {first >> 5} instead of {major}")
         info = first & 31
         if info < 24:
             return info
@@ -50,44 +50,44 @@ class Cursor:
         return value
 
     def uint(self) -> int:
-        """An unsigned integer."""
+        """Read an unsigned integer."""
         return self.argument(0)
 
     def count(self, major: int, limit: int, what: str) -> int:
-        """A length or number of elements within its limit."""
+        """Read a length or number of elements within its limit."""
         value = self.argument(major)
         need(value <= limit, f"{what}: {value} is past {limit}", "limit")
         return value
 
     def bytes(self, limit: int, what: str, exact: bool = False) -> bytes:
-        """A byte string of at most, or of exactly, `limit` bytes."""
+        """Read a byte string of at most, or of exactly, `limit` bytes."""
         value = self.take(self.argument(2) if exact else self.count(2, limit, what))
         need(not exact or len(value) == limit, f"{what} has {len(value)} bytes, not {limit}")
         return value
 
     def text(self, limit: int, what: str) -> str:
-        """A UTF-8 text string."""
+        """Read a UTF-8 text string."""
         try:
             return self.take(self.count(3, limit, what)).decode("utf-8")
         except UnicodeDecodeError:
-            raise SealedError("malformed", f"{what} is no UTF-8") from None
+            raise SealedError("malformed", f"{what} is not UTF-8") from None
 
     def array(self, length: int, what: str) -> None:
-        """The head of an array of exactly `length` elements."""
+        """Read the head of an array of exactly `length` elements."""
         need(self.argument(4) == length, f"{what} is not an array of {length}")
 
     def map(self, length: int, what: str) -> None:
-        """The head of a map of exactly `length` entries."""
+        """Read the head of a map of exactly `length` entries."""
         need(self.argument(5) == length, f"{what} is not a map of {length}")
 
     def optional(self, number: int) -> bool:
-        """Consumes a map key if it is the next one; otherwise whatever comes next has to be accounted for by the caller."""
+        """Consume a map key if it is the next item; otherwise the caller must handle the next item."""
         found = self.data[self.at : self.at + 1] == bytes([number])  # below 24, so one byte is its only form
         self.at += found
         return found
 
     def scalar(self) -> None:
-        """A value that is ignored: an unsigned integer, a byte string or text."""
+        """Skip an ignored value: an unsigned integer, a byte string or text."""
         major = self.data[self.at] >> 5 if self.at < len(self.data) else 0
         if major == 2:
             self.bytes(len(self.data), "ignored value")
@@ -97,15 +97,15 @@ class Cursor:
             self.uint()
 
     def key(self, number: int) -> None:
-        """The map key that has to come next; so none is missing, unknown, twice or out of order."""
+        """Read the map key that must be next, so that no key is missing, unknown, repeated or out of order."""
         need(self.uint() == number, f"map key {number} is not where it belongs")
 
     def null(self) -> bool:
-        """Consumes a null if there is one."""
+        """Consume a null if it is the next item."""
         found = self.data[self.at : self.at + 1] == b"\xf6"
         self.at += found
         return found
 
     def end(self, what: str) -> None:
-        """Nothing may follow."""
+        """Refuse trailing bytes."""
         need(self.at == len(self.data), f"bytes after the {what}")

@@ -1,4 +1,4 @@
-"""A plugin for pytest: with CASEMATE_STRICT in the environment, a test that is skipped fails with the reason of the skip."""
+"""A pytest plugin: with CASEMATE_STRICT in the environment, a skipped test fails with the reason for the skip."""
 
 import os
 from collections.abc import Generator

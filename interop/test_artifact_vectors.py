@@ -1,4 +1,4 @@
-"""The independent reader against `vectors/artifact/`: the outcome of each, and that they are what they say.
+"""The independent reader against `vectors/artifact/`: the outcome of each vector, and the accuracy of their headers.
 
     pytest test_artifact_vectors.py
 """
@@ -27,12 +27,12 @@ FIELDS = {"expect", "comment", "payload-sha256", "leftover", "name", "metadata",
 
 
 def as_pem(label: str, value: str) -> str:
-    """The key of a header line in the form the reader takes."""
+    """Return the key in a header line as PEM, for the reader."""
     return pem(label, base64.b64decode(value, validate=True))
 
 
 def attempt(data: bytes, identity: str, signer: str | None) -> tuple[str, Artifact | None, bytes, tuple[str, list[str]]]:
-    """The class of the outcome, and what was opened."""
+    """Return the class of the outcome, and the opened content."""
     try:
         artifact = read(data)
         opened = artifact.unlock(as_pem("PRIVATE KEY", identity), signer and as_pem("PUBLIC KEY", signer))
@@ -44,7 +44,7 @@ def attempt(data: bytes, identity: str, signer: str | None) -> tuple[str, Artifa
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
 def test_vector(path: Path) -> None:
-    """Every identity of a vector gives the outcome."""
+    """Every identity of a vector gives the expected outcome."""
     fields, data = parse(path.read_bytes())
     assert fields.keys() <= FIELDS and all(len(fields[name]) == 1 for name in fields if name not in ("identity", "metadata"))
     (expected,) = fields["expect"]
@@ -61,7 +61,7 @@ def test_vector(path: Path) -> None:
             assert private == (fields["name"][0], fields.get("metadata", []))
 
 
-def test_the_set_is_whole() -> None:
-    """So that an empty folder does not pass, and every class has vectors."""
+def test_the_set_is_complete() -> None:
+    """The folder is not empty, and every class has vectors."""
     assert len(VECTORS) >= 330
     assert {parse(path.read_bytes())[0]["expect"][0] for path in VECTORS} == set(CLASSES)

@@ -1,4 +1,4 @@
-"""Key stores that the command made, read by the independent reader with a passphrase and with a random key."""
+"""Key stores created by the command, read by the independent reader with a passphrase and with a random key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PASSPHRASE = b"correct horse battery"
 
 
 class Home:
-    """A key store, and how the command is called with it."""
+    """A key store, and the arguments to use it with the command."""
 
     def __init__(self, work: Path, kind: str) -> None:
         self.work, self.database, self.file = work, work / "home" / "keys.db", work / "secret"
@@ -30,7 +30,7 @@ class Home:
         self.use(work / "secret")
 
     def use(self, secret: Path) -> None:
-        """Opens the store with what is in this file from now on."""
+        """Unlock the key store with the secret in this file from now on."""
         self.file, self.secret = secret, secret.read_bytes().removesuffix(b"\n")
 
     def ok(self, *arguments: str | Path) -> str:
@@ -48,7 +48,7 @@ class Home:
 
 @pytest.fixture(params=["passphrase", "random key"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
-    """A store with a signing key, a KEM key, and the public key of somebody else."""
+    """Return a key store with a signing key, a KEM key, and another party's public key."""
     (tmp_path / "vendor").mkdir()
     vendor = Home(tmp_path / "vendor", "random key")
     vendor.ok("keys", "generate", "--name", "vendor", "--kind", "sign")
@@ -68,7 +68,7 @@ def test_the_reader_finds_what_the_command_lists(home: Home) -> None:
         assert record.key_id.hex() == listed[name]["id"]
         assert record.role == (2 if name == "vendor" else 1)
     assert records["vendor"].pem == (home.work / "vendor.pub").read_bytes()
-    # The private halves are what they are stored for: the command signs with what the reader found.
+    # The private halves are usable: the command signs with the key that the reader found.
     (home.work / "publisher.pem").write_bytes(records["publisher"].pem)
     exported = home.ok("keys", "export", "publisher")
     (home.work / "again").mkdir()
@@ -87,7 +87,7 @@ def test_the_reader_finds_how_a_key_ended(home: Home) -> None:
     assert records["reader"].status == key_store.Status()
 
 
-def test_the_reader_opens_what_has_a_new_secret(home: Home) -> None:
+def test_the_reader_opens_a_store_with_a_new_secret(home: Home) -> None:
     old = home.secret
     before = {record.name: record.pem for record in key_store.read(home.database, old)}
     for more in ([], ["--compromised"]):

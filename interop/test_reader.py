@@ -1,4 +1,4 @@
-"""Both ways between the Rust program and the independent Python reader and writer, and what either has to refuse.
+"""The Rust program and the independent Python reader and writer open each other's artifacts, and refuse invalid ones.
 
     CASEMATE_BIN=/path/to/casemate pytest test_reader.py
 """
@@ -29,7 +29,7 @@ SIZES = [0, 1, 65535, 65536, 65537, 300000]
 
 @dataclass
 class Store:
-    """A key store of the Rust program that holds the private keys made here, and a directory to work in."""
+    """A key store of the Rust program with the private keys generated here, and a working directory."""
 
     binary: str
     work: Path
@@ -37,42 +37,42 @@ class Store:
     sign: dict[str, KeyFile]
 
     def run(self, *arguments: str | Path, policy: str = "experimental") -> subprocess.CompletedProcess[str]:
-        """Runs the program in the work directory."""
+        """Run the program in the working directory."""
         common: list[str | Path] = ["--home", self.work / "home", "--passphrase-file", self.work / "passphrase", "--policy", policy]
         return subprocess.run([self.binary, *common, *arguments], cwd=self.work, capture_output=True, text=True, timeout=60)
 
     def ok(self, *arguments: str | Path, policy: str = "experimental") -> str:
-        """Runs, and expects success."""
+        """Run the program and expect success."""
         done = self.run(*arguments, policy=policy)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def seal(self, content: bytes, to: list[str], sign: str, *more: str, policy: str = "experimental") -> bytes:
-        """Seals with the Rust program."""
+        """Seal with the Rust program."""
         (self.work / "plain").write_bytes(content)
         recipients = [part for name in to for part in ("--to", f"./{name}.pub")]
         self.ok("seal", "plain", "-o", "a", "--force", *recipients, "--sign", sign, "--segment-size", "64k", *more, policy=policy)
         return (self.work / "a").read_bytes()
 
     def open(self, artifact: bytes, sign: str) -> bytes:
-        """Verifies and opens with the Rust program."""
+        """Verify and open with the Rust program."""
         (self.work / "a").write_bytes(artifact)
         self.ok("verify", "a", "--signer", f"./{sign}.pub")
         self.ok("open", "a", "-o", "opened", "--force", "--signer", f"./{sign}.pub")
         return (self.work / "opened").read_bytes()
 
     def inspect(self, artifact: bytes) -> subprocess.CompletedProcess[str]:
-        """`inspect --json`."""
+        """Run `inspect --json`."""
         (self.work / "i").write_bytes(artifact)
         return self.run("--json", "inspect", "i")
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Keys made in Python and imported in Rust."""
+    """Generate keys in Python and import them in Rust."""
     binary = os.environ.get("CASEMATE_BIN")
     if not binary:
-        pytest.exit("CASEMATE_BIN does not name the casemate program", 2)
+        pytest.exit("set CASEMATE_BIN to the path of the casemate program", 2)
     work = tmp_path_factory.mktemp("interop")
     (work / "passphrase").write_text("correct horse battery")
     kem = dict(zip(KEM_NAMES, map(new_kem_key, KEMS.values()), strict=True))
@@ -92,7 +92,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def refused(kind: str, action: Callable[[], object]) -> None:
-    """The Python reader refuses with that class of error."""
+    """Check that the Python reader refuses with this class of error."""
     with pytest.raises(SealedError) as caught:
         action()
     assert caught.value.kind == kind, caught.value
@@ -104,7 +104,7 @@ def refused(kind: str, action: Callable[[], object]) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kem", KEM_NAMES)
 def test_rust_seals_python_opens(store: Store, kem: str, size: int) -> None:
-    """Every KEM with every size; the signature suites rotate, so that every pair of suites occurs."""
+    """Every KEM with every size. The signature suites rotate, so that every pair of suites occurs."""
     sign = SIGN_NAMES[(KEM_NAMES.index(kem) + SIZES.index(size)) % 4]
     content = random.Random(size).randbytes(size)
     artifact = read(store.seal(content, [kem], sign))
@@ -114,10 +114,10 @@ def test_rust_seals_python_opens(store: Store, kem: str, size: int) -> None:
     assert (artifact.header.hash, artifact.gap, artifact.cut) == (1, 0, 0)
 
 
-@pytest.mark.skipif(not NODE.exists(), reason="npm is not installed: SLH-DSA was not checked")
+@pytest.mark.skipif(not NODE.exists(), reason="npm is not installed: skipped SLH-DSA")
 @pytest.mark.parametrize("suite", ["slhdsa-sha2-192s", "slhdsa-sha2-256s"])
 def test_rust_signs_with_slh_dsa_and_noble_verifies(store: Store, suite: str) -> None:
-    """The key is made in Rust, because PyCA has no SLH-DSA; the file around the signature is read in Python."""
+    """Rust generates the key, because PyCA has no SLH-DSA; Python reads the file around the signature."""
     store.ok("keys", "generate", "--name", suite, "--kind", "sign", "--suite", suite)
     artifact = read(store.seal(b"root", ["mlkem1024-p384"], suite))
     public = store.ok("keys", "export", suite)
@@ -139,7 +139,7 @@ def test_sha384(store: Store, policy: str, kem: str, sign: str, size: int) -> No
 
 
 def test_recipients_metadata_and_inspect(store: Store) -> None:
-    """Each of several recipients opens; both programs read the same fields; any part can be read alone."""
+    """Each of several recipients opens the artifact, both programs read the same fields, and any part can be read alone."""
     content = random.Random(7).randbytes(200_000)
     more = ["--metadata", "b=2", "--metadata", "aaa=1", "--metadata", "ü=ß ", "--content-type", "text/plain"]
     data = store.seal(content, [*KEM_NAMES, "other"], "mldsa65-p384", *more)
@@ -159,7 +159,7 @@ def test_recipients_metadata_and_inspect(store: Store) -> None:
 
 
 def test_publisher_and_revision(store: Store) -> None:
-    """Section 5.1: the header names who signs, and the least revision that a reader is told is the least it takes."""
+    """Section 5.1: the header names the signer, and a minimum revision is enforced."""
     key, signer = store.kem["mlkem768-x25519"], store.sign["mldsa65-ed25519"]
     plain = read(store.seal(b"hello", ["mlkem768-x25519"], "mldsa65-ed25519"))
     assert (plain.header.publisher, plain.header.revision) == (signer.key_id, None)
@@ -177,7 +177,7 @@ def test_publisher_and_revision(store: Store) -> None:
 
 
 def test_rewrap(store: Store) -> None:
-    """Only the recipients and the recipient part change; a dropped recipient is one no longer."""
+    """Only the recipients and the recipient part change; a removed recipient can no longer open the artifact."""
     content = b"rewrapped" * 20_000
     old = read(store.seal(content, ["mlkem768-x25519", "mlkem768-p256"], "mldsa65-ed25519"))
     store.ok("rewrap", "a", "--to", "./mlkem1024-p384.pub", "--to", "./other.pub", "--signer", "./mldsa65-ed25519.pub")
@@ -190,7 +190,7 @@ def test_rewrap(store: Store) -> None:
 
 
 def test_command_line(store: Store) -> None:
-    """The reader as a program."""
+    """The reader works as a program."""
     store.seal(b"hello", ["mlkem768-p256"], "mldsa87")
     paths = [str(store.work / name) for name in ("a", "mldsa87.pub", "mlkem768-p256.key", "out")]
     arguments = [paths[0], "--signer", paths[1], "--key", paths[2], "-o", paths[3]]
@@ -215,7 +215,7 @@ def test_python_seals_rust_opens(store: Store, kem: str, sign: str) -> None:
 
 
 def test_gap_and_leftover(store: Store) -> None:
-    """Section 8: a gap is ignored and reported, and so is what follows the newest valid footer; 32 candidates, no more."""
+    """Section 8: a gap, and bytes after the newest valid footer, are ignored and reported; at most 32 candidates are tried."""
     key, signer = store.kem["mlkem768-x25519"], store.sign["mldsa65-ed25519"]
     for hidden in (b"x" * 100, b"CSMT" * 10):
         data = seal(b"gap", [key], signer, gap=len(hidden))
@@ -235,19 +235,19 @@ def test_gap_and_leftover(store: Store) -> None:
         assert store.inspect(whole + junk).returncode == 1
 
 
-# --- What has to be refused -----------------------------------------------------------------------------------------
+# --- What must be refused -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def small(store: Store) -> tuple[bytes, bytes, bytes, str, str]:
-    """A small artifact of the Rust program: whole, body and tail, and the PEM files that open and verify it."""
+    """Return a small artifact of the Rust program, its body and tail, and the PEM files that open and verify it."""
     data = store.seal(b"hello", ["mlkem768-x25519", "mlkem768-p256"], "mldsa65-ed25519", "--metadata", "a=b")
     body, tail = data[: read(data).header.body], data[read(data).header.body : -32]
     return data, body, tail, store.kem["mlkem768-x25519"].private_pem, store.sign["mldsa65-ed25519"].public_pem
 
 
 def test_wrong_keys(store: Store, small: tuple[bytes, bytes, bytes, str, str]) -> None:
-    """A key that is no recipient, signers that did not sign, and no signature at all."""
+    """A key that is not a recipient, keys that did not sign, and no signature."""
     data, _, _, key, signer = small
     artifact = read(data)
     refused("no-recipient", lambda: artifact.open(store.kem["other"].private_pem))
@@ -260,7 +260,7 @@ def test_wrong_keys(store: Store, small: tuple[bytes, bytes, bytes, str, str]) -
     refused("unsigned", lambda: read(unsigned).open(store.kem["other"].private_pem, signer))
     (store.work / "a").write_bytes(unsigned)
     assert store.run("verify", "a", "--signer", "./mldsa65-ed25519.pub").returncode == 1
-    # A right signature, but not by the key that the header names.
+    # A valid signature, but not by the key in the header.
     for publisher in (None, store.sign["mldsa87"].key_id):
         changed = seal(b"x", [store.kem["other"]], store.sign["mldsa65-ed25519"], publisher=publisher)
         refused("malformed", lambda changed=changed: read(changed))
@@ -269,13 +269,13 @@ def test_wrong_keys(store: Store, small: tuple[bytes, bytes, bytes, str, str]) -
     assert read(named).open(store.kem["mlkem768-p256"].private_pem) == b"x"
     refused("unsigned", lambda: read(named).open(store.kem["mlkem768-p256"].private_pem, signer))
     assert store.inspect(named).returncode == 0
-    # The key id of a recipient over an encapsulation to somebody else.
+    # The key id of a recipient with an encapsulation to another key.
     other = seal(b"x", [store.kem["other"]], None, edit=lambda t: t | {1: [[*t[1][0][:3], read(data).recipients[0].key_id, *t[1][0][4:]]]})
     refused("rejected", lambda: read(other).open(key))
 
 
 def test_every_flipped_byte(small: tuple[bytes, bytes, bytes, str, str]) -> None:
-    """As an accident, and with the checksum made right again."""
+    """As accidental damage, and with a recomputed checksum."""
     data, body, tail, key, signer = small
     for at in range(len(data)):
         flipped = bytearray(data)
@@ -290,7 +290,7 @@ def test_every_flipped_byte(small: tuple[bytes, bytes, bytes, str, str]) -> None
 
 
 def test_every_truncation(store: Store, small: tuple[bytes, bytes, bytes, str, str]) -> None:
-    """At every length in Python, at some in Rust."""
+    """Python tries every length, Rust some."""
     data = small[0]
     for length in range(len(data)):
         refused("not-an-artifact", lambda length=length: read(data[:length]))
@@ -299,7 +299,7 @@ def test_every_truncation(store: Store, small: tuple[bytes, bytes, bytes, str, s
 
 
 def encodings(tail: dict[int, object], header: list[tuple[int, object]]) -> Iterator[tuple[str, bytes]]:
-    """The same data, or nearly, in other encodings."""
+    """Yield the same data, or nearly the same, in other encodings."""
 
     def put(pairs: list[tuple[object, object]], head: bytes | None = None) -> bytes:
         return (head or cbor_head(5, len(pairs))) + b"".join(cbor(k) + cbor(v) for k, v in pairs)
@@ -372,7 +372,7 @@ def encodings(tail: dict[int, object], header: list[tuple[int, object]]) -> Iter
 
 
 def test_other_encodings(store: Store) -> None:
-    """Refused by both programs, with a right checksum; the unchanged one is accepted by both."""
+    """With a correct checksum, both programs refuse every other encoding and accept the original."""
     kept: dict[int, object] = {}
     data = seal(b"hello", [store.kem["other"]], store.sign["mldsa65-ed25519"], edit=lambda t: kept.update(t) or t)
     h = read(data).header
@@ -394,7 +394,7 @@ def test_other_encodings(store: Store) -> None:
 
 
 def check_private(store: Store, plain: bytes) -> None:
-    """A publisher part that decrypts to that is refused by both."""
+    """Check that both programs refuse a publisher part with this plaintext."""
     key, signer = store.kem["mlkem768-x25519"], store.sign["mldsa65-ed25519"]
     data = seal(b"hello", [key], signer, private=plain)
     with pytest.raises(SealedError):
@@ -404,7 +404,7 @@ def check_private(store: Store, plain: bytes) -> None:
 
 
 def test_agreement_on_random_changes(store: Store, small: tuple[bytes, bytes, bytes, str, str]) -> None:
-    """Both parsers accept or both refuse 400 tails with a random change and a right checksum."""
+    """Both parsers agree on 400 tails with a random change and a correct checksum."""
     _, body, tail, _, _ = small
     draw = random.Random(20261122)
     interesting = [0x00, 0x18, 0x19, 0x40, 0x58, 0x5F, 0x80, 0x9F, 0xA0, 0xF6, 0xFF]
@@ -481,7 +481,7 @@ def test_footers_and_limits(store: Store, small: tuple[bytes, bytes, bytes, str,
 
 
 def test_segments(store: Store) -> None:
-    """A segment that another recipient made has a valid tag but not the hash; exchanged ones neither."""
+    """A segment forged by another recipient has a valid tag but the wrong hash, and so do swapped segments."""
     key = store.kem["other"]
     data = seal(bytes(200_000), [key], None)
     size, start = 65536 + 32, 74
@@ -491,7 +491,7 @@ def test_segments(store: Store) -> None:
     opened = exchanged.unlock(key.private_pem)
     assert opened.read(2 * 65536, 10) == bytes(10)
     refused("segment", lambda: opened.read(65536 * 2 - 1, 2))
-    # Right hashes over wrong prefixes: only whoever has the key and does not sign can make these.
+    # Correct hashes over wrong prefixes: only a holder of the artifact key can create these, in an unsigned artifact.
     for at in (start, start + 3 * size):
         changed = data[:at] + b"\0\0\0\0" + data[at + 4 :]
         artifact = read(changed)

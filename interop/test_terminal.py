@@ -1,4 +1,4 @@
-"""The command on a terminal: what people see who type."""
+"""The command on a terminal, as an interactive user sees it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-ECHO = 3  # Index of the local flags in what `termios.tcgetattr` gives.
+ECHO = 3  # Index of the local flags in the result of `termios.tcgetattr`.
 
 
 @pytest.mark.parametrize("command", [["seal", "f", "--to", "me"], ["keys", "list"]])
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_prompt_that_is_left_gives_the_terminal_back(tmp_path: Path, command: list[str], stop: signal.Signals) -> None:
+def test_an_interrupted_prompt_restores_the_terminal(tmp_path: Path, command: list[str], stop: signal.Signals) -> None:
     binary = str(Path(os.environ["CASEMATE_BIN"]).resolve())
     (tmp_path / "f").write_text("x")
     (tmp_path / "passphrase").write_text("correct horse")
@@ -26,14 +26,14 @@ def test_a_prompt_that_is_left_gives_the_terminal_back(tmp_path: Path, command: 
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     assert before[ECHO] & termios.ECHO
-    # A session of its own, so that the terminal is the one that it controls.
+    # A new session, so that the terminal becomes its controlling terminal.
     login = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "cwd": tmp_path, "start_new_session": True}
     attach = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
     process = subprocess.Popen(["python3", "-c", attach, *home, *command], **login)
     try:
         deadline = time.monotonic() + 20
         while termios.tcgetattr(theirs)[ECHO] & termios.ECHO:
-            assert time.monotonic() < deadline, "it never asked"
+            assert time.monotonic() < deadline, "the prompt never appeared"
             time.sleep(0.02)
         process.send_signal(stop)
         assert process.wait(timeout=20) == 130
@@ -55,7 +55,7 @@ def test_a_prompt_asks_on_the_terminal_while_standard_input_is_a_pipe(tmp_path: 
     encrypt = [*home, "--passphrase-file", "passphrase", "age", "encrypt", "f", "--to", "me"]
     subprocess.run(encrypt, cwd=tmp_path, check=True, capture_output=True)
     ours, theirs = pty.openpty()
-    # The terminal is standard error's; input and output are pipes.
+    # Only standard error is a terminal; input and output are pipes.
     attach = "import fcntl, os, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
     command = ["python3", "-c", attach, *home, "age", "decrypt", "-", "-o", "-"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": theirs}
@@ -63,7 +63,7 @@ def test_a_prompt_asks_on_the_terminal_while_standard_input_is_a_pipe(tmp_path: 
     try:
         deadline = time.monotonic() + 20
         while termios.tcgetattr(theirs)[ECHO] & termios.ECHO:
-            assert time.monotonic() < deadline, "it never asked"
+            assert time.monotonic() < deadline, "the prompt never appeared"
             time.sleep(0.02)
         os.write(ours, b"correct horse\n")
         out, _ = process.communicate((tmp_path / "f.age").read_bytes(), timeout=20)

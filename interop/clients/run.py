@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Installs the pinned clients into `CASEMATE_INTEROP_DIR` and runs the tests: `CASEMATE_BIN=… run.py [pytest options]`.
+"""Installs the pinned clients in `CASEMATE_INTEROP_DIR` and runs the tests: `CASEMATE_BIN=… run.py [pytest options]`.
 
-Nothing is written into the source tree.
+Nothing is written to the source tree.
 """
 
 import os

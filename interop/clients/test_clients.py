@@ -1,4 +1,4 @@
-"""Other people's clients, and one written again from the specification, against the real binary."""
+"""Third-party clients, and an independent client written from the specification, against the real program."""
 
 import base64
 import json
@@ -99,12 +99,12 @@ def test_classical_curl_is_accepted_with_fallback_and_counted(site, fallback_gat
         done = debian_curl("--cacert", str(site.root), f"{fallback_gateway.url}/healthz")
         assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
         assert fallback_gateway.wait_for(f"count={count}"), fallback_gateway.said()
-    assert fallback_gateway.said().count("a classical-only peer connected") == 2
+    assert fallback_gateway.said().count("a peer connected without post-quantum key exchange") == 2
     # A hybrid peer is neither logged nor counted.
     assert libcurl(f"{fallback_gateway.url}/healthz", site.root).status == 200
     _, answers = node(fallback_gateway.url, str(site.root), "/healthz")
     assert answers[0]["group"]["name"] == "X25519MLKEM768"
-    assert fallback_gateway.said().count("a classical-only peer connected") == 2
+    assert fallback_gateway.said().count("a peer connected without post-quantum key exchange") == 2
 
 
 def test_tls_1_2_is_refused_even_with_fallback(site, fallback_gateway):
@@ -118,12 +118,12 @@ def test_logs_have_no_escape_codes_in_a_pipe(fallback_gateway, site):
     assert not [line for line in fallback_gateway.lines if "\x1b" in line]
 
 
-# --- 4: a client of nothing but PyCA ----------------------------------------------------------------------------------
+# --- 4: a client that uses only PyCA ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("aead", wire.AEADS)
-def test_composed_hpke_is_what_pyca_opens(aead):
-    """The HPKE of `wire` is not taken on faith: PyCA's own decrypts what it seals."""
+def test_pyca_opens_what_the_composed_hpke_seals(aead):
+    """Check the HPKE of `wire`: PyCA's own HPKE decrypts its messages."""
     lattice, curve = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
     public = lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
     context = wire.Context.start(public, b"info", aead)
@@ -134,7 +134,7 @@ def test_composed_hpke_is_what_pyca_opens(aead):
 
 
 def test_gateway_opens_what_pyca_seals(client):
-    """One-shot HPKE has no exporter, so the answer stays closed, but 200 says that the request was opened."""
+    """One-shot HPKE has no exporter, so the answer cannot be opened, but status 200 shows that the request was."""
     header = wire.Exchange(client.keys).header
     lattice = mlkem.MLKEM768PublicKey.from_public_bytes(client.config.public_key[:1184])
     curve = x25519.X25519PublicKey.from_public_bytes(client.config.public_key[1184:])
@@ -201,7 +201,7 @@ def test_kserve_v2(client):
 
 @pytest.mark.parametrize("number", [1e39, 1e300, -1e300])
 def test_numbers_beyond_float32(client, number):
-    """As float32 they are infinite, and `null` is no answer."""
+    """As float32 they would be infinite, and `null` is not a valid answer."""
     error_of(client.call("POST", "/predict", {"instances": [[number] * 64]}), 400)
     kserve_error_of(client.call("POST", "/v2/models/digits/infer", infer_body([[number] * 64])), 400)
 
@@ -243,7 +243,7 @@ def test_the_client_itself_refuses_changed_responses(client, site):
 
 
 class MLDSA65(httpsig.HTTPSignatureAlgorithm):
-    """`ml-dsa-65` of C2SP httpsig-pq for a library that does not know it."""
+    """`ml-dsa-65` of C2SP httpsig-pq, for a library that lacks it."""
 
     algorithm_id = "ml-dsa-65"
 

@@ -1,4 +1,4 @@
-"""Plain clients through the connector, and any HTTP server as upstream."""
+"""Plain clients through the connector, and HTTP servers as upstream."""
 
 import base64
 import json
@@ -79,7 +79,7 @@ def test_fifty_at_once(connector):
 
 
 def eventually_ready(connector) -> bool:
-    """Waits until the connector is ready; it may have to fetch a restarted gateway's keys first."""
+    """Wait until the connector is ready; it may have to fetch the keys of a restarted gateway first."""
     end = time.monotonic() + 3
     while (status := urllib_call(f"{connector.url}/v2/health/ready").status) != 200 and time.monotonic() < end:
         time.sleep(0.2)
@@ -209,7 +209,7 @@ def test_large_content_both_ways(forwarded):
 
 
 def test_a_path_cannot_choose_another_upstream(site, forwarding, echo):
-    """`base` and path are put together as text somewhere, so a path that is none must be refused before."""
+    """The base URL and the path are joined as text, so an invalid path must be refused first."""
     client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
     with upstream_server.Echo() as other:
         for path in (f"@127.0.0.1:{other.port}/", f"http://127.0.0.1:{other.port}/", "", "*", "relative", "0/"):
@@ -218,7 +218,7 @@ def test_a_path_cannot_choose_another_upstream(site, forwarding, echo):
         assert other.count == 0
 
 
-def test_connect_is_no_request_to_forward(site, forwarding, echo):
+def test_connect_is_not_forwarded(site, forwarding, echo):
     client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
     before = echo.count
     answer = client.send(wire.Request("CONNECT", "/echo", client.authority))
@@ -227,7 +227,7 @@ def test_connect_is_no_request_to_forward(site, forwarding, echo):
 
 
 def test_framing_fields_inside_do_not_reach_the_upstream(site, forwarding):
-    """A `content-length` or `transfer-encoding` inside would let a message be cut in two there."""
+    """A `content-length` or `transfer-encoding` inside could make the upstream split one message into two."""
     client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
     for name, value in (("content-length", "3"), ("transfer-encoding", "chunked"), ("host", "evil.example")):
         answer = client.send(wire.Request("POST", "/echo", client.authority, [(name, value)], b"0123456789"))
@@ -239,7 +239,7 @@ def test_framing_fields_inside_do_not_reach_the_upstream(site, forwarding):
             error_of(answer, 400)
 
 
-def test_unsigned_does_not_reach_the_upstream(site, forwarding, echo):
+def test_an_unsigned_request_does_not_reach_the_upstream(site, forwarding, echo):
     client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
     before = echo.count
     error_of(client.exchange(wire.Exchange(client.keys), client.request("GET", "/echo").encode()), 401)
@@ -263,10 +263,10 @@ def guarded(site, gateway, tmp_path_factory):
     token = tmp_path_factory.mktemp("token") / "token"
     with site.connector(gateway.url, "--token-file", str(token), "--origin", "https://app.example") as service:
         yield service, token
-    assert not token.exists(), "the token outlived the connector"
+    assert not token.exists(), "the token file still exists after the connector stopped"
 
 
-def test_the_token_is_asked_for(guarded):
+def test_the_token_is_required(guarded):
     service, token = guarded
     assert token.stat().st_mode & 0o777 == 0o600
     secret = token.read_text()
@@ -305,14 +305,14 @@ def test_a_token_is_needed_off_loopback(site, gateway):
     assert done.returncode == 2 and "--no-token" in done.stderr, done.stderr
 
 
-def test_a_socket_answers_to_its_user_only(site, gateway, tmp_path):
+def test_only_the_owner_can_use_a_socket(site, gateway, tmp_path):
     path = tmp_path / "connector.sock"
     with site.connector(gateway.url, listen=f"unix:{path}"):
         ask = ["--unix-socket", str(path), "-o", "-", "-w", "%{http_code}", "http://connector/v2/health/ready"]
         done = debian_curl(*ask)
         assert done.stdout.endswith("200"), done
         if os.geteuid() == 0:
-            # Even if the modes let another user in, its credentials do not.
+            # Even if file modes let another user connect, the peer credentials do not.
             for folder in [path, *path.parents][:4]:
                 folder.chmod(0o777)
             other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", support.CURL, "-sS", *ask]
@@ -336,7 +336,7 @@ FORGED = {
 }
 
 
-def test_the_upstream_learns_the_client_from_the_gateway_alone(site, forwarded):
+def test_only_the_gateway_tells_the_upstream_who_called(site, forwarded):
     seen = urllib_call(f"{forwarded}/echo", headers=FORGED | {"x-own": "1"}).json()["headers"]
     fields = [(name.lower(), value) for name, value in seen]
     assert ("x-own", "1") in fields
@@ -349,7 +349,7 @@ def test_the_upstream_learns_the_client_from_the_gateway_alone(site, forwarded):
 
 
 @pytest.mark.parametrize("path", ["/a/../b", "/a/%2e%2e/b", "/a/..%2fb", "/a/%2E./b", "/..;x/b"])
-def test_paths_that_climb_are_refused(site, forwarding, echo, path):
+def test_paths_that_leave_the_base_are_refused(site, forwarding, echo, path):
     client = support.PythonClient(forwarding.url, site.root, site.pinned, site.python)
     before = echo.count
     assert client.call("GET", path).status in (400, 403, 404)
@@ -378,7 +378,7 @@ def test_locations_stay_at_the_gateway(forwarded, echo, status, location, sent):
     assert answer.all("location") == ([sent] if isinstance(sent, str) else [])
 
 
-def test_a_client_gets_what_its_list_allows(site, gateway, echo):
+def test_a_client_may_call_only_its_allowed_routes(site, gateway, echo):
     allow = 'allow = ["GET /v1/models", "POST /v1/chat/*"]'
     with site.gateway(upstream=echo.url, allow=allow) as own:
         client = support.PythonClient(own.url, site.root, site.pinned, site.python)
@@ -397,7 +397,7 @@ def test_a_client_gets_what_its_list_allows(site, gateway, echo):
         assert own.wait_for('client="python"'), own.said()
 
 
-def test_probes_have_a_listener_of_their_own(site, gateway):
+def test_probes_have_a_separate_listener(site, gateway):
     with site.gateway(more='health = "127.0.0.1:0"') as own:
         assert own.wait_for("answering probes on http://")
         probes = own.said().split("answering probes on ")[1].split()[0]
@@ -405,8 +405,8 @@ def test_probes_have_a_listener_of_their_own(site, gateway):
             assert urllib_call(probes + path).status == status
 
 
-def test_a_balancer_names_the_client(site, gateway):
-    """A header of the PROXY protocol is needed from a trusted proxy, and from nobody else."""
+def test_a_trusted_proxy_names_the_client(site, gateway):
+    """A PROXY protocol header is required from a trusted proxy, and read from no other peer."""
     local = bytes.fromhex("0d0a0d0a000d0a515549540a20000000")
     context = ssl.create_default_context(cafile=str(site.root))
 

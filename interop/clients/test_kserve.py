@@ -1,4 +1,4 @@
-"""KServe v2 by `tritonclient`, which people use: its defaults, binary tensors, names, versions and errors."""
+"""KServe v2 with `tritonclient`: its defaults, binary tensors, names, versions and errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def wanted(binary: bool) -> list[triton.InferRequestedOutput]:
 @pytest.mark.parametrize("sent", [True, False])
 @pytest.mark.parametrize("outputs", [None, True, False])
 def test_tensors_are_binary_or_json(server, sent, outputs):
-    """The client's own default is binary both ways."""
+    """The client's default is binary in both directions."""
     asked_for = None if outputs is None else wanted(outputs)
     answer = server.infer("digits", asked(sent), outputs=asked_for, request_id="7")
     scores = answer.as_numpy("probabilities")
@@ -53,7 +53,7 @@ def test_metadata_and_versions(server):
     assert server.is_server_live() and server.is_server_ready() and server.is_model_ready("digits")
     assert server.get_server_metadata()["extensions"] == ["binary_tensor_data"]
     (version,) = server.get_model_metadata("digits")["versions"]
-    # Sealed without a revision, which counts as the first.
+    # Sealed without a revision, which counts as revision 1.
     for asked_for in (version, "1"):
         assert server.is_model_ready("digits", asked_for)
         assert server.infer("digits", asked(True), model_version=asked_for).as_numpy("probabilities").shape == (5, 10)
@@ -63,10 +63,10 @@ def test_metadata_and_versions(server):
 
 def test_errors_are_text(server):
     for call, why in (
-        (lambda: server.infer("other", asked(True)), "no model is named `other`"),
-        (lambda: server.infer("my größe", asked(True)), "no model is named `my größe`"),
+        (lambda: server.infer("other", asked(True)), "there is no model named `other`"),
+        (lambda: server.infer("my größe", asked(True)), "there is no model named `my größe`"),
         (lambda: server.infer("digits", asked(True, IMAGES[:, :63])), "shape"),
-        (lambda: server.infer("digits", asked(False), request_compression_algorithm="gzip"), "compressed content is not read"),
+        (lambda: server.infer("digits", asked(False), request_compression_algorithm="gzip"), "compressed content is not supported"),
         (lambda: server.get_model_config("digits"), "nothing at this path"),
     ):
         with pytest.raises(InferenceServerException) as raised:
@@ -96,9 +96,9 @@ def test_binary_tensors_that_do_not_add_up(client):
         "fewer bytes remain": body(256, whole[:-1]),
         "bytes follow the last": body(256, whole + b"x"),
         "not a multiple": body(255, whole[:-1]),
-        "does not fit": body(252, whole[:-4]),
-        "either": body(None, whole),
-        "either `data`": body(256, whole, data=[0.0] * 64),
+        "does not match": body(252, whole[:-4]),
+        "exactly one": body(None, whole),
+        "exactly one of `data`": body(256, whole, data=[0.0] * 64),
         "longer than the content": body(256, whole, length=1 << 20),
         "not a length": body(256, whole, length="-1"),
         "not an inference request": body(256, whole, length=10),
@@ -108,7 +108,7 @@ def test_binary_tensors_that_do_not_add_up(client):
 
 
 def test_a_model_whose_first_output_is_the_label(site):
-    """As scikit-learn exports classifiers: `LinearClassifier` of ai.onnx.ml with the classes 10, 20 and 30; the numbers are ONNX Runtime's."""
+    """The form in which scikit-learn exports classifiers: `LinearClassifier` of ai.onnx.ml with classes 10, 20 and 30. ONNX Runtime computed the numbers."""
     source = Path(__file__).with_name("label_first.onnx")
     sealed = site.directory / "label_first.sealed"
     site.cli("seal", "--to", "model", "--sign", "publisher", "-o", str(sealed), str(source))

@@ -1,4 +1,4 @@
-"""A model that somebody else made and published: magika's file-type classifier, out of its package."""
+"""A third-party model: the file-type classifier from the package magika."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def model():
 
 
 def features(content: bytes) -> list[int]:
-    """Beginning and end of a content, 1024 bytes each, padded as the classifier pads."""
+    """Return the first and last 1024 bytes of the content, padded as in the classifier."""
     first, last = content[:1024].lstrip(), content[-1024:].rstrip()
     return [*first, *[PADDING] * (1024 - len(first)), *[PADDING] * (1024 - len(last)), *last]
 

@@ -1,4 +1,4 @@
-"""What a gateway must refuse, from a client that is written again from the specification."""
+"""Requests that a gateway must refuse, from an independent client written from the specification."""
 
 import os
 import socket
@@ -18,12 +18,12 @@ REQUEST = "urn:casemate:problem:request"
 MIB = 1024 * 1024
 
 
-def test_unsigned_is_401_before_the_content_is_looked_at(client):
+def test_an_unsigned_request_is_401_before_its_content_is_parsed(client):
     malformed = client.request("POST", "/predict", b'{"instances": [[')
     unknown = client.request("GET", "/no/such/path")
     for request in (predict(client), malformed, unknown):
         error_of(client.exchange(wire.Exchange(client.keys), request.encode()), 401)
-    # The same malformed content from an admitted client does reach the model's door.
+    # The same malformed content from an admitted client does reach the model.
     error_of(client.send(malformed), 400)
 
 
@@ -79,7 +79,7 @@ def test_trailers_are_signed(client):
         error_of(client.send(request), 400, "message")
 
 
-def test_an_unknown_key_and_a_wrong_signature_look_alike(client, site):
+def test_an_unknown_key_and_a_wrong_signature_are_indistinguishable(client, site):
     unknown = client.send(predict(client), pair=wire.Pair())
     wrong = client.send(predict(client), pair=wire.Pair(), keyid=site.python.public.id)
     assert (unknown.status, unknown.content) == (wrong.status, wrong.content)
@@ -125,8 +125,8 @@ def test_signed_request_under_another_encapsulation(client):
     assert client.exchange(first, signed.encode(), signed).status == 200
 
 
-def test_another_gateway_does_not_take_the_request(client, site):
-    """The channel binding names the gateway's identity and the configuration."""
+def test_another_gateway_refuses_the_request(client, site):
+    """The channel binding covers the gateway's identity and the configuration."""
     keys = client.keys
     renamed = wire.KeyDocument(keys.config, bytes(32).hex(), keys.record, keys.serial, keys.features)
     config = wire.KeyConfig(keys.config.key_id, keys.config.public_key, keys.config.suites, keys.config.encoded + b"x")
@@ -148,7 +148,7 @@ def test_replays(client):
     assert "signature" not in dict(again.fields)
     # A retry under a fresh encapsulation is the same request.
     error_of(client.send(predict(client), request_id=request_id), 409, "duplicate")
-    # Ids are told apart per client only by all of their bytes.
+    # Ids are compared per client, and by all of their bytes.
     assert client.send(predict(client), request_id=request_id[:-1] + bytes([request_id[-1] ^ 1])).status == 200
 
 
@@ -161,7 +161,7 @@ def test_first_attempts_elsewhere_or_long_ago(client):
 
 @pytest.mark.parametrize("ahead", [30, 55], ids=["30 s ahead", "55 s ahead"])
 def test_replay_after_a_restart(site, gateway, ahead):
-    """The record is gone then; a client whose clock runs ahead, within the window, is not to lose by it."""
+    """A restart discards the record, which must not harm a client whose clock is ahead within the window."""
     with site.gateway() as first:
         own = support.PythonClient(first.url, site.root, site.pinned, site.python)
         exchange = wire.Exchange(own.keys)
@@ -170,10 +170,10 @@ def test_replay_after_a_restart(site, gateway, ahead):
         assert own.answer(exchange, own.post(body), signed).status == 200
     with site.gateway(port=first.port):
         fresh = support.PythonClient(first.url, site.root, site.pinned, site.python)
-        # One time in 256 the new key has the old one's number, and what was sealed to that one does not open.
+        # One time in 256, the new key has the number of the old one; then a request to the old key does not open.
         same_number = fresh.config.key_id == own.config.key_id
         assert own.post(body).problem() == ("urn:casemate:problem:request" if same_number else OHTTP_KEY)
-        # Sent again under the new key, the same request does not run a second time.
+        # Sent again with the new key, the same request does not run a second time.
         assert fresh.keys.record != own.keys.record
         error_of(fresh.send(predict(fresh), record=own.keys.record), 409, "outcome-unknown")
 
@@ -203,7 +203,7 @@ def test_dates(client):
     assert abs(wire.date_of(late) - now) < 5
     request_id = os.urandom(16)
     error_of(client.send(predict(client), moment=now + 66, request_id=request_id), 400, "early")
-    # It was marked before it was refused, so that the same bytes are not in time later.
+    # It was marked before it was refused, so the same bytes are refused later too.
     error_of(client.send(predict(client), moment=now + 1, first=now + 1, request_id=request_id), 409, "duplicate")
     error_of(client.send(predict(client), moment=now + 3700), 400, "far-ahead")
     assert client.send(predict(client), moment=now - 50).status == 200
@@ -279,7 +279,7 @@ def test_wrong_method_names_the_right_ones(site, gateway):
 
 
 def test_head(site, gateway):
-    """RFC 9110, section 9.1: every server MUST support GET and HEAD; load balancers ask for health so."""
+    """RFC 9110, section 9.1: every server MUST support GET and HEAD; load balancers probe health with HEAD."""
     outer = libcurl(f"{gateway.url}/healthz", site.root, method="HEAD")
     assert (outer.status, outer.body) == (200, b"")
 

@@ -1,4 +1,4 @@
-"""A small HTTP server that says what reached it."""
+"""A small HTTP server that echoes the request it received."""
 
 import base64
 import json

@@ -1,6 +1,6 @@
-"""Protected inference, written again from spec/inference.md with nothing but PyCA `cryptography`.
+"""Protected inference, an independent implementation of spec/inference.md that uses only PyCA `cryptography`.
 
-No code of the project is used: HPKE is composed after RFC 9180, because the one-shot HPKE of PyCA has no exporter.
+It shares no code with the project. HPKE is composed as in RFC 9180, because PyCA's one-shot HPKE has no exporter.
 """
 
 import base64
@@ -34,7 +34,7 @@ REQUEST_TAG, RESPONSE_TAG = "casemate/v1/request", "casemate/v1/response"
 ALGORITHMS = {"c": "ed25519", "pq": "ml-dsa-65"}
 SIGNATURES = ("signature-input", "signature")
 KEY_DOCUMENT_SECONDS_MAX = 3600
-# Section 6.2: what a sealed answer may say unsigned, and with which status.
+# Section 6.2: the codes of unsigned sealed answers, and their statuses.
 REFUSALS = {
     "message": 400,
     "late": 400,
@@ -51,7 +51,7 @@ Fields = list[tuple[str, str]]
 
 
 class Refused(Exception):
-    """What a peer sent does not hold."""
+    """A message from the peer is not valid."""
 
 
 def check(condition: bool, reason: str) -> None:
@@ -78,7 +78,7 @@ def hkdf_expand(prk: bytes, info: bytes, length: int) -> bytes:
 
 @dataclass
 class Context:
-    """A sender's context of which exactly one message is sealed."""
+    """A sender's context that seals exactly one message."""
 
     enc: bytes
     aead: int
@@ -289,7 +289,7 @@ def digest_field(content: bytes) -> str:
 
 
 def section_components(fields: Fields, suffix: str = "") -> dict[str, str]:
-    """Every field of a section by its component identifier; those that occur several times as byte sequences."""
+    """Return every field of a section by its component identifier; fields that occur several times as byte sequences."""
     components = {}
     for name in dict.fromkeys(name for name, _ in fields if name not in SIGNATURES):
         values = [value for other, value in fields if other == name]
@@ -325,7 +325,7 @@ def request_field(request_id: bytes, first: int, record: bytes) -> str:
 
 
 def sign_request(request: Request, pair: Pair, exchange: "Exchange", **changes) -> Request:
-    """A signed copy of `request`; `changes` make it another attempt, or wrong on purpose (see the negative tests)."""
+    """Return a signed copy of `request`; `changes` turn it into another attempt, or make it invalid for negative tests."""
     moment = int(changes.get("moment", time.time()))
     first = int(changes.get("first", moment))
     mark = request_field(changes.get("request_id") or os.urandom(16), first, changes.get("record", exchange.record))
@@ -363,7 +363,7 @@ def date_of(response: Response) -> int:
 
 
 def verify_response(response: Response, request: Request, gateway: PublicPair, channel: bytes) -> None:
-    """Every rule of section 7 for the response to `request`, as it was signed."""
+    """Check every rule of section 7 for the response to the signed `request`."""
     check(response.get("content-digest") == digest_field(response.content), "content digest")
     check(response.get("casemate-channel") == byte_sequence(channel), "channel binding")
     members = MEMBER.findall(response.get("signature-input"))
@@ -383,7 +383,7 @@ def verify_response(response: Response, request: Request, gateway: PublicPair, c
 
 
 def check_answer(response: Response, request: Request | None, gateway: PublicPair, channel: bytes) -> None:
-    """A sealed answer: signed, or a refusal of section 6.2."""
+    """Check a sealed answer: signed, or a refusal of section 6.2."""
     date_of(response)
     if any(name in SIGNATURES for name, _ in response.fields):
         check(request is not None, "a signed answer to a request that was not signed")

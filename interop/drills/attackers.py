@@ -1,4 +1,4 @@
-"""Attackers of a gateway, each until it is killed. They use standard libraries and the client of `wire.py`."""
+"""Attackers of a gateway. Each runs until it is killed, and uses standard libraries and the client of `wire.py`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import support
 import wire
 
 MIB = 1 << 20
-# What was done, so that an attack that does nothing shows.
+# Counts actions, so that an attack that does nothing is noticed.
 DONE = multiprocessing.Value("Q", 0)
 HOLDERS = 1024
 
 
 def context(root: str) -> ssl.SSLContext:
-    """The gateway's certificate is checked; groups are what Python's OpenSSL has."""
+    """Return a context that verifies the gateway's certificate, with the groups of Python's OpenSSL."""
     return ssl.create_default_context(cafile=root)
 
 
@@ -31,12 +31,12 @@ def connect(port: int, root: str, source: str = "127.0.0.1") -> ssl.SSLSocket:
 
 
 def sources() -> itertools.cycle:
-    """Addresses of one machine, so that no single peer has them all."""
+    """Return loopback addresses, so that the connections come from many peers."""
     return itertools.cycle(f"127.0.0.{number}" for number in range(2, 18))
 
 
 def idle(port: int, root: str, *_: object) -> None:
-    """Connections that say nothing."""
+    """Open connections that send nothing."""
     held = []
     for source in itertools.islice(sources(), HOLDERS):
         try:
@@ -48,7 +48,7 @@ def idle(port: int, root: str, *_: object) -> None:
 
 
 def unread(port: int, root: str, *_: object) -> None:
-    """Peers that ask again and again and never read an answer."""
+    """Send requests repeatedly without reading an answer."""
     ask = b"GET /.well-known/casemate-keys HTTP/1.1\r\nhost: localhost\r\n\r\n" * 500
     held = []
     for source in itertools.islice(sources(), HOLDERS):
@@ -64,7 +64,7 @@ def unread(port: int, root: str, *_: object) -> None:
 
 
 def body(port: int, root: str, *_: object) -> None:
-    """Requests of 32 MiB whose last byte does not come."""
+    """Send requests of 32 MiB without their last byte."""
     head = f"POST {support.OHTTP_PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: message/ohttp-req\r\ncontent-length: {32 * MIB}\r\n\r\n"
     while True:
         held = []
@@ -82,7 +82,7 @@ def body(port: int, root: str, *_: object) -> None:
 
 
 def handshakes(port: int, root: str, *_: object) -> None:
-    """One TLS handshake after another."""
+    """Perform one TLS handshake after another."""
     for source in sources():
         try:
             connect(port, root, source).close()
@@ -92,7 +92,7 @@ def handshakes(port: int, root: str, *_: object) -> None:
 
 
 def flood(port: int, root: str, message: bytes) -> None:
-    """The same message on one connection, as fast as answers come."""
+    """Send the same message on one connection, as fast as answers arrive."""
     head = f"POST {support.OHTTP_PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: message/ohttp-req\r\ncontent-length: {len(message)}\r\n\r\n"
     for source in sources():
         try:
@@ -107,19 +107,19 @@ def flood(port: int, root: str, message: bytes) -> None:
 
 
 def garbage(port: int, root: str, *_: object) -> None:
-    """Bytes that are no message."""
+    """Send bytes that are not a message."""
     flood(port, root, os.urandom(3000))
 
 
 def junk(port: int, root: str, _: object, pinned: wire.PublicPair, *__: object) -> None:
-    """A message that opens, and that nobody signed."""
+    """Send an unsigned message that the gateway can open."""
     client = support.PythonClient(f"https://127.0.0.1:{port}", root, pinned, wire.Pair())
     request = client.request("POST", "/predict", b"[]")
     flood(port, root, wire.Exchange(client.keys).seal(request.encode()))
 
 
 def predict(_: int, __: str, ___: object, ____: object, connector: str) -> None:
-    """An admitted client that asks for predictions of 31 MiB, one after another."""
+    """Request predictions of 31 MiB one after another, as an admitted client."""
     sample = json.dumps(support.samples(1)[0]["image"])
     count = 31 * MIB // (len(sample) + 1)
     ask = '{"instances":[' + ",".join([sample] * count) + "]}"
@@ -144,5 +144,5 @@ KINDS = {
     "junk": junk,
     "predict": predict,
 }
-# Seconds until an attack is in place.
+# Seconds until an attack is fully running.
 SETTLE = {"unread": 12, "body": 8, "predict": 4}

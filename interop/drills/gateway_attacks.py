@@ -1,9 +1,9 @@
-"""What an honest client sees while strangers and clients attack a gateway: latency, failures, memory.
+"""Measures latency and failures of an honest client, and memory, while strangers and clients attack a gateway.
 
 usage: gateway_attacks.py --casemate BINARY [--compare BINARY] [--seconds N] [KIND ...]
 
-The gateway and the honest client run on the first core, attackers on the second. Not a test: it takes minutes and measures.
-`--compare` is another build, such as that of an earlier commit; its figures stand beside the others. Run by
+The gateway and the honest client run on the first core, the attackers on the second. This is a measurement of several minutes, not a test.
+`--compare` is another build, such as one of an earlier commit, to measure in addition. Run it with
 `target/interop/venv/bin/python interop/drills/gateway_attacks.py --casemate target/release/casemate`.
 """
 
@@ -32,7 +32,7 @@ import support  # noqa: E402
 
 @dataclass
 class Seen:
-    """Of the honest client, and of the gateway's process."""
+    """Figures of the honest client and of the gateway's process."""
 
     milliseconds: list[float]
     failed: int
@@ -48,7 +48,7 @@ class Seen:
 
 
 def resident(pid: int) -> int:
-    """MiB."""
+    """Return the resident memory in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) // 1024
@@ -56,7 +56,7 @@ def resident(pid: int) -> int:
 
 
 def honest(connector: support.Service, gateway: support.Service, seconds: float) -> Seen:
-    """Asks for predictions one after another."""
+    """Request predictions one after another."""
     body = json.dumps({"instances": [support.samples(1)[0]["image"]]})
     host, seen = connector.url.removeprefix("http://"), Seen([], 0, 0)
     end = time.monotonic() + seconds
@@ -86,17 +86,17 @@ def pinned(core: int, job: Callable[..., None], *arguments: object) -> None:
 
 
 def measure(binary: str, kind: str, seconds: float) -> Seen:
-    """One gateway, one attack."""
+    """Measure one attack on a fresh gateway."""
     support.BINARY = binary
     # The program refuses passphrase files that others can read.
     os.umask(0o077)
     os.sched_setaffinity(0, {0})
     with tempfile.TemporaryDirectory() as folder:
         site = support.Site(Path(folder))
-        # Builds before tokens let every local program send, and know no option for it.
+        # Builds before tokens accept every local program, and have no option for it.
         shown = subprocess.run([binary, "connect", "--help"], capture_output=True, text=True).stdout
         open_to_all = ["--no-token"] if "--no-token" in shown else []
-        # Attackers have the TLS of Python, which knows no hybrid group everywhere.
+        # Attackers use Python's TLS, which does not have a hybrid group on every system.
         second = '[[client]]\nname = "second"\nkey = "other-gateway"\n'
         with site.gateway(FALLBACK_CRYPTO="enabled", allow=second) as gateway:
             arguments = [*site.connect_arguments(gateway.url), *open_to_all]

@@ -1,9 +1,9 @@
-"""What checking a signed model costs a reader: first tensor and whole read, against readers that check nothing, in turn.
+"""Measures the cost of checking a signed model, for the first tensor and for the whole model, compared with reads without checks.
 
 usage: signed_reads.py [--mebibytes N] [--rounds N]
 
-Not a test: it writes files and measures. It needs the package `casemate`, safetensors and NumPy, as in the environment of the Python tests:
-`target/python/venv/bin/python interop/drills/signed_reads.py`. With bindfs installed (Debian) and CASEMATE_BIN set, reads through mounts as well.
+This is a measurement, not a test. It needs the packages `casemate`, `safetensors` and NumPy, as in the environment of the Python tests:
+`target/python/venv/bin/python interop/drills/signed_reads.py`. With bindfs installed (Debian) and CASEMATE_BIN set, it also reads through mounts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def in_turn(ways: dict[str, Callable[[], object]], rounds: int) -> None:
-    """Medians, and the ratio to the last way, which is the baseline."""
+    """Print medians, and ratios to the last way, which is the baseline."""
     for work in ways.values():
         work()
     seconds = {name: [] for name in ways}
@@ -65,7 +65,7 @@ def mounted(command: list[str | Path], shown: Path) -> Iterator[None]:
 
 
 def through(command: list[str | Path], shown: Path) -> float:
-    """Seconds for one read of a fresh mount, whose cache is empty."""
+    """Return the seconds for one read through a fresh mount with an empty cache."""
     with mounted(command, shown):
         return timed(lambda: subprocess.run(["cat", shown], stdout=subprocess.DEVNULL, check=True))
 

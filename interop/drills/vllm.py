@@ -1,7 +1,7 @@
-"""vLLM serves a sealed folder through `casemate run`.
+"""Serves a sealed folder with vLLM through `casemate run`.
 
-A drill, because vLLM and its dependencies are six gigabytes. With `vllm` on the path and CASEMATE_BIN and CASEMATE_INTEROP_DIR set as
-`cargo xtask interop` sets them: `pytest interop/drills/vllm.py`.
+This is a drill, because vLLM and its dependencies are six gigabytes. With `vllm` on the path, and CASEMATE_BIN and CASEMATE_INTEROP_DIR set as in
+`cargo xtask interop`, run `pytest interop/drills/vllm.py`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"
 QUESTION = {"model": "demo", "prompt": "hello", "max_tokens": 12, "temperature": 0, "return_token_ids": True}
 
 if VLLM is None:
-    pytest.fail("vllm is not on the path: install it, then run this drill again", pytrace=False)
+    pytest.fail("vllm is not on the path; install it and run this drill again", pytrace=False)
 
 
 def ask(command: list[str], port: int, work: Path) -> list[int]:
-    """Starts a server, asks one question, ends it, and gives the tokens of the answer."""
+    """Start a server, send one prompt, stop the server, and return the tokens of the answer."""
     arguments = ["--served-model-name", "demo", "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "128", "--enforce-eager"]
     with open(work / "vllm.log", "wb") as log:
         server = subprocess.Popen([*command, *arguments], cwd=work, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True)
@@ -63,7 +63,7 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_vllm_answers_as_it_does_from_the_plain_folder(house: House, mode: list[str]) -> None:  # noqa: F811
+def test_vllm_gives_the_same_answer_from_sealed_and_plain_folders(house: House, mode: list[str]) -> None:  # noqa: F811
     assert VLLM is not None
     python = Path(VLLM).with_name("python")
     subprocess.run([python, HERE / "make_llama.py", house.work / "llama"], check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Writes a Llama of two layers with weights from a fixed seed, in shards, and a tokenizer of bytes, to the folder that is named."""
+"""Writes a two-layer Llama with weights from a fixed seed, in shards, and a byte tokenizer, to the given folder."""
 
 import sys
 

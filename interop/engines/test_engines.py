@@ -1,4 +1,4 @@
-"""Programs that know nothing of Casemate load a sealed file through `casemate run`: llama.cpp maps it, DuckDB seeks in it."""
+"""Unmodified programs load a sealed file through `casemate run`: llama.cpp maps it, DuckDB seeks in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORK = Path(os.environ["CASEMATE_INTEROP_DIR"])
 NODE = WORK / "node_modules" / "node" / "bin" / "node"
 LLAMA = WORK / "engines"
 MODES = [
-    pytest.param([], marks=pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse: nothing was mounted"), id="mount"),
+    pytest.param([], marks=pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="/dev/fuse does not exist: skipped mounts"), id="mount"),
     pytest.param(["--memory"], id="memory"),
 ]
 
@@ -35,7 +35,7 @@ class House:
         return subprocess.run(command, cwd=self.work, check=check, capture_output=True, text=True, timeout=120)
 
     def seal(self, name: str) -> str:
-        """Seals a file and removes it: whoever reads it now reads the sealed one."""
+        """Seal a file and remove the original, so that only the sealed file can be read."""
         self.casemate("seal", name, "-o", f"{name}.sealed", "--to", "me", "--sign", "publisher", "--segment-size", "65536")
         (self.work / name).unlink()
         return f"{name}.sealed"
@@ -47,7 +47,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 
 
 def write_gguf(path: Path) -> None:
-    """A Llama of two layers with weights from a fixed seed, and a vocabulary of bytes and letters."""
+    """Write a two-layer Llama with weights from a fixed seed, and a vocabulary of bytes and letters."""
     import gguf
     import numpy as np
 
@@ -91,9 +91,9 @@ def write_gguf(path: Path) -> None:
     out.close()
 
 
-@pytest.mark.skipif(not (NODE.exists() and (LLAMA / "node_modules").exists()), reason="npm is not installed: llama.cpp was not tried")
+@pytest.mark.skipif(not (NODE.exists() and (LLAMA / "node_modules").exists()), reason="npm is not installed: skipped llama.cpp")
 @pytest.mark.parametrize("mode", MODES)
-def test_llama_cpp_generates_what_it_does_from_the_plain_file(house: House, mode: list[str]) -> None:
+def test_llama_cpp_generates_the_same_from_sealed_and_plain_files(house: House, mode: list[str]) -> None:
     script = LLAMA / "generate.mjs"
     shutil.copy(HERE / "generate.mjs", script)
     write_gguf(house.work / "tiny.gguf")
@@ -104,7 +104,7 @@ def test_llama_cpp_generates_what_it_does_from_the_plain_file(house: House, mode
     done = house.casemate("run", *mode, sealed, *engine)
     assert json.loads(done.stdout) == json.loads(plain.stdout)
 
-    # In the header, which is read: for damage in what is mapped the kernel sends a signal, and Node never ends after that one.
+    # Damage the header, which is read. For damage in mapped data the kernel sends a signal, after which Node never exits.
     damaged = bytearray((house.work / sealed).read_bytes())
     damaged[1000] ^= 1
     (house.work / sealed).write_bytes(damaged)

@@ -1,7 +1,7 @@
-"""Models, keys, and bundles written by hand from `spec/model-signature.md`, whose sections the numbers here are.
+"""Models, keys, and bundles written by hand from `spec/model-signature.md`. Section numbers refer to that document.
 
-The OpenSSF `model_signing` is the real one. What it does not know, the composite signature, is made and checked here with the
-independent Python side in `standards.py` and `sealed_writer.py`.
+OpenSSF `model_signing` is the real program. It lacks the composite signature, which is created and verified here with the independent Python
+implementation in `standards.py` and `sealed_writer.py`.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Classical:
         return self.key.sign(pae(payload), ec.ECDSA(self.digest))
 
 
-class Desk:
-    """A directory with a key store, keys of every kind, and both programs."""
+class TestBed:
+    """A folder with a key store and keys of every kind, and access to both programs."""
 
     def __init__(self, work: Path) -> None:
         self.work = work
@@ -111,13 +111,13 @@ class Desk:
         return done.stdout + done.stderr
 
     def refused(self, *arguments: str | Path, code: int | tuple[int, ...] = 1) -> str:
-        """Why `casemate verify` refuses: the error alone, without hints."""
+        """Return the error with which `casemate verify` refuses, without hints."""
         done = self.casemate("verify", *arguments)
         assert done.returncode in (code if isinstance(code, tuple) else (code,)), done.stdout + done.stderr
         return "\n".join(line for line in done.stderr.splitlines() if line.startswith(("error: ", "caused by: ")))
 
     def theirs(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """The `model_signing` program."""
+        """Run the `model_signing` program."""
         command = [sys.executable, "-m", "model_signing", *map(str, arguments)]
         return subprocess.run(command, cwd=self.work, capture_output=True, text=True, timeout=60)
 
@@ -130,7 +130,7 @@ class Desk:
 
 
 def write_model(root: Path, files: dict[str, bytes] = MODEL) -> Path:
-    """A folder with these files."""
+    """Write a folder with these files."""
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content)
@@ -138,17 +138,17 @@ def write_model(root: Path, files: dict[str, bytes] = MODEL) -> Path:
 
 
 def pae(payload: bytes, payload_type: str = PAYLOAD_TYPE) -> bytes:
-    """What is signed (section 2)."""
+    """Return the bytes to sign (section 2)."""
     return b"DSSEv1 %d %s %d %s" % (len(payload_type), payload_type.encode(), len(payload), payload)
 
 
 def resource(name: str, content: bytes, algorithm: str = "sha256") -> dict[str, Any]:
-    """A line of section 3."""
+    """Return a resource of section 3."""
     return {"name": name, "algorithm": algorithm, "digest": hashlib.sha256(content).hexdigest()}
 
 
 def statement(resources: list[dict[str, Any]], **change: Any) -> dict[str, Any]:
-    """Section 3; `change` replaces what is in `serialization`."""
+    """Return a statement (section 3); `change` replaces members of `serialization`."""
     total = hashlib.sha256(b"".join(bytes.fromhex(r["digest"]) for r in resources)).hexdigest()
     serialization = {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": [".git"]} | change
     return {
@@ -160,12 +160,12 @@ def statement(resources: list[dict[str, Any]], **change: Any) -> dict[str, Any]:
 
 
 def encoded(signature: bytes, keyid: str = "") -> dict[str, str]:
-    """An entry of the list of signatures."""
+    """Return an entry of the list of signatures."""
     return {"sig": base64.b64encode(signature).decode(), "keyid": keyid}
 
 
 def composite(key: KeyFile, payload: bytes, context: bytes = CONTEXT) -> dict[str, str]:
-    """The composite signature (section 2)."""
+    """Return the composite signature (section 2)."""
     return encoded(sign(key, pae(payload), context), key.key_id.hex())
 
 
@@ -176,12 +176,12 @@ def bundle(payload: bytes, signatures: list[dict[str, str]], hint: str) -> dict[
 
 
 def payload_of(found: dict[str, Any]) -> bytes:
-    """The statement as it was signed."""
+    """Return the signed statement."""
     return base64.b64decode(found["dsseEnvelope"]["payload"], validate=True)
 
 
 def signature_of(found: dict[str, Any], keyid: str) -> bytes:
-    """The one signature with that key id."""
+    """Return the only signature with this key id."""
     (entry,) = [entry for entry in found["dsseEnvelope"]["signatures"] if entry["keyid"] == keyid]
     return base64.b64decode(entry["sig"], validate=True)
 

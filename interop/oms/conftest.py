@@ -1,12 +1,12 @@
-"""One directory with all keys."""
+"""One folder with all keys."""
 
 from __future__ import annotations
 
 import pytest
 
-from bundle import Desk
+from bundle import TestBed
 
 
 @pytest.fixture(scope="session")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("oms"))
+def desk(tmp_path_factory: pytest.TempPathFactory) -> TestBed:
+    return TestBed(tmp_path_factory.mktemp("oms"))

@@ -1,6 +1,6 @@
-"""Bundles that are written by hand, with right signatures by the publisher where nothing else is said: what casemate has to refuse.
+"""Handwritten bundles that casemate must refuse. They have valid signatures by the publisher unless stated otherwise.
 
-Each is the good one in all but one thing, and the good one verifies.
+Each differs from a good bundle in one respect, and the good bundle verifies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bundle import CONTEXT, Desk, bundle, composite, encoded, pae, resource, statement, write, write_model
+from bundle import CONTEXT, TestBed, bundle, composite, encoded, pae, resource, statement, write, write_model
 from sealed_writer import sign
 
 FILES = {"a": b"first", "b/c": b"second"}
@@ -30,8 +30,8 @@ def resources() -> list[dict[str, Any]]:
     return [resource(name, content) for name, content in FILES.items()]
 
 
-def signed(desk: Desk, model: Path, said: dict[str, Any] | bytes, change: Change = lambda _: None) -> tuple[str | Path, ...]:
-    """A bundle over a statement, and how `casemate verify` is told to check it."""
+def signed(desk: TestBed, model: Path, said: dict[str, Any] | bytes, change: Change = lambda _: None) -> tuple[str | Path, ...]:
+    """Return a bundle over a statement, as arguments for `casemate verify`."""
     payload = said if isinstance(said, bytes) else json.dumps(said).encode()
     key = desk.classical["p256"]
     found = bundle(payload, [encoded(key.sign(payload)), composite(desk.publisher, payload)], key.hint)
@@ -39,8 +39,8 @@ def signed(desk: Desk, model: Path, said: dict[str, Any] | bytes, change: Change
     return ("--signature", write(model.parent / "s", found), "--signer", "./mldsa87-p384.pub")
 
 
-def test_the_good_one(desk: Desk, model: Path) -> None:
-    """With either signature, for both programs; and pretty, and in any order."""
+def test_the_good_one(desk: TestBed, model: Path) -> None:
+    """Both programs accept it, with either signature, pretty-printed, and in any order."""
     good = statement(resources())
     key = desk.classical["p256"]
     desk.casemate_ok("verify", model, *signed(desk, model, good), "--oms", key.public)
@@ -51,8 +51,8 @@ def test_the_good_one(desk: Desk, model: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "algorithm"), [(4, "sha256"), (4.0, "sha256-sharded-4")])
-def test_shards(desk: Desk, model: Path, size: float, algorithm: str) -> None:
-    """As section 3 has it, and as `model_signing` writes it: the size as 4.0, and once more in the algorithm's name."""
+def test_shards(desk: TestBed, model: Path, size: float, algorithm: str) -> None:
+    """Shards as in section 3, and as `model_signing` writes them: the size as 4.0, and again in the name of the algorithm."""
     parts = [("a:0:4", b"firs"), ("a:4:5", b"t"), ("b/c:0:4", b"seco"), ("b/c:4:6", b"nd")]
     named = [resource(name, content, algorithm) for name, content in parts]
     told = {"method": "shards", "shard_size": size}
@@ -73,13 +73,13 @@ def test_shards(desk: Desk, model: Path, size: float, algorithm: str) -> None:
 
 
 def outside(model: Path) -> Path:
-    """A file beside the model."""
+    """Return a file next to the model."""
     (model.parent / "outside").write_bytes(b"outside")
     return model.parent / "outside"
 
 
-def test_names_are_never_used_as_paths(desk: Desk, model: Path) -> None:
-    """Names of files that exist, with their right digests, but that listing the model does not find."""
+def test_names_are_never_used_as_paths(desk: TestBed, model: Path) -> None:
+    """Names of existing files, with correct digests, that are not in a listing of the model."""
     beside = outside(model)
     for name in ("../outside", str(beside), "b/../a", "./a", "b//c", "a/", "", ".", "b\\c", "a\0", "A"):
         content = beside.read_bytes() if "outside" in name else b"second" if "c" in name else b"first"
@@ -87,8 +87,8 @@ def test_names_are_never_used_as_paths(desk: Desk, model: Path) -> None:
         assert desk.refused(model, *signed(desk, model, said)), name
 
 
-def test_what_is_ignored_is_below_the_model(desk: Desk, model: Path) -> None:
-    """No path to the outside leaves everything out."""
+def test_ignored_paths_must_be_below_the_model(desk: TestBed, model: Path) -> None:
+    """A path outside the model does not exclude everything."""
     write_model(model, {"added": b"x"})
     for path in ("..", "/", str(model), str(model.parent), "../m", "add", "*", "added/x"):
         said = statement(resources(), ignore_paths=[path])
@@ -128,12 +128,12 @@ def wrong_statements() -> dict[str, dict[str, Any] | bytes]:
 
 
 @pytest.mark.parametrize("label", wrong_statements())
-def test_statements(desk: Desk, model: Path, label: str) -> None:
+def test_statements(desk: TestBed, model: Path, label: str) -> None:
     desk.refused(model, *signed(desk, model, wrong_statements()[label]))
 
 
 def signatures(change: Callable[[list[dict[str, str]]], list[dict[str, str]]]) -> Change:
-    """A change of the list of signatures."""
+    """Return a change of the list of signatures."""
 
     def act(found: dict[str, Any]) -> None:
         envelope = found["dsseEnvelope"]
@@ -143,7 +143,7 @@ def signatures(change: Callable[[list[dict[str, str]]], list[dict[str, str]]]) -
 
 
 def put(path: str, value: Any) -> Change:
-    """Another value at a dotted path."""
+    """Return a change that sets a value at a dotted path."""
 
     def act(found: dict[str, Any]) -> None:
         *parents, last = path.split(".")
@@ -172,14 +172,14 @@ BUNDLES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("label", BUNDLES)
-def test_bundles(desk: Desk, model: Path, label: str) -> None:
-    """Section 2, and what section 4 wants refused by name."""
+def test_bundles(desk: TestBed, model: Path, label: str) -> None:
+    """Section 2, and refusals that section 4 requires to be named."""
     change, says = BUNDLES[label]
     assert says in desk.refused(model, *signed(desk, model, statement(resources()), change))
 
 
-def test_what_was_signed(desk: Desk, model: Path) -> None:
-    """Section 2: the encoding, its type and the context; and the publisher's own key, not one under the publisher's id."""
+def test_the_signed_bytes(desk: TestBed, model: Path) -> None:
+    """Section 2: the encoding, its type and the context; and the publisher's own key, not another key with the publisher's id."""
     said = statement(resources())
     payload = json.dumps(said).encode()
     publisher, other = desk.publisher, desk.composite["other"]
@@ -199,8 +199,8 @@ def test_what_was_signed(desk: Desk, model: Path) -> None:
     desk.casemate_ok("verify", model, *signed(desk, model, said, beside))
 
 
-def test_the_hint(desk: Desk, model: Path) -> None:
-    """A hint that names another classical key is refused, though the signature is that key's."""
+def test_the_hint(desk: TestBed, model: Path) -> None:
+    """A hint that names another classical key is refused, even though the signature is by that key."""
     said, key = statement(resources()), desk.classical["p256"]
     wrong = put("verificationMaterial.publicKey.hint", desk.classical["other"].hint)
     desk.refused(model, *signed(desk, model, said, wrong), "--oms", key.public)
@@ -208,8 +208,8 @@ def test_the_hint(desk: Desk, model: Path) -> None:
     assert not desk.theirs_verifies(model, model.parent / "s", key)
 
 
-def test_limits(desk: Desk, model: Path) -> None:
-    """A bundle of 64 MiB and a byte, by spaces, which JSON allows anywhere."""
+def test_limits(desk: TestBed, model: Path) -> None:
+    """A bundle of 64 MiB and one byte, padded with spaces, which JSON allows anywhere."""
     arguments = signed(desk, model, statement(resources()))
     path = model.parent / "s"
     whole = path.read_bytes()
@@ -219,8 +219,8 @@ def test_limits(desk: Desk, model: Path) -> None:
     assert "67108864" in desk.refused(model, *arguments, code=(1, 2))
 
 
-def test_links_and_pipes(desk: Desk, model: Path) -> None:
-    """Neither is followed or opened, and a folder that is a link shows nothing either."""
+def test_links_and_pipes(desk: TestBed, model: Path) -> None:
+    """Links are not followed, pipes are not opened, and the files of a linked folder are not listed."""
     arguments = signed(desk, model, statement(resources()))
     outside(model)
     for make in (lambda p: p.symlink_to("a"), lambda p: p.symlink_to("nowhere"), lambda p: p.symlink_to("b"), os.mkfifo):
@@ -235,5 +235,5 @@ def test_links_and_pipes(desk: Desk, model: Path) -> None:
 
 
 def test_the_encoding() -> None:
-    """The one here, against the example of the DSSE specification."""
+    """The encoding here matches the example in the DSSE specification."""
     assert pae(b"hello world", "http://example.com/HelloWorld") == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"

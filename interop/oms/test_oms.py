@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from model_signing import hashing, signing
 
-from bundle import COMPOSITES, CONTEXT, CURVES, MODEL, Classical, Desk, pae, payload_of, signature_of, write, write_model
+from bundle import COMPOSITES, CONTEXT, CURVES, MODEL, Classical, TestBed, pae, payload_of, signature_of, write, write_model
 from standards import SIGNATURES, pem_body, spki, unwrap
 
 WARNING = "only a classical signature is checked"
@@ -31,22 +31,22 @@ def model(tmp_path: Path) -> Path:
     return write_model(tmp_path / "m")
 
 
-def ours(desk: Desk, model: Path, curve: str = "p384", *more: str) -> Path:
-    """Signed by casemate with both keys."""
+def ours(desk: TestBed, model: Path, curve: str = "p384", *more: str) -> Path:
+    """Return a signature by casemate with both keys."""
     target = model.parent / "ours.sig"
     desk.casemate_ok("sign", model, "--sign", "mldsa87-p384", "--oms", desk.classical[curve].private, "-o", target, *more)
     return target
 
 
-def theirs(desk: Desk, model: Path, curve: str = "p384", *more: str | Path) -> Path:
-    """Signed by the `model_signing` program."""
+def theirs(desk: TestBed, model: Path, curve: str = "p384", *more: str | Path) -> Path:
+    """Return a signature by the `model_signing` program."""
     target = model.parent / "theirs.sig"
     desk.theirs_ok("sign", "key", model, "--private_key", desk.classical[curve].private, "--signature", target, *more)
     return target
 
 
-def by_composite(desk: Desk, signature: Path, classical: Classical | None = None) -> tuple[str | Path, ...]:
-    """What `casemate verify` is told to require the composite signature, and a classical one besides."""
+def by_composite(desk: TestBed, signature: Path, classical: Classical | None = None) -> tuple[str | Path, ...]:
+    """Return arguments for `casemate verify` that require the composite signature, and optionally a classical one."""
     more = ("--oms", classical.public) if classical else ()
     return ("--signature", signature, "--signer", "./mldsa87-p384.pub", *more)
 
@@ -60,7 +60,7 @@ def by_classical(signature: Path, key: Classical) -> tuple[str | Path, ...]:
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
 @pytest.mark.parametrize("curve", CURVES)
-def test_they_verify_ours(desk: Desk, model: Path, curve: str, kind: str) -> None:
+def test_they_verify_ours(desk: TestBed, model: Path, curve: str, kind: str) -> None:
     target = model if kind == "folder" else model / "weights.bin"
     key, other = desk.classical[curve], desk.classical["other"]
     signature = ours(desk, target, curve)
@@ -73,8 +73,8 @@ def test_they_verify_ours(desk: Desk, model: Path, curve: str, kind: str) -> Non
 
 
 @pytest.mark.parametrize("suite", COMPOSITES)
-def test_the_composite_signature_holds_elsewhere(desk: Desk, model: Path, suite: str) -> None:
-    """It is checked by the independent side, and it is over the bytes that were read, under its own context only."""
+def test_the_composite_signature_holds_elsewhere(desk: TestBed, model: Path, suite: str) -> None:
+    """The independent implementation verifies it, over the bytes that were read and with its own context only."""
     desk.casemate_ok("sign", model, "--sign", suite, "-o", model.parent / "s")
     found, key = json.loads((model.parent / "s").read_text()), desk.composite[suite]
     scheme = SIGNATURES[COMPOSITES[suite]]
@@ -90,8 +90,8 @@ def test_the_composite_signature_holds_elsewhere(desk: Desk, model: Path, suite:
     assert names == sorted(MODEL)
 
 
-def test_the_classical_signature_is_the_first(desk: Desk, model: Path) -> None:
-    """Section 2: with the hint and the empty key id that OMS tools expect."""
+def test_the_classical_signature_is_the_first(desk: TestBed, model: Path) -> None:
+    """Section 2: it has the hint and the empty key id that OMS tools expect."""
     key = desk.classical["p521"]
     found = json.loads(ours(desk, model, "p521").read_text())
     assert [entry["keyid"] for entry in found["dsseEnvelope"]["signatures"]] == ["", desk.publisher.key_id.hex()]
@@ -99,14 +99,14 @@ def test_the_classical_signature_is_the_first(desk: Desk, model: Path) -> None:
     key.key.public_key().verify(signature_of(found, ""), pae(payload_of(found)), ec.ECDSA(hashes.SHA512()))
 
 
-def test_a_signature_inside_the_folder_and_ignored_paths(desk: Desk, model: Path) -> None:
-    """Left out are the signature itself, what git keeps, and what the user names; a folder goes with all below it."""
+def test_a_signature_inside_the_folder_and_ignored_paths(desk: TestBed, model: Path) -> None:
+    """The signature itself, git's files, and the given paths are left out; a folder is left out with its contents."""
     write_model(model, {".git/HEAD": b"x", ".gitignore": b"x", "cache/a": b"x", "cache/deep/b": b"x", "cached": b"x", "log": b"x"})
     target = model / "model.sig"
     desk.casemate_ok(
         "sign", model, "--sign", "mldsa87-p384", "--oms", desk.classical["p256"].private, "-o", target, "--ignore", "cache", "--ignore", "log"
     )
-    assert "there is no cash below the model" in desk.casemate("sign", model, "--sign", "mldsa87-p384", "-o", "other.sig", "--ignore", "cash").stderr
+    assert "cannot ignore cash: the model has no such path" in desk.casemate("sign", model, "--sign", "mldsa87-p384", "-o", "other.sig", "--ignore", "cash").stderr
     names = {entry["name"] for entry in json.loads(payload_of(json.loads(target.read_text())))["predicate"]["resources"]}
     assert names == {*MODEL, "cached"}
     write_model(model, {".git/new": b"y", "cache/deep/c": b"y", "log": b"changed"})
@@ -117,8 +117,8 @@ def test_a_signature_inside_the_folder_and_ignored_paths(desk: Desk, model: Path
     assert not desk.theirs_verifies(model, target, desk.classical["p256"])
 
 
-def test_the_default_name_and_an_existing_file(desk: Desk, model: Path) -> None:
-    """MODEL.sig, which is never replaced unasked."""
+def test_the_default_name_and_an_existing_file(desk: TestBed, model: Path) -> None:
+    """The default is MODEL.sig, which is replaced only with --force."""
     place = model.parent / "m.sig"
     desk.casemate_ok("sign", model, "--sign", "mldsa87-p384")
     before = place.read_bytes()
@@ -133,8 +133,8 @@ def test_the_default_name_and_an_existing_file(desk: Desk, model: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
 @pytest.mark.parametrize("curve", CURVES)
-def test_we_verify_theirs(desk: Desk, model: Path, curve: str, kind: str) -> None:
-    """With a warning where the user accepts that, and otherwise not."""
+def test_we_verify_theirs(desk: TestBed, model: Path, curve: str, kind: str) -> None:
+    """It verifies with a warning if the user accepts a classical signature, and is refused otherwise."""
     target = model if kind == "folder" else model / "weights.bin"
     signature, key = theirs(desk, target, curve), desk.classical[curve]
     assert WARNING in desk.casemate_ok("verify", target, *by_classical(signature, key))
@@ -145,8 +145,8 @@ def test_we_verify_theirs(desk: Desk, model: Path, curve: str, kind: str) -> Non
 
 @pytest.mark.parametrize("hash_", ["sha256", "blake2", "blake3"])
 @pytest.mark.parametrize("shard", [None, 1, 1000, 12_345, 1 << 40])
-def test_every_serialization(desk: Desk, model: Path, shard: int | None, hash_: str) -> None:
-    """Files and shards; a shard size may divide a file evenly or be larger. BLAKE3 is never in shards, they say."""
+def test_every_serialization(desk: TestBed, model: Path, shard: int | None, hash_: str) -> None:
+    """Files and shards; a shard size may divide a file evenly or exceed it. `model_signing` does not allow BLAKE3 with shards."""
     config = hashing.Config()
     if shard is None:
         config.use_file_serialization(hashing_algorithm=hash_)
@@ -167,8 +167,8 @@ def test_every_serialization(desk: Desk, model: Path, shard: int | None, hash_: 
         assert "weights.bin" in refused and ("changed" in refused or "missing" in refused or "not signed" in refused), refused
 
 
-def test_their_ignored_paths(desk: Desk, model: Path) -> None:
-    """Also without the rule about git, where `.gitignore` is a file like any other."""
+def test_their_ignored_paths(desk: TestBed, model: Path) -> None:
+    """Also without the rule about git files, which makes `.gitignore` an ordinary file."""
     write_model(model, {"cache/a": b"x", ".gitignore": b"x"})
     key = desk.classical["p256"]
     signature = theirs(desk, model, "p256", "--ignore-paths", model / "cache", "--no-ignore-git-paths")
@@ -179,8 +179,8 @@ def test_their_ignored_paths(desk: Desk, model: Path) -> None:
     assert ".gitignore was changed" in desk.refused(model, *by_classical(signature, key))
 
 
-def test_their_links(desk: Desk, model: Path) -> None:
-    """A link to a file counts as the file where the statement allows links, and is refused where it does not."""
+def test_their_links(desk: TestBed, model: Path) -> None:
+    """A link to a file stands for the file if the statement allows links, and is refused otherwise."""
     key, plain = desk.classical["p256"], theirs(desk, model, "p256")
     (model / "link").symlink_to("config.json")
     assert "m/link is" in desk.refused(model, *by_classical(plain, key), code=(1, 2))
@@ -191,8 +191,8 @@ def test_their_links(desk: Desk, model: Path) -> None:
     assert "link was changed" in desk.refused(model, *by_classical(allowed, key))
 
 
-def certificates(desk: Desk, work: Path) -> Path:
-    """A certificate for the P-256 key by itself."""
+def certificates(desk: TestBed, work: Path) -> Path:
+    """Create a self-signed certificate for the P-256 key."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "publisher")])
     now, key = datetime.datetime.now(datetime.UTC), desk.classical["p256"].key
     usage = x509.KeyUsage(True, False, False, False, False, True, False, False, False)
@@ -203,7 +203,7 @@ def certificates(desk: Desk, work: Path) -> Path:
     return work / "certificate.pem"
 
 
-def test_a_bundle_of_their_certificate_method_is_refused_by_name(desk: Desk, model: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_their_certificate_method_is_refused_by_name(desk: TestBed, model: Path, tmp_path: Path) -> None:
     certificate, signature, key = certificates(desk, tmp_path), tmp_path / "s", desk.classical["p256"]
     chain = ("--signing_certificate", certificate, "--certificate_chain", certificate)
     desk.theirs_ok("sign", "certificate", model, "--signature", signature, "--private_key", key.private, *chain)
@@ -211,7 +211,7 @@ def test_a_bundle_of_their_certificate_method_is_refused_by_name(desk: Desk, mod
     assert "certificate" in desk.refused(model, *by_composite(desk, signature))
 
 
-# --- What both have to refuse -----------------------------------------------------------------------------------------
+# --- What both must refuse -----------------------------------------------------------------------------------------
 
 
 def renamed(model: Path) -> None:
@@ -238,8 +238,8 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_model_that_is_not_as_it_was_signed(desk: Desk, model: Path, change: str) -> None:
-    """Both signers, both verifiers; what is wrong is named."""
+def test_a_changed_model_is_refused(desk: TestBed, model: Path, change: str) -> None:
+    """With both signers and both verifiers; the error names the fault."""
     key = desk.classical["p384"]
     own, other = ours(desk, model), theirs(desk, model)
     says, act = CHANGES[change]
@@ -249,22 +249,22 @@ def test_a_model_that_is_not_as_it_was_signed(desk: Desk, model: Path, change: s
     assert not desk.theirs_verifies(model, own, key) and not desk.theirs_verifies(model, other, key)
 
 
-def test_a_single_file_that_is_not_as_it_was_signed(desk: Desk, model: Path) -> None:
+def test_a_changed_single_file_is_refused(desk: TestBed, model: Path) -> None:
     target, key = model / "weights.bin", desk.classical["p384"]
     own, other = ours(desk, target), theirs(desk, target)
     target.write_bytes(MODEL["weights.bin"][:-1])
     for arguments in (by_composite(desk, own), by_classical(own, key), by_classical(other, key)):
         assert "was changed" in desk.refused(target, *arguments)
     assert not desk.theirs_verifies(target, own, key)
-    # A folder in the place of the file, and a file in the place of a folder.
+    # A folder in place of the file, and a file in place of a folder.
     target.unlink()
     write_model(target, {"weights.bin": MODEL["weights.bin"]})
     desk.refused(target, *by_composite(desk, own))
     desk.refused(model / "config.json", *by_composite(desk, ours(desk, model, "p384", "--force")))
 
 
-def test_another_key(desk: Desk, model: Path) -> None:
-    """By hint, and without one by the signature."""
+def test_another_key(desk: TestBed, model: Path) -> None:
+    """Detected by the hint, and without a hint by the signature."""
     signature, other = ours(desk, model), desk.classical["other"]
     desk.refused(model, *by_classical(signature, other))
     desk.refused(model, *by_composite(desk, signature, other))
@@ -277,8 +277,8 @@ def test_another_key(desk: Desk, model: Path) -> None:
     assert not desk.theirs_verifies(model, bare, other)
 
 
-def test_a_signature_that_is_taken_off(desk: Desk, model: Path) -> None:
-    """Without the composite one nothing but the classical one is left to accept, and without that one OMS tools refuse."""
+def test_a_removed_signature(desk: TestBed, model: Path) -> None:
+    """Without the composite signature, only the classical one can be accepted; without the classical one, OMS tools refuse."""
     found, key = json.loads(ours(desk, model).read_text()), desk.classical["p384"]
     envelope = found["dsseEnvelope"]
     first, second = envelope["signatures"]
@@ -296,15 +296,15 @@ def test_a_signature_that_is_taken_off(desk: Desk, model: Path) -> None:
     desk.refused(model, *by_composite(desk, alone, key))
     desk.refused(model, *by_classical(alone, key))
     assert not desk.theirs_verifies(model, alone, key)
-    # The composite entry under the key id of nobody, and the classical one under the publisher's.
+    # The composite entry with an unknown key id, and the classical entry with the publisher's.
     for forged in ((first, second | {"keyid": ""}), (second | {"keyid": ""}, first | {"keyid": second["keyid"]})):
         desk.refused(model, *by_composite(desk, with_(*forged)))
     half = base64.b64decode(second["sig"])[:4627]
     desk.refused(model, *by_composite(desk, with_(first, second | {"sig": base64.b64encode(half).decode()})))
 
 
-def test_a_statement_that_is_swapped(desk: Desk, model: Path, tmp_path: Path) -> None:
-    """The statement of another model under these signatures, the other way round, and one byte more."""
+def test_a_swapped_statement(desk: TestBed, model: Path, tmp_path: Path) -> None:
+    """The statement of another model with these signatures, the reverse, and one byte more."""
     key = desk.classical["p384"]
     own = json.loads(ours(desk, model).read_text())
     second = write_model(tmp_path / "second" / "m", {"config.json": b"other"})
@@ -315,6 +315,6 @@ def test_a_statement_that_is_swapped(desk: Desk, model: Path, tmp_path: Path) ->
             for arguments in (by_composite(desk, forged), by_composite(desk, forged, key), by_classical(forged, key)):
                 assert "does not verify" in desk.refused(target, *arguments)
             assert not desk.theirs_verifies(target, forged, key)
-    # Both are good for what they are about.
+    # Both are valid for their own models.
     desk.refused(second, *by_composite(desk, write(model.parent / "s", own)))
     desk.casemate_ok("verify", second, *by_composite(desk, write(model.parent / "s", foreign), key))

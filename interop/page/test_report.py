@@ -1,6 +1,6 @@
-"""The benchmark's page in a real browser: complete, quiet, within its width, light and dark, on a desk and on a phone.
+"""The benchmark page in a real browser: complete, without console messages, within its width, light and dark, on a desktop and on a phone.
 
-Screenshots stay in `CASEMATE_INTEROP_DIR/screens` for a look.
+Screenshots are kept in `CASEMATE_INTEROP_DIR/screens`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BINARY = str(Path(os.environ["CASEMATE_BIN"]).resolve())
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    """A quick run: the page and the JSON of one measurement."""
+    """Run a quick benchmark and return the page and the JSON of the same measurement."""
     page = tmp_path_factory.mktemp("bench") / "report.html"
     command = [BINARY, "--json", "bench", "--effort", "quick", "--html", str(page)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
@@ -54,12 +54,12 @@ def test_the_page_fits_and_is_quiet(report, browser, width: int, scheme: str) ->
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     lightness = sum(map(int, paper[paper.index("(") + 1 : -1].split(",")[:3]))
     assert (lightness > 600) == (scheme == "light"), paper
-    # Nothing is drawn outside the column of text, and no bar's figure is cut.
+    # Nothing is drawn outside the text column, and no figure next to a bar is cut off.
     cut = browser.execute_script(
         "return [...document.querySelectorAll('.bars b')].filter(b => b.getBoundingClientRect().right > document.documentElement.clientWidth).length"
     )
     assert cut == 0
-    # Every point of a drawing can be seen without scrolling, and no label lies on one.
+    # Every point of a plot is visible without scrolling, and no label covers a point.
     outside, covered, dead = browser.execute_script(
         """
         const box = e => e.getBoundingClientRect(), wide = document.documentElement.clientWidth;
@@ -74,7 +74,7 @@ def test_the_page_fits_and_is_quiet(report, browser, width: int, scheme: str) ->
         """
     )
     assert (outside, covered, dead) == (0, 0, 0)
-    # The first column of a table stays where it is.
+    # The first column of a table does not scroll.
     moved = browser.execute_script(
         """
         return [...document.querySelectorAll('.scroll table')].filter(t => {
@@ -113,7 +113,7 @@ def test_the_page_shows_every_row_of_the_report(report, browser) -> None:
         assert data[table], table
     for claim in ("+15 to 25 %", "+20 to 35 %", "+18 to 30 %"):
         assert claim in text
-    # What the article states, beside what was measured, and its title once.
+    # The article's figures are next to the measured ones, and its title appears once.
     assert text.count("Quantum-Resistant Security for Cloud-Native AI: Hybrid Encryption Strategies") == 1
     stated = {row["name"]: row for row in data["primitives"] if "article" in row}
     assert set(stated) == {"RSA-2048 OAEP", "RSA-2048 PSS", "ECDSA P-256", "ML-KEM-1024", "ML-DSA-87"}

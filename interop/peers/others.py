@@ -1,4 +1,4 @@
-"""Runs one job of another library on a file and prints how long the job itself took, without starting Python and importing.
+"""Runs one job of another library on a file and prints the time of the job, without startup and imports.
 
     python others.py JOB INPUT OUTPUT
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 
 
 def warm_memory(size: int) -> None:
-    """Touches as much memory as a job needs, and gives it back.
+    """Touch as much memory as a job needs, and free it.
 
-    The host of a virtual machine takes free memory back within seconds and finds it again page by page when it is touched, which costs more
-    than all the cryptography. Where the memory of a job comes from is no merit of the job. Huge pages, because those are not made of small
-    ones that have just been freed, while small ones are made of huge ones.
+    The host of a virtual machine reclaims free memory within seconds and returns it page by page when it is touched, which costs more than all the
+    cryptography and must not be counted as part of the job. The memory uses huge pages: the kernel splits huge pages into small ones, but does not
+    merge freshly freed small pages into huge ones.
     """
     block = bytes(1 << 22)
     with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
@@ -28,13 +28,13 @@ def warm_memory(size: int) -> None:
 
 
 def begin(source: str) -> float:
-    """The time when a job starts that needs as much memory as a file is long."""
+    """Prepare the memory for a job on a file, and return the start time."""
     warm_memory(os.path.getsize(source))
     return time.perf_counter()
 
 
 def cryptotensors_keys() -> tuple[dict[str, str], dict[str, str]]:
-    """A content key and a signing key, always the same: nothing is protected here."""
+    """Return a fixed content key and signing key, for measurements only."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     def text(value: bytes) -> str:
@@ -47,7 +47,7 @@ def cryptotensors_keys() -> tuple[dict[str, str], dict[str, str]]:
 
 
 def cryptotensors_save(source: str, target: str) -> float:
-    """The whole model is in memory before: it has no way from file to file."""
+    """Save a model that is already in memory; the library cannot work from file to file."""
     import cryptotensors
     import cryptotensors.torch
     import safetensors.torch
@@ -72,7 +72,7 @@ def casemate_save(source: str, target: str, home: str, password: str) -> float:
     import safetensors.torch
 
     tensors = safetensors.torch.load_file(source)
-    # What is only mapped has not been read.
+    # Touch the data: mapped memory has not been read yet.
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     trust = casemate_trust(home, password)
     start = begin(source)
@@ -100,7 +100,7 @@ def cryptotensors_load(source: str, _: str) -> float:
     cryptotensors.register_direct_key_provider(keys=[content, signer])
     start = begin(source)
     tensors = cryptotensors.torch.load_file(source)
-    # What is only mapped has not been read.
+    # Touch the data: mapped memory has not been read yet.
     for tensor in tensors.values():
         tensor.view(-1)[:: max(1, 2048 // tensor.element_size())].sum()
     return time.perf_counter() - start

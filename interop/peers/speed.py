@@ -1,11 +1,11 @@
-"""What sealing costs beside a plain copy and beside other people's tools, on one realistic model file.
+"""Measures the cost of sealing compared with a plain copy and with third-party tools, on one realistic model file.
 
     python interop/peers/speed.py --casemate target/release/casemate [--folder /dev/shm] [--size 2.2e9] [--rounds 5] [--only TEXT] [--json FILE]
 
-Every tool that is installed runs once in each round, in turn, so that a busy moment hits all of them; the figure is the median, the spread the median
-absolute deviation. The file is in the page cache and the output in memory (`--folder`), so that the processor is what is measured. Before each
-run that much memory is touched and freed again, because memory that the host has to find costs more than all the cryptography. Nothing is
-compared that is not also checked: what was opened must be the file.
+Every installed tool runs once in each round, in turn, so that a busy moment affects all of them. The figure is the median, and the spread is the median
+absolute deviation. The file is in the page cache and the output in memory (`--folder`), so that only the processor is measured. Before each run, that
+much memory is touched and freed again, because memory that the host has to provide costs more than all the cryptography. Every compared result is
+also checked: the opened content must equal the file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OUTER = [(32000, 2048), (32000, 2048), (2048,)]
 
 
 def make_model(path: Path, size: float) -> None:
-    """A safetensors file of about `size` bytes with Gaussian weights in bfloat16."""
+    """Write a safetensors file of about `size` bytes with Gaussian weights in bfloat16."""
     import numpy as np
 
     shapes = [*OUTER]
@@ -58,11 +58,11 @@ def _count(shape) -> int:
 
 
 class Tool:
-    """A command that is timed: what it is called, how it runs, what it writes, and a check of what it wrote."""
+    """A command to time: its name, its arguments, its output, and a check of the output."""
 
     def __init__(self, name, command, output=None, check=None, inner=False):
         self.name, self.command, self.output, self.check = name, command, output, check
-        # The command says itself how long its job took, without the start of an interpreter.
+        # The command prints the time of its job, without the start of an interpreter.
         self.inner = inner
         self.seconds: list[float] = []
         self.memory = 0
@@ -70,7 +70,7 @@ class Tool:
     def run(self, size: int) -> None:
         if self.output:
             self.output.unlink(missing_ok=True)
-        # In a process of its own, or it would count as the tool's peak.
+        # In a separate process, or it would count toward the tool's peak.
         subprocess.run([*OTHER, "warm", str(size)], check=True, stdout=subprocess.DEVNULL)
         start = time.perf_counter()
         with tempfile.TemporaryFile() as answer:
@@ -87,20 +87,20 @@ class Tool:
         if self.check:
             self.check()
         if self.output:
-            # The folder is in memory, and there are many tools.
+            # The folder is in memory, so free the space for the next tool.
             self.output.unlink()
 
 
 def same(first: Path, second: Path):
     def check() -> None:
         if subprocess.run(["cmp", first, second]).returncode != 0:
-            raise SystemExit(f"{second} is not {first}")
+            raise SystemExit(f"{second} differs from {first}")
 
     return check
 
 
 def prepare(arguments, folder: Path, model: Path) -> list[Tool]:
-    # The identity files of age and rage are not encrypted either. What a passphrase adds, whatever the job, has a row of its own.
+    # The identity files of age and rage are not encrypted either. The cost of a passphrase, which is the same for every job, has a separate row.
     casemate = [os.path.abspath(arguments.casemate), "--home", str(folder / "home"), "--passphrase-file", str(folder / "store.key")]
     remembered = [*casemate[:2], str(folder / "remembered"), *casemate[3:4], str(folder / "pass")]
     (folder / "pass").write_text("correct horse battery\n")
@@ -258,7 +258,7 @@ print(f"{'change the recipients':40} {median(lambda: casemate.rewrap(kept, to=bo
 
 
 def measure_latencies(folder: Path, model: Path) -> None:
-    """How long it takes to get at something, in one process with the file in the cache."""
+    """Measure latencies in one process, with the file in the page cache."""
     arguments = [str(folder / name) for name in ("home", "store.key", "kept.sealed")]
     command = [sys.executable, "-c", LATENCY, *arguments, str(model)]
     subprocess.run(command, check=True)
@@ -274,13 +274,13 @@ def main() -> None:
     parser.add_argument("--folder", default="/dev/shm")
     parser.add_argument("--size", type=float, default=2.2e9)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", metavar="TEXT", help="run cp and the tools that have this in their names")
+    parser.add_argument("--only", default="", metavar="TEXT", help="run only cp and tools whose name contains TEXT")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="casemate-speed-") as folder:
         folder = Path(folder)
         model = folder / "model.safetensors"
-        # In a process of its own: what this one has in memory would count as every child's peak.
+        # In a separate process: the memory of this process would count toward every child's peak.
         maker = f"import speed, pathlib; speed.make_model(pathlib.Path({str(model)!r}), {arguments.size})"
         subprocess.run([sys.executable, "-c", maker], check=True, cwd=Path(__file__).parent)
         size = model.stat().st_size

@@ -1,4 +1,4 @@
-"""A bucket of a real S3 server behind a proxy that can misbehave, and `casemate` that sees it through the proxy only."""
+"""A bucket of a real S3 server, which `casemate` reaches only through a proxy that can inject faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from faulty_proxy import Proxy
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "us-east-1"}
 BUCKET = "models"
-# Several parts of 8 MiB, and an end that fills none.
+# Several parts of 8 MiB, and a shorter last part.
 CONTENT = random.Random(4).randbytes(41_234_567)
 
 
@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 def wait_for(url: str) -> None:
-    """Waits until a server answers there, whatever it says."""
+    """Wait until a server answers at the URL, with any status."""
     for _ in range(200):
         try:
             urllib.request.urlopen(url, timeout=1).close()
@@ -37,11 +37,11 @@ def wait_for(url: str) -> None:
             return
         except OSError:
             time.sleep(0.1)
-    raise TimeoutError(f"nothing answers at {url}")
+    raise TimeoutError(f"no server answers at {url}")
 
 
 class Store:
-    """The bucket, seen directly and through the proxy, and `casemate` that sees it through the proxy only."""
+    """The bucket, with direct access for the tests and access through the proxy for `casemate`."""
 
     def __init__(self, port: int, work: Path) -> None:
         self.work = work
@@ -86,7 +86,7 @@ class Store:
         return address
 
     def opens(self, address: str) -> bool:
-        """Whether what is there opens to the content; fails the test if it opens to anything else."""
+        """Return whether the object opens to the content; fail the test if it opens to anything else."""
         out = self.work / "out.bin"
         done = self.run("open", address, "-o", "out.bin", "--force")
         if done.returncode != 0:

@@ -34,7 +34,7 @@ def shared(server: int, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def store(shared: Store) -> Iterator[Store]:
-    """The store without objects and without faults."""
+    """Return the store without objects and faults."""
     shared.proxy.reset()
     for key in shared.keys():
         shared.s3.delete_object(Bucket=BUCKET, Key=key)

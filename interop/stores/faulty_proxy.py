@@ -1,6 +1,6 @@
-"""An HTTP proxy on loopback in front of a store, which counts what passes and misbehaves when it is told to.
+"""An HTTP proxy on loopback in front of an object store, which records requests and injects faults.
 
-Faults are rules: a function sees each request and says what to do with it.
+Faults are rules: a function that decides what to do with each request.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ANSWERS = {
 
 @dataclass
 class Seen:
-    """One request, as it came."""
+    """A recorded request."""
 
     method: str
     path: str
@@ -42,7 +42,7 @@ class Seen:
 
     @property
     def is_part(self) -> bool:
-        """Whether it carries a part of an upload, and no copy made by the store."""
+        """Return whether it carries a part of an upload, not a copy made by the store."""
         return self.method == "PUT" and "partNumber=" in self.path and "x-amz-copy-source" not in self.headers
 
     @property
@@ -55,7 +55,7 @@ Rule = Callable[[Seen], str]
 
 @dataclass
 class Proxy:
-    """The proxy; `rule` is asked for each request."""
+    """The proxy; `rule` decides on each request."""
 
     upstream: tuple[str, int]
     rule: Rule = lambda _: PASS
@@ -68,7 +68,7 @@ class Proxy:
             protocol_version = "HTTP/1.1"
 
             def log_message(self, *_: object) -> None:
-                """Quiet: the tests look at `seen`."""
+                """Log nothing; the tests use `seen`."""
 
             def handle_any(self) -> None:
                 proxy.handle(self)
@@ -95,13 +95,13 @@ class Proxy:
         try:
             self.answer(request)
         except BrokenPipeError:
-            pass  # The client was killed, which is what the test wanted.
+            pass  # The client was killed, as the test intended.
         finally:
             with self.lock:
                 self.busy -= 1
 
     def settle(self) -> None:
-        """Waits until nothing is under way any more."""
+        """Wait until no request is in progress."""
         while self.busy:
             time.sleep(0.02)
 
@@ -158,7 +158,7 @@ class Proxy:
 
 
 def hang_up(request: BaseHTTPRequestHandler) -> None:
-    """Ends the connection in the middle of whatever it was."""
+    """Close the connection in the middle of the exchange."""
     request.close_connection = True
     try:
         request.wfile.flush()
@@ -168,7 +168,7 @@ def hang_up(request: BaseHTTPRequestHandler) -> None:
 
 
 def times(count: int, fault: str, which: Callable[[Seen], bool]) -> Rule:
-    """The first `count` requests that are meant get the fault."""
+    """Return a rule that applies the fault to the first `count` matching requests."""
     left = [count]
 
     def rule(seen: Seen) -> str:

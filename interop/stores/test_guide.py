@@ -1,4 +1,4 @@
-"""The commands of the guide about object stores, against the S3 server."""
+"""Runs the commands of the object store guide against the S3 server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "object-stores.md"
 
 
 def script() -> str:
-    """Every block fenced as `sh`, in order."""
+    """Return every `sh` block, in order."""
     inside, lines = False, ["set -eu"]
     for line in GUIDE.read_text().splitlines():
         if line.startswith("```"):

@@ -1,6 +1,6 @@
-"""A bucket in another region than the settings say: S3 names it in a redirect, which must not lead anywhere else.
+"""A bucket in a region other than the configured one. S3 names the region in a redirect, which must not lead anywhere else.
 
-The names of Amazon's hosts are real and nothing goes there: the program is given a proxy on loopback.
+The host names are Amazon's, but nothing is sent there: the program uses a proxy on loopback.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OLD, NEW = "s3.us-east-1.amazonaws.com", "s3.eu-west-3.amazonaws.com"
 
 
 class Amazon(ThreadingHTTPServer):
-    """A proxy that is all of S3: the old region redirects, the new one is the store; other hosts are nobody's."""
+    """A proxy that stands in for S3: the old region redirects, the new one is the store, and other hosts do not exist."""
 
     def __init__(self, upstream: tuple[str, int]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -74,7 +74,7 @@ def amazon(store: Store) -> Iterator[tuple[Amazon, dict[str, str]]]:
 
 
 @pytest.mark.parametrize("location", [f"http://{NEW}/", "http://thief.example/"])
-def test_a_bucket_elsewhere_is_asked_in_its_own_region(store: Store, amazon: tuple[Amazon, dict[str, str]], location: str) -> None:
+def test_a_bucket_is_used_in_its_own_region(store: Store, amazon: tuple[Amazon, dict[str, str]], location: str) -> None:
     server, settings = amazon
     server.location = location
     address = store.seal("elsewhere.sealed")

@@ -1,4 +1,4 @@
-"""Sealed artifacts in an S3 store: what is there, what goes over the wire, what is refused."""
+"""Sealed artifacts in an S3 store: the objects, the traffic, and the refusals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 
 def test_an_object_is_sealed_read_and_opened_in_place(store: Store) -> None:
-    """Nothing but the object is made, and it is what a local file would be."""
+    """Only the object is created, and it is identical to a local file."""
     address = store.seal("a/m.sealed")
     assert store.keys().keys() == {"a/m.sealed"} and store.uploads() == []
     assert "intact" in store.ok("verify", address, "--signer", "publisher")
@@ -25,14 +25,14 @@ def test_an_object_is_sealed_read_and_opened_in_place(store: Store) -> None:
     assert store.opens("local.sealed")
 
 
-def test_looking_fetches_the_tail_only(store: Store) -> None:
+def test_inspect_fetches_only_the_tail(store: Store) -> None:
     address = store.seal("m.sealed")
     store.proxy.reset()
     store.ok("inspect", address)
     assert sum(seen.received for seen in store.proxy.seen if seen.method == "GET") < 64_000
 
 
-def test_a_model_is_looked_at_without_its_tensors(store: Store) -> None:
+def test_a_model_is_inspected_without_its_tensors(store: Store) -> None:
     header = json.dumps({"w": {"dtype": "U8", "shape": [len(CONTENT)], "data_offsets": [0, len(CONTENT)]}}).encode()
     (store.work / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + CONTENT)
     address = store.seal("w.sealed", "w.safetensors")
@@ -42,7 +42,7 @@ def test_a_model_is_looked_at_without_its_tensors(store: Store) -> None:
     assert sum(seen.received for seen in store.proxy.seen) < 3 * MIB
 
 
-def test_all_of_it_is_read_ahead_and_once(store: Store) -> None:
+def test_opening_reads_ahead_and_reads_everything_once(store: Store) -> None:
     address = store.seal("m.sealed")
     store.proxy.reset()
     store.ok("verify", address, "--signer", "publisher")
@@ -52,7 +52,7 @@ def test_all_of_it_is_read_ahead_and_once(store: Store) -> None:
 
 
 def test_recipients_change_without_moving_the_body(store: Store) -> None:
-    """The store copies the body; what passes here is the tail, and the body stays byte for byte."""
+    """The store copies the body, so only the tail is transferred, and the body stays byte for byte the same."""
     address = store.seal("m.sealed")
     before = store.bytes_of("m.sealed")
     store.proxy.reset()
@@ -70,7 +70,7 @@ def test_recipients_change_without_moving_the_body(store: Store) -> None:
 
 
 @pytest.mark.parametrize("source", ["m.bin", "small.bin"])
-def test_what_the_store_says_of_an_object_survives_a_change_of_recipients(store: Store, source: str) -> None:
+def test_object_attributes_survive_a_change_of_recipients(store: Store, source: str) -> None:
     (store.work / "small.bin").write_bytes(b"small")
     store.ok("seal", source, "-o", "local.sealed", "--force", "--to", "me", "--sign", "publisher")
     said = {"ContentType": "application/x-model", "CacheControl": "no-store", "Metadata": {"owner": "team-a", "stage": "prod"}}
@@ -78,7 +78,7 @@ def test_what_the_store_says_of_an_object_survives_a_change_of_recipients(store:
     tags = {"team": "a", "odd +=@": "a /: b"}
     body = (store.work / "local.sealed").read_bytes()
     store.s3.put_object(Bucket=BUCKET, Key="said.sealed", Body=body, Tagging=urlencode(tags), **said)
-    # Tags that S3 counts and does not show would be lost.
+    # Tags that S3 counts but does not return would be lost.
     store.proxy.reset(lambda seen: DENIED if seen.method == "GET" and "tagging" in seen.path else PASS)
     refused = store.refused(3, "rewrap", f"s3://{BUCKET}/said.sealed", "--add", "two")
     assert "AccessDenied" in refused and store.bytes_of("said.sealed") == body and store.uploads() == []
@@ -100,8 +100,8 @@ def test_a_short_object_is_rewrapped_in_one_request(store: Store) -> None:
     assert (store.work / "short.out").read_bytes() == b"short"
 
 
-def test_keys_may_hold_anything_that_a_store_allows(store: Store) -> None:
-    """Spaces, other scripts and percent signs, also where the key goes into a header."""
+def test_keys_may_contain_anything_that_a_store_allows(store: Store) -> None:
+    """Spaces, other scripts and percent signs, also where a header contains the key."""
     store.ok("seal", "m.bin", "-o", f"s3://{BUCKET}/a%20b/%C3%BC+%2541.sealed", "--to", "me", "--sign", "publisher")
     assert store.keys().keys() == {"a b/ü+%41.sealed"}
     done = json.loads(store.ok("--json", "rewrap", f"s3://{BUCKET}/a%20b/", "--add", "two"))
@@ -109,7 +109,7 @@ def test_keys_may_hold_anything_that_a_store_allows(store: Store) -> None:
     assert store.opens(f"s3://{BUCKET}/a%20b/%C3%BC+%2541.sealed")
 
 
-def test_a_server_without_conditions_on_completion_is_asked_without(store: Store) -> None:
+def test_a_server_without_conditional_completion_works(store: Store) -> None:
     address = store.seal("m.sealed")
     store.proxy.reset(lambda seen: NOT_IMPLEMENTED if seen.method == "POST" and "if-match" in seen.headers else PASS)
     store.ok("rewrap", address, "--add", "two")
@@ -117,7 +117,7 @@ def test_a_server_without_conditions_on_completion_is_asked_without(store: Store
     assert len(json.loads(store.ok("--json", "inspect", address))["recipients"]) == 2
 
 
-def test_what_is_there_is_kept(store: Store) -> None:
+def test_an_existing_object_is_kept(store: Store) -> None:
     address = store.seal("m.sealed")
     before = store.bytes_of("m.sealed")
     refused = store.refused(2, "seal", "m.bin", "-o", address, "--to", "me", "--sign", "publisher")
@@ -127,8 +127,8 @@ def test_what_is_there_is_kept(store: Store) -> None:
     assert store.bytes_of("m.sealed") != before and store.opens(address)
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed(store: Store) -> None:
-    """After some ranges of the first version the second is there."""
+def test_an_object_replaced_during_a_read_is_not_mixed(store: Store) -> None:
+    """The second version replaces the first after some of its ranges were read."""
     address = store.seal("m.sealed")
     first = store.bytes_of("m.sealed")
     store.seal("m.sealed", "m.bin", "--force")
@@ -144,12 +144,12 @@ def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed(store: Store) 
 
     store.proxy.reset(rule)
     refused = store.refused(3, "open", address, "-o", "mixed.bin")
-    assert "replaced by somebody else" in refused
+    assert "replaced in the meantime" in refused
     assert not (store.work / "mixed.bin").exists()
 
 
-def test_a_rewrap_does_not_undo_anothers(store: Store) -> None:
-    """The object changes after the rewrap has read it: the other one's change stays."""
+def test_a_rewrap_does_not_undo_another_change(store: Store) -> None:
+    """The object changes after the rewrap has read it; the other change is kept."""
     address = store.seal("m.sealed")
     before = store.bytes_of("m.sealed")
     store.seal("m.sealed", "m.bin", "--force")
@@ -164,7 +164,7 @@ def test_a_rewrap_does_not_undo_anothers(store: Store) -> None:
         return "pass"
 
     store.proxy.reset(rule)
-    assert "replaced by somebody else" in store.refused(3, "rewrap", address, "--add", "two")
+    assert "replaced in the meantime" in store.refused(3, "rewrap", address, "--add", "two")
     assert store.bytes_of("m.sealed") == other and store.uploads() == []
 
 
@@ -193,7 +193,7 @@ def test_a_folder_is_sealed_below_a_prefix(store: Store, folder: str) -> None:
     [
         ("drop", "sub/tokens is missing"),
         ("add", "extra.sealed does not belong"),
-        ("swap", "config.json is another version"),
+        ("swap", "config.json is not the version in the manifest"),
         ("rename", "does not belong"),
     ],
 )
@@ -209,12 +209,12 @@ def test_a_changed_folder_is_refused(store: Store, folder: str, change: str, exp
     assert not (store.work / "never").exists()
 
 
-def test_recipients_of_a_whole_prefix_change_and_again_after_an_interruption(store: Store, folder: str) -> None:
+def test_a_prefix_is_rewrapped_and_resumed_after_an_interruption(store: Store, folder: str) -> None:
     single = store.seal("other/m.sealed")
     left = [4]
 
     def rule(seen: object) -> str:
-        """The store is gone after some objects are done."""
+        """The store becomes unreachable after some objects."""
         if getattr(seen, "method") in ("PUT", "POST"):
             left[0] -= 1
         return "drop" if left[0] < 0 else "pass"
@@ -232,7 +232,7 @@ def test_recipients_of_a_whole_prefix_change_and_again_after_an_interruption(sto
 
 
 def test_an_object_that_is_swapped_while_its_folder_is_rewrapped_does_not_get_its_recipients(store: Store, folder: str) -> None:
-    """After the folder was checked, and before its turn comes."""
+    """The object is swapped after the folder was checked and before the object is rewrapped."""
     (store.work / "secret").write_bytes(b"secret")
     store.seal("planted.sealed", "secret")
     planted = store.bytes_of("planted.sealed")
@@ -250,7 +250,7 @@ def test_an_object_that_is_swapped_while_its_folder_is_rewrapped_does_not_get_it
 
 @pytest.mark.parametrize("options", [[], ["--signer", "publisher"]])
 def test_an_object_put_into_a_folder_does_not_get_its_recipients(store: Store, folder: str, options: list[str]) -> None:
-    """Storage swaps a file for another artifact of the same publisher and asks for a rewrap of all."""
+    """Storage replaces a file with another artifact of the same publisher, and the whole prefix is rewrapped."""
     (store.work / "secret").write_bytes(b"secret")
     store.seal("planted.sealed", "secret")
     store.s3.copy_object(Bucket=BUCKET, Key="v1/config.json.sealed", CopySource=f"{BUCKET}/planted.sealed")
@@ -260,7 +260,7 @@ def test_an_object_put_into_a_folder_does_not_get_its_recipients(store: Store, f
 
 
 def test_an_object_that_is_hidden_while_its_folder_is_checked_does_not_get_its_recipients(store: Store, folder: str) -> None:
-    """Storage answers the listing with which the folder is compared without what it planted there."""
+    """Storage omits a planted object from the listing that the folder is compared with."""
     (store.work / "secret").write_bytes(b"secret")
     store.seal("planted.sealed", "secret")
     planted, key, listings = store.bytes_of("planted.sealed"), "v1/a.sealed", [0]
@@ -282,7 +282,7 @@ def test_an_object_that_is_hidden_while_its_folder_is_checked_does_not_get_its_r
 
 
 def test_a_folder_whose_manifest_is_not_listed_is_not_changed(store: Store, folder: str) -> None:
-    """A bucket that has a manifest when it is asked for, and no manifest in its listing, does not make a folder's files stand alone."""
+    """If a bucket has a manifest but its listing omits it, the files of the folder are not treated as single files."""
     (store.work / "secret").write_bytes(b"secret")
     store.seal("planted.sealed", "secret")
     store.s3.copy_object(Bucket=BUCKET, Key="v1/a.sealed", CopySource=f"{BUCKET}/planted.sealed")
@@ -303,7 +303,7 @@ def test_folders_with_names_that_an_address_escapes_are_rewrapped_below_a_prefix
     for key in store.keys("v1/"):
         store.s3.copy_object(Bucket=BUCKET, Key=key.replace("v1", f"odd/{name}"), CopySource={"Bucket": BUCKET, "Key": key})
         if "config" not in key:
-            # What the name would be if it were an address: a folder that is not whole.
+            # A decoy at the name as an unescaped address: an incomplete folder.
             store.s3.copy_object(Bucket=BUCKET, Key=key.replace("v1", "odd/pA"), CopySource={"Bucket": BUCKET, "Key": key})
     refused = store.refused(1, "rewrap", f"s3://{BUCKET}/odd/", "--add", "two")
     assert "odd/pA" in refused and "1 objects or folders were not rewrapped" in refused
@@ -312,15 +312,15 @@ def test_folders_with_names_that_an_address_escapes_are_rewrapped_below_a_prefix
 
 
 @pytest.mark.parametrize("word", ["1", "yes", "TRUE"])
-def test_every_word_that_allows_plain_http_allows_it_everywhere(store: Store, word: str) -> None:
+def test_every_spelling_that_allows_plain_http_works_everywhere(store: Store, word: str) -> None:
     address = store.seal("m.sealed")
     done = store.run("rewrap", address, "--add", "two", AWS_ALLOW_HTTP=word)
     assert done.returncode == 0, done.stderr
     assert store.proxy.seen and any(seen.is_copy for seen in store.proxy.seen)
 
 
-def test_a_profile_gives_what_the_environment_does_not(store: Store, tmp_path: Path) -> None:
-    """Keys of `~/.aws`; the environment goes before them, and a profile that needs more than its keys is refused by name."""
+def test_a_profile_supplies_what_the_environment_lacks(store: Store, tmp_path: Path) -> None:
+    """The keys in `~/.aws` are used. The environment takes precedence, and a profile that needs more than keys is refused by name."""
     address = store.seal("m.sealed")
     aws = tmp_path / ".aws"
     aws.mkdir()
@@ -348,15 +348,15 @@ def test_a_profile_gives_what_the_environment_does_not(store: Store, tmp_path: P
     assert "Credential=third/" in third and "x-amz-security-token" not in store.proxy.seen[0].headers
     (tmp_path / "elsewhere").write_text("[default]\naws_access_key_id = fourth\naws_secret_access_key = x\n")
     assert "Credential=fourth/" in signed_by(AWS_SHARED_CREDENTIALS_FILE=str(tmp_path / "elsewhere"))
-    for name, rule in [("sso", "by sso_session, which is not done here"), ("none", "is in neither"), ("half", "one half of a key")]:
+    for name, rule in [("sso", "through sso_session, which is not supported"), ("none", "is in neither"), ("half", "only half of an access key")]:
         assert rule in store.refused(2, "inspect", address, **gone, AWS_PROFILE=name)
     (aws / "credentials").write_bytes(b"[default\nsecret-of-somebody")
     refused = store.refused(3, "inspect", address, **gone)
     assert "credentials" in refused and "secret-of-somebody" not in refused
 
 
-def test_variables_of_others_are_no_settings(store: Store) -> None:
-    """`TOKEN` and the like belong to somebody else, and go nowhere."""
+def test_variables_of_other_programs_are_not_settings(store: Store) -> None:
+    """Variables such as `TOKEN` belong to other programs and are not sent anywhere."""
     address = store.seal("m.sealed")
     store.proxy.reset()
     done = store.run("inspect", address, TOKEN="somebodys-secret", ENDPOINT="http://127.0.0.1:9", TIMEOUT="30")
@@ -364,14 +364,14 @@ def test_variables_of_others_are_no_settings(store: Store) -> None:
     assert not any("somebodys-secret" in str(seen.headers) + seen.path for seen in store.proxy.seen)
 
 
-def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -> None:
+def test_copies_work_in_both_directions_and_report_existing_objects(store: Store, folder: str) -> None:
     shutil.rmtree(store.work / "local", ignore_errors=True)
     store.ok("copy", folder, "local")
     store.ok("verify", "local", "--signer", "publisher")
     done = json.loads(store.ok("--json", "copy", "local", f"s3://{BUCKET}/v2"))
     assert done["files"] == 4 and done["resumed_bytes"] == 0
     store.ok("verify", f"s3://{BUCKET}/v2", "--signer", "publisher")
-    # A copy that is finished is finished, in both directions; another version in its place is not replaced.
+    # Repeating a finished copy succeeds, in both directions; a different version there is not replaced.
     for source, target in [("local", f"s3://{BUCKET}/v2"), (f"s3://{BUCKET}/v2", "local")]:
         again = json.loads(store.ok("--json", "copy", source, target))
         assert (again["files"], again["resumed_bytes"]) == (4, again["bytes"]) and again["bytes"] > len(CONTENT)
@@ -405,8 +405,8 @@ def test_copies_go_both_ways_and_say_what_was_there(store: Store, folder: str) -
     assert done["resumed_bytes"] > len(CONTENT)
 
 
-def test_a_prefix_is_listed_with_what_is_not_sealed(store: Store, folder: str) -> None:
-    """Without a key: artifacts and folders with who signed and who can open them, and what anybody can read."""
+def test_inspecting_a_prefix_lists_unsealed_objects_too(store: Store, folder: str) -> None:
+    """Without a key: artifacts and folders with their signers and recipients, and objects that are not sealed."""
     store.seal("single.sealed")
     for key in ("notes/plain.txt", "v1/sub/beside.txt"):
         store.s3.put_object(Bucket=BUCKET, Key=key, Body=b"readable")
@@ -420,7 +420,7 @@ def test_a_prefix_is_listed_with_what_is_not_sealed(store: Store, folder: str) -
     assert all(len(row["recipients"]) == 1 and len(row["publisher"]) == 64 for row in rows.values())
     text = store.ok("inspect", f"s3://{BUCKET}/")
     assert "not sealed: 2 objects\n  notes/plain.txt" in text and "v1\n  folder" in text
-    # What cannot be read is named, and the rest is shown.
+    # An unreadable artifact is named, and the rest is listed.
     store.s3.put_object(Bucket=BUCKET, Key="broken.sealed", Body=b"not an artifact at all")
     said = store.run("--json", "inspect", f"s3://{BUCKET}/")
     assert said.returncode == 1 and "1 artifact cannot be read" in said.stderr
@@ -430,7 +430,7 @@ def test_a_prefix_is_listed_with_what_is_not_sealed(store: Store, folder: str) -
 
 
 def test_everything_below_a_prefix_is_copied_and_nothing_else(store: Store, folder: str) -> None:
-    """Artifacts and folders, both ways and between prefixes; again after an interruption; what is not sealed stays."""
+    """Copies artifacts and folders in both directions and between prefixes, also after an interruption, and skips files that are not sealed."""
     for name in ("all", "odd"):
         shutil.rmtree(store.work / name, ignore_errors=True)
     store.seal("single.sealed")
@@ -454,7 +454,7 @@ def test_everything_below_a_prefix_is_copied_and_nothing_else(store: Store, fold
     assert across["files"] == 6 and across["not_sealed"] == []
     store.ok("verify", f"s3://{BUCKET}/other/v1", "--signer", "publisher")
     assert not any(key.endswith(".txt") for key in store.keys() if key.startswith(("backup/", "other/")))
-    # Nothing is put in the place of something else, and nothing sealed is an error.
+    # Nothing is replaced, and a prefix without sealed files is an error.
     store.s3.put_object(Bucket=BUCKET, Key="other/single.sealed", Body=b"theirs")
     assert "single.sealed" in store.refused(2, "copy", f"s3://{BUCKET}/backup/", f"s3://{BUCKET}/other/")
     assert store.bytes_of("other/single.sealed") == b"theirs"
@@ -463,7 +463,7 @@ def test_everything_below_a_prefix_is_copied_and_nothing_else(store: Store, fold
     assert "no sealed files or folders below" in store.refused(1, "copy", "odd", f"s3://{BUCKET}/odd/")
 
 
-def test_a_copy_of_a_folder_replaces_nothing_of_others(store: Store, folder: str) -> None:
+def test_a_copy_of_a_folder_does_not_replace_other_objects(store: Store, folder: str) -> None:
     shutil.rmtree(store.work / "local", ignore_errors=True)
     store.ok("copy", folder, "local")
     store.s3.put_object(Bucket=BUCKET, Key="v3/model.bin.sealed", Body=b"theirs")
@@ -471,18 +471,18 @@ def test_a_copy_of_a_folder_replaces_nothing_of_others(store: Store, folder: str
     assert store.bytes_of("v3/model.bin.sealed") == b"theirs"
 
 
-def test_what_is_not_sealed_is_not_copied(store: Store) -> None:
+def test_an_unsealed_file_is_not_copied(store: Store) -> None:
     assert "no valid footer" in store.refused(1, "copy", "m.bin", f"s3://{BUCKET}/m.bin")
     assert store.keys() == {} and store.uploads() == []
 
 
 def test_mistakes_are_named(store: Store) -> None:
     plain = store.refused(2, "inspect", f"s3://{BUCKET}/x.sealed", AWS_ALLOW_HTTP="")
-    assert "AWS_ENDPOINT is an address without TLS, and AWS_ALLOW_HTTP is not true" in plain
+    assert "AWS_ENDPOINT is an address without TLS; to allow it, set AWS_ALLOW_HTTP=true" in plain
     for scheme, endpoint, allow in [("gs", "GOOGLE_BASE_URL", "GOOGLE_ALLOW_HTTP"), ("az", "AZURE_STORAGE_ENDPOINT", "AZURE_ALLOW_HTTP")]:
         plain = store.refused(2, "inspect", f"{scheme}://{BUCKET}/x.sealed", **{endpoint: "http://127.0.0.1:9"})
-        assert f"{endpoint} is an address without TLS, and {allow} is not true" in plain
-    assert "is of no store known here" in store.refused(2, "open", "ftp://host/x.sealed")
+        assert f"{endpoint} is an address without TLS; to allow it, set {allow}=true" in plain
+    assert "is not in a supported object store" in store.refused(2, "open", "ftp://host/x.sealed")
     assert "hold" in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "secret" not in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "not found" in store.refused(3, "open", f"s3://{BUCKET}/missing.sealed").lower()

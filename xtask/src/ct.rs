@@ -1,7 +1,8 @@
-//! Constant time: every case of `casemate-ct` under memcheck.
+//! Runs every case of `casemate-ct` under memcheck, to check for constant time.
 //!
-//! A case that should be clean and is reported fails the step. So does a case that leaks on purpose and is not reported, and so does
-//! the program if it measures outside memcheck: a gate that cannot fail proves nothing.
+//! The step fails if memcheck reports a clean case, if it does not report a case that leaks on
+//! purpose, or if the program runs a case outside memcheck. A check that cannot fail proves
+//! nothing.
 
 use std::{
     process::{Command, Output},
@@ -11,14 +12,15 @@ use std::{
 
 use crate::step::{Outcome, command, install, root, succeed};
 
-/// Exit code that memcheck gives a program in which it found something.
+/// Exit code of a program in which memcheck found something.
 const REPORTED: i32 = 99;
-/// Exit code of the program where nothing was measured.
+/// Exit code of `casemate-ct` if nothing was measured.
 const UNUSABLE: i32 = 2;
 
 pub(crate) fn run() -> Outcome {
     if !install("valgrind", &["valgrind"]) {
-        let reason = "valgrind is not installed (Debian: valgrind): constant time was not measured";
+        let reason =
+            "valgrind is not installed (Debian: valgrind): skipped the constant-time check";
         return Outcome::Skipped(vec![reason.to_owned()]);
     }
     let build = ["build", "--release", "--package", "casemate-ct"];
@@ -27,7 +29,7 @@ pub(crate) fn run() -> Outcome {
     }
     match measure() {
         Ok(0) => Outcome::Passed,
-        Ok(failed) => Outcome::Failed(format!("{failed} cases")),
+        Ok(failed) => Outcome::Failed(format!("{failed} cases failed")),
         Err(reason) => Outcome::Failed(reason),
     }
 }
@@ -39,7 +41,7 @@ fn measure() -> Result<usize, String> {
     let cases: Vec<_> = listed.lines().filter_map(|l| l.split_once(' ')).collect();
     let leaky = cases.iter().filter(|(expected, _)| *expected == "leaky");
     if leaky.count() == 0 || cases.iter().all(|(expected, _)| *expected == "leaky") {
-        return Err("there must be cases of both kinds".to_owned());
+        return Err("casemate-ct must list both clean and leaky cases".to_owned());
     }
     refuses_to_run_unwatched(&cases)?;
     let (queue, failed) = (Mutex::new(cases.iter()), Mutex::new(0_usize));
@@ -74,24 +76,24 @@ fn output(command: &mut Command) -> Result<Output, String> {
         .map_err(|error| format!("{shown}: {error}"))
 }
 
-/// Outside memcheck every case would pass.
+/// Checks that no case runs outside memcheck, where every case would pass.
 fn refuses_to_run_unwatched(cases: &[(&str, &str)]) -> Result<(), String> {
     for (_, name) in cases {
         let ran = output(Command::new(program()).args(["run", name]))?;
         if ran.status.code() != Some(UNUSABLE) {
-            return Err(format!("`{name}` ran outside memcheck and did not say so"));
+            return Err(format!("`{name}` ran outside memcheck without an error"));
         }
     }
     Ok(())
 }
 
-/// Runs one case and prints a line; what memcheck said comes with it if that is not what was expected.
+/// Runs one case and prints a line, with memcheck's output if the result is not the expected one.
 fn one(expected: &str, name: &str) -> bool {
     let as_expected = |ran: &Output| match expected {
         "leaky" => ran.status.code() == Some(REPORTED),
         _ => ran.status.success(),
     };
-    // Following where an undefined bit came from doubles the time, and is of interest only if there is one.
+    // Tracking the origin of undefined bits doubles the time, so it is done only after a finding.
     let ran = memcheck(name, "no").and_then(|ran| {
         if as_expected(&ran) {
             Ok(ran)
@@ -130,7 +132,7 @@ fn memcheck(name: &str, track_origins: &str) -> Result<Output, String> {
     output(&mut valgrind)
 }
 
-/// How often a branch depended on a bit that `public.supp` says is public.
+/// Returns how often a branch depended on a bit that `public.supp` lists as public.
 fn suppressed(said: &str) -> &str {
     said.rsplit_once("(suppressed: ")
         .and_then(|(_, rest)| rest.split_once(' '))

@@ -1,7 +1,7 @@
-//! A short run of every fuzz target.
+//! Runs every fuzz target for a short time.
 //!
-//! The targets are ordinary cargo-fuzz ones. They are built here with the flags that cargo-fuzz would pass, which a stable compiler
-//! takes, so that nothing has to be installed.
+//! The targets are ordinary cargo-fuzz targets. They are built here with the flags of cargo-fuzz,
+//! which a stable compiler accepts, so nothing has to be installed.
 
 use std::{env, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Other people's implementations and clients: Python, Node, curl.
+//! Tests with third-party implementations and clients: Python, Node, curl.
 
 use std::{env, fs, path::Path};
 
@@ -13,7 +13,7 @@ pub(crate) fn run() -> Outcome {
         return Outcome::Failed(reason);
     }
     if !has("python3", &["-m", "venv", "--help"]) {
-        let reason = "python3 with venv is not installed (Debian: python3-venv): no interoperability tests ran";
+        let reason = "python3 with venv is not installed (Debian: python3-venv): skipped the interoperability tests";
         return Outcome::Skipped(vec![reason.to_owned()]);
     }
     let work = root().join("target/interop");
@@ -32,7 +32,7 @@ pub(crate) fn run() -> Outcome {
     }
 }
 
-/// Makes the virtual environment and the Node binary; both are kept for the next run.
+/// Creates the virtual environment and installs the Node binary; both are kept for the next run.
 fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
     fs::create_dir_all(work).map_err(|error| format!("{}: {error}", work.display()))?;
     virtual_environment(
@@ -49,7 +49,8 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
     let mut skipped = Vec::new();
     if has("npm", &["--version"]) {
         npm_packages("interop/clients/package.json", work, &[])?;
-        // llama.cpp is there ready-made, for other systems and for GPUs as well: those are optional.
+        // The llama.cpp package has prebuilt binaries for other systems and GPUs too; those are
+        // optional.
         let optional = ["--omit=optional", "--ignore-scripts"];
         npm_packages(
             "interop/engines/package.json",
@@ -58,17 +59,17 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
         )?;
     } else {
         skipped.push(
-            "npm is not installed: the Node client, age-encryption, SLH-DSA, Azure and llama.cpp were not tried"
+            "npm is not installed: skipped the Node client, age-encryption, SLH-DSA, Azure and llama.cpp"
                 .to_owned(),
         );
     }
     if !has("curl", &["--version"]) && env::var_os("CI").is_none() {
-        skipped.push("curl is not installed: the classical client was not tried".to_owned());
+        skipped.push("curl is not installed: skipped the classical client".to_owned());
     }
     Ok(skipped)
 }
 
-/// Installs what a `package.json` names into `folder`.
+/// Installs the dependencies of a `package.json` into `folder`.
 fn npm_packages(manifest: &str, folder: &Path, options: &[&str]) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     fs::copy(root().join(manifest), folder.join("package.json"))
@@ -80,7 +81,7 @@ fn npm_packages(manifest: &str, folder: &Path, options: &[&str]) -> Result<(), S
     }
 }
 
-/// Makes a virtual environment if it is not there, and installs what the files list.
+/// Creates a virtual environment if there is none, and installs the listed requirements.
 pub(crate) fn virtual_environment(
     work: &Path,
     venv: &Path,

@@ -1,4 +1,4 @@
-//! Steps side by side: each in a process of its own, whose output is shown when it ends.
+//! Runs steps in parallel, each in a separate process whose output is shown when it ends.
 
 use std::{
     env, fs,
@@ -13,7 +13,7 @@ use std::{
 
 use crate::step::{Outcome, Report, Step, command, root};
 
-/// Runs the steps of each lane one after the other, and the lanes at the same time.
+/// Runs the steps of each lane one after another, and the lanes in parallel.
 pub(crate) fn run(lanes: &[Vec<&Step>], report: &mut Report) {
     let report = Mutex::new(report);
     thread::scope(|scope| {
@@ -35,7 +35,7 @@ pub(crate) fn run(lanes: &[Vec<&Step>], report: &mut Report) {
     });
 }
 
-/// Runs one step in a process of its own, and returns what it found and printed.
+/// Runs one step in a separate process, and returns its outcome and its output.
 fn child(name: &str) -> (Outcome, String) {
     let folder = root().join("target/xtask");
     let place = |ending: &str| folder.join(format!("{name}.{ending}"));
@@ -58,7 +58,7 @@ fn child(name: &str) -> (Outcome, String) {
 
 fn spawn(name: &str, folder: &PathBuf, log: &PathBuf, outcome: &PathBuf) -> io::Result<ExitStatus> {
     fs::create_dir_all(folder)?;
-    // A file from an earlier run would be taken for this one's.
+    // A file from an earlier run would be mistaken for one of this run.
     _ = fs::remove_file(outcome);
     let log = File::create(log)?;
     let program = env::current_exe()?;

@@ -1,5 +1,5 @@
-//! `cargo xtask test` runs every check; `cargo xtask tidy` and the other names run one of them. With `--strict`, as in CI, a
-//! part that cannot run here fails.
+//! `cargo xtask test` runs every check; `cargo xtask tidy` and the other names run one check. With
+//! `--strict`, as in CI, a skipped part fails.
 #![expect(
     clippy::disallowed_methods,
     reason = "a tool reads its environment and the clock"
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use step::{Report, Step};
 
-/// Everything is compiled in these, on all cores.
+/// The steps that compile the workspace, on all cores.
 const FIRST: [Step; 5] = [
     Step::new("fmt", tools::fmt),
     Step::new("tidy", tidy::run),
@@ -30,8 +30,8 @@ const FIRST: [Step; 5] = [
     Step::new("build", tools::program),
 ];
 
-/// These wait for servers and timers or use one core, so two lanes share the machine. Only the first
-/// compiles in the workspace; the fuzzers have a target folder of their own.
+/// Steps that wait for servers and timers or use one core, so that two lanes can share the machine.
+/// Only the first lane compiles in the workspace; the fuzzers have a separate target folder.
 const LANES: [&[Step]; 2] = [
     &[
         Step::new("tests", tools::tests),

@@ -1,4 +1,4 @@
-//! The benchmark's page in a real browser.
+//! Tests the benchmark page in a browser.
 
 use crate::{
     interop::virtual_environment,
@@ -6,13 +6,14 @@ use crate::{
     tools::program,
 };
 
-/// Installs Chromium from Debian where it may, Selenium from PyPI, and looks at the page at two widths in two colour schemes.
+/// Installs Chromium from Debian, if permitted, and Selenium from PyPI, and checks the page at two
+/// widths in two color schemes.
 pub(crate) fn run() -> Outcome {
     if let Outcome::Failed(reason) = program() {
         return Outcome::Failed(reason);
     }
     if !install("chromedriver", &["chromium", "chromium-driver"]) {
-        let reason = "Chromium is not installed (Debian: chromium, chromium-driver): the benchmark's page was not looked at";
+        let reason = "Chromium is not installed (Debian: chromium, chromium-driver): skipped the benchmark page";
         return Outcome::Skipped(vec![reason.to_owned()]);
     }
     let work = root().join("target/interop");

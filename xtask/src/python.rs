@@ -1,4 +1,4 @@
-//! The Python package, installed as users install it and tried with the libraries that it works with.
+//! Installs the Python package as users do, and tests it with the libraries that it supports.
 
 use crate::{
     interop::virtual_environment,
@@ -6,13 +6,14 @@ use crate::{
     tools::program,
 };
 
-/// Installs the package with pip, what its tests need from PyPI, and runs them.
+/// Installs the package with pip, and the test requirements from PyPI, and runs the tests.
 pub(crate) fn run() -> Outcome {
     if let Outcome::Failed(reason) = program() {
         return Outcome::Failed(reason);
     }
     if !has("python3", &["-m", "venv", "--help"]) {
-        let reason = "python3 with venv is not installed (Debian: python3-venv): the Python package was not tried";
+        let reason =
+            "python3 with venv is not installed (Debian: python3-venv): skipped the Python package";
         return Outcome::Skipped(vec![reason.to_owned()]);
     }
     let work = root().join("target/python");
@@ -32,7 +33,7 @@ pub(crate) fn run() -> Outcome {
         "./bindings/python",
     ];
     let mut install = command(&program("pip"), &install);
-    // Shares what the other steps have compiled.
+    // Reuses what the other steps have compiled.
     install.env("CARGO_TARGET_DIR", root().join("target"));
     if let Outcome::Failed(reason) = succeed(&mut install) {
         return Outcome::Failed(reason);

@@ -1,4 +1,5 @@
-//! Runs the commands of the README and the guides: every block fenced as `sh` in them, in order, in an empty directory.
+//! Runs the commands of the README and the guides: every `sh` block of each document, in order, in
+//! an empty folder.
 
 use std::{env, fs, path::Path};
 
@@ -7,7 +8,9 @@ use crate::{
     tools::program,
 };
 
-/// Documents whose `sh` blocks are promises; the one about object stores needs a server and runs with the tests of those. The README's first block is this very command and the demonstration.
+/// Documents whose `sh` blocks must work. The guide about object stores needs a server and runs
+/// with the object store tests. The first block of the README runs this command and the
+/// demonstration.
 const DOCUMENTS: [&str; 4] = [
     "README.md",
     "docs/guides/seal-and-serve.md",
@@ -37,7 +40,7 @@ pub(crate) fn run() -> Outcome {
     Outcome::Passed
 }
 
-/// The `sh` blocks of a document, as one script.
+/// Returns the `sh` blocks of a document as one script.
 fn script_of(path: &Path) -> std::io::Result<String> {
     let text = fs::read_to_string(path)?;
     let mut script = String::from("set -eu\n");
@@ -66,7 +69,7 @@ fn in_empty_directory(document: &str, script: &str) -> Outcome {
     let mut paths = vec![root().join("target/release")];
     paths.extend(env::split_paths(&path));
     let Ok(path) = env::join_paths(paths) else {
-        return Outcome::Failed("PATH cannot be extended".to_owned());
+        return Outcome::Failed("cannot extend PATH".to_owned());
     };
     println!("running the commands of {document}");
     let mut shell = command("bash", &["-c", script]);
@@ -78,7 +81,7 @@ fn in_empty_directory(document: &str, script: &str) -> Outcome {
         .env_remove("CASEMATE_HOME")
         .env_remove("XDG_DATA_HOME");
     let outcome = succeed(&mut shell);
-    // What stays behind if this fails is in the system's temporary directory.
+    // If this fails, the files stay in the system's temporary directory.
     _ = fs::remove_dir_all(&directory);
     match outcome {
         Outcome::Failed(_) => Outcome::Failed(format!("a command of {document} failed")),

@@ -1,4 +1,4 @@
-//! Steps, their outcome and the closing table.
+//! Steps, their outcome and the final table.
 
 use std::{
     env,
@@ -13,7 +13,7 @@ use std::{
 /// Whether a part that cannot run here fails its step.
 static STRICT: OnceLock<()> = OnceLock::new();
 
-/// Makes skipped parts fail from here on, in tests as well.
+/// Makes skipped parts fail from here on, including skipped tests.
 pub(crate) fn forbid_skips() {
     STRICT.get_or_init(|| ());
 }
@@ -22,10 +22,10 @@ fn is_strict() -> bool {
     STRICT.get().is_some() || env::var_os("CASEMATE_STRICT").is_some()
 }
 
-/// What a step found.
+/// The outcome of a step.
 pub(crate) enum Outcome {
     Passed,
-    /// Not everything could run here; the reasons.
+    /// Some parts were skipped, for these reasons.
     Skipped(Vec<String>),
     Failed(String),
 }
@@ -42,7 +42,7 @@ impl Step {
     }
 }
 
-/// What was run so far.
+/// The steps that have run so far.
 #[derive(Default)]
 pub(crate) struct Report {
     lines: String,
@@ -72,7 +72,7 @@ impl Report {
         // Writing into a string cannot fail.
         _ = writeln!(self.lines, "{name:<10} {seconds:>5} s  {word}");
         if let Some(path) = env::var_os("CASEMATE_STEP_OUTCOME") {
-            // The exit code tells at least whether it failed.
+            // The exit code still tells whether it failed.
             _ = fs::write(path, details.join("\n"));
         }
         details
@@ -98,14 +98,14 @@ impl Report {
     }
 }
 
-/// Root of the checkout.
+/// Returns the root of the checkout.
 pub(crate) fn root() -> PathBuf {
     let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     path.pop();
     path
 }
 
-/// A command run at the root of the checkout.
+/// Returns a command that runs at the root of the checkout.
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(root());
@@ -115,7 +115,7 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Tests in Python, run by the interpreter of a virtual environment against the program that was built.
+/// Returns a command that runs pytest from a virtual environment against the built program.
 pub(crate) fn pytest(venv: &Path, arguments: &[&str]) -> Command {
     let python = venv.join("bin/python");
     let mut command = command(&python.to_string_lossy(), &["-m", "pytest", "-q", "-rs"]);
@@ -128,7 +128,7 @@ pub(crate) fn pytest(venv: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command and shows what it prints.
+/// Runs a command and shows its output.
 pub(crate) fn succeed(command: &mut Command) -> Outcome {
     let shown = format!("{command:?}");
     match command.status() {
@@ -138,14 +138,15 @@ pub(crate) fn succeed(command: &mut Command) -> Outcome {
     }
 }
 
-/// Whether a program answers.
+/// Returns whether a program is installed.
 pub(crate) fn has(program: &str, arguments: &[&str]) -> bool {
     command(program, arguments)
         .output()
         .is_ok_and(|output| output.status.success())
 }
 
-/// Whether a program is there, after installing Debian packages if this user may.
+/// Returns whether a program is installed, after installing Debian packages if this user is
+/// permitted to.
 pub(crate) fn install(program: &str, packages: &[&str]) -> bool {
     if has(program, &["--version"]) {
         return true;
@@ -156,7 +157,7 @@ pub(crate) fn install(program: &str, packages: &[&str]) -> bool {
     if !root_user || !has("apt-get", &["--version"]) {
         return false;
     }
-    // A list that cannot be brought up to date may still be good enough to install from.
+    // An outdated package list may still be good enough to install from.
     _ = succeed(&mut command("apt-get", &["-qq", "update"]));
     let mut arguments = vec!["-qq", "install", "-y", "--no-install-recommends"];
     arguments.extend(packages);

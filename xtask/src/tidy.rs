@@ -1,10 +1,10 @@
-//! House rules that no other tool checks.
+//! Checks house rules that no other tool covers.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::step::{Outcome, command, root};
 
-/// Files and folders that a newcomer needs at the root.
+/// Files and folders that belong at the root.
 const ROOT: [&str; 30] = [
     ".cargo",
     ".ci",
@@ -38,10 +38,11 @@ const ROOT: [&str; 30] = [
     "xtask",
 ];
 
-/// Longest source file, in lines.
+/// Maximum length of a source file, in lines.
 const LINES_MAX: usize = 600;
 
-/// Words that excuse instead of doing; written in two parts so that this file does not contain them.
+/// Words that mark unfinished work or marketing, each split in two so that this file does not
+/// contain them.
 const BANNED: [(&str, &str); 8] = [
     ("for ", "now,"),
     ("simpl", "ified"),
@@ -53,7 +54,7 @@ const BANNED: [(&str, &str); 8] = [
     ("FIX", "ME"),
 ];
 
-/// Rank of each crate: a crate may depend on crates of a lower rank only.
+/// Rank of each crate. A crate may depend only on crates of a lower rank.
 const RANKS: [(&str, u8); 24] = [
     ("casemate-awslc", 0),
     ("casemate-age", 2),
@@ -81,7 +82,8 @@ const RANKS: [(&str, u8); 24] = [
     ("xtask", 0),
 ];
 
-/// Crates that do no network. That they read no clock and no environment is a lint (`clippy.toml`).
+/// Crates without network access. A lint ensures that they read neither clock nor environment
+/// (`clippy.toml`).
 const PURE: [&str; 7] = [
     "casemate-age",
     "casemate-awslc",
@@ -101,7 +103,7 @@ pub(crate) fn run() -> Outcome {
     )
     .output();
     let Ok(listed) = listed else {
-        return Outcome::Failed("git does not run here".to_owned());
+        return Outcome::Failed("cannot run git".to_owned());
     };
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let files: Vec<_> = listed
@@ -143,19 +145,25 @@ fn check_text(file: &str, findings: &mut Vec<String>) {
     }
     let lines = text.lines().count();
     if lines > LINES_MAX && path.extension().is_none_or(|ext| ext != "md") {
-        findings.push(format!("{file}: {lines} lines, at most {LINES_MAX}"));
+        findings.push(format!(
+            "{file}: {lines} lines exceed the limit of {LINES_MAX}"
+        ));
     }
     check_commands(file, &text, findings);
     for (first, second) in BANNED {
         if text.contains(&format!("{first}{second}")) {
-            findings.push(format!("{file}: says `{first}{second}`"));
+            findings.push(format!(
+                "{file}: contains the banned word `{first}{second}`"
+            ));
         }
     }
     let pure = PURE
         .iter()
         .any(|name| file.starts_with(&format!("crates/{name}/src/")));
     for word in IMPURE.iter().filter(|word| pure && text.contains(**word)) {
-        findings.push(format!("{file}: uses `{word}`, which domains do not"));
+        findings.push(format!(
+            "{file}: uses `{word}`, which is not allowed in this crate"
+        ));
     }
 }
 
@@ -172,7 +180,7 @@ fn check_commands(file: &str, text: &str, findings: &mut Vec<String>) {
     }
 }
 
-/// Checks that the paths exist at which `ARCHITECTURE.md` says to start.
+/// Checks that the paths in the "Where to start" table of `ARCHITECTURE.md` exist.
 fn check_map(findings: &mut Vec<String>) {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap_or_default();
     let section = text
@@ -184,7 +192,7 @@ fn check_map(findings: &mut Vec<String>) {
         .filter(|line| line.starts_with("| "));
     let mut paths = 0_usize;
     for row in rows {
-        // A path may continue the folder of the one before it.
+        // A path may be relative to the folder of the previous one.
         let mut folder = root();
         for path in row.split('`').skip(1).step_by(2) {
             if !path.contains(['/', '.']) || path.contains(['*', '=']) {
@@ -204,7 +212,7 @@ fn check_map(findings: &mut Vec<String>) {
         }
     }
     if paths == 0 {
-        findings.push("ARCHITECTURE.md: has no table of where to start".to_owned());
+        findings.push("ARCHITECTURE.md: has no table under \"Where to start\"".to_owned());
     }
 }
 
@@ -227,7 +235,7 @@ fn check_directions(findings: &mut Vec<String>) {
             let dependency = line.split(['.', ' ', '=']).next().unwrap_or_default();
             if ranks.get(dependency).is_some_and(|below| below >= rank) {
                 findings.push(format!(
-                    "{name}: depends on {dependency}, which is not below it"
+                    "{name}: depends on {dependency}, which does not have a lower rank"
                 ));
             }
         }

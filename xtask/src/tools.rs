@@ -1,4 +1,4 @@
-//! Checks that are a tool's own.
+//! Checks that run a single tool.
 
 use crate::step::{Outcome, command, has, succeed};
 
@@ -19,14 +19,14 @@ pub(crate) fn clippy() -> Outcome {
     succeed(&mut command("cargo", &arguments))
 }
 
-/// Builds the program, with the same features of every dependency as the tests have: asked for alone it would need others, and the ONNX engine a second
-/// compilation of many minutes.
+/// Builds the program with the same features of every dependency as in the tests. Built alone, it
+/// would resolve other features and compile the ONNX engine again, which takes many minutes.
 pub(crate) fn program() -> Outcome {
     let build = ["build", "--release", "--workspace", "--bins", "--tests"];
     succeed(&mut command("cargo", &build))
 }
 
-/// Unit and integration tests: nextest where it is installed, else cargo's own runner, which runs the same tests.
+/// Runs unit and integration tests, with nextest if it is installed, otherwise with `cargo test`.
 pub(crate) fn tests() -> Outcome {
     if has("cargo", &["nextest", "--version"]) {
         let arguments = [
@@ -74,10 +74,10 @@ pub(crate) fn docs() -> Outcome {
     succeed(command("cargo", &arguments).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Licences, bans and sources. Advisories need a database that is not in a package registry.
+/// Checks licenses, bans and sources. Advisories need a database that is not in a package registry.
 pub(crate) fn deny() -> Outcome {
     if !has("cargo", &["deny", "--version"]) {
-        let reason = "cargo-deny is not installed: `cargo install cargo-deny --locked`, then `cargo xtask deny`";
+        let reason = "cargo-deny is not installed: run `cargo install cargo-deny --locked`, then `cargo xtask deny`";
         return Outcome::Skipped(vec![reason.to_owned()]);
     }
     let arguments = [

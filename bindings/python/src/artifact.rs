@@ -1,4 +1,4 @@
-//! Reading artifacts.
+//! Reads and opens artifacts.
 
 use casemate_crypto::{kem::KemPrivateKey, policy::Policy};
 use casemate_seal::Origin;
@@ -12,7 +12,7 @@ use crate::{
     source::Source,
 };
 
-/// An artifact that was read but not opened: what anyone can see of it.
+/// An artifact that was read but not opened: the parts of it that are public.
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct Artifact(casemate_seal::Artifact<casemate_seal::Source>);
 
@@ -45,32 +45,33 @@ impl Artifact {
         self.0.header().content_type().to_owned()
     }
 
-    /// When it was sealed, in seconds since 1970 UTC, as the sealer claims.
+    /// When it was sealed, in seconds since 1970 UTC, as the publisher claims.
     #[getter]
     fn created(&self) -> u64 {
         self.0.header().created()
     }
 
-    /// The publisher's number of this version, if it has one; nobody vouches for it before the signature is verified.
+    /// The publisher's revision number, or `None`; not authenticated until the signature is
+    /// verified.
     #[getter]
     fn revision(&self) -> Option<u64> {
         self.0.header().revision()
     }
 
-    /// Key ids of those who can open it.
+    /// Key ids of the recipients.
     #[getter]
     fn recipients(&self) -> Vec<String> {
         let records = self.0.recipients().iter();
         records.map(|record| record.key.to_hex()).collect()
     }
 
-    /// Key id of the signer, not verified; `None` if nobody signed.
+    /// Key id of the signer, not verified; `None` if it is not signed.
     #[getter]
     fn signer(&self) -> Option<String> {
         self.0.signature().map(|record| record.key.to_hex())
     }
 
-    /// Check the publisher's signature and every segment, without a private key.
+    /// Verify the publisher's signature and every segment, without a private key.
     fn verify(&self, py: Python<'_>, signer: &PublicKey) -> PyResult<()> {
         let policy = casemate_environment::policy(None).map_err(from_environment)?;
         let signer = signer.verifier_of(&self.0, &policy)?;
@@ -81,7 +82,8 @@ impl Artifact {
         .map_err(from_open)
     }
 
-    /// Open it with the first of `keys` that is a recipient; `signer` must have signed, or be `None` not to ask.
+    /// Open it with the first of `keys` that is a recipient. It must be signed by `signer`; pass
+    /// `None` to skip that check.
     fn open(
         &self,
         py: Python<'_>,
@@ -99,7 +101,7 @@ impl Artifact {
         let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
         let opened = py.detach(|| {
             let opened = self.0.open(key, origin)?;
-            // Only now somebody vouches for it.
+            // The signature now authenticates the revision.
             min_revision.map_or(Ok(()), |minimum| self.0.require_revision(minimum))?;
             Ok(opened)
         });
@@ -108,7 +110,7 @@ impl Artifact {
     }
 }
 
-/// The first key to which the artifact is sealed and that the policy allows.
+/// Returns the first key that is a recipient of the artifact and that the policy allows.
 pub(crate) fn choose<'k, R: casemate_seal::ReadAt>(
     artifact: &casemate_seal::Artifact<R>,
     keys: &'k [PyRef<'_, PrivateKey>],
@@ -134,12 +136,13 @@ pub(crate) fn choose<'k, R: casemate_seal::ReadAt>(
         .map(|r| r.key.to_hex())
         .collect();
     Err(NotARecipientError::new_err(format!(
-        "none of the given keys opens this artifact; it is sealed to {}",
+        "none of the keys can open this artifact; it is sealed to {}",
         wanted.join(", ")
     )))
 }
 
-/// An opened artifact. Reads decrypt only the segments that they need; many threads may read at once.
+/// An opened artifact. A read decrypts only the segments it needs, and any number of threads may
+/// read concurrently.
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct Opened {
     content: casemate_seal::Opened<casemate_seal::Source>,
@@ -178,19 +181,19 @@ impl Opened {
         self.origin_checked
     }
 
-    /// Name of the file that was sealed; never use it as a path.
+    /// Name of the original file; never use it as a path.
     #[getter]
     fn name(&self) -> String {
         self.content.private().name.clone()
     }
 
-    /// What the sealer wrote beside the content.
+    /// The publisher's metadata for the content.
     #[getter]
     fn metadata(&self) -> std::collections::BTreeMap<String, String> {
         self.content.private().metadata.clone()
     }
 
-    /// Read up to `length` bytes from `offset`; fewer only at the end.
+    /// Read up to `length` bytes from `offset`; returns fewer only at the end.
     fn read_at<'py>(
         &self,
         py: Python<'py>,
@@ -202,7 +205,7 @@ impl Opened {
         })
     }
 
-    /// Fill a one-dimensional array of `uint8` from `offset`; the array must not reach past the end.
+    /// Fill a one-dimensional `uint8` array from `offset`; the range must not extend past the end.
     fn readinto(
         &self,
         py: Python<'_>,
@@ -214,7 +217,7 @@ impl Opened {
         })
     }
 
-    /// A new array of `length` bytes from `offset`; the range must not reach past the end.
+    /// Read `length` bytes from `offset` into a new array; the range must not extend past the end.
     fn read_array<'py>(
         &self,
         py: Python<'py>,

@@ -1,4 +1,4 @@
-//! Directories.
+//! Sealed folders.
 
 use std::{
     ffi::CString,
@@ -36,10 +36,10 @@ pub(crate) struct Directory {
 
 #[pymethods]
 impl Directory {
-    /// Who can open the manifest of `root`, and who signed it, not verified.
+    /// Key ids of the recipients and the signer of the manifest of `root`, not verified.
     #[staticmethod]
     fn recipients(py: Python<'_>, root: PathBuf) -> PyResult<(Vec<String>, Option<String>)> {
-        // The lock may wait for a change of recipients, which another thread of this process makes.
+        // The lock may wait for another thread of this process that is changing recipients.
         let artifact = py.detach(|| read_manifest(&open_folder(&root)?));
         let artifact = artifact.map_err(from_directory)?;
         let recipients = artifact.recipients().iter().map(|r| r.key.to_hex());
@@ -47,7 +47,7 @@ impl Directory {
         Ok((recipients.collect(), signer))
     }
 
-    /// Open the manifest of `root` and check that the folder holds exactly what it says.
+    /// Open the manifest of `root` and check that the folder contains exactly the files in it.
     #[staticmethod]
     fn open(
         py: Python<'_>,
@@ -72,7 +72,7 @@ impl Directory {
         })
     }
 
-    /// Paths and content lengths of the files, in order.
+    /// Paths and content lengths of the files, sorted.
     #[getter]
     fn files(&self) -> Vec<(String, u64)> {
         let files = self.sealed.manifest().files.iter();
@@ -81,7 +81,7 @@ impl Directory {
             .collect()
     }
 
-    /// The version's number.
+    /// The revision number.
     #[getter]
     fn revision(&self) -> u64 {
         self.sealed.manifest().revision
@@ -93,7 +93,7 @@ impl Directory {
         self.sealed.manifest().expires
     }
 
-    /// The directory's id, the same in every version.
+    /// The folder's id, which is the same in every version.
     #[getter]
     fn id(&self) -> String {
         self.sealed.manifest().id.to_string()
@@ -108,7 +108,7 @@ impl Directory {
         Ok(Opened::new(opened, self.origin_checked))
     }
 
-    /// Write every file in the clear below `destination`, which appears whole or not at all.
+    /// Write every file as plaintext below `destination`, which appears complete or not at all.
     fn extract(&self, py: Python<'_>, destination: PathBuf) -> PyResult<()> {
         py.detach(|| {
             let keys = openers(&self.keys);
@@ -120,16 +120,16 @@ impl Directory {
 }
 
 impl Directory {
-    /// The directory, and the keys it was opened with.
+    /// Returns the folder, and the keys it was opened with.
     pub(crate) fn opened(&self) -> (&SealedDirectory, Vec<&KemPrivateKey>) {
         (&self.sealed, openers(&self.keys))
     }
 }
 
-/// How far up the stack a warning points: past `open_directory`, to whoever called it.
+/// Stack level for warnings: the caller of `open_directory`.
 const CALLER: i32 = 2;
 
-/// Warns of a version that has expired, or refuses it, as the policy says.
+/// Warns of an expired version, or refuses it if the policy does.
 fn check_expiry(
     py: Python<'_>,
     root: &Path,
@@ -143,10 +143,10 @@ fn check_expiry(
     if end >= now.map_or(u64::MAX, |since| since.as_secs()) {
         return Ok(());
     }
-    // Python shows one warning of a text only, so each folder and version has its own.
+    // Python shows a warning with the same text only once, so the text names folder and version.
     let (root, revision) = (root.display(), sealed.manifest().revision);
     let text = format!(
-        "revision {revision} of {root} has expired: get the current one from the publisher"
+        "revision {revision} of {root} has expired; get the current version from the publisher"
     );
     match policy.expired() {
         Expired::Warn => {
@@ -159,7 +159,12 @@ fn check_expiry(
     }
 }
 
-/// The keys that open and that the policy allows: which of them a file needs is known later. If it allows none, why not.
+/// Returns the keys that can open and that the policy allows; which of them a file needs is known
+/// later.
+///
+/// # Errors
+///
+/// The reason, if the policy allows none of them.
 pub(crate) fn allowed(
     keys: &[PyRef<'_, PrivateKey>],
     signer: Option<&PublicKey>,

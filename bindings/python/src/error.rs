@@ -1,4 +1,4 @@
-//! Errors as Python sees them.
+//! Conversion of errors to Python exceptions.
 
 use std::error::Error;
 
@@ -16,19 +16,19 @@ create_exception!(
     casemate,
     CasemateError,
     PyException,
-    "What is wrong with an artifact, a directory or a key, and why."
+    "An operation on an artifact, a folder or a key failed."
 );
 create_exception!(
     casemate,
     VerificationError,
     CasemateError,
-    "The content is not what its publisher sealed, or nobody trusted signed it."
+    "The content was changed, or is not signed by an expected signer."
 );
 create_exception!(
     casemate,
     NotARecipientError,
     CasemateError,
-    "None of the given keys opens the artifact."
+    "None of the keys can open the artifact."
 );
 create_exception!(
     casemate,
@@ -37,7 +37,7 @@ create_exception!(
     "The key store could not be unlocked or read."
 );
 
-/// The error with its causes in one line.
+/// Formats an error and its causes in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -101,7 +101,7 @@ pub(crate) fn from_oms(error: OmsError) -> PyErr {
     let text = chain(&error);
     match error {
         O::Io { source, .. } => os_error(source, text),
-        // Of the caller's own arguments.
+        // Errors in the caller's arguments.
         O::NoSigner
         | O::Key
         | O::NotBelow(_)
@@ -112,7 +112,7 @@ pub(crate) fn from_oms(error: OmsError) -> PyErr {
     }
 }
 
-/// As [`from_oms`] where a model is being signed, so that nothing about it has been promised yet.
+/// Like [`from_oms`], for signing: there is no signature yet, so no error is a failed verification.
 pub(crate) fn from_signing(error: OmsError) -> PyErr {
     let text = chain(&error);
     match error {
@@ -162,11 +162,12 @@ pub(crate) fn from_store(error: StoreError) -> PyErr {
     KeyStoreError::new_err(chain(&error))
 }
 
-/// A system error keeps its class, `FileNotFoundError` and the like, and says what was being done.
+/// Converts a system error to its Python class, such as `FileNotFoundError`, with the operation in
+/// its text.
 pub(crate) fn os_error(error: std::io::Error, text: String) -> PyErr {
     match error.raw_os_error() {
         Some(code) => pyo3::exceptions::PyOSError::new_err((code, text)),
-        // A Python source raised an exception, and that is what it holds.
+        // A Python source raised this exception.
         None if error
             .get_ref()
             .is_some_and(<dyn Error + Send + Sync>::is::<PyErr>) =>

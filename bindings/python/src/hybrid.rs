@@ -1,4 +1,4 @@
-//! Keys and signatures for other programs.
+//! Shared keys and signatures for other formats.
 
 use casemate_crypto::hybrid;
 use pyo3::{prelude::*, types::PyBytes};
@@ -8,7 +8,8 @@ use crate::{
     keys::{PrivateKey, PublicKey},
 };
 
-/// Make a key for the owner of `to`: the key, and the ciphertext from which they get the same.
+/// Create a key to share with the owner of `to`. Returns the key and the ciphertext from which the
+/// owner derives it.
 #[pyfunction]
 #[pyo3(signature = (to, context, length, policy))]
 pub(crate) fn encapsulate<'py>(
@@ -27,7 +28,7 @@ pub(crate) fn encapsulate<'py>(
     Ok((key, PyBytes::new(py, &ciphertext)))
 }
 
-/// The key of a ciphertext.
+/// Return the key of a ciphertext.
 #[pyfunction]
 #[pyo3(signature = (key, ciphertext, context, length, policy))]
 pub(crate) fn decapsulate<'py>(
@@ -46,7 +47,7 @@ pub(crate) fn decapsulate<'py>(
     Ok(PyBytes::new(py, key.map_err(from_crypto)?.expose()))
 }
 
-/// Sign a message for one use.
+/// Sign a message for one context.
 #[pyfunction]
 #[pyo3(signature = (key, message, context, policy))]
 pub(crate) fn sign<'py>(
@@ -64,7 +65,7 @@ pub(crate) fn sign<'py>(
     Ok(PyBytes::new(py, &signature.map_err(from_crypto)?))
 }
 
-/// Check a signature, every half of it.
+/// Verify a signature: both halves must be valid.
 #[pyfunction]
 #[pyo3(signature = (key, message, signature, context, policy))]
 pub(crate) fn verify(

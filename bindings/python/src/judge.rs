@@ -1,4 +1,4 @@
-//! Whether a signature counts: what a key store or a trust file says of its key.
+//! Whether the key of a signature is valid, according to a key store or a trust file.
 
 use std::sync::Arc;
 
@@ -8,17 +8,17 @@ use pyo3::prelude::*;
 
 use crate::error::{VerificationError, from_crypto, from_open, from_policy};
 
-/// Who knows from when to when a key counts.
+/// The source of a key's validity.
 #[derive(Clone, Debug)]
 pub(crate) enum Judge {
-    /// The key store that the key comes from.
+    /// The key store that has the key.
     Store(Arc<Statuses>),
-    /// A trust file, for a role.
+    /// A trust file and a role in it.
     List(Arc<List>, Arc<str>),
 }
 
 impl Judge {
-    /// Refuses a signature whose key does not count for it.
+    /// Refuses a signature whose key is not valid for it.
     pub(crate) fn judge(&self, signed: &Signed, id: KeyId) -> PyResult<()> {
         let judged = match self {
             Self::Store(statuses) => statuses.judge(id, signed),
@@ -27,7 +27,7 @@ impl Judge {
         judged.map_err(untrusted)
     }
 
-    /// As [`Self::judge`], and a key that nobody listed counts.
+    /// Like [`Self::judge`], but accepts a key that is not listed.
     pub(crate) fn judge_known(&self, signed: &Signed, id: KeyId) -> Result<(), Untrusted> {
         match self {
             Self::Store(statuses) => statuses.judge(id, signed),
@@ -36,7 +36,7 @@ impl Judge {
     }
 }
 
-/// Why a recipient list does not count.
+/// Converts the reason why a recipient list is not accepted.
 pub(crate) fn from_list(error: ListRefused) -> PyErr {
     match error {
         ListRefused::Open(error) => from_open(error),

@@ -32,14 +32,14 @@ use crate::{
     source::with_path,
 };
 
-/// The public half of a key: a recipient, or a publisher whose signature is checked.
+/// The public half of a key: a recipient, or a publisher whose signatures are verified.
 #[pyclass(frozen, module = "casemate")]
 #[derive(Debug)]
 pub(crate) struct PublicKey {
     key: encoding::PublicKey,
-    /// Who knows from when to when it counts.
+    /// The source of its validity.
     judge: Option<Judge>,
-    /// What its store knows of it.
+    /// Its status in the key store.
     status: Status,
 }
 
@@ -59,7 +59,7 @@ impl PublicKey {
         }
     }
 
-    /// A key of a store, with what the store knows of it.
+    /// Returns a key of a key store, with its status.
     fn of_store(store: &Store, entry: KeyEntry) -> PyResult<Self> {
         let statuses = Statuses::of(store).map_err(from_store)?;
         Ok(Self {
@@ -69,7 +69,7 @@ impl PublicKey {
         })
     }
 
-    /// The key that must have signed an artifact, if it counts for it.
+    /// Returns the expected signer of an artifact, if the key is valid for it.
     pub(crate) fn verifier_of<R: ReadAt>(
         &self,
         artifact: &Artifact<R>,
@@ -86,7 +86,7 @@ impl PublicKey {
         })
     }
 
-    /// The key that must have made a signature, if it counts for it.
+    /// Returns the expected signer of a signature, if the key is valid for it.
     pub(crate) fn verifier_for(&self, signed: &Signed) -> PyResult<&VerifyingKey> {
         let key = self.verifier()?;
         if let Some(judge) = &self.judge {
@@ -95,7 +95,7 @@ impl PublicKey {
         Ok(key)
     }
 
-    /// The key, for signatures without a date: it must count now.
+    /// Returns the key for signatures without a date; it must be valid now.
     pub(crate) fn current_verifier(&self) -> PyResult<&VerifyingKey> {
         let key = self.verifier()?;
         if let Some(judge) = &self.judge {
@@ -127,7 +127,7 @@ impl PublicKey {
 
 #[pymethods]
 impl PublicKey {
-    /// Read a key from PEM, as `casemate keys export` writes it.
+    /// Read a key from PEM, such as the output of `casemate keys export`.
     #[staticmethod]
     fn from_pem(pem: &[u8]) -> PyResult<Self> {
         encoding::PublicKey::from_pem(pem)
@@ -142,7 +142,7 @@ impl PublicKey {
         Self::from_pem(pem.expose())
     }
 
-    /// The key that a user names: a name or full key id in `store`, a path with a `/`, or an age recipient.
+    /// Find a key by name or full key id in `store`, by a path with a `/`, or as an age recipient.
     #[staticmethod]
     #[pyo3(signature = (text, store=None))]
     fn named(text: &str, store: Option<&KeyStore>) -> PyResult<Self> {
@@ -165,7 +165,7 @@ impl PublicKey {
         self.key.id().map(|id| id.to_hex()).map_err(from_key)
     }
 
-    /// What it is for: `kem`, `sign` or `http`.
+    /// Its purpose: `kem`, `sign` or `http`.
     #[getter]
     fn kind(&self) -> &'static str {
         self.key.kind().as_str()
@@ -183,7 +183,8 @@ impl PublicKey {
     }
 }
 
-/// A private key. It shows nothing of itself, cannot be pickled or copied, and is wiped when it is dropped.
+/// A private key. It has no readable representation, cannot be pickled or copied, and is wiped when
+/// dropped.
 #[pyclass(frozen, module = "casemate")]
 #[derive(Clone)]
 pub(crate) struct PrivateKey(Arc<encoding::PrivateKey>, Status);
@@ -196,7 +197,7 @@ impl PrivateKey {
         }
     }
 
-    /// The key, where it has to open something.
+    /// Returns the key, to open something.
     pub(crate) fn kem(&self) -> PyResult<&KemPrivateKey> {
         match self.opener() {
             Some(key) => Ok(key),
@@ -220,14 +221,15 @@ impl PrivateKey {
 
 #[pymethods]
 impl PrivateKey {
-    /// Make a new key of a suite, such as `mlkem1024-p384` (recipients) or `mldsa87-p384` (publishers).
+    /// Generate a key of a suite, such as `mlkem1024-p384` (recipients) or `mldsa87-p384`
+    /// (publishers).
     #[staticmethod]
     fn generate(py: Python<'_>, suite: &str) -> PyResult<Self> {
         let made = py.detach(|| encoding::PrivateKey::generate(suite));
         match made.map_err(from_crypto)? {
             Some(key) => Ok(Self(Arc::new(key), Status::default())),
             None => Err(CasemateError::new_err(format!(
-                "there is no suite `{suite}`; `casemate suites` lists them"
+                "there is no suite `{suite}`; run `casemate suites` for a list"
             ))),
         }
     }
@@ -246,7 +248,7 @@ impl PrivateKey {
         Self::from_pem(pem.expose())
     }
 
-    /// The key that a user names: a name or full key id in `store`, or the path of a PEM file, with a `/`.
+    /// Find a key by name or full key id in `store`, or by the path of a PEM file, with a `/`.
     #[staticmethod]
     #[pyo3(signature = (text, store=None))]
     fn named(text: &str, store: Option<&KeyStore>) -> PyResult<Self> {
@@ -259,7 +261,7 @@ impl PrivateKey {
         }
     }
 
-    /// The key as PEM. Whoever has these bytes has the key; Python cannot wipe them.
+    /// The key as PEM. These bytes are the secret key, and Python cannot wipe them.
     fn to_pem<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let pem = self.0.to_pem().map_err(from_key)?;
         Ok(PyBytes::new(py, pem.expose()))
@@ -291,7 +293,7 @@ impl PrivateKey {
         Ok(self.public()?.suite_name())
     }
 
-    /// What it is for: `kem`, `sign` or `http`.
+    /// Its purpose: `kem`, `sign` or `http`.
     #[getter]
     fn kind(&self) -> PyResult<&'static str> {
         Ok(self.public()?.kind().as_str())
@@ -303,15 +305,15 @@ impl PrivateKey {
 
     fn __reduce__(&self) -> PyResult<()> {
         Err(PyTypeError::new_err(
-            "a private key cannot be pickled or copied; write it with to_pem() where it may be",
+            "a private key cannot be pickled or copied; to export it, call to_pem()",
         ))
     }
 }
 
-/// Name, id, kind, suite, and whether the private half is here.
+/// Name, id, kind, suite, and whether the store has the private half.
 type Row = (String, String, &'static str, &'static str, bool);
 
-/// The key store of the command `casemate keys`.
+/// The key store that `casemate keys` manages.
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct KeyStore(std::sync::Mutex<Store>);
 
@@ -319,7 +321,7 @@ pub(crate) type Store = casemate_keys::KeyStore<SqliteEngine>;
 
 #[pymethods]
 impl KeyStore {
-    /// Unlock the store in `home`.
+    /// Unlock the key store in `home`.
     #[staticmethod]
     fn unlock(py: Python<'_>, home: PathBuf, passphrase: &[u8]) -> PyResult<Self> {
         let secret = StoreSecret::read(SecretBytes::new(passphrase.to_vec()));
@@ -332,7 +334,7 @@ impl KeyStore {
         Ok(Self(std::sync::Mutex::new(opened.map_err(from_store)?)))
     }
 
-    /// Names, ids, kinds and suites of the keys, and whether the private half is here.
+    /// Names, ids, kinds and suites of the keys, and whether the store has the private half.
     fn list(&self) -> PyResult<Vec<Row>> {
         let listing = self.store()?.list().map_err(from_store)?;
         let row = |entry: KeyEntry| {
@@ -372,7 +374,8 @@ impl KeyStore {
 
 impl KeyStore {
     pub(crate) fn store(&self) -> PyResult<std::sync::MutexGuard<'_, Store>> {
-        let broken = |_| CasemateError::new_err("a thread failed while it used the key store");
+        let broken =
+            |_| CasemateError::new_err("another thread failed while it was using the key store");
         self.0.lock().map_err(broken)
     }
 }
@@ -383,34 +386,34 @@ fn entry(store: &Store, named: &str) -> PyResult<KeyEntry> {
     entry.map_err(from_environment)
 }
 
-/// Refuses to use a key that has ended, or whose time it is not, for something new.
+/// Refuses to use a key for something new if it is not valid now.
 fn check_now(status: &Status, id: KeyId) -> PyResult<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |since| since.as_secs());
     status.check_now(id, now).map_err(|why| {
-        CasemateError::new_err(format!("key {id} is not used for anything new: {why}"))
+        CasemateError::new_err(format!("key {id} cannot be used for anything new: {why}"))
     })
 }
 
-/// An error of looking a name up, as Python raises it.
-pub(crate) struct Raised(PyErr);
+/// A Python exception from looking up a name.
+pub(crate) struct LookupFailure(PyErr);
 
-impl From<EnvironmentError> for Raised {
+impl From<EnvironmentError> for LookupFailure {
     fn from(error: EnvironmentError) -> Self {
         Self(from_environment(error))
     }
 }
 
-impl From<Raised> for PyErr {
-    fn from(raised: Raised) -> Self {
+impl From<LookupFailure> for PyErr {
+    fn from(raised: LookupFailure) -> Self {
         raised.0
     }
 }
 
-pub(crate) fn no_store(text: &str) -> Raised {
+pub(crate) fn no_store(text: &str) -> LookupFailure {
     let text: String = text.chars().take(80).collect();
-    Raised(CasemateError::new_err(format!(
-        "{text:?} names a key of a key store, and there is none: pass keys=casemate.open_store(...), or write './{text}' for a file"
+    LookupFailure(CasemateError::new_err(format!(
+        "{text:?} is the name of a key, but there is no key store; pass keys=casemate.open_store(...), or write './{text}' for a file"
     )))
 }
 
@@ -430,6 +433,6 @@ pub(crate) fn check(
 
 fn wrong_kind(wanted: &str, found: &str) -> PyErr {
     PyTypeError::new_err(format!(
-        "a key of kind `{wanted}` is needed here, this one is of kind `{found}`"
+        "expected a key of kind `{wanted}`, got one of kind `{found}`"
     ))
 }

@@ -1,12 +1,16 @@
-//! The Python module `casemate._casemate`: artifacts, directories and keys. What people import is the Python layer above it.
+//! The Python module `casemate._casemate`: artifacts, folders and keys. Users import the Python
+//! layer above it.
 //!
 //! Every call that encrypts, decrypts, hashes or unlocks releases the interpreter.
-#![expect(clippy::disallowed_methods, reason = "a surface reads the clock")]
+#![expect(clippy::disallowed_methods, reason = "a program reads the clock")]
 #![expect(
     clippy::needless_pass_by_value,
-    reason = "Python's arguments come by value, and so do the errors of map_err"
+    reason = "Python passes arguments by value, and map_err passes errors by value"
 )]
-#![expect(clippy::unused_self, reason = "methods that Python calls on an object")]
+#![expect(
+    clippy::unused_self,
+    reason = "Python calls these methods on an object"
+)]
 
 mod artifact;
 mod directory;
@@ -26,13 +30,13 @@ use std::path::PathBuf;
 
 use pyo3::{prelude::*, types::PyBytes};
 
-/// A folder in memory with room for `size` bytes, for files in the clear.
+/// Return a folder in memory with room for `size` bytes, for plaintext files.
 #[pyfunction]
 fn memory_folder(size: u64) -> PyResult<PathBuf> {
     casemate_environment::memory_folder(None, size).map_err(error::from_environment)
 }
 
-/// A passphrase file without its line's end; one that others can read is refused.
+/// Read a passphrase file without its line ending; a file that others can read is refused.
 #[pyfunction]
 fn read_passphrase(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
     const LIMIT: usize = 4096;

@@ -1,4 +1,4 @@
-//! Headers of model files, and what pickles would import.
+//! Headers of model files, and imports of pickles.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,11 @@ use pyo3::{exceptions::PyValueError, prelude::*, pybacked::PyBackedBytes};
 
 use crate::error::chain;
 
-/// Name, type, shape, and where the data start and end.
+/// Name, type, shape, and start and end of the data.
 type Row = (String, String, Vec<u64>, u64, u64);
 
-/// Read the JSON header of a safetensors file that `data_len` bytes of data follow: its tensors in the order of their data, and its metadata.
+/// Read the JSON header of a safetensors file with `data_len` bytes of data. Returns the tensors in
+/// the order of their data, and the metadata.
 #[pyfunction]
 pub(crate) fn safetensors_header(
     py: Python<'_>,
@@ -34,37 +35,37 @@ pub(crate) fn safetensors_header(
     Ok((rows.collect(), header.metadata))
 }
 
-/// What a pickle would import and call if somebody loaded it.
+/// What a pickle would import and call when loaded.
 #[pyclass(frozen, module = "casemate.torch")]
 pub(crate) struct PickleScan(Pickle);
 
 #[pymethods]
 impl PickleScan {
-    /// Names it would import, each `module name`.
+    /// The names it would import, each as `module name`.
     #[getter]
     fn imports(&self) -> Vec<&str> {
         self.0.imports.iter().map(String::as_str).collect()
     }
 
-    /// Those of them that weights do not need.
+    /// The imported names that weights do not need.
     #[getter]
     fn suspicious(&self) -> Vec<&str> {
         self.0.suspicious().collect()
     }
 
-    /// Whether a name is made while it runs, so that `imports` may be incomplete.
+    /// Whether a name is computed while it runs, so that `imports` may be incomplete.
     #[getter]
     const fn computed_names(&self) -> bool {
         self.0.computed_names
     }
 
-    /// Whether something follows that was not looked at.
+    /// Whether a part of it was not scanned.
     #[getter]
     const fn unread(&self) -> bool {
         self.0.unread
     }
 
-    /// Whether loading it without `weights_only` could run somebody's code.
+    /// Whether loading it without `weights_only` could run arbitrary code.
     #[getter]
     fn dangerous(&self) -> bool {
         self.0.is_dangerous()
@@ -82,8 +83,10 @@ impl PickleScan {
     }
 }
 
-/// List what a pickle would import and call, without importing or calling anything: of the bytes of a pickle, or of a file that `torch.save` wrote, of every
-/// pickle in it. Raises `ValueError` for bytes that are neither.
+/// List what a pickle would import and call, without importing or calling anything.
+///
+/// `data` is a pickle, or a file written by `torch.save`, of which every pickle is scanned. Raises
+/// `ValueError` for other bytes.
 #[pyfunction]
 pub(crate) fn scan_pickle(py: Python<'_>, data: PyBackedBytes) -> PyResult<PickleScan> {
     let found = py.detach(|| all_pickles(&data));
@@ -93,7 +96,7 @@ pub(crate) fn scan_pickle(py: Python<'_>, data: PyBackedBytes) -> PyResult<Pickl
 
 fn all_pickles(data: &[u8]) -> Result<Pickle, ModelError> {
     let model = match read_model(&data) {
-        // What is one pickle and nothing else is told so with its own errors.
+        // A plain pickle reports its own errors.
         Ok(Some(model)) if matches!(model.format, Format::PyTorch | Format::TorchScript) => model,
         Err(error) if data.starts_with(b"PK") => return Err(error),
         _ => return scan(&data),

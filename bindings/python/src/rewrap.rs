@@ -1,4 +1,4 @@
-//! Changing recipients.
+//! Changes recipients.
 
 use std::path::{Path, PathBuf};
 
@@ -18,13 +18,13 @@ use crate::{
     source::with_path,
 };
 
-/// Who shall be a recipient.
+/// A change of recipients.
 struct Change<'a> {
     policy: Policy,
-    /// Whether present recipients stay unless they are removed.
+    /// Whether current recipients stay unless removed.
     keep: bool,
     added: &'a [PyRef<'a, PublicKey>],
-    /// Key ids in hex.
+    /// Key ids, in hexadecimal.
     removed: &'a [String],
 }
 
@@ -43,7 +43,7 @@ impl<'a> Change<'a> {
         })
     }
 
-    /// Who stays. With `again` somebody who is to be removed may be gone already.
+    /// Returns the recipients that stay. With `again`, a recipient to remove may already be gone.
     fn kept(&self, present: &[RecipientRecord], again: bool) -> PyResult<Vec<KeyId>> {
         let is_present = |id: &str| present.iter().any(|record| record.key.to_hex() == *id);
         if let Some(id) = self.removed.iter().find(|id| !again && !is_present(id)) {
@@ -60,7 +60,7 @@ impl<'a> Change<'a> {
         Ok(kept)
     }
 
-    /// Who comes, without those who stay.
+    /// Returns the recipients to add, without those that stay.
     fn added(&self, kept: &[KeyId]) -> PyResult<Vec<&casemate_crypto::kem::KemPublicKey>> {
         let mut added = Vec::new();
         for key in self.added {
@@ -73,7 +73,8 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Change the recipients of a sealed file in place. Returns how many there were, and how many there are.
+/// Change the recipients of a sealed file in place. Returns the number of recipients before and
+/// after.
 #[pyfunction]
 #[pyo3(signature = (path, keys, signer, *, add, remove, keep, policy))]
 #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
@@ -105,7 +106,8 @@ pub(crate) fn rewrap_file(
     Ok((done.before, done.after))
 }
 
-/// Change the recipients of every file of a sealed folder. Returns how many there were, and how many there are.
+/// Change the recipients of every file of a sealed folder in place. Returns the number of
+/// recipients before and after.
 #[pyfunction]
 #[pyo3(signature = (root, keys, signer, *, add, remove, keep, policy))]
 #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
@@ -125,7 +127,7 @@ pub(crate) fn rewrap_folder(
     let keys = openers(&keys);
     let sealed = open_sealed(py, &root, &keys, signer, &change.policy)?;
     let present = sealed.artifact().recipients();
-    // The call that is made again after an interruption may find its work half done.
+    // A call repeated after an interruption may find its work half done.
     let again = is_unfinished(py, &root)?;
     let (before, kept) = (present.len(), change.kept(present, again)?);
     let added = change.added(&kept)?;
@@ -136,7 +138,7 @@ pub(crate) fn rewrap_folder(
     Ok((before, after))
 }
 
-/// Whether an earlier change of recipients was not finished.
+/// Returns whether an earlier change of recipients was interrupted.
 fn is_unfinished(py: Python<'_>, root: &Path) -> PyResult<bool> {
     let folder = open_folder(root).map_err(from_directory)?;
     let found = py.detach(|| unfinished_rewrap(&folder));

@@ -1,4 +1,4 @@
-//! Sealing.
+//! Seals files and folders.
 
 use std::{
     collections::BTreeMap,
@@ -24,22 +24,22 @@ use crate::{
     source::{Parts, with_path},
 };
 
-/// What to seal: a path, or arrays of bytes that follow each other.
+/// The content to seal: a path, or byte arrays to concatenate.
 #[derive(FromPyObject)]
 pub(crate) enum Input<'py> {
     Path(PathBuf),
     Parts(Vec<PyReadonlyArray1<'py, u8>>),
 }
 
-/// How to seal, as Python passes it.
-struct Wish<'a> {
+/// The options for sealing that both functions share.
+struct SealParameters<'a> {
     recipients: Vec<&'a KemPublicKey>,
     policy: Policy,
     segment_size: SegmentSize,
     created: u64,
 }
 
-impl<'a> Wish<'a> {
+impl<'a> SealParameters<'a> {
     fn new(
         to: &'a [PyRef<'_, PublicKey>],
         sign: Option<&PyRef<'_, PrivateKey>>,
@@ -52,7 +52,7 @@ impl<'a> Wish<'a> {
         let signer = sign.map(|key| key.signer()).transpose()?;
         check(&policy, &recipients, signer.map(SigningKey::verifying_key))?;
         let segment_size = SegmentSize::new(segment_size).map_err(|_| {
-            PyValueError::new_err("segment_size is not a power of two from 65,536 to 16,777,216")
+            PyValueError::new_err("segment_size must be a power of two from 65,536 to 16,777,216")
         })?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Ok(Self {
@@ -64,7 +64,8 @@ impl<'a> Wish<'a> {
     }
 }
 
-/// Seal a file, or arrays of bytes, to `destination`, which appears whole or not at all. Returns the artifact's id.
+/// Seal a file, or byte arrays, to `destination`, which appears complete or not at all. Returns the
+/// artifact's id.
 #[pyfunction]
 #[pyo3(signature = (source, destination, to, sign, *, name, metadata, content_type, revision, segment_size, policy, force))]
 #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
@@ -82,7 +83,7 @@ pub(crate) fn seal(
     policy: Option<&str>,
     force: bool,
 ) -> PyResult<String> {
-    let wish = Wish::new(&to, sign.as_ref(), segment_size, policy)?;
+    let wish = SealParameters::new(&to, sign.as_ref(), segment_size, policy)?;
     let signer = sign.as_ref().map(|key| key.signer()).transpose()?;
     let private = Private { name, metadata };
     let options = SealOptions {
@@ -126,7 +127,8 @@ fn run(
     Ok(sealed.map_err(from_seal)?.id.to_string())
 }
 
-/// Seal a folder. Returns its id, revision, number of files, and number of files taken over.
+/// Seal a folder. Returns its id, its revision, the number of files, and the number of artifacts
+/// reused from the previous version.
 #[pyfunction]
 #[pyo3(signature = (source, destination, to, sign, *, segment_size, policy, follow_links, patterns, exclude, since, force))]
 #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
@@ -144,7 +146,7 @@ pub(crate) fn seal_directory(
     since: Option<PyRef<'_, Directory>>,
     force: bool,
 ) -> PyResult<(String, u64, usize, usize)> {
-    let wish = Wish::new(&to, sign.as_ref(), segment_size, policy)?;
+    let wish = SealParameters::new(&to, sign.as_ref(), segment_size, policy)?;
     let signer = sign.as_ref().map(|key| key.signer()).transpose()?;
     let links = if follow_links {
         Links::Follow

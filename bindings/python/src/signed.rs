@@ -1,4 +1,4 @@
-//! Models that are signed and not sealed.
+//! Models that are signed but not sealed.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,8 @@ use crate::{
     source::with_path,
 };
 
-/// Sign the model at `model`, a file or a folder, without the paths `ignore` below it, and write the signature to `signature`.
+/// Sign the model at `model`, a file or a folder, without the paths in `ignore`, and write the
+/// signature to `signature`.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "named in Python")]
 #[pyo3(signature = (model, signature, sign, *, ignore, follow_links, policy, force))]
@@ -57,7 +58,7 @@ pub(crate) fn sign_model(
         .map_err(|error| with_path(error, &signature))
 }
 
-/// A detached signature that was read and not verified.
+/// A detached signature that was read but not verified.
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct ModelSignature {
     signature: Signature,
@@ -71,7 +72,7 @@ impl ModelSignature {
     fn read(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let found = std::fs::metadata(&path).map_err(|error| with_path(error, &path))?;
         if !found.is_file() {
-            // A pipe that somebody put there would be waited for without end.
+            // Opening a planted pipe would block forever.
             let message = format!("{} is not a regular file", path.display());
             return Err(CasemateError::new_err(message));
         }
@@ -82,20 +83,21 @@ impl ModelSignature {
         Ok(Self { signature, path })
     }
 
-    /// Ids of the keys that it names as its signers, not verified.
+    /// Ids of the keys that it names as signers, not verified.
     #[getter]
     fn signers(&self) -> Vec<String> {
         self.signature.signers().map(str::to_owned).collect()
     }
 
-    /// Check the signature by `signer`, and nothing of the model.
+    /// Verify the signature by `signer`, without checking the model.
     fn verify(&self, py: Python<'_>, signer: &PublicKey, policy: Option<&str>) -> PyResult<()> {
         let key = self.checked(py, signer, policy)?;
         py.detach(|| self.signature.verify_signer(key))
             .map_err(from_oms)
     }
 
-    /// Open the model at `path`, signed by `signer`, to check what is in it as it is read. Files below `ignore` that were not signed are passed over.
+    /// Open the model at `path`, signed by `signer`. Its files are checked as they are read.
+    /// Unsigned files below `ignore` are skipped.
     fn open(
         &self,
         py: Python<'_>,
@@ -116,7 +118,7 @@ impl ModelSignature {
 }
 
 impl ModelSignature {
-    /// The key of a signer that counts for this signature and that the policy allows.
+    /// Returns the key of a signer that is valid for this signature and that the policy allows.
     fn checked<'k>(
         &self,
         py: Python<'_>,
@@ -131,19 +133,19 @@ impl ModelSignature {
     }
 }
 
-/// A signed model whose names were compared.
+/// A signed model whose file names were compared with the signature.
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct SignedModel(Model);
 
 #[pymethods]
 impl SignedModel {
-    /// The model's name, as its publisher has it; never use it as a path.
+    /// The publisher's name for the model; never use it as a path.
     #[getter]
     fn name(&self) -> &str {
         self.0.name()
     }
 
-    /// Names and lengths of the files, in order.
+    /// Names and lengths of the files, sorted.
     #[getter]
     fn files(&self) -> Vec<(String, u64)> {
         let files = self.0.files().iter();
@@ -161,7 +163,8 @@ impl SignedModel {
     }
 }
 
-/// A file of a signed model. Reads check the segments that they need; many threads may read at once.
+/// A file of a signed model. A read checks the segments it needs, and any number of threads may
+/// read concurrently.
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct SignedContent(CheckedFile);
 
@@ -179,7 +182,7 @@ impl SignedContent {
         true
     }
 
-    /// Read up to `length` bytes from `offset`; fewer only at the end.
+    /// Read up to `length` bytes from `offset`; returns fewer only at the end.
     fn read_at<'py>(
         &self,
         py: Python<'py>,
@@ -191,20 +194,20 @@ impl SignedContent {
         })
     }
 
-    /// Fill a one-dimensional array of `uint8` from `offset`; the array must not reach past the end.
+    /// Fill a one-dimensional `uint8` array from `offset`; the range must not extend past the end.
     fn readinto(
         &self,
         py: Python<'_>,
         offset: u64,
         out: PyReadwriteArray1<'_, u8>,
     ) -> PyResult<()> {
-        // Others may have the array, so only what was checked is written to it.
+        // Other threads may see the array, so write only checked bytes to it.
         read::into(py, self.size(), offset, out, |out| {
             self.0.copy_at(out, offset).map_err(from_oms)
         })
     }
 
-    /// A new array of `length` bytes from `offset`; the range must not reach past the end.
+    /// Read `length` bytes from `offset` into a new array; the range must not extend past the end.
     fn read_array<'py>(
         &self,
         py: Python<'py>,

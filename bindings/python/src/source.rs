@@ -1,4 +1,4 @@
-//! Where bytes come from: a local file, any Python object that reads at an offset, or buffers in memory.
+//! Sources of bytes: a local file, a Python object that reads at an offset, or buffers in memory.
 
 use std::{fs::File, io, path::Path};
 
@@ -9,14 +9,14 @@ use pyo3::{
     types::{PyBytes, PyBytesMethods},
 };
 
-/// An artifact's bytes.
+/// The bytes of an artifact.
 pub(crate) enum Source {
     File(File),
     Python { object: Py<PyAny>, len: u64 },
 }
 
 impl Source {
-    /// A path, or an object with `size` and `read_at(offset, length) -> bytes`.
+    /// Accepts a path, or an object with `size` and `read_at(offset, length) -> bytes`.
     pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         if object.hasattr("read_at")? {
             let len = object.getattr("size")?.extract()?;
@@ -29,7 +29,7 @@ impl Source {
 }
 
 fn open(py: Python<'_>, path: &Path) -> PyResult<File> {
-    // The lock may wait for a rewrap to end.
+    // The lock may wait for a rewrap to finish.
     py.detach(|| file::open_shared(path))
         .map_err(|error| with_path(error, path))
 }
@@ -46,7 +46,10 @@ pub(crate) fn with_path(error: io::Error, path: &Path) -> PyErr {
             pyo3::exceptions::PyOSError::new_err((code, text, path.to_path_buf()))
         }
         None if error.kind() == io::ErrorKind::AlreadyExists => {
-            let text = format!("{} exists; pass force=True to replace it", path.display());
+            let text = format!(
+                "{} already exists; pass force=True to replace it",
+                path.display()
+            );
             pyo3::exceptions::PyFileExistsError::new_err(text)
         }
         None if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -68,7 +71,7 @@ impl ReadAt for Source {
                 if found.len() != out.len() {
                     let (got, wanted) = (found.len(), out.len());
                     return Err(PyEOFError::new_err(format!(
-                        "the source gave {got} bytes where {wanted} were asked for"
+                        "the source returned {got} bytes instead of {wanted}"
                     )));
                 }
                 out.copy_from_slice(found);
@@ -86,7 +89,7 @@ impl ReadAt for Source {
     }
 }
 
-/// Buffers that are sealed as if they were joined.
+/// Buffers that are sealed as one concatenated content.
 pub(crate) struct Parts<'a> {
     parts: Vec<(u64, &'a [u8])>,
     len: u64,

@@ -1,4 +1,4 @@
-//! Trust files.
+//! Trust files: lists of trusted signers.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -9,10 +9,10 @@ use pyo3::prelude::*;
 use crate::{
     error::from_crypto,
     judge::Judge,
-    keys::{KeyStore, PublicKey, Raised, no_store},
+    keys::{KeyStore, LookupFailure, PublicKey, no_store},
 };
 
-/// A file that says who may sign what, and until when, as the commands read it.
+/// A trust file: who may sign what, and until when. The commands read the same format.
 #[pyclass(frozen, module = "casemate")]
 #[derive(Debug)]
 pub(crate) struct TrustList {
@@ -22,7 +22,7 @@ pub(crate) struct TrustList {
 
 #[pymethods]
 impl TrustList {
-    /// Read the file. Names and key ids in it are looked up in `store`.
+    /// Read the file. `store` resolves the names and key ids in it.
     #[new]
     #[pyo3(signature = (path, role="model", store=None))]
     fn new(path: PathBuf, role: &str, store: Option<&KeyStore>) -> PyResult<Self> {
@@ -30,14 +30,14 @@ impl TrustList {
         let list = List::read(&path, || {
             guard.as_deref().ok_or_else(|| no_store("a publisher"))
         });
-        let list = list.map_err(|raised: Raised| PyErr::from(raised))?;
+        let list = list.map_err(|raised: LookupFailure| PyErr::from(raised))?;
         Ok(Self {
             list: Arc::new(list),
             role: role.into(),
         })
     }
 
-    /// The keys that the file lists, whatever for.
+    /// All keys in the file, for any role.
     fn keys(&self) -> PyResult<Vec<PublicKey>> {
         let judge = || Judge::List(Arc::clone(&self.list), Arc::clone(&self.role));
         self.list

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import casemate
 import pytest
 
-# The tests write passphrases, and the program refuses files of these that others can read.
+# The tests write passphrase files, which the program refuses if others can read them.
 os.umask(0o077)
 
 
@@ -24,13 +24,13 @@ def keys():
 
 @pytest.fixture
 def to(keys):
-    """Arguments that seal to Alice, by the publisher."""
+    """Return arguments that seal to Alice, signed by the publisher."""
     return {"to": keys.alice.public_key, "sign": keys.publisher}
 
 
 @pytest.fixture
 def trust(keys):
-    """Arguments that open as Alice, from the publisher."""
+    """Return arguments that open as Alice, with the publisher as expected signer."""
     return {"keys": keys.alice, "signer": keys.publisher.public_key}
 
 

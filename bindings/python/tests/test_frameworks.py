@@ -29,7 +29,7 @@ class TestTorch:
         with pytest.raises(casemate.VerificationError):
             sealed.load(tmp_path / "x", keys=trust["keys"], signer=casemate.PrivateKey.generate("mldsa87-p384"))
 
-    def test_damage_is_named_although_torch_hides_it(self, tmp_path, to, trust):
+    def test_damage_is_reported_although_torch_hides_it(self, tmp_path, to, trust):
         import casemate.torch as sealed
 
         sealed.save({"w": self.torch.arange(1 << 19)}, tmp_path / "x", **to)
@@ -48,10 +48,10 @@ class TestTorch:
         with pytest.raises(pickle.UnpicklingError):
             sealed.load(tmp_path / "x", **trust)
         assert not (tmp_path / "owned").exists()
-        with pytest.raises(ValueError, match="publisher's code"):
+        with pytest.raises(ValueError, match="code from the publisher"):
             sealed.load(tmp_path / "x", keys=trust["keys"], weights_only=False, allow_unknown_signer=True)
         unchecked = casemate.open(tmp_path / "x", keys=trust["keys"], allow_unknown_signer=True)
-        with pytest.raises(ValueError, match="publisher's code"):
+        with pytest.raises(ValueError, match="code from the publisher"):
             sealed.load(unchecked, weights_only=False)
         assert not (tmp_path / "owned").exists()
 
@@ -89,7 +89,7 @@ class TestTorch:
         dcp.load(fresh, storage_reader=StorageReader(tmp_path / "c", **trust), no_dist=True)
         assert self.torch.equal(fresh["model"]["w"], state["model"]["w"]) and fresh["step"] == 41
 
-    def test_an_unfinished_checkpoint_is_called_that(self, tmp_path, to, trust):
+    def test_an_unfinished_checkpoint_is_reported(self, tmp_path, to, trust):
         import torch.distributed.checkpoint as dcp
         from casemate.checkpoint import StorageReader, StorageWriter
 
@@ -101,7 +101,7 @@ class TestTorch:
             with pytest.raises(FileNotFoundError) as refused:
                 reader.read_metadata()
             assert ("is an unfinished checkpoint" in str(refused.value)) == is_unfinished
-            # PyTorch wraps it, and keeps the words.
+            # PyTorch wraps the error and keeps its text.
             with pytest.raises(BaseException) as refused:
                 dcp.load(state, storage_reader=StorageReader(tmp_path / folder, **trust), no_dist=True)
             assert ("is an unfinished checkpoint" in "".join(traceback.format_exception(refused.value))) == is_unfinished
@@ -120,10 +120,10 @@ class TestTorch:
         kind = casemate.inspect(place).content_type
         attack = {"source": pickle.dumps(Attack()), "destination": place, "content_type": kind, "force": True}
         casemate.seal(**attack, to=to["to"], sign=keys.stranger)
-        with pytest.raises(casemate.VerificationError, match="not trusted"):
+        with pytest.raises(casemate.VerificationError, match="not an expected signer"):
             StorageReader(tmp_path / "c", **trust).read_metadata()
         casemate.seal(pickle.dumps(Attack()), place, force=True, **to)
-        with pytest.raises(casemate.VerificationError, match="not sealed as this part of a checkpoint"):
+        with pytest.raises(casemate.VerificationError, match="not sealed as the metadata of a checkpoint"):
             StorageReader(tmp_path / "c", **trust).read_metadata()
         flip(place, 100)
         with pytest.raises(casemate.VerificationError):
@@ -164,10 +164,10 @@ class TestTorch:
             kind = METADATA_TYPE if name == ".metadata" else CONTENT_TYPE
             casemate.seal(plain.read_bytes(), f"{plain}.sealed", content_type=kind, **to)
             plain.unlink()
-        with pytest.raises(dcp.CheckpointException, match="do not say which artifact"):
+        with pytest.raises(dcp.CheckpointException, match="does not name one artifact"):
             dcp.load({"w": self.torch.zeros(3)}, storage_reader=StorageReader(tmp_path / "c", **trust), no_dist=True)
 
-    def test_a_checkpoint_is_whole_and_has_one_set_of_metadata(self, tmp_path, to, trust, monkeypatch):
+    def test_a_checkpoint_is_complete_and_has_one_set_of_metadata(self, tmp_path, to, trust, monkeypatch):
         import torch.distributed.checkpoint as dcp
         from casemate import checkpoint
 
@@ -177,10 +177,10 @@ class TestTorch:
         dcp.save(state, storage_writer=checkpoint.StorageWriter(tmp_path / "c", **to), no_dist=True)
         with pytest.raises(ValueError, match="use_collectives"):
             checkpoint.StorageReader(tmp_path / "c", **trust).read_metadata(rank=0)
-        # A file of data in the place of the metadata is not unpickled.
+        # A data file in place of the metadata is not unpickled.
         (data, *_) = (tmp_path / "c").glob("*.distcp.sealed")
         (tmp_path / "c" / ".metadata.sealed").write_bytes(data.read_bytes())
-        with pytest.raises(casemate.VerificationError, match="not sealed as this part"):
+        with pytest.raises(casemate.VerificationError, match="not sealed as the metadata"):
             checkpoint.StorageReader(tmp_path / "c", **trust).read_metadata()
 
         # One of two threads fails.
@@ -255,7 +255,7 @@ def test_fsspec_reads_sealed_files_of_any_file_system(tmp_path, to, trust):
     with fs.open("/bucket/x.sealed") as file:
         file.seek(-5, 2)
         assert file.read() == content[-5:]
-    # Every size is that of the content; what is no artifact keeps its own.
+    # Every size is that of the content; files that are not artifacts keep their own size.
     memory.pipe_file("/bucket/plain.sealed", b"none")
     memory.pipe_file("/bucket/a/y", b"plain")
     sizes = {"/bucket/x.sealed": len(content), "/bucket/plain.sealed": 4, "/bucket/a/y": 5}

@@ -1,4 +1,4 @@
-"""The guides' examples run as they stand."""
+"""The examples in the guides run unchanged."""
 
 from pathlib import Path
 

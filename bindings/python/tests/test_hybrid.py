@@ -1,4 +1,4 @@
-"""Shared keys and signatures for other programs."""
+"""Shared keys and signatures for other formats."""
 
 import itertools
 import os
@@ -10,7 +10,7 @@ from casemate import hybrid
 
 
 @pytest.mark.parametrize("suite", ["mlkem1024-p384", "mlkem768-x25519", "mlkem768-p256"])
-def test_both_ends_have_one_key(suite):
+def test_both_ends_derive_the_same_key(suite):
     ours, other = casemate.PrivateKey.generate(suite), casemate.PrivateKey.generate(suite)
     key, ciphertext = hybrid.encapsulate(ours.public_key, b"example.com/a")
     assert len(key) == 32 and hybrid.decapsulate(ours, ciphertext, b"example.com/a") == key
@@ -33,7 +33,7 @@ def test_both_halves_of_a_signature_must_verify(suite):
     key, other = casemate.PrivateKey.generate(suite), casemate.PrivateKey.generate(suite)
     signature = hybrid.sign(key, b"message", b"use")
     assert hybrid.verify(key.public_key, b"message", signature, b"use") is None
-    # One half of another key's signature, whichever it is. ML-DSA comes first.
+    # Replace either half with that of another key's signature. ML-DSA comes first.
     forged = hybrid.sign(other, b"message", b"use")
     first = {"mldsa87-p384": 4627, "mldsa65-ed25519": 3309}[suite]
     for wrong in [forged, signature[:first] + forged[first:], forged[:first] + signature[first:], b"", signature[:-1]]:
@@ -62,8 +62,8 @@ def test_wrong_keys_limits_and_policies():
             call()
 
 
-@pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN names no casemate to work with")
-def test_a_key_that_has_ended_makes_and_checks_nothing(tmp_path):
+@pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN is not set to the casemate program")
+def test_a_key_that_has_ended_neither_signs_nor_verifies(tmp_path):
     (tmp_path / "pass").write_text("correct horse\n")
     (tmp_path / "pass").chmod(0o600)
 
@@ -89,11 +89,11 @@ def test_a_key_that_has_ended_makes_and_checks_nothing(tmp_path):
     ]:
         with pytest.raises(casemate.CasemateError, match="compromised"):
             call()
-    # What was encrypted is still needed.
+    # Earlier ciphertexts must still be decrypted.
     assert len(hybrid.decapsulate(store.private("me"), ciphertext, b"use")) == 32
 
 
-def test_a_context_is_no_part_of_the_message():
+def test_the_context_is_not_part_of_the_message():
     key = casemate.PrivateKey.generate("mldsa65-ed25519")
     texts = [b"", b"\0", b"a", b"aa", b"\x01a"]
     for (context, message), (other, changed) in itertools.permutations(itertools.product(texts, texts), 2):

@@ -1,4 +1,4 @@
-"""What `casemate inspect --model` says of files that the real libraries wrote."""
+"""`casemate inspect --model` on files written by the real libraries."""
 
 import itertools
 import json
@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN names no casemate to work with")
+pytestmark = pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN is not set to the casemate program")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_onnx(tmp_path, inspect):
 
 
 def leaves(value, name=""):
-    """Tensors below a value by the keys that lead to them, as PyTorch itself has them."""
+    """Yield the tensors in a nested value by their key path, as PyTorch loads them."""
     import torch
 
     if isinstance(value, torch.Tensor):
@@ -71,7 +71,7 @@ def leaves(value, name=""):
     }
 
 
-def test_tensors_of_torch_are_those_that_torch_loads(tmp_path, inspect):
+def test_tensors_match_those_that_torch_loads(tmp_path, inspect):
     torch = pytest.importorskip("torch")
     model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Embedding(7, 2))
     optimizer = torch.optim.AdamW(model.parameters())
@@ -92,16 +92,16 @@ def test_tensors_of_torch_are_those_that_torch_loads(tmp_path, inspect):
             torch.save(state, tmp_path / "m", pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
             model_file, found = inspect(tmp_path / "m")
             assert model_file["format"] == "pytorch"
-            # Of newer types PyTorch does not load what it wrote without a zip.
+            # PyTorch cannot load newer types from files that it wrote without a zip.
             loaded = torch.load(tmp_path / "m", weights_only=False) if zipped else state
             assert found == leaves(loaded), protocol
             assert not any(one["dangerous"] for one in model_file["pickles"])
             assert not model_file["tensors_are_partial"]
-    # A whole module runs code when it is loaded; what it holds is shown by the attributes that lead to it.
+    # Loading a whole module runs code; its tensors are listed by attribute path.
     torch.save(model, tmp_path / "m")
     _, found = inspect(tmp_path / "m")
     assert found["_modules.0._parameters.weight"] == ("float32", [3, 4], 48)
-    # What is not followed is said to be missing.
+    # Tensors that are not followed are reported as missing.
     torch.save({"d": torch.zeros(2), "s": torch.nested.nested_tensor([torch.ones(2)])}, tmp_path / "m")
     model_file, found = inspect(tmp_path / "m")
     assert found == {"d": ("float32", [2], 8)} and model_file["tensors_are_partial"]
@@ -130,7 +130,7 @@ def test_what_weights_only_loads_is_not_called_dangerous(tmp_path, inspect):
         assert (found["q"], found["u"], found["c"]) == (
             ("qint8", [2, 3], 6), ("quint8", [2, 3], 6), ("qint32", [2, 3], 24),
         )  # fmt: skip
-    # Memory that is missing, or more of it than the tensors have.
+    # Storage that is missing, or larger than its tensors.
     whole = (tmp_path / "m").read_bytes()
     for content in [whole[:-1], whole + b"\0", whole + pickle.dumps(os.system)]:
         (tmp_path / "m").write_bytes(content)
@@ -138,7 +138,7 @@ def test_what_weights_only_loads_is_not_called_dangerous(tmp_path, inspect):
         assert model["pickles"][0]["unread"] and model["pickles"][0]["dangerous"]
 
 
-def test_the_names_for_weights_are_those_of_torch(tmp_path, inspect):
+def test_the_allowed_names_match_torch(tmp_path, inspect):
     pytest.importorskip("torch")
     from torch._weights_only_unpickler import _get_allowed_globals
 
@@ -163,7 +163,7 @@ def test_torchscript(tmp_path, inspect):
         names = zipfile.ZipFile(tmp_path / "m").namelist()
         assert header["code"] == [name for name in names if name.startswith("m/code/")] != []
         assert not any(one["dangerous"] for one in header["pickles"]), header["pickles"]
-    # A pickle is read as it is, or not at all, and constants of another folder make no TorchScript.
+    # A compressed pickle is refused, and constants in another folder do not make a file TorchScript.
     with zipfile.ZipFile(tmp_path / "m") as before, zipfile.ZipFile(tmp_path / "z", "w") as after:
         for name in before.namelist():
             after.writestr(name, before.read(name))
@@ -176,7 +176,7 @@ def test_torchscript(tmp_path, inspect):
             after.writestr(name.replace("m/constants.pkl", "other/constants.pkl"), before.read(name))
     header, _ = inspect(tmp_path / "z")
     assert header["format"] == "pytorch" and any("__torch__" in s for s in header["pickles"][0]["suspicious"])
-    # Without the constants nothing says that its classes are those of the code.
+    # Without the constants, nothing shows that its classes are defined in its code.
     with zipfile.ZipFile(tmp_path / "m") as before, zipfile.ZipFile(tmp_path / "z", "w") as after:
         for name in before.namelist():
             if name != "m/constants.pkl":
@@ -194,7 +194,7 @@ def test_gguf(tmp_path, inspect):
         writer.add_array("tokens", ["a", "bc"])
         for kind in types:
             elements, size = gguf.GGML_QUANT_SIZES[kind]
-            # Rows are given in bytes.
+            # The row length is in bytes.
             writer.add_tensor(kind.name, np.zeros((3, 2 * size), np.uint8), raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -241,7 +241,7 @@ def test_torch_and_pickles(tmp_path, inspect):
     with pytest.raises(subprocess.CalledProcessError) as refused:
         inspect(tmp_path / "z")
     assert b"an entry is compressed" in refused.value.stderr
-    # Entries in another order than their data: to look at all of them would be to read the file again and again.
+    # Entries in a different order than their data are refused: reading them would reread the file many times.
     data = (tmp_path / "m").read_bytes()
     end = data.rindex(b"PK\x05\x06")
     size, start = (int.from_bytes(data[end + at : end + at + 4], "little") for at in (12, 16))

@@ -1,4 +1,4 @@
-"""A bare word names a key of a store or a built-in policy, never a file that lies in the working directory."""
+"""A bare word is the name of a key in a key store or of a built-in policy, never a file in the working directory."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def folder(tmp_path, keys, monkeypatch):
-    """A working directory in which somebody placed their own key as ``publisher``."""
+    """Return a working directory in which an attacker placed their own key as ``publisher``."""
     (tmp_path / "publisher").write_text(keys.stranger.public_key.to_pem())
     keys.bob.to_file(tmp_path / "alice")
     monkeypatch.chdir(tmp_path)
@@ -24,7 +24,7 @@ def store(home):
 
 @pytest.fixture
 def home(tmp_path_factory, keys):
-    """The folder of a key store with ``alice`` and ``publisher``, made by the command."""
+    """Return the folder of a key store with ``alice`` and ``publisher``, created by the command."""
     home = tmp_path_factory.mktemp("home")
     (home / "pass").write_text("correct horse\n")
     run = [os.environ["CASEMATE_BIN"], "--home", home, "--passphrase-file", home / "pass", "keys"]
@@ -43,7 +43,7 @@ def test_a_name_is_looked_up_in_the_store_and_not_in_the_folder(folder, keys, st
     for signer in "publisher", keys.publisher.id:
         assert casemate.open("x.sealed", signer=signer).read() == b"x"
     assert casemate.open("x.sealed", keys=[store, "alice"], signer="publisher").read() == b"x"
-    with pytest.raises(casemate.VerificationError, match="not trusted"):
+    with pytest.raises(casemate.VerificationError, match="not an expected signer"):
         casemate.open("x.sealed", signer="./publisher")
     with pytest.raises(casemate.CasemateError, match="shortened key id"):
         casemate.open("x.sealed", signer=keys.publisher.id[:16])
@@ -58,7 +58,7 @@ def test_a_name_without_a_store_is_an_error_and_a_path_is_read(folder, keys, tru
         lambda: casemate.seal(b"x", "y", to=keys.alice.public_key, sign="alice"),
         lambda: casemate.rewrap("x.sealed", add="alice", **trust),
     ):
-        with pytest.raises(casemate.CasemateError, match="names a key of a key store"):
+        with pytest.raises(casemate.CasemateError, match="is the name of a key, but there is no key store"):
             refused()
     keys.alice.to_file("me")
     Path("vendor").write_text(keys.publisher.public_key.to_pem())
@@ -118,11 +118,11 @@ def test_a_key_that_ended_is_not_trusted_and_not_used(tmp_path, keys, home):
     for call in [*trusting("publisher"), *trusting(None)]:
         with pytest.raises(casemate.VerificationError, match="compromised"):
             call()
-    with pytest.raises(casemate.CasemateError, match="not used for anything new"):
+    with pytest.raises(casemate.CasemateError, match="cannot be used for anything new"):
         casemate.seal(b"x", tmp_path / "y", to="alice", sign="publisher")
 
 
-def test_a_trust_file_says_who_counts(tmp_path, keys, to):
+def test_a_trust_file_lists_the_trusted_signers(tmp_path, keys, to):
     casemate.seal(b"x", tmp_path / "x", **to)
     (tmp_path / "publisher.pub").write_text(keys.publisher.public_key.to_pem())
     (tmp_path / "stranger.pub").write_text(keys.stranger.public_key.to_pem())
@@ -132,7 +132,7 @@ def test_a_trust_file_says_who_counts(tmp_path, keys, to):
         (listed, "dataset", "not for dataset"),
         (listed + "superseded = 2002-01-01\n", "model", "superseded"),
         (listed + "compromised = true\n", "model", "compromised"),
-        (listed.replace("publisher.pub", "stranger.pub"), "model", "not trusted here"),
+        (listed.replace("publisher.pub", "stranger.pub"), "model", "not an expected signer"),
     ):
         (tmp_path / "trust.toml").write_text(text)
         trust = casemate.TrustList(tmp_path / "trust.toml", role)
@@ -142,5 +142,5 @@ def test_a_trust_file_says_who_counts(tmp_path, keys, to):
         with pytest.raises(casemate.VerificationError, match=refused):
             casemate.open(tmp_path / "x", keys=keys.alice, signer=trust)
     (tmp_path / "trust.toml").write_text(listed.replace("./", ""))
-    with pytest.raises(casemate.CasemateError, match="key of a key store"):
+    with pytest.raises(casemate.CasemateError, match="there is no key store"):
         casemate.TrustList(tmp_path / "trust.toml")

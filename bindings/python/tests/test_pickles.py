@@ -1,4 +1,4 @@
-"""What `casemate.torch.scan_pickle` says of pickles, against pickletools, picklescan and fickling."""
+"""`casemate.torch.scan_pickle` compared with pickletools, picklescan and fickling."""
 
 import collections
 import io
@@ -14,7 +14,7 @@ import pytest
 
 
 class Call:
-    """Pickled as a call."""
+    """An object that is pickled as a call."""
 
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
@@ -40,7 +40,7 @@ BAD = [
     np.arange(3),
     os.path.join,
 ]
-#: By hand: INST, OBJ, names through the memo, a name with quotes around, several pickles in a row, no end.
+#: Handwritten: INST, OBJ, names from the memo, a quoted name, several pickles in a row, no end.
 WRITTEN = [
     b"(S'true'\nios\nsystem\n.",
     b"(cos\nsystem\nS'true'\no.",
@@ -61,7 +61,7 @@ def corpus():
 
 
 def mutated(rows, count, seed):
-    """Bytes changed, cut and put together anew, the same each time."""
+    """Yield pickles with bytes changed, removed and recombined, deterministically."""
     chance = random.Random(seed)
     for _ in range(count):
         row = bytearray(chance.choice(rows))
@@ -81,7 +81,7 @@ def mutated(rows, count, seed):
 
 
 def parsed(row):
-    """The operations as CPython's own reader has them, or ``None`` if it cannot read them."""
+    """Return the operations as parsed by CPython's pickletools, or ``None`` if it cannot parse them."""
     try:
         return list(pickletools.genops(row))
     except Exception:
@@ -96,7 +96,7 @@ def scanned(row):
 
 
 class Imports(pickle.Unpickler):
-    """Loads a pickle with the C reader of CPython and imports nothing: a name is noted and stands for a harmless class."""
+    """Loads a pickle with CPython's C unpickler without importing anything: it records names and returns a harmless class."""
 
     def __init__(self, row):
         super().__init__(io.BytesIO(row))
@@ -111,7 +111,7 @@ class Imports(pickle.Unpickler):
 
 
 def loaded(row):
-    """Every name that CPython imports before it ends or gives up."""
+    """Return every name that CPython imports before it finishes or fails."""
     reader = Imports(row)
     try:
         reader.load()
@@ -121,7 +121,7 @@ def loaded(row):
 
 
 def plain(names):
-    """Names that pickletools did not change: it follows escapes in them, where the readers of CPython do not."""
+    """Return the names that pickletools left unchanged: it decodes escapes in names, but CPython's unpicklers do not."""
     return {name for name in names if name.isascii() and name.isprintable() and "\\" not in name}
 
 
@@ -129,12 +129,12 @@ ROWS = corpus()
 ALL = ROWS + list(mutated(ROWS, 6000, seed=1))
 
 
-def test_what_cpython_imports_is_listed_or_said_to_be_computed():
+def test_every_import_of_cpython_is_listed_or_reported_as_computed():
     imports = refused = 0
     for row in ALL:
         found, names = scanned(row), set(loaded(row))
         if found is None:
-            # Not well-formed for its whole length. As a model file it is scanned as far as it goes.
+            # Not well-formed in its whole length. As a model file, it is scanned up to the error.
             refused += 1
             continue
         imports += len(names)
@@ -143,14 +143,14 @@ def test_what_cpython_imports_is_listed_or_said_to_be_computed():
     assert imports > 1000 and refused < len(ALL) * 0.8
 
 
-def test_what_pickletools_reads_is_read():
+def test_pickles_that_pickletools_parses_are_parsed():
     for row in ALL:
         operations = parsed(row)
         if operations is None:
             continue
         found = scanned(row)
         if found is None:
-            # It does not look at frames, takes a name from an empty stack, and stops behind the first of several pickles.
+            # It ignores frames, takes a name from an empty stack, and stops after the first of several pickles.
             first = [operation.name for operation, _, _ in operations[:2]]
             rest = row[operations[-1][2] + 1 :]
             assert b"\x95" in row or "STACK_GLOBAL" in first or rest.startswith(b"\x80"), row
@@ -159,19 +159,19 @@ def test_what_pickletools_reads_is_read():
         assert plain(names) <= set(found.imports), row
 
 
-def test_a_name_that_cpython_takes_from_behind_a_frame_is_refused():
-    # The frame ends behind the underscore, which is lost to the reader in C; pickletools sees what weights need.
+def test_a_name_from_beyond_a_frame_is_refused():
+    # The frame ends after the underscore, which the C unpickler loses; pickletools sees a name that weights need.
     row = b"\x80\x04\x95" + (2).to_bytes(8, "little") + b"c_codecs\nencode\n."
     assert loaded(row) == ["codecs encode"]
     assert [argument for _, argument, _ in parsed(row)][2] == "_codecs encode"
-    with pytest.raises(ValueError, match="an operation goes beyond its frame"):
+    with pytest.raises(ValueError, match="an operation extends beyond its frame"):
         casemate.torch.scan_pickle(row)
     for one in GOOD + BAD:
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             assert scanned(pickle.dumps(one, protocol)), one
 
 
-def test_what_other_scanners_find_is_found():
+def test_findings_of_other_scanners_are_found():
     from picklescan.scanner import GenOpsError, _list_globals
 
     for row in ALL:
@@ -188,7 +188,7 @@ def test_what_other_scanners_find_is_found():
         assert not missing or found.computed_names or found.unread, (row, missing)
 
 
-def test_what_fickling_calls_unsafe_is_dangerous():
+def test_pickles_that_fickling_calls_unsafe_are_dangerous():
     from fickling.analysis import Severity, check_safety
     from fickling.fickle import Pickled
 
@@ -201,7 +201,7 @@ def test_what_fickling_calls_unsafe_is_dangerous():
             verdict = check_safety(Pickled.load(row)).severity
         except Exception:
             continue
-        # It takes any import outside of the standard library for one, and what weights need is not of it.
+        # It treats any import outside the standard library as unsafe, including those that weights need.
         if verdict >= Severity.LIKELY_UNSAFE and set(found.imports) - {"_codecs encode"}:
             unsafe += 1
             assert found.dangerous or not found.suspicious, (row, verdict)
@@ -220,7 +220,7 @@ def test_calls_are_dangerous(one):
         assert scanned(pickle.dumps(one, protocol)).dangerous
 
 
-def test_files_of_torch_are_scanned_whole(tmp_path):
+def test_torch_files_are_scanned_completely(tmp_path):
     torch = pytest.importorskip("torch")
     for zipped in [True, False]:
         torch.save({"w": torch.ones(3)}, tmp_path / "good", _use_new_zipfile_serialization=zipped)

@@ -1,4 +1,4 @@
-"""Changing who can open."""
+"""Changing recipients."""
 
 import casemate
 import pytest
@@ -24,7 +24,7 @@ def folder(tmp_path, to):
 
 
 def reads(path, keys, key):
-    """What a key reads of a file or a folder."""
+    """Return what a key can read of a file or a folder."""
     trust = {"keys": key, "signer": keys.publisher.public_key}
     if path.is_dir():
         with casemate.open_directory(path, **trust) as directory, directory.open("model.safetensors") as file:
@@ -34,7 +34,7 @@ def reads(path, keys, key):
 
 
 @pytest.mark.parametrize("kind", ["artifact", "folder"])
-def test_recipients_come_and_go(request, keys, trust, kind):
+def test_recipients_are_added_and_removed(request, keys, trust, kind):
     path = request.getfixturevalue(kind)
     assert casemate.rewrap(path, add=keys.bob.public_key, **trust) == (1, 2)
     assert reads(path, keys, keys.alice) == reads(path, keys, keys.bob) == CONTENT
@@ -49,7 +49,7 @@ def test_recipients_come_and_go(request, keys, trust, kind):
     assert reads(path, keys, keys.alice) == CONTENT
 
 
-def test_the_body_stays_byte_for_byte(artifact, keys, trust):
+def test_the_body_does_not_change(artifact, keys, trust):
     before = artifact.read_bytes()
     casemate.rewrap(artifact, add=keys.bob.public_key, **trust)
     after = artifact.read_bytes()
@@ -58,7 +58,7 @@ def test_the_body_stays_byte_for_byte(artifact, keys, trust):
 
 
 @pytest.mark.parametrize("kind", ["artifact", "folder"])
-def test_what_cannot_be_done_changes_nothing(request, keys, trust, kind):
+def test_an_invalid_change_changes_nothing(request, keys, trust, kind):
     path = request.getfixturevalue(kind)
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     before = [file.read_bytes() for file in files]
@@ -66,7 +66,7 @@ def test_what_cannot_be_done_changes_nothing(request, keys, trust, kind):
     by_stranger = {**trust, "signer": keys.stranger.public_key}
     for error, message, arguments in [
         (ValueError, "nothing to change", trust),
-        (ValueError, "add= and remove=", {"to": bob, "add": bob, **trust}),
+        (ValueError, "cannot be combined with add= or remove=", {"to": bob, "add": bob, **trust}),
         (ValueError, "is not a recipient", {"remove": bob, **trust}),
         (casemate.VerificationError, "not trusted", {"add": bob, **by_stranger}),
         (casemate.CasemateError, "recipient", {"remove": keys.alice.public_key, **trust}),
@@ -80,7 +80,7 @@ def test_what_cannot_be_done_changes_nothing(request, keys, trust, kind):
 
 def test_a_file_that_is_being_read_is_not_changed_until_it_is_closed(artifact, keys, trust):
     with casemate.open(artifact, **trust) as reader:
-        with pytest.raises(BlockingIOError, match="m.sealed: it is being read"):
+        with pytest.raises(BlockingIOError, match="m.sealed: another process is reading"):
             casemate.rewrap(artifact, add=keys.bob.public_key, **trust)
         assert reader.read() == CONTENT
     casemate.rewrap(artifact, add=keys.bob.public_key, **trust)

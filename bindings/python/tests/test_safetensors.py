@@ -1,4 +1,4 @@
-"""Sealed safetensors against the package safetensors itself."""
+"""Sealed safetensors compared with the package safetensors."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def path(tmp_path, to):
     return path
 
 
-def test_what_we_write_the_original_reads_and_the_other_way_round(path, tmp_path, to, trust):
+def test_files_are_interchangeable_with_safetensors(path, tmp_path, to, trust):
     content = casemate.open(path, **trust).read()
     same(safetensors.numpy.load(content), TENSORS)
     same(sealed_tensors.load_file(path, **trust), TENSORS)
@@ -65,7 +65,7 @@ def test_single_tensors_and_slices_read_only_what_they_need(path, trust):
         assert file.get_slice("count")[()] == 7
 
 
-def test_a_tensor_of_a_large_file_costs_its_own_segments(tmp_path, to, trust):
+def test_a_tensor_of_a_large_file_reads_only_its_own_segments(tmp_path, to, trust):
     tensors = {f"layer.{n}": np.full(2_000_000, n, np.float32) for n in range(8)}
     path = tmp_path / "large"
     sealed_tensors.save_file(tensors, path, **to)
@@ -83,7 +83,7 @@ def test_a_tensor_of_a_large_file_costs_its_own_segments(tmp_path, to, trust):
         opened = counting.count
         rows = file.get_slice("layer.5")[1000:1016]
         assert (rows == 5).all()
-    assert opened < 1_200_000, "footer, tail, and the segment of the header"
+    assert opened < 1_200_000, "reads only the footer, the tail and the segment with the header"
     assert counting.count - opened <= 2 * (1 << 20) + 64
 
 
@@ -98,14 +98,14 @@ F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "length is impossible"),
-        (b"\xff" * 8, "length is impossible"),
-        (header({}, pad=9), "length is impossible"),
+        (b"", "bytes is impossible"),
+        (b"\xff" * 8, "bytes is impossible"),
+        (header({}, pad=9), "bytes is impossible"),
         (header(b"{"), "EOF while parsing"),
         (header(b"[" * 100_000), "expected an object"),
         (header([]), "expected an object"),
-        (header({"a": F32}), "end before or after"),
-        (header({"a": F32}, b"x" * 9), "end before or after"),
+        (header({"a": F32}), "does not end where the file ends"),
+        (header({"a": F32}, b"x" * 9), "does not end where the file ends"),
         (header({"a": {**F32, "data_offsets": [1, 9]}}, b"x" * 9), "gap or overlap"),
         (header({"a": F32, "b": {**F32, "data_offsets": [4, 12]}}, b"x" * 12), "gap or overlap"),
         (header({"a": {**F32, "shape": [3]}}, b"x" * 8), "another size"),
@@ -114,7 +114,7 @@ F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         (header({"a": {**F32, "dtype": "F4"}}, b"x" * 8), "another size"),
         (header({"a": {**F32, "more": 1}}, b"x" * 8), "unknown field `more`"),
         (header({"a": {**F32, "shape": [0, 1 << 70]}}, b"x" * 8), "expected u64"),
-        (header({"a": {**F32, "shape": [1] * 65}}, b"x" * 8), "shape or offsets are impossible"),
+        (header({"a": {**F32, "shape": [1] * 65}}, b"x" * 8), "invalid shape or invalid offsets"),
         (header(b'{"a":' + b"1" * 5000 + b"}"), "number out of range"),
         (header(json.dumps({"a": F32}).encode()[:-1] + b',"a":1}', b"x" * 8), "occurs twice"),
         (header({"__metadata__": {"a": 1}}), "expected a string"),
@@ -133,14 +133,14 @@ def test_bfloat16_goes_through_ml_dtypes(tmp_path, to, trust):
     same(sealed_tensors.load_file(tmp_path / "x", **trust), {"x": tensor})
 
 
-def test_every_type_is_read_and_written_as_the_original_does(tmp_path, to, trust):
+def test_every_type_is_read_and_written_as_by_safetensors(tmp_path, to, trust):
     torch = pytest.importorskip("torch")
     import safetensors.torch
 
     (tmp_path / "x").write_bytes(header({"a": {**F32, "dtype": "F33"}}, b"x" * 8))
     with pytest.raises(safetensors.SafetensorError) as refused:
         safetensors.torch.load_file(tmp_path / "x")
-    # Its message lists every type that it has.
+    # The error of safetensors lists every type that it supports.
     every = re.findall("`([A-Z0-9_]+)`", str(refused.value).split("expected")[1])
     assert len(every) >= 21, every
     for name in every:
@@ -182,7 +182,7 @@ def test_a_type_without_a_counterpart_leaves_the_other_tensors_readable(tmp_path
         np.testing.assert_array_equal(file.get_tensor("norm"), np.zeros(2, np.float32))
         for name, message in [
             ("new", "tensor 'new': NumPy has no type F12_E7M4"),
-            ("odd", "tensor 'odd': NumPy has no type F4: load with framework='pt'"),
+            ("odd", "tensor 'odd': NumPy has no type F4; load with framework='pt'"),
         ]:
             for ask in [file.get_tensor, file.get_slice]:
                 with pytest.raises(TypeError, match=f"^{message}$"):
@@ -191,7 +191,7 @@ def test_a_type_without_a_counterpart_leaves_the_other_tensors_readable(tmp_path
         sealed_tensors.load_file(tmp_path / "x", **trust)
 
 
-def test_names_and_types_that_the_format_has_not_are_refused(tmp_path, to):
+def test_unsupported_names_and_types_are_refused(tmp_path, to):
     for tensors, error in [
         ({"__metadata__": TENSORS["byte"]}, ValueError),
         ({"x": np.array(["text"])}, TypeError),

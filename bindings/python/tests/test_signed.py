@@ -1,4 +1,4 @@
-"""Models that are signed and not sealed: what is read was signed, and nothing unchecked is given out."""
+"""Models that are signed but not sealed: reads return only signed and checked content."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import flip
 
-pytestmark = pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN names no casemate to work with")
+pytestmark = pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN is not set to the casemate program")
 safetensors = pytest.importorskip("safetensors.numpy")
 
 MIB = 1 << 20
@@ -64,7 +64,7 @@ def test_weights_come_from_a_signed_model(model, keys):
         opened.open("../model/config.json")
 
 
-def test_what_was_changed_is_refused_when_it_is_read(model, keys):
+def test_a_changed_part_is_refused_when_it_is_read(model, keys):
     path = model / "model.safetensors"
     flip(path, 2 * MIB)
     opened = casemate.open_signed(model, signer=keys.publisher.public_key)
@@ -74,7 +74,7 @@ def test_what_was_changed_is_refused_when_it_is_read(model, keys):
             file.get_tensor("large")
     with pytest.raises(casemate.VerificationError):
         casemate.safetensors.load_file(opened.open("model.safetensors"))
-    # The second of two segments is damaged: nothing of it is ever in an array that others may have.
+    # The second of two segments is damaged: none of it may ever be in an array that other threads can see.
     out = np.full(2 * MIB, 7, dtype=np.uint8)
     with pytest.raises(casemate.VerificationError):
         opened.content("model.safetensors").readinto(MIB, out)
@@ -90,16 +90,16 @@ def test_what_was_changed_is_refused_when_it_is_read(model, keys):
             opened.open("config.json")
 
 
-def test_a_signature_that_is_no_file_is_not_waited_for(model, keys, tmp_path):
+def test_a_signature_that_is_not_a_regular_file_does_not_block(model, keys, tmp_path):
     os.mkfifo(tmp_path / "pipe.sig")
     with pytest.raises(casemate.CasemateError, match="not a regular file"):
         casemate.open_signed(model, tmp_path / "pipe.sig", signer=keys.publisher.public_key)
-    with pytest.raises(ValueError, match="has no name"):
+    with pytest.raises(ValueError, match="has no file name"):
         casemate.open_signed(".", signer=keys.publisher.public_key)
 
 
-def test_a_withdrawn_key_does_not_stop_a_good_one(model, keys, tmp_path, store_home):
-    """A model with two signatures is good if one of their keys counts."""
+def test_a_compromised_key_does_not_invalidate_another_signature(model, keys, tmp_path, store_home):
+    """A model with two signatures is accepted if one of the keys is valid."""
     import base64
     import json
 
@@ -119,7 +119,7 @@ def test_a_withdrawn_key_does_not_stop_a_good_one(model, keys, tmp_path, store_h
     trust.write_text(entry.format("stranger", "compromised = true") + entry.format("publisher", "compromised = true"))
     with pytest.raises(casemate.VerificationError, match="compromised"):
         casemate.open_signed(model, one, signer=casemate.TrustList(trust))
-    # Anybody can put a signature in front that names another key that is trusted.
+    # Anybody can prepend a signature that names another trusted key.
     trust.write_text(entry.format("stranger", "") + entry.format("publisher", ""))
     first["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(b"x" * 3500).decode()
     one.write_text(json.dumps(first))
@@ -145,17 +145,17 @@ def test_files_must_be_the_signed_ones(model, keys):
         casemate.open_signed(model, signer=signer)
 
 
-def test_somebody_trusted_must_have_signed(model, keys, store_home):
+def test_an_expected_signer_must_have_signed(model, keys, store_home):
     with pytest.raises(casemate.VerificationError, match=keys.publisher.id):
         casemate.open_signed(model, signer=keys.stranger.public_key)
-    with pytest.raises(casemate.CasemateError, match="nobody to trust"):
+    with pytest.raises(casemate.CasemateError, match="no expected signer was given"):
         casemate.open_signed(model)
     store = casemate.open_store(store_home, passphrase=store_home / "pass")
     assert casemate.open_signed(model, keys=store).files
     assert casemate.open_signed(model, signer="publisher", keys=store).files
     with pytest.raises(casemate.CasemateError, match="policy"):
         casemate.open_signed(model, signer=keys.publisher.public_key, policy="cnsa2")
-    # Somebody else's signature under the publisher's id.
+    # Another key's signature with the publisher's id.
     run(store_home, "sign", model, "--sign", "stranger", "-o", model.parent / "other.sig")
     text = (model.parent / "other.sig").read_text().replace(keys.stranger.id, keys.publisher.id)
     (model.parent / "other.sig").write_text(text)
@@ -165,7 +165,7 @@ def test_somebody_trusted_must_have_signed(model, keys, store_home):
         casemate.open_signed(model, model.parent / "none.sig", signer=keys.publisher.public_key)
 
 
-def test_python_signs_what_the_command_verifies(model, keys, store_home, tmp_path):
+def test_the_command_verifies_what_python_signs(model, keys, store_home, tmp_path):
     inside = model / "m.sig"
     assert casemate.sign(model, inside, sign=keys.publisher, ignore=["config.json"]) == str(inside)
     run(store_home, "verify", model, "--signature", inside, "--signer", "publisher")
@@ -181,13 +181,13 @@ def test_python_signs_what_the_command_verifies(model, keys, store_home, tmp_pat
         casemate.sign(model, sign=keys.publisher, policy="cnsa2", force=True)
     with pytest.raises(FileNotFoundError):
         casemate.sign(tmp_path / "none", sign=keys.publisher)
-    # One path is one path, and what is wrong with the caller's own is no verdict on the model.
+    # A single path is accepted, and an error in the caller's path is not reported as a failed verification.
     casemate.sign(model, inside, sign=keys.publisher, ignore="config.json", force=True)
     assert casemate.open_signed(model, inside, signer=keys.publisher.public_key, ignore="config.json").files
-    with pytest.raises(casemate.CasemateError, match="not a path below") as refused:
+    with pytest.raises(casemate.CasemateError, match="not a path inside") as refused:
         casemate.sign(model, sign=keys.publisher, ignore=["../x"], force=True)
     assert not isinstance(refused.value, casemate.VerificationError)
-    # What is no signature is not replaced by one, and nothing of it is lost.
+    # A file that is not a signature is not replaced and stays complete.
     before = (model / "model.safetensors").read_bytes()
     with pytest.raises(FileExistsError, match="not a model signature"):
         casemate.sign(model, model / "model.safetensors", sign=keys.publisher, force=True)
@@ -209,7 +209,7 @@ def test_one_file_and_torch(tmp_path, keys, store_home):
 
 
 def test_a_folder_that_has_expired(tmp_path, keys, store_home):
-    """Sealed by the command, which alone sets an end; the policy decides what it means."""
+    """Sealed by the command, because only it can set an expiry; the policy decides the effect."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/a").write_text("x")
     keys.alice.to_file(tmp_path / "alice")

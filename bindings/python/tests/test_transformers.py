@@ -1,4 +1,4 @@
-"""A sealed folder in the Hugging Face layout, in transformers."""
+"""Loading a sealed folder in the Hugging Face layout with transformers."""
 
 import casemate
 import pytest
@@ -22,7 +22,7 @@ def model(request, tmp_path):
     return model
 
 
-def test_a_sealed_model_answers_as_the_plain_one_does(tmp_path, model, to, trust):
+def test_a_sealed_model_gives_the_same_answers_as_the_plain_one(tmp_path, model, to, trust):
     casemate.seal_directory(tmp_path / "model", tmp_path / "sealed", **to)
     loaded = from_pretrained(transformers.AutoModel, tmp_path / "sealed", **trust).eval()
     words = torch.tensor([[1, 2, 3, 4]])
@@ -33,7 +33,7 @@ def test_a_sealed_model_answers_as_the_plain_one_does(tmp_path, model, to, trust
     assert config.hidden_size == 32
 
 
-def test_a_folder_of_a_stranger_loads_nothing(tmp_path, model, to, keys):
+def test_a_folder_by_an_unknown_publisher_is_refused(tmp_path, model, to, keys):
     casemate.seal_directory(tmp_path / "model", tmp_path / "sealed", **to)
     with pytest.raises(casemate.VerificationError):
         from_pretrained(
@@ -50,7 +50,7 @@ def llama(tmp_path):
 
 
 def same(found, expected):
-    """Whether two models are of one class, type and configuration, and answer the same."""
+    """Return whether two models have the same class, type and configuration, and give the same answers."""
     words = torch.arange(8).unsqueeze(0)
     with torch.no_grad():
         answers = torch.equal(found(words).logits, expected(words).logits)
@@ -70,7 +70,7 @@ def same(found, expected):
     ],
     ids=lambda arguments: " ".join(arguments) or "none",
 )
-def test_arguments_mean_what_they_mean_for_a_plain_folder(tmp_path, llama, to, trust, arguments):
+def test_arguments_work_as_for_a_plain_folder(tmp_path, llama, to, trust, arguments):
     llama.save_pretrained(tmp_path / "model")
     casemate.seal_directory(tmp_path / "model", tmp_path / "sealed", **to)
     for auto_class in (transformers.AutoModelForCausalLM, transformers.LlamaForCausalLM):
@@ -120,12 +120,12 @@ def test_variants_subfolders_and_pickled_weights(tmp_path, llama, to, trust):
             from_pretrained(auto_class, tmp_path / "sealed", **arguments, **trust)
 
 
-def test_what_is_open_already_takes_no_terms(tmp_path, llama, to, trust):
+def test_options_are_refused_for_an_open_folder(tmp_path, llama, to, trust):
     llama.save_pretrained(tmp_path / "model")
     casemate.seal_directory(tmp_path / "model", tmp_path / "sealed", **to)
     directory = casemate.open_directory(tmp_path / "sealed", **trust)
     auto_class = transformers.AutoModelForCausalLM
     assert from_pretrained(auto_class, directory).dtype == torch.bfloat16
     for terms in [trust, {"min_revision": 7}, {"policy": "cnsa2"}, {"allow_unknown_signer": True}]:
-        with pytest.raises(TypeError, match="open already"):
+        with pytest.raises(TypeError, match="already open"):
             from_pretrained(auto_class, directory, **terms)

@@ -1,4 +1,4 @@
-"""The stubs describe the compiled module, and the package's types hold."""
+"""The stubs match the compiled module, and the package type-checks."""
 
 import inspect
 import subprocess
@@ -25,7 +25,7 @@ def test_every_public_name_has_a_docstring_and_a_stub():
             assert getattr(casemate, name).__doc__, name
 
 
-def test_users_code_type_checks(tmp_path):
+def test_user_code_type_checks(tmp_path):
     (tmp_path / "use.py").write_text(
         "import casemate\n"
         "def f(path: str, key: casemate.PrivateKey) -> bytes:\n"

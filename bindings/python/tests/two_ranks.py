@@ -1,4 +1,4 @@
-"""One of two ranks: writes a sealed checkpoint of tensors that are spread over both, reads it again, and compares. Started by `torch.distributed.run`."""
+"""One of two ranks: writes a sealed checkpoint of tensors spread over both ranks, reads it back, and compares. Started by `torch.distributed.run`."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ mesh = init_device_mesh("cpu", (2,))
 
 
 def state(fill):
-    """A tensor of both ranks, and one of each."""
+    """Return a tensor shared by both ranks, and one of each rank."""
     whole = fill(torch.arange(48, dtype=torch.float32).reshape(8, 6))
     own = fill(torch.full((3,), float(dist.get_rank() + 1)))
     return {"whole": distribute_tensor(whole, mesh, [Shard(0)]), f"own{dist.get_rank()}": own}
@@ -33,7 +33,7 @@ dcp.load(read, storage_reader=StorageReader(folder / "c", keys=opener, signer=pu
 for name, tensor in written.items():
     local = [getattr(one, "to_local", lambda one=one: one)() for one in (tensor, read[name])]
     assert torch.equal(*local), name
-# Storage that shows each rank another checkpoint, each of them whole.
+# Storage shows each rank a different, complete checkpoint.
 for number in (1, 2):
     state = {"whole": distribute_tensor(torch.full((8, 6), float(number)), mesh, [Shard(0)])}
     dcp.save(state, storage_writer=StorageWriter(folder / str(number), to=opener.public_key, sign=publisher))
@@ -46,5 +46,5 @@ else:
     raise AssertionError("half of one checkpoint and half of another were loaded")
 dist.barrier()
 dist.destroy_process_group()
-# A thread of gloo may still hold an answer, and aborts the process if it gives it back while the interpreter ends. So it does not end.
+# A gloo thread may still hold a result, and aborts the process if it releases it while the interpreter shuts down. So skip the shutdown.
 os._exit(0)

@@ -4,44 +4,44 @@ use std::io::{self, Read, Write};
 
 use age::{DecryptError, EncryptError};
 
-/// Bytes copied at a time: one chunk of the format.
+/// Number of bytes copied at a time: one chunk of the age format.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Why an age file was not made or not read.
+/// Why an age file could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AgeError {
-    /// The text is no recipient or identity of the hybrid type.
+    /// The text is not a recipient or identity of the hybrid type.
     #[error("not a hybrid age {what}: expected `{prefix}1...`")]
     NotAKey {
         /// `recipient` or `identity`.
         what: &'static str,
-        /// How such a text begins.
+        /// The prefix of such a text.
         prefix: &'static str,
     },
     /// The key is of another suite, or malformed.
-    #[error("only a key of the suite mlkem768-x25519 can be used with age")]
+    #[error("age supports only keys of the suite mlkem768-x25519")]
     Key,
-    /// Nobody could read the file.
+    /// There are no recipients.
     #[error("an age file needs at least one recipient")]
     NoRecipient,
-    /// The header would be longer than readers take.
-    #[error("{actual} recipients, at most {}", crate::RECIPIENTS_MAX)]
+    /// The header would be longer than the limit.
+    #[error("{actual} recipients exceed the limit of {}", crate::RECIPIENTS_MAX)]
     TooManyRecipients {
-        /// Recipients given.
+        /// Number of recipients given.
         actual: usize,
     },
-    /// The file is encrypted to others.
+    /// The file is encrypted to other recipients.
     #[error("no key fits: the age file is encrypted to other recipients")]
     NoMatch,
-    /// The bytes are no age file, or one that breaks a rule of the format.
+    /// The bytes are not an age file, or break a rule of the format.
     #[error("not a well-formed age file")]
     Header,
-    /// The file was changed or cut short.
-    #[error("the age file was changed or cut short")]
+    /// The file was changed or truncated.
+    #[error("the age file was changed or truncated")]
     Rejected,
     /// Reading or writing failed.
-    #[error("reading or writing failed")]
+    #[error("cannot read or write the file")]
     Io(#[from] io::Error),
 }
 
@@ -50,7 +50,7 @@ impl From<EncryptError> for AgeError {
         match error {
             EncryptError::Io(error) => Self::Io(error),
             EncryptError::MissingRecipients => Self::NoRecipient,
-            // The recipients are all of one type here, so the other reasons are a key's.
+            // All recipients are of one type, so any other error comes from a key.
             _ => Self::Key,
         }
     }
@@ -67,7 +67,7 @@ impl From<DecryptError> for AgeError {
     }
 }
 
-/// Whether the age crate speaks of the bytes it read, not of the system it read them from.
+/// Returns whether the error of the age crate is about the content, not about I/O.
 fn is_format(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -75,7 +75,7 @@ fn is_format(error: &io::Error) -> bool {
     )
 }
 
-/// Copies verified content; the reader's own errors are told apart from the writer's.
+/// Copies verified content, distinguishing the reader's errors from the writer's.
 pub(crate) fn copy_content(
     reader: &mut impl Read,
     output: &mut impl Write,

@@ -35,13 +35,13 @@ impl Checksum for LongBech32 {
     const TARGET_RESIDUE: Self::MidstateRepr = Bech32::TARGET_RESIDUE;
 }
 
-/// Whether a text claims to be a hybrid recipient.
+/// Returns whether a text has the prefix of a hybrid recipient.
 pub fn is_recipient(text: &str) -> bool {
     text.strip_prefix(RECIPIENT_PREFIX)
         .is_some_and(|rest| rest.starts_with('1'))
 }
 
-/// Writes a public key as `age1pq1…`.
+/// Encodes a public key as `age1pq1…`.
 ///
 /// # Errors
 ///
@@ -57,7 +57,8 @@ pub fn recipient_to_text(key: &KemPublicKey) -> Result<String, AgeError> {
 ///
 /// # Errors
 ///
-/// [`AgeError::NotAKey`] if the text is anything else; [`AgeError::Key`] if it holds another number of bytes than a key has.
+/// [`AgeError::NotAKey`] if the text is anything else; [`AgeError::Key`] if it does not have the
+/// length of a key.
 pub fn recipient_from_text(text: &str) -> Result<KemPublicKey, AgeError> {
     if !is_recipient(text) {
         return Err(NOT_A_RECIPIENT);
@@ -66,11 +67,13 @@ pub fn recipient_from_text(text: &str) -> Result<KemPublicKey, AgeError> {
     KemPublicKey::new(&MLKEM768_X25519, &bytes).map_err(|_| AgeError::Key)
 }
 
-/// Reads the one identity `AGE-SECRET-KEY-PQ-1…` of a file; empty lines and lines that begin with `#` are comments.
+/// Reads the single identity `AGE-SECRET-KEY-PQ-1…` in a file, ignoring empty lines and lines that
+/// begin with `#`.
 ///
 /// # Errors
 ///
-/// As [`recipient_from_text`]; a file with no identity or with several is [`AgeError::NotAKey`].
+/// As [`recipient_from_text`]; [`AgeError::NotAKey`] also for a file with no identity or more than
+/// one.
 pub fn identity_from_text(text: &str) -> Result<KemPrivateKey, AgeError> {
     let mut lines = text
         .lines()
@@ -86,14 +89,15 @@ pub fn identity_from_text(text: &str) -> Result<KemPrivateKey, AgeError> {
     KemPrivateKey::from_seed(&MLKEM768_X25519, &seed).map_err(|_| AgeError::Key)
 }
 
-/// The bytes of a Bech32 text with this prefix.
+/// Returns the bytes of a Bech32 text with this prefix.
 fn decode(text: &str, hrp: Hrp) -> Option<Vec<u8>> {
     let checked = CheckedHrpstring::new::<LongBech32>(text).ok()?;
     if checked.hrp() != hrp {
         return None;
     }
     let bytes: Vec<u8> = checked.byte_iter().collect();
-    // Bits beyond the last byte must be zero (BIP 173), or one key would have several texts.
+    // Bits beyond the last byte must be zero (BIP 173); otherwise one key would have several
+    // encodings.
     let again = Zeroizing::new(bech32::encode_lower::<LongBech32>(hrp, &bytes).ok()?);
     again.eq_ignore_ascii_case(text).then_some(bytes)
 }

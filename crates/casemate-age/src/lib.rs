@@ -1,9 +1,10 @@
-//! age files (`age-encryption.org/v1`) to and from the hybrid recipient type `mlkem768x25519`.
+//! age files (`age-encryption.org/v1`) with the hybrid recipient type `mlkem768x25519`.
 //!
-//! For small secrets and recovery files that must be readable without Casemate. An `age1pq1…` recipient holds the same bytes as a public
-//! key of the suite `mlkem768-x25519`, so one key receives both sealed artifacts and age files; the two uses have different HPKE suites
-//! and labels. The file format is the `age` crate's; the recipient type is here, because that crate encrypts to no hybrid recipient of
-//! software keys and decrypts none.
+//! Use it for small secrets and recovery files that must be readable without Casemate. An
+//! `age1pq1…` recipient has the same bytes as a public key of the suite `mlkem768-x25519`, so one
+//! key can receive both sealed artifacts and age files; the two uses have different HPKE suites and
+//! labels. The `age` crate implements the file format. This crate implements the recipient type,
+//! because that one does not support hybrid recipients with software keys.
 //!
 //! # Source
 //!
@@ -25,16 +26,17 @@ pub use error::AgeError;
 pub use key::{identity_from_text, is_recipient, recipient_from_text, recipient_to_text};
 use stanza::{HybridIdentity, HybridRecipient};
 
-/// Longest header that is read, in bytes: some sixty hybrid recipients. The parser's time grows with its square.
+/// Maximum length of a header, in bytes, enough for about sixty hybrid recipients. Parsing time
+/// grows quadratically.
 pub const HEADER_BYTES_MAX: u64 = 128 * 1024;
-/// Most recipients of a file, whose header then stays below [`HEADER_BYTES_MAX`].
+/// Most recipients of a file; they keep the header below [`HEADER_BYTES_MAX`].
 pub const RECIPIENTS_MAX: usize = 64;
 
-/// How an age file is written.
+/// The encoding of an age file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "age has these two forms")]
 pub enum Encoding {
-    /// Bytes as they are.
+    /// Binary.
     Binary,
     /// Printable: strict PEM with the label `AGE ENCRYPTED FILE`.
     Armor,
@@ -51,12 +53,13 @@ impl Encoding {
 
 /// Encrypts all of `input` to `recipients` and returns the number of bytes encrypted.
 ///
-/// What `output` holds before this returns is no age file.
+/// `output` is not a valid age file until this returns.
 ///
 /// # Errors
 ///
 /// - [`AgeError::Key`] if a recipient is not of the suite `mlkem768-x25519` or malformed.
-/// - [`AgeError::NoRecipient`] without recipients, [`AgeError::TooManyRecipients`] past [`RECIPIENTS_MAX`].
+/// - [`AgeError::NoRecipient`] without recipients, [`AgeError::TooManyRecipients`] beyond
+///   [`RECIPIENTS_MAX`].
 /// - [`AgeError::Io`] if reading or writing fails.
 pub fn encrypt(
     recipients: &[&KemPublicKey],
@@ -83,14 +86,14 @@ pub fn encrypt(
 
 /// Decrypts an age file, armored or not, with the first of `identities` that fits, and returns the number of bytes decrypted.
 ///
-/// Each 64 KiB are released to `output` after their own tag was checked; a file that was cut is noticed only at its end, so that
-/// `output` must not be used unless this returns `Ok`.
+/// Each 64 KiB are written to `output` after their tag is verified. Truncation is detected only at
+/// the end, so do not use `output` unless this returns `Ok`.
 ///
 /// # Errors
 ///
 /// - [`AgeError::NoMatch`] if no identity fits.
-/// - [`AgeError::Header`] if the file is no age file, or a hybrid stanza in it is malformed.
-/// - [`AgeError::Rejected`] if the header or the content was changed or cut.
+/// - [`AgeError::Header`] if the file is not an age file, or a hybrid stanza in it is malformed.
+/// - [`AgeError::Rejected`] if the header or the content was changed or truncated.
 /// - [`AgeError::Io`] if reading or writing fails.
 pub fn decrypt(
     identities: &[&KemPrivateKey],
@@ -108,7 +111,8 @@ pub fn decrypt(
     error::copy_content(&mut reader, &mut output)
 }
 
-/// Reads up to the line that ends the header, so that no header is longer than the limit before anything parses it.
+/// Reads up to the line that ends the header, so that the limit applies before the header is
+/// parsed.
 fn read_header(input: &mut impl BufRead) -> Result<Vec<u8>, AgeError> {
     let mut header = Vec::new();
     let mut limited = input.take(HEADER_BYTES_MAX);

@@ -19,11 +19,12 @@ use crate::AgeError;
 
 const TAG: &str = "mlkem768x25519";
 const INFO: &[u8] = b"age-encryption.org/mlkem768x25519";
-/// Keeps hybrid recipients from being mixed with classical ones, which would make the file as weak as those.
+/// The label that prevents mixing with classical recipients, which would make the file only as
+/// strong as they are.
 const LABEL: &str = "postquantum";
 const BODY_BYTES: usize = FILE_KEY_BYTES + TAG_BYTES;
 
-/// MLKEM768-X25519, HKDF-SHA256, ChaCha20-Poly1305.
+/// Returns the HPKE suite MLKEM768-X25519, HKDF-SHA256, ChaCha20-Poly1305.
 fn suite() -> Result<HpkeSuite, AgeError> {
     let kem = MLKEM768_X25519.hpke.kem;
     let triple = HpkeTriple {
@@ -83,18 +84,19 @@ impl<'a> HybridIdentity<'a> {
         Ok(Self { key, suite })
     }
 
-    /// `None` if the stanza is for somebody else.
+    /// Unwraps the file key; returns `None` if the stanza is for another recipient.
     fn unwrap(&self, stanza: &Stanza) -> Result<Option<FileKey>, DecryptError> {
         let [encoded] = stanza.args.as_slice() else {
             return Err(DecryptError::InvalidHeader);
         };
-        // The engine refuses padding and bits beyond the last byte, as the format demands.
+        // The base64 engine refuses padding and bits beyond the last byte, as the format requires.
         let enc = BASE64_STANDARD_NO_PAD
             .decode(encoded)
             .ok()
             .filter(|enc| enc.len() == MLKEM768_X25519.ciphertext_bytes)
             .ok_or(DecryptError::InvalidHeader)?;
-        // A longer file key could open under two keys (a partitioning oracle), so the length is checked first.
+        // A longer file key could decrypt with two keys (a partitioning oracle), so check the
+        // length first.
         if stanza.body.len() != BODY_BYTES {
             return Err(DecryptError::InvalidHeader);
         }

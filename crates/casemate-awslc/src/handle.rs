@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 
-/// Turns a return value into a result and clears the thread's error queue on failure.
+/// Converts a return value to a result, and clears the thread's error queue on failure.
 pub(crate) fn check(returned: i32, otherwise: Error) -> Result<(), Error> {
     if returned == 1 {
         return Ok(());
@@ -19,11 +19,11 @@ pub(crate) fn check(returned: i32, otherwise: Error) -> Result<(), Error> {
 }
 
 pub(crate) fn clear_errors() {
-    // SAFETY: takes no argument and touches only the calling thread's queue.
+    // SAFETY: takes no argument and changes only the calling thread's queue.
     unsafe { sys::ERR_clear_error() }
 }
 
-/// A key object, never changed after it was made.
+/// A key object, never changed after creation.
 pub(crate) struct Pkey(NonNull<sys::EVP_PKEY>);
 
 // SAFETY: SAFETY.md, 4: only reading functions are called once a `Pkey` exists.
@@ -32,7 +32,7 @@ unsafe impl Send for Pkey {}
 unsafe impl Sync for Pkey {}
 
 impl Pkey {
-    /// Takes ownership of what an AWS-LC constructor returned.
+    /// Takes ownership of the object that an AWS-LC constructor returned.
     pub(crate) fn adopt(raw: *mut sys::EVP_PKEY, otherwise: Error) -> Result<Self, Error> {
         NonNull::new(raw).map(Self).ok_or_else(|| {
             clear_errors();
@@ -44,7 +44,7 @@ impl Pkey {
         self.0.as_ptr()
     }
 
-    /// The public key in the standard's own encoding, `len` bytes.
+    /// Returns the public key in the standard's encoding, `len` bytes.
     pub(crate) fn raw_public_key(&self, len: usize) -> Result<Vec<u8>, Error> {
         let mut out = vec![0; len];
         let mut written = out.len();
@@ -60,7 +60,7 @@ impl Pkey {
         }
     }
 
-    /// The private key in the standard's expanded encoding, `len` bytes.
+    /// Returns the private key in the standard's expanded encoding, `len` bytes.
     pub(crate) fn raw_private_key(&self, len: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut out = Zeroizing::new(vec![0; len]);
         let mut written = out.len();

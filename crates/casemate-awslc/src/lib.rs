@@ -1,7 +1,8 @@
 //! Safe calls to the AWS-LC functions that `aws-lc-rs` does not expose.
 //!
-//! Three things are here and nothing else: ML-KEM (FIPS 203) keys from a seed with derandomised encapsulation,
-//! ML-DSA (FIPS 204) with a context string, and SHAKE256 (FIPS 202). `SAFETY.md` says what the unsafe code rests on.
+//! It covers ML-KEM (FIPS 203) with keys from a seed and derandomised encapsulation, ML-DSA (FIPS
+//! 204) with a context string, and SHAKE256 (FIPS 202). `SAFETY.md` states what the unsafe code
+//! relies on.
 
 mod handle;
 mod mldsa;
@@ -12,11 +13,12 @@ pub use mldsa::{MlDsa, MlDsaPublicKey, MlDsaSigningKey};
 pub use mlkem::{Encapsulation, MlKem, MlKemDecapsulationKey, MlKemEncapsulationKey};
 pub use shake::shake256;
 
-/// Why AWS-LC refused.
+/// Why an AWS-LC operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bytes are no valid key of this parameter set: wrong length, or a coefficient out of range.
+    /// The bytes are not a valid key of this parameter set: wrong length, or a coefficient out of
+    /// range.
     #[error("not a valid {algorithm} key")]
     InvalidKey {
         /// The parameter set's name.
@@ -27,21 +29,21 @@ pub enum Error {
     CiphertextLength {
         /// The parameter set's name.
         algorithm: &'static str,
-        /// Bytes given.
+        /// Length given, in bytes.
         actual: usize,
-        /// Bytes this parameter set has.
+        /// Length for this parameter set, in bytes.
         expected: usize,
     },
-    /// A context string is longer than the 255 bytes FIPS 204 allows.
+    /// A context string is longer than the 255 bytes that FIPS 204 allows.
     #[error("context of {actual} bytes exceeds 255")]
     ContextTooLong {
-        /// Bytes given.
+        /// Length given, in bytes.
         actual: usize,
     },
     /// The signature does not verify.
     #[error("signature does not verify")]
     BadSignature,
-    /// AWS-LC failed for a reason that is not the caller's, such as lack of memory.
-    #[error("AWS-LC reported an internal failure")]
+    /// AWS-LC failed for a reason outside the caller's control, such as lack of memory.
+    #[error("internal error in AWS-LC")]
     Internal,
 }

@@ -15,7 +15,7 @@ use crate::{
 /// A parameter set of ML-DSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MlDsa {
-    /// ML-DSA-44, NIST security category 2. Read for test vectors; no suite of Casemate uses it.
+    /// ML-DSA-44, NIST security category 2. For test vectors only; no suite of Casemate uses it.
     MlDsa44,
     /// ML-DSA-65, NIST security category 3.
     MlDsa65,
@@ -24,12 +24,12 @@ pub enum MlDsa {
 }
 
 impl MlDsa {
-    /// Bytes of the private seed, the same for every parameter set.
+    /// Length of the private seed, the same for every parameter set, in bytes.
     pub const SEED_BYTES: usize = 32;
-    /// Longest context string.
+    /// Maximum length of a context string, in bytes.
     pub const CONTEXT_BYTES_MAX: usize = 255;
 
-    /// The standard's name of the parameter set.
+    /// Returns the standard's name for the parameter set.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MlDsa44 => "ML-DSA-44",
@@ -38,7 +38,7 @@ impl MlDsa {
         }
     }
 
-    /// Bytes of a public key.
+    /// Returns the length of a public key, in bytes.
     pub const fn public_key_bytes(self) -> usize {
         match self {
             Self::MlDsa44 => 1312,
@@ -47,7 +47,7 @@ impl MlDsa {
         }
     }
 
-    /// Bytes of a signature.
+    /// Returns the length of a signature, in bytes.
     pub const fn signature_bytes(self) -> usize {
         match self {
             Self::MlDsa44 => 2420,
@@ -56,7 +56,7 @@ impl MlDsa {
         }
     }
 
-    /// Bytes of a private key in the expanded form of FIPS 204.
+    /// Returns the length of a private key in the expanded form of FIPS 204, in bytes.
     pub const fn expanded_key_bytes(self) -> usize {
         match self {
             Self::MlDsa44 => 2560,
@@ -88,7 +88,7 @@ type DigestInit = unsafe extern "C" fn(
     *mut sys::EVP_PKEY,
 ) -> i32;
 
-/// Makes a one-shot context for `key` with `context` set.
+/// Creates a one-shot context for `key` with `context` set.
 fn operation(init: DigestInit, key: &Pkey, context: &[u8]) -> Result<MdCtx, Error> {
     if context.len() > MlDsa::CONTEXT_BYTES_MAX {
         return Err(Error::ContextTooLong {
@@ -139,7 +139,7 @@ impl MlDsaSigningKey {
         })
     }
 
-    /// The public key in the encoding of FIPS 204.
+    /// Returns the public key in the encoding of FIPS 204.
     ///
     /// # Errors
     ///
@@ -148,7 +148,8 @@ impl MlDsaSigningKey {
         self.key.raw_public_key(self.set.public_key_bytes())
     }
 
-    /// The private key in the expanded form of FIPS 204, to compare key files against their seed.
+    /// Returns the private key in the expanded form of FIPS 204, for comparing key files with their
+    /// seed.
     ///
     /// # Errors
     ///
@@ -191,7 +192,7 @@ impl fmt::Debug for MlDsaSigningKey {
     }
 }
 
-/// The public half: checks signatures.
+/// The public half, which verifies signatures.
 pub struct MlDsaPublicKey {
     set: MlDsa,
     key: Pkey,
@@ -202,7 +203,7 @@ impl MlDsaPublicKey {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidKey`] if the length is not that of the parameter set.
+    /// [`Error::InvalidKey`] if the length is wrong for the parameter set.
     pub fn new(set: MlDsa, bytes: &[u8]) -> Result<Self, Error> {
         // SAFETY: SAFETY.md, 2.
         let raw = unsafe {
@@ -214,12 +215,12 @@ impl MlDsaPublicKey {
         })
     }
 
-    /// Checks a signature over `message` made under `context`.
+    /// Verifies a signature over `message` made under `context`.
     ///
     /// # Errors
     ///
     /// - [`Error::ContextTooLong`] if `context` exceeds 255 bytes.
-    /// - [`Error::BadSignature`] if it does not verify, whatever the reason.
+    /// - [`Error::BadSignature`] if it does not verify, for any reason.
     pub fn verify(&self, message: &[u8], context: &[u8], signature: &[u8]) -> Result<(), Error> {
         if signature.len() != self.set.signature_bytes() {
             return Err(Error::BadSignature);

@@ -1,4 +1,4 @@
-//! ML-KEM (FIPS 203) with keys made from the 64-byte seed `d || z`.
+//! ML-KEM (FIPS 203) with keys expanded from the 64-byte seed `d || z`.
 
 #![expect(unsafe_code, reason = "calls AWS-LC; see SAFETY.md")]
 
@@ -15,7 +15,7 @@ use crate::{
 /// A parameter set of ML-KEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MlKem {
-    /// ML-KEM-512, NIST security category 1. Read for test vectors; no suite of Casemate uses it.
+    /// ML-KEM-512, NIST security category 1. For test vectors only; no suite of Casemate uses it.
     MlKem512,
     /// ML-KEM-768, NIST security category 3.
     MlKem768,
@@ -24,14 +24,14 @@ pub enum MlKem {
 }
 
 impl MlKem {
-    /// Bytes of the private seed `d || z`, the same for every parameter set.
+    /// Length of the private seed `d || z`, the same for every parameter set, in bytes.
     pub const SEED_BYTES: usize = 64;
-    /// Bytes of the encapsulation randomness `m`.
+    /// Length of the encapsulation randomness `m`, in bytes.
     pub const RANDOMNESS_BYTES: usize = 32;
-    /// Bytes of the shared secret.
+    /// Length of the shared secret, in bytes.
     pub const SHARED_SECRET_BYTES: usize = 32;
 
-    /// The standard's name of the parameter set.
+    /// Returns the standard's name for the parameter set.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MlKem512 => "ML-KEM-512",
@@ -40,7 +40,7 @@ impl MlKem {
         }
     }
 
-    /// Bytes of an encapsulation key.
+    /// Returns the length of an encapsulation key, in bytes.
     pub const fn encapsulation_key_bytes(self) -> usize {
         match self {
             Self::MlKem512 => 800,
@@ -49,7 +49,7 @@ impl MlKem {
         }
     }
 
-    /// Bytes of a ciphertext.
+    /// Returns the length of a ciphertext, in bytes.
     pub const fn ciphertext_bytes(self) -> usize {
         match self {
             Self::MlKem512 => 768,
@@ -58,7 +58,7 @@ impl MlKem {
         }
     }
 
-    /// Bytes of a decapsulation key in the expanded form of FIPS 203.
+    /// Returns the length of a decapsulation key in the expanded form of FIPS 203, in bytes.
     pub const fn expanded_key_bytes(self) -> usize {
         match self {
             Self::MlKem512 => 1632,
@@ -82,11 +82,11 @@ impl MlKem {
     }
 }
 
-/// A ciphertext and the secret it carries.
+/// A ciphertext and the secret it encapsulates.
 pub struct Encapsulation {
-    /// For the holder of the decapsulation key.
+    /// The ciphertext to send to the holder of the decapsulation key.
     pub ciphertext: Vec<u8>,
-    /// Shared with the holder of the decapsulation key.
+    /// The secret shared with the holder of the decapsulation key.
     pub shared_secret: Zeroizing<[u8; MlKem::SHARED_SECRET_BYTES]>,
 }
 
@@ -96,7 +96,7 @@ impl fmt::Debug for Encapsulation {
     }
 }
 
-/// The public half: makes shared secrets.
+/// The public half, which encapsulates shared secrets.
 pub struct MlKemEncapsulationKey {
     set: MlKem,
     key: Pkey,
@@ -105,11 +105,11 @@ pub struct MlKemEncapsulationKey {
 impl MlKemEncapsulationKey {
     /// Reads an encapsulation key in the encoding of FIPS 203.
     ///
-    /// The modulus check of FIPS 203, section 7.2 is made when the key is used.
+    /// The modulus check of FIPS 203, section 7.2, runs when the key is used.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidKey`] if the length is not that of the parameter set.
+    /// [`Error::InvalidKey`] if the length is wrong for the parameter set.
     pub fn new(set: MlKem, bytes: &[u8]) -> Result<Self, Error> {
         // SAFETY: SAFETY.md, 2.
         let raw =
@@ -120,7 +120,8 @@ impl MlKemEncapsulationKey {
         })
     }
 
-    /// Makes a shared secret from the given randomness `m`, for vectors and hybrid constructions.
+    /// Encapsulates a shared secret with the given randomness `m`, for test vectors and hybrid
+    /// constructions.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl MlKemEncapsulationKey {
     ///
     /// # Security
     ///
-    /// `randomness` must be fresh and secret; whoever knows it knows the shared secret.
+    /// `randomness` must be fresh and secret; anyone who knows it knows the shared secret.
     pub fn encapsulate_derand(
         &self,
         randomness: &[u8; MlKem::RANDOMNESS_BYTES],
@@ -208,7 +209,7 @@ impl MlKemDecapsulationKey {
         })
     }
 
-    /// The encapsulation key in the encoding of FIPS 203.
+    /// Returns the encapsulation key in the encoding of FIPS 203.
     ///
     /// # Errors
     ///
@@ -217,7 +218,8 @@ impl MlKemDecapsulationKey {
         self.key.raw_public_key(self.set.encapsulation_key_bytes())
     }
 
-    /// The decapsulation key in the expanded form of FIPS 203, to compare key files against their seed.
+    /// Returns the decapsulation key in the expanded form of FIPS 203, for comparing key files with
+    /// their seed.
     ///
     /// # Errors
     ///
@@ -228,12 +230,12 @@ impl MlKemDecapsulationKey {
 
     /// Recovers the shared secret.
     ///
-    /// A ciphertext that was changed gives a different, unpredictable secret and no error
-    /// (implicit rejection, FIPS 203, section 6.3).
+    /// A changed ciphertext yields a different, unpredictable secret, not an error (implicit
+    /// rejection, FIPS 203, section 6.3).
     ///
     /// # Errors
     ///
-    /// [`Error::CiphertextLength`] if the ciphertext is not exactly as long as the parameter set says.
+    /// [`Error::CiphertextLength`] if the ciphertext does not have the length of the parameter set.
     pub fn decapsulate(
         &self,
         ciphertext: &[u8],

@@ -1,5 +1,6 @@
-//! What the article that Casemate began with states, beside what is measured here. It names no machine and no method, and round-3 algorithms, for which the
-//! rows of the final standards answer.
+//! The figures of the article that started Casemate, for comparison with measured ones. The article
+//! names neither machine nor method. It uses the round-3 names of algorithms, which are compared
+//! with the rows of the final standards.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -7,14 +8,14 @@ use serde::Deserialize;
 
 use crate::rows::{Primitive, Stated, StatedSizes, StatedTime};
 
-/// The article's figures.
+/// The figures of the article.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Article {
     /// Its title.
     pub(crate) title: String,
     rows: Vec<Row>,
-    /// What is wrong with a size, by algorithm and key.
+    /// Errors in the sizes that the article states, by algorithm and key.
     pub(crate) size_errors: BTreeMap<String, String>,
     overhead_percent: BTreeMap<String, (u32, u32)>,
 }
@@ -38,7 +39,8 @@ pub(crate) fn article() -> &'static Article {
 }
 
 impl Article {
-    /// What it states of a workload, `gradients`, `checkpoints` or `rounds`, as text.
+    /// Returns the overhead that the article states for a workload, `gradients`, `checkpoints` or
+    /// `rounds`, as text.
     pub(crate) fn overhead(&self, workload: &str) -> String {
         let found = self.overhead_percent.get(workload);
         found.map_or_else(String::new, |(low, high)| format!("+{low} to {high} %"))
@@ -50,7 +52,7 @@ impl Article {
     }
 }
 
-/// Puts what the article states beside each row that it has figures for.
+/// Adds the article's figures to each row that it covers.
 pub(crate) fn annotate(rows: &mut [Primitive]) {
     for row in rows {
         if let Some(stated) = article().row(&row.name) {
@@ -83,7 +85,7 @@ mod tests {
         assert_eq!(article().rows.len(), 5);
         for row in &article().rows {
             for name in &row.measured_as {
-                // Falcon has no final standard and is part of another build.
+                // Falcon has no final standard and is only in the catalogue build.
                 let is_here = primitives::subject(name).is_some();
                 assert!(is_here || name == "FN-DSA-1024", "{name}");
             }

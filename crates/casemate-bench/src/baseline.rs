@@ -1,10 +1,10 @@
-//! Figures that nobody here wrote, from the same run: `openssl speed`.
+//! Figures of an independent program from the same run: `openssl speed`.
 
 use std::process::Command;
 
 use crate::{Effort, Options, Report, rows::Baseline};
 
-/// OpenSSL's names of the asymmetric algorithms, and our rows.
+/// OpenSSL's names of the asymmetric algorithms.
 const ASYMMETRIC: [&str; 8] = [
     "rsa2048",
     "rsa3072",
@@ -15,7 +15,7 @@ const ASYMMETRIC: [&str; 8] = [
     "ecdhp384",
     "ed25519",
 ];
-/// OpenSSL's names of the symmetric algorithms, and our rows.
+/// OpenSSL's names of the symmetric algorithms, and the rows of this report.
 const SYMMETRIC: [(&str, &str); 4] = [
     ("aes-256-gcm", "AES-256-GCM"),
     ("chacha20-poly1305", "ChaCha20-Poly1305"),
@@ -30,7 +30,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
     let Some(version) = output(&["version"]) else {
         report
             .notes
-            .push("openssl is not installed: there is no baseline of another program".to_owned());
+            .push("openssl is not installed: skipped the baseline of another program".to_owned());
         return;
     };
     let program: Vec<_> = version.split(' ').take(2).collect();
@@ -82,7 +82,7 @@ fn output(arguments: &[&str]) -> Option<String> {
     output.status.success().then_some(text)
 }
 
-/// Rows and operations in a second of one line of `openssl speed -mr`.
+/// Returns the rows and operations per second in a line of `openssl speed -mr`.
 fn asymmetric(line: &str) -> Vec<(String, &'static str, f64)> {
     let fields: Vec<_> = line.split(':').collect();
     let number = |at: usize| {
@@ -114,22 +114,19 @@ fn asymmetric(line: &str) -> Vec<(String, &'static str, f64)> {
     }
 }
 
-/// Bytes in a second of one line of `openssl speed -mr -evp`.
+/// Returns the bytes per second in a line of `openssl speed -mr -evp`.
 fn symmetric(line: &str) -> Option<f64> {
     line.strip_prefix("+F:")?.rsplit(':').next()?.parse().ok()
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::unreadable_literal,
-    reason = "figures as another program prints them"
-)]
+#[expect(clippy::unreadable_literal, reason = "figures as OpenSSL prints them")]
 mod tests {
     use super::*;
 
-    /// Lines that OpenSSL 3.0.19 printed.
+    /// Lines printed by OpenSSL 3.0.19.
     #[test]
-    fn openssls_lines_are_read_and_others_are_not() {
+    fn only_lines_with_figures_are_read() {
         let rows = |line| asymmetric(line);
         assert_eq!(
             rows("+F2:2:2048:1465.789474:52662.500000"),

@@ -1,4 +1,5 @@
-//! Symmetric throughput, beside what the hardware can do at all: copying memory, and AES rounds alone.
+//! Symmetric throughput, compared with the limits of the hardware: copying memory, and AES rounds
+//! alone.
 
 use std::{
     hint::black_box,
@@ -22,16 +23,17 @@ use fast_floe::{
 
 use crate::{BenchError, Effort, Options, machine, rows::Bulk, stats};
 
-/// Bytes of one call: a segment of a sealed artifact, so that data are in the cache.
+/// Bytes per call: the length of a segment of a sealed artifact, so that the data stay in the
+/// cache.
 const CALL_BYTES: usize = 1 << 20;
 const MEMCPY: &str = "memcpy";
 const AES_ROUNDS: &str = "AES-256 rounds";
 
-/// One call over a thread's own data.
+/// One call on a thread's own data.
 type Call = Box<dyn FnMut()>;
 type MakeCall = fn() -> Result<Call, BenchError>;
 
-/// Name, what limits it, and what makes a thread's call.
+/// Name, limiting row, and constructor of a thread's call.
 const ALGORITHMS: [(&str, Option<&str>, MakeCall); 9] = [
     (MEMCPY, None, || Ok(memcpy())),
     (AES_ROUNDS, None, || Ok(aes_rounds())),
@@ -63,7 +65,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Bulk>, BenchError> {
         })
         .collect();
     let mut figures = vec![Vec::new(); wanted.len() * threads.len()];
-    // One sample of each in turn, so that a slow phase of the machine falls on all.
+    // Take one sample of each in turn, so that a slow phase of the machine affects all of them.
     for _ in 0..samples {
         let mut at = 0;
         for (_, _, make) in &wanted {
@@ -101,7 +103,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Bulk>, BenchError> {
     Ok(rows)
 }
 
-/// Gigabytes in a second of `count` threads together, each on data of its own.
+/// Returns the throughput in GB/s of `count` threads together, each on its own data.
 fn throughput(count: usize, make: MakeCall, length: Duration) -> Result<f64, BenchError> {
     let barrier = Barrier::new(count);
     let one = || -> Result<f64, BenchError> {
@@ -131,14 +133,14 @@ fn throughput(count: usize, make: MakeCall, length: Duration) -> Result<f64, Ben
         for handle in handles {
             total += handle
                 .join()
-                .map_err(|_| std::io::Error::other("a measuring thread ended early"))??;
+                .map_err(|_| std::io::Error::other("a measuring thread stopped early"))??;
         }
         Ok(total)
     })
 }
 
 fn data() -> Vec<u8> {
-    // Written once, so that no page is missing when it is timed.
+    // Written once, so that timing includes no page faults.
     vec![0x3c; CALL_BYTES]
 }
 

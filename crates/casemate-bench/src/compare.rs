@@ -1,34 +1,35 @@
-//! Two reports beside each other: ratios, and whether they are beyond the spread.
+//! Compares two reports: ratios, and whether they exceed the spread.
 
 use std::fmt::Write as _;
 
 use crate::{report::Report, rows::Timing};
 
-/// One figure of both reports.
+/// A figure that both reports have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// Row and operation.
+    /// The row and operation.
     pub name: String,
-    /// Figure of the first report.
+    /// The figure in the first report.
     pub before: f64,
-    /// Figure of the second.
+    /// The figure in the second report.
     pub after: f64,
-    /// Unit of both.
+    /// The unit of both figures.
     pub unit: &'static str,
-    /// Second over first.
+    /// The second figure divided by the first.
     pub ratio: f64,
-    /// Spread of the ratio, from both spreads.
+    /// The spread of the ratio, computed from both spreads.
     pub spread: f64,
 }
 
 impl Change {
-    /// Whether the ratio differs from one by more than three times its spread and more than a hundredth.
+    /// Returns whether the ratio differs from one by more than three times its spread and by more
+    /// than 1 %.
     pub fn is_real(&self) -> bool {
         (self.ratio - 1.0).abs() > (3.0 * self.spread).max(0.01)
     }
 }
 
-/// Every figure that both reports have, in the order of the second.
+/// Returns every figure that both reports have, in the order of the second report.
 pub fn changes(before: &Report, after: &Report) -> Vec<Change> {
     let before = figures(before);
     figures(after)
@@ -52,7 +53,7 @@ pub fn changes(before: &Report, after: &Report) -> Vec<Change> {
 type Figure = (String, &'static str, f64, f64);
 
 fn figures(report: &Report) -> Vec<Figure> {
-    // Fewer than three samples say nothing about a spread, so no change of theirs is real.
+    // Fewer than three samples give no spread, so such changes never count as real.
     let us = |name: String, timing: &Timing| {
         let spread = if timing.samples < 3 {
             timing.median_us
@@ -104,14 +105,14 @@ fn figures(report: &Report) -> Vec<Figure> {
     all
 }
 
-/// The comparison as a table; changes beyond the spread are marked.
+/// Renders the comparison as a table that marks changes beyond the spread.
 pub fn render(before: &Report, after: &Report) -> String {
     let mut out = format!(
         "{:<44} {:>12} {:>12} {:>8} {:>8}\n",
         "FIGURE", "FIRST", "SECOND", "RATIO", "SPREAD"
     );
     if before.machine.cpu != after.machine.cpu || before.machine.cores != after.machine.cores {
-        _ = writeln!(out, "note: the two were measured on different machines");
+        _ = writeln!(out, "note: the reports are from different machines");
     }
     for change in changes(before, after) {
         let mark = if change.is_real() { "*" } else { " " };
@@ -121,7 +122,7 @@ pub fn render(before: &Report, after: &Report) -> String {
             change.name, change.before, change.after, change.ratio, change.spread, change.unit
         );
     }
-    out.push_str("* beyond three times the spread");
+    out.push_str("* differs by more than three times the spread");
     out
 }
 
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_exceeds_the_spread_is_real() {
+    fn only_a_change_beyond_the_spread_is_real() {
         assert!(change(1.2, 0.05).is_real());
         assert!(!change(1.2, 0.1).is_real());
         assert!(!change(1.005, 0.0).is_real());

@@ -1,18 +1,18 @@
 //! Errors of the benchmarks.
 
-/// Why a measurement could not be made or a report not be read.
+/// Why a measurement failed or a report could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
-    /// An algorithm did not do what it should before it was timed.
+    /// An algorithm failed its check before it was timed.
     #[error("{algorithm} failed its check: {what}")]
     Check {
         /// The algorithm.
         algorithm: String,
-        /// What went wrong.
+        /// What was checked.
         what: &'static str,
     },
-    /// Our own cryptography refused.
+    /// An operation of `casemate-crypto` failed.
     #[error(transparent)]
     Crypto(#[from] casemate_crypto::Error),
     /// Sealing failed.
@@ -28,28 +28,28 @@ pub enum BenchError {
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
     /// A file or socket failed.
-    #[error("reading or writing failed")]
+    #[error("cannot read or write")]
     Io(#[from] std::io::Error),
-    /// A report is too long to be one.
+    /// A report is too long.
     #[error("report of {actual} bytes exceeds the limit of {limit}")]
     TooLong {
-        /// Bytes given.
+        /// Length of the report, in bytes.
         actual: usize,
-        /// Longest report that is read.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// A report is no JSON of the expected shape.
+    /// A report is not JSON of the expected shape.
     #[error("not a benchmark report")]
     Report(#[source] serde_json::Error),
-    /// A report holds long texts, control characters or far too many values.
-    #[error("the report holds what no measurement writes")]
+    /// A report contains long strings, control characters or far too many values.
+    #[error("the report contains long strings, control characters or too many values")]
     Unshowable,
     /// A report is of another version.
-    #[error("report has the schema `{found}`, expected `{expected}`")]
+    #[error("the report has the schema `{found}`, expected `{expected}`")]
     Schema {
-        /// What it says.
+        /// The schema of the report.
         found: String,
-        /// What this program reads.
+        /// The schema that this program reads.
         expected: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else: no script, no request.
+//! Renders the report as one self-contained page, without scripts or requests.
 
 mod plots;
 mod tables;
@@ -61,8 +61,8 @@ fn head(report: &Report, out: &mut String) {
             format!("casemate {}, {} run", report.version, report.effort),
         ),
     ];
-    out.push_str("<h1>What each algorithm costs on this machine</h1>\n");
-    out.push_str("<p>Times are medians, with the median absolute deviation beside them. Everything here comes from one run.</p>\n<dl>\n");
+    out.push_str("<h1>Cost of each algorithm on this machine</h1>\n");
+    out.push_str("<p>Times are medians with the median absolute deviation. All figures are from one run.</p>\n<dl>\n");
     for (name, value) in rows {
         _ = writeln!(out, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
     }
@@ -72,7 +72,7 @@ fn head(report: &Report, out: &mut String) {
     }
 }
 
-/// Links to the parts that the page has.
+/// Writes links to the parts of the page.
 fn navigation(page: &str, out: &mut String) {
     out.push_str("<nav>");
     for (id, name) in [
@@ -91,7 +91,7 @@ fn navigation(page: &str, out: &mut String) {
     out.push_str("</nav>\n");
 }
 
-/// The colours of the families that the report has.
+/// Writes the legend: the color of each family in the report.
 fn key(report: &Report, out: &mut String) {
     out.push_str("<div class=\"key\">");
     for family in FAMILIES {
@@ -105,25 +105,25 @@ fn key(report: &Report, out: &mut String) {
 fn method(report: &Report, out: &mut String) {
     out.push_str("<h2 id=\"method\">Method</h2>\n<ul>\n");
     for line in [
-        "Public-key operations are measured after a warm-up in interleaved rounds, one sample of each in turn, on one pinned core. A sample repeats a short operation until a clock can see it.",
-        "Peak memory is the rise of the resident memory while a fresh process makes an algorithm's keys and runs all its operations.",
-        "Throughput is of one call of 1 MiB after the other on data in the cache; all cores means one such stream for each.",
-        "A federated round takes the global model down and an update of the same size up, over a link whose rate is limited in the kernel where that is permitted, both directions sharing it; the connection and the handshake are part of it. One round of each mode goes before those that are counted. Sealing uses all cores, a copy one; opening verifies into memory.",
-        "Hybrids are compared with the public-key operations they are made of, without their hashes, key schedule and AEAD.",
+        "Public-key operations are measured on one pinned core, after a warm-up, in interleaved rounds with one sample of each operation in turn. A sample repeats a short operation until the clock can resolve it.",
+        "Peak memory is the increase in resident memory while a fresh process generates the keys of an algorithm and runs all its operations.",
+        "Throughput is measured with consecutive calls of 1 MiB on data in the cache, and on all cores with one such stream per core.",
+        "A federated round downloads the global model and uploads an update of the same size, including the connection and the handshake. Both directions share one rate limit, which the kernel enforces where that is permitted. One round of each mode is run before the counted ones. Sealing uses all cores and a copy uses one. Opening verifies the content into memory.",
+        "Hybrids are compared with the public-key operations that they combine, without their hashes, key schedule and AEAD.",
     ] {
         _ = writeln!(out, "<li>{line}</li>");
     }
     if !report.catalogue {
-        out.push_str("<li>Falcon, Classic McEliece, HQC, FrodoKEM, BIKE, MAYO, UOV and CROSS have no final standard and are measured only by a build with the feature <code>bench-catalogue</code>.</li>\n");
+        out.push_str("<li>Falcon, Classic McEliece, HQC, FrodoKEM, BIKE, MAYO, UOV and CROSS have no final standard and are measured only in a build with the feature <code>bench-catalogue</code>.</li>\n");
     }
     out.push_str("</ul>\n");
 }
 
-/// A UTC date and time.
+/// Formats a UTC date and time.
 fn date(seconds: u64) -> String {
     let days = seconds / 86_400;
     let (hour, minute) = (seconds / 3_600 % 24, seconds / 60 % 60);
-    // Days to a civil date in the Gregorian calendar, counting from 1 March of year 0.
+    // Convert days to a Gregorian date, counting from 1 March of year 0.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era =
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_civil_ones() {
+    fn dates_are_gregorian() {
         assert_eq!(date(0), "1970-01-01 00:00 UTC");
         assert_eq!(date(951_782_400), "2000-02-29 00:00 UTC");
         assert_eq!(date(1_795_564_799), "2026-11-24 23:59 UTC");

@@ -1,19 +1,20 @@
-//! What each algorithm choice costs on this machine, in time, memory, bytes and network, and how the figures were made.
+//! Measures the cost of each algorithm on this machine in time, memory, bytes and network traffic.
 //!
-//! | task | entry |
+//! | task | entry point |
 //! |---|---|
 //! | measure | [`run`] with [`Options`] |
 //! | print, plot | [`text::render`], [`html::render`] |
-//! | read back and compare | [`Report::from_json`], [`compare::render`] |
+//! | read and compare | [`Report::from_json`], [`compare::render`] |
 //!
-//! Times are medians with the median absolute deviation. Operations are measured in interleaved rounds after a warm-up, so that a slow
-//! phase of the machine falls on all of them; single-threaded ones on one pinned core. Algorithms without a final standard are
-//! measured only with the feature `catalogue`.
+//! Times are medians with the median absolute deviation. Operations are measured after a warm-up,
+//! in interleaved rounds, so that a slow phase of the machine affects all of them; single-threaded
+//! operations run on one pinned core. Algorithms without a final standard are measured only with
+//! the feature `catalogue`.
 #![expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::cast_precision_loss,
-    reason = "figures that people read, not lengths of formats"
+    reason = "figures for people, not lengths in a format"
 )]
 
 mod article;
@@ -43,19 +44,19 @@ pub use rows::{
 };
 pub use workload::round::probe as probe_round;
 
-/// How long to measure.
+/// How thoroughly to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// Seconds: to see that everything runs. Its figures are rough.
+    /// Takes seconds, to check that everything runs. The figures are rough.
     Quick,
-    /// Minutes: for a first look.
+    /// Takes minutes, for a first look.
     Standard,
-    /// Many minutes: to quote.
+    /// Takes many minutes, for figures to publish.
     Thorough,
 }
 
 impl Effort {
-    /// Name in reports.
+    /// Returns the name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Quick => "quick",
@@ -68,20 +69,21 @@ impl Effort {
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long.
+    /// How thoroughly to measure.
     pub effort: Effort,
-    /// Keep only rows whose table or name contains this text, in lower case.
+    /// Measures only rows whose table or name contains this text, in lower case.
     pub filter: Option<String>,
-    /// Directory for the files of the checkpoint table.
+    /// Working directory for the files of the checkpoint table.
     pub directory: PathBuf,
-    /// This program, which the memory and network measurements start again; without it they are left out.
+    /// This program, which the memory and network measurements start again; without it they are
+    /// skipped.
     pub program: Option<PathBuf>,
-    /// Seconds since 1970 UTC, for the report.
+    /// Time for the report, in seconds since 1970 UTC.
     pub created: u64,
 }
 
 impl Options {
-    /// Whether a row of `table` is wanted.
+    /// Returns whether a row of `table` is selected.
     fn wants(&self, table: &str, name: &str) -> bool {
         self.filter.as_ref().is_none_or(|filter| {
             table.contains(filter.as_str()) || name.to_lowercase().contains(filter.as_str())
@@ -89,15 +91,15 @@ impl Options {
     }
 }
 
-/// Told what is being measured: the step, its number and how many there are.
+/// Receives progress: the current step, its number and the number of steps.
 pub type Progress<'a> = &'a mut dyn FnMut(&str, usize, usize);
 
-/// Measures everything that `options` want.
+/// Measures everything that `options` selects.
 ///
 /// # Errors
 ///
-/// [`BenchError`] if an algorithm fails its own check before it is timed, or a file cannot be written. What the machine does not have
-/// (OpenSSL, network namespaces, space on disk) is noted in the report instead.
+/// [`BenchError`] if an algorithm fails its check before it is timed, or a file cannot be written.
+/// If the machine lacks OpenSSL, network namespaces or disk space, the report has a note instead.
 pub fn run(options: &Options, progress: Progress<'_>) -> Result<Report, BenchError> {
     const STEPS: usize = 8;
     let mut report = Report::new(options);

@@ -1,4 +1,4 @@
-//! The machine: what it is, one pinned core, and whether it was quiet.
+//! The machine: its description, pinning to a core, and its noise.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::{
     stats::median,
 };
 
-/// A spread above this share of the median, in the middle of all rows, makes a machine noisy.
+/// A machine is noisy if the median spread of all rows exceeds this share of the median time.
 const NOISY_SHARE: f64 = 0.05;
 const FEATURES: [&str; 11] = [
     "aes",
@@ -59,7 +59,7 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Keeps this thread on the core it is on, until dropped.
+/// Pins this thread to its current core until dropped.
 pub(crate) struct Pin(Option<CpuSet>);
 
 impl Pin {
@@ -76,13 +76,13 @@ impl Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            // A core that cannot be left again only makes the rest slower.
+            // If unpinning fails, the rest is only slower.
             _ = sched_setaffinity(None, before);
         }
     }
 }
 
-/// Returns what to note if the machine was not quiet while `rows` were measured.
+/// Returns notes about noise on the machine while `rows` were measured.
 pub(crate) fn noise(machine: &Machine, rows: &[Primitive]) -> Vec<String> {
     let mut notes = Vec::new();
     let mut shares: Vec<f64> = rows
@@ -93,7 +93,7 @@ pub(crate) fn noise(machine: &Machine, rows: &[Primitive]) -> Vec<String> {
     let share = median(&mut shares);
     if share > NOISY_SHARE {
         notes.push(format!(
-            "the machine was noisy: the typical spread is {:.0} % of the median; end other programs and measure again",
+            "the machine was noisy: the typical spread is {:.0} % of the median; stop other programs and measure again",
             share * 100.0
         ));
     }
@@ -104,7 +104,7 @@ pub(crate) fn noise(machine: &Machine, rows: &[Primitive]) -> Vec<String> {
         .and_then(|text| text.parse::<f64>().ok());
     if let Some(load) = load.filter(|load| *load > machine.cores as f64 * 0.9 + 0.5) {
         notes.push(format!(
-            "the load average is {load:.1} on {} cores: something else was running",
+            "the load average is {load:.1} on {} cores: other programs were running",
             machine.cores
         ));
     }

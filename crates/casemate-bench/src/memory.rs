@@ -23,12 +23,15 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
     }
 }
 
-/// Makes an algorithm's keys, runs each of its operations and returns how far the resident memory rose; `None` if there is no such
-/// algorithm. The library is loaded first; the kernel's high-water mark is then reset.
+/// Generates an algorithm's keys, runs each of its operations and returns the increase in resident
+/// memory; `None` if there is no such algorithm.
+///
+/// The library is loaded first, then the kernel's high-water mark is reset.
 pub fn probe(name: &str) -> Option<u64> {
-    // The library's first random number loads its tables and its entropy source.
+    // The first random number initializes the tables and the entropy source of the library.
     casemate_crypto::random::bytes::<32>().ok()?;
-    // Resetting needs no privilege; where it is refused, the mark covers the start of the process as well.
+    // Resetting needs no privilege. Where it is refused, the mark includes the start of the
+    // process.
     _ = fs::write("/proc/self/clear_refs", "5");
     let before = status("VmRSS:")?;
     let subject = primitives::subject(name)?;
@@ -38,7 +41,7 @@ pub fn probe(name: &str) -> Option<u64> {
     Some(status("VmHWM:")?.saturating_sub(before) * 1024)
 }
 
-/// A field of `/proc/self/status`, in KiB.
+/// Returns a field of `/proc/self/status`, in KiB.
 fn status(field: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;

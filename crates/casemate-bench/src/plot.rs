@@ -1,8 +1,8 @@
-//! Inline SVG plots: bars and scatters on logarithmic axes, lines over message size.
+//! Inline plots: bars, scatter plots and lines on logarithmic axes.
 
 use std::fmt::Write as _;
 
-/// A bar: label, class for its colour, value, text beside it.
+/// A bar: label, class for its color, value, and text next to it.
 pub(crate) struct Bar {
     pub(crate) label: String,
     pub(crate) class: String,
@@ -18,18 +18,18 @@ pub(crate) struct Point {
     pub(crate) y: f64,
 }
 
-/// A line: label, class, its points.
+/// A line: label, class, points.
 pub(crate) struct Line {
     pub(crate) label: String,
     pub(crate) class: String,
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// How the values of both axes are written.
+/// Formatters for the values of both axes.
 type Units = (fn(f64) -> String, fn(f64) -> String);
 
 const WIDTH: f64 = 720.0;
-/// Share of the width that the longest bar takes; the rest is for its figure.
+/// Width of the longest bar in percent; the rest is for its figure.
 const BAR_PERCENT: f64 = 80.0;
 const HEIGHT: f64 = 400.0;
 const LEFT: f64 = 64.0;
@@ -37,7 +37,7 @@ const BOTTOM: f64 = 44.0;
 const TOP: f64 = 28.0;
 const RIGHT: f64 = 32.0;
 
-/// Text that is safe inside HTML and SVG.
+/// Escapes text for HTML and SVG.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -45,7 +45,7 @@ pub(crate) fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// Powers of ten that enclose the values.
+/// Returns the powers of ten that enclose the values.
 fn decades(values: impl Iterator<Item = f64>) -> (i32, i32) {
     let logs: Vec<f64> = values
         .filter(|value| *value > 0.0)
@@ -64,7 +64,7 @@ fn decades(values: impl Iterator<Item = f64>) -> (i32, i32) {
     (low, high.max(low + 1))
 }
 
-/// Where a value lies between two powers of ten, from 0 to 1.
+/// Returns the position of a value between two powers of ten, from 0 to 1.
 fn share(value: f64, (low, high): (i32, i32)) -> f64 {
     let (low, high) = (f64::from(low), f64::from(high));
     ((value.max(1e-12).log10() - low) / (high - low)).clamp(0.0, 1.0)
@@ -77,7 +77,8 @@ fn open(title: &str, width: f64, height: f64) -> String {
     )
 }
 
-/// Horizontal bars on a logarithmic axis. They are boxes and not a drawing, so that they fit a phone.
+/// Renders horizontal bars on a logarithmic axis. They are HTML boxes, not SVG, so that they fit on
+/// a phone.
 pub(crate) fn bars(title: &str, unit: fn(f64) -> String, bars: &[Bar]) -> String {
     let range = decades(bars.iter().map(|bar| bar.value));
     let percent = |value: f64| BAR_PERCENT * share(value, range);
@@ -109,7 +110,7 @@ pub(crate) fn bars(title: &str, unit: fn(f64) -> String, bars: &[Bar]) -> String
     out + "</span></div>\n</div>\n"
 }
 
-/// The grid of a plot with two logarithmic axes.
+/// Writes the grid of a plot with two logarithmic axes.
 fn axes(
     out: &mut String,
     (x_range, y_range): ((i32, i32), (i32, i32)),
@@ -154,7 +155,7 @@ fn place_y(value: f64, range: (i32, i32)) -> f64 {
     HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * share(value, range)
 }
 
-/// Points on two logarithmic axes, each with its name.
+/// Renders labeled points on two logarithmic axes.
 pub(crate) fn scatter(title: &str, units: Units, names: (&str, &str), points: &[Point]) -> String {
     let x_range = decades(points.iter().map(|point| point.x));
     let y_range = decades(points.iter().map(|point| point.y));
@@ -180,7 +181,7 @@ pub(crate) fn scatter(title: &str, units: Units, names: (&str, &str), points: &[
             at.1,
             escape(&text)
         );
-        // A label that would lie on a point or on another label is left to the tooltip.
+        // A label that would overlap a point or another label is shown only in the tooltip.
         let free = |place: &(Area, &str)| {
             place.0.is_inside() && !taken.iter().any(|other| other.meets(&place.0))
         };
@@ -202,7 +203,7 @@ pub(crate) fn scatter(title: &str, units: Units, names: (&str, &str), points: &[
     out + "</svg>\n"
 }
 
-/// What a point or a label covers.
+/// The area that a point or a label covers.
 struct Area {
     left: f64,
     right: f64,
@@ -211,7 +212,7 @@ struct Area {
 }
 
 impl Area {
-    /// Of a point.
+    /// Returns the area of a point.
     fn around((x, y): (f64, f64)) -> Self {
         Self {
             left: x - 6.0,
@@ -221,7 +222,8 @@ impl Area {
         }
     }
 
-    /// Where the label of a point may stand: beside it, above and below, with its anchor.
+    /// Returns the possible areas of a point's label: beside, above and below the point, each with
+    /// its anchor.
     fn labels(label: &str, (x, y): (f64, f64)) -> [(Self, &'static str); 4] {
         let (width, height) = (label.len() as f64 * 6.6, 13.0);
         let at = |left: f64, top: f64| Self {
@@ -239,7 +241,8 @@ impl Area {
         ]
     }
 
-    /// Whether it is within the axes; a label beside a point on one of them may reach over it by half its height.
+    /// Returns whether the area is within the axes. A label beside a point on an axis may cross it
+    /// by half the label's height.
     fn is_inside(&self) -> bool {
         let beside = 7.0;
         self.left >= LEFT
@@ -256,7 +259,7 @@ impl Area {
     }
 }
 
-/// Lines on two logarithmic axes.
+/// Renders lines on two logarithmic axes.
 pub(crate) fn lines(title: &str, units: Units, names: (&str, &str), lines: &[Line]) -> String {
     let all = || lines.iter().flat_map(|line| line.points.iter());
     let x_range = decades(all().map(|(x, _)| *x));
@@ -294,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_cover_no_point_and_no_label() {
+    fn labels_do_not_overlap_points_or_labels() {
         let point = |label: &str, x: f64, y: f64| Point {
             label: label.to_owned(),
             class: "lattice".to_owned(),

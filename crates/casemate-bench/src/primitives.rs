@@ -1,4 +1,4 @@
-//! The public-key algorithms, each with its operations and sizes.
+//! Public-key algorithms, with their operations and sizes.
 
 mod classical;
 mod hybrid;
@@ -14,10 +14,10 @@ use crate::{
     timer::{self, Action, Budget},
 };
 
-/// The message that is signed, the plaintext that is encrypted: a hash or a key.
+/// The message to sign and the plaintext to encrypt, as long as a hash or a key.
 const MESSAGE: &[u8; 32] = &[0x5a; 32];
 
-/// An algorithm ready to be measured. Its keys are made and its operations were checked once.
+/// An algorithm that is ready to be measured, with generated keys and checked operations.
 pub(crate) struct Subject {
     name: &'static str,
     family: &'static str,
@@ -28,7 +28,7 @@ pub(crate) struct Subject {
 
 type Make = fn(&'static str) -> Result<Subject, BenchError>;
 
-/// Name and maker of every algorithm that is built in, in the order of the table.
+/// Returns the name and constructor of every built-in algorithm, in the order of the table.
 fn makers() -> Vec<(&'static str, Make)> {
     let mut makers = classical::MAKERS.to_vec();
     makers.extend(pq::MAKERS);
@@ -38,18 +38,18 @@ fn makers() -> Vec<(&'static str, Make)> {
     makers
 }
 
-/// The algorithm with this name; `None` if it is not built in or fails its check.
+/// Returns the algorithm with this name; `None` if it is not built in or fails its check.
 pub(crate) fn subject(name: &str) -> Option<Subject> {
     let (name, make) = makers().into_iter().find(|(known, _)| *known == name)?;
     make(name).ok()
 }
 
-/// What the registry says of a row; nothing of those that it does not have.
+/// Returns the registry entry of a row; `None` if there is none.
 fn registered(name: &str) -> Option<&'static Algorithm> {
     Algorithm::by_name(name).or_else(|| catalogue().find(|row| row.title == name))
 }
 
-/// An error if an algorithm did not do what it should.
+/// Returns an error if a check of an algorithm failed.
 fn check(algorithm: &str, holds: bool, what: &'static str) -> Result<(), BenchError> {
     if holds {
         return Ok(());
@@ -118,7 +118,8 @@ pub(crate) fn measure(
     Ok(measured)
 }
 
-/// The parts of a hybrid are measured whenever the hybrid is.
+/// Returns whether a row is part of a selected hybrid: the parts of a hybrid are measured whenever
+/// the hybrid is.
 fn is_part_of_wanted(options: &Options, name: &str) -> bool {
     hybrid::PARTS
         .iter()
@@ -191,7 +192,7 @@ mod tests {
             if let Some(private) = row.private_key_bytes {
                 assert_eq!(sizes.private_key, private, "{name}");
             }
-            // A message sealed by HPKE has its own length and a tag beside the ciphertext.
+            // A message sealed with HPKE adds its own length and a tag to the ciphertext.
             let message = if name.starts_with("mlkem") {
                 MESSAGE.len() + TAG_BYTES
             } else {

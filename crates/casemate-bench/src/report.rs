@@ -1,4 +1,4 @@
-//! The report: what `--json` writes and `--compare` reads, schema `casemate.bench/1`.
+//! The report that `--json` writes and `--compare` reads, with the schema `casemate.bench/1`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,17 +8,18 @@ use crate::{
     rows::{Baseline, Bulk, Checkpoint, Gradient, Handshake, Machine, Primitive, Round},
 };
 
-/// Schema of the JSON.
+/// The schema of the JSON.
 pub(crate) const SCHEMA: &str = "casemate.bench/1";
-/// Longest report that is read, in bytes.
+/// Maximum length of a report, in bytes.
 pub const REPORT_BYTES_MAX: usize = 8 << 20;
 
-/// Longest text in a report that is read, in bytes.
+/// Maximum length of a string in a report, in bytes.
 const TEXT_BYTES_MAX: usize = 512;
-/// Most values in a report that is read; a thorough run of everything has some 3,000.
+/// Maximum number of values in a report; a thorough run of everything has about 3,000.
 const VALUES_MAX: usize = 50_000;
 
-/// Whether a report from outside can be shown: short texts without control characters, and not too many values.
+/// Returns whether an untrusted report is safe to show: short strings without control characters,
+/// and not too many values.
 fn is_plain(value: &Value, left: &mut usize) -> bool {
     let Some(rest) = left.checked_sub(1) else {
         return false;
@@ -32,7 +33,7 @@ fn is_plain(value: &Value, left: &mut usize) -> bool {
     }
 }
 
-/// Everything measured in one run.
+/// The results of one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
@@ -46,7 +47,7 @@ pub struct Report {
     pub effort: String,
     /// Whether algorithms without a final standard were built in.
     pub catalogue: bool,
-    /// Where it was measured.
+    /// The machine of the run.
     pub machine: Machine,
     /// Public-key algorithms.
     pub primitives: Vec<Primitive>,
@@ -60,9 +61,9 @@ pub struct Report {
     pub handshakes: Vec<Handshake>,
     /// Federated rounds over a rate-limited link.
     pub rounds: Vec<Round>,
-    /// Figures of programs that nobody here wrote, from the same run.
+    /// Figures of independent programs, from the same run.
     pub baselines: Vec<Baseline>,
-    /// What a reader should know before believing a figure.
+    /// Caveats about the figures.
     pub notes: Vec<String>,
 }
 
@@ -121,7 +122,7 @@ impl Report {
         serde_json::from_value(whole).map_err(BenchError::Report)
     }
 
-    /// Whether nothing was measured.
+    /// Returns whether nothing was measured.
     pub fn is_empty(&self) -> bool {
         self.primitives.is_empty()
             && self.bulk.is_empty()
@@ -132,7 +133,7 @@ impl Report {
             && self.baselines.is_empty()
     }
 
-    /// An operation's median in microseconds.
+    /// Returns the median of an operation, in microseconds.
     pub(crate) fn median_us(&self, primitive: &str, operation: &str) -> Option<f64> {
         self.primitives
             .iter()

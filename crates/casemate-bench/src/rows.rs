@@ -1,4 +1,4 @@
-//! The rows of a report: plain data.
+//! The rows of a report, as plain data.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Machine {
     /// Processor.
     pub cpu: String,
-    /// Cores this process may use.
+    /// Number of cores that this process may use.
     pub cores: usize,
-    /// Instruction sets that matter here.
+    /// Relevant instruction sets.
     pub features: Vec<String>,
     /// Memory, in bytes.
     pub memory_bytes: u64,
@@ -26,7 +26,7 @@ pub struct Timing {
     pub median_us: f64,
     /// Median absolute deviation.
     pub mad_us: f64,
-    /// Samples.
+    /// Number of samples.
     pub samples: usize,
 }
 
@@ -36,38 +36,38 @@ pub struct Timing {
 pub struct Operation {
     /// `keygen`, `encapsulate`, `decapsulate`, `encrypt`, `decrypt`, `agree`, `sign`, `verify`, `seal` or `open`.
     pub name: String,
-    /// How long it takes.
+    /// The time it takes.
     pub timing: Timing,
-    /// What a hybrid costs over its parts.
+    /// The cost of a hybrid compared with its parts.
     pub parts: Option<Parts>,
-    /// What the article states for it.
+    /// The article's figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub article: Option<StatedTime>,
 }
 
-/// A hybrid's operation against those it is made of.
+/// An operation of a hybrid compared with its parts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parts {
-    /// What was added up.
+    /// The operations in the sum.
     pub of: Vec<String>,
-    /// Sum of their medians, in microseconds.
+    /// The sum of their medians, in microseconds.
     pub sum_us: f64,
-    /// The hybrid's median over that sum.
+    /// The hybrid's median divided by that sum.
     pub ratio: f64,
 }
 
-/// Bytes of what an algorithm makes.
+/// The sizes of an algorithm's keys and outputs, in bytes.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sizes {
     /// Public key.
     pub public_key: usize,
-    /// Private key as it is stored.
+    /// Private key in its stored form.
     pub private_key: usize,
-    /// Private key as it is computed with, where that differs.
+    /// Private key in its expanded form, if that differs.
     pub private_key_expanded: Option<usize>,
-    /// Ciphertext, shared value or signature; the largest where it varies.
+    /// Ciphertext, shared value or signature; the maximum if it varies.
     pub output: usize,
 }
 
@@ -75,19 +75,19 @@ pub struct Sizes {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Primitive {
-    /// The standard's name, or the suite's.
+    /// Name of the standard or suite.
     pub name: String,
     /// `classical`, `lattice`, `hash-based`, `code-based`, `multivariate` or `hybrid`.
     pub family: String,
-    /// Whose implementation.
+    /// The implementation.
     pub library: String,
     /// Its operations.
     pub operations: Vec<Operation>,
     /// Its sizes.
     pub sizes: Sizes,
-    /// Most memory that making keys and running every operation needed over an idle process, in bytes.
+    /// Peak memory of generating keys and running every operation, above an idle process, in bytes.
     pub peak_memory_bytes: Option<u64>,
-    /// What the article states for it.
+    /// The article's figures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub article: Option<Stated>,
 }
@@ -98,15 +98,15 @@ pub struct Primitive {
 pub struct Bulk {
     /// Algorithm.
     pub name: String,
-    /// Threads, each on data of its own.
+    /// Number of threads, each on its own data.
     pub threads: usize,
-    /// Gigabytes (10^9) in a second, all threads together.
+    /// Gigabytes (10^9 bytes) per second, all threads together.
     pub gb_per_second: f64,
-    /// Median absolute deviation of the same.
+    /// Median absolute deviation of `gb_per_second`.
     pub mad: f64,
-    /// The row it is limited by.
+    /// The row that limits it.
     pub limit: Option<String>,
-    /// Percent of that row.
+    /// Throughput in percent of that row.
     pub percent_of_limit: Option<f64>,
 }
 
@@ -114,17 +114,18 @@ pub struct Bulk {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gradient {
-    /// Bytes of the message.
+    /// Length of the message, in bytes.
     pub message_bytes: u64,
-    /// `first` message of a session, or a later one: `steady`.
+    /// `first` for the first message of a session, `steady` for a later one.
     pub phase: String,
     /// Bytes added to the message.
     pub added_bytes: u64,
-    /// The same in percent.
+    /// Bytes added, in percent of the message.
     pub added_percent: f64,
     /// Processor time of sender and receiver together, in microseconds.
     pub cpu: Timing,
-    /// Copying the same bytes twice, in microseconds: what an unprotected exchange costs at least.
+    /// Time to copy the same bytes twice, in microseconds: the minimum cost of an unprotected
+    /// exchange.
     pub copy: Timing,
 }
 
@@ -132,19 +133,20 @@ pub struct Gradient {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
-    /// Bytes of the checkpoint.
+    /// Length of the checkpoint, in bytes.
     pub content_bytes: u64,
-    /// Bytes of the artifact by the format's formula.
+    /// Length of the artifact by the formula of the format, in bytes.
     pub artifact_bytes_formula: u64,
-    /// Bytes of the artifact that was written, if one was.
+    /// Length of the artifact that was written, in bytes; `None` if none was written.
     pub artifact_bytes: Option<u64>,
     /// Bytes added, in percent of the content.
     pub overhead_percent: f64,
-    /// Sealing, file to file, encryption and tree hash and both signatures, in microseconds.
+    /// Time to seal from file to file, with encryption, tree hash and both signatures, in
+    /// microseconds.
     pub seal: Option<Timing>,
-    /// Copying the same file, in microseconds.
+    /// Time to copy the same file, in microseconds.
     pub copy: Option<Timing>,
-    /// Verifying and opening to memory, in microseconds.
+    /// Time to verify and open into memory, in microseconds.
     pub open: Option<Timing>,
 }
 
@@ -154,35 +156,35 @@ pub struct Checkpoint {
 pub struct Handshake {
     /// Key exchange group.
     pub group: String,
-    /// Certificate's algorithm.
+    /// Algorithm of the certificate.
     pub certificate: String,
-    /// `classical`, `hybrid` or `pure`: what keeps the session closed.
+    /// `classical`, `hybrid` or `pure`: the kind of key exchange.
     pub kind: String,
-    /// Bytes from the client until it is done.
+    /// Bytes that the client sends during the handshake.
     pub client_bytes: u64,
-    /// Bytes from the server until it is done.
+    /// Bytes that the server sends during the handshake.
     pub server_bytes: u64,
-    /// Client and server together, in memory, in microseconds.
+    /// Time of client and server together, in memory, in microseconds.
     pub time: Timing,
 }
 
-/// One federated round: the model down, the update up.
+/// One federated round: downloading the model and uploading the update.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Round {
-    /// Parameters, four bytes each.
+    /// Number of parameters, of four bytes each.
     pub parameters: u64,
-    /// Rate of the link in either direction, in megabits per second.
+    /// Rate of the link, in megabits per second.
     pub megabits: u64,
     /// How the rate was limited.
     pub link: String,
     /// `plain`, `tls-classical` or `protected`.
     pub mode: String,
-    /// Wall time, handshake included, in microseconds.
+    /// Wall time including the handshake, in microseconds.
     pub time: Timing,
-    /// Time over that of `plain`, in percent.
+    /// Time added compared with `plain`, in percent.
     pub added_percent: f64,
-    /// Bytes that both sides sent.
+    /// Bytes sent by both sides.
     pub bytes: u64,
 }
 
@@ -192,13 +194,13 @@ pub struct Round {
 pub struct Baseline {
     /// The program and its version.
     pub program: String,
-    /// Our row and operation that it stands beside.
+    /// The row and operation it is compared with.
     pub row: String,
     /// Its time in microseconds, or its throughput in GB/s.
     pub value: f64,
     /// Unit of `value`.
     pub unit: String,
-    /// Ours, from the same run and in the same unit.
+    /// Casemate's figure, from the same run and in the same unit.
     pub ours: Option<f64>,
 }
 
@@ -215,22 +217,22 @@ pub struct StatedSizes {
     pub output: Option<usize>,
 }
 
-/// What the article states for an algorithm.
+/// The article's figures for an algorithm.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stated {
-    /// Its name there.
+    /// Its name in the article.
     pub name: String,
-    /// Its sizes there.
+    /// Its sizes in the article.
     pub sizes: StatedSizes,
 }
 
-/// What the article states for an operation.
+/// The article's figure for an operation.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StatedTime {
-    /// The time there, in microseconds.
+    /// The time in the article, in microseconds.
     pub us: f64,
-    /// That over the time measured here: how many times faster this machine is.
+    /// The article's time divided by the measured time: how many times faster this machine is.
     pub ratio: f64,
 }

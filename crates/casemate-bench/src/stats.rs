@@ -1,8 +1,8 @@
-//! Medians and spreads: never a mean of a few runs.
+//! Medians and spreads. Means of a few runs are never used.
 
 use crate::rows::Timing;
 
-/// Median of `values`; zero of none.
+/// Returns the median of `values`; zero if there are none.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let upper = values.len() / 2;
@@ -14,7 +14,7 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-/// Median and median absolute deviation of samples in microseconds.
+/// Returns the median and the median absolute deviation of samples in microseconds.
 pub(crate) fn timing(mut samples: Vec<f64>) -> Timing {
     let middle = median(&mut samples);
     let mut deviations: Vec<f64> = samples
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_outlier_moves_neither_median_nor_spread() {
+    fn one_outlier_changes_neither_median_nor_spread() {
         let calm = timing(vec![10.0, 11.0, 9.0, 10.0, 10.5]);
         assert_eq!((calm.median_us, calm.mad_us, calm.samples), (10.0, 0.5, 5));
         let struck = timing(vec![10.0, 11.0, 9.0, 10.0, 1e6]);
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn an_even_number_has_the_middle_of_two_and_none_has_zero() {
+    fn an_even_count_averages_the_middle_two_and_an_empty_one_gives_zero() {
         assert_eq!(median(&mut [4.0, 1.0, 3.0, 2.0]), 2.5);
         assert_eq!(median(&mut []), 0.0);
     }

@@ -1,4 +1,4 @@
-//! The report as tables for a terminal.
+//! Renders the report as tables for a terminal.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::{
     rows::{Primitive, Timing},
 };
 
-/// A time with three digits and the unit that suits it.
+/// Formats a time with three digits and a suitable unit.
 pub(crate) fn time(us: f64) -> String {
     if us < 1_000.0 {
         format!("{} µs", three(us))
@@ -19,7 +19,7 @@ pub(crate) fn time(us: f64) -> String {
     }
 }
 
-/// Three digits that mean something.
+/// Formats a number with three significant digits.
 fn three(value: f64) -> String {
     match value {
         value if value < 10.0 => format!("{value:.2}"),
@@ -28,7 +28,7 @@ fn three(value: f64) -> String {
     }
 }
 
-/// Bytes with three digits.
+/// Formats a number of bytes with three digits.
 pub(crate) fn bytes(count: u64) -> String {
     let value = count as f64;
     match count {
@@ -39,7 +39,7 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// A message size in powers of two.
+/// Formats a message size in KiB or MiB.
 pub(crate) fn binary(count: u64) -> String {
     match count {
         0..1_048_576 => format!("{} KiB", count >> 10),
@@ -55,7 +55,7 @@ fn spread(timing: &Timing) -> String {
     format!("{} ±{share:.0}%", time(timing.median_us))
 }
 
-/// The whole report; tables that were not measured are left out.
+/// Renders the whole report, without tables that were not measured.
 pub fn render(report: &Report) -> String {
     let mut out = String::new();
     let machine = &report.machine;
@@ -76,7 +76,7 @@ pub fn render(report: &Report) -> String {
     baselines(report, &mut out);
     if !report.catalogue {
         out.push_str(
-            "\nFalcon, Classic McEliece, HQC, FrodoKEM, BIKE, MAYO, UOV and CROSS have no final standard and are not in this build:\n  cargo run --release --features bench-catalogue -- bench      (needs cmake and libclang; never used to protect data)\n",
+            "\nThis build does not measure Falcon, Classic McEliece, HQC, FrodoKEM, BIKE, MAYO, UOV and CROSS, which have no final standard. To measure them (needs cmake and libclang; never used to protect data):\n  cargo run --release --features bench-catalogue -- bench\n",
         );
     }
     for note in &report.notes {
@@ -128,7 +128,7 @@ fn primitives(report: &Report, out: &mut String) {
     }
 }
 
-/// What the article states, beside what was measured.
+/// Writes the article's figures next to the measured ones.
 fn stated(report: &Report, out: &mut String) {
     let rows = || report.primitives.iter().filter(|row| row.article.is_some());
     if rows().next().is_none() {
@@ -136,7 +136,7 @@ fn stated(report: &Report, out: &mut String) {
     }
     _ = writeln!(
         out,
-        "\n\"{}\"\nstates no machine and no method; beside its figures, those of this machine\n\n{:<14} {:<16} {:<12} {:>12} {:>12} {:>9}   SIZES THERE (HERE)",
+        "\n\"{}\"\nThe article names neither machine nor method. Its figures, compared with this machine:\n\n{:<14} {:<16} {:<12} {:>12} {:>12} {:>9}   SIZES THERE (HERE)",
         article().title,
         "ARTICLE",
         "HERE",
@@ -171,17 +171,17 @@ fn stated(report: &Report, out: &mut String) {
             there.is_some_and(|there| what.starts_with(&there.name))
         };
         if rows().any(is_shown) {
-            _ = writeln!(out, "size error there: {what}: {error}");
+            _ = writeln!(out, "wrong size in the article: {what}: {error}");
         }
     }
 }
 
-/// How many times faster, with no more digits than mean something.
+/// Formats how many times faster a figure is, with significant digits only.
 pub(crate) fn ratio(ratio: f64) -> String {
     format!("{}x", three(ratio))
 }
 
-/// Sizes that the article states, each with the one here.
+/// Formats the sizes in the article, each with the measured size.
 pub(crate) fn stated_sizes(row: &Primitive) -> String {
     let Some(there) = &row.article else {
         return String::new();
@@ -201,7 +201,8 @@ pub(crate) fn stated_sizes(row: &Primitive) -> String {
     text
 }
 
-/// Key generation; encrypt, encapsulate, agree, sign or seal; and its counterpart.
+/// Returns three columns: key generation; encrypt, encapsulate, agree, sign or seal; and the
+/// counterpart of the second.
 fn columns(row: &Primitive) -> [String; 3] {
     let mut cells = [String::from("-"), String::from("-"), String::from("-")];
     for (cell, operation) in cells.iter_mut().zip(&row.operations) {
@@ -222,7 +223,7 @@ fn bulk(report: &Report, out: &mut String) {
     for row in &report.bulk {
         let limit = match (&row.limit, row.percent_of_limit) {
             (Some(limit), Some(percent)) => format!("{percent:.0} % of {limit}"),
-            _ => "a limit itself".to_owned(),
+            _ => "this row is a limit".to_owned(),
         };
         let share = 100.0 * row.mad / row.gb_per_second.max(1e-9);
         _ = writeln!(
@@ -347,13 +348,13 @@ fn baselines(report: &Report, out: &mut String) {
     _ = writeln!(
         out,
         "\n{:<24} {:<18} {:>12} {:>12} {:>8}",
-        "BASELINE", "PROGRAM", "ITS FIGURE", "OURS", "RATIO"
+        "BASELINE", "PROGRAM", "ITS FIGURE", "CASEMATE", "RATIO"
     );
     for row in &report.baselines {
         let ours = row
             .ours
             .map_or_else(|| "-".to_owned(), |ours| format!("{ours:.2} {}", row.unit));
-        // Above one is in our favour, whatever the unit.
+        // Above one, Casemate is faster, whatever the unit.
         let ratio = row.ours.map(|ours| {
             if row.unit == "us" {
                 row.value / ours

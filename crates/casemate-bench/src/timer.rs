@@ -7,12 +7,12 @@ use crate::{Effort, rows::Timing, stats};
 /// An operation to time.
 pub(crate) type Action<'a> = Box<dyn FnMut() + 'a>;
 
-/// How many samples an operation gets.
+/// The number of samples of an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
-    /// A sample repeats a short operation until it takes about this long.
+    /// Approximate length of a sample, which repeats short operations.
     sample: Duration,
-    /// An operation stops after this long, if it has `samples_min`.
+    /// Time after which an operation stops, if it has `samples_min` samples.
     operation: Duration,
     samples_min: usize,
     samples_max: usize,
@@ -36,14 +36,14 @@ impl Budget {
 
 struct Running<'a> {
     action: Action<'a>,
-    /// Repetitions in a sample.
+    /// Repetitions per sample.
     batch: u32,
     spent: Duration,
     samples: Vec<f64>,
 }
 
 impl Running<'_> {
-    /// Warms up and finds how many repetitions a sample needs.
+    /// Warms up and determines how many repetitions a sample needs.
     fn calibrate(&mut self, budget: &Budget) {
         (self.action)();
         let started = Instant::now();
@@ -70,7 +70,7 @@ impl Running<'_> {
     }
 }
 
-/// Times every action, one sample of each in turn, until each has its share.
+/// Times every action, one sample of each in turn, until each has used its budget.
 pub(crate) fn interleaved(
     actions: Vec<Action<'_>>,
     budget: Budget,
@@ -106,7 +106,7 @@ pub(crate) fn interleaved(
         .collect()
 }
 
-/// Seconds of processor time that this thread has used.
+/// Returns the processor time that this thread has used, in seconds.
 pub(crate) fn thread_cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_action_gets_its_least_number_of_samples_and_slower_ones_show_it() {
+    fn every_action_gets_its_minimum_of_samples_and_slower_actions_measure_slower() {
         let work = |rounds: u64| -> Action<'static> {
             Box::new(move || {
                 let mut sum = 0_u64;

@@ -1,4 +1,5 @@
-//! What protection costs an AI workload: gradients, checkpoints, TLS handshakes, federated rounds.
+//! The cost of protection for AI workloads: gradients, checkpoints, TLS handshakes, federated
+//! rounds.
 
 pub(crate) mod checkpoint;
 pub(crate) mod gradient;

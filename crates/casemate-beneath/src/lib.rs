@@ -1,6 +1,7 @@
-//! Opening and listing below a folder that is held open, without following a link anywhere on the way.
+//! Opening and listing files below an open folder, without following any link on the way.
 //!
-//! A path would be looked up anew at each use, and whoever can write to a folder on it could lead one use elsewhere than the one before.
+//! A path is resolved again at each use, so anyone who can write to a folder on it could redirect a
+//! later use.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -18,10 +19,10 @@ use rustix::{
     io::Errno,
 };
 
-/// How often a lookup is repeated that somebody else's renaming got in the way of.
+/// Maximum number of attempts for a lookup that a concurrent rename interrupts.
 const TRIES: usize = 16;
 
-/// Opens a folder that the user named; links on the way to it are the user's own.
+/// Opens a folder named by the user. Links in its path are followed, because the user chose them.
 ///
 /// # Errors
 ///
@@ -36,7 +37,8 @@ pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
-/// Opens `path` below `folder`. A link in any component is an error, and so is a path that leaves the folder.
+/// Opens `path` below `folder`. A link in any component is an error, as is a path that leaves the
+/// folder.
 ///
 /// # Errors
 ///
@@ -48,7 +50,7 @@ pub fn open(folder: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> io::Re
     for _ in 0..TRIES {
         match openat2(folder, path, flags, mode, resolve) {
             Err(Errno::AGAIN) => (),
-            // An older kernel, or a sandbox that does not know the call.
+            // An older kernel, or a sandbox without this call.
             Err(Errno::NOSYS | Errno::PERM) => return open_by_parts(folder, path, flags, mode),
             done => return Ok(done?),
         }
@@ -77,7 +79,7 @@ fn open_by_parts(
         let way = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let next = openat(at, name, way, Mode::empty());
         held = Some(next.map_err(|error| match error {
-            // What `openat2` says of a link.
+            // The same error that `openat2` returns for a link.
             Errno::NOTDIR if is_link(at, name) => Errno::LOOP,
             other => other,
         })?);
@@ -90,22 +92,22 @@ fn is_link(folder: BorrowedFd<'_>, name: &OsStr) -> bool {
     found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
-/// Opens a regular file for reading; a special file is an error, and is not waited for.
+/// Opens a regular file for reading. A special file is an error, and never blocks.
 ///
 /// # Errors
 ///
-/// The system's error, or one that says that it is no regular file.
+/// The system's error; an error for a file that is not regular.
 pub fn open_regular(folder: impl AsFd, path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::NONBLOCK;
     let file = File::from(open(folder, path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
-        let message = "it is no regular file";
+        let message = "it is not a regular file";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     Ok(file)
 }
 
-/// Names and types in an open folder, without `.` and `..`.
+/// Lists names and types in an open folder, without `.` and `..`.
 ///
 /// # Errors
 ///
@@ -120,7 +122,7 @@ pub fn list(folder: impl AsFd) -> io::Result<Vec<(OsString, FileType)>> {
             continue;
         }
         let file_type = match entry.file_type() {
-            // Some file systems do not say it in a listing.
+            // Some file systems do not return the type in a listing.
             FileType::Unknown => {
                 let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
                 FileType::from_raw_mode(statat(folder, &name, flags)?.st_mode)
@@ -132,17 +134,18 @@ pub fn list(folder: impl AsFd) -> io::Result<Vec<(OsString, FileType)>> {
     Ok(entries)
 }
 
-/// Calls `visit` with each entry's path below `folder` and its type; the answer says whether to go into a folder.
+/// Calls `visit` with the relative path and type of each entry; it returns whether to descend into
+/// a folder.
 ///
 /// # Errors
 ///
-/// The system's error, or that of `visit`.
+/// The error of the system or of `visit`.
 pub fn walk<E: From<io::Error>>(
     folder: impl AsFd,
     visit: &mut dyn FnMut(&Path, FileType) -> Result<bool, E>,
 ) -> Result<(), E> {
     let root = folder.as_fd();
-    // A list instead of recursion: nesting is bounded by the system's path length, not by our stack.
+    // A list instead of recursion: the system's path length limits nesting, not our stack.
     let mut folders = vec![PathBuf::new()];
     while let Some(below) = folders.pop() {
         let opened = if below.as_os_str().is_empty() {
@@ -169,7 +172,7 @@ mod tests {
 
     type Open = fn(BorrowedFd<'_>, &Path) -> io::Result<OwnedFd>;
 
-    /// Both ways there are: the kernel's, and the one for kernels without it.
+    /// Both implementations: the kernel's, and the one for kernels without it.
     const WAYS: [Open; 2] = [
         |folder, path| open(folder, path, OFlags::RDONLY, Mode::empty()),
         |folder, path| {
@@ -208,7 +211,7 @@ mod tests {
                 io::ErrorKind::NotFound
             );
         }
-        // The folder that is held, whatever its name leads to by now.
+        // The open folder, even if its name now leads elsewhere.
         fs::rename(at("folder"), at("moved")).unwrap();
         symlink(at("other"), at("folder")).unwrap();
         for way in WAYS {

@@ -1,7 +1,7 @@
-//! Identities of algorithms: names, numbers and lengths, and nothing that computes.
+//! Identities of algorithms: names, numbers and lengths. Nothing here computes.
 //!
-//! Suites, keys, policies and TLS name their algorithms here. A new algorithm is one variant; the compiler then names every
-//! `match` that needs a row.
+//! Suites, keys, policies and TLS refer to these identities. To add an algorithm, add a variant;
+//! the compiler then reports every `match` that needs a new arm.
 
 pub use casemate_awslc::{MlDsa, MlKem};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ pub enum Curve {
 }
 
 impl Curve {
-    /// Bytes of a private scalar.
+    /// Returns the length of a private scalar, in bytes.
     pub const fn scalar_bytes(self) -> usize {
         match self {
             Self::X25519 | Self::P256 => 32,
@@ -26,7 +26,7 @@ impl Curve {
         }
     }
 
-    /// Bytes of a public key: the u-coordinate, or the uncompressed point.
+    /// Returns the length of a public key, in bytes: the u-coordinate or the uncompressed point.
     pub const fn point_bytes(self) -> usize {
         match self {
             Self::X25519 => 32,
@@ -35,7 +35,7 @@ impl Curve {
         }
     }
 
-    /// Bytes of uniform seed from which a scalar is drawn.
+    /// Returns the length of the uniform seed that a scalar is derived from, in bytes.
     pub const fn seed_bytes(self) -> usize {
         match self {
             Self::X25519 => 32,
@@ -55,7 +55,8 @@ pub enum TradSignature {
 }
 
 impl TradSignature {
-    /// Bytes of a public key: the Ed25519 point, or the uncompressed P-384 point.
+    /// Returns the length of a public key (the Ed25519 point, or the uncompressed P-384 point), in
+    /// bytes.
     pub const fn public_key_bytes(self) -> usize {
         match self {
             Self::Ed25519 => 32,
@@ -63,7 +64,7 @@ impl TradSignature {
         }
     }
 
-    /// Bytes of a private key: the Ed25519 seed, or the P-384 scalar.
+    /// Returns the length of a private key (the Ed25519 seed, or the P-384 scalar), in bytes.
     pub const fn private_key_bytes(self) -> usize {
         match self {
             Self::Ed25519 => 32,
@@ -75,23 +76,23 @@ impl TradSignature {
 /// A parameter set of SLH-DSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlhDsa {
-    /// SLH-DSA-SHA2-128s, NIST security category 1. Only measured; no suite uses it.
+    /// SLH-DSA-SHA2-128s, NIST security category 1. For measurement only; no suite uses it.
     Sha2_128s,
-    /// SLH-DSA-SHA2-128f, NIST security category 1. Only measured; no suite uses it.
+    /// SLH-DSA-SHA2-128f, NIST security category 1. For measurement only; no suite uses it.
     Sha2_128f,
     /// SLH-DSA-SHA2-192s, NIST security category 3.
     Sha2_192s,
     /// SLH-DSA-SHA2-256s, NIST security category 5.
     Sha2_256s,
-    /// SLH-DSA-SHAKE-128f, NIST security category 1. Only measured; no suite uses it.
+    /// SLH-DSA-SHAKE-128f, NIST security category 1. For measurement only; no suite uses it.
     Shake128f,
 }
 
 impl SlhDsa {
-    /// Longest context string.
+    /// Maximum length of a context string, in bytes.
     pub const CONTEXT_BYTES_MAX: usize = 255;
 
-    /// The standard's name of the parameter set.
+    /// Returns the standard's name for the parameter set.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sha2_128s => "SLH-DSA-SHA2-128s",
@@ -102,7 +103,7 @@ impl SlhDsa {
         }
     }
 
-    /// Security parameter `n` in bytes.
+    /// Returns the security parameter `n`, in bytes.
     pub(crate) const fn n(self) -> usize {
         match self {
             Self::Sha2_128s | Self::Sha2_128f | Self::Shake128f => 16,
@@ -111,22 +112,22 @@ impl SlhDsa {
         }
     }
 
-    /// Bytes of `SK.seed || SK.prf || PK.seed`.
+    /// Returns the length of `SK.seed || SK.prf || PK.seed`, in bytes.
     pub(crate) const fn seeds_bytes(self) -> usize {
         self.n().saturating_mul(3)
     }
 
-    /// Bytes of a public key, `PK.seed || PK.root`.
+    /// Returns the length of a public key, `PK.seed || PK.root`, in bytes.
     pub const fn public_key_bytes(self) -> usize {
         self.n().saturating_mul(2)
     }
 
-    /// Bytes of a private key, `SK.seed || SK.prf || PK.seed || PK.root`.
+    /// Returns the length of a private key, `SK.seed || SK.prf || PK.seed || PK.root`, in bytes.
     pub const fn private_key_bytes(self) -> usize {
         self.n().saturating_mul(4)
     }
 
-    /// Bytes of a signature.
+    /// Returns the length of a signature, in bytes.
     pub const fn signature_bytes(self) -> usize {
         match self {
             Self::Sha2_128s => 7_856,
@@ -137,7 +138,7 @@ impl SlhDsa {
     }
 }
 
-/// A key exchange of TLS 1.3 with a post-quantum half (RFC 10024).
+/// A TLS 1.3 key exchange with a post-quantum half (RFC 10024).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsGroup {
     /// X25519 and ML-KEM-768, 0x11ec.
@@ -156,7 +157,7 @@ impl TlsGroup {
         Self::SecP256r1MlKem768,
     ];
 
-    /// Its IANA name.
+    /// Returns its IANA name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::X25519MlKem768 => "X25519MLKEM768",
@@ -165,7 +166,7 @@ impl TlsGroup {
         }
     }
 
-    /// Its number in the registry of TLS supported groups.
+    /// Returns its number in the IANA registry of TLS supported groups.
     pub const fn code(self) -> u16 {
         match self {
             Self::X25519MlKem768 => 0x11ec,
@@ -184,7 +185,7 @@ impl TlsGroup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HashAlgorithm {
-    /// BLAKE3, 32 bytes: about ten times the speed of SHA-384 here.
+    /// BLAKE3, 32 bytes, about ten times as fast as SHA-384.
     #[default]
     Blake3,
     /// SHA-384, 48 bytes, for profiles that allow FIPS algorithms only.
@@ -209,7 +210,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// Name in listings.
+    /// Returns its name in listings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Blake3 => "blake3",
@@ -217,7 +218,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// Bytes of one hash.
+    /// Returns the length of one hash, in bytes.
     pub const fn bytes(self) -> usize {
         match self {
             Self::Blake3 => 32,

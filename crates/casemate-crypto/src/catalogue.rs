@@ -1,7 +1,9 @@
-//! The catalogue: every algorithm that Casemate names, what it rests on, how it is identified, and who allows it.
+//! The catalogue: every algorithm that Casemate knows, with its hardness assumption, its
+//! identifiers and the policies that allow it.
 //!
-//! A row of the suite registry takes its sizes and identifiers from there, so that nothing is written twice. The other rows are
-//! here to be compared and explained; nothing in this module can encrypt or sign.
+//! Rows of the suite registry take their sizes and identifiers from it, so nothing is written
+//! twice. The other rows exist for comparison and explanation only. Nothing in this module can
+//! encrypt or sign.
 
 use spki::ObjectIdentifier;
 
@@ -33,7 +35,7 @@ pub enum Usage {
 }
 
 impl Usage {
-    /// The word for it.
+    /// Returns its name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Kem => "kem",
@@ -62,7 +64,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The word for it.
+    /// Returns its name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hybrid => "hybrid",
@@ -75,7 +77,7 @@ impl Family {
     }
 }
 
-/// A post-quantum scheme; with its security category it is one parameter set.
+/// A post-quantum scheme. A scheme and a security category make one parameter set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// FIPS 203.
@@ -84,7 +86,7 @@ pub enum Scheme {
     MlDsa,
     /// FIPS 205.
     SlhDsa,
-    /// Falcon, to become FIPS 206.
+    /// Falcon, which will be FIPS 206.
     FnDsa,
     /// Classic McEliece.
     ClassicMcEliece,
@@ -102,14 +104,14 @@ pub enum Scheme {
     Snova,
     /// CROSS.
     Cross,
-    /// Kyber as it stood before FIPS 203.
+    /// Kyber, before FIPS 203.
     KyberRound3,
-    /// Dilithium as it stood before FIPS 204.
+    /// Dilithium, before FIPS 204.
     DilithiumRound3,
 }
 
 impl Scheme {
-    /// Its family.
+    /// Returns its family.
     pub const fn family(self) -> Family {
         match self {
             Self::MlKem
@@ -124,7 +126,7 @@ impl Scheme {
         }
     }
 
-    /// The problem that must be hard.
+    /// Returns the problem that must be hard.
     pub const fn assumption(self) -> &'static str {
         match self {
             Self::MlKem | Self::KyberRound3 => "module-LWE",
@@ -142,7 +144,7 @@ impl Scheme {
         }
     }
 
-    /// Whether it must never be accepted, whatever a policy says.
+    /// Returns whether it is refused under every policy.
     pub const fn is_blocked(self) -> bool {
         matches!(self, Self::KyberRound3 | Self::DilithiumRound3)
     }
@@ -166,7 +168,7 @@ pub enum Classical {
 }
 
 impl Classical {
-    /// The problem that must be hard.
+    /// Returns the problem that must be hard.
     pub const fn assumption(self) -> &'static str {
         match self {
             Self::Rsa2048 | Self::Rsa3072 => "integer factoring",
@@ -177,29 +179,29 @@ impl Classical {
     }
 }
 
-/// How far a specification has come.
+/// The maturity of a specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// A final standard.
     Standard,
-    /// A versioned specification, of no standards body.
+    /// A versioned specification that is not from a standards body.
     Published,
     /// An Internet-Draft; bytes may still change.
     Draft,
-    /// Chosen by NIST, the standard not yet published.
+    /// Selected by NIST; the standard is not yet published.
     Selected,
-    /// In a running competition.
+    /// In an ongoing competition.
     Candidate,
-    /// Left a competition without being chosen.
+    /// Dropped from a competition.
     NotChosen,
     /// Replaced by an incompatible standard.
     Superseded,
-    /// Casemate's own combination, registered nowhere.
+    /// Casemate's own combination, not registered anywhere.
     Experiment,
 }
 
 impl Status {
-    /// The word for it.
+    /// Returns its name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "standard",
@@ -223,23 +225,23 @@ pub struct TlsCode {
     pub value: u16,
 }
 
-/// Where a row comes from.
+/// The source of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A row of the KEM registry.
     Kem(&'static KemSuite),
     /// A row of the signature registry.
     Signature(&'static SignatureSuite),
-    /// The pair of keys that signs HTTP messages.
+    /// The key pair that signs HTTP messages.
     HttpPair,
-    /// Catalogued only: Casemate never protects data with it, and why.
+    /// Catalogued only. Casemate never protects data with it, for this reason.
     Never(&'static str),
 }
 
-/// How an algorithm stands under a policy profile.
+/// What a policy profile says about an algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// What a new key gets.
+    /// The choice for a new key.
     Preferred,
     /// Allowed.
     Allowed,
@@ -248,7 +250,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// The words for it.
+    /// Returns its name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Preferred => "preferred",
@@ -261,42 +263,43 @@ impl Standing {
 /// Whether Casemate protects data with an algorithm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protects {
-    /// Under the policy in force.
+    /// Yes, under the current policy.
     Yes,
-    /// Only under these other profiles; there may be none.
+    /// Only under these other profiles, if any.
     OnlyUnder(Vec<String>),
-    /// Never, and why.
+    /// Never, for this reason.
     No(&'static str),
 }
 
 /// A row of the catalogue.
 #[derive(Debug)]
 pub struct Algorithm {
-    /// What the user types.
+    /// The name that users type.
     pub name: &'static str,
     /// The name in its specification.
     pub title: &'static str,
     /// What it is for.
     pub usage: Usage,
-    /// Post-quantum half, or the whole.
+    /// The post-quantum half, or the whole algorithm.
     pub post_quantum: Option<Scheme>,
-    /// Classical half, or the whole.
+    /// The classical half, or the whole algorithm.
     pub classical: Option<Classical>,
-    /// NIST security category of the post-quantum half; classical algorithms have none.
+    /// The NIST security category of the post-quantum half; `None` for classical algorithms.
     pub level: Option<u8>,
-    /// Specifications, the defining one first; none for an experiment.
+    /// Specifications, the defining one first; empty for an experiment.
     pub standards: &'static [&'static str],
-    /// How far the defining specification has come.
+    /// The maturity of the defining specification.
     pub status: Status,
-    /// Bytes of a public key as its specification serialises it.
+    /// Length of a public key as its specification serialises it, in bytes.
     pub public_key_bytes: usize,
-    /// Bytes of a private key in its shortest standard form, a seed where there is one; none where the length varies.
+    /// Length of a private key in its shortest standard form (the seed, if there is one), in bytes;
+    /// `None` if it varies.
     pub private_key_bytes: Option<usize>,
-    /// Bytes of a ciphertext or of the peer's share, or most bytes of a signature.
+    /// Length of a ciphertext or of the peer's share, or maximum length of a signature, in bytes.
     pub output_bytes: usize,
     /// HPKE KEM identifier.
     pub hpke_kem: Option<u16>,
-    /// PKIX algorithm identifier; of the named curve for Diffie-Hellman on NIST curves.
+    /// PKIX algorithm identifier; for Diffie-Hellman on NIST curves, that of the named curve.
     pub oid: Option<ObjectIdentifier>,
     /// TLS 1.3 group or signature scheme.
     pub tls: Option<TlsCode>,
@@ -306,23 +309,23 @@ pub struct Algorithm {
     pub http: Option<&'static str>,
     /// Where the row comes from.
     pub entry: Entry,
-    /// What else a reader must know.
+    /// Further remarks.
     pub note: Option<&'static str>,
 }
 
-/// Every algorithm, suites of the registry before the others of their kind.
+/// Returns every algorithm; within each kind, suites of the registry come first.
 pub fn catalogue() -> impl Iterator<Item = &'static Algorithm> {
     kems::ROWS.iter().chain(signatures::ROWS)
 }
 
 impl Algorithm {
-    /// Finds an algorithm by name; case and punctuation do not count.
+    /// Finds an algorithm by name, ignoring case and punctuation.
     pub fn by_name(name: &str) -> Option<&'static Self> {
         let wanted = plain(name);
         catalogue().find(|row| plain(row.name) == wanted)
     }
 
-    /// Names that a user may have meant, the nearest first, at most `most`.
+    /// Returns at most `most` names that the user may have meant, the closest first.
     pub fn near(name: &str, most: usize) -> Vec<&'static str> {
         const SHARED_MIN: usize = 3;
         let wanted = plain(name);
@@ -339,7 +342,7 @@ impl Algorithm {
         near.into_iter().take(most).map(|(_, name)| name).collect()
     }
 
-    /// Its family.
+    /// Returns its family.
     pub const fn family(&self) -> Family {
         match (self.post_quantum, self.classical) {
             (Some(_), Some(_)) => Family::Hybrid,
@@ -348,7 +351,7 @@ impl Algorithm {
         }
     }
 
-    /// What must be hard: of a hybrid, either of the two.
+    /// Returns the hardness assumption; for a hybrid, either of two.
     pub fn assumption(&self) -> String {
         match (self.post_quantum, self.classical) {
             (Some(scheme), Some(classical)) => format!(
@@ -362,7 +365,7 @@ impl Algorithm {
         }
     }
 
-    /// The triple that stands for a KEM suite on the wire.
+    /// Returns the triple that identifies a KEM suite on the wire.
     pub const fn hpke(&self) -> Option<HpkeTriple> {
         match self.entry {
             Entry::Kem(suite) => Some(suite.hpke),
@@ -370,12 +373,12 @@ impl Algorithm {
         }
     }
 
-    /// How it stands under a policy profile.
+    /// Returns what a policy profile says about it.
     pub fn under(&self, policy: &Policy) -> Standing {
         let place = match self.entry {
             Entry::Kem(suite) => position(policy.kem_suites(), suite),
             Entry::Signature(suite) => position(policy.signature_suites(), suite),
-            // Profiles choose between suites, and requests have one pair only.
+            // Profiles choose among suites, but there is only one pair for requests.
             Entry::HttpPair => return Standing::Allowed,
             Entry::Never(_) => None,
         };
@@ -386,7 +389,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether a profile offers its TLS group.
+    /// Returns whether a profile offers its TLS group.
     pub fn tls_offered(&self, policy: &Policy) -> bool {
         self.tls.is_some_and(|code| {
             policy
@@ -396,7 +399,8 @@ impl Algorithm {
         })
     }
 
-    /// Whether Casemate protects data with it under `policy`, and if not, under which of `profiles`.
+    /// Returns whether Casemate protects data with it under `policy`, and if not, which of
+    /// `profiles` would allow that.
     pub fn protects(&self, policy: &Policy, profiles: &[Policy]) -> Protects {
         if let Entry::Never(why) = self.entry {
             return Protects::No(why);
@@ -416,7 +420,7 @@ fn position<T: PartialEq>(list: &[&T], wanted: &T) -> Option<usize> {
     list.iter().position(|suite| *suite == wanted)
 }
 
-/// Letters and digits only, in lower case.
+/// Reduces a name to its letters and digits, in lower case.
 fn plain(name: &str) -> String {
     name.chars()
         .filter(char::is_ascii_alphanumeric)
@@ -424,7 +428,8 @@ fn plain(name: &str) -> String {
         .collect()
 }
 
-/// Letters that two plain names share: all of the shorter if one contains the other, else those they begin with.
+/// Returns how many letters two plain names share: the length of the shorter if one contains the
+/// other, otherwise that of their common prefix.
 fn likeness(own: &str, wanted: &str) -> usize {
     if own.contains(wanted) || wanted.contains(own) {
         return own.len().min(wanted.len());
@@ -435,7 +440,7 @@ fn likeness(own: &str, wanted: &str) -> usize {
         .count()
 }
 
-/// A row without words or identifiers, for the tables to fill.
+/// A blank row, which the tables complete.
 const BLANK: Algorithm = Algorithm {
     name: "",
     title: "",
@@ -457,7 +462,7 @@ const BLANK: Algorithm = Algorithm {
     note: None,
 };
 
-/// What the registry knows about a KEM suite.
+/// Returns the row of a KEM suite, as far as the registry knows it.
 const fn kem_suite(suite: &'static KemSuite) -> Algorithm {
     let classical = match suite.construction {
         KemConstruction::Hybrid { trad, .. } => Some(match trad {
@@ -482,9 +487,9 @@ const fn kem_suite(suite: &'static KemSuite) -> Algorithm {
     }
 }
 
-/// What the registry knows about a signature suite.
+/// Returns the row of a signature suite, as far as the registry knows it.
 const fn signature_suite(suite: &'static SignatureSuite) -> Algorithm {
-    // A seed of 32 bytes, and in a composite the raw Ed25519 key or an ECPrivateKey in DER.
+    // A 32-byte seed; in a composite, also the raw Ed25519 key or an ECPrivateKey in DER.
     let (scheme, classical, private) = match suite.construction {
         SignatureConstruction::Composite { trad, .. } => match trad {
             TradSignature::Ed25519 => (Scheme::MlDsa, Some(Classical::Ed25519), 64),

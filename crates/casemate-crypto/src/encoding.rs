@@ -26,7 +26,7 @@ use crate::{
     suite::{KemSuite, SignatureSuite},
 };
 
-/// Longest key file that is read, in bytes.
+/// Maximum length of a key file, in bytes.
 pub const KEY_FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a key file was refused.
@@ -36,68 +36,68 @@ pub enum EncodingError {
     /// The file is longer than any key.
     #[error("key file of {actual} bytes exceeds the limit of {KEY_FILE_BYTES_MAX}")]
     TooLong {
-        /// Bytes given.
+        /// Length given, in bytes.
         actual: usize,
     },
-    /// The text holds no PEM block, or something else beside its blocks.
+    /// The text has no PEM block, or has other text besides its blocks.
     #[error("not a PEM key file")]
     NotPem,
     /// A block's label is not the one expected.
     #[error("PEM block is labelled `{found}`, expected `{expected}`")]
     Label {
-        /// Label in the file.
+        /// The label in the file.
         found: String,
-        /// Label needed.
+        /// The expected label.
         expected: &'static str,
     },
-    /// The blocks do not make one key.
-    #[error("{blocks} PEM blocks do not make one key")]
+    /// The blocks do not form one key.
+    #[error("{blocks} PEM blocks do not form one key")]
     Blocks {
-        /// Blocks found.
+        /// The number of blocks found.
         blocks: usize,
     },
     /// The bytes are not the DER structure of a key.
-    #[error("not valid DER for {what}")]
+    #[error("malformed {what}")]
     Der {
-        /// The structure that was being read.
+        /// The structure.
         what: &'static str,
     },
-    /// The key is of an algorithm Casemate does not use.
+    /// Casemate does not support the algorithm of the key.
     #[error("algorithm {oid} is not supported")]
     UnknownAlgorithm {
         /// Object identifier in the file.
         oid: ObjectIdentifier,
     },
-    /// The key file carries an expanded private key without its seed.
-    #[error("private key is in expanded form without its seed")]
+    /// The key file has an expanded private key without its seed.
+    #[error("the private key is in expanded form and has no seed")]
     ExpandedOnly,
-    /// Seed and expanded key are both there and do not belong together.
+    /// The seed and the expanded key do not match.
     #[error("the expanded private key does not match its seed")]
     SeedMismatch,
-    /// The parts of the file are well formed, the key is not.
+    /// The file is well-formed, but the key is not valid.
     #[error(transparent)]
     Key(#[from] Error),
 }
 
-/// Names a key: SHA-256 of its SPKI, or of both SPKIs of an HTTP signing pair.
+/// A key id: the SHA-256 of a key's SPKI, or of both SPKIs of an HTTP signing pair.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId([u8; Self::BYTES]);
 
 impl KeyId {
-    /// Bytes of a key id.
+    /// Length of a key id, in bytes.
     pub const BYTES: usize = 32;
 
-    /// Wraps the bytes of a key id that was stored or sent.
+    /// Wraps the bytes of a stored or received key id.
     pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// The whole id, as it is stored and sent.
+    /// Returns the whole id, as stored and sent.
     pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 
-    /// All 64 hex digits.
+    /// Returns all 64 hex digits.
     pub fn to_hex(&self) -> String {
         hex::encode(self.0)
     }
@@ -111,7 +111,7 @@ impl KeyId {
     }
 }
 
-/// Shows all 64 hex digits: a part of them can be imitated.
+/// Shows all 64 hex digits, because a shortened id can be forged.
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -139,7 +139,7 @@ impl FromStr for KeyId {
     }
 }
 
-/// What a key is for.
+/// The use of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// Receives encapsulated secrets.
@@ -151,7 +151,7 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    /// Name in listings.
+    /// Returns its name in listings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Kem => "kem",
@@ -173,7 +173,7 @@ pub enum PublicKey {
 }
 
 impl PublicKey {
-    /// What the key is for.
+    /// Returns what the key is for.
     pub const fn kind(&self) -> KeyKind {
         match self {
             Self::Kem(_) => KeyKind::Kem,
@@ -182,7 +182,7 @@ impl PublicKey {
         }
     }
 
-    /// Name of the suite.
+    /// Returns the name of the suite.
     pub fn suite_name(&self) -> &'static str {
         match self {
             Self::Kem(key) => key.suite().name,
@@ -195,7 +195,7 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// [`EncodingError`], naming what is wrong.
+    /// [`EncodingError`], which says what is wrong.
     pub fn from_pem(text: &[u8]) -> Result<Self, EncodingError> {
         let blocks = pem::decode(text, pem::PUBLIC_LABEL)?;
         match blocks.as_slice() {
@@ -207,11 +207,11 @@ impl PublicKey {
         }
     }
 
-    /// Writes PEM.
+    /// Encodes the key as PEM.
     ///
     /// # Errors
     ///
-    /// [`EncodingError::Der`] if the key cannot be encoded, which no valid key causes.
+    /// [`EncodingError::Der`] if the key cannot be encoded, which cannot happen with a valid key.
     pub fn to_pem(&self) -> Result<String, EncodingError> {
         self.spkis()?
             .iter()
@@ -219,7 +219,7 @@ impl PublicKey {
             .collect()
     }
 
-    /// The key's id.
+    /// Returns the key id.
     ///
     /// # Errors
     ///
@@ -236,7 +236,7 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// [`EncodingError`], naming what is wrong.
+    /// [`EncodingError`], which says what is wrong.
     pub fn from_spki_der(der: &[u8]) -> Result<Self, EncodingError> {
         spki::read(der)
     }
@@ -254,11 +254,11 @@ impl PublicKey {
 }
 
 impl VerifyingKey {
-    /// The DER of the key's `SubjectPublicKeyInfo`, whose SHA-256 is its id.
+    /// Returns the DER of the key's `SubjectPublicKeyInfo`, whose SHA-256 is the key id.
     ///
     /// # Errors
     ///
-    /// [`EncodingError::Der`] if the key cannot be encoded, which no valid key causes.
+    /// [`EncodingError::Der`] if the key cannot be encoded, which cannot happen with a valid key.
     pub fn to_spki_der(&self) -> Result<Vec<u8>, EncodingError> {
         spki::write(self.suite().oid, self.as_bytes())
     }
@@ -276,11 +276,11 @@ pub enum PrivateKey {
 }
 
 impl PrivateKey {
-    /// Makes a new key of the suite with this name.
+    /// Generates a key of the suite named `suite`; returns `None` if there is no such suite.
     ///
     /// # Errors
     ///
-    /// `None` if no suite has the name; [`Error::Randomness`] if the system's generator fails.
+    /// [`Error::Randomness`] if the system's generator fails.
     pub fn generate(suite: &str) -> Result<Option<Self>, Error> {
         if let Some(suite) = KemSuite::by_name(suite) {
             return Ok(Some(Self::Kem(KemPrivateKey::generate(suite)?)));
@@ -298,7 +298,8 @@ impl PrivateKey {
     ///
     /// # Errors
     ///
-    /// [`EncodingError`], naming what is wrong. Keys in expanded form without a seed are refused.
+    /// [`EncodingError`], which says what is wrong. Keys in expanded form without a seed are
+    /// refused.
     pub fn from_pem(text: &[u8]) -> Result<Self, EncodingError> {
         let blocks = pem::decode(text, pem::PRIVATE_LABEL)?;
         match blocks.as_slice() {
@@ -310,11 +311,11 @@ impl PrivateKey {
         }
     }
 
-    /// Writes PKCS#8 in PEM.
+    /// Encodes the key as PKCS#8 in PEM.
     ///
     /// # Errors
     ///
-    /// [`EncodingError::Der`] if the key cannot be encoded, which no valid key causes.
+    /// [`EncodingError::Der`] if the key cannot be encoded, which cannot happen with a valid key.
     pub fn to_pem(&self) -> Result<SecretBytes, EncodingError> {
         let mut text = zeroize::Zeroizing::new(Vec::with_capacity(2048));
         for der in pkcs8::write(self)? {
@@ -324,7 +325,7 @@ impl PrivateKey {
         Ok(text.into())
     }
 
-    /// The secrets that [`Self::to_pem`] writes, for measuring what handles them.
+    /// Returns the secrets that [`Self::to_pem`] writes, for constant-time measurements.
     #[cfg(feature = "hazmat")]
     pub fn secret_parts(&self) -> Vec<&[u8]> {
         use crate::signature::PrivateParts;
@@ -341,11 +342,11 @@ impl PrivateKey {
         }
     }
 
-    /// A copy of the public half.
+    /// Returns a copy of the public half.
     ///
     /// # Errors
     ///
-    /// [`EncodingError::Key`] if it cannot be parsed again, which no valid key causes.
+    /// [`EncodingError::Key`] if it cannot be parsed again, which cannot happen with a valid key.
     pub fn public_key(&self) -> Result<PublicKey, EncodingError> {
         Ok(match self {
             Self::Kem(key) => {
@@ -364,33 +365,35 @@ impl PrivateKey {
 }
 
 impl KemPublicKey {
-    /// The key's id.
+    /// Returns the key id.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidPublicKey`] if the key cannot be encoded, which no valid key causes.
+    /// [`Error::InvalidPublicKey`] if the key cannot be encoded, which cannot happen with a valid
+    /// key.
     pub fn id(&self) -> Result<KeyId, Error> {
         id_of(self.suite().oid, self.suite().name, self.as_bytes())
     }
 }
 
 impl VerifyingKey {
-    /// The key's id.
+    /// Returns the key id.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidPublicKey`] if the key cannot be encoded, which no valid key causes.
+    /// [`Error::InvalidPublicKey`] if the key cannot be encoded, which cannot happen with a valid
+    /// key.
     pub fn id(&self) -> Result<KeyId, Error> {
         id_of(self.suite().oid, self.suite().name, self.as_bytes())
     }
 }
 
 impl HttpVerifyingKey {
-    /// The pair's id.
+    /// Returns the key id of the pair.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidPublicKey`] if a key cannot be encoded, which no valid key causes.
+    /// [`Error::InvalidPublicKey`] if a key cannot be encoded, which cannot happen with valid keys.
     pub fn id(&self) -> Result<KeyId, Error> {
         let invalid = |_| Error::InvalidPublicKey {
             suite: HTTP_SUITE_NAME,

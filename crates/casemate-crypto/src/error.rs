@@ -1,31 +1,31 @@
 //! Errors of this crate.
 
-/// Why a cryptographic operation was refused.
+/// Why a cryptographic operation failed.
 ///
-/// Failures that depend on a secret are all [`Error::Rejected`], so whoever sees the error learns one bit.
+/// Every failure that depends on a secret is [`Error::Rejected`], so the error reveals one bit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A tag, a key or a ciphertext did not match.
     #[error("authentication failed: wrong key, or the data was changed")]
     Rejected,
-    /// A signature does not verify: another key, other data, another purpose, or it was changed.
+    /// A signature does not verify: wrong key, data or purpose, or it was changed.
     #[error("signature does not verify")]
     BadSignature,
     /// Public input has the wrong length.
     #[error("{what} of {actual} bytes, expected {expected}")]
     Length {
-        /// What was measured.
+        /// The input.
         what: &'static str,
-        /// Bytes given.
+        /// Actual length, in bytes.
         actual: usize,
-        /// Bytes needed.
+        /// Expected length, in bytes.
         expected: usize,
     },
-    /// A key for another program of a length that is not offered.
-    #[error("a key of {actual} bytes was asked for: its length must be 16 to 1024")]
+    /// The length of a key for another program is out of range.
+    #[error("key length of {actual} bytes is not between 16 and 1024")]
     KeyLength {
-        /// Bytes asked for.
+        /// Length requested, in bytes.
         actual: usize,
     },
     /// A public key is not valid for its suite.
@@ -43,28 +43,30 @@ pub enum Error {
     /// A context exceeds 255 bytes.
     #[error("context of {actual} bytes exceeds 255")]
     ContextTooLong {
-        /// Bytes given.
+        /// Length given, in bytes.
         actual: usize,
     },
-    /// A message that starts like a composite signature's input was given to a single-algorithm key.
+    /// A message that begins like the input of a composite signature was given to a
+    /// single-algorithm key.
     #[error("message begins with the composite signature prefix")]
     CompositePrefix,
-    /// An HPKE context has sealed or opened as many messages as its nonce allows.
+    /// An HPKE context has used every nonce.
     #[error("HPKE context is exhausted")]
     Exhausted,
-    /// More key material was asked for than the KDF can give.
-    #[error("asked for {asked} bytes of key material, the limit is {limit}")]
+    /// The KDF cannot produce the requested length of key material.
+    #[error("{asked} bytes of key material exceed the limit of {limit}")]
     ExportTooLong {
-        /// Bytes asked for.
+        /// Length requested, in bytes.
         asked: usize,
-        /// Most the KDF gives.
+        /// Maximum output of the KDF, in bytes.
         limit: usize,
     },
-    /// The system's random generator failed.
-    #[error("the system's random generator failed")]
+    /// The system's random number generator failed.
+    #[error("the system's random number generator failed")]
     Randomness,
-    /// The cryptographic library failed for a reason that is not the caller's, such as lack of memory.
-    #[error("the cryptographic library reported an internal failure")]
+    /// The cryptographic library failed for a reason outside the caller's control, such as lack of
+    /// memory.
+    #[error("internal error in the cryptographic library")]
     Internal,
 }
 

@@ -1,6 +1,6 @@
 //! Hybrid public key encryption in base mode (RFC 9180, draft-ietf-hpke-hpke-05, draft-ietf-hpke-pq-05).
 //!
-//! Post-quantum KEMs have no authenticated mode; who sent a message is a signature's business.
+//! Post-quantum KEMs have no authenticated mode; use a signature to authenticate the sender.
 
 mod kdf;
 
@@ -16,9 +16,9 @@ use crate::{
     suite::{HpkeTriple, KemSuite},
 };
 
-/// Bytes of every AEAD nonce here.
+/// Length of every AEAD nonce, in bytes.
 const NONCE_BYTES: usize = 12;
-/// Bytes of every AEAD tag here.
+/// Length of every AEAD tag, in bytes.
 pub const TAG_BYTES: usize = 16;
 const MODE_BASE: u8 = 0;
 
@@ -44,7 +44,7 @@ impl Aead {
         }
     }
 
-    /// The HPKE identifier.
+    /// Returns the HPKE identifier.
     pub const fn id(self) -> u16 {
         match self {
             Self::Aes128Gcm => 0x0001,
@@ -53,7 +53,7 @@ impl Aead {
         }
     }
 
-    /// Bytes of the key, `Nk`.
+    /// Returns the key length in bytes, `Nk`.
     pub const fn key_bytes(self) -> usize {
         match self {
             Self::Aes128Gcm => 16,
@@ -61,7 +61,7 @@ impl Aead {
         }
     }
 
-    /// Bytes of the nonce, `Nn`.
+    /// Returns the nonce length in bytes, `Nn`.
     pub const fn nonce_bytes(self) -> usize {
         NONCE_BYTES
     }
@@ -101,7 +101,7 @@ impl AeadKey {
     ///
     /// # Security
     ///
-    /// A nonce must never be used twice with one key.
+    /// Never use a nonce twice with the same key.
     pub fn seal(&self, nonce: &[u8], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, Error> {
         let mut out = Vec::with_capacity(plaintext.len().saturating_add(TAG_BYTES));
         out.extend_from_slice(plaintext);
@@ -109,7 +109,7 @@ impl AeadKey {
         Ok(out)
     }
 
-    /// Encrypts `buffer` where it is and appends the tag.
+    /// Encrypts `buffer` in place and appends the tag.
     fn seal_in_place(&self, nonce: &[u8], aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), Error> {
         Ok(self
             .0
@@ -120,14 +120,15 @@ impl AeadKey {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if the tag does not verify; nothing of the plaintext is returned then.
+    /// [`Error::Rejected`] if the tag does not verify; no plaintext is returned.
     pub fn open(&self, nonce: &[u8], aad: &[u8], ciphertext: &[u8]) -> Result<Vec<u8>, Error> {
         let mut out = ciphertext.to_vec();
         self.open_in_place(nonce, aad, &mut out)?;
         Ok(out)
     }
 
-    /// Decrypts `buffer` where it is and cuts off the tag; on an error nothing in it is plaintext.
+    /// Decrypts `buffer` in place and truncates the tag. On an error, the buffer contains no
+    /// plaintext.
     fn open_in_place(&self, nonce: &[u8], aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), Error> {
         let plaintext = self
             .0
@@ -162,21 +163,21 @@ pub struct HpkeSuite {
 }
 
 impl HpkeSuite {
-    /// The triple that stands for a KEM suite on the wire.
+    /// Returns the suite that identifies `kem` on the wire.
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] if the registry names an identifier this module does not know.
+    /// [`Error::Internal`] if the registry has an identifier that this module does not know.
     pub fn of(kem: &'static KemSuite) -> Result<Self, Error> {
         Self::by_triple(kem.hpke).ok_or(Error::Internal)
     }
 
-    /// Combines a KEM suite with another KDF and AEAD, as interoperation with age, JOSE or OHTTP needs.
+    /// Combines a KEM suite with another KDF and AEAD, for interoperation with age, JOSE or OHTTP.
     pub const fn new(kem: &'static KemSuite, kdf: Kdf, aead: Aead) -> Self {
         Self { kem, kdf, aead }
     }
 
-    /// Finds a suite by three identifiers; the KEM is looked up by its own identifier alone.
+    /// Finds a suite by its three identifiers. The KEM is looked up by its own identifier only.
     pub fn by_triple(triple: HpkeTriple) -> Option<Self> {
         let kem = crate::suite::KEM_SUITES
             .into_iter()
@@ -188,7 +189,7 @@ impl HpkeSuite {
         })
     }
 
-    /// The three identifiers.
+    /// Returns the three identifiers.
     pub const fn triple(self) -> HpkeTriple {
         HpkeTriple {
             kem: self.kem.hpke.kem,
@@ -197,17 +198,17 @@ impl HpkeSuite {
         }
     }
 
-    /// The KEM suite.
+    /// Returns the KEM suite.
     pub const fn kem(self) -> &'static KemSuite {
         self.kem
     }
 
-    /// The KDF.
+    /// Returns the KDF.
     pub const fn kdf(self) -> Kdf {
         self.kdf
     }
 
-    /// The AEAD.
+    /// Returns the AEAD.
     pub const fn aead(self) -> Aead {
         self.aead
     }
@@ -220,7 +221,8 @@ impl HpkeSuite {
         [b'H', b'P', b'K', b'E', k0, k1, d0, d1, a0, a1]
     }
 
-    /// Starts a context towards `recipient`; the first value is `enc`, which the recipient needs.
+    /// Sets up a context for sending to `recipient`; the first value is `enc`, which the recipient
+    /// needs.
     ///
     /// # Errors
     ///
@@ -235,7 +237,7 @@ impl HpkeSuite {
         Ok((enc, SenderContext(self.schedule(&shared_secret, info)?)))
     }
 
-    /// As [`Self::setup_sender`] with given randomness, for test vectors.
+    /// Like [`Self::setup_sender`], with given randomness, for test vectors.
     ///
     /// # Errors
     ///
@@ -252,13 +254,13 @@ impl HpkeSuite {
         Ok((enc, SenderContext(self.schedule(&shared_secret, info)?)))
     }
 
-    /// Starts the context that `enc` belongs to.
+    /// Sets up the context that `enc` belongs to.
     ///
-    /// A wrong key or a changed `enc` is noticed only when the first message is opened.
+    /// A wrong key or a changed `enc` is detected only when the first message is opened.
     ///
     /// # Errors
     ///
-    /// - [`Error::Length`] if `enc` has another length than the suite's.
+    /// - [`Error::Length`] if `enc` does not have the suite's length.
     /// - [`Error::Rejected`] if the classical half is malformed.
     pub fn setup_recipient(
         self,
@@ -271,7 +273,7 @@ impl HpkeSuite {
         Ok(RecipientContext(self.schedule(&shared_secret, info)?))
     }
 
-    /// Encrypts one message to `recipient`: `(enc, ciphertext)`.
+    /// Encrypts one message to `recipient` and returns `(enc, ciphertext)`.
     ///
     /// # Errors
     ///
@@ -291,7 +293,8 @@ impl HpkeSuite {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if anything does not match, [`Error::Length`] for an `enc` of another length.
+    /// [`Error::Rejected`] if anything does not match; [`Error::Length`] if `enc` has the wrong
+    /// length.
     pub fn open(
         self,
         enc: &[u8],
@@ -303,7 +306,8 @@ impl HpkeSuite {
         self.setup_recipient(enc, key, info)?.open(aad, ciphertext)
     }
 
-    /// Both sides' contexts under a given KEM secret, for measuring the key schedule alone.
+    /// Returns the contexts of both sides for a given KEM secret, for measuring the key schedule
+    /// alone.
     ///
     /// # Errors
     ///
@@ -399,7 +403,8 @@ impl SenderContext {
         Ok(sealed)
     }
 
-    /// Encrypts the next message where it is and appends [`TAG_BYTES`], for large messages whose buffer is used again.
+    /// Encrypts the next message in place and appends a tag of [`TAG_BYTES`], for large messages in
+    /// a reused buffer.
     ///
     /// # Errors
     ///
@@ -409,11 +414,11 @@ impl SenderContext {
         self.0.advance()
     }
 
-    /// Derives `len` bytes that only the two ends know.
+    /// Derives `len` secret bytes that both sides can compute.
     ///
     /// # Errors
     ///
-    /// [`Error::ExportTooLong`] past 255 hash outputs (two-stage KDFs) or 65535 bytes.
+    /// [`Error::ExportTooLong`] beyond 255 hash outputs (two-stage KDFs) or 65535 bytes.
     pub fn export(&self, context: &[u8], len: usize) -> Result<crate::SecretBytes, Error> {
         self.0.export(context, len)
     }
@@ -429,7 +434,7 @@ impl fmt::Debug for SenderContext {
 pub struct RecipientContext(Context);
 
 impl RecipientContext {
-    /// Decrypts the next message; a refused one does not advance the context.
+    /// Decrypts the next message. A message that fails does not advance the context.
     ///
     /// # Errors
     ///
@@ -440,17 +445,18 @@ impl RecipientContext {
         Ok(plaintext)
     }
 
-    /// Decrypts the next message where it is and cuts off its tag; a refused one does not advance the context.
+    /// Decrypts the next message in place and truncates the tag. A message that fails does not
+    /// advance the context.
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if the tag does not verify; the buffer then holds nothing of use.
+    /// [`Error::Rejected`] if the tag does not verify; the content of the buffer is then undefined.
     pub fn open_in_place(&mut self, aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), Error> {
         self.0.key.open_in_place(&self.0.nonce(), aad, buffer)?;
         self.0.advance()
     }
 
-    /// Derives `len` bytes that only the two ends know.
+    /// Derives `len` secret bytes that both sides can compute.
     ///
     /// # Errors
     ///
@@ -466,7 +472,8 @@ impl fmt::Debug for RecipientContext {
     }
 }
 
-/// `DeriveKeyPair` of draft-ietf-hpke-pq-05: SHAKE256, whatever the KDF of the triple.
+/// Implements `DeriveKeyPair` of draft-ietf-hpke-pq-05, which uses SHAKE256 for every KDF of the
+/// triple.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Keys and signatures for data of other programs (`spec/hybrid.md`).
+//! Keys and signatures for other programs (`spec/hybrid.md`).
 //!
 //! ```
 //! use casemate_crypto::{hybrid, kem::KemPrivateKey, suite::MLKEM1024_P384};
@@ -17,12 +17,13 @@ use crate::{
     signature::{SigningKey, VerifyingKey},
 };
 
-/// Shortest and longest key, in bytes.
+/// Minimum length of a key, in bytes.
 pub const KEY_BYTES_MIN: usize = 16;
-/// See [`KEY_BYTES_MIN`].
+/// Maximum length of a key, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
 
-/// A fresh key of `len` bytes for `recipient` and `context`, and the ciphertext from which the recipient gets the same.
+/// Returns a fresh key of `len` bytes for `recipient` and `context`, and the ciphertext from which
+/// the recipient recovers it.
 ///
 /// # Errors
 ///
@@ -38,11 +39,14 @@ pub fn encapsulate(
     Ok((key, ciphertext))
 }
 
-/// The key of a ciphertext. A changed ciphertext, another key pair or another context gives another key and no error: whoever uses it has to confirm it.
+/// Recovers the key from a ciphertext.
+///
+/// A changed ciphertext, another key pair or another context yields a different key, not an error.
+/// The caller must confirm the key.
 ///
 /// # Errors
 ///
-/// As [`encapsulate`]; [`Error::Length`] or [`Error::Rejected`] for a ciphertext that is malformed.
+/// As [`encapsulate`]; [`Error::Length`] or [`Error::Rejected`] for a malformed ciphertext.
 pub fn decapsulate(
     key: &KemPrivateKey,
     ciphertext: &[u8],
@@ -55,7 +59,7 @@ pub fn decapsulate(
     recipient.export(Purpose::EXCHANGE.as_bytes(), len)
 }
 
-/// Signs `message` for one use.
+/// Signs `message` under `context`, which names one use.
 ///
 /// # Errors
 ///
@@ -64,7 +68,7 @@ pub fn sign(key: &SigningKey, context: &[u8], message: &[u8]) -> Result<Vec<u8>,
     key.sign(Purpose::DATA, &framed(context, message)?)
 }
 
-/// Checks a signature; every half of it must verify.
+/// Verifies a signature; both halves must verify.
 ///
 /// # Errors
 ///

@@ -2,8 +2,8 @@
 //!
 //! # Source
 //!
-//! draft-irtf-cfrg-concrete-hybrid-kems-04, draft-connolly-cfrg-xwing-kem-11, draft-ietf-lamps-pq-composite-kem-14, which share one
-//! combiner and one set of labels; FIPS 203.
+//! draft-irtf-cfrg-concrete-hybrid-kems-04, draft-connolly-cfrg-xwing-kem-11 and
+//! draft-ietf-lamps-pq-composite-kem-14, which share one combiner and one set of labels; FIPS 203.
 
 mod curve;
 
@@ -19,10 +19,10 @@ use crate::{
     suite::{KemConstruction, KemSuite},
 };
 
-/// Bytes of every KEM's shared secret.
+/// Length of every KEM's shared secret, in bytes.
 pub const SHARED_SECRET_BYTES: usize = 32;
 
-/// A public key to which secrets are encapsulated.
+/// A public key that encapsulates secrets.
 pub struct KemPublicKey {
     suite: &'static KemSuite,
     bytes: Vec<u8>,
@@ -32,7 +32,7 @@ pub struct KemPublicKey {
 impl KemPublicKey {
     /// Reads the encoding shared by HPKE and PKIX: the ML-KEM key, then the classical public key.
     ///
-    /// The modulus check of FIPS 203, section 7.2 and the curve check are made at the first use.
+    /// The modulus check of FIPS 203, section 7.2, and the curve check run on first use.
     ///
     /// # Errors
     ///
@@ -56,17 +56,17 @@ impl KemPublicKey {
         })
     }
 
-    /// The suite this key belongs to.
+    /// Returns the suite this key belongs to.
     pub fn suite(&self) -> &'static KemSuite {
         self.suite
     }
 
-    /// The encoded key.
+    /// Returns the encoded key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Makes a fresh secret and its encapsulation.
+    /// Generates a secret and its encapsulation.
     ///
     /// # Errors
     ///
@@ -77,11 +77,11 @@ impl KemPublicKey {
         self.encapsulate_with(&randomness)
     }
 
-    /// Makes the secret that the given randomness determines, for test vectors.
+    /// Generates the secret that `randomness` determines, for test vectors.
     ///
     /// # Errors
     ///
-    /// As [`Self::encapsulate`], and [`Error::Length`] for randomness of another length.
+    /// As [`Self::encapsulate`], and [`Error::Length`] for randomness of the wrong length.
     #[cfg(feature = "hazmat")]
     pub fn encapsulate_derand(
         &self,
@@ -134,9 +134,10 @@ impl fmt::Debug for KemPublicKey {
     }
 }
 
-/// `SHA3-256(ssM || ssT || ctT || ekT || label)`.
+/// Computes `SHA3-256(ssM || ssT || ctT || ekT || label)`.
 ///
-/// The ML-KEM ciphertext may stay out because ML-KEM is ciphertext-second-preimage resistant; no other KEM may be put in its place.
+/// The ML-KEM ciphertext can be left out because ML-KEM is ciphertext-second-preimage resistant. No
+/// other KEM may take its place.
 fn combine(
     ss_m: &[u8],
     ss_t: &[u8],
@@ -153,7 +154,7 @@ fn combine(
     Secret::take(&mut out)
 }
 
-/// The combiner on given shares, for measuring it alone.
+/// Runs the combiner on given shares, for measuring it alone.
 #[cfg(feature = "hazmat")]
 pub fn combined(
     ss_m: &[u8],
@@ -174,7 +175,7 @@ pub struct KemPrivateKey {
 }
 
 impl KemPrivateKey {
-    /// Makes a new key.
+    /// Generates a key.
     ///
     /// # Errors
     ///
@@ -253,34 +254,36 @@ impl KemPrivateKey {
         })
     }
 
-    /// The public half.
+    /// Returns the public half.
     pub fn public_key(&self) -> &KemPublicKey {
         &self.public
     }
 
-    /// The suite this key belongs to.
+    /// Returns the suite this key belongs to.
     pub fn suite(&self) -> &'static KemSuite {
         self.public.suite
     }
 
-    /// The ML-KEM seed `d || z`, for encoding.
+    /// Returns the ML-KEM seed `d || z`, for encoding.
     pub(crate) fn pq_seed(&self) -> &Secret<{ MlKem::SEED_BYTES }> {
         &self.pq_seed
     }
 
-    /// The classical scalar, for encoding.
+    /// Returns the classical scalar, for encoding.
     pub(crate) fn scalar(&self) -> Option<&SecretBytes> {
         self.trad.as_ref().map(CurveKey::scalar)
     }
 
     /// Recovers the secret that `ciphertext` encapsulates.
     ///
-    /// A changed ciphertext gives another secret, not an error, as far as its halves still parse.
+    /// A changed ciphertext yields a different secret, not an error, as long as its halves still
+    /// parse.
     ///
     /// # Errors
     ///
-    /// - [`Error::Length`] if the ciphertext is not as long as the suite says.
-    /// - [`Error::Rejected`] if the classical half is no point of its curve or gives an all-zero secret.
+    /// - [`Error::Length`] if the ciphertext does not have the suite's length.
+    /// - [`Error::Rejected`] if the classical half is not a point on its curve or yields an
+    ///   all-zero secret.
     pub fn decapsulate(&self, ciphertext: &[u8]) -> Result<Secret<SHARED_SECRET_BYTES>, Error> {
         let suite = self.suite();
         if ciphertext.len() != suite.ciphertext_bytes {

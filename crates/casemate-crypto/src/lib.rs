@@ -9,10 +9,11 @@
 //! | read and write key files | [`encoding::PublicKey`], [`encoding::PrivateKey`] |
 //! | name an algorithm | [`algorithm`] |
 //! | decide what may be used | [`policy::Policy`] over the tables of [`suite`] |
-//! | explain an algorithm, and who allows it | [`catalogue::Algorithm`] |
+//! | look up an algorithm and the policies that allow it | [`catalogue::Algorithm`] |
 //!
-//! No primitive is implemented here: they come from AWS-LC through `aws-lc-rs` and `casemate-awslc`. Hybrids hold if either
-//! half holds; composite signatures need both halves to verify. Private keys are seeds.
+//! This crate implements no primitives: they come from AWS-LC through `aws-lc-rs` and
+//! `casemate-awslc`, and SLH-DSA from the `slh-dsa` crate. A hybrid KEM is secure if either half
+//! is; a composite signature verifies only if both halves do. Private keys are seeds.
 
 pub mod algorithm;
 pub mod catalogue;

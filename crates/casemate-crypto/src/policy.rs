@@ -1,6 +1,7 @@
 //! Policy profiles: which rows of the registry may protect data.
 //!
-//! A profile is a TOML file; five are built in (`policies/`). The first suite of a list is what a new key gets.
+//! A profile is a TOML file; five are built in (`policies/`). New keys use the first suite of a
+//! list.
 
 use std::str::FromStr;
 
@@ -12,10 +13,10 @@ use crate::{
     suite::{KemSuite, SignatureSuite},
 };
 
-/// Longest policy file that is read, in bytes.
+/// Maximum length of a policy file, in bytes.
 pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 
-/// Most characters of a file that an error repeats.
+/// Maximum number of characters from a file that an error quotes.
 const SHOWN_MAX: usize = 160;
 
 const BUILT_IN: [&str; 5] = [
@@ -26,44 +27,44 @@ const BUILT_IN: [&str; 5] = [
     include_str!("../policies/experimental.toml"),
 ];
 
-/// Why a policy was refused, or refuses.
+/// Why a policy is not valid, or does not allow something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// The file is no TOML of the expected shape.
+    /// The file is not a TOML policy.
     #[error("not a policy file: {reason}")]
     Malformed {
-        /// What the TOML reader says.
+        /// The TOML parser's message.
         reason: String,
     },
     /// The file is too long.
     #[error("policy file of {actual} bytes exceeds the limit of {POLICY_BYTES_MAX}")]
     TooLong {
-        /// Bytes given.
+        /// Length given, in bytes.
         actual: usize,
     },
     /// A list names a suite that is not in the registry.
-    #[error("policy names the unknown suite `{name}`")]
+    #[error("unknown suite `{name}` in the policy")]
     UnknownSuite {
-        /// Name in the file.
+        /// The name in the file.
         name: String,
     },
-    /// A list names a TLS group that this program does not have.
-    #[error("policy names the unknown TLS group `{name}`")]
+    /// A list names a TLS group that this program does not support.
+    #[error("unknown TLS group `{name}` in the policy")]
     UnknownGroup {
-        /// Name in the file.
+        /// The name in the file.
         name: String,
     },
-    /// A list is empty, so nothing could ever be done under this policy.
+    /// A required list is empty.
     #[error("policy allows no {list}")]
     Empty {
-        /// Which list.
+        /// The list.
         list: &'static str,
     },
     /// No built-in profile has this name.
-    #[error("no policy profile is named `{name}`")]
+    #[error("there is no built-in policy `{name}`")]
     UnknownProfile {
-        /// Name asked for.
+        /// The name given.
         name: String,
     },
     /// The suite of a key or an artifact is not allowed.
@@ -76,14 +77,14 @@ pub enum PolicyError {
     },
 }
 
-/// What happens when an expired version is used.
+/// What to do when an expired version is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Expired {
-    /// A warning.
+    /// Warn.
     #[default]
     Warn,
-    /// An error.
+    /// Refuse it.
     Refuse,
 }
 
@@ -125,7 +126,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`PolicyError`], naming what is wrong. Unknown fields and unknown suites are refused.
+    /// [`PolicyError`], which says what is wrong. Unknown fields and unknown suites are refused.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
         if text.len() > POLICY_BYTES_MAX {
             return Err(PolicyError::TooLong { actual: text.len() });
@@ -141,7 +142,7 @@ impl Policy {
             known.then_some(()).ok_or_else(|| unknown_suite(name))
         });
         let http = !http.collect::<Result<Vec<_>, _>>()?.is_empty();
-        // Both may be empty: a policy need not allow requests at all.
+        // Both may be empty: a policy may forbid requests altogether.
         let ohttp = find_known(wire.ohttp, KemSuite::by_name)?;
         let Wire {
             name,
@@ -177,46 +178,46 @@ impl Policy {
             })
     }
 
-    /// Every built-in profile, the default first.
+    /// Returns every built-in profile, the default first.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`] if a built-in file is malformed, which a test rules out.
+    /// [`PolicyError`] if a built-in file is malformed; a test rules this out.
     pub fn built_in() -> Result<Vec<Self>, PolicyError> {
         BUILT_IN.into_iter().map(Self::from_toml).collect()
     }
 
-    /// What happens when an expired version is used.
+    /// Returns what to do when an expired version is used.
     pub const fn expired(&self) -> Expired {
         self.expired
     }
 
-    /// The policy's name.
+    /// Returns the policy's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// One line about it.
+    /// Returns its one-line description.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// KEM suites, the preferred first.
+    /// Returns the allowed KEM suites, the preferred one first.
     pub fn kem_suites(&self) -> &[&'static KemSuite] {
         &self.kem
     }
 
-    /// Signature suites, the preferred first.
+    /// Returns the allowed signature suites, the preferred one first.
     pub fn signature_suites(&self) -> &[&'static SignatureSuite] {
         &self.signature
     }
 
-    /// TLS groups, the preferred first.
+    /// Returns the allowed TLS groups, the preferred one first.
     pub fn tls_groups(&self) -> &[TlsGroup] {
         &self.tls
     }
 
-    /// Hash for new artifacts.
+    /// Returns the hash for new artifacts.
     pub fn hash(&self) -> HashAlgorithm {
         self.hash
     }
@@ -276,7 +277,7 @@ impl FromStr for Policy {
     }
 }
 
-/// As much of foreign text as an error repeats.
+/// Truncates untrusted text to the length that an error quotes.
 fn bounded(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     first.chars().take(SHOWN_MAX).collect()
@@ -367,7 +368,7 @@ mod tests {
         let unknown = Policy::from_toml(&good.replace("mlkem768-p256", "kyber768")).unwrap_err();
         assert_eq!(
             unknown.to_string(),
-            "policy names the unknown suite `kyber768`"
+            "unknown suite `kyber768` in the policy"
         );
         let extra = Policy::from_toml(&format!("allow_classical = true\n{good}")).unwrap_err();
         assert!(matches!(extra, PolicyError::Malformed { .. }));
@@ -431,7 +432,7 @@ mod tests {
             let refused = other.parse::<Policy>().unwrap_err();
             assert!(matches!(refused, PolicyError::UnknownSuite { name } if name == "x25519"));
         }
-        // A group that nobody could use is an error of the file, not of the first connection.
+        // An unusable group is an error in the file, not at the first connection.
         for group in ["X25519", "MLKEM1024", "x25519mlkem768"] {
             let other = text.replace("SecP384r1MLKEM1024", group);
             let refused = other.parse::<Policy>().unwrap_err();

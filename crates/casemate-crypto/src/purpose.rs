@@ -1,9 +1,9 @@
-//! Every label that keeps one use of a key apart from another.
+//! The domain-separation labels of every use of a key.
 //!
-//! A purpose is the HPKE `info` prefix, the composite signature context or the HKDF info of one use. Nothing in Casemate derives,
-//! encrypts or signs under a label that is not in this table.
+//! A purpose is the HPKE `info` prefix, the composite signature context or the HKDF info of one
+//! use. Casemate never derives, encrypts or signs under a label that is not in this table.
 
-/// What a key is used for, as the ASCII string that enters the computation.
+/// The use of a key, as the ASCII string that enters the computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose(&'static str);
 
@@ -14,19 +14,19 @@ impl Purpose {
     pub const ARTIFACT: Self = Self("casemate/v1/artifact");
     /// HKDF info: the FLOE key of an artifact's body.
     pub const ARTIFACT_BODY: Self = Self("casemate/v1/artifact-body");
-    /// HKDF info: the key of what an artifact's publisher says to its recipients.
+    /// HKDF info: the key of an artifact's publisher part.
     pub const ARTIFACT_PUBLISHER: Self = Self("casemate/v1/artifact-publisher");
-    /// HKDF info: the key of what is bound to an artifact's recipients.
+    /// HKDF info: the key of an artifact's recipient part.
     pub const ARTIFACT_RECIPIENTS: Self = Self("casemate/v1/artifact-recipients");
     /// Signature context: the owner's list of an artifact's recipients.
     pub const RECIPIENTS: Self = Self("casemate/v1/recipients");
-    /// Signature context: an owner lets another key list recipients.
+    /// Signature context: an owner delegates the signing of recipient lists.
     pub const DELEGATION: Self = Self("casemate/v1/delegation");
     /// Hash domain: one ciphertext segment of an artifact.
     pub const ARTIFACT_SEGMENT: Self = Self("casemate/v1/artifact-segment");
     /// Hash domain: the list of segment hashes of an artifact.
     pub const ARTIFACT_ROOT: Self = Self("casemate/v1/artifact-root");
-    /// Hash domain: the plaintext of one segment, as a directory's manifest remembers it.
+    /// Hash domain: the plaintext of one segment, as recorded in a folder's manifest.
     pub const CONTENT_SEGMENT: Self = Self("casemate/v1/content-segment");
     /// Hash domain: the list of plaintext segment hashes.
     pub const CONTENT_ROOT: Self = Self("casemate/v1/content-root");
@@ -36,7 +36,7 @@ impl Purpose {
     pub const EXCHANGE: Self = Self("casemate/v1/exchange");
     /// Composite signature context: data of another program.
     pub const DATA: Self = Self("casemate/v1/data");
-    /// Composite signature context: an update of a federated round.
+    /// Composite signature context: an update in a federated round.
     pub const ROUND: Self = Self("casemate/v1/round");
     /// RFC 9421 tag of a signed request.
     pub const REQUEST: Self = Self("casemate/v1/request");
@@ -46,7 +46,7 @@ impl Purpose {
     pub const CHANNEL: Self = Self("casemate/v1/channel");
     /// Signature domain of a gateway's key document.
     pub const KEY_DOCUMENT: Self = Self("casemate/v1/key-document");
-    /// Signature domain of the statement that one HTTP signing pair follows another.
+    /// Signature domain of the statement that one HTTP signing pair succeeds another.
     pub const SUCCESSION: Self = Self("casemate/v1/succession");
     /// HKDF info: the key that encrypts records of a key store.
     pub const STORE_RECORD: Self = Self("casemate/v1/store-record");
@@ -57,17 +57,17 @@ impl Purpose {
     /// HKDF info: the value that commits to a key store's root key.
     pub const STORE_COMMITMENT: Self = Self("casemate/v1/store-commitment");
 
-    /// The label's bytes.
+    /// Returns the label as bytes.
     pub const fn as_bytes(self) -> &'static [u8] {
         self.0.as_bytes()
     }
 
-    /// The label.
+    /// Returns the label.
     pub const fn as_str(self) -> &'static str {
         self.0
     }
 
-    /// `purpose || 0x00 || suffix`, the form of every HPKE `info`.
+    /// Returns `purpose || 0x00 || suffix`, the form of every HPKE `info`.
     pub fn with(self, suffix: &[u8]) -> Vec<u8> {
         [self.as_bytes(), &[0], suffix].concat()
     }

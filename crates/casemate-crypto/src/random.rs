@@ -1,4 +1,4 @@
-//! The system's random generator.
+//! The system's random number generator.
 
 use aws_lc_rs::rand;
 
@@ -13,7 +13,7 @@ pub fn fill(out: &mut [u8]) -> Result<(), Error> {
     rand::fill(out).map_err(|_| Error::Randomness)
 }
 
-/// Returns `N` random bytes that are public, such as an identifier or a salt.
+/// Returns `N` random bytes for public use, such as an identifier or a salt.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Owned secrets: zeroized when dropped, never printed, compared in constant time.
+//! Owned secrets: zeroized on drop, never printed, compared in constant time.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use crate::{Error, random};
 
 /// A secret of exactly `N` bytes.
 ///
-/// It has no `Clone`, `PartialEq` or `Serialize`; [`Secret::expose`] is the only way to its bytes, so that a search for
-/// that name lists every use.
+/// It has no `Clone`, `PartialEq` or `Serialize`. [`Secret::expose`] is the only access to its
+/// bytes, so a search for that name finds every use.
 pub struct Secret<const N: usize>(Protected<N>);
 
 impl<const N: usize> Secret<N> {
-    /// Takes over bytes that are secret already; the caller's copy is zeroized.
+    /// Moves existing secret bytes in and zeroizes the caller's copy.
     pub fn take(bytes: &mut [u8; N]) -> Self {
         let mut secret = Self::zeroed();
         secret.0.copy_from_slice(bytes);
@@ -27,7 +27,7 @@ impl<const N: usize> Secret<N> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] if the slice has another length.
+    /// [`Error::Length`] if the slice has the wrong length.
     pub fn copy_from(what: &'static str, bytes: &[u8]) -> Result<Self, Error> {
         let mut secret = Self::zeroed();
         if bytes.len() != N {
@@ -45,14 +45,14 @@ impl<const N: usize> Secret<N> {
     ///
     /// # Errors
     ///
-    /// Whatever `fill` returns.
+    /// The error of `fill`.
     pub fn try_init<E>(fill: impl FnOnce(&mut [u8; N]) -> Result<(), E>) -> Result<Self, E> {
         let mut secret = Self::zeroed();
         fill(&mut secret.0)?;
         Ok(secret)
     }
 
-    /// Draws a new secret from the system's random generator.
+    /// Generates a secret with the system's random number generator.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl<const N: usize> Secret<N> {
         Self::try_init(|bytes| random::fill(bytes))
     }
 
-    /// The bytes, for a cryptographic operation.
+    /// Returns the bytes, for a cryptographic operation.
     pub fn expose(&self) -> &[u8; N] {
         &self.0
     }
@@ -82,16 +82,16 @@ impl<const N: usize> fmt::Debug for Secret<N> {
     }
 }
 
-/// A secret whose length is known only when it is made, such as a passphrase or a private key file.
+/// A secret of variable length, such as a passphrase or a private key file.
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 
 impl SecretBytes {
-    /// Takes over a buffer.
+    /// Takes ownership of a buffer.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The bytes, for a cryptographic operation.
+    /// Returns the bytes, for a cryptographic operation.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

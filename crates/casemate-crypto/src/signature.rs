@@ -1,10 +1,12 @@
-//! Signatures: LAMPS composites, of which both halves must hold, pure ML-DSA, and SLH-DSA.
+//! Signatures: LAMPS composites, whose halves must both verify, pure ML-DSA, and SLH-DSA.
 //!
-//! A composite's halves sign `Prefix || Label || len(ctx) || ctx || SHA-512(M)`, the ML-DSA half with the label as its context, so
-//! neither half is a signature on `M` by itself and neither can be taken out and presented alone.
+//! The halves of a composite sign `Prefix || Label || len(ctx) || ctx || SHA-512(M)`, the ML-DSA
+//! half with the label as its context. So neither half is a signature on `M` by itself, and neither
+//! can be stripped and presented alone.
 //!
-//! Composites are unforgeable but not strongly so: two halves by one key over one message and purpose can be
-//! recombined. Signature bytes are therefore never an identity, a cache key or a replay key.
+//! Composites are unforgeable but not strongly unforgeable: halves of two signatures by one key
+//! over one message and purpose can be recombined. Never use signature bytes as an identity, a
+//! cache key or a replay key.
 //!
 //! # Source
 //!
@@ -28,10 +30,10 @@ use crate::{
     suite::{SignatureConstruction, SignatureSuite},
 };
 
-/// First bytes of everything a composite's halves sign.
+/// Prefix of every message that the halves of a composite sign.
 pub const COMPOSITE_PREFIX: &[u8; 32] = b"CompositeAlgorithmSignatures2025";
 
-/// `M'` of the draft.
+/// Builds `M'` of the draft.
 fn composite_message(label: &[u8], context: &[u8], message: &[u8]) -> Result<Vec<u8>, Error> {
     let context_len = u8::try_from(context.len()).map_err(|_| Error::ContextTooLong {
         actual: context.len(),
@@ -62,7 +64,7 @@ enum Signer {
     HashBased(SlhSigningKey),
 }
 
-/// What a private key file stores, for encoding.
+/// The parts that a private key file stores, for encoding.
 pub(crate) enum PrivateParts<'a> {
     /// ML-DSA seed and classical private key.
     Composite(&'a Secret<{ MlDsa::SEED_BYTES }>, &'a SecretBytes),
@@ -80,7 +82,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Makes a new key; the halves are fresh and used nowhere else.
+    /// Generates a key; its halves are fresh and used nowhere else.
     ///
     /// # Errors
     ///
@@ -99,12 +101,15 @@ impl SigningKey {
         Self::from_signer(suite, signer)
     }
 
-    /// Assembles a key from what PKIX stores: the ML-DSA seed and, in a composite, the classical private key (Ed25519 seed or P-384
-    /// scalar); the whole private key for SLH-DSA, whose root is recomputed.
+    /// Assembles a key from the parts that PKIX stores.
+    ///
+    /// These are the ML-DSA seed and, in a composite, the classical private key (Ed25519 seed or
+    /// P-384 scalar). For SLH-DSA it is the whole private key, whose root is recomputed.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidPrivateKey`] if a part has the wrong length, the scalar is out of range or the root is not the seeds'.
+    /// [`Error::InvalidPrivateKey`] if a part has the wrong length, the scalar is out of range or
+    /// the root does not match the seeds.
     pub fn from_components(
         suite: &'static SignatureSuite,
         secret: &[u8],
@@ -135,12 +140,12 @@ impl SigningKey {
         })
     }
 
-    /// The public half.
+    /// Returns the public half.
     pub fn verifying_key(&self) -> &VerifyingKey {
         &self.public
     }
 
-    /// The suite this key belongs to.
+    /// Returns the suite this key belongs to.
     pub fn suite(&self) -> &'static SignatureSuite {
         self.suite
     }
@@ -166,7 +171,7 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`Error::ContextTooLong`] past 255 bytes.
+    /// [`Error::ContextTooLong`] beyond 255 bytes.
     pub fn sign_with_context(&self, context: &[u8], message: &[u8]) -> Result<Vec<u8>, Error> {
         match &self.signer {
             Signer::Composite {
@@ -235,7 +240,7 @@ enum Verifier {
     HashBased(SlhPublicKey),
 }
 
-/// A public key that checks signatures, parsed once.
+/// A public key that verifies signatures, parsed once.
 pub struct VerifyingKey {
     suite: &'static SignatureSuite,
     bytes: Vec<u8>,
@@ -279,30 +284,30 @@ impl VerifyingKey {
         })
     }
 
-    /// The suite this key belongs to.
+    /// Returns the suite this key belongs to.
     pub fn suite(&self) -> &'static SignatureSuite {
         self.suite
     }
 
-    /// The encoded key.
+    /// Returns the encoded key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Checks a signature made for `purpose`; every half must hold.
+    /// Verifies a signature made for `purpose`; both halves of a composite must verify.
     ///
     /// # Errors
     ///
-    /// [`Error::BadSignature`], whichever half failed and for whatever reason.
+    /// [`Error::BadSignature`], regardless of which half failed and why.
     pub fn verify(&self, purpose: Purpose, message: &[u8], signature: &[u8]) -> Result<(), Error> {
         self.verify_with_context(purpose.as_bytes(), message, signature)
     }
 
-    /// Checks a signature made under any context, for test vectors and interoperation.
+    /// Verifies a signature made under any context, for test vectors and interoperation.
     ///
     /// # Errors
     ///
-    /// As [`Self::verify`], and [`Error::ContextTooLong`] past 255 bytes.
+    /// As [`Self::verify`], and [`Error::ContextTooLong`] beyond 255 bytes.
     pub fn verify_with_context(
         &self,
         context: &[u8],

@@ -1,13 +1,13 @@
 //! The suite registry: every algorithm choice is a row of a table.
 //!
-//! Names are what a user types. The identity on the wire is the HPKE triple of a KEM suite, and the object identifier of a
-//! signature suite. Nothing is negotiated: a key belongs to one suite.
+//! Users type the names. On the wire, a KEM suite is identified by its HPKE triple and a signature
+//! suite by its object identifier. Nothing is negotiated: a key belongs to one suite.
 
 use spki::ObjectIdentifier;
 
 use crate::algorithm::{Curve, MlDsa, MlKem, SlhDsa, TradSignature};
 
-/// How a KEM suite makes its shared secret.
+/// How a KEM suite derives its shared secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KemConstruction {
     /// `SHA3-256(ssM || ssT || ctT || ekT || label)` over ML-KEM and a Diffie-Hellman group
@@ -38,23 +38,23 @@ pub struct HpkeTriple {
 /// A row of the KEM registry.
 #[derive(Debug, PartialEq, Eq)]
 pub struct KemSuite {
-    /// What the user types.
+    /// The name that users type.
     pub name: &'static str,
-    /// How the secret is made.
+    /// How the shared secret is derived.
     pub construction: KemConstruction,
-    /// Triple used where a suite stands for itself, as in a sealed artifact.
+    /// The triple that identifies the suite on the wire, for example in a sealed artifact.
     pub hpke: HpkeTriple,
     /// PKIX algorithm identifier.
     pub oid: ObjectIdentifier,
     /// NIST security category of the post-quantum half.
     pub level: u8,
-    /// Bytes of an encapsulation key.
+    /// Length of an encapsulation key, in bytes.
     pub public_key_bytes: usize,
-    /// Bytes of an encapsulated secret (HPKE `enc`).
+    /// Length of an encapsulated secret (HPKE `enc`), in bytes.
     pub ciphertext_bytes: usize,
-    /// Bytes of the private key in HPKE's serialisation, a seed.
+    /// Length of the private key in HPKE's serialisation, a seed, in bytes.
     pub seed_bytes: usize,
-    /// Bytes of randomness that one encapsulation consumes.
+    /// Length of the randomness that one encapsulation consumes, in bytes.
     pub randomness_bytes: usize,
 }
 
@@ -70,30 +70,30 @@ pub enum SignatureConstruction {
         /// Label of the composite, also the ML-DSA context.
         label: &'static [u8],
     },
-    /// ML-DSA alone, the purpose as its context.
+    /// ML-DSA alone, with the purpose as its context.
     Pure(MlDsa),
-    /// SLH-DSA alone, the purpose as its context; it rests on its hash function and on nothing younger.
+    /// SLH-DSA alone, with the purpose as its context. It relies on its hash function only.
     HashBased(SlhDsa),
 }
 
 /// A row of the signature registry.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SignatureSuite {
-    /// What the user types.
+    /// The name that users type.
     pub name: &'static str,
     /// How it signs.
     pub construction: SignatureConstruction,
     /// PKIX algorithm identifier, also the identity on the wire.
     pub oid: ObjectIdentifier,
-    /// NIST security category, of the post-quantum half in a composite.
+    /// NIST security category; in a composite, that of the post-quantum half.
     pub level: u8,
-    /// Bytes of a public key.
+    /// Length of a public key, in bytes.
     pub public_key_bytes: usize,
-    /// Most bytes of a signature; an ECDSA half varies by a few.
+    /// Maximum length of a signature, in bytes; an ECDSA half varies by a few.
     pub signature_bytes_max: usize,
 }
 
-/// Default at rest: artifacts and wrapped keys.
+/// The default for data at rest: artifacts and wrapped keys.
 pub static MLKEM1024_P384: KemSuite = KemSuite {
     name: "mlkem1024-p384",
     construction: KemConstruction::Hybrid {
@@ -114,7 +114,7 @@ pub static MLKEM1024_P384: KemSuite = KemSuite {
     randomness_bytes: 80,
 };
 
-/// Default in motion; the same KEM as X-Wing.
+/// The default for data in transit; the same KEM as X-Wing.
 pub static MLKEM768_X25519: KemSuite = KemSuite {
     name: "mlkem768-x25519",
     construction: KemConstruction::Hybrid {
@@ -135,7 +135,7 @@ pub static MLKEM768_X25519: KemSuite = KemSuite {
     randomness_bytes: 64,
 };
 
-/// For houses and hardware that want NIST curves.
+/// For deployments limited to NIST curves.
 pub static MLKEM768_P256: KemSuite = KemSuite {
     name: "mlkem768-p256",
     construction: KemConstruction::Hybrid {
@@ -156,7 +156,7 @@ pub static MLKEM768_P256: KemSuite = KemSuite {
     randomness_bytes: 160,
 };
 
-/// CNSA 2.0: no classical half.
+/// For CNSA 2.0: no classical half.
 pub static MLKEM1024: KemSuite = KemSuite {
     name: "mlkem1024",
     construction: KemConstruction::Pure(MlKem::MlKem1024),
@@ -173,10 +173,12 @@ pub static MLKEM1024: KemSuite = KemSuite {
     randomness_bytes: 32,
 };
 
-/// ML-KEM-1024 with X25519, which no standard registers: an experiment, used only where a policy names it.
+/// ML-KEM-1024 with X25519: an experiment that no standard registers, used only if a policy names
+/// it.
 ///
-/// The combiner is the hybrids' own. The HPKE identifier is unassigned and the object identifier lies in the arc that RFC 5612 reserves
-/// for examples, so nothing outside Casemate knows them and both may change.
+/// The combiner is that of the other hybrids. The HPKE identifier is unassigned, and the object
+/// identifier is in the arc that RFC 5612 reserves for examples. Both are private to Casemate and
+/// may change.
 pub static MLKEM1024_X25519: KemSuite = KemSuite {
     name: "mlkem1024-x25519",
     construction: KemConstruction::Hybrid {
@@ -206,7 +208,7 @@ pub static KEM_SUITES: [&KemSuite; 5] = [
     &MLKEM1024_X25519,
 ];
 
-/// Default for artifacts, rosters and roots.
+/// The default for artifacts, rosters and roots.
 pub static MLDSA87_P384: SignatureSuite = SignatureSuite {
     name: "mldsa87-p384",
     construction: SignatureConstruction::Composite {
@@ -220,7 +222,7 @@ pub static MLDSA87_P384: SignatureSuite = SignatureSuite {
     signature_bytes_max: 4731,
 };
 
-/// Smaller and faster, for what is signed often.
+/// Smaller and faster, for frequent signatures.
 pub static MLDSA65_ED25519: SignatureSuite = SignatureSuite {
     name: "mldsa65-ed25519",
     construction: SignatureConstruction::Composite {
@@ -234,7 +236,7 @@ pub static MLDSA65_ED25519: SignatureSuite = SignatureSuite {
     signature_bytes_max: 3373,
 };
 
-/// For houses and hardware that want NIST curves.
+/// For deployments limited to NIST curves.
 pub static MLDSA65_P384: SignatureSuite = SignatureSuite {
     name: "mldsa65-p384",
     construction: SignatureConstruction::Composite {
@@ -248,7 +250,7 @@ pub static MLDSA65_P384: SignatureSuite = SignatureSuite {
     signature_bytes_max: 3413,
 };
 
-/// CNSA 2.0: no classical half.
+/// For CNSA 2.0: no classical half.
 pub static MLDSA87: SignatureSuite = SignatureSuite {
     name: "mldsa87",
     construction: SignatureConstruction::Pure(MlDsa::MlDsa87),
@@ -299,12 +301,12 @@ impl KemSuite {
         KEM_SUITES.into_iter().find(|suite| suite.oid == oid)
     }
 
-    /// Finds a suite by the triple that stands for it on the wire.
+    /// Finds a suite by the triple that identifies it on the wire.
     pub fn by_hpke(triple: HpkeTriple) -> Option<&'static Self> {
         KEM_SUITES.into_iter().find(|suite| suite.hpke == triple)
     }
 
-    /// Whether a classical half stands beside the post-quantum one.
+    /// Returns whether the suite has a classical half beside the post-quantum one.
     pub const fn is_hybrid(&self) -> bool {
         matches!(self.construction, KemConstruction::Hybrid { .. })
     }
@@ -323,7 +325,7 @@ impl SignatureSuite {
         SIGNATURE_SUITES.into_iter().find(|suite| suite.oid == oid)
     }
 
-    /// Whether a classical half stands beside the post-quantum one.
+    /// Returns whether the suite has a classical half beside the post-quantum one.
     pub const fn is_hybrid(&self) -> bool {
         matches!(self.construction, SignatureConstruction::Composite { .. })
     }

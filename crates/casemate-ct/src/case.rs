@@ -2,15 +2,16 @@
 
 use std::{error::Error, fmt};
 
-/// What a case found besides what memcheck saw.
+/// The result of a case, apart from memcheck's findings.
 pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 
-/// What memcheck must say of a case.
+/// The expected finding of memcheck for a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expectation {
-    /// Nothing.
+    /// No finding.
     Clean,
-    /// That a secret reached a branch or an address: the case leaks on purpose, to show that the gate would see it.
+    /// A secret reached a branch or an address. The case leaks on purpose, to show that the check
+    /// detects leaks.
     Leaky,
 }
 
@@ -53,10 +54,10 @@ impl fmt::Debug for Case {
     }
 }
 
-/// Compares what was revealed with what it should be.
+/// Compares a revealed value with the expected one.
 pub(crate) fn same(what: &str, found: &[u8], expected: &[u8]) -> Outcome {
     if found == expected {
         return Ok(());
     }
-    Err(format!("{what} came out wrong").into())
+    Err(format!("{what} is not the expected value").into())
 }

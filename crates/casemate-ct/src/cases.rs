@@ -1,4 +1,4 @@
-//! The measurements, by the layer they look at.
+//! The measurements, grouped by layer.
 
 mod artifact;
 mod hpke;
@@ -11,7 +11,7 @@ mod store;
 
 use crate::{case::Case, mark};
 
-/// Every case, the deliberate leaks first.
+/// Returns every case, the deliberate leaks first.
 pub(crate) fn all() -> Vec<Case> {
     [
         leaky::cases(),
@@ -28,14 +28,14 @@ pub(crate) fn all() -> Vec<Case> {
     .collect()
 }
 
-/// `len` bytes that are no pattern of words, marked secret.
+/// Returns `len` bytes without a word-sized pattern, marked secret.
 fn secret_bytes(len: usize) -> Vec<u8> {
     let mut bytes = plain_bytes(len);
     mark::secret(&mut bytes);
     bytes
 }
 
-/// The values of [`secret_bytes`], not marked.
+/// Returns the same values as [`secret_bytes`], not marked.
 fn plain_bytes(len: usize) -> Vec<u8> {
     (1..=u8::MAX)
         .cycle()

@@ -1,7 +1,9 @@
-//! `casemate-ct list` names the cases, `casemate-ct run NAME` runs one under memcheck; `cargo xtask ct` does both.
+//! `casemate-ct list` lists the cases, `casemate-ct run NAME` runs one under memcheck; `cargo xtask
+//! ct` does both.
 //!
-//! A case marks secrets undefined, calls the code that handles them, sees that the result depends on them, and only then makes the
-//! result public. It cannot say itself whether a secret reached a branch or an address: memcheck does, by its exit code.
+//! A case marks secrets undefined, calls the code that handles them, checks that the result depends
+//! on them, and only then makes the result public. Memcheck reports by its exit code whether a
+//! secret reached a branch or an address.
 
 mod case;
 mod cases;
@@ -11,7 +13,7 @@ use std::process::ExitCode;
 
 use case::Case;
 
-/// Wrong use, or not under memcheck: nothing was measured.
+/// Exit code for wrong usage, or if not run under memcheck: nothing was measured.
 const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
         }
         ["run", name] => match cases.iter().find(|case| case.name == *name) {
             Some(case) => run(case),
-            None => unusable(&format!("no case is named `{name}`")),
+            None => unusable(&format!("there is no case named `{name}`")),
         },
         _ => unusable("usage: casemate-ct list | run NAME"),
     }
@@ -44,7 +46,9 @@ fn list(cases: &[Case]) {
 
 fn run(case: &Case) -> ExitCode {
     if !mark::is_watched() {
-        return unusable("not under memcheck, so nothing would be measured: `cargo xtask ct`");
+        return unusable(
+            "not running under memcheck, so nothing would be measured; run `cargo xtask ct`",
+        );
     }
     match (case.run)() {
         Ok(()) => ExitCode::SUCCESS,

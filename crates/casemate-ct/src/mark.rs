@@ -1,10 +1,12 @@
-//! Marks for memcheck: which bytes are secret, and which have become public.
+//! Marks for memcheck: bytes that are secret, and bytes that have become public.
 //!
-//! Memcheck follows, bit by bit, what was computed from undefined memory, and reports a branch or an address that depends on it.
-//! Marking a secret undefined makes that the question whether the secret reaches a branch or an address.
+//! Memcheck tracks, bit by bit, what was computed from undefined memory, and reports branches and
+//! addresses that depend on it. With a secret marked undefined, it reports whether the secret
+//! reaches a branch or an address.
 //!
-//! Valgrind is asked by a fixed sequence of instructions that does nothing on a processor (`valgrind.h`, "client requests"), written
-//! out here so that neither building nor linting needs valgrind's headers.
+//! A request to valgrind is a fixed sequence of instructions that has no effect on a processor
+//! (`valgrind.h`, "client requests"). It is written out here, so that neither building nor linting
+//! needs valgrind's headers.
 
 #![expect(unsafe_code, reason = "client requests of valgrind; see SAFETY.md")]
 
@@ -16,7 +18,7 @@ const MAKE_MEM_UNDEFINED: usize = MEMCHECK + 1;
 const MAKE_MEM_DEFINED: usize = MEMCHECK + 2;
 const GET_VBITS: usize = MEMCHECK + 8;
 
-/// Asks valgrind; outside it the answer is 0.
+/// Sends a request to valgrind; returns 0 outside valgrind.
 fn request(code: usize, operands: [usize; 3]) -> usize {
     let [first, second, third] = operands;
     let arguments = [code, first, second, third, 0, 0];
@@ -44,7 +46,7 @@ fn mark(code: usize, bytes: &[u8]) {
     request(code, [bytes.as_ptr().expose_provenance(), bytes.len(), 0]);
 }
 
-/// Whether memcheck watches; another tool of valgrind would see nothing.
+/// Returns whether memcheck is running; another valgrind tool would detect nothing.
 pub(crate) fn is_watched() -> bool {
     let mut probe = [0_u8; 8];
     secret(&mut probe);
@@ -53,27 +55,28 @@ pub(crate) fn is_watched() -> bool {
     watched
 }
 
-/// Marks bytes secret.
+/// Marks bytes as secret.
 pub(crate) fn secret(bytes: &mut [u8]) {
     secret_in_place(bytes);
 }
 
-/// Marks bytes secret that only a shared reference leads to. The bytes keep their values.
+/// Marks bytes behind a shared reference as secret. The bytes keep their values.
 pub(crate) fn secret_in_place(bytes: &[u8]) {
     mark(MAKE_MEM_UNDEFINED, bytes);
 }
 
-/// Marks bytes public, whatever they were computed from.
+/// Marks bytes as public, whatever they were computed from.
 pub(crate) fn public(bytes: &mut [u8]) {
     public_in_place(bytes);
 }
 
-/// Marks bytes public that only a shared reference leads to.
+/// Marks bytes behind a shared reference as public.
 pub(crate) fn public_in_place(bytes: &[u8]) {
     mark(MAKE_MEM_DEFINED, bytes);
 }
 
-/// Whether bytes depend on a secret: each of them, or all but one, since an encoded point begins with a constant.
+/// Returns whether bytes depend on a secret: all of them, or all but one, since an encoded point
+/// begins with a constant.
 pub(crate) fn is_secret(bytes: &[u8]) -> bool {
     let mut shadow = vec![0_u8; bytes.len()];
     let from = bytes.as_ptr().expose_provenance();
@@ -83,14 +86,15 @@ pub(crate) fn is_secret(bytes: &[u8]) -> bool {
     answer == 1 && marked >= bytes.len().saturating_sub(1).max(1)
 }
 
-/// Makes public what a computation on secrets gave, after seeing that the secrets did reach it.
+/// Makes the result of a computation on secrets public, after checking that it depends on the
+/// secrets.
 ///
-/// Without that look, a case whose marks were lost on the way would pass and measure nothing.
+/// Without that check, a case that lost its marks on the way would pass and measure nothing.
 pub(crate) fn reveal(what: &str, bytes: &mut [u8]) -> Result<(), Box<dyn Error>> {
     reveal_in_place(what, bytes)
 }
 
-/// As [`reveal`], for bytes behind a shared reference.
+/// Like [`reveal`], for bytes behind a shared reference.
 pub(crate) fn reveal_in_place(what: &str, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     if !is_secret(bytes) {
         return Err(format!("{what} does not depend on the secrets: nothing was measured").into());

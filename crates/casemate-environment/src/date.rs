@@ -1,9 +1,11 @@
-//! Dates that users write.
+//! Dates as users write them.
 
 use std::time::UNIX_EPOCH;
 
-/// Seconds since 1970 of a date in UTC: `2026-12-31`, which stands for its first instant, or `2026-12-31T23:59:59Z`. `None` if the text is no such
-/// date.
+/// Parses a UTC date and returns it in seconds since 1970-01-01 UTC.
+///
+/// The date is `2026-12-31`, which means its first instant, or `2026-12-31T23:59:59Z`. Returns
+/// `None` for any other text.
 pub fn seconds_of(text: &str) -> Option<u64> {
     let time = if text.len() == "2026-12-31".len() {
         humantime::parse_rfc3339(&format!("{text}T00:00:00Z"))

@@ -1,4 +1,4 @@
-//! Errors of names and files.
+//! Errors in resolving names and reading files.
 
 use std::{io, path::PathBuf};
 
@@ -6,65 +6,65 @@ use casemate_age::AgeError;
 use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
 use casemate_keys::StoreError;
 
-/// Longest piece of foreign text that an error repeats, in characters.
+/// Maximum length of untrusted text that an error quotes, in characters.
 const SHOWN_MAX: usize = 80;
 
-/// Why a name could not be resolved, or a file not be read.
+/// Why a name could not be resolved or a file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
     /// Neither a name, nor a full key id, nor a path.
     #[error("`{0}` is neither a key name, a full key id nor a path")]
     BadReference(String),
-    /// The 16 digits that are shown of a key id.
-    #[error("`{0}` is a shortened key id, which anyone can imitate")]
+    /// The 16 digits of a key id that are displayed.
+    #[error("`{0}` is a shortened key id, which anyone can forge")]
     ShortId(String),
-    /// A recipient of age that a quantum computer could open for.
-    #[error("{0} is a classical age recipient, whose files a quantum computer could open")]
+    /// A classical age recipient.
+    #[error("{0} is a classical age recipient; a quantum computer could decrypt its files")]
     ClassicalRecipient(String),
     /// The key store has no such key.
     #[error("the key store has no key `{named}`")]
     UnknownKey {
-        /// What was asked for.
+        /// The name or id given.
         named: String,
-        /// Whether a file of that name lies in the folder that paths are relative to.
+        /// Whether a file of that name exists in the folder that paths are relative to.
         is_file: bool,
     },
-    /// There is no built-in policy of this name.
+    /// There is no built-in policy with this name.
     #[error("there is no built-in policy `{named}`")]
     UnknownPolicy {
-        /// What was asked for.
+        /// The name given.
         named: String,
-        /// Whether a file of that name lies in the working directory.
+        /// Whether a file of that name exists in the working directory.
         is_file: bool,
     },
-    /// `PQC_KEY_MANAGEMENT` asks for classical algorithms alone.
-    #[error("PQC_KEY_MANAGEMENT=classical: no classical suite protects data here")]
+    /// `PQC_KEY_MANAGEMENT` requests classical algorithms alone.
+    #[error("PQC_KEY_MANAGEMENT=classical is not supported: every suite is post-quantum or hybrid")]
     Classical,
-    /// A variable has a value that is not known.
-    #[error("{variable} is `{value}`")]
+    /// An environment variable has an unsupported value.
+    #[error("{variable} has the unsupported value `{value}`")]
     Variable {
         /// The variable's name.
         variable: &'static str,
         /// Its value.
         value: String,
     },
-    /// No variable says where the user's data are.
-    #[error("there is no home directory")]
+    /// No environment variable names a folder for the user's data.
+    #[error("none of CASEMATE_HOME, XDG_DATA_HOME and HOME is set")]
     NoHome,
-    /// A folder that must lie in memory does not.
-    #[error("{0} is not on a file system in memory")]
+    /// A folder that must be in memory is not.
+    #[error("{0} is not on an in-memory file system")]
     NotInMemory(PathBuf),
-    /// There is no folder in memory at all.
-    #[error("this machine has no file system in memory that can be used")]
+    /// There is no folder in memory.
+    #[error("this machine has no usable in-memory file system")]
     NoMemoryFolder,
-    /// No folder in memory has room.
-    #[error("{folder} has {free} bytes free, and {needed} are needed")]
+    /// No folder in memory has enough space.
+    #[error("{folder} has {free} bytes free, but {needed} are needed")]
     NoRoom {
-        /// The folder with the most room.
+        /// The folder with the most free space.
         folder: PathBuf,
-        /// Bytes that are free in it.
+        /// Free space in it, in bytes.
         free: u64,
-        /// Bytes that are needed.
+        /// Space needed, in bytes.
         needed: u64,
     },
     /// A pattern of files to leave out is not valid.
@@ -78,20 +78,20 @@ pub enum EnvironmentError {
         /// The system's error.
         source: io::Error,
     },
-    /// A file with a passphrase or a private key is open to others.
-    #[error("others on this machine can read or change {path} (mode {mode:o})")]
+    /// Other users can read or change a file with a passphrase or a private key.
+    #[error("other users can read or change {path} (mode {mode:o})")]
     Exposed {
         /// The file.
         path: PathBuf,
         /// Its permissions.
         mode: u32,
     },
-    /// A file is too long for what it should be.
+    /// A file is longer than its kind allows.
     #[error("{path} is longer than {limit} bytes")]
     TooLong {
         /// The file.
         path: PathBuf,
-        /// The limit in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
     /// A TOML file is malformed.
@@ -99,11 +99,11 @@ pub enum EnvironmentError {
     Toml {
         /// The file.
         path: PathBuf,
-        /// Line, from 1.
+        /// The line, from 1.
         line: usize,
-        /// Column, from 1.
+        /// The column, from 1.
         column: usize,
-        /// What is wrong there.
+        /// The parser's message.
         message: String,
     },
     /// A trust file breaks a rule.
@@ -111,7 +111,7 @@ pub enum EnvironmentError {
     TrustFile {
         /// The file.
         path: PathBuf,
-        /// The publisher's key as the file names it.
+        /// The publisher's key, as written in the file.
         key: String,
         /// The rule.
         rule: &'static str,
@@ -119,7 +119,7 @@ pub enum EnvironmentError {
     /// A text file is not UTF-8.
     #[error("{0} is not UTF-8")]
     NotUtf8(PathBuf),
-    /// A key file holds no public key.
+    /// A key file has no public key.
     #[error("{path} is not a public key file")]
     KeyFile {
         /// The file.
@@ -130,7 +130,7 @@ pub enum EnvironmentError {
     /// An age recipient is malformed.
     #[error(transparent)]
     Age(#[from] AgeError),
-    /// The key store's own error.
+    /// The key store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A policy file is malformed.
@@ -138,7 +138,7 @@ pub enum EnvironmentError {
     Policy(#[from] PolicyError),
 }
 
-/// As much of foreign text as an error repeats.
+/// Truncates untrusted text to the length that an error quotes.
 pub(crate) fn shown(text: &str) -> String {
     text.chars().take(SHOWN_MAX).collect()
 }

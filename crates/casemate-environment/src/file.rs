@@ -11,10 +11,10 @@ use casemate_crypto::SecretBytes;
 
 use crate::EnvironmentError;
 
-/// Permissions that a file with a secret must not give: everything to others, and changing it to the group.
+/// Permissions that a file with a secret must not grant: any for others, and writing for the group.
 const EXPOSED: u32 = 0o027;
 
-/// Reads a file of at most `limit` bytes whole, into a buffer that never grows and is wiped.
+/// Reads a file of at most `limit` bytes into a buffer that never grows and is wiped on drop.
 ///
 /// # Errors
 ///
@@ -24,9 +24,10 @@ pub fn read_limited(path: &Path, limit: usize) -> Result<SecretBytes, Environmen
     read(file, path, limit)
 }
 
-/// As [`read_limited`], for a passphrase or a private key, which others on this machine must not be able to read or change.
+/// Like [`read_limited`], for a passphrase or a private key, which other users must not be able to
+/// read or change.
 ///
-/// The group may read it: so services share a key.
+/// The group may read it, so that services can share a key.
 ///
 /// # Errors
 ///
@@ -37,7 +38,7 @@ pub fn read_secret(path: &Path, limit: usize) -> Result<SecretBytes, Environment
     read(file, path, limit)
 }
 
-/// Refuses a file that holds a secret if others on this machine can read or change it.
+/// Refuses a file with a secret that other users can read or change.
 ///
 /// # Errors
 ///
@@ -49,7 +50,7 @@ pub fn check_secret(path: &Path) -> Result<(), EnvironmentError> {
 fn check_mode(file: &File, path: &Path) -> Result<(), EnvironmentError> {
     let found = file.metadata().map_err(failed(path))?;
     let mode = found.permissions().mode() & 0o777;
-    // A device, such as /dev/stdin on a terminal, has other rules.
+    // Different rules apply to a device, such as /dev/stdin on a terminal.
     let holds = found.is_file() || found.file_type().is_fifo();
     if holds && mode & EXPOSED != 0 {
         return Err(EnvironmentError::Exposed {
@@ -75,7 +76,7 @@ fn read(file: File, path: &Path, limit: usize) -> Result<SecretBytes, Environmen
     let failed = failed(path);
     let expected = file.metadata().map_err(&failed)?.len();
     let one_more = limit.saturating_add(1);
-    // What a pipe holds is not known beforehand, and a buffer that grows leaves copies behind.
+    // The length of a pipe is not known in advance, and a growing buffer leaves copies behind.
     let capacity = usize::try_from(expected).unwrap_or(one_more).min(limit);
     let capacity = if capacity == 0 {
         one_more
@@ -114,7 +115,7 @@ mod tests {
             refused,
             EnvironmentError::TooLong { limit: 100, .. }
         ));
-        // What anyone may read is no secret.
+        // A world-readable file is not a secret.
         for (mode, refused) in [
             (0o600, false),
             (0o400, false),

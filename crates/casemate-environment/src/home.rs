@@ -1,4 +1,4 @@
-//! Where the user's key store is.
+//! The location of the user's key store.
 
 use std::{
     env,
@@ -7,7 +7,8 @@ use std::{
 
 use crate::EnvironmentError;
 
-/// The directory of the key store: the one given, `CASEMATE_HOME`, or `casemate` in the user's data directory.
+/// Returns the folder of the key store: the one given, `CASEMATE_HOME`, or `casemate` in the user's
+/// data folder.
 ///
 /// # Errors
 ///
@@ -27,7 +28,7 @@ pub fn home(given: Option<&Path>) -> Result<PathBuf, EnvironmentError> {
         .ok_or(EnvironmentError::NoHome)
 }
 
-/// The key store in a home directory.
+/// Returns the path of the key store in a home folder.
 pub fn store_path(home: &Path) -> PathBuf {
     home.join("keys.db")
 }

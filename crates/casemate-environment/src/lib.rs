@@ -1,7 +1,8 @@
-//! The user's environment: how keys and policies are named, and which files are read for them.
+//! The user's environment: how keys and policies are named, and which files they are read from.
 //!
-//! A word on a command line, in a configuration or in a Python call may come from anywhere, but what it resolves to must not. A bare word is
-//! therefore a name in the key store, a full key id or a built-in policy. Only text with a `/` names a file:
+//! A word on a command line, in a configuration or in a Python call may come from anywhere, but
+//! must resolve predictably. A bare word is therefore a name in the key store, a full key id or a
+//! built-in policy. Only text with a `/` names a file:
 //!
 //! ```
 //! use casemate_environment::KeyReference;

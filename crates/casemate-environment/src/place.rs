@@ -1,4 +1,4 @@
-//! Where temporary folders go: places that are this user's alone come first.
+//! Locations of temporary folders; those private to this user come first.
 
 use std::{
     env,
@@ -13,12 +13,12 @@ use rustix::{
 
 use crate::EnvironmentError;
 
-/// File systems in memory, by the magic number that Linux gives them: tmpfs and ramfs.
+/// Linux's magic numbers of the in-memory file systems tmpfs and ramfs.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
-/// Where Linux has memory as files for everyone.
+/// The in-memory folder of Linux that all users share.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// Whether a folder lies in memory and never on a disk, swap apart.
+/// Returns whether a folder is in memory and, apart from swap, never on a disk.
 pub fn is_in_memory(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| in_memory(&found))
 }
@@ -27,7 +27,8 @@ fn in_memory(found: &StatFs) -> bool {
     IN_MEMORY.contains(&found.f_type)
 }
 
-/// The user's own runtime folder, which nobody else can enter: `XDG_RUNTIME_DIR`, if it is what it should be.
+/// Returns the user's private runtime folder, `XDG_RUNTIME_DIR`, if it has the right owner and
+/// mode.
 fn runtime_folder() -> Option<PathBuf> {
     let folder = env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty())?;
     let folder = PathBuf::from(folder);
@@ -37,12 +38,14 @@ fn runtime_folder() -> Option<PathBuf> {
     (folder.is_absolute() && private).then_some(folder)
 }
 
-/// Where temporary folders without content in the clear go: the user's own runtime folder, or the system's temporary folder.
+/// Returns the location of temporary folders without plaintext: the user's private runtime folder,
+/// or the system's temporary folder.
 pub fn temporary_folder() -> PathBuf {
     runtime_folder().unwrap_or_else(env::temp_dir)
 }
 
-/// A folder in memory with room for `bytes`: the one given, else the user's own runtime folder, else `/dev/shm`.
+/// Returns a folder in memory with room for `bytes`: the one given, else the user's private runtime
+/// folder, else `/dev/shm`.
 ///
 /// # Errors
 ///
@@ -82,7 +85,7 @@ pub fn memory_folder(given: Option<&Path>, bytes: u64) -> Result<PathBuf, Enviro
     })
 }
 
-/// Bytes that are free; a tmpfs of unlimited size has no blocks at all.
+/// Returns the free space, in bytes. A tmpfs of unlimited size reports no blocks at all.
 fn free(found: &StatFs) -> u64 {
     if found.f_blocks == 0 {
         return u64::MAX;

@@ -1,4 +1,4 @@
-//! How a policy is named.
+//! References to policies.
 
 use std::{
     env, fmt,
@@ -10,7 +10,8 @@ use casemate_crypto::policy::{POLICY_BYTES_MAX, Policy};
 
 use crate::{EnvironmentError, error::shown, read_limited};
 
-/// A policy as a user names it: a built-in profile by a bare word, or a file by a path with a `/`.
+/// A policy as a user names it: a bare word for a built-in profile, or a path with a `/` for a
+/// file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicyReference {
     /// A built-in profile.
@@ -65,11 +66,13 @@ impl PolicyReference {
     }
 }
 
-/// The policy that applies: the one given, `CASEMATE_POLICY`, what `PQC_KEY_MANAGEMENT` says, or `hybrid`.
+/// Returns the policy that applies: the one given, `CASEMATE_POLICY`, the one `PQC_KEY_MANAGEMENT`
+/// implies, or `hybrid`.
 ///
 /// # Errors
 ///
-/// As [`PolicyReference::resolve`]; [`EnvironmentError::Classical`] and [`EnvironmentError::Variable`] for variables that cannot be followed.
+/// As [`PolicyReference::resolve`]; [`EnvironmentError::Classical`] and
+/// [`EnvironmentError::Variable`] for unsupported values of the variables.
 pub fn policy(given: Option<&str>) -> Result<Policy, EnvironmentError> {
     if let Some(given) = given {
         return given.parse::<PolicyReference>()?.resolve();
@@ -88,13 +91,13 @@ pub fn policy(given: Option<&str>) -> Result<Policy, EnvironmentError> {
     }
 }
 
-/// A variable that is set to something.
+/// Returns an environment variable that is set and not empty.
 fn variable(variable: &'static str) -> Result<Option<String>, EnvironmentError> {
     match env::var(variable) {
         Ok(value) if value.is_empty() => Ok(None),
         Ok(value) => Ok(Some(value)),
         Err(env::VarError::NotPresent) => Ok(None),
-        // Ignoring it would silently apply another policy than the one asked for.
+        // Ignoring it would silently apply a different policy.
         Err(env::VarError::NotUnicode(value)) => Err(EnvironmentError::Variable {
             variable,
             value: shown(&value.to_string_lossy()),

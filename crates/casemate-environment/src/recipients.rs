@@ -1,4 +1,4 @@
-//! Whether the signature of a recipient list counts.
+//! Checks on the signer of a recipient list.
 
 use casemate_crypto::{
     encoding::KeyId,
@@ -9,7 +9,7 @@ use casemate_seal::{Artifact, OpenError, ReadAt};
 
 use crate::{Signed, Untrusted};
 
-/// Why a recipient list does not count.
+/// Why a recipient list is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ListRefused {
     /// A key in it cannot be read.
@@ -21,14 +21,16 @@ pub enum ListRefused {
     /// The policy forbids the suite of a key in it.
     #[error(transparent)]
     Policy(PolicyError),
-    /// A key in it has ended.
+    /// A key in it is no longer valid.
     #[error(transparent)]
     Untrusted(Untrusted),
 }
 
-/// Refuses a recipient list whose owner or delegate `policy` forbids, or `judge` does not let count. An artifact without an owner has no list.
+/// Refuses a recipient list whose owner or delegate is forbidden by `policy` or refused by `judge`.
+/// An artifact without an owner has no list.
 ///
-/// `owner` is about to replace the list and everyone in it: if the list is its own, the key of the delegate who signed it does not matter.
+/// `owner` is about to replace the list. If it is the owner's own list, the key of the delegate who
+/// signed it does not matter.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! How keys are named.
+//! References to keys.
 
 use std::{
     fmt,
@@ -11,10 +11,11 @@ use casemate_keys::{Engine, KeyEntry, KeyName, KeyStore};
 
 use crate::{EnvironmentError, error::shown, read_limited};
 
-/// Digits of a key id that are shown where there is no room for all of them.
+/// Number of digits in a shortened key id, for display only.
 const SHORT_ID_DIGITS: usize = 16;
 
-/// A key as a user names it. What kind of name it is depends on the text alone, never on what lies in the working directory.
+/// A key as a user names it. The kind of reference depends on the text alone, never on the files in
+/// the working directory.
 #[derive(Clone, Debug)]
 pub enum KeyReference {
     /// A public key file: text with a `/`.
@@ -23,11 +24,11 @@ pub enum KeyReference {
     Id(KeyId),
     /// A name in the key store.
     Name(KeyName),
-    /// An age recipient, `age1pq1...`: the key itself, as text that was checked.
+    /// An age recipient, `age1pq1...`: the key itself, as validated text.
     Recipient(String),
 }
 
-/// Characters of a recipient `age1...` of X25519, the shortest kind.
+/// Length of an X25519 recipient `age1...`, the shortest kind, in characters.
 const CLASSICAL_RECIPIENT_CHARS: usize = 62;
 
 impl FromStr for KeyReference {
@@ -41,7 +42,7 @@ impl FromStr for KeyReference {
             casemate_age::recipient_from_text(text)?;
             return Ok(Self::Recipient(text.to_owned()));
         }
-        // No name of a key is as long as that.
+        // Key names are never this long.
         if text.starts_with("age1") && text.len() >= CLASSICAL_RECIPIENT_CHARS {
             return Err(EnvironmentError::ClassicalRecipient(shown(text)));
         }
@@ -57,7 +58,7 @@ impl FromStr for KeyReference {
     }
 }
 
-/// As the user wrote it; a key id in full.
+/// Shows the reference as the user wrote it, and a key id in full.
 impl fmt::Display for KeyReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,7 +71,8 @@ impl fmt::Display for KeyReference {
 }
 
 impl KeyReference {
-    /// The public key. Paths are relative to `base`; `store` is asked only for names and ids.
+    /// Returns the public key. Paths are relative to `base`; `store` is used only for names and
+    /// ids.
     ///
     /// # Errors
     ///
@@ -93,7 +95,7 @@ impl KeyReference {
         }
     }
 
-    /// The key store's entry for a name or an id.
+    /// Returns the key store's entry for a name or an id.
     ///
     /// # Errors
     ///

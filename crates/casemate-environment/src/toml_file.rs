@@ -1,4 +1,4 @@
-//! TOML files that strangers may have written.
+//! Reading untrusted TOML files.
 
 use std::path::Path;
 
@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{EnvironmentError, read_limited};
 
-/// Most characters of the reader's message that an error repeats: it quotes what is in the file.
+/// Maximum length of the parser's message that an error quotes, in characters. The message quotes
+/// the file.
 const MESSAGE_CHARS_MAX: usize = 160;
 
 /// Reads a TOML file of at most `limit` bytes.
@@ -30,7 +31,7 @@ pub fn read_toml<T: DeserializeOwned>(path: &Path, limit: usize) -> Result<T, En
     })
 }
 
-/// Line and column, both from 1, of a byte of the text.
+/// Returns the line and column, both from 1, of a byte in the text.
 fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count().saturating_add(1);

@@ -1,4 +1,4 @@
-//! Files that say who may sign what, and until when.
+//! Trust lists: files that define who may sign what, and until when.
 
 use std::{
     collections::HashMap,
@@ -19,12 +19,12 @@ const FILE_BYTES_MAX: usize = 1 << 20;
 const ROLE_BYTES_MAX: usize = 64;
 const DIGEST_BYTES: usize = 48;
 
-/// What is known of a signature before it is verified: the date that it covers, if it covers one, and the SHA-384 of the signed message.
+/// The facts known about a signature before it is verified.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed {
-    /// Seconds since 1970 UTC.
+    /// The signed date, if there is one, in seconds since 1970-01-01 UTC.
     pub date: Option<u64>,
-    /// The digest.
+    /// The SHA-384 of the signed message.
     pub digest: [u8; DIGEST_BYTES],
 }
 
@@ -37,7 +37,8 @@ struct Wire {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WirePublisher {
-    /// Name or full key id in the key store, or the path of a public key file relative to the list, such as `./publisher.pub`.
+    /// A name or full key id in the key store, or the path of a public key file relative to the
+    /// list, such as `./publisher.pub`.
     key: String,
     roles: Vec<String>,
     valid_from: Option<Datetime>,
@@ -50,12 +51,12 @@ struct WirePublisher {
     accept: Vec<String>,
 }
 
-/// What a key store knows of its keys.
+/// The statuses of the keys in a key store.
 #[derive(Clone, Debug)]
 pub struct Statuses(HashMap<KeyId, Status>);
 
 impl Statuses {
-    /// Reads them.
+    /// Reads the statuses of all keys in `store`.
     ///
     /// # Errors
     ///
@@ -66,8 +67,9 @@ impl Statuses {
         Ok(Self(statuses.collect()))
     }
 
-    /// Refuses a signature by a key that has ended, or did not count at its date. The store lists no signatures that count all the same; a trust file
-    /// does.
+    /// Refuses a signature by a key that was not valid on the signature's date.
+    ///
+    /// Unlike a trust list, the key store has no exceptions for single signatures.
     ///
     /// # Errors
     ///
@@ -79,7 +81,7 @@ impl Statuses {
     }
 }
 
-/// A publisher of a list.
+/// A publisher in a trust list.
 #[derive(Debug)]
 pub struct Publisher {
     key: VerifyingKey,
@@ -89,56 +91,56 @@ pub struct Publisher {
     accept: Vec<[u8; DIGEST_BYTES]>,
 }
 
-/// Publishers, and what they may sign.
+/// The publishers that are trusted, and what they may sign.
 #[derive(Debug)]
 pub struct TrustList {
     path: PathBuf,
     publishers: Vec<Publisher>,
 }
 
-/// Why a list does not trust a signer.
+/// Why a trust list does not trust a signer.
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
-    /// The list does not name the key.
-    #[error("it names key {id} as its signer, which {file} does not list")]
+    /// The list does not have the key.
+    #[error("it claims to be signed by key {id}, which {file} does not list")]
     NotListed {
         /// The key.
         id: KeyId,
         /// The list.
         file: PathBuf,
     },
-    /// The list names it for something else.
-    #[error("it names key {id} as its signer, which {file} trusts for {roles}, not for {role}")]
+    /// The list trusts the key for other roles.
+    #[error("it claims to be signed by key {id}, which {file} trusts for {roles}, not for {role}")]
     OtherRole {
         /// The key.
         id: KeyId,
         /// The list.
         file: PathBuf,
-        /// What it is trusted for.
+        /// The roles that it is trusted for.
         roles: String,
-        /// What was asked for.
+        /// The required role.
         role: String,
     },
-    /// The key's validity or its end.
-    #[error("it names key {id} as its signer, and {why}")]
+    /// The key is not valid.
+    #[error("it claims to be signed by key {id}, but {why}")]
     Withdrawn {
         /// The key.
         id: KeyId,
-        /// Why it does not count.
+        /// Why it is not valid.
         why: Withdrawn,
     },
-    /// The same of a key that signed a recipient list.
-    #[error("its recipient list was signed by key {id}, and {why}")]
+    /// The key that signed a recipient list is not valid.
+    #[error("its recipient list was signed by key {id}, but {why}")]
     ListWithdrawn {
         /// The key.
         id: KeyId,
-        /// Why it does not count.
+        /// Why it is not valid.
         why: Withdrawn,
     },
 }
 
 impl Untrusted {
-    /// The same error of a recipient list.
+    /// Returns the same error for a recipient list.
     pub(crate) fn of_list(self) -> Self {
         match self {
             Self::Withdrawn { id, why } => Self::ListWithdrawn { id, why },
@@ -148,11 +150,11 @@ impl Untrusted {
 }
 
 impl TrustList {
-    /// Reads a list and the keys that it names; `store` is asked only for names and ids.
+    /// Reads a list and the keys in it; `store` is used only for names and ids.
     ///
     /// # Errors
     ///
-    /// [`EnvironmentError`], and those of `store`.
+    /// [`EnvironmentError`], and the errors of `store`.
     pub fn read<'s, E: Engine + 's, F: From<EnvironmentError>>(
         path: &Path,
         mut store: impl FnMut() -> Result<&'s KeyStore<E>, F>,
@@ -169,7 +171,8 @@ impl TrustList {
         Ok(Self { path, publishers })
     }
 
-    /// The key with this id, if the list trusts it for the role and for this signature. Whether it verifies is the caller's next question.
+    /// Returns the key with this id, if the list trusts it for the role and this signature. The
+    /// caller must still verify the signature.
     ///
     /// # Errors
     ///
@@ -189,12 +192,13 @@ impl TrustList {
         found.map(|entry| &entry.key).ok_or_else(missing)
     }
 
-    /// The keys that the list names, each with its id.
+    /// Returns the keys in the list, each with its id.
     pub fn keys(&self) -> impl Iterator<Item = (KeyId, &VerifyingKey)> {
         self.publishers.iter().map(|entry| (entry.id, &entry.key))
     }
 
-    /// Refuses a signature by this key, unless the list trusts it for the role and for this signature.
+    /// Refuses a signature by this key unless the list trusts the key for the role and this
+    /// signature.
     ///
     /// # Errors
     ///
@@ -219,7 +223,8 @@ impl TrustList {
         self.judge(id, signed)
     }
 
-    /// Refuses a signature by a key that the list says has ended. Keys that it does not name pass.
+    /// Refuses a signature by a key whose status in the list is not valid. Keys that are not in the
+    /// list pass.
     ///
     /// # Errors
     ///
@@ -237,7 +242,7 @@ impl TrustList {
         self.publishers.iter().filter(move |entry| entry.id == id)
     }
 
-    /// What all entries of a key say together: an end in one of them is an end.
+    /// Combines all entries of a key; the strictest status applies.
     fn status_of(&self, id: KeyId) -> Option<Status> {
         let entries = self.entries(id).map(|entry| entry.status);
         entries.reduce(|a, b| Status {
@@ -284,17 +289,19 @@ impl Publisher {
             !role.is_empty() && role.len() <= ROLE_BYTES_MAX && role.bytes().all(plain)
         };
         if !wire.roles.iter().all(is_role) {
-            return Err(bad("a role is a word of letters, digits, `-`, `_` and `.`"));
+            return Err(bad(
+                "a role may contain only letters, digits, `-`, `_` and `.`",
+            ));
         }
         let date = |given: &Option<Datetime>| {
             let seconds = given.as_ref().map(|date| seconds_of(&date.to_string()));
-            let no_date = "a date is written as 2026-12-31 or 2026-12-31T23:59:59Z";
+            let no_date = "a date must have the form 2026-12-31 or 2026-12-31T23:59:59Z";
             seconds
                 .map(|date| date.ok_or_else(|| bad(no_date)))
                 .transpose()
         };
         let end = match (date(&wire.superseded)?, wire.compromised) {
-            (Some(_), true) => return Err(bad("it is either superseded or compromised")),
+            (Some(_), true) => return Err(bad("it cannot be both superseded and compromised")),
             (Some(at), false) => Some(End::Superseded { at }),
             (None, true) => Some(End::Compromised { at: 0 }),
             (None, false) => None,
@@ -306,13 +313,13 @@ impl Publisher {
             end,
             successor_of: successor_of
                 .transpose()
-                .map_err(|_| bad("`successor_of` takes all 64 digits of a key id"))?,
+                .map_err(|_| bad("`successor_of` must be all 64 digits of a key id"))?,
         };
         let accept = wire.accept.iter().map(|digest| {
             let mut bytes = [0; DIGEST_BYTES];
             hex::decode_to_slice(digest, &mut bytes)
                 .map(|()| bytes)
-                .map_err(|_| bad("`accept` takes SHA-384 digests of 96 hex digits"))
+                .map_err(|_| bad("`accept` must be a list of SHA-384 digests of 96 hex digits"))
         });
         Ok(Self {
             id: key.id().map_err(|_| bad("the key cannot be encoded"))?,

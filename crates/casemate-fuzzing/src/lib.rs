@@ -1,7 +1,8 @@
-//! One function for each parser of bytes from outside.
+//! One function for each parser of untrusted bytes.
 //!
-//! `fuzz/` feeds them what libFuzzer invents; `tests/replay.rs` feeds them the seed corpus. A function returns normally on any
-//! input; a panic, an assertion or too much memory is a finding.
+//! `fuzz/` runs them on inputs from libFuzzer, `tests/replay.rs` on the seed corpus. A function
+//! must return normally on any input; a panic, a failed assertion or excessive memory use is a
+//! finding.
 #![expect(clippy::missing_panics_doc, reason = "a panic is a finding")]
 #![expect(
     clippy::unwrap_used,
@@ -31,10 +32,10 @@ use casemate_seal::{
     directory::{Manifest, PublicList},
 };
 
-/// A function that takes any bytes.
+/// A function that accepts any bytes.
 pub type Target = fn(&[u8]);
 
-/// Name and function of every target.
+/// The name and function of every target.
 pub const TARGETS: [(&str, Target); 13] = [
     ("artifact", artifact),
     ("artifact_tail", artifact_tail),
@@ -83,7 +84,7 @@ static CHANNEL: LazyLock<ChannelBinding> = LazyLock::new(|| {
         .clone()
 });
 
-/// Detached model signatures.
+/// Parses detached model signatures.
 pub fn model_signature(bytes: &[u8]) {
     _ = casemate_oms::parse(bytes);
     _ = casemate_oms::parse_statement(bytes);
@@ -95,12 +96,12 @@ pub fn model_signature(bytes: &[u8]) {
     _ = casemate_oms::EcdsaPublicKey::from_pem(bytes);
 }
 
-/// Header and index of a store that [`STORE_SECRET`] opens; seeds as well.
+/// Header and index of a key store that [`STORE_SECRET`] opens; also used as seeds.
 const STORE_HEADER: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/header-random-key");
 const STORE_INDEX: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/index");
 const STORE_SECRET: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/secret");
 
-/// The header of a key store, its index, and the text that opens it.
+/// Parses the header of a key store, its index, and the secret that opens it.
 pub fn key_store(bytes: &[u8]) {
     let secret = |text: &[u8]| StoreSecret::read(SecretBytes::new(text.to_vec()));
     _ = secret(bytes);
@@ -113,7 +114,7 @@ pub fn key_store(bytes: &[u8]) {
         };
         KeyStore::unlock(MemoryEngine::with(snapshot), &secret)
     };
-    // Whatever opens lists the two keys of this index, which are not there.
+    // Anything that opens lists the two keys of this index, whose records are missing.
     for (header, index) in [(bytes, STORE_INDEX), (STORE_HEADER, bytes)] {
         if let Ok(store) = unlock(header, index) {
             assert_eq!(store.list().unwrap().damage.len(), 2);
@@ -121,17 +122,17 @@ pub fn key_store(bytes: &[u8]) {
     }
 }
 
-/// The key that seeds are sealed to.
+/// Returns the key that seeds are sealed to.
 pub fn recipient() -> &'static KemPrivateKey {
     &KEM
 }
 
-/// The key that seeds are signed by.
+/// Returns the key that signs seeds.
 pub fn signer() -> &'static SigningKey {
     &SIGNER
 }
 
-/// A whole artifact: footer, tail, body.
+/// Parses a whole artifact: footer, tail, body.
 pub fn artifact(bytes: &[u8]) {
     let Ok(artifact) = Artifact::read(bytes) else {
         return;
@@ -143,9 +144,9 @@ pub fn artifact(bytes: &[u8]) {
     }
 }
 
-/// A tail under a footer whose checksum is right, so that the checksum does not stop the fuzzer.
+/// Parses a tail with a correct footer, so that the checksum does not stop the fuzzer.
 ///
-/// The first two bytes are the length of the body that precedes it.
+/// The first two bytes are the length of the body before the tail.
 pub fn artifact_tail(bytes: &[u8]) {
     let Some((body_len, tail)) = bytes.split_first_chunk::<2>() else {
         return;
@@ -165,7 +166,7 @@ pub fn artifact_tail(bytes: &[u8]) {
     artifact(&file);
 }
 
-/// The manifest of a directory and its public list; what is read must be written the same way.
+/// Parses the manifest of a folder and its public list, which must serialize to the same bytes.
 pub fn manifest(bytes: &[u8]) {
     if let Ok(list) = PublicList::decode(bytes) {
         assert_eq!(list.encode(), bytes);
@@ -185,7 +186,7 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// Headers of model files, and the same bytes as a pickle without its magic.
+/// Parses the headers of model files, and the same bytes as a pickle without its magic.
 pub fn model(bytes: &[u8]) {
     let bytes = bytes.to_vec();
     if let Ok(Some(model)) = read_model(&bytes) {
@@ -197,7 +198,7 @@ pub fn model(bytes: &[u8]) {
     }
 }
 
-/// Public and private key files; what is read must survive being written and read again.
+/// Parses public and private key files, which must round-trip.
 pub fn key_file(bytes: &[u8]) {
     if let Ok(key) = PublicKey::from_pem(bytes) {
         let again = PublicKey::from_pem(key.to_pem().unwrap().as_bytes()).unwrap();
@@ -210,12 +211,12 @@ pub fn key_file(bytes: &[u8]) {
     }
 }
 
-/// age files, armored or not, to a fixed identity.
+/// Decrypts age files, armored or not, with a fixed identity.
 pub fn age_file(bytes: &[u8]) {
     _ = casemate_age::decrypt(&[&*AGE], bytes, std::io::sink());
 }
 
-/// Age recipients and identity files; what is read must survive being written and read again.
+/// Parses age recipients and identity files, which must round-trip.
 pub fn age_text(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else {
         return;
@@ -226,19 +227,19 @@ pub fn age_text(bytes: &[u8]) {
     _ = casemate_age::identity_from_text(text);
 }
 
-/// The key that age seeds are encrypted to.
+/// Returns the key that age seeds are encrypted to.
 pub fn age_identity() -> &'static KemPrivateKey {
     &AGE
 }
 
-/// Policy files.
+/// Parses policy files.
 pub fn policy(bytes: &[u8]) {
     if let Ok(text) = str::from_utf8(bytes) {
         _ = Policy::from_toml(text);
     }
 }
 
-/// Key configurations, encapsulated requests, and key documents.
+/// Parses key configurations, encapsulated requests and key documents.
 pub fn ohttp(bytes: &[u8]) {
     if let Ok(config) = KeyConfig::decode_list(bytes) {
         KeyConfig::decode_list(&config.encode_list()).unwrap();
@@ -249,7 +250,7 @@ pub fn ohttp(bytes: &[u8]) {
     _ = keydoc::verify(bytes, HTTP.verifying_key(), 0);
 }
 
-/// Binary HTTP; what is read must survive being written and read again.
+/// Parses binary HTTP, which must round-trip.
 pub fn bhttp(bytes: &[u8]) {
     if let Ok(request) = Request::from_bhttp(bytes) {
         let again = Request::from_bhttp(&request.to_bhttp().unwrap()).unwrap();
@@ -261,7 +262,8 @@ pub fn bhttp(bytes: &[u8]) {
     }
 }
 
-/// `signature-input`, `signature` and `casemate-request`, a line each, on a request that is right otherwise.
+/// Verifies `signature-input`, `signature` and `casemate-request`, one line each, on an otherwise
+/// valid request.
 pub fn signatures(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else {
         return;
@@ -279,6 +281,6 @@ pub fn signatures(bytes: &[u8]) {
     let verified = sign::verify_request(&request, &CHANNEL, 1000, |_| Some(key), key);
     assert!(
         text.lines().next().is_none() || verified.is_err(),
-        "nobody signed this"
+        "accepted a request that was never signed"
     );
 }

@@ -1,23 +1,24 @@
-//! Which methods and paths a client may use.
+//! The methods and paths that a client may use.
 
 use std::str::FromStr;
 
 use casemate_message::Request;
 
-/// A method and a path, or all below a path: `POST /v1/chat/completions`, `GET /v1/models/*`, `* /v2/*`.
+/// A method with a path or a path prefix: `POST /v1/chat/completions`, `GET /v1/models/*`, `*
+/// /v2/*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// `None` for every method.
+    /// `None` for any method.
     method: Option<String>,
     path: String,
-    /// Whether everything below `path`, which ends with `/`, is meant.
+    /// Whether the route covers everything below `path`, which then ends with `/`.
     below: bool,
 }
 
-/// The text is no route.
+/// The text is not a route.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected a method and a path, such as `POST /v1/embeddings`, or all below a path, such as `* /v2/*`"
+    "expected a method and a path, such as `POST /v1/embeddings`, or a path prefix, such as `* /v2/*`"
 )]
 pub struct BadRoute;
 
@@ -32,7 +33,7 @@ impl FromStr for Route {
             None => (path, false),
         };
         let name = Some(method).filter(|method| *method != "*");
-        // What no request can have, no route should wait for.
+        // Refuse routes that no request can match.
         Request::new(name.unwrap_or("GET"), "", path, Vec::new()).map_err(|_| BadRoute)?;
         if path.contains(['*', '?']) {
             return Err(BadRoute);
@@ -46,7 +47,8 @@ impl FromStr for Route {
 }
 
 impl Route {
-    /// Compares bytes: a path written in another way is another path, and so is not allowed.
+    /// Returns whether the route allows a request. Paths are compared byte by byte: another
+    /// spelling of a path is not allowed.
     pub(crate) fn allows(&self, request: &Request) -> bool {
         let path = request.path_only();
         let method = self.method.as_ref();
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_route_is_refused() {
+    fn an_invalid_route_is_refused() {
         for text in [
             "", "GET", "/v1", "GET v1", "GET  /v1", "GET /v1*", "GET /*/x", "G T /", "TRACE /x",
             "GET /x?y",

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Seconds since 1970 UTC; zero if the clock is set before.
+/// Returns the seconds since 1970 UTC; zero if the clock is set to an earlier time.
 pub fn unix_seconds() -> u64 {
     since_epoch().as_secs()
 }
@@ -18,7 +18,7 @@ fn since_epoch() -> Duration {
     since.unwrap_or_default()
 }
 
-/// Time since boot, including suspend, which [`std::time::Instant`] leaves out.
+/// Returns the time since boot, including suspend, which [`std::time::Instant`] excludes.
 pub(crate) fn since_start() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
@@ -26,21 +26,22 @@ pub(crate) fn since_start() -> Duration {
     Duration::new(seconds, nanoseconds)
 }
 
-/// What dates, ages and expiry are judged by.
+/// The clock by which dates, ages and expiry are judged.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// Seconds since 1970 UTC; never less than before.
+    /// Returns the seconds since 1970 UTC; never goes back.
     fn now(&self) -> u64;
 }
 
-/// How far from the system's clock ours is before that is worth a warning.
-const NOTABLE: Duration = Duration::from_secs(5);
-/// How often the warning is given.
+/// Difference from the system clock that causes a warning.
+const WARNING_THRESHOLD: Duration = Duration::from_secs(5);
+/// Minimum time between two warnings.
 const WARNING_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Follows the system's clock without ever going back or jumping: it runs at half to twice the rate until it has caught up.
+/// A clock that follows the system clock without going back or jumping: it runs at half to twice
+/// the rate until it has caught up.
 ///
-/// A clock that jumps forward would forget what was seen while the same requests are still in time by every other clock; one
-/// that jumps back would take them for new.
+/// A clock that jumps forward would expire marks of requests that are still in time by every other
+/// clock. A clock that jumps back would accept old requests as new.
 pub struct SlewingClock(Mutex<Slew>);
 
 struct Slew {
@@ -67,7 +68,7 @@ impl fmt::Debug for SlewingClock {
 
 impl Clock for SlewingClock {
     fn now(&self) -> u64 {
-        // A panic elsewhere leaves the clock as it was.
+        // A panic elsewhere leaves the clock consistent.
         let mut slew = self
             .0
             .lock()
@@ -77,19 +78,19 @@ impl Clock for SlewingClock {
         slew.read = read;
         let apart = slew.shown.abs_diff(system);
         let silent = |at: Duration| read.saturating_sub(at) < WARNING_INTERVAL;
-        if apart > NOTABLE && !slew.warned.is_some_and(silent) {
+        if apart > WARNING_THRESHOLD && !slew.warned.is_some_and(silent) {
             slew.warned = Some(read);
             let seconds = apart.as_secs();
             tracing::warn!(
                 seconds,
-                "the system's clock was changed; following it gradually"
+                "the system clock was changed; following it gradually"
             );
         }
         slew.shown.as_secs()
     }
 }
 
-/// What the clock shows `elapsed` after it showed `shown`.
+/// Returns the time that the clock shows `elapsed` after it showed `shown`.
 fn follow(shown: Duration, elapsed: Duration, system: Duration) -> Duration {
     let slowest = shown.saturating_add(elapsed.checked_div(2).unwrap_or_default());
     let fastest = shown.saturating_add(elapsed.saturating_mul(2));

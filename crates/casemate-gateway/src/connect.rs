@@ -1,4 +1,4 @@
-//! The client's side: seals plain requests for a gateway and checks its answers.
+//! The client side: seals plain requests to a gateway and verifies its answers.
 
 mod access;
 mod keys;
@@ -44,65 +44,65 @@ use crate::{
 };
 use keys::Keys;
 
-/// Longest encapsulated answer that is read, in bytes.
+/// Maximum length of an encapsulated answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024 + 64 * 1024;
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Idle connections are closed before a gateway or a balancer would.
+/// Idle time after which a connection is closed, before the gateway or a load balancer closes it.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Problems after which the request is worth sending again, with keys fetched anew.
-const WORTH_ANOTHER: [u16; 3] = [400, 408, 503];
-/// How long to wait before that.
+/// Statuses after which the keys are fetched again and the request is sent again.
+const RETRYABLE_STATUSES: [u16; 3] = [400, 408, 503];
+/// Wait before the next attempt.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the gateway could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is no `https` URL of a gateway.
+    /// The URL is not an `https` URL of a gateway.
     #[error("`{0}` is not an https URL without path and query")]
     BadUrl(String),
     /// The gateway cannot be reached, or TLS failed: no common post-quantum group, or a certificate that is not trusted.
     #[error("cannot reach the gateway")]
     Unreachable {
-        /// Whether a connection was there, so that something may have been sent.
+        /// Whether there was a connection, so that part of the request may have been sent.
         connected: bool,
-        /// What failed.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The gateway did not answer in time.
     #[error("the gateway did not answer in time")]
     Timeout,
-    /// The gateway's answer is too long or broke off.
-    #[error("the gateway's answer is too long or broke off")]
+    /// The gateway's answer is too long, or the connection broke off.
+    #[error("the gateway's answer is too long or incomplete")]
     Broken,
-    /// The answer is not sealed: the gateway, or somebody in between, refused.
+    /// The answer is not sealed: the gateway, or a server in between, refused the request.
     #[error("refused with status {status}: {title}")]
     Refused {
-        /// Outer status.
+        /// The outer status.
         status: u16,
-        /// Type of the problem document.
+        /// The type of the problem document.
         kind: String,
         /// Its title.
         title: String,
     },
-    /// The gateway refused inside the encryption, before the model.
+    /// The gateway refused the request inside the encryption, before it reached the model.
     #[error("the gateway refused: {}", .0.0)]
     Sealed(Box<(Refusal, Response)>),
-    /// The request is not safe to repeat, and may have run.
-    #[error("the request may have run")]
+    /// The request may have run, and is not safe to repeat.
+    #[error("the request may have run, so it was not sent again")]
     OutcomeUnknown(#[source] Box<Self>),
-    /// The gateway's key document is not good.
-    #[error("the gateway's key document is refused")]
+    /// The gateway's key document is not valid.
+    #[error("cannot use the gateway's key document")]
     KeyDocument(#[from] KeyDocumentError),
     /// The answer cannot be opened.
     #[error("the gateway's answer cannot be opened")]
     Ohttp(#[from] OhttpError),
-    /// The answer's signatures do not hold.
-    #[error("the gateway's answer is refused")]
+    /// The answer's signatures do not verify.
+    #[error("cannot verify the gateway's answer")]
     Sign(#[from] SignError),
-    /// The request or the answer cannot be carried.
+    /// The request or the answer cannot be encoded.
     #[error(transparent)]
     Message(#[from] MessageError),
     /// Cryptography failed.
@@ -110,17 +110,17 @@ pub enum ConnectError {
     Crypto(#[from] casemate_crypto::Error),
 }
 
-/// What a connector needs.
+/// The options of a connector.
 pub struct ConnectorOptions {
     /// The gateway, `https://host:port`.
     pub gateway: String,
-    /// Signs requests.
+    /// The key that signs requests.
     pub identity: HttpSigningKey,
     /// The gateway's public signing pair, pinned.
     pub gateway_key: HttpVerifyingKey,
     /// TLS configuration.
     pub tls: ClientConfig,
-    /// What requests are dated by.
+    /// The clock for the date of requests.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -132,7 +132,7 @@ impl fmt::Debug for ConnectorOptions {
     }
 }
 
-/// Seals, sends and checks requests to one gateway.
+/// Seals and sends requests to one gateway, and verifies the answers.
 pub struct Connector {
     base: String,
     authority: String,
@@ -140,7 +140,7 @@ pub struct Connector {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     clock: Arc<dyn Clock>,
     keys: Keys,
-    /// How far a gateway identity's clock is from ours, in seconds.
+    /// Clock offset of each gateway identity from the local clock, in seconds.
     offsets: Mutex<HashMap<KeyId, i64>>,
 }
 
@@ -152,14 +152,14 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// What came of one attempt that the model did not answer.
-struct Unanswered {
+/// The result of an attempt that the model did not answer.
+struct FailedAttempt {
     event: Event,
     error: ConnectError,
 }
 
 impl Connector {
-    /// Makes a connector; nothing is sent yet.
+    /// Creates a connector, without sending anything.
     ///
     /// # Errors
     ///
@@ -192,16 +192,18 @@ impl Connector {
         })
     }
 
-    /// Host and port of the gateway, for [`Request::new`].
+    /// Returns the host and port of the gateway, for [`Request::new`].
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Signs, seals, sends, opens and verifies, and sends again where that cannot run the request twice.
+    /// Signs, seals and sends a request, and opens and verifies the answer.
+    ///
+    /// Sends the request again only where that cannot make it run twice.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`]; [`ConnectError::Sealed`] is a refusal by the gateway itself.
+    /// [`ConnectError`]; [`ConnectError::Sealed`] is an authenticated refusal by the gateway.
     pub async fn send(&self, mut request: Request) -> Result<Response, ConnectError> {
         let mut keys = self.recent_keys().await?;
         if !keys.features.iter().any(|feature| feature == TRAILERS) {
@@ -210,7 +212,8 @@ impl Connector {
         let idempotent = is_idempotent(&request.method);
         let now = self.now(&keys);
         let mut delivery = Delivery::new(idempotent, RequestId::random()?, now, keys.record);
-        // Once anything was sent, the carrier may have delivered it, whatever an unsealed answer says.
+        // Once any part was sent, the network may have delivered it, whatever an unsealed answer
+        // says.
         let mut open = false;
         let give_up = |error: ConnectError, open: bool| {
             if open && !idempotent {
@@ -222,12 +225,13 @@ impl Connector {
         loop {
             let attempt = self.attempt(&keys, &delivery, request.clone(), &mut open);
             let attempt = attempt.await.map_err(|error| (error, open));
-            let Unanswered { event, error } = match attempt.map_err(|(e, open)| give_up(e, open))? {
-                Ok(response) => return Ok(response),
-                Err(unanswered) => unanswered,
-            };
+            let FailedAttempt { event, error } =
+                match attempt.map_err(|(e, open)| give_up(e, open))? {
+                    Ok(response) => return Ok(response),
+                    Err(unanswered) => unanswered,
+                };
             let next = delivery.after(event, self.now(&keys));
-            tracing::debug!(%error, ?next, "an attempt was not answered");
+            tracing::debug!(%error, ?next, "the model did not answer an attempt");
             match next {
                 Next::GiveUp => return Err(error),
                 Next::OutcomeUnknown => return Err(ConnectError::OutcomeUnknown(Box::new(error))),
@@ -250,18 +254,18 @@ impl Connector {
         }
     }
 
-    /// One attempt: the model's answer, or what came instead.
+    /// Makes one attempt; returns the model's answer, or why there is none.
     ///
     /// # Errors
     ///
-    /// What no other attempt would change.
+    /// An error that another attempt would repeat.
     async fn attempt(
         &self,
         keys: &VerifiedKeys,
         delivery: &Delivery,
         mut request: Request,
         open: &mut bool,
-    ) -> Result<Result<Response, Unanswered>, ConnectError> {
+    ) -> Result<Result<Response, FailedAttempt>, ConnectError> {
         let sealer = keys.config.start_request(&keys.signer_id)?;
         let channel = sealer.channel().clone();
         let date = self.now(keys);
@@ -273,7 +277,7 @@ impl Connector {
             date,
         )?;
         let (sealed, opener) = sealer.seal(&request.to_bhttp()?)?;
-        // Only what was signed is needed to check the answer, not the content.
+        // Verifying the answer needs only the signed fields, not the content.
         request.content = Vec::new();
         *open = true;
         let sent = since_start();
@@ -298,12 +302,12 @@ impl Connector {
                     always_late: was_always_late(date, gateway, elapsed),
                 };
                 let error = ConnectError::Sealed(Box::new((refusal, response)));
-                Ok(Err(Unanswered { event, error }))
+                Ok(Err(FailedAttempt { event, error }))
             }
         }
     }
 
-    /// Our clock as the gateway's, as far as that is known.
+    /// Returns the time by the gateway's clock, as far as its offset is known.
     fn now(&self, keys: &VerifiedKeys) -> u64 {
         let offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
         let offset = offsets.get(&keys.signer_id).copied().unwrap_or_default();
@@ -314,17 +318,18 @@ impl Connector {
         let offset = date.checked_signed_diff(self.clock.now());
         let offset = offset.filter(|offset| offset.unsigned_abs() <= OFFSET_SECONDS_MAX);
         if let Some(seconds) = offset {
-            tracing::warn!(%gateway, seconds, "the gateway's clock differs from ours; dating requests by it");
+            tracing::warn!(%gateway, seconds, "the gateway's clock differs from the local clock; dating requests by the gateway's clock");
             let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
             offsets.insert(gateway, seconds);
         }
     }
 
-    /// Sends bytes as they are and opens the answer with `opener`, for tests and demonstrations of refusals.
+    /// Sends bytes unchanged and opens the answer with `opener`, for tests and demonstrations of
+    /// refusals.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`]; the answer's signatures are not checked here.
+    /// [`ConnectError`]. The answer's signatures are not verified here.
     pub async fn post(
         &self,
         sealed: Vec<u8>,
@@ -379,25 +384,26 @@ impl Connector {
     }
 }
 
-/// What an attempt without a sealed answer says: nothing for certain, and sometimes that another is worth it.
+/// Classifies an attempt without a sealed answer, which proves nothing but may justify another
+/// attempt.
 ///
 /// # Errors
 ///
-/// The error, if another attempt would meet it again.
-fn unsealed(error: ConnectError) -> Result<Unanswered, ConnectError> {
+/// The error, if another attempt would repeat it.
+fn unsealed(error: ConnectError) -> Result<FailedAttempt, ConnectError> {
     let event = match &error {
         ConnectError::Unreachable {
             connected: false, ..
         } => Event::NotSent,
-        ConnectError::Refused { status, .. } if !WORTH_ANOTHER.contains(status) => {
+        ConnectError::Refused { status, .. } if !RETRYABLE_STATUSES.contains(status) => {
             return Err(error);
         }
         _ => Event::Unsealed,
     };
-    Ok(Unanswered { event, error })
+    Ok(FailedAttempt { event, error })
 }
 
-/// Reads a problem document; whatever it says is not authenticated beyond TLS.
+/// Reads a problem document. Its text is authenticated only by TLS.
 fn refused(status: StatusCode, body: &[u8]) -> ConnectError {
     let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| {

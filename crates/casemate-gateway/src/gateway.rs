@@ -30,20 +30,20 @@ use crate::{
     upstream::{Call, Caller, Upstream},
 };
 
-/// How long a signed key document is given out, in seconds.
+/// Time for which a signed key document is served, in seconds.
 const KEY_DOCUMENT_KEPT_SECONDS: u64 = 60;
-/// A client's clock may be a little behind ours.
+/// Time by which a key document is valid early, because client clocks may be behind, in seconds.
 const KEY_DOCUMENT_LEAD_SECONDS: u64 = 300;
 
 /// Why a gateway could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatewayError {
-    /// The encryption key cannot be served.
-    #[error("the gateway's encryption key cannot be served")]
+    /// The encryption key cannot be used.
+    #[error("cannot use the gateway's encryption key")]
     Key(#[source] OhttpError),
-    /// No client could ever be admitted.
-    #[error("no client is admitted")]
+    /// There are no clients, so none could be admitted.
+    #[error("no client is configured")]
     NoClients,
     /// Too many clients.
     #[error("{0} clients exceed the limit of {CLIENTS_MAX}")]
@@ -51,7 +51,7 @@ pub enum GatewayError {
     /// A client is listed twice.
     #[error("client key {0} is listed twice")]
     ClientTwice(KeyId),
-    /// A client's name cannot be given to an upstream.
+    /// A client's name cannot be sent to an upstream.
     #[error("client name `{0}` must be 1 to 64 letters, digits, `-`, `_`, `.` or `@`")]
     ClientName(String),
     /// Cryptography failed.
@@ -66,26 +66,26 @@ pub struct Client {
     pub name: String,
     /// Its public signing pair.
     pub key: HttpVerifyingKey,
-    /// What it may call; everything if empty.
+    /// The routes it may call; all routes if empty.
     pub allow: Vec<Route>,
 }
 
-/// What a gateway needs.
+/// The options of a gateway.
 #[derive(Debug)]
 pub struct GatewayOptions {
-    /// Signs responses and the key document.
+    /// The key that signs responses and the key document.
     pub identity: HttpSigningKey,
-    /// What the key document says of the pair before or after this one.
+    /// The succession from or to this pair, for the key document.
     pub succession: Option<Succession>,
-    /// Who may call.
+    /// The admitted clients.
     pub clients: Vec<Client>,
-    /// What answers.
+    /// The models or server that answer requests.
     pub upstream: Upstream,
-    /// What peers may take.
+    /// The limits for peers.
     pub limits: Limits,
-    /// What dates are judged by.
+    /// The clock by which dates are judged.
     pub clock: Arc<dyn Clock>,
-    /// Id of the replay record, which starts empty: a new one.
+    /// A new id for the replay record, which starts empty.
     pub record: RecordId,
 }
 
@@ -102,7 +102,7 @@ pub struct Gateway {
     clock: Arc<dyn Clock>,
     record_id: RecordId,
     record: Mutex<ReplayRecord>,
-    /// When the key document was signed, and the document.
+    /// The key document, and the time it was signed.
     document: Mutex<Option<(u64, Vec<u8>)>>,
     refusals: Throttle,
     pub(crate) limits: Limits,
@@ -115,7 +115,7 @@ struct Admitted {
     caller: Arc<Caller>,
 }
 
-/// What the checks came to.
+/// The result of the checks.
 pub(crate) enum Checked {
     /// A sealed refusal.
     Refused(Vec<u8>),
@@ -123,7 +123,7 @@ pub(crate) enum Checked {
     Admitted(Box<Running>),
 }
 
-/// An admitted request, and what its answer needs.
+/// An admitted request, and what is needed to answer it.
 pub(crate) struct Running {
     request: Request,
     caller: Arc<Caller>,
@@ -132,10 +132,10 @@ pub(crate) struct Running {
 }
 
 impl Gateway {
-    /// Sets up a gateway with a new encryption key, which lives in memory only.
+    /// Creates a gateway with a new encryption key, which is kept in memory only.
     ///
-    /// What was recorded before a restart can neither be replayed after it, although the replay record is gone, nor be
-    /// opened by whoever takes the machine later.
+    /// A restart discards the replay record and the key together: earlier requests can neither be
+    /// replayed, nor be opened by an attacker who takes over the machine later.
     ///
     /// # Errors
     ///
@@ -171,12 +171,13 @@ impl Gateway {
         })
     }
 
-    /// `application/ohttp-keys`.
+    /// Returns the key configurations, `application/ohttp-keys`.
     pub(crate) fn key_list(&self) -> &[u8] {
         &self.key_list
     }
 
-    /// The signed key document. It is signed anew once a minute at most, because anybody may ask for it.
+    /// Returns the signed key document. Anybody may request it, so it is signed at most once a
+    /// minute.
     pub(crate) fn key_document(&self) -> Result<Vec<u8>, Refusal> {
         let now = self.clock.now();
         let mut kept = self.document.lock().map_err(|_| Refusal::Internal)?;
@@ -190,7 +191,7 @@ impl Gateway {
             not_before,
             not_after: not_before.saturating_add(KEY_DOCUMENT_SECONDS_MAX),
             record: self.record_id,
-            // The key lives as long as the record, so there is one key set for each.
+            // The key lives as long as the record, so each record has one key set.
             serial: 1,
             succession: self.succession.as_ref(),
         };
@@ -199,11 +200,11 @@ impl Gateway {
         Ok(document)
     }
 
-    /// Steps 2 to 8: everything before the model.
+    /// Performs steps 2 to 8: all checks before the model.
     ///
     /// # Errors
     ///
-    /// A refusal of steps 2 and 3, which is answered outside the encryption.
+    /// A refusal of step 2 or 3, which is answered outside the encryption.
     pub(crate) fn check(&self, sealed: Vec<u8>) -> Result<Checked, Refusal> {
         let received = self.key.receive(sealed).map_err(outside)?;
         let opened = self
@@ -222,7 +223,7 @@ impl Gateway {
         }
     }
 
-    /// Steps 4 to 8.
+    /// Performs steps 4 to 8.
     fn admit(
         &self,
         bhttp: Vec<u8>,
@@ -241,18 +242,18 @@ impl Gateway {
             return Err(Refusal::NotAllowed.into());
         }
         let mut record = self.record.lock().map_err(|_| Refusal::RecordFull)?;
-        // One reading of the clock for everything that this step judges.
+        // All checks of step 8 use one reading of the clock.
         let now = self.clock.now();
         record.admit(&verified, now)?;
         Ok((request, Arc::clone(&client.caller)))
     }
 
-    /// A sealed, unsigned answer.
+    /// Returns a sealed, unsigned answer.
     fn refuse(&self, rejection: &Rejection, sealer: ResponseSealer) -> Result<Vec<u8>, Refusal> {
         let refusal = rejection.refusal();
         if let Some(left_out) = self.refusals.pass() {
             let code = refusal.code();
-            tracing::info!(code, reason = %rejection, left_out, "refused before the model");
+            tracing::info!(code, reason = %rejection, left_out, "refused a request before the model");
         }
         let internal = || Refusal::Internal;
         let response = answer::refuse(refusal, &rejection.said(), self.clock.now());
@@ -261,12 +262,12 @@ impl Gateway {
         sealer.seal(&bhttp).map_err(|_| internal())
     }
 
-    /// Whether another server answers the requests.
+    /// Returns whether another server answers the requests.
     pub(crate) const fn has_http_upstream(&self) -> bool {
         matches!(self.upstream, Upstream::Http(_))
     }
 
-    /// Step 9: asks the model or the upstream.
+    /// Performs step 9: runs the model or calls the upstream.
     pub(crate) async fn run(&self, mut running: Box<Running>) -> Answered {
         let started = Instant::now();
         let content = std::mem::take(&mut running.request.content);
@@ -282,7 +283,7 @@ impl Gateway {
             tracing::warn!(
                 client = running.caller.name,
                 error = causes,
-                "upstream failed"
+                "the upstream failed"
             );
             error.response()
         });
@@ -294,7 +295,7 @@ impl Gateway {
         }
     }
 
-    /// Signs and seals what the model or the upstream answered, and writes the audit line.
+    /// Signs and seals the answer of the model or the upstream, and writes the audit line.
     pub(crate) fn seal(&self, answered: Answered) -> Result<Vec<u8>, Refusal> {
         let Answered {
             running,
@@ -316,8 +317,8 @@ impl Gateway {
         };
         let signed = response.map_err(SignError::from).and_then(&sign);
         let signed = signed.or_else(|error| {
-            tracing::warn!(client = caller.name, %error, "the answer cannot be carried");
-            let message = format!("the answer cannot be carried: {error}");
+            tracing::warn!(client = caller.name, %error, "cannot encode the upstream's answer");
+            let message = format!("cannot encode the upstream's answer: {error}");
             sign(sealed_error(502, "upstream_error", "upstream", &message)?)
         });
         let response = signed.map_err(|_| internal())?;
@@ -380,7 +381,7 @@ fn outside(error: OhttpError) -> Refusal {
     }
 }
 
-/// Why an opened request does not reach the model, as the log has it.
+/// Why an opened request does not reach the model, in full for the log.
 #[derive(Debug, thiserror::Error)]
 enum Rejection {
     #[error(transparent)]
@@ -401,10 +402,10 @@ impl Rejection {
         }
     }
 
-    /// What the client is told.
+    /// Returns the message for the client.
     fn said(&self) -> String {
         match self {
-            // A key that is not admitted looks like a signature that does not verify.
+            // An unknown key and an invalid signature must be indistinguishable.
             Self::Sign(SignError::UnknownKey(_) | SignError::BadSignature) => {
                 Refusal::Signature.to_string()
             }

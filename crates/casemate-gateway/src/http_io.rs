@@ -1,4 +1,4 @@
-//! Between hyper's messages and ours.
+//! Conversion between hyper's messages and the messages of this protocol.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::BoxBody};
 use hyper::body::{Body, Bytes, Frame};
 
-/// Fields that belong to one connection (RFC 9110, section 7.6.1), or that we set ourselves.
+/// Fields that belong to one connection (RFC 9110, section 7.6.1) or that this program sets.
 const NOT_FORWARDED: [&str; 12] = [
     "connection",
     "content-length",
@@ -24,10 +24,10 @@ const NOT_FORWARDED: [&str; 12] = [
     "upgrade",
 ];
 
-/// Content that is known, with trailers.
+/// Complete content, with trailers.
 pub(crate) type Content = BoxBody<Bytes, Infallible>;
 
-/// Why a body was not read.
+/// Why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
     TooLong,
@@ -35,7 +35,7 @@ pub(crate) enum BodyError {
     Broken,
 }
 
-/// Reads a whole body with its trailers within a limit and a time.
+/// Reads a whole body with its trailers, within limits of length and time.
 pub(crate) async fn read_body<B>(
     body: B,
     limit: usize,
@@ -56,7 +56,7 @@ where
     }
 }
 
-/// A body of known length, or chunks if trailers follow.
+/// Returns a body of known length, or a chunked one if there are trailers.
 fn content(bytes: Vec<u8>, trailers: HeaderMap) -> Content {
     if trailers.is_empty() {
         return Full::from(bytes).boxed();
@@ -65,9 +65,9 @@ fn content(bytes: Vec<u8>, trailers: HeaderMap) -> Content {
     StreamBody::new(stream::iter(frames.map(Ok))).boxed()
 }
 
-/// Takes over the fields that travel with the message.
+/// Copies the end-to-end fields.
 ///
-/// A value that a protected message cannot carry is left out: it is not worth the answer.
+/// Skips a field whose value a protected message cannot carry, rather than fail the whole message.
 pub(crate) fn forwarded_fields(from: &HeaderMap, into: &mut Fields) -> Result<(), MessageError> {
     let named_by_connection: Vec<_> = from
         .get_all(http::header::CONNECTION)
@@ -82,7 +82,7 @@ pub(crate) fn forwarded_fields(from: &HeaderMap, into: &mut Fields) -> Result<()
             continue;
         }
         let Ok(value) = value.to_str() else {
-            tracing::debug!(name, "left out a field whose value is not ASCII");
+            tracing::debug!(name, "skipped a field whose value is not ASCII");
             continue;
         };
         into.push(name, value)?;
@@ -90,7 +90,7 @@ pub(crate) fn forwarded_fields(from: &HeaderMap, into: &mut Fields) -> Result<()
     Ok(())
 }
 
-/// Takes over trailers, except those that repeat a field.
+/// Copies the trailers, except those that repeat a field.
 pub(crate) fn forwarded_trailers(
     from: &HeaderMap,
     into: &mut Response,
@@ -109,7 +109,7 @@ fn is_local(name: &str) -> bool {
     NOT_FORWARDED.contains(&name) || SIGNATURE_FIELDS.contains(&name)
 }
 
-/// Writes our fields into hyper's map; the fields of our signatures stay behind.
+/// Copies fields into hyper's map, without the signature fields.
 pub(crate) fn restore_fields(from: &Fields, into: &mut HeaderMap) {
     for (name, value) in from.iter() {
         if is_local(name) {
@@ -124,7 +124,7 @@ pub(crate) fn restore_fields(from: &Fields, into: &mut HeaderMap) {
     }
 }
 
-/// Names trailers beforehand, as HTTP/1.1 wants it (RFC 9110, section 6.6.2), and returns them.
+/// Announces the trailers in a `trailer` field (RFC 9110, section 6.6.2) and returns them.
 fn announce_trailers(from: &Fields, fields: &mut HeaderMap) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     restore_fields(from, &mut trailers);
@@ -134,7 +134,7 @@ fn announce_trailers(from: &Fields, fields: &mut HeaderMap) -> HeaderMap {
     trailers
 }
 
-/// A verified response for a plain client.
+/// Converts a verified response for a plain client.
 pub(crate) fn to_plain(response: Response) -> http::Response<Content> {
     let mut fields = HeaderMap::new();
     restore_fields(&response.fields, &mut fields);
@@ -145,7 +145,7 @@ pub(crate) fn to_plain(response: Response) -> http::Response<Content> {
     plain
 }
 
-/// A request for an upstream at `uri`; its content is apart from the rest.
+/// Builds a request to an upstream at `uri` from the head and the content.
 pub(crate) fn to_upstream(
     head: &Request,
     bytes: Vec<u8>,

@@ -1,10 +1,10 @@
 //! The inference gateway and its client connector (`spec/inference.md`, version 1).
 //!
-//! | task | entry |
+//! | task | entry point |
 //! |---|---|
 //! | open sealed models for serving | [`Models::load`] |
 //! | serve | [`Gateway`], then [`serve()`] |
-//! | speak to a gateway | [`Connector`], then [`serve_connector`] or [`Connector::send`] |
+//! | call a gateway | [`Connector`], then [`serve_connector`] or [`Connector::send`] |
 #![expect(clippy::disallowed_methods, reason = "a service reads the clock")]
 
 mod allow;
@@ -29,7 +29,7 @@ pub use limits::Limits;
 pub use serve::{Listening, ServeError, ServeOptions, serve};
 pub use upstream::{HttpUpstream, Judge, LoadError, ModelSource, Models, Upstream, UpstreamError};
 
-/// An error and what it came from, in one line.
+/// Formats an error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();

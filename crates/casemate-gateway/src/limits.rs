@@ -1,53 +1,56 @@
-//! What peers can make a gateway hold, and for how long (`spec/inference.md`, section 11).
+//! Limits on the resources that peers can use (`spec/inference.md`, section 11).
 
 use std::time::Duration;
 
 use casemate_message::limits::REQUEST_BYTES_DEFAULT;
 
-/// Limits of a gateway; the default is the specification's table.
+/// Limits of a gateway; the defaults are those of the specification.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Longest encapsulated request, in bytes.
+    /// Maximum length of an encapsulated request, in bytes.
     pub request_bytes: usize,
-    /// Most connections at once.
+    /// Maximum number of concurrent connections.
     pub connections: usize,
-    /// Most connections of one peer.
+    /// Maximum number of concurrent connections of one peer.
     pub connections_per_peer: usize,
-    /// How long a connection is used.
+    /// Maximum age of a connection.
     pub connection_age: Duration,
-    /// How many requests it carries.
+    /// Maximum number of requests on a connection.
     pub connection_requests: u32,
-    /// How long a TLS handshake may take, PROXY header included.
+    /// Maximum time for a TLS handshake, including the PROXY header.
     pub handshake: Duration,
-    /// How long a header section may take, idle time before it included.
+    /// Maximum time for a header section, including the idle time before it.
     pub header: Duration,
-    /// How long content may bring nothing, and over how long its rate is measured.
+    /// Maximum time without progress of content, and the window over which its rate is measured.
     pub content_window: Duration,
-    /// Least bytes of content in each window after the first.
+    /// Minimum content in each window after the first, in bytes.
     pub content_window_bytes: usize,
-    /// How long a peer may take nothing of an answer, and over how long its rate is measured.
+    /// Maximum time in which a peer reads nothing of an answer, and the window over which its rate
+    /// is measured.
     pub answer_window: Duration,
-    /// Least bytes of an answer that a peer takes in each window in which it is waited for.
+    /// Minimum that a peer must read in each window of waiting for it, in bytes.
     pub answer_window_bytes: usize,
-    /// Request bytes that every connection may hold without asking.
+    /// Bytes of a request that every connection may hold without a reservation.
     pub small_request_bytes: usize,
-    /// Request bytes beyond those, for all connections together.
+    /// Bytes of longer requests, for all connections together.
     pub receiving_bytes: usize,
-    /// How long a request may bring nothing before another displaces it when memory is short.
+    /// Time without progress after which a request may be displaced when memory is short.
     pub displaceable_after: Duration,
-    /// TLS handshakes at once, and for one peer.
+    /// Maximum number of concurrent TLS handshakes, in total and for one peer.
     pub handshakes: (usize, usize),
-    /// Requests that are checked at once.
+    /// Maximum number of requests checked concurrently.
     pub checks: usize,
-    /// Requests that run at once in embedded models, and for one client: fewer, so that a client whose requests take long never has every turn.
+    /// Maximum number of requests running in embedded models, in total and for one client. The
+    /// limit for one client is lower, so that a client with long requests never occupies every
+    /// turn.
     pub inferences: (usize, usize),
-    /// Requests that wait for that, and for one client.
+    /// Maximum number of requests waiting for a turn, in total and for one client.
     pub inference_queue: (usize, usize),
-    /// How long they wait.
+    /// Maximum wait for a turn.
     pub inference_patience: Duration,
-    /// Tensors of requests in embedded models, in bytes.
+    /// Maximum memory for the tensors of requests to embedded models, in bytes.
     pub inference_bytes: usize,
-    /// How long open requests may take once shutdown began.
+    /// Maximum time for open requests after shutdown begins.
     pub drain: Duration,
 }
 

@@ -1,4 +1,5 @@
-//! Answers that say no: RFC 9457 outside the encryption, `OpenAI`'s form inside.
+//! Refusals and errors as HTTP: RFC 9457 outside the encryption, the format of the `OpenAI` API
+//! inside.
 
 use casemate_message::{MessageError, Refusal, Response};
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
@@ -6,9 +7,9 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::json;
 
-/// The answer to a refusal outside the encryption.
+/// Returns the answer for a refusal outside the encryption.
 pub(crate) fn problem(refusal: Refusal) -> http::Response<Full<Bytes>> {
-    // A refusal that belongs inside cannot be sealed here, and what it says is not for everybody.
+    // A refusal that belongs inside cannot be sealed here, and its message must not be public.
     let kind = refusal.problem_type();
     let (refusal, kind) = match kind {
         Some(kind) => (refusal, kind),
@@ -24,7 +25,7 @@ pub(crate) fn problem(refusal: Refusal) -> http::Response<Full<Bytes>> {
     response
 }
 
-/// An error of the model or the upstream, inside the encryption.
+/// Returns an error of the model or the upstream, inside the encryption.
 pub(crate) fn sealed_error(
     status: u16,
     kind: &str,
@@ -35,7 +36,7 @@ pub(crate) fn sealed_error(
     json_response(status, &error)
 }
 
-/// A JSON answer inside the encryption.
+/// Returns a JSON answer inside the encryption.
 pub(crate) fn json_response(
     status: u16,
     body: &serde_json::Value,
@@ -43,7 +44,7 @@ pub(crate) fn json_response(
     json_text_response(status, body.to_string().into_bytes())
 }
 
-/// An answer of JSON that is text already.
+/// Returns an answer whose JSON is already serialized.
 pub(crate) fn json_text_response(status: u16, body: Vec<u8>) -> Result<Response, MessageError> {
     let mut response = Response::new(status, body)?;
     response.fields.push("content-type", "application/json")?;
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_outside_is_a_problem_document_and_no_other_leaves() {
+    fn only_refusals_outside_become_problem_documents() {
         for refusal in Refusal::ALL {
             let response = problem(refusal);
             let outside = refusal.problem_type().is_some();

@@ -1,4 +1,4 @@
-//! Sockets of the gateway.
+//! The sockets of the gateway.
 
 mod connections;
 mod content;
@@ -45,19 +45,19 @@ use tokio_rustls::TlsAcceptor;
 use crate::{gateway::Gateway, limits::Limits, shares::Shares, throttle::Throttle};
 pub(crate) use connections::{Connections, Seat};
 pub(crate) use content::{Receiver, waits};
-use handshakes::{Handshakes, Secured};
+use handshakes::{Handshakes, TlsConnection};
 pub(crate) use memory::Memory;
-pub(crate) use paced::Paced;
+pub(crate) use paced::MinimumRateStream;
 pub(crate) use peer::Peer;
 
-/// Longest header section, and least buffer of a connection, in bytes.
+/// Maximum length of a header section, and minimum buffer of a connection, in bytes.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 
-/// Why serving ended early.
+/// Why the gateway stopped serving.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The address cannot be listened on.
+    /// Listening on the address failed.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
@@ -71,20 +71,20 @@ pub enum ServeError {
     Thread(#[source] io::Error),
 }
 
-/// Where and how to serve.
+/// The options for serving.
 #[derive(Debug)]
 pub struct ServeOptions {
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 picks a free port.
     pub listen: SocketAddr,
-    /// Address of a plain listener for probes.
+    /// Address of a plain HTTP listener for probes.
     pub health: Option<SocketAddr>,
-    /// Networks of balancers whose connections begin with a PROXY header.
+    /// Networks of load balancers whose connections begin with a PROXY header.
     pub trusted_proxies: Vec<IpNet>,
     /// TLS configuration.
     pub tls: ServerConfig,
 }
 
-/// Where a gateway listens.
+/// The addresses that a gateway listens on.
 #[derive(Clone, Copy, Debug)]
 pub struct Listening {
     /// For requests.
@@ -95,7 +95,7 @@ pub struct Listening {
 
 /// Serves until `shutdown` completes, then lets open requests finish.
 ///
-/// `ready` is called once with the addresses that are listened on.
+/// Calls `ready` once with the addresses it listens on.
 ///
 /// # Errors
 ///
@@ -148,7 +148,7 @@ pub async fn serve(
                     let server = Arc::clone(&server);
                     tokio::spawn(server.connection(stream, address.ip(), graceful.watcher()));
                 }
-                // Out of descriptors: wait for connections to close instead of spinning.
+                // Out of file descriptors: wait for connections to close instead of spinning.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             () = &mut shutdown => break,
@@ -159,7 +159,7 @@ pub async fn serve(
         .await
         .is_err()
     {
-        tracing::warn!("some requests did not finish in time");
+        tracing::warn!("some requests did not finish before the shutdown deadline");
     }
     Ok(())
 }
@@ -181,14 +181,14 @@ struct Server {
     limits: Limits,
     handshakes: Handshakes,
     connections: Arc<Connections>,
-    /// Connections of trusted proxies whose header is being read.
+    /// Bounds the connections of trusted proxies whose header is being read.
     proxied: Arc<Semaphore>,
     trusted_proxies: Vec<IpNet>,
     memory: Arc<Memory>,
-    /// Checks for connections that carried an admitted request, and for all others.
+    /// Turns to check requests: on connections that carried an admitted request, and on all others.
     known: Arc<Shares<Peer>>,
     strangers: Arc<Shares<Peer>>,
-    /// Connections without post-quantum key exchange since the start.
+    /// Number of connections without post-quantum key exchange since the start.
     classical: AtomicU64,
     handshake_refusals: Throttle,
     connection_refusals: Throttle,
@@ -197,7 +197,7 @@ struct Server {
 impl Server {
     async fn connection(self: Arc<Self>, mut stream: TcpStream, address: IpAddr, watcher: Watcher) {
         let peer = if proxy::is_trusted(&self.trusted_proxies, address) {
-            // Its share is the client's, who is known once the header is read.
+            // The connection counts against the client, which is known once the header is read.
             let Ok(_reading) = Arc::clone(&self.proxied).try_acquire_owned() else {
                 return;
             };
@@ -206,7 +206,7 @@ impl Server {
                 Peer::of(client.unwrap_or(address))
             } else {
                 if let Some(left_out) = self.connection_refusals.pass() {
-                    tracing::warn!(%address, left_out, "refused a connection of a trusted proxy: no PROXY header of version 2");
+                    tracing::warn!(%address, left_out, "refused a connection from a trusted proxy: no PROXY header of version 2");
                 }
                 return;
             }
@@ -215,7 +215,11 @@ impl Server {
         };
         let Some(seat) = self.connections.enter(peer) else {
             if let Some(left_out) = self.connection_refusals.pass() {
-                tracing::warn!(?peer, left_out, "refused a connection: too many are open");
+                tracing::warn!(
+                    ?peer,
+                    left_out,
+                    "refused a connection: too many connections are open"
+                );
             }
             return;
         };
@@ -227,15 +231,15 @@ impl Server {
     }
 
     async fn converse(self: Arc<Self>, stream: TcpStream, seat: Arc<Seat>, watcher: Watcher) {
-        // Answers are written whole, so waiting to fill a segment only delays them.
+        // Answers are written whole, so Nagle's algorithm would only delay them.
         _ = stream.set_nodelay(true);
         let (window, least) = (self.limits.answer_window, self.limits.answer_window_bytes);
-        let stream = Paced::new(stream, window, least);
+        let stream = MinimumRateStream::new(stream, window, least);
         let handshake = self.handshakes.accept(seat.peer, stream);
         let stream = match timeout(self.limits.handshake, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return self.note_handshake(&error.to_string()),
-            Err(_) => return self.note_handshake("it did not finish in time"),
+            Err(_) => return self.note_handshake("the handshake did not finish in time"),
         };
         self.note_group(&stream);
         let life = Arc::new(Life::default());
@@ -249,7 +253,7 @@ impl Server {
             .max_buf_size(HEADER_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a connection broke off");
+            tracing::debug!(%error, "a connection broke");
         }
     }
 
@@ -276,7 +280,7 @@ impl Server {
         }
     }
 
-    fn note_group(&self, stream: &Secured) {
+    fn note_group(&self, stream: &TlsConnection) {
         let Some(group) = stream.get_ref().1.negotiated_key_exchange_group() else {
             return;
         };
@@ -286,7 +290,7 @@ impl Server {
             let count = count.saturating_add(1);
             tracing::warn!(
                 count,
-                "a classical-only peer connected, as FALLBACK_CRYPTO allows"
+                "a peer connected without post-quantum key exchange; FALLBACK_CRYPTO allows this"
             );
         } else {
             tracing::debug!(group = %GroupName(group), "connected");
@@ -294,7 +298,7 @@ impl Server {
     }
 }
 
-/// How much a connection was used.
+/// The use of a connection so far.
 #[derive(Debug)]
 struct Life {
     since: Instant,

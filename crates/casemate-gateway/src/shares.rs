@@ -1,4 +1,4 @@
-//! Work that is done a few pieces at a time, in turn for each who asks.
+//! A fair limit on concurrent work.
 
 use std::{
     collections::HashMap,
@@ -8,10 +8,10 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// At most so many pieces at once, and so many of one party.
+/// Limits the number of concurrent tasks, in total and for each party.
 ///
-/// A party waits for its own pieces first, so that only a few of it stand in the common queue: whoever comes next waits for
-/// those, not for all that one party has asked for.
+/// A party waits for its own tasks first, so that only a few of its tasks are in the common queue.
+/// The next party waits for those, not for everything that one party has requested.
 #[derive(Debug)]
 pub(crate) struct Shares<K> {
     all: Arc<Semaphore>,
@@ -25,7 +25,7 @@ struct Party {
     users: usize,
 }
 
-/// The right to do one piece of work.
+/// The right to run one task, released on drop.
 #[derive(Debug)]
 pub(crate) struct Share<K: Copy + Eq + Hash> {
     shares: Arc<Shares<K>>,
@@ -57,7 +57,7 @@ impl<K: Copy + Eq + Hash> Shares<K> {
             found.users = found.users.saturating_add(1);
             Arc::clone(&found.own)
         };
-        // Made before the waits, so that a wait that is given up leaves nothing behind.
+        // Created before waiting, so that a cancelled wait leaves nothing behind.
         let mut share = Share {
             shares: Arc::clone(self),
             party,
@@ -70,7 +70,7 @@ impl<K: Copy + Eq + Hash> Shares<K> {
         share
     }
 
-    /// Parties that wait or work.
+    /// Returns the number of parties with waiting or running tasks.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.parties().len()
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_party_that_asks_for_much_does_not_keep_another_waiting() {
+    async fn a_busy_party_does_not_delay_another() {
         let shares = Shares::new(2, 2);
         let (done, mut order) = mpsc::unbounded_channel();
         let ask = |party: char| {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_that_is_given_up_leaves_nothing_behind() {
+    async fn a_cancelled_wait_leaves_nothing_behind() {
         let shares = Shares::new(1, 1);
         let held = shares.enter(1).await;
         for party in [1, 2] {

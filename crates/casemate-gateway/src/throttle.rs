@@ -1,4 +1,4 @@
-//! Log lines that strangers cause, at most one a second of each kind.
+//! Rate limit for log lines that strangers cause: one of each kind per second.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,12 +7,13 @@ use std::{
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lets one line a second pass and counts the others.
+/// Allows one line per second and counts the suppressed ones.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle(Mutex<(Option<Instant>, u64)>);
 
 impl Throttle {
-    /// `Some` if a line may be written now, with the number of those left out before it.
+    /// Returns the number of lines suppressed since the last one if a line may be written now;
+    /// otherwise `None`.
     pub(crate) fn pass(&self) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -33,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_is_counted() {
+    fn suppressed_lines_are_counted() {
         let throttle = Throttle::default();
         assert_eq!(throttle.pass(), Some(0));
         assert_eq!((throttle.pass(), throttle.pass()), (None, None));

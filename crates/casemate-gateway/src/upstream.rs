@@ -1,4 +1,4 @@
-//! What stands behind the gateway: embedded models, or any HTTP server.
+//! Upstreams of the gateway: embedded models, or any HTTP server.
 
 mod answer;
 mod boundary;
@@ -20,7 +20,7 @@ pub use registry::{Judge, LoadError, ModelSource};
 
 use crate::refuse::sealed_error;
 
-/// Who asks: an admitted client.
+/// The admitted client that sent a request.
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) name: String,
@@ -36,35 +36,35 @@ pub(crate) struct Call<'a> {
     pub(crate) caller: &'a Caller,
 }
 
-/// Why an upstream gave no answer.
+/// Why an upstream did not answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamError {
-    /// The upstream's URL is no `http` or `https` URL, or has a query.
+    /// The upstream's URL is not an `http` or `https` URL, or has a query.
     #[error("`{0}` is not an http or https URL without query")]
     BadUrl(String),
-    /// The URL is a plain one of another machine.
-    #[error("`{0}` is on another machine and has no TLS")]
+    /// The URL is `http` on another machine.
+    #[error("`{0}` is on another machine and does not use TLS")]
     Plain(String),
-    /// The path could leave the upstream's base.
-    #[error("the path climbs out of the upstream")]
+    /// The path could lead outside the upstream's base.
+    #[error("the path leads outside the upstream's base URL")]
     Path,
-    /// The server could not be reached or broke off.
-    #[error("the upstream cannot be reached")]
+    /// The server could not be reached, or closed the connection.
+    #[error("cannot reach the upstream")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Its answer broke off.
-    #[error("the upstream's answer broke off")]
+    /// The connection broke in the middle of the answer.
+    #[error("the upstream's answer is incomplete")]
     Broken,
-    /// Its answer is too long.
+    /// The answer is too long.
     #[error("the upstream's answer is too long")]
     TooLong,
-    /// It took too long.
+    /// The upstream did not answer in time.
     #[error("the upstream did not answer in time")]
     Timeout,
-    /// It redirects to another server.
+    /// The upstream redirects to another server.
     #[error("the upstream redirects to another server")]
     Redirect,
-    /// Its answer cannot be carried.
+    /// The answer cannot be encoded.
     #[error(transparent)]
     Message(#[from] MessageError),
 }
@@ -80,7 +80,7 @@ impl UpstreamError {
     }
 }
 
-/// What answers admitted requests.
+/// The models or server that answer admitted requests.
 #[derive(Debug)]
 pub enum Upstream {
     /// Models opened from their sealed artifacts into memory.

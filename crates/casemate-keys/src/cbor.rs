@@ -1,4 +1,4 @@
-//! Pieces of CBOR that the parts of a store share.
+//! CBOR helpers shared by the parts of a key store.
 
 use minicbor::{Decoder, Encoder};
 
@@ -6,11 +6,11 @@ use crate::StoreError;
 
 pub(crate) type CborResult = Result<(), minicbor::encode::Error<core::convert::Infallible>>;
 
-/// Encoding into a vector cannot fail.
+/// Encodes into a vector, which cannot fail.
 pub(crate) fn encode(build: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> CborResult) -> Vec<u8> {
     let mut out = Vec::new();
     let encoded = build(&mut Encoder::new(&mut out));
-    debug_assert!(encoded.is_ok(), "writing into a vector cannot fail");
+    debug_assert!(encoded.is_ok(), "writing to a vector cannot fail");
     out
 }
 

@@ -1,15 +1,15 @@
-//! What a storage engine must do: keep bytes, and change them together or not at all.
+//! The storage engine interface: an engine stores bytes and changes them atomically.
 
 use std::{collections::BTreeMap, fmt};
 
 use casemate_crypto::encoding::KeyId;
 
-/// What a record holds.
+/// The content of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// A private key with its public half.
     Private,
-    /// Somebody else's public key.
+    /// A public key of someone else.
     Public,
 }
 
@@ -18,17 +18,17 @@ impl Role {
     pub const ALL: [Self; 2] = [Self::Private, Self::Public];
 }
 
-/// Names a record: key id and role.
+/// The identity of a record: key id and role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordId {
     /// The key.
     pub key: KeyId,
-    /// Which half is held.
+    /// The stored half.
     pub role: Role,
 }
 
 impl RecordId {
-    /// Bytes of an encoded record id.
+    /// Length of an encoded record id, in bytes.
     pub const BYTES: usize = KeyId::BYTES + 1;
 
     /// Encodes the id.
@@ -40,7 +40,7 @@ impl RecordId {
         [self.key.as_bytes().as_slice(), &[role]].concat()
     }
 
-    /// Decodes an id; `None` if it is none.
+    /// Decodes an id; returns `None` if it is not valid.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (role, key) = bytes.split_last()?;
         let key = KeyId::from_bytes(key.try_into().ok()?);
@@ -59,7 +59,7 @@ impl fmt::Display for RecordId {
     }
 }
 
-/// Everything an engine keeps.
+/// Everything that an engine stores.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The header, once the store exists.
@@ -68,14 +68,14 @@ pub struct Snapshot {
     pub index: Vec<u8>,
     /// Sealed records by encoded id.
     pub records: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Counts changes.
+    /// The number of changes so far.
     pub generation: u64,
 }
 
-/// One change, applied whole or not at all.
+/// One change, applied atomically.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
-    /// Written when the store is created.
+    /// The header, to be written when the key store is created or its secret changes.
     pub header: Option<Vec<u8>>,
     /// The new index.
     pub index: Vec<u8>,
@@ -89,40 +89,42 @@ pub struct Change {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// Somebody else changed the store in between; load it again and repeat.
-    #[error("the key store was changed by another process in between")]
+    /// Another process changed the key store. Load it again and retry.
+    #[error("another process changed the key store at the same time")]
     Conflict,
-    /// What is there is no key store, or one that somebody took something from.
-    #[error("the database is not a key store as it was made: {0}")]
+    /// The database is not a key store, or parts of it were removed.
+    #[error("the database is not a valid key store: {0}")]
     Foreign(&'static str),
     /// The storage failed.
-    #[error("the key store's storage failed")]
+    #[error("cannot read or write the key store")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Keeps a store's bytes.
+/// Stores the bytes of a key store.
 pub trait Engine {
-    /// Reads everything; `None` if there is no store.
+    /// Reads everything; returns `None` if there is no key store.
     ///
     /// # Errors
     ///
     /// [`EngineError::Storage`].
     fn load(&self) -> Result<Option<Snapshot>, EngineError>;
 
-    /// Applies `change` if the generation is still `expected`, and raises it by one. Returns once the change is on stable storage.
+    /// Applies `change` if the generation is still `expected`, and increments the generation.
+    /// Returns once the change is on stable storage.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Conflict`] if the generation is another one, in which case nothing changed; [`EngineError::Storage`].
+    /// [`EngineError::Conflict`] if the generation differs, in which case nothing changed;
+    /// [`EngineError::Storage`].
     fn commit(&mut self, expected: u64, change: &Change) -> Result<(), EngineError>;
 }
 
-/// Keeps a store in memory, for programs that bring their keys with them, such as a demonstration or a test.
+/// An engine in memory, for programs that bring their own keys, such as demonstrations and tests.
 #[derive(Debug, Default)]
 pub struct MemoryEngine(Option<Snapshot>);
 
 impl MemoryEngine {
-    /// An engine with these bytes.
+    /// Returns an engine with these bytes.
     pub fn with(snapshot: Snapshot) -> Self {
         Self(Some(snapshot))
     }

@@ -4,18 +4,18 @@ use casemate_crypto::encoding::EncodingError;
 
 use crate::engine::{EngineError, RecordId};
 
-/// Why the key store refused.
+/// Why an operation on the key store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is no store yet.
-    #[error("there is no key store here")]
+    /// There is no key store yet.
+    #[error("there is no key store")]
     Missing,
-    /// A store is there already.
-    #[error("a key store exists here already")]
+    /// A key store already exists.
+    #[error("a key store already exists")]
     Exists,
-    /// A later version.
-    #[error("key store version {0} is not supported, this program reads version 1")]
+    /// A later version than this program supports.
+    #[error("key store version {0} is not supported; this program reads version 1")]
     Version(u64),
     /// The header breaks a rule.
     #[error("the key store's header is damaged: {0}")]
@@ -26,69 +26,67 @@ pub enum StoreError {
     /// No slot opens with the key.
     #[error("wrong key file, or the key store was changed")]
     WrongKey,
-    /// A passphrase was given and there is no slot for one.
-    #[error("the key store opens with its key file, and this is none")]
+    /// A passphrase was given, but there is no slot for one.
+    #[error("the key store opens with its key file, not with a passphrase")]
     NeedsKey,
-    /// A key was given and there is no slot for one.
+    /// A key was given, but there is no slot for one.
     #[error("the key store opens with a passphrase, not with a key file")]
     NeedsPassphrase,
-    /// Text that begins like a key and is none.
-    #[error(
-        "the key file is damaged, or of another version: it begins like a store's key and is none"
-    )]
+    /// The text begins like a store key but is not a valid one.
+    #[error("the key file is damaged, or has an unsupported version")]
     BadKeyText,
     /// A new passphrase is too short.
     #[error("passphrase of {actual} bytes is shorter than {least}")]
     PassphraseTooShort {
-        /// Bytes given.
+        /// Length given, in bytes.
         actual: usize,
-        /// Bytes needed.
+        /// Minimum length, in bytes.
         least: usize,
     },
-    /// The index was changed by somebody without the root key.
+    /// The index was changed without the root key.
     #[error(
         "the key store's index is damaged: records may have been added, removed or rolled back"
     )]
     Index,
-    /// A record is not the one that was stored.
+    /// A record was changed or replaced.
     #[error("record {0} is damaged: it was changed or rolled back")]
     DamagedRecord(RecordId),
-    /// A record is gone.
+    /// A record is missing.
     #[error("record {0} is missing from the key store")]
     MissingRecord(RecordId),
-    /// Somebody added a record.
+    /// A record was added without the root key.
     #[error("record {0} is not in the key store's index")]
     ForeignRecord(RecordId),
-    /// Every record is gone.
+    /// Every record is missing.
     #[error("all {0} records were removed from the key store")]
     Emptied(usize),
-    /// What opens the store was changed by another process.
-    #[error("the key store's secret was changed by another process in between")]
+    /// Another process changed the secret that opens the key store.
+    #[error("another process changed the key store's passphrase or key file")]
     Replaced,
-    /// The name is taken.
-    #[error("a key named `{0}` exists already")]
+    /// The name is already used.
+    #[error("a key named `{0}` already exists")]
     NameTaken(String),
-    /// The key is there already.
-    #[error("the key store holds this key already, as `{0}`")]
+    /// The key is already stored.
+    #[error("the key store already has this key, as `{0}`")]
     KeyTaken(String),
     /// The name is not allowed.
     #[error(
-        "`{0}` is no key name: use 1 to 64 of a-z, 0-9, `.`, `_`, `-`, beginning with a letter or digit, not a key id"
+        "`{0}` is not a valid key name: use 1 to 64 characters from a-z, 0-9, `.`, `_` and `-`, starting with a letter or digit, but not a key id"
     )]
     BadName(String),
     /// No suite has this name.
     #[error("no suite is named `{0}`")]
     UnknownSuite(String),
-    /// The key is somebody else's; only its public half is here.
-    #[error("`{0}` is a public key; its private half is not in this store")]
+    /// Only the public half of the key is stored.
+    #[error("`{0}` is a public key; its private half is not in the key store")]
     NoPrivateKey(String),
-    /// The store is full.
-    #[error("the key store holds {0} records, the most it can")]
+    /// The key store is full.
+    #[error("the key store is full: it has the maximum of {0} records")]
     Full(usize),
     /// A key file is malformed.
     #[error(transparent)]
     Encoding(#[from] EncodingError),
-    /// Cryptography failed for a reason that is not the store's.
+    /// A cryptographic operation failed for a reason unrelated to the key store.
     #[error(transparent)]
     Crypto(#[from] casemate_crypto::Error),
     /// The engine failed.

@@ -14,7 +14,7 @@ const VERSION: u64 = 1;
 const SLOTS_MAX: u64 = 16;
 const COMMITMENT_BYTES: usize = 32;
 
-/// What is needed to recover the root key.
+/// The data needed to recover the root key.
 #[derive(Clone)]
 pub(crate) struct Header {
     pub(crate) store_id: [u8; STORE_ID_BYTES],
@@ -24,7 +24,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Makes a new store's header and root key.
+    /// Creates the header and the root key of a new key store.
     pub(crate) fn create(
         secret: &StoreSecret,
         cost: PassphraseCost,
@@ -45,7 +45,7 @@ impl Header {
         ))
     }
 
-    /// The same store, with a new slot in the place of one.
+    /// Returns the header of the same key store, with one slot replaced.
     pub(crate) fn with_slot(
         &self,
         at: usize,
@@ -63,7 +63,7 @@ impl Header {
         })
     }
 
-    /// The same store under a new root key, which only `secret` opens.
+    /// Returns the header of the same key store with a new root key, which only `secret` opens.
     pub(crate) fn renewed(
         &self,
         secret: &StoreSecret,
@@ -78,13 +78,15 @@ impl Header {
         Ok((header, root))
     }
 
-    /// Recovers the root key through whichever slot the secret opens, and says which.
+    /// Recovers the root key through the first slot that the secret opens, and returns the index of
+    /// that slot.
     pub(crate) fn unlock(&self, secret: &StoreSecret) -> Result<(RootKey, usize), StoreError> {
         let wrong = || match secret {
             StoreSecret::Passphrase(_) => StoreError::WrongPassphrase,
             StoreSecret::Key(_) => StoreError::WrongKey,
         };
-        // A slot of the right kind says more than one of the other.
+        // An error from a slot of the right kind is more informative than one from a slot of the
+        // other kind.
         let mut refused = None;
         for (at, slot) in self.slots.iter().enumerate() {
             match slot.open(secret, &self.store_id) {
@@ -158,7 +160,7 @@ impl Header {
             slots,
             commitment: fixed(d)?,
         };
-        // Keys, order, shortest forms and trailing bytes are all compared here.
+        // This comparison covers keys, order, shortest forms and trailing bytes.
         if header.encode() == bytes {
             return Ok(header);
         }
@@ -173,14 +175,14 @@ fn commitment_of(root: &RootKey) -> Result<[u8; COMMITMENT_BYTES], StoreError> {
         .map_err(|_| StoreError::Crypto(casemate_crypto::Error::Internal))
 }
 
-/// Refuses slots that would together keep us computing, before one of them is tried.
+/// Refuses slots whose total cost is too high, before trying any of them.
 fn check_costs(slots: &[Slot]) -> Result<(), StoreError> {
     let sum = slots
         .iter()
         .fold(0_u64, |sum, slot| sum.saturating_add(slot.work()));
     if sum > WORK_MAX {
         return Err(StoreError::Header(
-            "its slots together cost too much to try",
+            "the total cost of its slots exceeds the limit",
         ));
     }
     Ok(())

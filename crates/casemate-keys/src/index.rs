@@ -13,10 +13,10 @@ use crate::{
 };
 
 const HASH_BYTES: usize = 48;
-/// Most records of a store.
+/// Most records in a key store.
 pub(crate) const RECORDS_MAX: usize = 65_536;
 
-/// What the index says of one record.
+/// The index entry of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IndexEntry {
     /// Generation in which the record was written.
@@ -43,7 +43,7 @@ fn hash_of(sealed: &[u8]) -> [u8; HASH_BYTES] {
     hash
 }
 
-/// The list.
+/// The list of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
     pub(crate) generation: u64,
@@ -79,7 +79,8 @@ impl Index {
         Ok(self.encode_parts(Some(&tag)))
     }
 
-    /// Checks the tag over header and index, and that the index is that of the engine's generation.
+    /// Verifies the tag over header and index, and that the index belongs to the engine's
+    /// generation.
     pub(crate) fn open(
         header: &[u8],
         bytes: &[u8],

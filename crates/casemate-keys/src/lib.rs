@@ -1,7 +1,8 @@
 //! Private keys at rest (`spec/key-store.md`, version 1).
 //!
-//! [`KeyStore`] holds the rules: records are encrypted under keys derived from the root key, bound to their identity, and listed in an
-//! authenticated index. An [`Engine`] only keeps bytes; [`SqliteEngine`] is the embedded one. Time is an argument.
+//! [`KeyStore`] implements the rules: records are encrypted with keys derived from the root key,
+//! bound to their identity, and listed in an authenticated index. An [`Engine`] only stores bytes;
+//! [`SqliteEngine`] is the embedded one. Time is an argument.
 
 mod cbor;
 mod engine;

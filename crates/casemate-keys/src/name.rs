@@ -6,12 +6,13 @@ use crate::StoreError;
 
 const LENGTH_MAX: usize = 64;
 
-/// A name a user gave a key: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit, and no key id.
+/// A user's name for a key: 1 to 64 characters from `a-z 0-9 . _ -`, starting with a letter or
+/// digit, and not a key id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyName(String);
 
 impl KeyName {
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -18,7 +18,7 @@ use crate::{
 
 const NONCE_BYTES: usize = 12;
 
-/// What a record holds.
+/// The content of a record.
 pub(crate) struct Record {
     pub(crate) name: KeyName,
     pub(crate) created: u64,
@@ -86,7 +86,7 @@ impl Record {
         (d.position() == plaintext.len()).then_some(record)
     }
 
-    /// The public key, which must be the one the record is filed under.
+    /// Returns the public key, which must match the record's id.
     pub(crate) fn public_key(&self, id: RecordId) -> Result<PublicKey, StoreError> {
         let key = match id.role {
             Role::Private => PrivateKey::from_pem(self.pem.expose())?.public_key()?,

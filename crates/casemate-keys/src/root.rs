@@ -1,4 +1,4 @@
-//! The root key and what is derived from it.
+//! The root key and the keys derived from it.
 
 use aws_lc_rs::{
     digest::{SHA384, digest},
@@ -15,7 +15,7 @@ use crate::engine::RecordId;
 pub(crate) const STORE_ID_BYTES: usize = 16;
 pub(crate) const TAG_BYTES: usize = 48;
 
-/// Encrypts every record, through derived keys; never leaves memory unwrapped.
+/// The key that encrypts every record, through derived keys. It never leaves memory unwrapped.
 pub(crate) struct RootKey {
     secret: Secret<32>,
     store_id: [u8; STORE_ID_BYTES],
@@ -39,7 +39,8 @@ impl RootKey {
         )
     }
 
-    /// Public value that only this root key gives, so that a wrong one is noticed before it is used.
+    /// Returns a public value that only this root key yields, so that a wrong key is detected
+    /// before it is used.
     pub(crate) fn commitment(&self) -> Result<Vec<u8>, CryptoError> {
         Ok(self
             .derive(Purpose::STORE_COMMITMENT.as_bytes(), 32)?
@@ -47,12 +48,12 @@ impl RootKey {
             .to_vec())
     }
 
-    /// Whether `commitment` is this root key's, in constant time.
+    /// Returns whether `commitment` is that of this root key, in constant time.
     pub(crate) fn is_committed(&self, commitment: &[u8]) -> Result<bool, CryptoError> {
         Ok(self.commitment()?.ct_eq(commitment).into())
     }
 
-    /// The key and additional data of one record in one generation.
+    /// Returns the key and the additional data of one record in one generation.
     pub(crate) fn record(
         &self,
         id: RecordId,
@@ -64,7 +65,8 @@ impl RootKey {
         Ok((AeadKey::new(Aead::Aes256Gcm, key.expose())?, aad))
     }
 
-    /// The header's hash stands before the index, so that no slot can be put back or exchanged.
+    /// Starts the MAC of an index. The header's hash comes first, so that no slot can be restored
+    /// or exchanged.
     fn index_mac(
         &self,
         header: &[u8],
@@ -81,7 +83,7 @@ impl RootKey {
         Ok(hmac::sign(&key, &message).as_ref().to_vec())
     }
 
-    /// Checks in constant time.
+    /// Verifies a tag in constant time.
     pub(crate) fn tag_matches(
         &self,
         header: &[u8],

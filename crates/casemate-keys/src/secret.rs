@@ -1,4 +1,5 @@
-//! What opens a store (`spec/key-store.md`, section 2): a passphrase, or a random key in a file.
+//! The secret that opens a key store (`spec/key-store.md`, section 2): a passphrase, or a random
+//! key in a file.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use casemate_crypto::{Secret, SecretBytes};
@@ -6,32 +7,33 @@ use zeroize::Zeroizing;
 
 use crate::StoreError;
 
-/// Begins the text of a key, of this version or another. A passphrase never does, so that no key is taken for one.
+/// Prefix of the text of a key, of any version. No passphrase may have it, so that a key is never
+/// taken for one.
 const KIND: &[u8] = b"casemate-store-key-";
-/// Begins the text of a key.
+/// Prefix of the text of a key.
 const PREFIX: &[u8] = b"casemate-store-key-1:";
-/// 32 bytes in base64url without padding.
+/// Number of characters of 32 bytes in base64url without padding.
 const DIGITS: usize = 43;
 const LINE_BYTES: usize = PREFIX.len() + DIGITS + 1;
 
 /// Shortest passphrase of a new store, in bytes.
 const PASSPHRASE_BYTES_MIN: usize = 8;
 
-/// What opens a store.
+/// The secret that opens a key store.
 #[derive(Debug)]
 pub enum StoreSecret {
-    /// Something people remember: guessing it is made dear (Argon2id).
+    /// A passphrase that people remember; Argon2id makes guessing expensive.
     Passphrase(SecretBytes),
-    /// Something nobody can guess, for machines, which have nothing to remember it with.
+    /// A random key that cannot be guessed, for machines.
     Key(StoreKey),
 }
 
 impl StoreSecret {
-    /// Tells a passphrase from the text of a key; neither ends with a newline.
+    /// Reads a passphrase or the text of a key, without a final newline.
     ///
     /// # Errors
     ///
-    /// [`StoreError::BadKeyText`] if it begins like a key and is none.
+    /// [`StoreError::BadKeyText`] if it begins like a key but is not valid.
     pub fn read(text: SecretBytes) -> Result<Self, StoreError> {
         if !text.expose().starts_with(KIND) {
             return Ok(Self::Passphrase(text));
@@ -41,7 +43,7 @@ impl StoreSecret {
         Ok(Self::Key(StoreKey::decode(digits)?))
     }
 
-    /// Whether it may open a new store; nothing is asked of those that exist.
+    /// Checks that the secret is strong enough for a new key store.
     ///
     /// # Errors
     ///
@@ -58,30 +60,30 @@ impl StoreSecret {
     }
 }
 
-/// 32 random bytes that open a store.
+/// A random key of 32 bytes that opens a key store.
 #[derive(Debug)]
 pub struct StoreKey(Secret<32>);
 
 impl StoreKey {
-    /// Makes a new one.
+    /// Generates a key.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Crypto`] if the system gives no random bytes.
+    /// [`StoreError::Crypto`] if the system's random number generator fails.
     pub fn generate() -> Result<Self, StoreError> {
         Ok(Self(Secret::random()?))
     }
 
-    /// The text for a file, one line with its newline.
+    /// Returns the text for a key file, one line with its newline.
     ///
     /// # Errors
     ///
-    /// None in practice: the buffer has room for the digits.
+    /// None in practice, because the buffer has room for the digits.
     pub fn to_line(&self) -> Result<SecretBytes, StoreError> {
         let mut digits = Zeroizing::new([0; DIGITS]);
         Base64UrlUnpadded::encode(self.0.expose(), digits.as_mut_slice())
             .map_err(|_| StoreError::BadKeyText)?;
-        // All its room at once: growing would leave a copy behind.
+        // Reserve all of it: growing would leave a copy behind.
         let mut line = Vec::with_capacity(LINE_BYTES);
         line.extend_from_slice(PREFIX);
         line.extend_from_slice(digits.as_slice());
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_damaged_key_is_no_passphrase() {
-        // 32 zeros, as `base64.urlsafe_b64encode(bytes(32))` of Python writes them.
+        // 32 zeros, as Python's `base64.urlsafe_b64encode(bytes(32))` writes them.
         let good = format!("casemate-store-key-1:{}", "A".repeat(43));
         assert!(matches!(read(good.as_bytes()), Ok(StoreSecret::Key(_))));
         let bad = [
@@ -131,17 +133,17 @@ mod tests {
             format!("{good}="),
             format!("{good}\n"),
             format!("{}+", &good[..good.len() - 1]),
-            // The last digit holds four bits; the other two have to be zero.
+            // The last digit holds four bits; the other two must be zero.
             format!("{}B", &good[..good.len() - 1]),
             "casemate-store-key-1:".to_owned(),
-            // Of another version, or not all of it.
+            // Another version, or incomplete.
             good.replace("-1:", "-2:"),
             "casemate-store-key-".to_owned(),
             format!("{good}{}", "A".repeat(1 << 20)),
         ];
         for text in bad {
             let refused = read(text.as_bytes()).err().map(|error| error.to_string());
-            let expected = "the key file is damaged, or of another version: it begins like a store's key and is none";
+            let expected = "the key file is damaged, or has an unsupported version";
             assert_eq!(refused.as_deref(), Some(expected), "{text}");
         }
         let other = read(b"casemate-store-keys");

@@ -1,4 +1,4 @@
-//! Slots: the root key, wrapped so that a passphrase or a key opens it (`spec/key-store.md`, section 2).
+//! Slots: the root key, wrapped for a passphrase or a key (`spec/key-store.md`, section 2).
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use casemate_crypto::{
@@ -20,10 +20,11 @@ const KEY: u64 = 2;
 const SALT_BYTES: usize = 16;
 const NONCE_BYTES: usize = 12;
 const WRAPPED_BYTES: usize = 48;
-/// KiB times passes of all passphrase slots: what the dearest single one costs.
+/// Maximum of KiB times passes over all passphrase slots: the cost of the most expensive single
+/// slot.
 pub(crate) const WORK_MAX: u64 = 1 << 24;
 
-/// What one guess at a passphrase costs (RFC 9106).
+/// The cost of one guess at a passphrase (RFC 9106).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PassphraseCost {
     /// Memory, in KiB.
@@ -35,7 +36,7 @@ pub struct PassphraseCost {
 }
 
 impl Default for PassphraseCost {
-    /// The second recommended option of RFC 9106, section 4: 64 MiB, 3 passes, 4 lanes.
+    /// Returns the second recommended option of RFC 9106, section 4: 64 MiB, 3 passes, 4 lanes.
     fn default() -> Self {
         Self {
             memory_kib: 65_536,
@@ -52,7 +53,7 @@ impl PassphraseCost {
         lanes: 16,
     };
 
-    /// Refuses a header that would make us compute for hours.
+    /// Refuses a cost that would take hours to compute.
     fn check(self) -> Result<Self, StoreError> {
         let most = Self::MOST;
         let fits = self.memory_kib <= most.memory_kib
@@ -66,7 +67,7 @@ impl PassphraseCost {
     }
 }
 
-/// How a secret becomes the key that wraps the root key.
+/// How the key that wraps the root key is derived from a secret.
 #[derive(Clone)]
 enum Derivation {
     /// Argon2id, from a passphrase.
@@ -74,7 +75,7 @@ enum Derivation {
         salt: [u8; SALT_BYTES],
         cost: PassphraseCost,
     },
-    /// HKDF, from a key that nobody can guess.
+    /// HKDF, from a random key.
     Hkdf,
 }
 
@@ -90,7 +91,7 @@ impl Derivation {
         })
     }
 
-    /// The wrapping key; `None` if the slot is for the other kind of secret.
+    /// Returns the wrapping key; `None` if the slot is for the other kind of secret.
     fn key(
         &self,
         secret: &StoreSecret,
@@ -110,7 +111,7 @@ impl Derivation {
         Ok(Some(AeadKey::new(Aead::Aes256Gcm, key.expose())?))
     }
 
-    /// The elements that the wrapping authenticates, in an array with room for `more`.
+    /// Writes the elements that the wrapping authenticates, in an array with room for `more`.
     fn write(&self, e: &mut Encoder<&mut Vec<u8>>, more: u64) -> CborResult {
         match self {
             Self::Argon2id { salt, cost } => {
@@ -157,7 +158,7 @@ fn argon2id(
     Ok(SecretBytes::new(std::mem::take(&mut key)))
 }
 
-/// One way to the root key.
+/// One wrapping of the root key.
 #[derive(Clone)]
 pub(crate) struct Slot {
     derivation: Derivation,
@@ -183,7 +184,8 @@ impl Slot {
         Ok(slot)
     }
 
-    /// The root key that is in here, or `None` if the slot does not open with it. Fails if the slot is for the other kind of secret.
+    /// Unwraps the root key; returns `None` if the secret does not open the slot. Fails if the slot
+    /// is for the other kind of secret.
     pub(crate) fn open(
         &self,
         secret: &StoreSecret,
@@ -201,7 +203,7 @@ impl Slot {
         Ok(Some(Secret::copy_from("root key", &root)?))
     }
 
-    /// KiB times passes that an attempt costs.
+    /// Returns the cost of an attempt, in KiB times passes.
     pub(crate) fn work(&self) -> u64 {
         match &self.derivation {
             Derivation::Argon2id { cost, .. } => {

@@ -1,7 +1,7 @@
 //! The embedded engine: one SQLite database.
 //!
-//! The file may come from anybody: a schema is code that runs when tables are read, so the database is opened defensively and has exactly the two
-//! tables that it should have.
+//! The file may be hostile: a schema is code that runs when tables are read. So the database is
+//! opened defensively, and must have exactly the two expected tables.
 
 use std::{
     fs::{self, File},
@@ -31,12 +31,12 @@ const SCHEMA: [(&str, &str); 2] = [
         "CREATE TABLE records (id BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT",
     ),
 ];
-/// How long one process waits for another's change.
+/// How long a process waits for the change of another.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest value: the index of a full store is shorter.
+/// Maximum length of a value; the index of a full key store is shorter.
 const VALUE_BYTES_MAX: i32 = 32 << 20;
 
-/// A key store in one SQLite file.
+/// A storage engine in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteEngine {
     connection: Connection,
@@ -53,14 +53,16 @@ fn storage(error: io::Error) -> EngineError {
 }
 
 impl SqliteEngine {
-    /// Opens the database at `path`. With `create` it is made, readable by its owner only, if it is not there or empty; without it nothing is written
-    /// before the first change.
+    /// Opens the database at `path`.
     ///
-    /// Where nothing can be written, as on a mounted secret or in an image, it is opened for reading.
+    /// With `create`, a missing or empty database is created, readable only by its owner. Without
+    /// it, nothing is written before the first change.
+    ///
+    /// On read-only storage, such as a mounted secret or an image, it is opened for reading.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Storage`]; [`EngineError::Foreign`] for a database that is none of ours.
+    /// [`EngineError::Storage`]; [`EngineError::Foreign`] if the database is not a key store.
     pub fn open(path: &Path, create: bool) -> Result<Self, EngineError> {
         match Self::open_for_writing(path, create) {
             Err(EngineError::Storage(error)) if !create && is_read_only(&*error) => {
@@ -70,14 +72,15 @@ impl SqliteEngine {
         }
     }
 
-    /// Without a lock, which would have to be written. If somebody who may write does so just now, what is read does not fit its index, and is refused.
+    /// Opens the database without a lock, which would have to be written. If another process writes
+    /// at the same time, the records do not match the index and are refused.
     fn open_for_reading(path: &Path) -> Result<Self, EngineError> {
         let storage_text = |text: &str| EngineError::Storage(text.into());
         let mut journal = path.as_os_str().to_owned();
         journal.push("-wal");
         if fs::metadata(&journal).is_ok_and(|found| found.len() > 0) {
             return Err(storage_text(
-                "a change is under way or was not completed, and nothing can be written here: open it once where it can be",
+                "a change is in progress or unfinished, and the key store is read-only here; open it once where it is writable",
             ));
         }
         let path = fs::canonicalize(path).map_err(storage)?;
@@ -102,13 +105,13 @@ impl SqliteEngine {
             options.open(path).map_err(storage)?;
         }
         let is_empty = fs::metadata(path).map_err(storage)?.len() == 0;
-        // Never SQLITE_OPEN_CREATE: a database that vanishes now does not come back empty.
+        // Never SQLITE_OPEN_CREATE: a database that is deleted now must not be recreated empty.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;
         harden(&connection)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // What is replaced may be sealed under a key that somebody else has by now.
+        // Replaced records may be sealed with a key that has leaked since.
         connection.pragma_update(None, "secure_delete", "ON")?;
         if create {
             connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -121,7 +124,7 @@ impl SqliteEngine {
     }
 }
 
-/// Lets a database do nothing but hold rows of bounded length.
+/// Restricts the database to rows of bounded length, without triggers and views.
 fn harden(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -143,7 +146,7 @@ fn make_schema(connection: &mut Connection) -> Result<(), rusqlite::Error> {
     write.commit()
 }
 
-/// Refuses a database that holds anything but the two tables, as they are made here.
+/// Refuses a database that has anything but the two tables of `SCHEMA`.
 fn check_schema(connection: &Connection) -> Result<(), EngineError> {
     let mut rows = connection.prepare(
         "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_autoindex_%' LIMIT 3",
@@ -162,18 +165,16 @@ fn check_schema(connection: &Connection) -> Result<(), EngineError> {
             kind == "table" && name == table && text == sql
         };
         if !found.iter().any(is_ours) {
-            return Err(EngineError::Foreign("a table is not as it is made"));
+            return Err(EngineError::Foreign("a table has the wrong schema"));
         }
     }
     if found.len() > SCHEMA.len() {
-        return Err(EngineError::Foreign(
-            "it holds other things than its tables",
-        ));
+        return Err(EngineError::Foreign("it has objects besides its tables"));
     }
     Ok(())
 }
 
-/// Whether SQLite failed because it could not write.
+/// Returns whether SQLite failed because the database is read-only.
 fn is_read_only(error: &(dyn std::error::Error + 'static)) -> bool {
     let code = error
         .downcast_ref::<rusqlite::Error>()
@@ -215,7 +216,7 @@ impl Engine for SqliteEngine {
         };
         if stored > RECORDS_MAX as u64 {
             return Err(EngineError::Foreign(
-                "it holds more records than a key store can",
+                "it has more records than a key store can hold",
             ));
         }
         let index = meta(&read, "index")?.unwrap_or_default();
@@ -258,7 +259,8 @@ impl Engine for SqliteEngine {
         }
         write.commit()?;
         if change.header.is_some() || !change.delete.is_empty() {
-            // The log still holds what was replaced. If another process reads just now it empties the log later.
+            // The log still holds the replaced records. If another process is reading now, it
+            // empties the log later.
             _ = self
                 .connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

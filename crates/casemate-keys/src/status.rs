@@ -1,4 +1,4 @@
-//! Whether a key counts, and from when to when (`spec/key-store.md`, section 3.1).
+//! The validity of a key (`spec/key-store.md`, section 3.1).
 
 use casemate_crypto::encoding::KeyId;
 use minicbor::{Decoder, Encoder, data::Type};
@@ -7,68 +7,68 @@ use crate::cbor::CborResult;
 
 const SUPERSEDED: u8 = 1;
 const COMPROMISED: u8 = 2;
-/// Most keys in a row of which each named the next.
+/// Maximum length of a chain of successors.
 const SUCCESSORS_MAX: usize = 64;
 
-/// How a key ended. Times are in seconds since 1970 UTC.
+/// How a key ended. Times are in seconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Another key took its place; what it signed before stays valid.
+    /// Another key replaced it; its earlier signatures stay valid.
     Superseded {
-        /// From when on.
+        /// When it was superseded.
         at: u64,
     },
-    /// Somebody else may have it; nothing that it signed counts.
+    /// Someone else may have the key; none of its signatures is valid.
     Compromised {
-        /// When that was noted.
+        /// When the compromise was recorded.
         at: u64,
     },
 }
 
-/// What is known of a key besides the key itself. Times are in seconds since 1970 UTC.
+/// The status of a key. Times are in seconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// First instant at which it counts.
+    /// First instant at which it is valid.
     pub valid_from: Option<u64>,
-    /// First instant at which it does not count any more.
+    /// First instant at which it is no longer valid.
     pub valid_until: Option<u64>,
-    /// How it ended, if it did.
+    /// How it ended, if it has.
     pub end: Option<End>,
     /// The key that named this one as its successor.
     pub successor_of: Option<KeyId>,
 }
 
-/// Why a key does not count.
+/// Why a key is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Withdrawn {
-    /// The date is before the key's validity.
-    #[error("its key counts from a later date on")]
+    /// The date is before the key becomes valid.
+    #[error("the key was not yet valid when it was used")]
     NotYetValid {
-        /// First instant at which it counts.
+        /// First instant at which it is valid.
         from: u64,
     },
-    /// The date is after the key's validity.
-    #[error("its key does not count any more at its date")]
+    /// The date is after the key expired.
+    #[error("the key had expired when it was used")]
     Expired {
-        /// First instant at which it did not count any more.
+        /// First instant at which it was no longer valid.
         until: u64,
     },
     /// The key was superseded before the date.
-    #[error("its key was superseded before its date")]
+    #[error("the key had been superseded when it was used")]
     Superseded {
-        /// From when on.
+        /// When it was superseded.
         at: u64,
     },
-    /// There is no signed date, and the key does not count for ever.
-    #[error("it has no signed date, and its key does not count any more")]
+    /// There is no signed date, and the key is not valid forever.
+    #[error("the signature has no signed date, but the key is not valid forever")]
     Undated,
-    /// The key, or one that it descends from, is compromised.
-    #[error("its key cannot be trusted any more: key {0} is compromised")]
+    /// The key, or one that it succeeds, is compromised.
+    #[error("the key is no longer trusted: key {0} is compromised")]
     Compromised(KeyId),
 }
 
 impl Status {
-    /// Whether the key may be used for something new at this time.
+    /// Checks that the key may be used for something new at this time.
     ///
     /// # Errors
     ///
@@ -81,14 +81,14 @@ impl Status {
         }
     }
 
-    /// Whether a signature of this date counts, by dates alone.
+    /// Checks that the key is valid on this date, by dates alone.
     fn check_date(&self, date: Option<u64>) -> Result<(), Withdrawn> {
         let superseded = match self.end {
             Some(End::Superseded { at }) => Some(at),
             _ => None,
         };
         let Some(date) = date else {
-            // It counts as later than any date.
+            // An undated signature counts as later than any date.
             return match superseded.or(self.valid_until) {
                 Some(_) => Err(Withdrawn::Undated),
                 None => Ok(()),
@@ -106,7 +106,7 @@ impl Status {
         *self == Self::default()
     }
 
-    /// Entries that it takes in a record's map.
+    /// Returns the number of entries it takes in a record's map.
     pub(crate) fn entries(&self) -> u64 {
         u64::from(!self.is_empty())
     }
@@ -163,7 +163,7 @@ impl Status {
     }
 }
 
-/// A value, or nothing where there is a null.
+/// Reads a value, or `None` for null.
 fn optional<T>(
     d: &mut Decoder<'_>,
     read: impl FnOnce(&mut Decoder<'_>) -> Option<T>,
@@ -175,8 +175,10 @@ fn optional<T>(
     read(d).map(Some).ok_or(())
 }
 
-/// Judges a signature by `signer` of a signed date. `status_of` knows the keys; `accepts` says whether this very signature was listed as good although
-/// the key is compromised.
+/// Checks a signature by `signer` with the signed date `date`.
+///
+/// `status_of` returns the status of a key. `accepts` returns whether this particular signature is
+/// listed as accepted although the key is compromised.
 ///
 /// # Errors
 ///
@@ -202,7 +204,7 @@ pub fn judge(
         }
         next = status.successor_of;
     }
-    // A row without an end is none that anybody made in good faith.
+    // Nobody makes a chain this long in good faith.
     Err(Withdrawn::Compromised(signer))
 }
 
@@ -280,7 +282,7 @@ mod tests {
         assert_eq!(judge(3, 1, false), Err(Withdrawn::Compromised(id(1))));
         assert_eq!(judge(3, 3, false), Err(Withdrawn::Compromised(id(3))));
         assert_eq!(judge(3, 1, true), Ok(()));
-        // The older key does not fall with the newer one.
+        // A compromise of the newer key does not affect the older one.
         assert_eq!(judge(2, 3, false), Ok(()));
         assert_eq!(judge(3, 9, false), Ok(()));
         let circle = |_: KeyId| {

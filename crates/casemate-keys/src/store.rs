@@ -1,4 +1,4 @@
-//! The rules of the store, over any engine.
+//! The key store, over any engine.
 
 mod change;
 
@@ -18,33 +18,33 @@ use crate::{
     status::Status,
 };
 
-/// A key of the store.
+/// A key in the key store.
 #[derive(Debug)]
 pub struct KeyEntry {
     /// The user's name for it.
     pub name: KeyName,
-    /// Its id.
+    /// Its key id.
     pub id: KeyId,
-    /// Whether the private half is here.
+    /// Whether the private half is stored.
     pub role: Role,
     /// What it is for.
     pub kind: KeyKind,
     /// Name of its suite.
     pub suite: &'static str,
-    /// When it was stored, in seconds since 1970 UTC.
+    /// When it was stored, in seconds since 1970-01-01 UTC.
     pub created: u64,
-    /// Whether it counts, and from when to when.
+    /// Its validity.
     pub status: Status,
     /// Its public half.
     pub public: PublicKey,
 }
 
-/// What the store holds: the good keys, and what is wrong with the others.
+/// The content of the key store: the intact keys, and the errors of the others.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Keys, by name.
     pub keys: Vec<KeyEntry>,
-    /// One error for each record that is damaged, missing or not listed.
+    /// One error for each record that is damaged, missing or not in the index.
     pub damage: Vec<StoreError>,
 }
 
@@ -60,7 +60,7 @@ pub struct KeyStore<E> {
 }
 
 impl<E: Engine> KeyStore<E> {
-    /// Makes a new, empty store that `secret` opens; `cost` counts for a passphrase only.
+    /// Creates an empty key store that `secret` opens; `cost` applies to passphrases only.
     ///
     /// # Errors
     ///
@@ -97,13 +97,14 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
-    /// Opens a store and checks its index.
+    /// Opens a key store and verifies its index.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Missing`], [`StoreError::WrongPassphrase`], [`StoreError::WrongKey`], [`StoreError::NeedsPassphrase`],
-    /// [`StoreError::NeedsKey`], [`StoreError::Index`], [`StoreError::Header`], or the
-    /// engine's error. Damage to single records is no error here; [`Self::list`] names it.
+    /// [`StoreError::Missing`], [`StoreError::WrongPassphrase`], [`StoreError::WrongKey`],
+    /// [`StoreError::NeedsPassphrase`], [`StoreError::NeedsKey`], [`StoreError::Index`],
+    /// [`StoreError::Header`], or the engine's error. Damage to single records is not an error
+    /// here; [`Self::list`] reports it.
     pub fn unlock(engine: E, secret: &StoreSecret) -> Result<Self, StoreError> {
         let snapshot = engine.load()?.ok_or(StoreError::Missing)?;
         let header = Header::decode(&snapshot.header)?;
@@ -119,19 +120,19 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
-    /// The root key, for measuring what handles it.
+    /// Returns the root key, for constant-time measurements.
     #[cfg(feature = "hazmat")]
     pub fn root_secret(&self) -> &casemate_crypto::Secret<32> {
         self.root.secret()
     }
 
-    /// What the engine holds, for putting it into another one.
+    /// Returns the content of the engine, for copying it to another one.
     #[cfg(feature = "hazmat")]
     pub const fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// Whether the store's header commits to `root`, for measuring the comparison alone.
+    /// Returns whether the header commits to `root`, for measuring the comparison alone.
     ///
     /// # Errors
     ///
@@ -175,7 +176,8 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// # Errors
     ///
-    /// If there is none, the error of the first damaged record, which may be the one asked for.
+    /// If no key has the name, the error of the first damaged record, which may be the requested
+    /// one.
     pub fn by_name(&self, name: &KeyName) -> Result<Option<KeyEntry>, StoreError> {
         let listing = self.list()?;
         let mut keys = listing.keys.into_iter();
@@ -196,11 +198,12 @@ impl<E: Engine> KeyStore<E> {
         listed.map(|id| self.entry(id)).transpose()
     }
 
-    /// The private half of a key.
+    /// Returns the private half of a key.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoPrivateKey`] for somebody else's key; [`StoreError::DamagedRecord`].
+    /// [`StoreError::NoPrivateKey`] if only the public half is stored;
+    /// [`StoreError::DamagedRecord`].
     pub fn private_key(&self, entry: &KeyEntry) -> Result<PrivateKey, StoreError> {
         if entry.role != Role::Private {
             return Err(StoreError::NoPrivateKey(entry.name.to_string()));
@@ -253,7 +256,7 @@ fn open_index(snapshot: &Snapshot, root: &RootKey) -> Result<Index, StoreError> 
         records,
     } = snapshot;
     let index = Index::open(header, index, *generation, root)?;
-    // One error for each would bury what happened.
+    // One error for each record would hide what happened.
     if records.is_empty() && !index.entries.is_empty() {
         return Err(StoreError::Emptied(index.entries.len()));
     }

@@ -1,4 +1,5 @@
-//! Buffers of segments, used again by whoever comes next: pages that the system has to find anew cost more than all the cryptography.
+//! Reusable segment buffers: getting new pages from the system costs more than all the
+//! cryptography.
 
 use std::{
     fmt, mem,
@@ -8,14 +9,14 @@ use std::{
 
 use zeroize::Zeroize;
 
-/// Buffers that are kept for later, in the whole process.
+/// Maximum number of spare buffers in the process.
 const SPARE_MAX: usize = 8;
-/// Longer ones go back to the system.
+/// Maximum length of a spare buffer, in bytes. Longer ones are freed.
 const SPARE_BYTES_MAX: usize = (1 << 20) + 4096;
 
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// Bytes that are wiped when nobody needs them any more. What it holds at first is zeros, of any number.
+/// A byte buffer that is wiped on drop. A new buffer has zeros of unspecified length.
 pub struct Buffer(Vec<u8>);
 
 impl fmt::Debug for Buffer {
@@ -26,7 +27,7 @@ impl fmt::Debug for Buffer {
 
 impl Default for Buffer {
     fn default() -> Self {
-        // Nobody waits for another thread here, which after a fork might not exist.
+        // Never wait for another thread: it might not exist after a fork.
         let spare = SPARE.try_lock().ok().and_then(|mut spare| spare.pop());
         Self(spare.unwrap_or_default())
     }
@@ -35,7 +36,8 @@ impl Default for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let mut bytes = mem::take(&mut self.0);
-        // What a shorter segment left behind it, and then as a slice: a vector is wiped byte by byte.
+        // Wipe the whole capacity, including remains after a shorter segment, and as a slice: a
+        // vector is wiped byte by byte.
         bytes.resize(bytes.capacity(), 0);
         bytes.as_mut_slice().zeroize();
         if (1..=SPARE_BYTES_MAX).contains(&bytes.capacity())

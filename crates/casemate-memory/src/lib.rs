@@ -1,4 +1,4 @@
-//! Memory for secrets: wiped when it is given back and, where a program asks for it, in pages that are neither swapped nor dumped.
+//! Memory for secrets: wiped on drop and, on request, in pages that are neither swapped nor dumped.
 //!
 //! ```
 //! let mut key = casemate_memory::Protected::<32>::zeroed();
@@ -6,7 +6,8 @@
 //! assert_eq!(*key, [7; 32]);
 //! ```
 //!
-//! [`lock_secrets`] is for programs. A library in somebody else's process, such as the Python module, leaves that process's limits alone.
+//! [`lock_secrets`] is for programs. A library in another program's process, such as the Python
+//! module, must not use up its limits.
 
 mod buffer;
 mod pages;

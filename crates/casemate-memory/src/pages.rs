@@ -1,4 +1,5 @@
-//! Pages that are neither swapped nor dumped. The only unsafe code of this crate; see `SAFETY.md`.
+//! Pages that are neither swapped nor dumped. This is the only unsafe code in this crate; see
+//! `SAFETY.md`.
 #![expect(unsafe_code, reason = "SAFETY.md")]
 
 use std::{ptr, slice};
@@ -9,13 +10,13 @@ use rustix::{
     param::page_size,
 };
 
-/// Least bytes of a mapping: small, because many systems let a user lock 64 KiB only.
+/// Minimum length of a mapping, in bytes; small, because many systems let a user lock only 64 KiB.
 const MAPPING_BYTES: usize = 16 * 1024;
 
-/// New pages, and why they could not be locked, if they could not.
+/// Maps new pages, and returns the error if they could not be locked.
 pub(crate) fn map() -> io::Result<(&'static mut [u8], Option<Errno>)> {
     let len = MAPPING_BYTES.max(page_size());
-    // SAFETY: with no address asked for, the mapping is new (point 1).
+    // SAFETY: no address is requested, so the mapping is new (point 1).
     let start = unsafe {
         mmap_anonymous(
             ptr::null_mut(),
@@ -24,12 +25,13 @@ pub(crate) fn map() -> io::Result<(&'static mut [u8], Option<Errno>)> {
             MapFlags::PRIVATE,
         )
     }?;
-    // Secrets that would be in a core dump are worse than none in these pages.
-    // SAFETY: it is the mapping just made, whole (point 3).
+    // Fail rather than keep secrets in pages that could be in a core dump.
+    // SAFETY: this is the whole mapping just created (point 3).
     unsafe { madvise(start, len, Advice::LinuxDontDump) }?;
-    // SAFETY: it is the mapping just made, whole (point 3).
+    // SAFETY: this is the whole mapping just created (point 3).
     let locked = unsafe { mlock(start, len) };
-    // SAFETY: zeros of the mapping's length, which is never unmapped and of which this is the only reference (points 1 and 2).
+    // SAFETY: the mapping is zeroed, has this length and is never unmapped, and this is the only
+    // reference to it (points 1 and 2).
     let bytes = unsafe { slice::from_raw_parts_mut(start.cast::<u8>(), len) };
     Ok((bytes, locked.err()))
 }

@@ -1,4 +1,4 @@
-//! Small secrets in such pages.
+//! Small secrets in pages that are neither swapped nor dumped.
 
 use std::{
     fmt,
@@ -13,7 +13,7 @@ use zeroize::Zeroize;
 
 use crate::pages;
 
-/// Bytes of a slot. Seeds and keys are shorter; what is longer stays on the heap.
+/// Length of a slot, in bytes. Seeds and keys are shorter; longer secrets stay on the heap.
 const SLOT_BYTES: usize = 128;
 
 type Slot = [u8; SLOT_BYTES];
@@ -32,28 +32,28 @@ struct Slots {
 /// Whether secrets are kept out of swap and core dumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locking {
-    /// Nobody asked for it.
+    /// Locking was not requested.
     Off,
-    /// All of them are.
+    /// All secrets are in locked pages.
     Locked,
-    /// Out of core dumps only, or not at all: the system's limit of locked memory is too low.
+    /// The system's limit for locked memory is too low: secrets are kept out of core dumps at most.
     Refused,
 }
 
-/// From now on, secrets go to pages that are neither swapped nor dumped, as far as the system allows.
+/// Keeps new secrets in pages that are neither swapped nor dumped, as far as the system allows.
 pub fn lock_secrets() {
     ASKED.store(true, Ordering::Relaxed);
-    // At once, so that it is known from the start whether the system allows it.
+    // Try now, so that it is known from the start whether the system allows it.
     slots().refill();
 }
 
-/// What became of [`lock_secrets`].
+/// Returns the result of [`lock_secrets`].
 pub fn locking() -> Locking {
     slots().locking
 }
 
 fn slots() -> MutexGuard<'static, Slots> {
-    // A thread that panicked took or gave back a whole slot or none.
+    // A panicking thread has taken or returned either a whole slot or none.
     SLOTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -81,17 +81,17 @@ impl Slots {
     }
 }
 
-/// `N` bytes that are wiped when they are dropped.
+/// `N` bytes that are wiped on drop.
 pub struct Protected<const N: usize>(Place<N>);
 
 enum Place<const N: usize> {
     Heap(Box<[u8; N]>),
-    /// Always there until it is given back.
+    /// `Some` until the slot is returned on drop.
     Slot(Option<&'static mut Slot>),
 }
 
 impl<const N: usize> Protected<N> {
-    /// All zeros.
+    /// Returns `N` zero bytes.
     pub fn zeroed() -> Self {
         if N <= SLOT_BYTES && ASKED.load(Ordering::Relaxed) {
             let slot = slots().take();
@@ -111,7 +111,7 @@ impl<const N: usize> Deref for Protected<N> {
             Place::Heap(bytes) => return bytes,
             Place::Slot(slot) => slot.as_ref().and_then(|slot| slot.first_chunk()),
         };
-        slot.unwrap_or_else(|| unreachable!("a slot is taken only for what fits"))
+        slot.unwrap_or_else(|| unreachable!("a slot is used only for secrets that fit"))
     }
 }
 
@@ -121,7 +121,7 @@ impl<const N: usize> DerefMut for Protected<N> {
             Place::Heap(bytes) => return bytes,
             Place::Slot(slot) => slot.as_mut().and_then(|slot| slot.first_chunk_mut()),
         };
-        slot.unwrap_or_else(|| unreachable!("a slot is taken only for what fits"))
+        slot.unwrap_or_else(|| unreachable!("a slot is used only for secrets that fit"))
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// The kernel's flags of the mapping that an address lies in.
+    /// Returns the kernel's flags of the mapping that contains an address.
     fn flags_at(address: usize) -> Vec<String> {
         let maps = fs::read_to_string("/proc/self/smaps").unwrap();
         let mut inside = false;

@@ -19,11 +19,11 @@ pub enum Answer {
     Signed(Response),
     /// Sealed and unsigned: the request did not get past the checks.
     Refused {
-        /// Why.
+        /// The reason.
         refusal: Refusal,
         /// The gateway's clock, in seconds since 1970 UTC.
         date: u64,
-        /// The answer as it is.
+        /// The unsigned answer.
         response: Response,
     },
 }
@@ -43,7 +43,8 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// [`SignError`]: the signatures do not hold, or there are none although it is no refusal.
+    /// [`SignError`] if the signatures do not verify, or if there are none and the answer is not a
+    /// refusal.
     pub fn check(
         response: Response,
         request: &Request,
@@ -65,11 +66,11 @@ impl Answer {
     }
 }
 
-/// The unsigned answer that a refusal is, with what is to be said about it.
+/// Returns the unsigned answer for a refusal, with `said` as its message.
 ///
 /// # Errors
 ///
-/// [`MessageError`] if `now` is no date that HTTP can write.
+/// [`MessageError`] if `now` cannot be written as an HTTP date.
 pub fn refuse(refusal: Refusal, said: &str, now: u64) -> Result<Response, MessageError> {
     let kind = match refusal.status() {
         401 => "authentication_error",

@@ -1,22 +1,23 @@
-//! What stays the same in every attempt to deliver one request (`spec/inference.md`, section 5).
+//! The values that stay the same in every attempt to deliver one request (`spec/inference.md`,
+//! section 5).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use casemate_crypto::random;
 use sfv::{BareItem, Item, Parser};
 
-/// The field that carries it.
+/// Name of the header field that carries a [`RequestMark`].
 pub(crate) const FIELD: &str = "casemate-request";
 
-/// Tells one request from every other of its client.
+/// Identifies a request among all requests of its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub [u8; 16]);
 
-/// Tells one replay record from every other.
+/// Identifies a replay record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId(pub [u8; 16]);
 
 impl RequestId {
-    /// A new random id.
+    /// Returns a new random id.
     ///
     /// # Errors
     ///
@@ -27,7 +28,7 @@ impl RequestId {
 }
 
 impl RecordId {
-    /// A new random id.
+    /// Returns a new random id.
     ///
     /// # Errors
     ///
@@ -40,11 +41,11 @@ impl RecordId {
 /// The value of `casemate-request`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestMark {
-    /// The request.
+    /// The id of the request.
     pub id: RequestId,
-    /// When it was first attempted, in seconds since 1970 UTC.
+    /// Time of the first attempt, in seconds since 1970 UTC.
     pub first: u64,
-    /// The record that the first attempt was meant for.
+    /// The replay record that the first attempt was made for.
     pub record: RecordId,
 }
 
@@ -54,7 +55,7 @@ impl RequestMark {
         format!(":{id}:;first={};record=:{record}:", self.first)
     }
 
-    /// Reads a field value; `None` if it has another form.
+    /// Parses a field value; returns `None` if it is malformed.
     pub(crate) fn from_field(value: &str) -> Option<Self> {
         let item: Item = Parser::new(value).parse().ok()?;
         let bytes = |item: &BareItem| item.as_byte_sequence()?.try_into().ok();
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_field_survives_and_every_other_form_is_refused() {
+    fn the_field_round_trips_and_every_other_form_is_refused() {
         let mark = RequestMark {
             id: RequestId([1; 16]),
             first: 1_800_000_000,

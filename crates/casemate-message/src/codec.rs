@@ -29,7 +29,7 @@ pub(crate) fn encode(
     Ok(out)
 }
 
-/// Splits a QUIC variable-length integer (RFC 9000, section 16) off.
+/// Splits off a QUIC variable-length integer (RFC 9000, section 16).
 fn take_varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let len = 1usize << (bytes.first()? >> 6);
     let (encoded, rest) = bytes.split_at_checked(len)?;
@@ -48,10 +48,11 @@ fn skip_prefixed(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(len..)
 }
 
-/// Counts the fields of the first section without allocating, because the decoder allocates for each.
+/// Refuses a message with too many fields, counting them without allocating. The decoder allocates
+/// for each field.
 ///
-/// A message that cannot be walked is left to the decoder, which refuses it where it matters: the walk only fails past the
-/// end of the bytes.
+/// A message that cannot be walked is left to the decoder. The walk fails only at the end of the
+/// bytes, and the decoder refuses such a message.
 fn refuse_many_fields(bytes: &[u8]) -> Result<(), MessageError> {
     let many = MessageError::TooManyFields {
         actual: FIELDS_MAX.saturating_add(1),
@@ -59,12 +60,12 @@ fn refuse_many_fields(bytes: &[u8]) -> Result<(), MessageError> {
     let Some((framing, mut rest)) = take_varint(bytes) else {
         return Ok(());
     };
-    // A request begins with method, scheme, authority and path, a response with its status.
+    // A request begins with method, scheme, authority and path; a response begins with its status.
     let walked = if framing % 2 == 0 {
         (0..4).try_fold(rest, |rest, _| skip_prefixed(rest))
     } else {
         let status = take_varint(rest);
-        // An informational response would be followed by further sections.
+        // More sections would follow an informational response.
         if status.is_some_and(|(status, _)| status < 200) {
             return Err(MessageError::NotBinaryHttp);
         }
@@ -93,7 +94,8 @@ fn refuse_many_fields(bytes: &[u8]) -> Result<(), MessageError> {
         if section > FIELDS_MAX {
             return Err(many);
         }
-        // Content lies between the two sections: one chunk, or chunks up to an empty one.
+        // The content is between the two sections: one chunk, or several that end with an empty
+        // one.
         loop {
             let Some((len, after)) = take_varint(rest) else {
                 return Ok(());
@@ -110,7 +112,8 @@ fn refuse_many_fields(bytes: &[u8]) -> Result<(), MessageError> {
     Ok(())
 }
 
-/// Number of fields, at most one more than is allowed, and what follows them.
+/// Returns the bytes after the fields, and the number of fields, counted up to one more than the
+/// limit.
 fn count_fields(mut bytes: &[u8], terminated: bool) -> (&[u8], usize) {
     let mut count = 0;
     while count <= FIELDS_MAX {
@@ -129,7 +132,7 @@ fn count_fields(mut bytes: &[u8], terminated: bool) -> (&[u8], usize) {
     (bytes, count)
 }
 
-/// Decodes, and refuses informational responses and anything but zeros at the end.
+/// Decodes a message. Refuses informational responses, and trailing bytes other than zeros.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
     refuse_many_fields(bytes)?;
     let mut cursor = Cursor::new(bytes);

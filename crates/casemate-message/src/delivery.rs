@@ -1,4 +1,4 @@
-//! When a client may send a request again (`spec/inference.md`, section 5.1), without I/O.
+//! The rules for sending a request again (`spec/inference.md`, section 5.1), without I/O.
 
 use crate::{
     attempt::{RecordId, RequestId, RequestMark},
@@ -6,61 +6,63 @@ use crate::{
     refusal::{Effect, Refusal},
 };
 
-/// Most attempts under one request id.
+/// Maximum number of attempts under one request id.
 const ATTEMPTS_MAX: u8 = 3;
-/// Most times that a request starts anew.
+/// Maximum number of times that a request starts anew.
 const RENEWALS_MAX: u8 = 2;
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// Nothing of it left this machine.
+    /// No part of it left this machine.
     NotSent,
-    /// No sealed answer: it may run, now or later.
+    /// There was no sealed answer. The attempt may run, now or later.
     Unsealed,
     /// A sealed refusal.
     Refused {
-        /// Which.
+        /// The refusal.
         refusal: Refusal,
         /// Whether [`was_always_late`] holds for the attempt.
         always_late: bool,
     },
 }
 
-/// Whether an attempt was too late for the gateway even when it was sent, so that no copy of it can have run.
+/// Returns whether an attempt was already too late when it was sent, so that no copy of it can have
+/// run.
 ///
-/// `sent` is the date it was signed with, `gateway` the date of the sealed answer, `elapsed` the time between sending and that
-/// answer by a clock that does not jump, all in seconds. A gateway's clock may run at twice the rate.
+/// `sent` is the signed date, `gateway` the date of the sealed answer, and `elapsed` the time from
+/// sending to that answer by a monotonic clock, all in seconds. The gateway's clock may run at up
+/// to twice the rate.
 pub const fn was_always_late(sent: u64, gateway: u64, elapsed: u64) -> bool {
     let earliest = gateway.saturating_sub(elapsed.saturating_add(1).saturating_mul(2));
     earliest > sent.saturating_add(WINDOW_SECONDS)
 }
 
-/// What to do after an attempt that was not answered by the model.
+/// What to do after an attempt that the model did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Next {
-    /// Make another attempt under the same id, with keys fetched anew.
+    /// Fetch the keys again and make another attempt under the same id.
     Resend,
-    /// Start anew with [`Delivery::renew`], with keys fetched anew.
+    /// Fetch the keys again and start anew with [`Delivery::renew`].
     Renew,
-    /// Give up: what came of the last attempt is what came of the request.
+    /// Give up: the result of the last attempt is the result of the request.
     GiveUp,
-    /// Give up: an attempt may have run, or may still.
+    /// Give up: an attempt may have run, or may still run.
     OutcomeUnknown,
 }
 
-/// One request on its way, over all attempts.
+/// The delivery of one request, over all attempts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Delivery {
     idempotent: bool,
     mark: RequestMark,
-    /// Whether an attempt under this id may have run, or may still.
+    /// Whether an attempt under this id may have run, or may still run.
     open: bool,
     attempts: u8,
     renewals: u8,
 }
 
-/// Whether a request may run twice (RFC 9110, section 9.2.2).
+/// Returns whether a request may run twice (RFC 9110, section 9.2.2).
 pub fn is_idempotent(method: &str) -> bool {
     ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"].contains(&method)
 }
@@ -81,7 +83,7 @@ impl Delivery {
         }
     }
 
-    /// What the attempt to be made says of the request.
+    /// Returns the mark that the next attempt carries.
     pub const fn mark(&self) -> &RequestMark {
         &self.mark
     }
@@ -124,7 +126,7 @@ impl Delivery {
                 return Next::GiveUp;
             }
         };
-        // Any other refusal would come again.
+        // Any other refusal would be repeated.
         let by_clock = matches!(refusal, Refusal::Early | Refusal::Late);
         let may_renew = self.renewals < RENEWALS_MAX;
         let harmless = self.idempotent || (closed && !self.open);
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_run_is_sent_again_only_under_its_id() {
+    fn a_request_that_may_have_run_is_resent_only_under_its_id() {
         let mut post = delivery("POST");
         let mark = *post.mark();
         assert_eq!(post.after(Event::Unsealed, NOW + 1), Next::Resend);
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ran_starts_anew_once_the_clock_is_learned() {
+    fn a_request_that_never_ran_starts_anew_after_clock_correction() {
         let mut post = delivery("POST");
         assert_eq!(post.after(refused(Refusal::Early), NOW), Next::Renew);
         let late = |always_late| Event::Refused {
@@ -216,7 +218,7 @@ mod tests {
         assert_eq!(
             held_back,
             Next::OutcomeUnknown,
-            "it ran, and came again later"
+            "it ran, and a copy arrived later"
         );
         for refusal in [
             Refusal::Message,
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_run_twice_starts_anew() {
+    fn an_idempotent_request_starts_anew() {
         for event in [
             Event::Unsealed,
             Event::NotSent,
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_unknown_about_what_was_not_sent() {
+    fn an_unsent_attempt_has_a_known_outcome() {
         let mut post = delivery("POST");
         assert_eq!(post.after(Event::NotSent, NOW), Next::Resend);
         post.resend();
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_still_be_delivered_hides_no_open_attempt() {
+    fn an_early_refusal_does_not_close_open_attempts() {
         for refusal in [Refusal::RecordFull, Refusal::FarAhead] {
             let mut post = delivery("POST");
             assert_eq!(post.after(refused(refusal), NOW), Next::GiveUp);
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn lateness_counts_from_the_sending() {
+    fn lateness_is_measured_from_sending() {
         assert!(was_always_late(NOW, NOW + 600, 1));
         assert!(!was_always_late(NOW, NOW + 70, 70), "delivered again");
         assert!(!was_always_late(NOW, NOW + 62, 0));

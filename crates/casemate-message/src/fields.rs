@@ -1,4 +1,4 @@
-//! Header fields and trailers, and what is refused in them.
+//! Header fields and trailers, and their validation.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::limits::{
 pub(crate) const SIGNATURE_INPUT: &str = "signature-input";
 pub(crate) const SIGNATURE: &str = "signature";
 
-/// Fields that signing adds.
+/// The fields that signing adds.
 pub const SIGNATURE_FIELDS: [&str; 6] = [
     "date",
     "content-digest",
@@ -23,39 +23,39 @@ pub const SIGNATURE_FIELDS: [&str; 6] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// The bytes are no binary HTTP message, or something follows that is not padding.
+    /// The bytes are not a binary HTTP message, or are followed by something other than padding.
     #[error("not a binary HTTP message")]
     NotBinaryHttp,
-    /// A request where a response is needed, or the other way round.
-    #[error("not the expected kind of message")]
+    /// A request where a response is expected, or a response where a request is expected.
+    #[error("a request where a response is expected, or the reverse")]
     WrongKind,
     /// Too many fields.
-    #[error("{actual} header fields exceed the limit of {FIELDS_MAX}")]
+    #[error("{actual} header fields and trailers exceed the limit of {FIELDS_MAX}")]
     TooManyFields {
-        /// Fields in the message.
+        /// Number of fields in the message.
         actual: usize,
     },
     /// A part of the message is too long.
     #[error("{what} of {actual} bytes exceeds the limit of {limit}")]
     TooLong {
-        /// Which part.
+        /// The part.
         what: &'static str,
-        /// Bytes in the message.
+        /// Its length in bytes.
         actual: usize,
-        /// Most allowed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// The method cannot be carried.
+    /// The method is CONNECT or TRACE.
     #[error("methods CONNECT and TRACE are not supported")]
     Method,
-    /// The scheme is another than `https`.
+    /// The scheme is not `https`.
     #[error("scheme must be https")]
     Scheme,
-    /// A trailer has the name of a header field, or a name that only header fields may have.
-    #[error("a trailer repeats a header field or takes a reserved name")]
+    /// A trailer has the name of a header field, or a name reserved for header fields.
+    #[error("a trailer repeats a header field or has a reserved name")]
     Trailer,
     /// A part of the message has bytes that HTTP does not allow there.
-    #[error("{0} has bytes that are not allowed")]
+    #[error("{0} contains bytes that are not allowed")]
     BadBytes(&'static str),
 }
 
@@ -68,7 +68,8 @@ impl Fields {
     ///
     /// # Errors
     ///
-    /// [`MessageError`] if the name is no lower-case token or the value has control characters, is too long or not ASCII.
+    /// [`MessageError`] if the name is not a lower-case token, or if the value is too long, not
+    /// ASCII or has control characters.
     pub fn push(&mut self, name: &str, value: &str) -> Result<(), MessageError> {
         let actual = self.0.len().saturating_add(1);
         if actual > FIELDS_MAX {
@@ -98,21 +99,22 @@ impl Fields {
         Ok(())
     }
 
-    /// The only value of a field; `None` if it is missing or occurs several times.
+    /// Returns the value of a field that occurs once; `None` if it is missing or occurs several
+    /// times.
     pub fn single(&self, name: &str) -> Option<&str> {
         let mut values = self.values(name);
         let first = values.next()?;
         values.next().is_none().then_some(first)
     }
 
-    /// Every value of a field, in order.
+    /// Returns every value of a field, in order.
     pub fn values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.iter()
             .filter(move |(found, _)| *found == name)
             .map(|(_, value)| value)
     }
 
-    /// Every name once, in the order of first occurrence.
+    /// Returns every name once, in order of first occurrence.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for (name, _) in self.iter() {
@@ -123,12 +125,12 @@ impl Fields {
         names
     }
 
-    /// Whether the field occurs at all.
+    /// Returns whether the field occurs.
     pub fn contains(&self, name: &str) -> bool {
         self.0.iter().any(|(found, _)| found == name)
     }
 
-    /// Whether there are no fields.
+    /// Returns whether there are no fields.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -138,7 +140,7 @@ impl Fields {
         self.0.retain(|(found, _)| found != name);
     }
 
-    /// All fields.
+    /// Returns all fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
@@ -166,7 +168,7 @@ impl Fields {
     }
 }
 
-/// Checks what holds for the fields and the trailers of one message together.
+/// Checks the rules that apply to the fields and trailers of a message together.
 pub(crate) fn check_sections(fields: &Fields, trailers: &Fields) -> Result<(), MessageError> {
     let actual = fields.0.len().saturating_add(trailers.0.len());
     if actual > FIELDS_MAX {
@@ -174,7 +176,8 @@ pub(crate) fn check_sections(fields: &Fields, trailers: &Fields) -> Result<(), M
     }
     let names = fields.names_bytes().saturating_add(trailers.names_bytes());
     check_len("all field names", names, NAMES_BYTES_MAX)?;
-    // A reader that merges trailers into the header section must not be able to read another message than was signed.
+    // An implementation that merges trailers into the header section must not see a message other
+    // than the signed one.
     let bad = |name: &str| fields.contains(name) || SIGNATURE_FIELDS.contains(&name);
     match trailers.iter().find(|(name, _)| bad(name)) {
         None => Ok(()),

@@ -20,7 +20,7 @@ pub use succession::Succession;
 const SCHEMA: &str = "casemate.gateway-keys/1";
 /// The option to send trailers with a request.
 pub const TRAILERS: &str = "trailers";
-/// Members of the payload that this version knows.
+/// The members of the payload that this version knows.
 const KNOWN: [&str; 10] = [
     "key_configs",
     "not_before",
@@ -41,44 +41,42 @@ pub enum KeyDocumentError {
     /// Not a key document, or of another version.
     #[error("not a key document of this version")]
     Malformed,
-    /// Signed by another gateway than the pinned one, or changed.
+    /// Not signed by the pinned gateway, or changed.
     #[error("the key document is not signed by the pinned gateway key")]
     BadSignature,
-    /// It claims a succession that its signatures do not prove.
-    #[error("the key document names a successor without valid signatures by both key pairs")]
+    /// It claims a succession without the signatures that prove it.
+    #[error("the key document has a succession without valid signatures by both key pairs")]
     Succession,
     /// Not yet or no longer valid.
-    #[error("the key document is valid from {not_before} to {not_after}, the clock says {now}")]
+    #[error("the key document is valid from {not_before} to {not_after}, but the clock says {now}")]
     Expired {
         /// First second, since 1970 UTC.
         not_before: u64,
         /// Last second.
         not_after: u64,
-        /// The clock.
+        /// The current time.
         now: u64,
     },
-    /// It is valid for too long.
+    /// Its validity is too long.
     #[error(
-        "the key document is valid for {seconds} seconds, at most {KEY_DOCUMENT_SECONDS_MAX} are allowed"
+        "the key document is valid for {seconds} seconds; at most {KEY_DOCUMENT_SECONDS_MAX} are allowed"
     )]
     TooLong {
-        /// Its life, in seconds.
+        /// Its validity, in seconds.
         seconds: u64,
     },
-    /// It has a member that must be understood and is not.
+    /// It has a critical member that this version does not know.
     #[error("the key document has a critical member that this version does not know")]
     Critical,
-    /// The gateway showed a later key set before, or another one under the same serial.
-    #[error(
-        "the key document has serial {serial}, and a different one was seen with serial {seen}"
-    )]
+    /// The gateway has already shown a later key set, or a different one with the same serial.
+    #[error("the key document with serial {serial} contradicts an earlier one with serial {seen}")]
     Stale {
         /// Its serial.
         serial: u64,
         /// The serial seen before.
         seen: u64,
     },
-    /// The key configurations in it are no good.
+    /// Its key configurations are not valid.
     #[error(transparent)]
     KeyConfig(#[from] OhttpError),
     /// Signing failed.
@@ -114,7 +112,8 @@ impl Signatures {
         })
     }
 
-    /// Whether both are by `key`; text that is no base64 is no signature.
+    /// Returns whether both are valid signatures by `key`; text that is not base64 is not a
+    /// signature.
     fn hold(&self, key: &HttpVerifyingKey, message: &[u8]) -> bool {
         let decode = |text: &str| BASE64.decode(text).unwrap_or_default();
         let signatures = HttpSignatures {
@@ -136,7 +135,7 @@ struct Payload {
     features: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     succession: Option<Succession>,
-    /// Of no type that this version knows.
+    /// This version knows no attestation type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attestation: Option<Attestation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -151,20 +150,20 @@ struct Attestation {
     evidence: String,
 }
 
-/// What a gateway says of itself.
+/// The statement that a gateway signs about its keys.
 #[derive(Debug)]
 pub struct Statement<'a> {
     /// Its key configurations, `application/ohttp-keys`.
     pub key_configs: &'a [u8],
-    /// First second in which they may be used, since 1970 UTC.
+    /// First second of validity, since 1970 UTC.
     pub not_before: u64,
-    /// Last second.
+    /// Last second of validity, since 1970 UTC.
     pub not_after: u64,
     /// Its replay record.
     pub record: RecordId,
-    /// Number of the key set within the record's life.
+    /// Number of the key set within this record.
     pub serial: u64,
-    /// The pair that follows or precedes the signer.
+    /// The succession from or to the signer.
     pub succession: Option<&'a Succession>,
 }
 
@@ -206,17 +205,17 @@ pub fn create(
 pub struct VerifiedKeys {
     /// The configuration to use.
     pub config: KeyConfig,
-    /// The pair that signed: the pinned one, or its successor.
+    /// The pair that signed: the pinned pair or its successor.
     pub signer: HttpVerifyingKey,
     /// The id of that pair.
     pub signer_id: KeyId,
-    /// First second in which it may be used, since 1970 UTC.
+    /// First second of validity, since 1970 UTC.
     pub not_before: u64,
-    /// Last second.
+    /// Last second of validity, since 1970 UTC.
     pub not_after: u64,
     /// The gateway's replay record.
     pub record: RecordId,
-    /// Number of the key set within the record's life.
+    /// Number of the key set within this record.
     pub serial: u64,
     /// The pair that the signer names as its successor.
     pub successor: Option<KeyId>,
@@ -225,7 +224,7 @@ pub struct VerifiedKeys {
 }
 
 impl VerifiedKeys {
-    /// Refuses keys that contradict those seen before from the same record.
+    /// Refuses keys that contradict keys seen earlier with the same record.
     ///
     /// # Errors
     ///
@@ -243,17 +242,17 @@ impl VerifiedKeys {
         Ok(())
     }
 
-    /// Whether the document may be used at `now`, in seconds since 1970 UTC.
+    /// Returns whether the document is valid at `now`, in seconds since 1970 UTC.
     pub fn is_valid_at(&self, now: u64) -> bool {
         (self.not_before..=self.not_after).contains(&now)
     }
 }
 
-/// Checks a key document against the pinned gateway key.
+/// Verifies a key document against the pinned gateway key.
 ///
 /// # Errors
 ///
-/// [`KeyDocumentError`], naming the first check that failed.
+/// [`KeyDocumentError`] for the first check that failed.
 pub fn verify(
     document: &[u8],
     pinned: &HttpVerifyingKey,
@@ -311,9 +310,10 @@ pub fn verify(
     Ok(keys)
 }
 
-/// The payload of a document signed by the pinned pair's successor, and that successor.
+/// Returns the payload of a document signed by the pinned pair's successor, and that successor.
 ///
-/// The succession is read before the document's signature is checked, because it says by whom; it proves itself.
+/// The succession is read before the document's signature is checked, because it names the signer.
+/// Its own signatures prove it.
 fn read_descended(
     bytes: &[u8],
     signatures: &Signatures,
@@ -329,7 +329,8 @@ fn read_descended(
     Ok((payload, successor))
 }
 
-/// The successor that the signer names; a statement about how it came to be the signer itself names none.
+/// Returns the successor that the signer announces; a succession to the signer itself announces
+/// none.
 fn successor(
     payload: &Payload,
     signer: &HttpVerifyingKey,

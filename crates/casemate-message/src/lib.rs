@@ -2,13 +2,13 @@
 //!
 //! | task | type |
 //! |---|---|
-//! | key configurations, sealing and opening | [`ohttp`] |
+//! | key configurations; sealing and opening messages | [`ohttp`] |
 //! | requests and responses in binary HTTP | [`Request`], [`Response`] |
 //! | the two signatures | [`sign`] |
-//! | refusals, and what they say | [`Refusal`] |
+//! | refusals and what they mean | [`Refusal`] |
 //! | a gateway's sealed answers | [`answer`] |
-//! | remembering what was seen | [`replay::ReplayRecord`] |
-//! | sending again without running twice | [`delivery::Delivery`] |
+//! | replay detection | [`replay::ReplayRecord`] |
+//! | retries that do not run twice | [`delivery::Delivery`] |
 //! | the signed key document | [`keydoc`] |
 
 pub mod answer;

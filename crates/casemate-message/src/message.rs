@@ -17,7 +17,7 @@ pub struct Request {
     pub method: String,
     /// Host and optional port.
     pub authority: String,
-    /// Path with its query, beginning with `/`.
+    /// Path with its query; begins with `/`.
     pub path: String,
     /// Header fields.
     pub fields: Fields,
@@ -54,7 +54,7 @@ impl Request {
         if method.is_empty() || !method.bytes().all(token) {
             return Err(MessageError::BadBytes("method"));
         }
-        // Neither is about a resource: one opens a tunnel, the other echoes what only two ends may see.
+        // CONNECT opens a tunnel. TRACE echoes content that only the two ends may see.
         if ["CONNECT", "TRACE"]
             .iter()
             .any(|name| method.eq_ignore_ascii_case(name))
@@ -81,12 +81,13 @@ impl Request {
         })
     }
 
-    /// The path without its query.
+    /// Returns the path without its query.
     pub fn path_only(&self) -> &str {
         self.path.split('?').next().unwrap_or(&self.path)
     }
 
-    /// The query with its question mark; just `?` if there is none (RFC 9421, section 2.2.7).
+    /// Returns the query with its question mark; `?` alone if there is no query (RFC 9421, section
+    /// 2.2.7).
     pub fn query(&self) -> &str {
         self.path
             .find('?')
@@ -94,11 +95,12 @@ impl Request {
             .unwrap_or("?")
     }
 
-    /// Encodes with known length.
+    /// Encodes the request with known length.
     ///
     /// # Errors
     ///
-    /// [`MessageError::NotBinaryHttp`] if a part cannot be encoded, which no [`Request::new`] allows.
+    /// [`MessageError::NotBinaryHttp`] if a part cannot be encoded; [`Request::new`] rules that
+    /// out.
     pub fn to_bhttp(&self) -> Result<Vec<u8>, MessageError> {
         let mut message = Message::request(
             self.method.clone().into_bytes(),
@@ -113,7 +115,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`MessageError`], naming what is wrong.
+    /// [`MessageError`] if the message is malformed or exceeds a limit.
     pub fn from_bhttp(bytes: &[u8]) -> Result<Self, MessageError> {
         let message = decode(bytes)?;
         let ControlData::Request {
@@ -180,7 +182,7 @@ impl Response {
         })
     }
 
-    /// Encodes with known length.
+    /// Encodes the response with known length.
     ///
     /// # Errors
     ///
@@ -196,7 +198,7 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// [`MessageError`], naming what is wrong.
+    /// [`MessageError`] if the message is malformed or exceeds a limit.
     pub fn from_bhttp(bytes: &[u8]) -> Result<Self, MessageError> {
         let message = decode(bytes)?;
         let ControlData::Response(status) = message.control() else {
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_survives_its_binary_form_with_and_without_padding() {
+    fn a_request_round_trips_with_and_without_padding() {
         let mut bytes = request().to_bhttp().unwrap();
         assert_eq!(Request::from_bhttp(&bytes).unwrap(), request());
         assert_eq!(
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_that_are_not_about_a_resource_are_refused() {
+    fn connect_and_trace_are_refused() {
         for method in ["CONNECT", "TRACE", "trace"] {
             let refused = Request::new(method, "h", "/", Vec::new()).unwrap_err();
             assert_eq!(refused, MessageError::Method, "{method}");

@@ -23,7 +23,7 @@ const REQUEST_LABEL: &[u8] = b"message/bhttp request";
 const RESPONSE_LABEL: &[u8] = b"message/bhttp response";
 const HEADER_BYTES: usize = 7;
 const CHANNEL_BYTES: usize = 32;
-/// Symmetric suites that are offered, the preferred first.
+/// The symmetric suites offered, in order of preference.
 const SYMMETRIC: [(Kdf, Aead); 2] = [
     (Kdf::HkdfSha256, Aead::Aes256Gcm),
     (Kdf::HkdfSha256, Aead::ChaCha20Poly1305),
@@ -36,16 +36,16 @@ pub enum OhttpError {
     /// The key configurations are malformed; the whole list is refused.
     #[error("malformed key configuration list")]
     KeyConfig,
-    /// No configuration uses a suite this program accepts.
+    /// No configuration uses a suite that this program accepts.
     #[error("no key configuration offers MLKEM768-X25519 with a supported cipher")]
     NoSuite,
-    /// The message is for another key, or another suite.
+    /// The message is for another key or another suite.
     #[error("the message is encrypted to an unknown key or with a suite that is not offered")]
     UnknownKey,
     /// The message cannot be opened.
     #[error("the message cannot be opened")]
     Rejected,
-    /// The cryptographic library failed for a reason that is not the message's.
+    /// The cryptographic library failed for a reason unrelated to the message.
     #[error(transparent)]
     Crypto(casemate_crypto::Error),
 }
@@ -58,12 +58,12 @@ fn rejected(error: casemate_crypto::Error) -> OhttpError {
     }
 }
 
-/// Value that only the two ends of one request know; signatures cover it.
+/// A value that only the two ends of one request know; the signatures cover it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChannelBinding(Vec<u8>);
 
 impl ChannelBinding {
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -81,11 +81,11 @@ pub struct KeyConfig {
     id: u8,
     key: KemPublicKey,
     symmetric: Vec<(Kdf, Aead)>,
-    /// As it was received, without its length prefix; the channel binding covers it.
+    /// The configuration as received, without its length prefix; the channel binding covers it.
     encoded: Vec<u8>,
 }
 
-/// Encodes a key configuration of our suites, without its length prefix.
+/// Encodes a key configuration with the offered suites, without its length prefix.
 fn encode_config(id: u8, key: &KemPublicKey) -> Vec<u8> {
     let suites: Vec<u8> = SYMMETRIC
         .iter()
@@ -103,17 +103,18 @@ fn encode_config(id: u8, key: &KemPublicKey) -> Vec<u8> {
 }
 
 impl KeyConfig {
-    /// Encodes a list with this one configuration (`application/ohttp-keys`).
+    /// Encodes a list of only this configuration (`application/ohttp-keys`).
     pub fn encode_list(&self) -> Vec<u8> {
         let len = u16::try_from(self.encoded.len()).unwrap_or(u16::MAX);
         [len.to_be_bytes().as_slice(), &self.encoded].concat()
     }
 
-    /// Decodes a list and picks the first configuration with our KEM and a supported cipher.
+    /// Decodes a list and returns the first configuration with KEM 0x647a and a supported cipher.
     ///
     /// # Errors
     ///
-    /// [`OhttpError::KeyConfig`] if any part is malformed; [`OhttpError::NoSuite`] if none fits.
+    /// [`OhttpError::KeyConfig`] if any part is malformed; [`OhttpError::NoSuite`] if no
+    /// configuration matches.
     pub fn decode_list(mut bytes: &[u8]) -> Result<Self, OhttpError> {
         let mut chosen = None;
         if bytes.is_empty() {
@@ -128,7 +129,7 @@ impl KeyConfig {
         chosen.ok_or(OhttpError::NoSuite)
     }
 
-    /// `None` for a KEM that is not ours, whose key length is unknown here.
+    /// Returns `None` for another KEM, whose key length is unknown.
     fn decode(config: &[u8]) -> Result<Option<Self>, OhttpError> {
         let (id, rest) = config.split_first().ok_or(OhttpError::KeyConfig)?;
         let (kem, rest) = rest.split_first_chunk().ok_or(OhttpError::KeyConfig)?;
@@ -161,8 +162,10 @@ impl KeyConfig {
         }))
     }
 
-    /// Starts a request to the gateway that listed this configuration in a key document signed by `signer`: first its
-    /// channel binding, then its content.
+    /// Starts a request to the gateway that listed this configuration in a key document signed by
+    /// `signer`.
+    ///
+    /// The caller signs over the channel binding first, then seals the content.
     ///
     /// # Errors
     ///
@@ -202,7 +205,8 @@ fn request_info(header: &[u8]) -> Vec<u8> {
     [REQUEST_LABEL, &[0], header].concat()
 }
 
-/// The exporter context of the channel binding: purpose, signer of the key document, and the key configuration in use.
+/// Returns the exporter context of the channel binding: purpose, signer of the key document, and
+/// key configuration in use.
 fn channel_label(signer: &KeyId, config: &[u8]) -> Vec<u8> {
     let config = digest(&SHA256, config);
     Purpose::CHANNEL.with(&[signer.as_bytes(), config.as_ref()].concat())
@@ -251,12 +255,12 @@ pub struct RequestSealer {
 }
 
 impl RequestSealer {
-    /// What the request's signatures must cover.
+    /// Returns the channel binding, which the request's signatures must cover.
     pub const fn channel(&self) -> &ChannelBinding {
         &self.channel
     }
 
-    /// Encrypts a binary HTTP request: the content to post, and what opens the answer.
+    /// Encrypts a binary HTTP request; returns the content to post and the opener for the answer.
     ///
     /// # Errors
     ///
@@ -306,7 +310,7 @@ impl ResponseOpener {
     }
 }
 
-/// The gateway's side of one key configuration.
+/// The gateway's private part of a key configuration.
 pub struct GatewayKey {
     id: u8,
     key: KemPrivateKey,
@@ -326,13 +330,13 @@ impl fmt::Debug for GatewayKey {
 pub struct OpenedRequest {
     /// The binary HTTP request.
     pub request: Vec<u8>,
-    /// What its signatures must cover.
+    /// The channel binding, which its signatures must cover.
     pub channel: ChannelBinding,
     /// Seals the answer.
     pub sealer: ResponseSealer,
 }
 
-/// An encapsulated request whose header was read.
+/// An encapsulated request whose header has been read.
 #[derive(Debug)]
 pub struct ReceivedRequest {
     suite: HpkeSuite,
@@ -342,7 +346,7 @@ pub struct ReceivedRequest {
 }
 
 impl GatewayKey {
-    /// Serves `key`, of the suite `mlkem768-x25519`, under a key id.
+    /// Wraps `key`, of the suite `mlkem768-x25519`, with the key id `id`.
     ///
     /// # Errors
     ///
@@ -356,20 +360,21 @@ impl GatewayKey {
         }
     }
 
-    /// What clients need.
+    /// Returns the configuration that clients need.
     ///
     /// # Errors
     ///
-    /// [`OhttpError::KeyConfig`] if the public key cannot be parsed again, which no valid key causes.
+    /// [`OhttpError::KeyConfig`] if the public key cannot be parsed; a valid key always can.
     pub fn config(&self) -> Result<KeyConfig, OhttpError> {
         KeyConfig::decode(&self.config)?.ok_or(OhttpError::NoSuite)
     }
 
-    /// Reads the header of an encapsulated request; nothing secret is computed.
+    /// Reads the header of an encapsulated request, without computing anything secret.
     ///
     /// # Errors
     ///
-    /// [`OhttpError::UnknownKey`] for another key id or a suite that is not offered; [`OhttpError::Rejected`] if too short.
+    /// [`OhttpError::UnknownKey`] for another key id or a suite that is not offered;
+    /// [`OhttpError::Rejected`] if the request is too short.
     pub fn receive(&self, mut sealed: Vec<u8>) -> Result<ReceivedRequest, OhttpError> {
         let (header, rest) = sealed
             .split_first_chunk::<HEADER_BYTES>()
@@ -384,7 +389,7 @@ impl GatewayKey {
             .ok_or(OhttpError::Rejected)?
             .to_vec();
         let header = *header;
-        // The content stays in the buffer it arrived in: requests may be large.
+        // Requests may be large, so the content stays in the buffer it arrived in.
         sealed.drain(..HEADER_BYTES.saturating_add(enc.len()));
         Ok(ReceivedRequest {
             suite,
@@ -394,11 +399,12 @@ impl GatewayKey {
         })
     }
 
-    /// Decapsulates and decrypts; `signer` is the pair that signs this gateway's key document.
+    /// Decapsulates and decrypts the request; `signer` is the pair that signs this gateway's key
+    /// document.
     ///
     /// # Errors
     ///
-    /// [`OhttpError::Rejected`], whatever failed.
+    /// [`OhttpError::Rejected`], whatever the cause.
     pub fn open(
         &self,
         received: ReceivedRequest,

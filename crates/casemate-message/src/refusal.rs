@@ -2,23 +2,23 @@
 
 use std::fmt;
 
-/// What a refusal says about the attempt it answers.
+/// The meaning of a refusal for the attempt that it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Nothing: it may be forged.
     Hint,
     /// The attempt did not run and never will.
     Never,
-    /// The attempt will not run; an earlier one under its request id was admitted or marked.
+    /// The attempt will not run; an earlier one with its request id was admitted or marked.
     Ran,
-    /// The attempt will not run; whether it or an earlier one ran is not known.
+    /// The attempt will not run from now on; it is unknown whether it or an earlier one ran.
     Unknown,
     /// The attempt did not run, and would if it were delivered again.
     NotYet,
 }
 
 impl Effect {
-    /// The word of the specification.
+    /// Returns the name that the specification uses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hint => "hint",
@@ -30,18 +30,18 @@ impl Effect {
     }
 }
 
-/// Why a request does not reach the model.
+/// The reason why a request does not reach the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// Nothing is at this path.
+    /// There is nothing at this path.
     NotFound,
-    /// The path has other methods.
+    /// The path does not have this method.
     Method,
-    /// The content is no encapsulated request.
+    /// The content is not an encapsulated request.
     MediaType,
     /// The request is too long.
     TooLong,
-    /// Too much is being received.
+    /// Too many requests are being received.
     Busy,
     /// The request did not arrive in time.
     Timeout,
@@ -51,15 +51,15 @@ pub enum Refusal {
     Key,
     /// The encapsulated request cannot be opened.
     Request,
-    /// The opened request is no message of this protocol.
+    /// The opened request is not a message of this protocol.
     Message,
-    /// The date is too long past.
+    /// The date is too old.
     Late,
     /// The date is ahead of the gateway's clock.
     Early,
     /// The date is more than an hour ahead of the gateway's clock.
     FarAhead,
-    /// The signatures do not hold, or their key is not admitted.
+    /// The signatures do not verify, or their key is not admitted.
     Signature,
     /// The client may not use this method and path.
     NotAllowed,
@@ -71,7 +71,7 @@ pub enum Refusal {
     RecordFull,
 }
 
-/// One row of the table: code, status, problem type outside the encryption, effect, and what is said.
+/// One row of the table: code, status, problem type outside the encryption, effect, and message.
 struct Row(
     &'static str,
     u16,
@@ -81,7 +81,7 @@ struct Row(
 );
 
 impl Refusal {
-    /// All of them, those outside the encryption first.
+    /// All refusals, those outside the encryption first.
     pub const ALL: [Self; 18] = [
         Self::NotFound,
         Self::Method,
@@ -117,7 +117,7 @@ impl Refusal {
             Self::Busy => Row("busy", 503, BLANK, E::Hint, "too many requests are being received"),
             Self::Timeout => Row("timeout", 408, BLANK, E::Hint, "request did not arrive in time"),
             Self::Internal => Row("internal", 500, BLANK, E::Hint, "gateway failed"),
-            Self::Key => Row("key", 400, KEY, E::Hint, "key configuration is not known, fetch it again"),
+            Self::Key => Row("key", 400, KEY, E::Hint, "unknown key configuration; fetch it again"),
             Self::Request => Row("request", 400, REQUEST, E::Hint, "encapsulated request cannot be opened"),
             Self::Message => Row("message", 400, None, E::Never, "request is not a valid message"),
             Self::Late => Row("late", 400, None, E::Unknown, "date is too old by the gateway's clock"),
@@ -131,32 +131,32 @@ impl Refusal {
         }
     }
 
-    /// The code in a sealed answer.
+    /// Returns the code in a sealed answer.
     pub const fn code(self) -> &'static str {
         self.row().0
     }
 
-    /// The status, outer or sealed.
+    /// Returns the status, outside or inside the encryption.
     pub const fn status(self) -> u16 {
         self.row().1
     }
 
-    /// The type of the problem document (RFC 9457); `None` for what is answered inside the encryption.
+    /// Returns the type of the problem document (RFC 9457); `None` for a sealed refusal.
     pub const fn problem_type(self) -> Option<&'static str> {
         self.row().2
     }
 
-    /// What it says about the attempt.
+    /// Returns the effect on the attempt.
     pub const fn effect(self) -> Effect {
         self.row().3
     }
 
-    /// What it says to a reader.
+    /// Returns the message for a person.
     pub const fn message(self) -> &'static str {
         self.row().4
     }
 
-    /// The refusal that a sealed, unsigned answer means by status and code.
+    /// Returns the refusal that the status and code of a sealed, unsigned answer stand for.
     pub fn sealed(status: u16, code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|refusal| {
             let sealed = refusal.problem_type().is_none();
@@ -177,7 +177,7 @@ impl std::error::Error for Refusal {}
 mod tests {
     use super::*;
 
-    /// The rows of the specification, as written there.
+    /// Returns the table rows as written in the specification.
     fn specified() -> Vec<String> {
         let text = include_str!("../../../spec/inference.md");
         let section = text.split("### 6.2 Refusals").nth(1).unwrap();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_is_the_row_of_the_specification() {
+    fn every_refusal_matches_the_specification() {
         let ours: Vec<_> = Refusal::ALL
             .into_iter()
             .map(|refusal| {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsigned_answer_means_a_refusal_only_by_its_own_status() {
+    fn an_unsigned_answer_is_a_refusal_only_with_the_status_of_its_code() {
         for refusal in Refusal::ALL {
             let sealed = refusal.problem_type().is_none();
             let found = Refusal::sealed(refusal.status(), refusal.code());

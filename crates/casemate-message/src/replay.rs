@@ -11,10 +11,10 @@ use crate::{
     sign::Verified,
 };
 
-/// Seconds of expiry that share one set, so that a whole set is dropped at once.
+/// Length of a slice in seconds. Marks that expire within one slice are dropped together.
 const SLICE_SECONDS: u64 = 8;
 
-/// A client by its place in the list of admitted ones.
+/// A client, as its position in the list of admitted clients.
 type Client = u32;
 
 /// The marks that expire within one slice of time.
@@ -24,26 +24,26 @@ struct Slice {
     counts: HashMap<Client, u32>,
 }
 
-/// A bounded record of the requests of admitted clients that fails closed.
+/// A bounded record of requests by admitted clients. It fails closed.
 #[derive(Debug)]
 pub struct ReplayRecord {
     id: RecordId,
     clients: HashMap<KeyId, Client>,
-    /// Marks of each client.
+    /// Number of marks of each client.
     held: Vec<u32>,
     slices: BTreeMap<u64, Slice>,
     total: usize,
-    /// Marks that are kept for every client.
+    /// Number of marks reserved for each client.
     share: u32,
-    /// Room beyond the shares, and how much of it is taken.
+    /// Room beyond the reserved shares, and how much of it is in use.
     pool: u32,
     pool_taken: u32,
-    /// Latest time seen; a clock that goes back does not bring back what was forgotten.
+    /// Latest time seen. A clock that goes back does not revive requests whose marks have expired.
     floor: u64,
 }
 
 impl ReplayRecord {
-    /// An empty record of at most `limit` marks, which `clients` share.
+    /// Creates an empty record of at most `limit` marks, shared by `clients`.
     pub fn new(id: RecordId, clients: impl IntoIterator<Item = KeyId>, limit: u32) -> Self {
         let clients: HashMap<_, _> = clients.into_iter().zip(0..).collect();
         let kept = limit / 2;
@@ -61,26 +61,27 @@ impl ReplayRecord {
         }
     }
 
-    /// Its id, which a key document carries.
+    /// Returns the id, which key documents carry.
     pub const fn id(&self) -> RecordId {
         self.id
     }
 
-    /// Marks that are kept.
+    /// Returns the number of marks.
     pub const fn len(&self) -> usize {
         self.total
     }
 
-    /// Whether no mark is kept.
+    /// Returns whether the record has no marks.
     pub const fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// Step 8: marks a verified request, or says why it must not run.
+    /// Marks a verified request, or returns why it must not run (step 8).
     ///
     /// # Errors
     ///
-    /// The [`Refusal`]; a mark is set then only for a date in the future, because those bytes will be in time later.
+    /// The [`Refusal`]. A refused request is marked only if its date is in the future, because the
+    /// same bytes will be in time later.
     pub fn admit(&mut self, verified: &Verified, now: u64) -> Result<(), Refusal> {
         self.floor = self.floor.max(now);
         let now = self.floor;
@@ -100,8 +101,8 @@ impl ReplayRecord {
         if now.saturating_sub(verified.date) > WINDOW_SECONDS {
             return Err(Refusal::Late);
         }
-        // The same bytes will be in time later, so they are marked before they are refused, unless a mark would have to be
-        // kept for longer than clients are allowed to be wrong.
+        // The same bytes will be in time later, so mark the request before refusing it, unless its
+        // date is further ahead than any clock error that clients may have.
         let ahead = verified.date.saturating_sub(now);
         if ahead > WINDOW_SECONDS.saturating_add(OFFSET_SECONDS_MAX) {
             return Err(Refusal::FarAhead);
@@ -125,7 +126,7 @@ impl ReplayRecord {
     fn set(&mut self, client: Client, id: RequestId, first: u64) -> Result<(), Refusal> {
         let (share, pool_free) = (self.share, self.pool.saturating_sub(self.pool_taken));
         let held = self.held(client).ok_or(Refusal::Signature)?;
-        // Beyond its share a client may have as much as it leaves to the others.
+        // Beyond its share, a client may take as much of the pool as it leaves for the others.
         let beyond = held.saturating_sub(share);
         let from_pool = *held >= share;
         if from_pool && beyond >= pool_free {
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_runs_once_however_often_and_late_it_comes() {
+    fn a_request_runs_once_however_often_and_late_it_arrives() {
         let mut record = record(2, 100);
         let first = request(0, 1, NOW, NOW);
         assert_eq!(record.admit(&first, NOW), Ok(()));
@@ -209,11 +210,15 @@ mod tests {
         }
         assert!(record.is_empty(), "the mark is gone after the last slice");
         let twin = request(1, 1, NOW + 140, NOW + 140);
-        assert_eq!(record.admit(&twin, NOW + 140), Ok(()), "another client's");
+        assert_eq!(
+            record.admit(&twin, NOW + 140),
+            Ok(()),
+            "request of another client"
+        );
     }
 
     #[test]
-    fn another_record_a_late_first_attempt_and_a_late_date_are_told_apart() {
+    fn another_record_a_late_first_attempt_and_a_late_date_are_distinguished() {
         let mut record = record(1, 100);
         let mut other = request(0, 1, NOW, NOW);
         other.mark.record = RecordId([8; 16]);
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_for_its_future_date_never_runs() {
+    fn a_request_refused_for_its_future_date_never_runs() {
         let mut record = record(1, 1_000_000);
         for (number, ahead) in [(1, 61), (2, 500), (3, 3660)] {
             let early = request(0, number, NOW + ahead, NOW + ahead);
@@ -249,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_does_not_bring_back_what_was_forgotten() {
+    fn a_clock_that_goes_back_does_not_revive_expired_requests() {
         let mut record = record(1, 100);
         let first = request(0, 1, NOW, NOW);
         record.admit(&first, NOW).unwrap();
@@ -260,14 +265,15 @@ mod tests {
     }
 
     #[test]
-    fn no_client_takes_what_is_kept_for_another() {
+    fn no_client_takes_the_share_of_another() {
         let mut record = record(4, 80);
         let fill = |record: &mut ReplayRecord, key: u8| {
             let numbers = 0..1000;
             let fits = |number: &u32| record.admit(&request(key, *number, NOW, NOW), NOW).is_ok();
             numbers.take_while(fits).count()
         };
-        // 10 are kept for each of 4, 40 are shared: the first may have half of those, the next half of what is left.
+        // 10 are reserved for each of 4 clients and 40 are shared: the first may take half of
+        // those, the next half of the rest.
         assert_eq!(fill(&mut record, 0), 30);
         assert_eq!(fill(&mut record, 1), 20);
         assert_eq!(fill(&mut record, 2), 15);

@@ -29,22 +29,22 @@ const ML_DSA_65: (&str, &str) = ("pq", "ml-dsa-65");
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignError {
-    /// A field that must be there once is missing or doubled.
-    #[error("field `{0}` is missing or occurs twice")]
+    /// A required field is missing or occurs more than once.
+    #[error("field `{0}` must occur once")]
     Field(&'static str),
-    /// The signature fields do not have the prescribed form.
+    /// The signature fields are malformed.
     #[error("signature fields are malformed: {0}")]
     Malformed(&'static str),
-    /// The key is another than the expected one, or not admitted.
-    #[error("the message is signed by the key {0}, which is not expected")]
+    /// The key is not the expected one, or not admitted.
+    #[error("the message is signed by an unexpected key {0}")]
     UnknownKey(KeyId),
-    /// The date is too long ago.
+    /// The date is too old.
     #[error("date is {seconds} seconds old; at most {WINDOW_SECONDS} are allowed")]
     Past {
-        /// Distance from the clock, in seconds.
+        /// Age, in seconds.
         seconds: u64,
     },
-    /// The content is not the one that was signed.
+    /// The content is not the signed content.
     #[error("content digest does not match")]
     Digest,
     /// The message belongs to another encryption.
@@ -61,7 +61,7 @@ pub enum SignError {
     Crypto(#[from] casemate_crypto::Error),
 }
 
-/// Who signed a request, which request it is, and when this attempt was made.
+/// The signer of a request, its mark, and the time of this attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The key that signed.
@@ -74,11 +74,11 @@ pub struct Verified {
 
 /// Adds date, digest, channel binding, request mark and both signatures to a request.
 ///
-/// Fields of these names that are there already are replaced.
+/// Replaces existing fields with these names.
 ///
 /// # Errors
 ///
-/// [`SignError::Message`] if the request has too many fields already; [`SignError::Crypto`].
+/// [`SignError::Message`] if the request has too many fields; [`SignError::Crypto`].
 pub fn sign_request(
     request: &mut Request,
     key: &HttpSigningKey,
@@ -112,14 +112,16 @@ pub fn sign_response(
     push_all(&mut response.fields, fields)
 }
 
-/// Checks a request: date, digest, channel binding and both signatures by a key that `admitted` knows.
+/// Verifies the date, digest, channel binding and both signatures of a request, by a key that
+/// `admitted` returns.
 ///
-/// A date ahead of `now` is left to the record, which has to remember such a request before it refuses it. For a key that is
-/// not admitted `stand_in` does the same work, so that the two kinds of refusal take the same time.
+/// A date ahead of `now` is left to the replay record, which must mark such a request before
+/// refusing it. For a key that is not admitted, the signatures are verified with `stand_in`, so
+/// that both refusals take the same time.
 ///
 /// # Errors
 ///
-/// [`SignError`], naming the first check that failed.
+/// [`SignError`] for the first check that failed.
 pub fn verify_request<'k>(
     request: &Request,
     channel: &ChannelBinding,
@@ -143,7 +145,7 @@ pub fn verify_request<'k>(
     let signed = Signed::read(&Covered::request(request), Purpose::REQUEST, date)?;
     let known = admitted(&signed.key_id);
     let held = signed.verify(known.unwrap_or(stand_in));
-    // The other order would tell the two apart by time.
+    // The opposite order would reveal by time which of the two failed.
     known.ok_or(SignError::UnknownKey(signed.key_id))?;
     held?;
     Ok(Verified {
@@ -153,11 +155,11 @@ pub fn verify_request<'k>(
     })
 }
 
-/// Checks the response to `request`, as it was signed, by the gateway whose key is `key`.
+/// Verifies the response to the signed `request`, by the gateway with the key `key`.
 ///
 /// # Errors
 ///
-/// [`SignError`], naming the first check that failed.
+/// [`SignError`] for the first check that failed.
 pub fn verify_response(
     response: &Response,
     request: &Request,
@@ -174,17 +176,17 @@ pub fn verify_response(
     signed.verify(key)
 }
 
-/// Writes a `date` field, in place of any that is there.
+/// Sets the `date` field.
 pub(crate) fn set_date(fields: &mut Fields, now: u64) -> Result<(), MessageError> {
     fields.remove("date");
     let date = UNIX_EPOCH.checked_add(Duration::from_secs(now));
-    // The format has years of four digits.
+    // The format allows only years of four digits.
     let date = date.filter(|_| now < 253_402_300_800);
     let date = date.ok_or(MessageError::BadBytes("date"))?;
     fields.push("date", &httpdate::fmt_http_date(date))
 }
 
-/// The `date` field, in seconds since 1970 UTC.
+/// Returns the `date` field, in seconds since 1970 UTC.
 pub(crate) fn read_date(fields: &Fields) -> Result<u64, SignError> {
     let date = fields.single("date").ok_or(SignError::Field("date"))?;
     let date = httpdate::parse_http_date(date).map_err(|_| SignError::Malformed("date"))?;
@@ -239,7 +241,7 @@ fn check_digest_fields(
     Err(SignError::Channel)
 }
 
-/// Makes the values of `signature-input` and `signature`.
+/// Returns the values of `signature-input` and `signature`.
 fn sign(
     covered: &Covered<'_>,
     key: &HttpSigningKey,
@@ -266,7 +268,7 @@ fn sign(
     ))
 }
 
-/// Two signatures of the prescribed form, not yet checked.
+/// Two well-formed signatures, not yet verified.
 struct Signed {
     key_id: KeyId,
     bases: [String; 2],
@@ -283,7 +285,9 @@ impl Signed {
         check_input(&c, &required, ED25519.1, purpose, date)?;
         check_input(&pq, &required, ML_DSA_65.1, purpose, date)?;
         if c.key_id != pq.key_id {
-            return Err(SignError::Malformed("the two signatures have two key ids"));
+            return Err(SignError::Malformed(
+                "the two signatures have different key ids",
+            ));
         }
         let key_id = c.key_id.parse();
         let signature = covered

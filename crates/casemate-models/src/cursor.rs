@@ -1,4 +1,4 @@
-//! Reading forward through a header, in blocks, within limits.
+//! Forward reading of a header, in blocks and within limits.
 
 use casemate_seal::ReadAt;
 
@@ -13,7 +13,7 @@ pub(crate) struct Cursor<'s, S> {
     at: u64,
     block: Vec<u8>,
     block_start: u64,
-    /// Bytes that may still be read from the source.
+    /// Number of bytes that may still be read from the source.
     budget: u64,
 }
 
@@ -37,13 +37,13 @@ impl<'s, S: ReadAt> Cursor<'s, S> {
         self.len.saturating_sub(self.at)
     }
 
-    /// Moves forward; `None` past the end.
+    /// Moves forward; returns `None` beyond the end.
     pub(crate) fn skip(&mut self, bytes: u64) -> Option<()> {
         self.at = self.at.checked_add(bytes).filter(|at| *at <= self.len)?;
         Some(())
     }
 
-    /// Fills `out`; `Ok(None)` past the end.
+    /// Fills `out`; returns `Ok(None)` beyond the end.
     pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<Option<()>, ModelError> {
         if self.left() < out.len() as u64 {
             return Ok(None);
@@ -69,14 +69,14 @@ impl<'s, S: ReadAt> Cursor<'s, S> {
         self.source.read_exact_at(&mut self.block, self.at)?;
         self.block_start = self.at;
         self.at = self.at.saturating_add(1);
-        // The block is empty only at the end, which callers check first.
+        // The block is empty only at the end, which callers check for first.
         self.block
             .first()
             .copied()
             .ok_or(ModelError::Limit("bytes"))
     }
 
-    /// The next byte without moving; `None` at the end.
+    /// Returns the next byte without moving; `None` at the end.
     pub(crate) fn peek(&mut self) -> Result<Option<u8>, ModelError> {
         let at = self.at;
         let next = self.array::<1>()?.map(|[byte]| byte);
@@ -89,7 +89,7 @@ impl<'s, S: ReadAt> Cursor<'s, S> {
         Ok(self.fill(&mut out)?.map(|()| out))
     }
 
-    /// A text of `len` bytes, with what is not UTF-8 replaced; `None` past the end.
+    /// Reads a string of `len` bytes, replacing invalid UTF-8; returns `None` beyond the end.
     pub(crate) fn text(&mut self, len: u64) -> Result<Option<String>, ModelError> {
         if len > TEXT_BYTES_MAX {
             return Err(ModelError::Limit("texts"));

@@ -1,6 +1,7 @@
 //! GGUF versions 2 and 3 (github.com/ggml-org/ggml, docs/gguf.md): counts, key-value pairs, tensor descriptions.
 //!
-//! Nothing says which byte order a file has. Its version is a small number, so it is that in which it is one.
+//! No field gives the byte order of a file. The version is a small number, so the byte order is the
+//! one in which it is small.
 
 use casemate_seal::ReadAt;
 
@@ -11,7 +12,7 @@ use crate::{
 
 /// Most key-value pairs.
 const PAIRS_MAX: u64 = 1 << 16;
-/// Characters of a value that are shown.
+/// Maximum number of characters of a value that are shown.
 const VALUE_CHARACTERS: usize = 200;
 /// Deepest nesting of arrays.
 const DEPTH_MAX: u8 = 4;
@@ -55,7 +56,7 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
         for _ in 0..dimensions {
             shape.push(r.u64()?);
         }
-        // The fastest dimension comes first here and last everywhere else.
+        // The fastest-varying dimension comes first here, and last everywhere else.
         shape.reverse();
         let kind = r.u32()?;
         let _offset = r.u64()?;
@@ -69,14 +70,14 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
     Ok(model)
 }
 
-/// A position in the header, and the order of the bytes of its numbers.
+/// A position in the header, and its byte order.
 struct Reader<'s, S> {
     cursor: Cursor<'s, S>,
     order: ByteOrder,
 }
 
 impl<S: ReadAt> Reader<'_, S> {
-    /// The bytes of a number, the lowest first.
+    /// Reads the bytes of a number in little-endian order.
     fn number<const N: usize>(&mut self) -> Result<[u8; N], ModelError> {
         let mut bytes = self.cursor.array()?.ok_or(CUT)?;
         if self.order == ByteOrder::Big {
@@ -103,7 +104,7 @@ impl<S: ReadAt> Reader<'_, S> {
     }
 }
 
-/// Bytes of a value of fixed length.
+/// Returns the length of a fixed-length value, in bytes.
 const fn fixed(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | 7 => Some(1),
@@ -114,7 +115,7 @@ const fn fixed(kind: u32) -> Option<u64> {
     }
 }
 
-/// Reads a value and says what to show of it.
+/// Reads a value and returns the text to show for it.
 fn value(r: &mut Reader<'_, impl ReadAt>, kind: u32, depth: u8) -> Result<String, ModelError> {
     Ok(match kind {
         0 => u8::from_le_bytes(r.number()?).to_string(),
@@ -130,11 +131,11 @@ fn value(r: &mut Reader<'_, impl ReadAt>, kind: u32, depth: u8) -> Result<String
         10 => u64::from_le_bytes(r.number()?).to_string(),
         11 => i64::from_le_bytes(r.number()?).to_string(),
         12 => f64::from_le_bytes(r.number()?).to_string(),
-        _ => return Err(malformed("a value of an unknown type")),
+        _ => return Err(malformed("a value has an unknown type")),
     })
 }
 
-/// Passes over a list and says how long it is.
+/// Skips a list and returns its length as text.
 fn list(r: &mut Reader<'_, impl ReadAt>, depth: u8) -> Result<String, ModelError> {
     let (kind, count) = (r.u32()?, r.u64()?);
     if let Some(bytes) = fixed(kind) {
@@ -144,7 +145,7 @@ fn list(r: &mut Reader<'_, impl ReadAt>, depth: u8) -> Result<String, ModelError
         if depth >= DEPTH_MAX {
             return Err(ModelError::Limit("nested lists"));
         }
-        // Each element takes at least its own length field, so a count beyond the file ends soon.
+        // Each element takes at least its length field, so a count beyond the file fails soon.
         for _ in 0..count {
             if kind == 8 {
                 let len = r.u64()?;

@@ -1,13 +1,13 @@
 //! Element types of GGUF (`ggml_type` of github.com/ggml-org/ggml; sizes as in `GGML_QUANT_SIZES` of the package `gguf` 0.19).
 
-/// One type: its number, its name, and how many elements a block has in how many bytes.
+/// One type: its number, its name, and the elements and bytes of a block.
 struct Type(u32, &'static str, Option<(u64, u64)>);
 
 const fn sized(number: u32, name: &'static str, elements: u64, bytes: u64) -> Type {
     Type(number, name, Some((elements, bytes)))
 }
 
-/// A type that `gguf` no longer has, or does not have yet.
+/// Returns a type that `gguf` no longer has, or does not have yet.
 const fn named(number: u32, name: &'static str) -> Type {
     Type(number, name, None)
 }
@@ -62,7 +62,7 @@ fn find(number: u32) -> Option<&'static Type> {
     TYPES.iter().find(|Type(known, ..)| *known == number)
 }
 
-/// The name of a type; its number where it is not known.
+/// Returns the name of a type, or its number if it is unknown.
 pub(crate) fn name(number: u32) -> String {
     find(number).map_or_else(
         || format!("type {number}"),
@@ -70,7 +70,7 @@ pub(crate) fn name(number: u32) -> String {
     )
 }
 
-/// Bytes of a tensor, where its type is known and its rows are whole blocks.
+/// Returns the length of a tensor, in bytes, if its type is known and its rows are whole blocks.
 pub(crate) fn tensor_bytes(number: u32, shape: &[u64]) -> Option<u64> {
     let Type(_, _, size) = find(number)?;
     let (elements, bytes) = (*size)?;

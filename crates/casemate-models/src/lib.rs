@@ -1,8 +1,11 @@
-//! What a model file holds: its tensors by name, type and shape, for safetensors, GGUF, ONNX and `PyTorch`.
+//! Inspection of model files in safetensors, GGUF, ONNX and `PyTorch` formats: tensors by name,
+//! type and shape.
 //!
-//! Only headers are read. Nothing is ever unpickled: of a pickle the operations are listed that would import or call something if somebody did.
+//! Only headers are read. Nothing is ever unpickled: for a pickle, the operations are listed that
+//! would import or call something.
 //!
-//! Headers come from outside. Every length is checked against the file and a limit before anything is allocated for it.
+//! Headers are untrusted. Every length is checked against the file and a limit before anything is
+//! allocated for it.
 
 mod cursor;
 mod gguf;
@@ -24,13 +27,13 @@ pub use pickle::{Pickle, scan_pickle};
 pub use safetensors::{SafetensorsEntry, SafetensorsHeader};
 pub use torch_tensors::{Table, tensors_of_pickle};
 
-/// Most bytes of a file that are looked at.
+/// Maximum number of bytes of a file that are read.
 pub const HEADER_BYTES_MAX: u64 = 256 << 20;
 /// Most tensors of a file.
 pub const TENSORS_MAX: usize = 1 << 20;
 /// Most dimensions of a tensor.
 pub const DIMENSIONS_MAX: usize = 64;
-/// Longest name or text, in bytes.
+/// Longest name or string, in bytes.
 pub const TEXT_BYTES_MAX: u64 = 1 << 20;
 
 /// A file format.
@@ -42,16 +45,16 @@ pub enum Format {
     Gguf,
     /// ONNX.
     Onnx,
-    /// What `torch.save` writes: a zip with a pickle and the tensors' memory.
+    /// The format of `torch.save`: a zip with a pickle and the memory of the tensors.
     PyTorch,
-    /// A model that `torch.jit.save` wrote, with its code.
+    /// The format of `torch.jit.save`: a model with its code.
     TorchScript,
     /// A bare pickle.
     Pickle,
 }
 
 impl Format {
-    /// The word for it.
+    /// Returns its name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Safetensors => "safetensors",
@@ -64,17 +67,17 @@ impl Format {
     }
 }
 
-/// Order of the bytes of a number.
+/// The byte order of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByteOrder {
-    /// The lowest first, as on nearly every machine.
+    /// Little-endian, as on nearly every machine.
     Little,
-    /// The highest first, as on s390x.
+    /// Big-endian, as on s390x.
     Big,
 }
 
 impl ByteOrder {
-    /// The word for it.
+    /// Returns its name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Little => "little",
@@ -83,35 +86,36 @@ impl ByteOrder {
     }
 }
 
-/// A tensor, or the memory of one or more where a pickle of `torch.save` does not say what they are.
+/// A tensor, or the memory of one or more tensors if a pickle of `torch.save` does not describe
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tensor {
     /// Its name.
     pub name: String,
-    /// Type of its elements, in the format's own words.
+    /// Type of its elements, as named by the format.
     pub dtype: String,
-    /// Its shape; empty for scalars and for mere memory.
+    /// Its shape; empty for scalars and for plain memory.
     pub shape: Vec<u64>,
-    /// Length of its data, in bytes, where the header says so.
+    /// Length of its data, in bytes, if the header gives it.
     pub bytes: Option<u64>,
 }
 
-/// What a file holds.
+/// The content of a model file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
     /// Its format.
     pub format: Format,
     /// Its tensors, in the order of the header, or of their data.
     pub tensors: Vec<Tensor>,
-    /// Whether it may hold tensors that are not listed.
+    /// Whether it may have tensors that are not listed.
     pub is_partial: bool,
-    /// What the header says beside them: names and short values.
+    /// Other entries of the header: names and short values.
     pub metadata: Vec<(String, String)>,
-    /// Byte order of its numbers, in formats that have both.
+    /// Byte order of its numbers, in formats that allow both.
     pub byte_order: Option<ByteOrder>,
-    /// Pickles in it, by name.
+    /// The pickles in it, by name.
     pub pickles: Vec<(String, Pickle)>,
-    /// Names of the code in it, which runs when the model does.
+    /// Names of the code files in it, which run with the model.
     pub code: Vec<String>,
 }
 
@@ -142,7 +146,7 @@ impl Model {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The file looks like one of the format, and breaks a rule of it.
+    /// The file looks like this format but breaks a rule of it.
     #[error("not well-formed {format}: {rule}")]
     Malformed {
         /// Name of the format.
@@ -150,14 +154,14 @@ pub enum ModelError {
         /// The rule.
         rule: &'static str,
     },
-    /// A safetensors header that is not the JSON that it should be.
+    /// A safetensors header is not valid JSON of the expected form.
     #[error("not well-formed safetensors: the header cannot be read: {0}")]
     Json(String),
-    /// A limit of this crate.
-    #[error("the header has too many {0}, or too large ones")]
+    /// A limit of this crate is exceeded.
+    #[error("the header exceeds the limit for {0}")]
     Limit(&'static str),
     /// The file could not be read.
-    #[error("reading the content")]
+    #[error("cannot read the content")]
     Io(#[from] io::Error),
 }
 
@@ -168,18 +172,19 @@ impl ModelError {
     }
 }
 
-/// Reads the header of a model; `None` if the format is none that is known here.
+/// Reads the header of a model; returns `None` if the format is unknown.
 ///
 /// # Errors
 ///
-/// [`ModelError`] if the format is known and the header is not well-formed, or the file cannot be read.
+/// [`ModelError`] if the format is known but the header is not well-formed, or the file cannot be
+/// read.
 pub fn read_model(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     let len = source.byte_len()?;
     let mut start = [0; 16];
     let known = usize::try_from(len).unwrap_or(usize::MAX).min(start.len());
     let start = start.get_mut(..known).unwrap_or_default();
     source.read_exact_at(start, 0)?;
-    // First of all: eight bytes of length may begin as any other magic does.
+    // Check this first: eight bytes of length may look like any other magic number.
     if let [a, b, c, d, e, f, g, h, b'{', ..] = *start {
         let header = u64::from_le_bytes([a, b, c, d, e, f, g, h]).saturating_add(8);
         if header <= len {
@@ -189,15 +194,16 @@ pub fn read_model(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     match &*start {
         [b'G', b'G', b'U', b'F', ..] => gguf::read(source).map(Some),
         [b'P', b'K', 3, 4, ..] => pytorch::read(source),
-        // Pickle protocols from 1 on, and a frame or a first operation.
+        // Pickle protocol 1 or later, and a frame or a first operation.
         [0x80, 1..=5, ..] => match torch_legacy::read(source)? {
             None => pickle::read(source).map(Some),
             legacy => Ok(legacy),
         },
         [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::read(source).map(Some),
-        // Field 1, a small number: the ONNX version. Protobuf has no magic, so this may also be something else.
+        // Field 1, a small number: the ONNX version. Protobuf has no magic number, so this may also
+        // be another format.
         [0x08, 1..=0x7f, ..] => Ok(onnx::read(source).ok()),
-        // Older pickles have no magic either. What would import something is shown.
+        // Older pickles have no magic number either. Report those that would import something.
         _ => pickle::read_unnamed(source),
     }
 }

@@ -1,4 +1,5 @@
-//! ONNX: the fields of `ModelProto`, `GraphProto` and `TensorProto` (onnx/onnx.proto3) that name tensors. Everything else is passed over.
+//! ONNX: the fields of `ModelProto`, `GraphProto` and `TensorProto` (onnx/onnx.proto3) that
+//! describe tensors. Everything else is skipped.
 
 use casemate_seal::ReadAt;
 
@@ -13,13 +14,13 @@ const CUT: ModelError = malformed("a field ends too early");
 /// One field of a message.
 enum Field {
     Number(u64),
-    /// Fixed-width numbers, which nothing here needs.
+    /// A fixed-width number, which is not needed.
     Fixed,
-    /// Where the bytes end.
+    /// A field of bytes, with the position of its end.
     Bytes(u64),
 }
 
-/// Number and content of the next field; `None` at `end`.
+/// Reads the number and content of the next field; returns `None` at `end`.
 fn field(c: &mut Cursor<'_, impl ReadAt>, end: u64) -> Result<Option<(u64, Field)>, ModelError> {
     if c.at() >= end {
         return if c.at() == end { Ok(None) } else { Err(CUT) };
@@ -40,7 +41,7 @@ fn field(c: &mut Cursor<'_, impl ReadAt>, end: u64) -> Result<Option<(u64, Field
             c.skip(4).ok_or(CUT)?;
             Field::Fixed
         }
-        _ => return Err(malformed("a field of an unknown type")),
+        _ => return Err(malformed("a field has an unknown type")),
     };
     Ok(Some((key >> 3, content)))
 }
@@ -61,7 +62,7 @@ fn varint(c: &mut Cursor<'_, impl ReadAt>) -> Result<u64, ModelError> {
     Err(malformed("a number is too long"))
 }
 
-/// Goes to the end of a field whose content is not needed.
+/// Skips to the end of a field whose content is not needed.
 fn leave(c: &mut Cursor<'_, impl ReadAt>, end: u64) -> Result<(), ModelError> {
     let rest = end.checked_sub(c.at()).ok_or(CUT)?;
     c.skip(rest).ok_or(CUT)
@@ -102,7 +103,7 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
     }
 }
 
-/// The last value counts, as protobuf has it.
+/// Sets a metadata value; the last one wins, as in protobuf.
 fn set(model: &mut Model, name: &str, value: String) {
     model.metadata.retain(|(known, _)| known != name);
     model.metadata.push((name.to_owned(), value));
@@ -136,7 +137,7 @@ fn read_tensor(c: &mut Cursor<'_, impl ReadAt>, end: u64) -> Result<Tensor, Mode
     while let Some((number, content)) = field(c, end)? {
         match (number, content) {
             (1, Field::Number(side)) => tensor.shape.push(side),
-            // The same, packed.
+            // The same field, packed.
             (1, Field::Bytes(to)) => {
                 while c.at() < to {
                     let side = varint(c)?;

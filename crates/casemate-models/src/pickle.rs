@@ -1,7 +1,7 @@
-//! Pickles (Python's `pickletools`), looked at and never run.
+//! Scanning of pickles (Python's `pickletools`), which are never run.
 //!
-//! A pickle is a program. Whoever loads it imports the names it says and calls what it says. This scan follows the operations only as far as is
-//! needed to tell which names would be imported; it builds nothing.
+//! A pickle is a program: loading it imports and calls the names it contains. This scan follows the
+//! operations only as far as needed to determine which names would be imported. It builds nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,19 +16,19 @@ use crate::{Format, Model, ModelError, cursor::Cursor, torch_types::is_for_weigh
 pub(crate) const OPERATIONS_MAX: usize = 1 << 22;
 /// Most memorised values.
 const MEMO_MAX: usize = 1 << 20;
-/// Longest text that can be part of a name, in bytes.
+/// Longest string that can be part of a name, in bytes.
 const NAME_BYTES_MAX: usize = 1024;
-/// Most different names that are listed.
+/// Most distinct names that are listed.
 const NAMES_MAX: usize = 4096;
-/// Bytes of a line that are kept.
+/// Maximum number of bytes of a line that are kept.
 const LINE_BYTES_MAX: usize = 4096;
 const STACK_GLOBAL: u8 = 0x93;
 const FRAME: u8 = 0x95;
 
-/// What a pickle that is a whole file is called.
+/// The name of a pickle that is a whole file.
 const WHOLE: &str = "(the file)";
 
-/// Functions of the module `torch.jit._pickle` that make what a `TorchScript` archive holds.
+/// Functions of the module `torch.jit._pickle` that build the content of a `TorchScript` archive.
 const SCRIPT_FUNCTIONS: [&str; 5] = [
     "build_boollist",
     "build_doublelist",
@@ -37,23 +37,24 @@ const SCRIPT_FUNCTIONS: [&str; 5] = [
     "restore_type_tag",
 ];
 
-/// What a pickle would do.
+/// The effects of loading a pickle.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Pickle {
-    /// Names it would import, `module name`, in order.
+    /// Names it would import, as `module name`, in alphabetical order.
     pub imports: BTreeSet<String>,
-    /// Operations that import or call, with how often they occur.
+    /// Operations that import or call, with their number of occurrences.
     pub operations: BTreeMap<&'static str, usize>,
-    /// Whether a name is made while it runs, so that the list of imports may be incomplete.
+    /// Whether it computes a name at run time, so that the list of imports may be incomplete.
     pub computed_names: bool,
-    /// Whether something follows that was not looked at, which a loader might read.
+    /// Whether bytes follow that were not scanned, but that a loader might read.
     pub unread: bool,
-    /// Whether it is part of a `TorchScript` archive, whose loader takes classes from the archive's code and imports nothing.
+    /// Whether it is part of a `TorchScript` archive, whose loader gets classes from the archive's
+    /// code and imports nothing.
     pub is_script: bool,
 }
 
 impl Pickle {
-    /// Imports that weights do not need. One of these may be anything, up to a command.
+    /// Returns the imports that weights do not need. Any of them could run arbitrary code.
     pub fn suspicious(&self) -> impl Iterator<Item = &str> {
         self.imports
             .iter()
@@ -61,7 +62,7 @@ impl Pickle {
             .filter(|name| !(is_for_weights(name) || self.is_script && is_of_script(name)))
     }
 
-    /// Whether loading it without restrictions could run somebody's code.
+    /// Returns whether loading it without restrictions could run arbitrary code.
     pub fn is_dangerous(&self) -> bool {
         self.computed_names || self.unread || self.suspicious().next().is_some()
     }
@@ -87,7 +88,7 @@ fn is_of_script(import: &str) -> bool {
         || function.is_some_and(|name| SCRIPT_FUNCTIONS.contains(&name))
 }
 
-/// A bare pickle as a model file.
+/// Reads a bare pickle as a model file.
 pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
     let mut model = Model::new(Format::Pickle);
     model.pickles.push((WHOLE.to_owned(), scan_pickle(source)?));
@@ -98,15 +99,15 @@ const fn malformed(rule: &'static str) -> ModelError {
     ModelError::malformed(Format::Pickle, rule)
 }
 
-const CUT: ModelError = malformed("it ends before its last operation");
+const CUT: ModelError = malformed("it ends without a final operation");
 
-/// Texts that were pushed lately and those that were memorised, as far as names are made of them.
+/// The most recently pushed and the memoised strings, as far as names can be built from them.
 #[derive(Default)]
 struct Texts {
-    /// The last two pushed; `None` is a value that is no text.
+    /// The last two pushed values; `None` if a value is not a string.
     recent: [Option<Rc<str>>; 2],
     memo: HashMap<u64, Option<Rc<str>>>,
-    /// Whether something was put nobody knows where: nothing that is fetched is known then.
+    /// Whether a value was memoised at an unknown position; no fetched value is known then.
     memo_unknown: bool,
 }
 
@@ -142,8 +143,10 @@ pub fn scan_pickle(source: &impl ReadAt) -> Result<Pickle, ModelError> {
     Ok(found)
 }
 
-/// A file that may be a pickle of the oldest kind, which has no magic: one if it would import or call something before it ends, or before the scan
-/// gives up. A loader has done all that when it finds out that the rest is no pickle.
+/// Reads a file that may be a pickle of the oldest protocol, which has no magic number.
+///
+/// It is treated as one if it would import or call something before it ends or the scan fails: a
+/// loader would have done so by the time it finds that the rest is not a pickle.
 pub(crate) fn read_unnamed(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     let mut found = Pickle::default();
     match scan(source, &mut found) {
@@ -166,7 +169,7 @@ fn scan(source: &impl ReadAt, found: &mut Pickle) -> Result<(), ModelError> {
     let mut left = OPERATIONS_MAX;
     loop {
         scan_one(&mut cursor, found, &mut left)?;
-        // Some files are several pickles in a row.
+        // Some files have several consecutive pickles.
         match cursor.peek()? {
             None => return Ok(()),
             Some(0x80) => (),
@@ -178,7 +181,7 @@ fn scan(source: &impl ReadAt, found: &mut Pickle) -> Result<(), ModelError> {
     }
 }
 
-/// Scans one pickle, to the operation that ends it.
+/// Scans one pickle, up to the operation that ends it.
 pub(crate) fn scan_one(
     c: &mut Cursor<'_, impl ReadAt>,
     found: &mut Pickle,
@@ -189,7 +192,7 @@ pub(crate) fn scan_one(
     let first = *left;
     loop {
         let [operation] = c.array()?.ok_or(CUT)?;
-        // It needs two values, and no operation leaves more than one. Files of NumPy begin like this.
+        // It needs two values, and one operation leaves at most one. NumPy files begin like this.
         if operation == STACK_GLOBAL && first.saturating_sub(*left) < 2 {
             return Err(malformed("a name is taken from an empty stack"));
         }
@@ -203,9 +206,11 @@ pub(crate) fn scan_one(
     }
 }
 
-/// A frame, which announces how many bytes its operations take. The readers of `CPython` differ in what they do with an operation that goes beyond it: the one
-/// in C, reading a file, loses the bytes that were left in the frame and takes other ones for the argument. So another name may be imported than the one
-/// that stands there.
+/// A frame, which declares how many bytes its operations take.
+///
+/// The readers in `CPython` differ on an operation that extends beyond the frame: the C reader,
+/// when reading a file, loses the rest of the frame and uses later bytes as the argument. So it may
+/// import a name other than the one in the pickle.
 #[derive(Default)]
 struct Frame {
     end: Option<u64>,
@@ -215,7 +220,7 @@ impl Frame {
     fn begin(&mut self, c: &mut Cursor<'_, impl ReadAt>) -> Result<(), ModelError> {
         let len = number::<8>(c)?;
         if self.end.is_some() {
-            return Err(malformed("a frame begins within another"));
+            return Err(malformed("a frame begins inside another"));
         }
         if len > c.left() {
             return Err(CUT);
@@ -226,7 +231,7 @@ impl Frame {
 
     fn check(&mut self, at: u64) -> Result<(), ModelError> {
         match self.end {
-            Some(end) if at > end => Err(malformed("an operation goes beyond its frame")),
+            Some(end) if at > end => Err(malformed("an operation extends beyond its frame")),
             Some(end) if at == end => {
                 self.end = None;
                 Ok(())
@@ -235,12 +240,10 @@ impl Frame {
         }
     }
 
-    /// The end of the pickle, with its last operation read.
+    /// Ends the pickle, after its last operation was read.
     fn stop(&self, at: u64) -> Result<(), ModelError> {
         match self.end {
-            Some(end) if at != end => {
-                Err(malformed("its last operation is not the end of its frame"))
-            }
+            Some(end) if at != end => Err(malformed("its last operation does not end its frame")),
             _ => Ok(()),
         }
     }
@@ -255,7 +258,7 @@ fn step(
     match operation {
         // Names.
         b'c' | b'i' => {
-            // Some loaders import a name that the end of the file cuts off.
+            // Some loaders import a name that is truncated at the end of the file.
             let (module, (name, _)) = (line(c)?, line_or_rest(c)?);
             found.import(&module, &name)?;
             found.count(if operation == b'c' { "GLOBAL" } else { "INST" });
@@ -272,7 +275,7 @@ fn step(
             }
             texts.push(None);
         }
-        // Names of a registry that the loading program fills.
+        // Names from a registry that the loading program fills.
         0x82 => extension(c, found, texts, 1)?,
         0x83 => extension(c, found, texts, 2)?,
         0x84 => extension(c, found, texts, 4)?,
@@ -287,7 +290,7 @@ fn step(
             call(found, texts, "PERSID");
         }
         b'Q' => call(found, texts, "BINPERSID"),
-        // What changes the order of texts on the stack: a name that follows is taken as computed.
+        // Operations that reorder strings on the stack: a name that follows is treated as computed.
         b'0' | b'1' | b'2' => {
             texts.push(None);
             texts.push(None);
@@ -297,20 +300,20 @@ fn step(
     Ok(())
 }
 
-/// Texts, and what is done with the memo.
+/// Handles strings and memo operations.
 fn text_or_memo(
     c: &mut Cursor<'_, impl ReadAt>,
     operation: u8,
     texts: &mut Texts,
 ) -> Result<(), ModelError> {
     match operation {
-        // Texts.
+        // Strings.
         0x8c | b'U' | b'C' => counted_text::<1>(c, texts)?,
         b'X' | b'T' | b'B' => counted_text::<4>(c, texts)?,
         0x8d | 0x8e | 0x96 => counted_text::<8>(c, texts)?,
         b'V' | b'S' => {
             let text = line(c)?;
-            // A longer one is no name that anybody could import.
+            // A longer string cannot be an importable name.
             let is_name = text.len() <= NAME_BYTES_MAX;
             let text = text.trim_matches(['\'', '"']);
             texts.push(is_name.then(|| text.into()));
@@ -346,7 +349,7 @@ fn text_or_memo(
     Ok(())
 }
 
-/// A name by number.
+/// Handles a name by number.
 fn extension(
     c: &mut Cursor<'_, impl ReadAt>,
     found: &mut Pickle,
@@ -358,7 +361,7 @@ fn extension(
     skip(c, bytes)
 }
 
-/// Values that are no texts, and containers.
+/// Handles values other than strings, and containers.
 fn other(
     c: &mut Cursor<'_, impl ReadAt>,
     operation: u8,
@@ -384,7 +387,7 @@ fn other(
             line(c)?;
             texts.push(None);
         }
-        // None, booleans, empty containers, marks, tuples, and what takes values off the stack.
+        // None, booleans, empty containers, marks, tuples, and operations that pop values.
         b'N'
         | 0x88
         | 0x89
@@ -405,7 +408,7 @@ fn other(
         | b'u'
         | 0x97
         | 0x98 => texts.push(None),
-        _ => return Err(malformed("an operation that is not known")),
+        _ => return Err(malformed("unknown operation")),
     }
     Ok(())
 }
@@ -439,7 +442,7 @@ fn value(c: &mut Cursor<'_, impl ReadAt>, texts: &mut Texts, bytes: u64) -> Resu
     Ok(())
 }
 
-/// A text or bytes with its length before it; only short ones can be part of a name.
+/// Reads a length-prefixed string or bytes; only a short one can be part of a name.
 fn counted_text<const N: usize>(
     c: &mut Cursor<'_, impl ReadAt>,
     texts: &mut Texts,
@@ -453,11 +456,13 @@ fn counted_text<const N: usize>(
     Ok(())
 }
 
-/// A memo number as text. Python reads more forms of numbers than this; what is not read is a value that is not known, and no error, because a
-/// loader would go on.
+/// Reads a memo index written as text.
+///
+/// Python accepts more forms of numbers than this. Other forms give an unknown index, not an error,
+/// because a loader would continue.
 fn memo_number(c: &mut Cursor<'_, impl ReadAt>) -> Result<Option<u64>, ModelError> {
     let line = line(c)?;
-    // Of a longer one the end is missing.
+    // The end of a longer line is missing.
     let is_whole = line.len() < LINE_BYTES_MAX;
     Ok(line.trim().parse().ok().filter(|_| is_whole))
 }
@@ -467,7 +472,7 @@ fn line(c: &mut Cursor<'_, impl ReadAt>) -> Result<String, ModelError> {
     if ends { Ok(line) } else { Err(CUT) }
 }
 
-/// A line, of which no more is kept than could matter, and whether it has its end.
+/// Reads a line, keeping only as much as could matter, and returns whether it is complete.
 fn line_or_rest(c: &mut Cursor<'_, impl ReadAt>) -> Result<(String, bool), ModelError> {
     let (mut bytes, mut ends) = (Vec::new(), false);
     while let Some([byte]) = c.array()? {

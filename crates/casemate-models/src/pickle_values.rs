@@ -1,44 +1,47 @@
-//! What a pickle would build, followed without importing or calling anything: a call stays a call, with its arguments.
+//! The values that a pickle would build, determined without importing or calling anything: a call
+//! is kept as a call with its arguments.
 //!
-//! This is for showing what weights a file holds. Whether a pickle is safe is for [`crate::scan_pickle`] to say, which needs no pickle to be well-formed.
+//! This serves to list the weights in a file. To decide whether a pickle is safe, use
+//! [`crate::scan_pickle`], which also handles malformed pickles.
 
 use std::{collections::HashMap, rc::Rc, str};
 
-/// Most operations of a pickle, each of which makes, or puts somewhere, one value at most, but for those that take as many off the stack.
+/// Most operations of a pickle. Each creates or stores at most one value, except those that pop as
+/// many from the stack.
 const OPERATIONS_MAX: usize = 1 << 22;
 /// Most values of a pickle.
 const VALUES_MAX: usize = 1 << 21;
-/// Longest text that is kept, in bytes.
+/// Longest string that is kept, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// Bytes of all names that are put together from texts.
+/// Maximum total length of names that are built from strings, in bytes.
 const IMPORT_BYTES_MAX: usize = 16 << 20;
 
-/// A value by number. Values refer to each other, also in circles.
+/// The index of a value. Values refer to each other, possibly in cycles.
 pub(crate) type Id = usize;
 
 /// One value.
 pub(crate) enum Value {
-    /// None of those below.
+    /// Any other value.
     Other,
     Integer(i64),
     Text(Rc<str>),
-    /// A name that would be imported: module, space, name.
+    /// A name that would be imported: module, space and name.
     Import(Rc<str>),
     Tuple(Vec<Id>),
-    /// A list or a set, which may still grow after something was called with it.
+    /// A list or a set, which may still grow after it was passed to a call.
     Items(Vec<Id>),
     Map(Vec<(Id, Id)>),
-    /// What stands outside of the pickle.
+    /// An object stored outside the pickle.
     Persistent(Id),
     Called(Box<Call>),
 }
 
-/// What calling something would return, and what would then be done with it.
+/// The result of a call, and what would be done with it.
 pub(crate) struct Call {
     pub(crate) function: Id,
     pub(crate) arguments: Id,
-    /// Entries that are set afterwards, as in an `OrderedDict`.
+    /// Entries that are set later, as in an `OrderedDict`.
     pub(crate) entries: Vec<(Id, Id)>,
     /// The state of an object.
     pub(crate) state: Option<Id>,
@@ -86,7 +89,8 @@ impl Values {
     }
 }
 
-/// Follows a pickle to its end. `None` if it is not well-formed, too large, or does what is not followed here.
+/// Follows a pickle to its end. Returns `None` if it is malformed, too large, or uses unsupported
+/// operations.
 pub(crate) fn follow(pickle: &[u8]) -> Option<(Values, Id)> {
     let mut machine = Machine {
         rest: pickle,
@@ -172,7 +176,7 @@ impl Machine<'_> {
                 let fits = low.map(|low| low.copy_from_slice(bytes));
                 fits.map(|()| i64::from_le_bytes(whole))
             }
-            // Python takes a leading zero for an octal number.
+            // Python reads a leading zero as an octal number.
             _ => match self.line()?.trim_end_matches('L') {
                 "0" => Some(0),
                 text if text.trim_start_matches('-').starts_with('0') => None,
@@ -191,7 +195,7 @@ impl Machine<'_> {
                     inner.strip_suffix(quote)
                 });
                 let text = if operation == b'S' { quoted? } else { line };
-                // Escapes are not followed.
+                // Escapes are not supported.
                 (!text.contains('\\')).then_some(text)
             }
             0x8c | b'U' => {
@@ -211,7 +215,7 @@ impl Machine<'_> {
         Some(text.map_or(Value::Other, |text| Value::Text(text.into())))
     }
 
-    /// PUT, BINPUT, `LONG_BINPUT`, MEMOIZE, GET, BINGET, `LONG_BINGET`.
+    /// Handles PUT, BINPUT, `LONG_BINPUT`, MEMOIZE, GET, BINGET and `LONG_BINGET`.
     fn memo(&mut self, operation: u8) -> Option<()> {
         let slot = match operation {
             b'q' | b'h' => self.length::<1>()? as u64,
@@ -229,7 +233,7 @@ impl Machine<'_> {
         Some(())
     }
 
-    /// GLOBAL, `STACK_GLOBAL`, REDUCE, NEWOBJ, `NEWOBJ_EX`, OBJ, INST, BUILD, BINPERSID.
+    /// Handles GLOBAL, `STACK_GLOBAL`, REDUCE, NEWOBJ, `NEWOBJ_EX`, OBJ, INST, BUILD and BINPERSID.
     fn call(&mut self, operation: u8) -> Option<()> {
         match operation {
             b'c' => {
@@ -239,7 +243,7 @@ impl Machine<'_> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (module, name) = (self.values.text(module)?, self.values.text(name)?);
-                // Made anew from what one byte each fetches.
+                // A one-byte fetch can create it again and again.
                 let bytes = module.len().checked_add(name.len())?;
                 self.import_bytes_left = self.import_bytes_left.checked_sub(bytes)?;
                 let import = Value::Import(format!("{module} {name}").into());
@@ -272,7 +276,8 @@ impl Machine<'_> {
             }
             b'b' => {
                 let state = self.pop()?;
-                // Of anything else it changes what others see as well, and a second state is put on top of the first.
+                // For anything else, it would change a shared object, and a second state would
+                // extend the first.
                 match self.top()? {
                     Value::Called(call) if call.state.is_none() => call.state = Some(state),
                     _ => return None,
@@ -286,7 +291,8 @@ impl Machine<'_> {
         }
     }
 
-    /// Tuples, lists, sets, dictionaries, marks, and what moves values on the stack. Operations that are not known end it here.
+    /// Handles tuples, lists, sets, dictionaries, marks and stack operations. Unknown operations
+    /// fail here.
     fn container(&mut self, operation: u8) -> Option<()> {
         match operation {
             b'(' => {
@@ -372,7 +378,7 @@ impl Machine<'_> {
     }
 }
 
-/// Bytes, values and the stack.
+/// Access to bytes, values and the stack.
 impl<'p> Machine<'p> {
     fn take(&mut self, len: usize) -> Option<&'p [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
@@ -388,7 +394,7 @@ impl<'p> Machine<'p> {
         self.array::<1>().map(|[byte]| *byte)
     }
 
-    /// A length, or a number of the memo, of `N` bytes.
+    /// Reads a length or a memo index of `N` bytes.
     fn length<const N: usize>(&mut self) -> Option<usize> {
         let mut whole = [0; 8];
         whole.get_mut(..N)?.copy_from_slice(self.array::<N>()?);
@@ -428,7 +434,7 @@ impl<'p> Machine<'p> {
         Some(())
     }
 
-    /// The last value, unless a mark stands before it.
+    /// Pops the last value, unless a mark precedes it.
     fn pop(&mut self) -> Option<Id> {
         let mark = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() > mark {

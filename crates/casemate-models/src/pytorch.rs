@@ -1,5 +1,5 @@
-//! What `torch.save` writes: a zip whose entries are stored, one of them the pickle `data.pkl`, the others the tensors' memory. `torch.jit.save` adds code, which
-//! may be compressed, and constants.
+//! The format of `torch.save`: a zip with uncompressed entries, the pickle `data.pkl` and the
+//! memory of the tensors. `torch.jit.save` adds code, which may be compressed, and constants.
 
 use std::{
     io::{self, Read, Seek, SeekFrom},
@@ -19,7 +19,7 @@ const fn malformed(rule: &'static str) -> ModelError {
     ModelError::malformed(Format::PyTorch, rule)
 }
 
-/// A position over a source, as the zip reader wants it.
+/// A source with a position, as the zip reader requires.
 struct Seeking<'s, S> {
     source: &'s S,
     len: u64,
@@ -49,21 +49,21 @@ impl<S: ReadAt> Seek for Seeking<'_, S> {
     }
 }
 
-/// `None` for a zip that is nothing of the kind.
+/// Reads an archive; returns `None` for any other zip.
 ///
-/// Loaders differ in what they take from an unusual zip, so a file that is not as `torch.save` writes it is refused: another loader might run
-/// what this one does not see.
+/// Loaders differ in how they read an unusual zip. So a file that `torch.save` would not write is
+/// refused: another loader might run content that this one does not see.
 pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     let len = source.byte_len()?;
     let reader = io::BufReader::with_capacity(1 << 16, Seeking { source, len, at: 0 });
     let mut archive =
-        ZipArchive::new(reader).map_err(|_| malformed("its list of entries cannot be read"))?;
+        ZipArchive::new(reader).map_err(|_| malformed("its central directory cannot be read"))?;
     let list = (archive.len() as u64, archive.central_directory_start());
     let mut found = Entries::new(len);
     if archive.offset() != 0 {
-        found.break_rule("bytes stand before the zip");
+        found.break_rule("there are bytes before the zip");
     } else if list_of(source, len)? != list {
-        found.break_rule("its end record and its list of entries disagree");
+        found.break_rule("its end record and its central directory disagree");
     }
     for number in 0..archive.len() {
         let entry = archive.by_index_raw(number);
@@ -72,21 +72,21 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     found.model()
 }
 
-/// What the entries of an archive hold.
+/// The content of the entries of an archive.
 struct Entries {
-    /// Bytes of the file.
+    /// Length of the file, in bytes.
     len: u64,
     model: Model,
-    /// The first rule that an entry broke. Archives that hold no pickle may break any.
+    /// The first rule that an entry broke. Archives without a pickle may break any.
     broken: Option<&'static str>,
-    /// Where the last entry began.
+    /// Where the previous entry began.
     last: Option<u64>,
     stored: u64,
     pickled: u64,
-    /// The tensors of the pickle of the weights, and how many such pickles there are.
+    /// The tensors of the pickle with the weights.
     named: Option<Table>,
     weights: usize,
-    /// The folder of the first entry, which is that of all that a loader looks at.
+    /// The folder of the first entry, which is the only one that a loader reads.
     root: Option<String>,
     /// Whether it has the constants that only `torch.jit.save` writes.
     is_script: bool,
@@ -116,7 +116,8 @@ impl Entries {
 
     fn add(&mut self, mut entry: ZipFile<'_, impl Read>) -> Result<(), ModelError> {
         let name = entry.name().to_owned();
-        // In order, so that reading them all is reading the file once at most, and none stands for two.
+        // In order, so that reading all entries reads the file at most once, and no data belongs to
+        // two.
         if self.last.is_some_and(|last| last >= entry.header_start()) {
             return Err(malformed("its entries are not in the order of their data"));
         }
@@ -167,13 +168,13 @@ impl Entries {
         Ok(())
     }
 
-    /// The bytes of an entry, if no rule was broken so far.
+    /// Reads the bytes of an entry, if no rule was broken so far.
     fn content(&mut self, entry: &mut ZipFile<'_, impl Read>) -> Result<Vec<u8>, ModelError> {
         if let Some(rule) = self.broken {
             return Err(malformed(rule));
         }
         self.pickled = self.pickled.saturating_add(entry.size());
-        // Entries that overlap would be read again and again.
+        // Overlapping entries would be read repeatedly.
         if self.pickled > HEADER_BYTES_MAX || self.stored > self.len {
             return Err(ModelError::Limit("bytes in pickles"));
         }
@@ -184,9 +185,9 @@ impl Entries {
 
     fn add_pickle(&mut self, name: &str, bytes: &[u8]) -> Result<(), ModelError> {
         let inside = name.split_once('/').map_or(name, |(_, rest)| rest);
-        // PyTorch finds it in whatever case.
+        // PyTorch ignores the case of the name.
         if inside.eq_ignore_ascii_case("data.pkl") {
-            // With two, nobody knows which one a loader takes.
+            // With two, it is unclear which one a loader uses.
             self.named = if self.weights == 0 {
                 tensors_of_pickle(bytes)
             } else {
@@ -200,7 +201,7 @@ impl Entries {
     }
 
     fn model(mut self) -> Result<Option<Model>, ModelError> {
-        // Any other zip, an archive of whatever.
+        // Any other zip.
         if self.model.pickles.is_empty() {
             return Ok(None);
         }
@@ -219,7 +220,7 @@ impl Entries {
                 pickle.is_script = true;
             }
         }
-        // Where the pickle could not be followed, the memory of the tensors is what can be said.
+        // If the pickle could not be followed, list the memory of the tensors instead.
         if let Some(named) = self.named.filter(|named| !named.tensors.is_empty()) {
             self.model.tensors = named.tensors;
             self.model.is_partial = named.is_partial;
@@ -228,7 +229,7 @@ impl Entries {
     }
 }
 
-/// Whether an extra field gives another name (Info-ZIP's Unicode path, 0x7075).
+/// Returns whether an extra field gives another name (Info-ZIP's Unicode path, 0x7075).
 fn has_other_name(extra: &[u8]) -> bool {
     let mut rest = extra;
     while let Some((&[a, b, c, d], after)) = rest.split_first_chunk() {
@@ -241,14 +242,16 @@ fn has_other_name(extra: &[u8]) -> bool {
     false
 }
 
-/// Bytes of the end record, of the locator of its larger form, and of as much of that form as is needed (APPNOTE 4.3.14 to 4.3.16).
+/// Length of the end record, in bytes (APPNOTE 4.3.14 to 4.3.16); then of the ZIP64 locator, and of
+/// the part of the ZIP64 end record that is needed.
 const END: usize = 22;
 const LOCATOR: usize = 20;
 const LARGE: usize = 56;
 
-/// How many entries the end record at the very end of the file counts, and where it says their list is.
+/// Returns the number of entries and the position of the central directory, from the end record at
+/// the end of the file.
 fn list_of(source: &impl ReadAt, len: u64) -> Result<(u64, u64), ModelError> {
-    let cut = || malformed("it does not end in an end record");
+    let cut = || malformed("it does not end with an end record");
     let at = len.checked_sub(END as u64).ok_or_else(cut)?;
     let mut end = [0; END];
     source.read_exact_at(&mut end, at)?;

@@ -10,10 +10,10 @@ use serde::{
 
 use crate::{DIMENSIONS_MAX, Format, Model, ModelError, TENSORS_MAX, Tensor};
 
-/// Longest header that the format's own library reads, in bytes.
+/// Longest header that the reference library reads, in bytes.
 const JSON_BYTES_MAX: u64 = 100_000_000;
 
-/// Longest reason that is given for a header that cannot be read.
+/// Maximum length of the reason why a header cannot be read, in characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 
 #[derive(Deserialize)]
@@ -27,7 +27,7 @@ struct Info {
     data_offsets: [u64; 2],
 }
 
-/// The header's entries in their order; a name that occurs twice is an error.
+/// The entries of the header, in order. A duplicate name is an error.
 struct Header {
     metadata: BTreeMap<String, String>,
     tensors: Vec<(String, Info)>,
@@ -67,10 +67,10 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// What the header of a safetensors file says; every rule of the format was checked.
+/// The header of a safetensors file, checked against every rule of the format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SafetensorsHeader {
-    /// Texts beside the tensors.
+    /// The strings in `__metadata__`.
     pub metadata: BTreeMap<String, String>,
     /// The tensors, in the order of their data.
     pub tensors: Vec<SafetensorsEntry>,
@@ -81,15 +81,15 @@ pub struct SafetensorsHeader {
 pub struct SafetensorsEntry {
     /// Its name.
     pub name: String,
-    /// Type of its elements, in the format's own words. It may be one that is not known here.
+    /// Type of its elements, as named by the format. It may be unknown to this crate.
     pub dtype: String,
     /// Its shape.
     pub shape: Vec<u64>,
-    /// Where its data start and end, in bytes after the header.
+    /// The range of its data, in bytes after the header.
     pub range: Range<u64>,
 }
 
-/// Bits of an element; `None` for a type that safetensors 0.8 does not have.
+/// Returns the number of bits of an element; `None` for a type that safetensors 0.8 does not have.
 fn element_bits(dtype: &str) -> Option<u64> {
     match dtype {
         "F4" => Some(4),
@@ -104,14 +104,14 @@ fn element_bits(dtype: &str) -> Option<u64> {
 }
 
 impl SafetensorsHeader {
-    /// Reads the JSON of a header that `data_len` bytes of data follow.
+    /// Parses the JSON of a header that is followed by `data_len` bytes of data.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Malformed`], naming the rule; [`ModelError::Limit`].
+    /// [`ModelError::Malformed`], which names the broken rule; [`ModelError::Limit`].
     pub fn parse(json: &[u8], data_len: u64) -> Result<Self, ModelError> {
         let header: Header = serde_json::from_slice(json).map_err(|error| {
-            // It quotes names of the file, which may be as long as the header.
+            // The message quotes names from the file, which may be as long as the header.
             ModelError::Json(error.to_string().chars().take(MESSAGE_CHARS_MAX).collect())
         })?;
         if header.tensors.len() > TENSORS_MAX {
@@ -125,14 +125,16 @@ impl SafetensorsHeader {
                 .try_fold(1_u64, |n, side| n.checked_mul(*side));
             let len = to.checked_sub(from);
             if info.shape.len() > DIMENSIONS_MAX || len.is_none() {
-                return Err(malformed("a tensor's shape or offsets are impossible"));
+                return Err(malformed(
+                    "a tensor has an invalid shape or invalid offsets",
+                ));
             }
-            // A tensor of elements smaller than a byte ends at a whole one.
+            // A tensor with elements smaller than a byte must end at a byte boundary.
             if let Some(each) = element_bits(&info.dtype)
                 && count.and_then(|count| count.checked_mul(each))
                     != len.and_then(|len| len.checked_mul(8))
             {
-                return Err(malformed("a tensor has another size than its shape says"));
+                return Err(malformed("the size of a tensor does not match its shape"));
             }
             Ok(SafetensorsEntry {
                 name,
@@ -152,7 +154,7 @@ impl SafetensorsHeader {
             end = tensor.range.end;
         }
         if end != data_len {
-            return Err(malformed("the data end before or after the file does"));
+            return Err(malformed("the data does not end where the file ends"));
         }
         Ok(Self {
             metadata: header.metadata,

@@ -1,5 +1,7 @@
-//! What `torch.save` wrote before it wrote zips, and still does if asked to: five pickles in a row (a magic number, a version, the machine, the object, the keys
-//! of its storages), then the memory of each storage behind its number of elements (`_legacy_save` and `_legacy_load` of `torch/serialization.py`).
+//! The legacy format of `torch.save`, which it still writes on request: five consecutive pickles (a
+//! magic number, a version, the machine, the object, the keys of its storages), then the number of
+//! elements and the memory of each storage (`_legacy_save` and `_legacy_load` in
+//! `torch/serialization.py`).
 
 use casemate_seal::ReadAt;
 
@@ -11,15 +13,15 @@ use crate::{
     torch_tensors::{Table, storages, tensors_of},
 };
 
-/// The magic number as `LONG1` writes it, and the end of its pickle.
+/// The magic number in the encoding of `LONG1`, and the end of its pickle.
 const MAGIC: [u8; 13] = *b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-/// Bytes of a frame's operation and length.
+/// Length of a frame's operation and length field, in bytes.
 const FRAME: usize = 9;
 
-/// Pickles before the memory; the last but one is the object.
+/// Number of pickles before the memory; the last but one is the object.
 const PICKLES: usize = 5;
 
-/// `None` if the file does not begin with the magic number.
+/// Reads a legacy file; returns `None` if it does not begin with the magic number.
 pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     if !has_magic(source)? {
         return Ok(None);
@@ -38,7 +40,7 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
             model.tensors = table.tensors;
             model.is_partial = table.is_partial;
         }
-        // A loader takes the rest for memory, but then it is not all that the object refers to.
+        // A loader treats the rest as memory, but it does not match the storages of the object.
         other => {
             found.unread = true;
             model.is_partial = true;
@@ -60,7 +62,8 @@ fn has_magic(source: &impl ReadAt) -> Result<bool, ModelError> {
     Ok(framed.unwrap_or(rest).starts_with(&MAGIC))
 }
 
-/// The tensors of the object, and whether the memory after the pickles is that of its storages, all of it and nothing else.
+/// Returns the tensors of the object, and whether the memory after the pickles is exactly that of
+/// its storages.
 fn table(source: &impl ReadAt, ends: &[u64]) -> Result<Option<(Table, bool)>, ModelError> {
     let [.., object, keys, end] = ends else {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! The tensors that a pickle of `torch.save` would build, by name, from the calls in it (`torch/_utils.py` and `torch/serialization.py` of `PyTorch`).
+//! The tensors that a pickle of `torch.save` would build, by name, determined from its calls
+//! (`torch/_utils.py` and `torch/serialization.py` in `PyTorch`).
 
 use std::collections::HashMap;
 
@@ -8,39 +9,41 @@ use crate::{
     torch_types::{element_of_storage, elements_bytes},
 };
 
-/// Containers in containers.
+/// Deepest nesting of containers.
 const DEPTH_MAX: usize = 64;
-/// Bytes of all names, types and shapes, and of all keys that are compared.
+/// Maximum total length of all names, types and shapes, and of all keys that are compared, in
+/// bytes.
 const BYTES_MAX: usize = 64 << 20;
-/// Calls around a tensor.
+/// Most nested calls around a tensor.
 const WRAPPERS_MAX: usize = 8;
 
 /// The tensors that a pickle of `torch.save` would build.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Table {
-    /// Each named as the keys and numbers that lead to it.
+    /// The tensors, each named by the keys and indices that lead to it.
     pub tensors: Vec<Tensor>,
-    /// Whether there may be more, in what is not understood here.
+    /// Whether there may be more tensors, in values that were not understood.
     pub is_partial: bool,
 }
 
-/// The tensors that a pickle of `torch.save` would build.
+/// Returns the tensors that a pickle of `torch.save` would build.
 ///
-/// `None` if it is not well-formed, does what is not followed here, changes a tensor after it was made, or holds the same things in so many places that
-/// the list would be longer than the pickle.
+/// Returns `None` if the pickle is malformed, uses unsupported operations, changes a tensor after
+/// creating it, or refers to the same values so often that the list would be longer than the
+/// pickle.
 pub fn tensors_of_pickle(pickle: &[u8]) -> Option<Table> {
     let (values, root) = follow(pickle)?;
     tensors_of(&values, root, pickle.len())
 }
 
-/// The tensors in a value of a pickle of `len` bytes.
+/// Returns the tensors in a value of a pickle of `len` bytes.
 pub(crate) fn tensors_of(values: &Values, root: Id, len: usize) -> Option<Table> {
     let mut table = Table::default();
-    // Whatever stands somewhere has taken a byte to be put there.
+    // Every reference to a value takes at least one byte of the pickle.
     let mut visits_left = len.min(TENSORS_MAX);
     let mut entries_left = len.saturating_mul(2);
     let mut bytes_left = BYTES_MAX;
-    // The last is looked at first, so children are put there in reverse.
+    // The last is visited first, so children are pushed in reverse.
     let mut open = vec![(root, String::new(), 0_usize)];
     while let Some((id, name, depth)) = open.pop() {
         visits_left = visits_left.checked_sub(1)?;
@@ -55,7 +58,7 @@ pub(crate) fn tensors_of(values: &Values, root: Id, len: usize) -> Option<Table>
         let Some(container) = container(values, id) else {
             continue;
         };
-        // Also those that are no children, of a container that stands in many places.
+        // Also count entries that are not children: a container may occur in many places.
         entries_left = entries_left.checked_sub(container.len())?;
         let children = children(values, container, &mut bytes_left)?;
         if depth > DEPTH_MAX || open.len().checked_add(children.named.len())? > visits_left {
@@ -75,7 +78,7 @@ pub(crate) fn tensors_of(values: &Values, root: Id, len: usize) -> Option<Table>
     Some(table)
 }
 
-/// A value in which no tensor can be.
+/// Returns whether a value cannot contain a tensor.
 fn is_leaf(values: &Values, id: Id) -> bool {
     matches!(
         values.get(id),
@@ -83,7 +86,8 @@ fn is_leaf(values: &Values, id: Id) -> bool {
     )
 }
 
-/// Whether every tensor in a value that is none is found by looking at its [`container`]; `None` where that has been asked too often.
+/// Returns whether looking into the [`container`] of a value finds every tensor in it; `None` if
+/// the limit is exceeded.
 fn is_understood(values: &Values, id: Id, entries_left: &mut usize) -> Option<bool> {
     let Some(call) = values.call(id) else {
         return Some(!matches!(values.get(id), Some(Value::Persistent(_))));
@@ -99,7 +103,7 @@ fn is_understood(values: &Values, id: Id, entries_left: &mut usize) -> Option<bo
         name if name.starts_with("torch") && name != "torch device" && call.state.is_none() => {
             false
         }
-        // Numbers, texts, and lists of them, such as the elements of a set.
+        // Numbers, strings, and lists of them, such as the elements of a set.
         _ => {
             let mut plain = true;
             for argument in arguments {
@@ -135,7 +139,7 @@ fn container(values: &Values, id: Id) -> Option<Container<'_>> {
         Value::Items(items) | Value::Tuple(items) => Some(Container::Items(items)),
         Value::Map(entries) => Some(Container::Entries(entries)),
         Value::Called(call) => {
-            // A dictionary's attributes are no content; an object has nothing else.
+            // The attributes of a dictionary are not content; an object has nothing else.
             let is_map = values.import(call.function) == Some("collections OrderedDict");
             let state = call.state.and_then(|state| values.get(state));
             Some(Container::Entries(match state {
@@ -147,16 +151,16 @@ fn container(values: &Values, id: Id) -> Option<Container<'_>> {
     }
 }
 
-/// What a container holds.
+/// The children of a container.
 #[derive(Default)]
 struct Children {
-    /// By key or number.
+    /// Children by key or index.
     named: Vec<(String, Id)>,
-    /// Whether something that is no leaf has a key of another kind.
+    /// Whether a value other than a leaf has another kind of key.
     has_others: bool,
 }
 
-/// What a container holds; `None` where its keys are too long to compare them all.
+/// Returns the children of a container; `None` if its keys are too long to compare.
 fn children(values: &Values, container: Container<'_>, bytes_left: &mut usize) -> Option<Children> {
     let mut children = Children::default();
     let entries = match container {
@@ -167,7 +171,7 @@ fn children(values: &Values, container: Container<'_>, bytes_left: &mut usize) -
         }
         Container::Entries(entries) => entries,
     };
-    // A key that is set again keeps its place and has its last value.
+    // A key that is set again keeps its position and has its last value.
     let mut places = HashMap::new();
     for (key, value) in entries {
         let Some(key) = Key::of(values, *key) else {
@@ -209,10 +213,10 @@ impl<'v> Key<'v> {
     }
 }
 
-/// A tensor is changed after it was made, which can change all that is said of it.
+/// An error: a tensor is changed after it was created, which can change everything about it.
 struct Changed;
 
-/// The tensor that a value is, if it is one that is understood.
+/// Returns the tensor that a value represents, if it is understood.
 fn tensor(values: &Values, id: Id, name: &str) -> Result<Option<Tensor>, Changed> {
     let Some(mut call) = values.call(id) else {
         return Ok(None);
@@ -250,7 +254,7 @@ fn tensor(values: &Values, id: Id, name: &str) -> Result<Option<Tensor>, Changed
     Ok(None)
 }
 
-/// What one of the functions that make tensors would make.
+/// Returns the tensor that a rebuild function would create.
 fn made(values: &Values, function: Id, arguments: Id, name: &str) -> Option<Tensor> {
     if values.import(function)? == "torch._utils _rebuild_sparse_tensor" {
         return sparse(values, values.tuple(arguments)?, name);
@@ -271,7 +275,7 @@ fn dense(values: &Values, function: Id, arguments: Id, name: &str) -> Option<Ten
     }
 }
 
-/// Refuses attributes of a tensor that may be other data than those it was made of.
+/// Refuses attributes that may replace the data of a tensor.
 fn keeps_data(values: &Values, state: Id) -> Result<(), Changed> {
     let keeps = match values.get(state) {
         Some(Value::Map(entries)) => {
@@ -285,7 +289,8 @@ fn keeps_data(values: &Values, state: Id) -> Result<(), Changed> {
     if keeps { Ok(()) } else { Err(Changed) }
 }
 
-/// From storage, offset, sizes and strides, and an element type if it is not that of the storage.
+/// Builds a tensor from storage, offset, sizes and strides, and from an element type if it differs
+/// from that of the storage.
 fn rebuilt(values: &Values, arguments: &[Id], dtype: Option<Id>, name: &str) -> Option<Tensor> {
     let [storage, _offset, sizes, ..] = arguments else {
         return None;
@@ -307,7 +312,7 @@ fn rebuilt(values: &Values, arguments: &[Id], dtype: Option<Id>, name: &str) -> 
     })
 }
 
-/// Sizes, as a plain tuple or as a `torch.Size`.
+/// Reads sizes from a plain tuple or a `torch.Size`.
 fn shape(values: &Values, sizes: Id) -> Option<Vec<u64>> {
     let sizes = match values.get(sizes)? {
         Value::Called(call) => *values.tuple(call.arguments)?.first()?,
@@ -324,7 +329,8 @@ fn shape(values: &Values, sizes: Id) -> Option<Vec<u64>> {
     sizes.iter().map(side).collect()
 }
 
-/// A sparse tensor: the layout, and the tensors that hold its indices and its values, which take what bytes it has.
+/// Builds a sparse tensor from its layout and the tensors of its indices and values, whose lengths
+/// add up to its length.
 fn sparse(values: &Values, arguments: &[Id], name: &str) -> Option<Tensor> {
     let [layout, data] = arguments else {
         return None;
@@ -362,7 +368,7 @@ fn sparse(values: &Values, arguments: &[Id], name: &str) -> Option<Tensor> {
     })
 }
 
-/// The type in `('storage', type, key, location, count)`, without its module.
+/// Returns the type in `('storage', type, key, location, count)`, without its module.
 fn storage_type(values: &Values, storage: Id) -> Option<&str> {
     let Value::Persistent(id) = values.get(storage)? else {
         return None;
@@ -377,7 +383,7 @@ fn storage_type(values: &Values, storage: Id) -> Option<&str> {
     Some(name.strip_prefix("torch ").unwrap_or(name))
 }
 
-/// The memory that a pickle refers to: its keys, and the bytes that each takes.
+/// Returns the storages that a pickle refers to: their keys, and the length of each in bytes.
 pub(crate) fn storages(values: &Values) -> Option<HashMap<&str, u64>> {
     let mut storages = HashMap::new();
     for (id, value) in values.iter() {
@@ -408,7 +414,7 @@ pub(crate) fn storages(values: &Values) -> Option<HashMap<&str, u64>> {
 mod tests {
     use super::*;
 
-    /// `_rebuild_tensor_v2` of a float storage, with these sizes.
+    /// Encodes a `_rebuild_tensor_v2` call on a float storage with these sizes.
     fn rebuilt_tensor(sizes: &[u8]) -> Vec<u8> {
         rebuilt_with(&[b"(".as_slice(), sizes, b"t"].concat())
     }
@@ -459,14 +465,15 @@ mod tests {
         };
         assert_eq!(found(&parameter(b"}U\x04noteK\x01s"))[0].shape, [2]);
         assert_eq!(tensors_of_pickle(&parameter(b"}U\x04dataNs")), None);
-        // Of an import it changes what everybody sees.
+        // On an import, it would change a shared object.
         assert_eq!(tensors_of_pickle(b"ccollections\nCounter\n}b."), None);
     }
 
     #[test]
     fn what_is_not_understood_is_said_to_be_missing() {
         let tensor = rebuilt_tensor(b"K\x02");
-        // Sizes that can grow later, a key of another kind, a tensor made in another way, arguments of a dictionary.
+        // Sizes that can grow later, another kind of key, a tensor created in another way,
+        // arguments of a dictionary.
         let growing = rebuilt_with(b"](K\x02e");
         let odd = [b"G\0\0\0\0\0\0\0\0".as_slice(), &tensor].concat();
         let other = b"ctorch\nTensor\n(K\x02tR".to_vec();
@@ -509,16 +516,16 @@ mod tests {
 
     #[test]
     fn what_stands_in_many_places_is_not_looked_at_in_each() {
-        // A map whose keys are no names, in a list ten thousand times.
+        // A map whose keys are not names, ten thousand times in a list.
         let entries = b"NN".repeat(50_000);
         let map = [b"}q\x01(".as_slice(), &entries, b"u0"].concat();
         let list = [b"](".as_slice(), &b"h\x01".repeat(10_000), b"e."].concat();
         assert!(tensors_of_pickle(&[map, list].concat()).is_none());
-        // Arguments of a call, which are looked at as well.
+        // Arguments of a call, which are also visited.
         let call = [b"cx\ny\n(".as_slice(), &b"N".repeat(100_000), b"tRq\x010"].concat();
         let calls = [b"](".as_slice(), &b"h\x01".repeat(10_000), b"e."].concat();
         assert!(tensors_of_pickle(&[call, calls].concat()).is_none());
-        // A tensor of many words, and a name that is put together again and again.
+        // A tensor with a long description, and a name that is built again and again.
         let long = format!("ctorch\n{}Storage\n", "x".repeat(900));
         let tensor = rebuilt_tensor(&b"K\x01".repeat(DIMENSIONS_MAX));
         let at = tensor
@@ -532,7 +539,7 @@ mod tests {
         assert!(tensors_of_pickle(&[tensor, list(b"h\x01")].concat()).is_none());
         let text = [b"T\0\x04\0\0".as_slice(), &[b'x'; 1024]].concat();
         assert!(tensors_of_pickle(&[text, list(b"h\x012\x93")].concat()).is_none());
-        // Copies on the stack take a byte each and no value.
+        // Copies on the stack take one byte each, but create no value.
         let copies = [b"N".as_slice(), &b"2".repeat(1 << 22), b"."].concat();
         assert!(tensors_of_pickle(&copies).is_none());
     }

@@ -1,7 +1,8 @@
-//! The words of `torch.save` for element types, for the memory of tensors, and for all else that `weights_only` lets a pickle import (`torch/storage.py` and
-//! `torch/_weights_only_unpickler.py` of `PyTorch` 2.15).
+//! The names in `torch.save` for element types, storages and everything else that `weights_only`
+//! lets a pickle import (`torch/storage.py` and `torch/_weights_only_unpickler.py` in `PyTorch`
+//! 2.15).
 
-/// Element types with the bits of one element.
+/// Element types, with the number of bits of one element.
 const ELEMENTS: [(&str, u64); 47] = [
     ("bcomplex32", 32),
     ("bfloat16", 16),
@@ -52,7 +53,7 @@ const ELEMENTS: [(&str, u64); 47] = [
     ("uint8", 8),
 ];
 
-/// Types of storage, each with its element type.
+/// Storage types, each with its element type.
 const STORAGES: [(&str, &str); 17] = [
     ("BFloat16Storage", "bfloat16"),
     ("BoolStorage", "bool"),
@@ -73,7 +74,7 @@ const STORAGES: [(&str, &str); 17] = [
     ("ShortStorage", "int16"),
 ];
 
-/// Classes of tensors in `torch` and `torch.cuda`, and, but for the first, in their `sparse`.
+/// Tensor classes in `torch` and `torch.cuda` and, except for the first, in their `sparse` modules.
 const TENSORS: [&str; 10] = [
     "BoolTensor",
     "BFloat16Tensor",
@@ -124,19 +125,21 @@ const NAMES: [&str; 33] = [
     "torch.storage UntypedStorage",
 ];
 
-/// Bytes of `count` elements, if `name` is an element type.
+/// Returns the length of `count` elements, in bytes, if `name` is an element type.
 pub(crate) fn elements_bytes(name: &str, count: u64) -> Option<u64> {
     let (_, bits) = ELEMENTS.iter().find(|(element, _)| *element == name)?;
     Some(count.checked_mul(*bits)?.div_ceil(8))
 }
 
-/// The element type of a storage type of the module `torch`; its own name if it has none that is known.
+/// Returns the element type of a storage type in the module `torch`, or the name itself if it is
+/// unknown.
 pub(crate) fn element_of_storage(name: &str) -> &str {
     let known = STORAGES.iter().find(|(storage, _)| *storage == name);
     known.map_or(name, |(_, element)| element)
 }
 
-/// Whether `weights_only` lets a pickle import `import`, a module, a space and a name.
+/// Returns whether `weights_only` lets a pickle import `import`, which is a module, a space and a
+/// name.
 pub(crate) fn is_for_weights(import: &str) -> bool {
     if NAMES.contains(&import) {
         return true;
@@ -148,7 +151,7 @@ pub(crate) fn is_for_weights(import: &str) -> bool {
     let is_tensor = TENSORS.contains(&name);
     match module {
         "torch" => is_storage || is_tensor || ELEMENTS.iter().any(|(element, _)| *element == name),
-        // Quantised tensors have no classes on GPUs.
+        // Quantised tensors have no GPU classes.
         "torch.cuda" => is_tensor || is_storage && !name.starts_with('Q'),
         "torch.sparse" | "torch.cuda.sparse" => is_tensor && name != "BoolTensor",
         _ => false,

@@ -1,14 +1,15 @@
-//! Reading ahead: the next segment of a file that is read in order, while the kernel takes the one before.
+//! Read-ahead: fetches the next segment of a file that is read sequentially, while the kernel reads
+//! the previous one.
 
 use std::{
     sync::mpsc::{SyncSender, sync_channel},
     thread::Builder,
 };
 
-/// Segments that wait to be read; more are left to those who want them.
+/// Maximum number of segments queued for read-ahead. Further segments are read on demand.
 const WAITING: usize = 2;
 
-/// A thread that reads what will probably be wanted. It ends with the files.
+/// A thread that reads segments that will probably be needed. It ends when the files are dropped.
 pub(crate) struct Ahead(Option<SyncSender<(usize, u64)>>);
 
 impl Ahead {
@@ -22,7 +23,7 @@ impl Ahead {
             {}
         };
         let thread = Builder::new().name("ahead".to_owned()).spawn(read);
-        // Without a thread everything is read when it is asked for.
+        // Without a thread, everything is read on demand.
         Self(thread.ok().map(|_| sender))
     }
 

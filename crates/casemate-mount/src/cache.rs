@@ -1,7 +1,8 @@
-//! Segments that were read lately.
+//! A cache of recently read segments.
 //!
-//! The kernel asks for 128 KiB or so at a time, a segment has a mebibyte, and several requests for one segment come at once: each segment is
-//! read and checked once and kept until others push it out.
+//! The kernel requests about 128 KiB at a time, a segment has a mebibyte, and several requests for
+//! one segment come at once. So each segment is read and verified once, and kept until others
+//! replace it.
 
 use std::{
     num::NonZero,
@@ -9,19 +10,19 @@ use std::{
     thread,
 };
 
-/// A segment, or nothing while the first reader is at it or after that failed.
+/// A segment, or `None` while the first reader loads it or if loading failed.
 type Slot<C> = Arc<Mutex<Option<Arc<C>>>>;
 
-/// Threads that answer requests.
+/// Returns the number of threads that answer requests.
 pub(crate) fn threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// The most recent segments of all files.
 pub(crate) struct Cache<C> {
-    /// The most recent last.
+    /// Slots, the most recent last.
     slots: Mutex<Vec<Kept<C>>>,
-    /// Bytes in all.
+    /// Total capacity, in bytes.
     capacity: u64,
 }
 
@@ -36,7 +37,7 @@ impl<C> Cache<C> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Mutex::default(),
-            // Two streams of readahead for each thread, in segments of the usual size.
+            // Two read-ahead streams per thread, in segments of the usual size.
             capacity: (threads() as u64)
                 .saturating_mul(4)
                 .max(8)
@@ -44,7 +45,8 @@ impl<C> Cache<C> {
         }
     }
 
-    /// The content of a segment of at most `bytes`; `read` is called by one of those who ask at the same time.
+    /// Returns the content of a segment of at most `bytes`. Of several concurrent callers, only one
+    /// calls `read`.
     pub(crate) fn get<E>(
         &self,
         (file, segment): (usize, u64),
@@ -61,7 +63,7 @@ impl<C> Cache<C> {
         Ok(fresh)
     }
 
-    /// Whether a segment was asked for lately.
+    /// Returns whether a segment was requested recently.
     pub(crate) fn has(&self, file: usize, segment: u64) -> bool {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.iter().any(|kept| kept.is(file, segment))
@@ -80,7 +82,7 @@ impl<C> Cache<C> {
                 .map(|kept| kept.bytes)
                 .fold(bytes, u64::saturating_add)
         };
-        // The one that is wanted is kept, however long it is.
+        // Keep the requested segment, regardless of its length.
         while !slots.is_empty() && sum(&slots) > self.capacity {
             slots.remove(0);
         }
@@ -100,13 +102,14 @@ impl<C> Kept<C> {
     }
 }
 
-/// Files that were used lately: each holds a descriptor, a lock and its segment hashes, so a view of many files cannot keep all.
+/// Recently used files. Each has a descriptor, a lock and its segment hashes, so a view of many
+/// files cannot keep all of them open.
 pub(crate) struct Recent<T: ?Sized> {
-    /// File and what was opened; the most recent last.
+    /// File numbers and open files, the most recent last.
     entries: Mutex<Vec<(usize, Arc<T>)>>,
 }
 
-/// Files that stay open; far below the usual limit of 1,024 descriptors.
+/// Maximum number of files that stay open, far below the usual limit of 1,024 descriptors.
 const OPEN_FILES: usize = 128;
 
 impl<T: ?Sized> Recent<T> {
@@ -116,7 +119,7 @@ impl<T: ?Sized> Recent<T> {
         }
     }
 
-    /// What is open for a file; `open` is called if it was not used lately.
+    /// Returns an open file; calls `open` if it was not used recently.
     pub(crate) fn get<E>(
         &self,
         file: usize,
@@ -130,7 +133,8 @@ impl<T: ?Sized> Recent<T> {
             return Ok(found);
         }
         drop(entries);
-        // Opened outside the lock: verifying takes a while, and two readers who both open it do no harm.
+        // Open it outside the lock: verifying takes a while, and it is harmless if two readers open
+        // it.
         let fresh = open()?;
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= OPEN_FILES {
@@ -166,7 +170,7 @@ mod tests {
         assert_eq!(*get(&cache, 0, 0, 9), 9);
         let kept = cache.slots.lock().unwrap().len() as u64;
         assert!(kept * (1 << 20) <= cache.capacity);
-        // A long one takes the room of many.
+        // A long segment takes the space of many.
         cache.get((0, 7), 64 << 20, || Ok::<_, ()>(1)).unwrap();
         assert_eq!(cache.slots.lock().unwrap().len(), 1);
     }

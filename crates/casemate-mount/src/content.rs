@@ -1,26 +1,26 @@
-//! What can be shown: content that is checked a segment at a time.
+//! Content that is verified one segment at a time.
 
 use std::{error::Error, fmt, ops::Deref};
 
 use casemate_oms::CheckedFile;
 use casemate_seal::{Opened, ReadAt};
 
-/// A segment that was checked.
+/// A verified segment.
 pub type Segment = Box<dyn Deref<Target = [u8]> + Send + Sync>;
 
-/// Content that is checked a segment at a time.
+/// Content that is verified one segment at a time.
 pub trait Content: Send + Sync {
-    /// Length of the content, in bytes.
+    /// Returns the length of the content, in bytes.
     fn content_len(&self) -> u64;
 
-    /// Content bytes in a segment; the last may have fewer.
+    /// Returns the number of content bytes per segment; the last may have fewer.
     fn segment_bytes(&self) -> u64;
 
-    /// Reads and checks one segment; `index` counts from 0.
+    /// Reads and verifies one segment; `index` counts from 0.
     ///
     /// # Errors
     ///
-    /// The segment could not be read, or is not what the publisher signed.
+    /// [`ReadError`] if the segment could not be read, or differs from what the publisher signed.
     fn read_segment(&self, index: u64) -> Result<Segment, ReadError>;
 }
 
@@ -54,18 +54,19 @@ impl Content for CheckedFile {
     }
 }
 
-/// Why a file could not be opened or read. Its reader gets an I/O error, which says nothing, so this is told to whoever mounts.
+/// Why a file could not be opened or read. The reading program gets only an I/O error, so this is
+/// reported to the user who mounted.
 #[derive(Debug)]
 pub struct ReadError(Box<dyn Error + Send + Sync>);
 
 impl ReadError {
-    /// What went wrong below.
+    /// Wraps the underlying error.
     pub fn new(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Box::new(error))
     }
 }
 
-/// With every cause, in one line.
+/// Shows the error with every cause on one line.
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;

@@ -1,4 +1,4 @@
-//! The files of a view, and what was read of them lately.
+//! The files of a view, and their recently read segments.
 
 use std::{
     ops::Range,
@@ -21,7 +21,7 @@ pub(crate) struct Files {
     ahead: Ahead,
 }
 
-/// A segment, and what of it is wanted.
+/// A segment, and the requested range in it.
 type Part = (Arc<Segment>, Range<usize>);
 
 impl Files {
@@ -48,7 +48,7 @@ impl Files {
         self.list.get(number).map(|file| file.content_len)
     }
 
-    /// How many files there are, and how many blocks they take.
+    /// Returns the number of files and the number of blocks they take.
     pub(crate) fn totals(&self, block_bytes: u64) -> (u64, u64) {
         let blocks = self
             .list
@@ -57,7 +57,8 @@ impl Files {
         (self.list.len() as u64, blocks.fold(0, u64::saturating_add))
     }
 
-    /// Reads a segment that will probably be wanted. Whoever wants it finds out what is wrong with it.
+    /// Reads a segment that will probably be needed. An error is reported only when the segment is
+    /// requested.
     fn read_ahead(&self, number: usize, segment: u64) {
         let Some(file) = self.list.get(number) else {
             return;
@@ -87,7 +88,7 @@ impl Files {
         Errno::EIO
     }
 
-    /// Hands the range of a file to `give`. Most requests lie in one segment and are not copied.
+    /// Passes a range of a file to `give`. Most requests lie in one segment and are not copied.
     pub(crate) fn read_range<T>(
         &self,
         number: usize,
@@ -115,7 +116,8 @@ impl Files {
         Ok(give(&bytes))
     }
 
-    /// The segment with the start of a range, and where in it is what it has of the range. `None` if the range is empty.
+    /// Returns the segment with the start of a range, and the part of the range in it; `None` if
+    /// the range is empty.
     fn part(
         &self,
         number: usize,
@@ -143,7 +145,7 @@ impl Files {
         {
             self.ahead.want(number, segment.saturating_add(1));
         }
-        // A part without bytes would be asked for again and again.
+        // An empty part would be requested again and again.
         if part.is_empty() {
             return Err(Errno::EIO);
         }

@@ -1,4 +1,4 @@
-//! Answers to the kernel.
+//! The FUSE file system, which answers requests of the kernel.
 
 use std::{
     ffi::OsStr,
@@ -20,14 +20,15 @@ use crate::{
     tree::{Node, ROOT, Tree},
 };
 
-/// Nothing changes while it is mounted, so the kernel may believe every answer for long.
+/// How long the kernel may cache answers. Nothing changes while the view is mounted.
 const TTL: Duration = Duration::from_hours(1);
-/// Bytes the kernel may read ahead.
+/// Number of bytes that the kernel may read ahead.
 const READAHEAD_BYTES: u32 = 2 << 20;
 const BLOCK_BYTES: u32 = 4096;
-/// Of everything, after 1970: 2 January 1980, UTC. Nobody signed a time, and zip archives have none before 1980 in any time zone.
+/// The timestamp of everything, as time since 1970: 2 January 1980, UTC. No time was signed, and
+/// zip archives cannot store one before 1980 in any time zone.
 const AGE: Duration = Duration::from_hours(87_672);
-/// Longest name of a file, in bytes, as Linux has it.
+/// Longest file name on Linux, in bytes.
 const NAME_BYTES: u32 = 255;
 
 pub(crate) struct View {
@@ -74,7 +75,7 @@ impl View {
 
 impl Filesystem for View {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // The kernel's own limit is taken where it is lower.
+        // The kernel's own limit applies if it is lower.
         if let Err(most) = config.set_max_readahead(READAHEAD_BYTES) {
             _ = config.set_max_readahead(most);
         }
@@ -121,7 +122,7 @@ impl Filesystem for View {
             return reply.error(Errno::EISDIR);
         };
         let range = offset..offset.saturating_add(u64::from(size));
-        // The reply is used up by what is given, so an error goes back another way.
+        // Passing data consumes the reply, so an error takes another path.
         let mut reply = Some(reply);
         let read = self.files.read_range(*number, range, |bytes| {
             if let Some(reply) = reply.take() {
@@ -134,7 +135,7 @@ impl Filesystem for View {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        // A full file system of the length of what it shows.
+        // Report a full file system with the total length of its files.
         let (files, blocks) = self.files.totals(u64::from(BLOCK_BYTES));
         reply.statfs(blocks, 0, 0, files, 0, BLOCK_BYTES, NAME_BYTES, BLOCK_BYTES);
     }
@@ -162,7 +163,7 @@ impl Filesystem for View {
                 Some(Node::File(_)) => FileType::RegularFile,
                 _ => FileType::Directory,
             };
-            // The offset is where the next call goes on.
+            // The offset is where the next call continues.
             let next = (number as u64).saturating_add(1);
             if reply.add(INodeNo(inode), next, kind, name) {
                 break;
@@ -174,5 +175,5 @@ impl Filesystem for View {
 
 const _: () = assert!(
     ROOT == INodeNo::ROOT.0,
-    "the kernel's number of the mount point"
+    "the kernel's inode number of the mount point"
 );

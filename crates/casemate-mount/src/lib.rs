@@ -1,7 +1,9 @@
-//! Sealed and signed files as plain files of a read-only file system (FUSE), for programs that know nothing of Casemate.
+//! Sealed and signed files as plain files in a read-only file system (FUSE), for programs that do
+//! not know Casemate.
 //!
-//! A read checks the segments it touches and decrypts sealed ones; the kernel keeps what it read in its page cache, so `mmap` works and a second read costs
-//! nothing. Plaintext is in memory only. Files and folders belong to the user who mounts, and nobody else can look inside.
+//! A read verifies the segments it needs and decrypts sealed ones. The kernel caches the result in
+//! its page cache, so `mmap` works and a second read costs nothing. Plaintext exists only in
+//! memory. Files and folders belong to the user who mounts, and no one else has access.
 
 mod ahead;
 mod cache;
@@ -24,16 +26,17 @@ use rustix::{
     mount::{UnmountFlags, unmount},
 };
 
-/// Opens a file when it is needed and was not used lately.
+/// A callback that opens a file when it is needed and was not used recently.
 pub type Opener = Box<dyn Fn() -> Result<Arc<dyn Content>, ReadError> + Send + Sync>;
 
 /// A file of the view.
 pub struct MountedFile {
-    /// Where it is below the mount point, with `/` between components, none of which is empty, `.` or `..`.
+    /// Path relative to the mount point, with `/` between components, none of which may be empty,
+    /// `.` or `..`.
     pub path: String,
     /// Length of the content, in bytes.
     pub content_len: u64,
-    /// Opens it.
+    /// Opens the file.
     pub open: Opener,
 }
 
@@ -45,25 +48,25 @@ impl fmt::Debug for MountedFile {
     }
 }
 
-/// Called with the path of a file that could not be read.
+/// A callback for a file that could not be read, with its path and the error.
 pub type Report = Arc<dyn Fn(&str, &ReadError) + Send + Sync>;
 
 /// Why a view could not be mounted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MountError {
-    /// This machine has no FUSE, or the user may not use it.
+    /// FUSE is missing on this machine, or the user may not use it.
     NoFuse(io::Error),
-    /// The mount point is no empty folder.
+    /// The mount point is not an empty folder.
     NotEmpty(PathBuf),
-    /// Another system error.
+    /// Any other system error.
     Io(io::Error),
 }
 
 impl fmt::Display for MountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoFuse(_) => f.write_str("FUSE cannot be used here"),
+            Self::NoFuse(_) => f.write_str("FUSE is not available"),
             Self::NotEmpty(path) => write!(f, "{} is not an empty folder", path.display()),
             Self::Io(_) => f.write_str("cannot mount"),
         }
@@ -79,14 +82,15 @@ impl std::error::Error for MountError {
     }
 }
 
-/// A view that is mounted until this is dropped.
+/// A mounted view, which is unmounted on drop.
 #[derive(Debug)]
 pub struct Mounted {
     session: Option<BackgroundSession>,
     point: PathBuf,
 }
 
-/// Mounts `files` at `point`, an empty folder. A view that a killed process left there is removed first.
+/// Mounts `files` at `point`, an empty folder. A view left there by a killed process is removed
+/// first.
 ///
 /// # Errors
 ///
@@ -114,7 +118,7 @@ pub fn mount(files: Vec<MountedFile>, point: &Path, report: Report) -> Result<Mo
     config.clone_fd = true;
     let filesystem = filesystem::View::new(files, report);
     let session = fuser::spawn_mount(filesystem, point, &config).map_err(|error| {
-        // Without the helper of the package fuse3 a user who is not root cannot mount.
+        // Without the helper in the package fuse3, only root can mount.
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => MountError::NoFuse(error),
             _ => MountError::Io(error),
@@ -127,7 +131,8 @@ pub fn mount(files: Vec<MountedFile>, point: &Path, report: Report) -> Result<Mo
 }
 
 impl Mounted {
-    /// Unmounts. Programs that still have files open keep what the kernel has cached and get errors for the rest.
+    /// Unmounts the view. Programs with open files can still read what the kernel has cached, and
+    /// get errors for the rest.
     ///
     /// # Errors
     ///
@@ -136,7 +141,7 @@ impl Mounted {
         self.end()
     }
 
-    /// Whether somebody else unmounted it.
+    /// Returns whether another process unmounted it.
     pub fn is_gone(&self) -> bool {
         self.session
             .as_ref()
@@ -148,12 +153,12 @@ impl Mounted {
             return Ok(());
         };
         if session.guard.is_finished() {
-            // Somebody unmounted it, and perhaps mounted another thing there since.
+            // Another process unmounted it, and may have mounted something else there since.
             return Ok(());
         }
         match session.umount_and_join() {
             Ok(()) => Ok(()),
-            // Refused while a file is open; this process must be able to end all the same.
+            // This fails while a file is open, but this process must still be able to end.
             Err(_) => detach(&self.point),
         }
     }
@@ -161,14 +166,14 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Nobody is left to tell.
+        // There is no one left to report it to.
         _ = self.end();
     }
 }
 
-/// Removes a view whose process is gone: the kernel answers "not connected" for it.
+/// Removes a stale view, whose process is gone: the kernel reports "not connected" for it.
 ///
-/// Attributes may still be in the kernel's cache, the state of the file system never is.
+/// The kernel may still have attributes in its cache, but never the state of the file system.
 ///
 /// # Errors
 ///
@@ -181,14 +186,14 @@ pub fn remove_stale(point: &Path) -> Result<(), MountError> {
     }
 }
 
-/// Takes the view away now and frees it when the last file in it is closed.
+/// Detaches the view now; it is freed when the last open file in it is closed.
 fn detach(point: &Path) -> io::Result<()> {
     unmount(point, UnmountFlags::DETACH)
         .map_err(io::Error::from)
         .or_else(|_| by_helper(point))
 }
 
-/// Users who are not root unmount with the helper of the package fuse3.
+/// Unmounts with the helper in the package fuse3, for users other than root.
 fn by_helper(point: &Path) -> io::Result<()> {
     let done = std::process::Command::new("fusermount3")
         .arg("-uz")
@@ -200,5 +205,5 @@ fn by_helper(point: &Path) -> io::Result<()> {
     if done.success() {
         return Ok(());
     }
-    Err(io::Error::other("fusermount3 could not unmount"))
+    Err(io::Error::other("fusermount3 cannot unmount the view"))
 }

@@ -8,7 +8,7 @@ use std::{
 /// Inode number of the mount point; `nodes` starts with it.
 pub(crate) const ROOT: u64 = 1;
 
-/// What is at an inode number.
+/// A file or folder with an inode number.
 #[derive(Debug)]
 pub(crate) enum Node {
     Folder {
@@ -24,7 +24,7 @@ pub(crate) enum Node {
 pub(crate) struct Tree(Vec<Node>);
 
 impl Tree {
-    /// Makes the folders that the paths need. No path is a folder of another.
+    /// Builds the tree with the folders that the paths need. No path may be a parent of another.
     pub(crate) fn new<'p>(paths: impl IntoIterator<Item = &'p str>) -> Self {
         let mut tree = Self(Vec::new());
         tree.push(Node::Folder {

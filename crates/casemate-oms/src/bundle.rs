@@ -17,7 +17,7 @@ const SIGNATURES_MAX: usize = 8;
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// A bundle as far as it is read here; what others may add to it is left alone.
+/// The parts of a bundle that are read; other members are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Json {
@@ -41,12 +41,12 @@ struct Material {
     certificate: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
     x509_certificate_chain: Option<IgnoredAny>,
-    /// None here: what a stranger puts there is only looked at for whether there is any.
+    /// Always empty in our bundles; in others, only the number of entries is checked.
     #[serde(default)]
     tlog_entries: Entries,
 }
 
-/// A list of which only the length is kept.
+/// A list of which only the length is stored.
 #[derive(Debug, Default)]
 struct Entries(usize);
 
@@ -110,7 +110,7 @@ impl Signature {
         }
     }
 
-    /// OMS tools name no key here.
+    /// Creates a signature without a key id, as OMS tools do.
     pub(crate) fn classical(signature: Vec<u8>) -> Self {
         Self::of(String::new(), signature)
     }
@@ -125,11 +125,11 @@ impl Signature {
     }
 }
 
-/// A bundle whose form was checked, and nothing else.
+/// A bundle whose form was checked, but not its signatures.
 #[derive(Debug)]
 pub(crate) struct Bundle {
     hint: Option<String>,
-    /// What was signed.
+    /// The signed payload.
     pub(crate) payload: Vec<u8>,
     pub(crate) signatures: Vec<Signature>,
 }
@@ -170,9 +170,9 @@ impl Bundle {
         check_len("bundle", bytes.len(), BUNDLE_BYTES_MAX)?;
         let json: Json = json::from_slice(bytes).map_err(|error| {
             OmsError::Bundle(if json::is_too_many(&error) {
-                "it must hold 1 to 8 signatures"
+                "it must have 1 to 8 signatures"
             } else {
-                "it is not the JSON of a Sigstore bundle"
+                "it is not a Sigstore bundle in JSON"
             })
         })?;
         if json.media_type != MEDIA_TYPE {
@@ -190,10 +190,10 @@ impl Bundle {
             .ok_or(OmsError::Bundle("it names no public key"))?;
         let envelope = json.dsse_envelope;
         if envelope.payload_type != PAYLOAD_TYPE {
-            return Err(OmsError::Bundle("its payload is no in-toto statement"));
+            return Err(OmsError::Bundle("its payload is not an in-toto statement"));
         }
         if envelope.signatures.is_empty() {
-            return Err(OmsError::Bundle("it must hold 1 to 8 signatures"));
+            return Err(OmsError::Bundle("it must have 1 to 8 signatures"));
         }
         let payload = STANDARD.decode(&envelope.payload);
         let payload = payload.map_err(|_| OmsError::Bundle("its payload is not base64"))?;
@@ -205,7 +205,7 @@ impl Bundle {
         })
     }
 
-    /// Refuses a bundle that says it is of another classical key.
+    /// Refuses a bundle that names a different classical key.
     pub(crate) fn check_hint(&self, expected: &str) -> Result<(), OmsError> {
         match &self.hint {
             Some(found) if found != expected => Err(OmsError::OtherSigner {
@@ -216,7 +216,7 @@ impl Bundle {
         }
     }
 
-    /// The signature that names `id`.
+    /// Returns the signature that names `id`.
     pub(crate) fn signature_of(&self, id: &str) -> Result<Vec<u8>, OmsError> {
         let named = |signature: &&Signature| signature.keyid.as_deref() == Some(id);
         if let Some(found) = self.signatures.iter().find(named) {
@@ -237,7 +237,7 @@ impl Bundle {
     }
 }
 
-/// What a stranger wrote, short and without control characters.
+/// Truncates untrusted text and removes control characters.
 fn shown(text: &str) -> String {
     let short: String = text.chars().take(64).collect();
     short.escape_debug().to_string()
@@ -255,7 +255,7 @@ fn check_len(what: &'static str, actual: usize, limit: usize) -> Result<(), OmsE
     })
 }
 
-/// The DSSE pre-authentication encoding of a statement.
+/// Returns the DSSE pre-authentication encoding of a statement.
 pub(crate) fn pae(payload: &[u8]) -> Vec<u8> {
     let head = format!(
         "DSSEv1 {} {PAYLOAD_TYPE} {} ",

@@ -1,4 +1,4 @@
-//! Reading a signed model by parts (`spec/model-signature.md`, section 5).
+//! Reading a signed model in parts (`spec/model-signature.md`, section 5).
 
 use std::{
     fmt,
@@ -20,12 +20,13 @@ use crate::{
     statement::{Resource, Statement, shown},
 };
 
-/// Longest file without a segment table that is read, in bytes: all of it is hashed before anything is released.
+/// Maximum length of a file without a segment table, in bytes; all of it is hashed before any of it
+/// is returned.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
-/// Bytes that are read and hashed at once.
+/// Number of bytes that are read and hashed at once.
 const PIECE: usize = 128 << 10;
 
-/// A signed model whose names were compared and whose content is checked as it is read.
+/// A signed model whose file names were compared, and whose content is verified as it is read.
 pub struct SignedModel {
     name: String,
     ignored: Vec<String>,
@@ -35,11 +36,12 @@ pub struct SignedModel {
 /// A file of a signed model.
 #[derive(Clone)]
 pub struct SignedFile {
-    /// Below the model; `.` if the model is one file.
+    /// Path relative to the model; `.` if the model is one file.
     name: String,
     root: Arc<Root>,
     segments: Arc<Segments>,
-    /// Without a table: the digest is of all of it, and its length is not signed.
+    /// Whether the file has no segment table; the digest then covers all of it, and its length is
+    /// not signed.
     is_whole: bool,
 }
 
@@ -60,7 +62,7 @@ impl SignedModel {
         for resource in resources {
             let file = match found.next() {
                 Some(file) if file.name == resource.name => file,
-                // Both are in order: what is passed over on one side is not on the other.
+                // Both are sorted, so a file that is skipped on one side is not on the other.
                 Some(file) if file.name < resource.name => {
                     return Err(OmsError::Extra(shown(&file.name)));
                 }
@@ -78,22 +80,22 @@ impl SignedModel {
         })
     }
 
-    /// The model's name, as its publisher has it; never use it as a path.
+    /// Returns the model's name, as given by its publisher; never use it as a path.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Paths that the publisher left out.
+    /// Returns the paths that the publisher ignored.
     pub fn ignored(&self) -> &[String] {
         &self.ignored
     }
 
-    /// The files, in ascending order of their names.
+    /// Returns the files, in ascending order of their names.
     pub fn files(&self) -> &[SignedFile] {
         &self.files
     }
 
-    /// The file of this name.
+    /// Returns the file with this name.
     pub fn find(&self, name: &str) -> Option<&SignedFile> {
         let at = self
             .files
@@ -131,17 +133,20 @@ impl SignedFile {
         })
     }
 
-    /// Below the model, with `/` between components; `.` if the model is one file.
+    /// Returns the path relative to the model, with `/` between components; `.` if the model is one
+    /// file.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Length in bytes. Of a file without a segment table it is what was found; [`Self::open`] checks it.
+    /// Returns the length in bytes. For a file without a segment table it is the length found,
+    /// which [`Self::open`] verifies.
     pub fn content_len(&self) -> u64 {
         self.segments.file_len
     }
 
-    /// Opens the file. One with a segment table is not read yet; another is hashed whole, because nothing else says how long it is.
+    /// Opens the file. A file without a segment table is read and hashed entirely, because only its
+    /// digest fixes its length.
     ///
     /// # Errors
     ///
@@ -165,33 +170,34 @@ impl SignedFile {
     }
 }
 
-/// An open file of a signed model. What it gives out was hashed in memory of its own and is what the publisher signed.
+/// An open file of a signed model. Everything it returns was hashed in private memory and matches
+/// what the publisher signed.
 pub struct CheckedFile {
     name: String,
     root: Arc<Root>,
     segments: Arc<Segments>,
     file: File,
-    /// The segment that the last read inside one used: the next one often wants it as well.
+    /// The segment used by the last read within one; the next read often needs it too.
     recent: Mutex<Option<(u64, CheckedSegment)>>,
 }
 
 impl CheckedFile {
-    /// Length in bytes.
+    /// Returns the length, in bytes.
     pub fn content_len(&self) -> u64 {
         self.segments.file_len
     }
 
-    /// Bytes in a segment; the last may have fewer.
+    /// Returns the number of bytes per segment; the last may have fewer.
     pub fn segment_bytes(&self) -> u64 {
         self.segments.layout.segment_len
     }
 
-    /// The segment that holds the byte at `offset`.
+    /// Returns the index of the segment that holds the byte at `offset`.
     pub fn segment_at(&self, offset: u64) -> u64 {
         offset.checked_div(self.segment_bytes()).unwrap_or(0)
     }
 
-    /// Without the segment that is kept for the next read, for callers that keep segments themselves.
+    /// Disables the cached segment, for callers that cache segments themselves.
     #[must_use]
     pub fn without_recent(mut self) -> Self {
         self.recent = Mutex::default();
@@ -202,11 +208,11 @@ impl CheckedFile {
         OmsError::Changed(shown(&self.name))
     }
 
-    /// Reads a segment into `out`, which has its length, and checks it there.
+    /// Reads a segment into `out`, which must have its length, and verifies it there.
     fn load(&self, index: u64, out: &mut [u8]) -> Result<(), OmsError> {
         let mut at = index.saturating_mul(self.segment_bytes());
         let mut hasher = self.segments.layout.hash.start();
-        // Piece by piece, so that each is hashed while the processor still has it at hand.
+        // Piece by piece, so that each is hashed while it is in the processor's cache.
         for piece in out.chunks_mut(PIECE) {
             match self.file.read_exact_at(piece, at) {
                 Ok(()) => hasher.update(piece),
@@ -223,11 +229,12 @@ impl CheckedFile {
         Err(self.changed())
     }
 
-    /// Reads one segment whole; `index` counts from 0.
+    /// Reads one whole segment; `index` counts from 0.
     ///
     /// # Errors
     ///
-    /// [`OmsError::Changed`] if it is not what was signed, [`OmsError::Limit`] if there is no such segment, or [`OmsError::Io`].
+    /// [`OmsError::Changed`] if it differs from what was signed, [`OmsError::Limit`] if there is no
+    /// such segment, or [`OmsError::Io`].
     pub fn read_segment(&self, index: u64) -> Result<CheckedSegment, OmsError> {
         let mut content = Buffer::default();
         content.resize(self.len_of(index)?, 0);
@@ -243,25 +250,26 @@ impl CheckedFile {
         })
     }
 
-    /// Reads `out.len()` bytes from `offset`, touching only the segments that hold them, on all cores.
+    /// Reads `out.len()` bytes from `offset` on all cores, reading only the segments that hold
+    /// them.
     ///
-    /// Segments are hashed where they are wanted, so until this returns nobody else may see or change what is in `out`; [`Self::copy_at`] is for memory that
-    /// others have.
+    /// Segments are hashed in `out` itself, so no one else may read or change `out` until this
+    /// returns. For shared memory, use [`Self::copy_at`].
     ///
     /// # Errors
     ///
-    /// As [`Self::read_segment`]; `out` is zeroed then.
+    /// As [`Self::read_segment`]; `out` is then zeroed.
     pub fn read_at(&self, out: &mut [u8], offset: u64) -> Result<(), OmsError> {
         let read = self.read_range(out, offset);
-        // Bytes that nobody vouches for may lie in it.
+        // It may hold unverified bytes.
         read.inspect_err(|_| out.fill(0))
     }
 
-    /// As [`Self::read_at`], for memory that others may see or change: only what was checked is written to it.
+    /// Like [`Self::read_at`], for shared memory: only verified bytes are written to it.
     ///
     /// # Errors
     ///
-    /// As [`Self::read_segment`]; part of `out` may be written then.
+    /// As [`Self::read_segment`]; part of `out` may then be written.
     pub fn copy_at(&self, out: &mut [u8], offset: u64) -> Result<(), OmsError> {
         self.check_range(out.len(), offset)?;
         let len = usize::try_from(self.segment_bytes()).unwrap_or(usize::MAX);
@@ -270,7 +278,8 @@ impl CheckedFile {
         })
     }
 
-    /// Reads the segment of a piece into `buffer`, and copies the piece once the segment was checked.
+    /// Reads the segment of a piece into `buffer`, and copies the piece once the segment is
+    /// verified.
     fn copy_piece(
         &self,
         buffer: &mut Buffer,
@@ -311,8 +320,8 @@ impl CheckedFile {
         })
     }
 
-    /// Reads a range inside the segment that is kept, or a short one inside another, which is then kept. `false` if the range is neither, or another thread
-    /// is at it.
+    /// Reads a range inside the cached segment, or a short range inside another, which is then
+    /// cached. Returns `false` if the range is neither, or another thread is using the cache.
     fn read_recent(&self, out: &mut [u8], offset: u64) -> Result<bool, OmsError> {
         let Some((segment, skip, is_short)) = self.inside(offset, out.len()) else {
             return Ok(false);
@@ -328,7 +337,7 @@ impl CheckedFile {
         if !is_short {
             return Ok(false);
         }
-        // Given up first, so that no more than one is held.
+        // Drop the old one first, so that at most one is held.
         *recent = None;
         let content = self.read_segment(segment)?;
         self.copy(&content, skip, out)?;
@@ -336,7 +345,8 @@ impl CheckedFile {
         Ok(true)
     }
 
-    /// The segment that a range is in, where in it, and whether the range is short for it.
+    /// Returns the segment that contains a range, the position in it, and whether the range is
+    /// short.
     fn inside(&self, offset: u64, len: usize) -> Option<(u64, usize, bool)> {
         let segment = self.segment_at(offset);
         let skip = offset.checked_rem(self.segment_bytes())?;
@@ -353,7 +363,7 @@ impl CheckedFile {
     }
 }
 
-/// One segment that was checked.
+/// A verified segment.
 pub struct CheckedSegment(Buffer);
 
 impl Deref for CheckedSegment {

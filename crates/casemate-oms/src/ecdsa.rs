@@ -1,4 +1,4 @@
-//! Classical keys of other tools, for the signature that they understand.
+//! Classical keys, for signatures that other tools understand.
 
 use std::fmt;
 
@@ -130,7 +130,8 @@ impl EcdsaPublicKey {
     }
 }
 
-/// The block of PEM in a file that may begin with other text, as `openssl ecparam` writes parameters before a key.
+/// Returns the PEM block in a file that may begin with other text; `openssl ecparam` writes
+/// parameters before the key.
 fn block(text: &[u8]) -> &[u8] {
     let parameters = b"-----END EC PARAMETERS-----";
     let after = text
@@ -140,7 +141,7 @@ fn block(text: &[u8]) -> &[u8] {
     after.unwrap_or(text).trim_ascii_start()
 }
 
-/// SHA-256 of the key's PEM, in hex, as OMS tools name keys.
+/// Returns the SHA-256 of the key's PEM in hex, which OMS tools use as the key's name.
 fn hint_of(spki: &[u8]) -> Result<String, OmsError> {
     let pem = pem::encode_string(PUBLIC_LABEL, LineEnding::LF, spki).map_err(|_| OmsError::Key)?;
     Ok(hex::encode(digest::digest(&digest::SHA256, pem.as_bytes())))

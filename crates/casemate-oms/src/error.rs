@@ -1,4 +1,4 @@
-//! What can be wrong with a model signature.
+//! Errors of model signatures.
 
 use std::{io, path::PathBuf};
 
@@ -6,45 +6,45 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OmsError {
-    /// There is no key to sign with, or none to trust.
+    /// No key was given to sign or to verify with.
     #[error("no key was given")]
     NoSigner,
-    /// The file is no bundle.
+    /// The file is not a bundle.
     #[error("not a model signature: {0}")]
     Bundle(&'static str),
-    /// A bundle of a kind that is not read here.
+    /// The bundle uses an unsupported kind of signature.
     #[error("signatures made with {0} are not supported")]
     Method(&'static str),
-    /// Nobody who is trusted signed.
+    /// The expected signer did not sign.
     #[error("the model is signed by {found}, not by key {expected}")]
     OtherSigner {
-        /// Who signed.
+        /// The signer.
         found: String,
-        /// Id of the trusted key.
+        /// Id of the expected signer.
         expected: String,
     },
     /// The signature does not verify.
     #[error("the publisher's signature does not verify")]
     BadSignature,
-    /// The statement breaks a rule, though it is signed.
+    /// The signed statement breaks a rule.
     #[error("malformed statement: {0}")]
     Statement(&'static str),
-    /// A file that was signed is not there.
+    /// A signed file is missing.
     #[error("{0} is missing")]
     Missing(String),
     /// A file that was not signed.
     #[error("{0} was not signed")]
     Extra(String),
-    /// A file is not the one that was signed.
+    /// A file differs from what was signed.
     #[error("{0} was changed")]
     Changed(String),
-    /// A file whose digest is the signed one, and whose segments are not.
+    /// A file matches its signed digest, but not its signed segments.
     #[error(
         "{0} matches its signed digest but not its signed segment table: the publisher signed two different contents"
     )]
     Contradiction(String),
-    /// A file that cannot be read by parts.
-    #[error("{0} cannot be checked as it is read: {1}")]
+    /// A file cannot be read in parts.
+    #[error("{0} cannot be verified while it is read: {1}")]
     NotByParts(String, &'static str),
     /// A link where links are not allowed.
     #[error("{0} is a symbolic link")]
@@ -55,38 +55,38 @@ pub enum OmsError {
     /// Neither a file nor a folder.
     #[error("{0} is neither a regular file nor a folder")]
     Special(PathBuf),
-    /// A path to leave out that is none below the model.
-    #[error("{0} is not a path below the model")]
+    /// A path to ignore is not inside the model.
+    #[error("{0} is not a path inside the model")]
     NotBelow(PathBuf),
-    /// A path to leave out that does not exist.
-    #[error("there is no {0} below the model to leave out")]
+    /// A path to ignore does not exist.
+    #[error("cannot ignore {0}: the model has no such path")]
     NothingToIgnore(PathBuf),
-    /// There is something where the signature is to be written.
+    /// The output file already exists.
     #[error("{0} already exists")]
     Exists(PathBuf),
-    /// What is where the signature is to be written is something else.
+    /// The output file exists and is not a signature.
     #[error("{0} is not a model signature, so it is not replaced")]
     NotReplaced(PathBuf),
     /// A name that is not UTF-8.
     #[error("the name {0:?} is not UTF-8")]
     NotUtf8(PathBuf),
-    /// A key file that holds no ECDSA key on a curve that model signatures have.
-    #[error("not an ECDSA key on P-256, P-384 or P-521 in PEM")]
+    /// A key file is not an ECDSA key on a supported curve.
+    #[error("not a PEM file with an ECDSA key on P-256, P-384 or P-521")]
     Key,
-    /// Too much of something.
+    /// A limit is exceeded.
     #[error("{what} of {actual} exceeds the limit of {limit}")]
     Limit {
-        /// Of what.
+        /// The quantity.
         what: &'static str,
-        /// How much there is.
+        /// Its actual value.
         actual: u64,
-        /// How much there may be.
+        /// Its limit.
         limit: u64,
     },
     /// Reading failed.
     #[error("cannot read {path}")]
     Io {
-        /// What could not be read.
+        /// The file or folder.
         path: PathBuf,
         /// The system's error.
         #[source]

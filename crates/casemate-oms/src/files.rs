@@ -24,9 +24,9 @@ use crate::{
     statement::{RESOURCES_MAX, Resource, Serialization},
 };
 
-/// Bytes that are read at once.
+/// Number of bytes read at once.
 const BLOCK: usize = 2 << 20;
-/// Most entries of folders that are still to be looked at.
+/// Most folder entries waiting to be visited.
 const ENTRIES_MAX: usize = 2 * RESOURCES_MAX;
 
 /// The files of a model.
@@ -35,10 +35,10 @@ pub(crate) struct Scope {
     root: Arc<Root>,
 }
 
-/// Where a model is.
+/// The location of a model.
 pub(crate) struct Root {
     path: PathBuf,
-    /// Of a model that is a folder whose links are refused.
+    /// The open folder, if the model is a folder and links are refused.
     folder: Option<OwnedFd>,
 }
 
@@ -51,7 +51,8 @@ impl Root {
         })
     }
 
-    /// Opens the regular file of this name. Whatever took its place since it was listed is neither waited for nor, where links are refused, followed.
+    /// Opens the regular file with this name. If something else has replaced it since it was
+    /// listed, does not block on it and, where links are refused, does not follow it.
     pub(crate) fn open(&self, name: &str) -> Result<File, OmsError> {
         let location = self.location(name);
         let failed = |error| OmsError::io(self.location(name))(error);
@@ -74,7 +75,7 @@ impl Root {
         Err(OmsError::Special(location))
     }
 
-    /// Where a file is, for messages.
+    /// Returns the location of a file, for messages.
     pub(crate) fn location(&self, name: &str) -> PathBuf {
         if name == "." {
             return self.path.clone();
@@ -85,13 +86,13 @@ impl Root {
 
 #[derive(Clone)]
 pub(crate) struct Found {
-    /// Below the model; `.` if it is one file.
+    /// Path relative to the model; `.` if the model is one file.
     pub(crate) name: String,
-    /// When it was listed.
+    /// Length when it was listed, in bytes.
     pub(crate) len: u64,
 }
 
-/// Which files get a segment table, and how they are cut for it.
+/// Returns the layout of a file's segment table, if it gets one.
 pub(crate) type Tables<'a> = &'a (dyn Fn(&Found) -> Option<Layout> + Sync);
 
 /// A file, or a range of one.
@@ -103,7 +104,7 @@ struct Item<'a> {
     table: Option<Layout>,
 }
 
-/// The model's name: its last part, as it is on disk.
+/// Returns the model's name: the last component of its path, as on disk.
 pub(crate) fn name_of(path: &Path) -> Result<String, OmsError> {
     let whole = fs::canonicalize(path).map_err(OmsError::io(path))?;
     let name = whole.file_name().unwrap_or_default();
@@ -111,7 +112,7 @@ pub(crate) fn name_of(path: &Path) -> Result<String, OmsError> {
     name.ok_or(OmsError::NotUtf8(whole))
 }
 
-/// What a verifier lets be there beside the model: below these paths, and not signed.
+/// Unsigned files that a verifier skips: those below these paths.
 #[derive(Default)]
 pub(crate) struct PassedOver<'a> {
     pub(crate) ignored: Ignored,
@@ -123,7 +124,7 @@ impl PassedOver<'_> {
         self.ignored.has(path) && !self.is_signed(path)
     }
 
-    /// Whether it was signed, or anything below it.
+    /// Returns whether `path` or anything below it was signed.
     fn is_signed(&self, path: &str) -> bool {
         let below = format!("{path}/");
         let mut from = self.signed.range(below.as_str()..);
@@ -132,7 +133,8 @@ impl PassedOver<'_> {
 }
 
 impl Scope {
-    /// Lists the model at `root` without what the serialization leaves out, and without what is passed over.
+    /// Lists the model at `root`, without the paths that the serialization ignores and those that
+    /// are skipped.
     pub(crate) fn new(
         root: &Path,
         serialization: &Serialization,
@@ -151,7 +153,7 @@ impl Scope {
                 continue;
             }
             let link = fs::symlink_metadata(&location).map_err(OmsError::io(&location))?;
-            // The model itself may be one: whoever names it means what it leads to.
+            // The model itself may be a link: the user means its target.
             let is_link = link.is_symlink() && !below.is_empty();
             if is_link && !serialization.allow_symlinks {
                 return Err(OmsError::Link(location));
@@ -169,7 +171,8 @@ impl Scope {
             } else if metadata.is_dir() && !is_link {
                 list(&location, &below, &mut open)?;
             } else if is_link {
-                // Other tools pass over a link to a folder, so that what is in it would be loaded and was never signed.
+                // Other tools skip a link to a folder, so its files would be loaded without being
+                // signed.
                 return Err(OmsError::FolderLink(location));
             } else {
                 return Err(OmsError::Special(location));
@@ -187,7 +190,7 @@ impl Scope {
         self.files.iter()
     }
 
-    /// Hashes everything, on all cores, in ascending order of the names.
+    /// Hashes everything on all cores, and returns it in ascending order of the names.
     pub(crate) fn resources(
         &self,
         serialization: &Serialization,
@@ -213,7 +216,7 @@ impl Scope {
         let lens = self.files.iter().map(|file| file.len);
         progress(Step::Total(lens.fold(0, u64::saturating_add)));
         let resources = Mutex::new(Vec::with_capacity(items.len()));
-        // With no other file to work at, both hashes of one are computed at once.
+        // With only one file, compute both of its hashes in parallel.
         let is_alone = items.len() < available_parallelism().map_or(1, usize::from);
         casemate_parallel::for_each(
             items.len() as u64,
@@ -285,7 +288,7 @@ impl Item<'_> {
                 .min(buffer.len());
             let part = buffer.get_mut(..len).unwrap_or_default();
             file.read_exact_at(part, at).map_err(failed)?;
-            // Both over the same bytes, so that both are right or both are wrong.
+            // Hash the same bytes for both, so that both are right or both are wrong.
             match &mut table {
                 Some(table) if is_alone => {
                     casemate_parallel::both(|| table.update(part), || hasher.update(part));
@@ -301,7 +304,7 @@ impl Item<'_> {
         }
         if !ends_at(&file, self.file.len).map_err(failed)? {
             return Err(failed(io::Error::other(
-                "its length changed while it was read",
+                "its length changed while it was being read",
             )));
         }
         let (digest, segments) = (hasher.finish(), table.map(Hashing::finish));
@@ -309,7 +312,8 @@ impl Item<'_> {
     }
 }
 
-/// Whether a file has `len` bytes. Some grow while they are read, and files of the system say that they are empty and are not.
+/// Returns whether a file ends at `len` bytes. Some files grow during reading, and some system
+/// files report a length of zero.
 pub(crate) fn ends_at(file: &File, len: u64) -> io::Result<bool> {
     let more = file.read_at(&mut [0], len)?;
     Ok(more == 0 && file.metadata()?.len() == len)
@@ -343,12 +347,13 @@ fn list(folder: &Path, below: &str, open: &mut Vec<String>) -> Result<(), OmsErr
     Ok(())
 }
 
-/// Paths that are left out with all below them.
+/// Paths that are ignored, with everything below them.
 #[derive(Default)]
 pub(crate) struct Ignored(HashSet<String>);
 
 impl Ignored {
-    /// Leading `./` and trailing `/` say nothing; what then is no path below the model matches nothing.
+    /// Creates the set, without leading `./` and trailing `/`. Paths outside the model match
+    /// nothing.
     pub(crate) fn new(paths: &[String]) -> Self {
         Self(paths.iter().filter_map(|path| below(path)).collect())
     }
@@ -360,7 +365,8 @@ impl Ignored {
     }
 }
 
-/// A path below the model, as names in a statement are written; `None` if it is none.
+/// Normalises a path inside the model to the form of names in a statement; returns `None` if it is
+/// not inside.
 pub(crate) fn below(path: &str) -> Option<String> {
     let mut path = path;
     while let Some(rest) = path.strip_prefix("./") {

@@ -1,4 +1,4 @@
-//! The hashes that statements name.
+//! The hashes used in statements.
 
 use aws_lc_rs::digest;
 use blake2::Digest as _;
@@ -13,12 +13,12 @@ pub(crate) enum Hash {
 }
 
 impl Hash {
-    /// The hash of resources that has this name.
+    /// Finds a hash of resources by name.
     pub(crate) fn of_resources(name: &str) -> Option<Self> {
         Self::among([Self::Sha256, Self::Blake2b, Self::Blake3], name)
     }
 
-    /// The hash of segments that has this name.
+    /// Finds a hash of segments by name.
     pub(crate) fn of_segments(name: &str) -> Option<Self> {
         Self::among([Self::Blake3, Self::Sha384], name)
     }
@@ -36,7 +36,7 @@ impl Hash {
         }
     }
 
-    /// Bytes of a digest.
+    /// Returns the length of a digest, in bytes.
     pub(crate) const fn len(self) -> usize {
         match self {
             Self::Sha256 | Self::Blake3 => 32,
@@ -54,7 +54,7 @@ impl Hash {
         }
     }
 
-    /// The digest of what is in memory.
+    /// Returns the digest of `bytes`.
     #[cfg(test)]
     pub(crate) fn digest(self, bytes: &[u8]) -> Vec<u8> {
         let mut hasher = self.start();
@@ -63,7 +63,7 @@ impl Hash {
     }
 }
 
-/// A digest under way.
+/// An unfinished digest.
 pub(crate) enum Hasher {
     Sha2(digest::Context),
     Blake2b(Box<blake2::Blake2b512>),

@@ -1,6 +1,7 @@
-//! JSON as the specification has it: objects are objects, and lists have a limit.
+//! Strict JSON, as the specification requires: objects must be objects, and lists have a limit.
 //!
-//! Derived readers take a list for an object as well, so that two readers could see different things.
+//! Derived readers also accept a list in place of an object, so two readers could see different
+//! content.
 
 use std::{fmt, marker::PhantomData};
 
@@ -9,7 +10,7 @@ use serde::de::{
     Visitor, value::MapAccessDeserializer,
 };
 
-/// Reads a text that is one object.
+/// Reads a text that must be one object.
 pub(crate) fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = object(&mut json)?;
@@ -17,14 +18,14 @@ pub(crate) fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_js
     Ok(value)
 }
 
-/// A member that must be an object.
+/// Reads a member that must be an object.
 pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     json: D,
 ) -> Result<T, D::Error> {
     Object(PhantomData).deserialize(json)
 }
 
-/// A member that must be an object or `null`.
+/// Reads a member that must be an object or `null`.
 pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     json: D,
 ) -> Result<Option<T>, D::Error> {
@@ -51,14 +52,14 @@ pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     json.deserialize_option(Nullable(PhantomData))
 }
 
-/// A member that must be a list of at most `MOST` objects.
+/// Reads a member that must be a list of at most `MOST` objects.
 pub(crate) fn objects<'de, const MOST: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
     json: D,
 ) -> Result<Vec<T>, D::Error> {
     json.deserialize_seq(List::<MOST, _>(Object(PhantomData)))
 }
 
-/// A member that must be a list of at most `MOST` texts.
+/// Reads a member that must be a list of at most `MOST` strings.
 pub(crate) fn texts<'de, const MOST: usize, D: Deserializer<'de>>(
     json: D,
 ) -> Result<Vec<String>, D::Error> {
@@ -95,7 +96,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
     }
 }
 
-/// The elements are read by the seed.
+/// A list whose elements the seed reads.
 struct List<const MOST: usize, S>(S);
 
 impl<'de, const MOST: usize, S: DeserializeSeed<'de> + Copy> Visitor<'de> for List<MOST, S> {
@@ -117,7 +118,7 @@ impl<'de, const MOST: usize, S: DeserializeSeed<'de> + Copy> Visitor<'de> for Li
     }
 }
 
-/// Words by which an error is known to be about the length of a list.
+/// The text that identifies an error about the length of a list.
 const TOO_MANY: &str = "a list has more than";
 
 struct TooMany(usize);
@@ -128,7 +129,7 @@ impl fmt::Display for TooMany {
     }
 }
 
-/// Whether a list was longer than it may be.
+/// Returns whether the error is that a list was too long.
 pub(crate) fn is_too_many(error: &serde_json::Error) -> bool {
     error.is_data() && error.to_string().starts_with(TOO_MANY)
 }

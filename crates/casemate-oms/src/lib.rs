@@ -3,8 +3,8 @@
 //! | task | entry |
 //! |---|---|
 //! | sign a file or a folder | [`sign`] with [`Signing`] |
-//! | verify all of it | [`ModelSignature::verify`] with [`Trusted`] |
-//! | check it as it is read | [`ModelSignature::open`], then [`CheckedFile`] |
+//! | verify a whole model | [`ModelSignature::verify`] with [`Trusted`] |
+//! | verify a model as it is read | [`ModelSignature::open`], then [`CheckedFile`] |
 //! | classical keys for other tools | [`EcdsaKey`], [`EcdsaPublicKey`] |
 
 mod bundle;
@@ -41,20 +41,20 @@ use hash::Hash;
 use segments::Layout;
 use statement::{IGNORED_MAX, Serialization, Statement};
 
-/// Called while a model is hashed, from several threads.
+/// A progress callback, called from several threads while a model is hashed.
 pub type Progress<'a> = &'a (dyn Fn(Step) + Sync);
 
-/// What hashing tells about itself.
+/// A progress report of hashing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "bytes are all there is to tell")]
 pub enum Step {
-    /// How many bytes there are to hash; told first.
+    /// The total number of bytes to hash; reported first.
     Total(u64),
-    /// How many more were hashed.
+    /// The number of bytes hashed since the last report.
     Hashed(u64),
 }
 
-/// Left out of every signature: what belongs to the repository and not to the model.
+/// Ignored in every signature: files that belong to the repository, not to the model.
 const GIT_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
 
 /// How to sign.
@@ -62,19 +62,20 @@ const GIT_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"]
 pub struct Signing<'a> {
     /// The publisher's key.
     pub signer: Option<&'a SigningKey>,
-    /// A classical key of its own, for tools that know no other.
+    /// A separate classical key, for tools that support no other.
     pub classical: Option<&'a EcdsaKey>,
-    /// Paths below the model to leave out.
+    /// Paths inside the model to ignore.
     pub ignore: &'a [PathBuf],
-    /// Where the signature will be, which cannot cover itself if that is inside the model.
+    /// Where the signature will be written. If that is inside the model, the signature does not
+    /// cover itself.
     pub output: Option<&'a Path>,
-    /// Sign what links to files lead to, instead of refusing them.
+    /// Whether to sign the targets of links to files instead of refusing links.
     pub follow_links: bool,
-    /// Hash over the segments of large files.
+    /// The hash over the segments of large files.
     pub segment_hash: HashAlgorithm,
 }
 
-/// Whom a verifier trusts. Every key that is given must have signed.
+/// The expected signers. Every given key must have signed.
 #[derive(Clone, Copy, Debug)]
 pub struct Trusted<'a> {
     /// The publisher's key.
@@ -83,18 +84,19 @@ pub struct Trusted<'a> {
     pub classical: Option<&'a EcdsaPublicKey>,
 }
 
-/// What was verified.
+/// The result of verifying a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The model's name, as its publisher has it; never use it as a path.
+    /// The model's name, as given by its publisher; never use it as a path.
     pub name: String,
-    /// Files and shards that were compared.
+    /// Number of files and shards that were compared.
     pub resources: usize,
-    /// Paths that the publisher left out.
+    /// Paths that the publisher ignored.
     pub ignored: Vec<String>,
 }
 
-/// Hashes the model at `path`, a file or a folder, and signs what it holds. Gives the bytes of a [`ModelSignature`].
+/// Hashes and signs the model at `path`, a file or a folder, and returns the bytes of a
+/// [`ModelSignature`].
 ///
 /// # Errors
 ///
@@ -107,7 +109,8 @@ pub fn sign(
     let mut ignored: Vec<String> = GIT_PATHS.map(str::to_owned).into();
     ignored.extend(texts(signing.ignore)?);
     for left_out in signing.ignore {
-        // A misspelt name would stay in the signed list, and leave out what appears under it later.
+        // A misspelt path would stay in the signed list, and a file added there later would be
+        // ignored.
         if !path.join(left_out).exists() {
             return Err(OmsError::NothingToIgnore(left_out.clone()));
         }
@@ -116,7 +119,7 @@ pub fn sign(
     ignored.extend(texts(own.as_slice())?);
     if ignored.len() > IGNORED_MAX {
         return Err(OmsError::Limit {
-            what: "number of paths to leave out",
+            what: "number of paths to ignore",
             actual: ignored.len() as u64,
             limit: IGNORED_MAX as u64,
         });
@@ -148,7 +151,7 @@ pub fn sign(
     Bundle::new(hint, payload, signatures).encode()
 }
 
-/// Paths below the model, as the statement writes them.
+/// Converts paths inside the model to the form used in the statement.
 fn texts(paths: &[PathBuf]) -> Result<Vec<String>, OmsError> {
     let text = |path: &PathBuf| {
         let text = path.to_str();
@@ -158,8 +161,9 @@ fn texts(paths: &[PathBuf]) -> Result<Vec<String>, OmsError> {
     paths.iter().map(text).collect()
 }
 
-/// Refuses to write a signature to `output` where something is, unless it may be replaced and is a signature itself. Before anything is hashed, because that can
-/// take an hour; whoever writes checks again.
+/// Refuses an `output` that exists, unless it is a signature and may be replaced.
+///
+/// Call this before hashing, which can take an hour; the writer must check again.
 ///
 /// # Errors
 ///
@@ -186,7 +190,8 @@ pub fn check_output(output: &Path, replace: bool) -> Result<(), OmsError> {
     Err(OmsError::NotReplaced(output.to_owned()))
 }
 
-/// A file's path below the model, if it is there: a signature that is written to it cannot cover itself.
+/// Returns the path of `file` relative to the model, if it is inside: a signature written there
+/// cannot cover itself.
 pub fn path_inside(file: &Path, model: &Path) -> Option<PathBuf> {
     let folder = file.parent().filter(|path| !path.as_os_str().is_empty());
     let folder = folder
@@ -200,11 +205,11 @@ pub fn path_inside(file: &Path, model: &Path) -> Option<PathBuf> {
     Some(below.join(file.file_name()?))
 }
 
-/// A detached signature whose form was checked, and nothing else.
+/// A detached signature whose form was checked, but not its signatures.
 #[derive(Debug)]
 pub struct ModelSignature {
     bundle: Bundle,
-    /// What the signatures cover.
+    /// The message that the signatures cover.
     signed: Vec<u8>,
 }
 
@@ -220,12 +225,12 @@ impl ModelSignature {
         Ok(Self { bundle, signed })
     }
 
-    /// The key ids of composite signatures, which nobody has verified.
+    /// Returns the key ids of the composite signatures, not yet verified.
     pub fn signers(&self) -> impl Iterator<Item = &str> {
         self.bundle.signatures.iter().filter_map(Signature::keyid)
     }
 
-    /// Verifies the signature by one key, and nothing else: a bundle may hold those of several.
+    /// Verifies only the signature by one key; a bundle may have several.
     ///
     /// # Errors
     ///
@@ -236,18 +241,20 @@ impl ModelSignature {
             .map_err(|_| OmsError::BadSignature)
     }
 
-    /// SHA-384 of what the signatures cover, by which a trust file lists a signature.
+    /// Returns the SHA-384 of the message that the signatures cover, which identifies it in a trust
+    /// list.
     pub fn message_digest(&self) -> [u8; 48] {
         let mut digest = [0; 48];
         digest.copy_from_slice(digest::digest(&digest::SHA384, &self.signed).as_ref());
         digest
     }
 
-    /// Verifies the signatures, and that the model at `path` holds exactly what was signed. Files below `ignore` that were not signed are passed over.
+    /// Verifies the signatures, and that the model at `path` is exactly what was signed. Unsigned
+    /// files below `ignore` are skipped.
     ///
     /// # Errors
     ///
-    /// [`OmsError`], naming the rule or the file.
+    /// [`OmsError`], which names the broken rule or the file.
     pub fn verify(
         &self,
         path: &Path,
@@ -258,7 +265,7 @@ impl ModelSignature {
         let (statement, scope) = self.statement(path, ignore, trusted)?;
         let segments = statement.segments();
         let table = |file: &Found| segments.get(file.name.as_str());
-        // Before anything is hashed: a file put in place of another may be longer than anybody wants to read.
+        // Check before hashing: a replaced file may be far too long to read.
         for file in scope.files() {
             if table(file).is_some_and(|table| table.file_len != file.len) {
                 return Err(OmsError::Changed(statement::shown(&file.name)));
@@ -274,12 +281,13 @@ impl ModelSignature {
         })
     }
 
-    /// Verifies the signatures, and that the model at `path` has the files that were signed; what is in them is checked as it is read. Files below
-    /// `ignore` that were not signed are passed over.
+    /// Verifies the signatures, and that the model at `path` has exactly the signed files. Their
+    /// content is verified as it is read. Unsigned files below `ignore` are skipped.
     ///
     /// # Errors
     ///
-    /// [`OmsError`], naming the rule or the file; [`OmsError::NotByParts`] if the publisher signed it without segment tables.
+    /// [`OmsError`], which names the broken rule or the file; [`OmsError::NotByParts`] if the
+    /// publisher signed it without segment tables.
     pub fn open(
         &self,
         path: &Path,
@@ -290,7 +298,7 @@ impl ModelSignature {
         SignedModel::new(&scope, statement)
     }
 
-    /// The statement, once its signatures are verified, and what there is of the model.
+    /// Verifies the signatures, and returns the statement and the files found in the model.
     fn statement(
         &self,
         path: &Path,

@@ -1,4 +1,4 @@
-//! Segment tables: hashes of parts of a file (`spec/model-signature.md`, section 3.1).
+//! Segment tables: the hashes of the segments of a file (`spec/model-signature.md`, section 3.1).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -9,16 +9,16 @@ use crate::{
     json,
 };
 
-/// Largest integer that JSON carries between all implementations.
+/// Largest integer that all JSON implementations represent exactly.
 const LENGTH_MAX: u64 = (1 << 53) - 1;
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
-/// Bytes of a segment where there are few.
+/// Default length of a segment, in bytes.
 const SEGMENT_BYTES: u64 = 1 << 20;
-/// Hashes of one model from which on the segments get larger.
+/// Number of hashes per model above which segments get longer.
 const SEGMENTS_MAX: u64 = 128 << 10;
 
-/// What others may add beside it is ignored.
+/// Annotations of a resource; other members are ignored.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Annotations {
     #[serde(
@@ -30,7 +30,7 @@ pub(crate) struct Annotations {
     pub(crate) segments: Option<Table>,
 }
 
-/// A segment table as it is written.
+/// A segment table, as written in JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Table {
@@ -40,7 +40,7 @@ pub(crate) struct Table {
     hashes: String,
 }
 
-/// How a file is cut.
+/// How a file is cut into segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) segment_len: u64,
@@ -48,10 +48,10 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// For files of these lengths.
+    /// Returns the layout for files of these lengths.
     pub(crate) fn of(hash: Hash, files: &(impl Iterator<Item = u64> + Clone)) -> Self {
         let mut segment_len = SEGMENT_BYTES;
-        // Files of one segment have no table.
+        // Files with one segment have no table.
         let segments = |len: u64| {
             let long = files.clone().filter(|file| *file > len);
             let each = long.map(|file| file.div_ceil(len.max(1)));
@@ -73,7 +73,7 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// A file that is one segment.
+    /// Returns the segments of a file that is one segment.
     pub(crate) const fn whole(file_len: u64, hash: Hash, digest: Vec<u8>) -> Self {
         Self {
             file_len,
@@ -88,16 +88,16 @@ impl Segments {
     pub(crate) fn decode(table: &Table) -> Result<Self, OmsError> {
         let rule = OmsError::Statement;
         if !(1..=LENGTH_MAX).contains(&table.length) {
-            return Err(rule("a segment table has an impossible length"));
+            return Err(rule("a segment table has an invalid length"));
         }
         let segment_len = table.segment_size;
         if !segment_len.is_power_of_two()
             || !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_len)
         {
-            return Err(rule("a segment table has an impossible segment size"));
+            return Err(rule("a segment table has an invalid segment size"));
         }
         let hash = Hash::of_segments(&table.hash);
-        let hash = hash.ok_or_else(|| rule("the hash of a segment table is not known here"))?;
+        let hash = hash.ok_or_else(|| rule("a segment table has an unknown hash"))?;
         let hashes = STANDARD.decode(&table.hashes);
         let hashes = hashes.map_err(|_| rule("a segment table is not base64"))?;
         let count = table.length.div_ceil(segment_len);
@@ -120,7 +120,7 @@ impl Segments {
         }
     }
 
-    /// Bytes of a segment; `None` if there is none of this number.
+    /// Returns the length of a segment, in bytes; `None` if there is no segment with this index.
     pub(crate) fn len_of(&self, index: u64) -> Option<usize> {
         let start = index.checked_mul(self.layout.segment_len)?;
         let rest = self.file_len.checked_sub(start)?;
@@ -130,7 +130,7 @@ impl Segments {
         usize::try_from(len).ok().filter(|_| is_there)
     }
 
-    /// Whether a segment has this digest.
+    /// Returns whether a segment has this digest.
     pub(crate) fn is(&self, index: u64, digest: &[u8]) -> bool {
         let len = self.layout.hash.len();
         let start = usize::try_from(index)
@@ -141,11 +141,11 @@ impl Segments {
     }
 }
 
-/// Hashes a file that is read from its start, segment by segment.
+/// Hashes a file segment by segment, from its start.
 pub(crate) struct Hashing {
     segments: Segments,
     current: Hasher,
-    /// Bytes that the current segment still takes.
+    /// Bytes missing from the current segment.
     left: u64,
 }
 

@@ -16,7 +16,7 @@ use crate::{
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 pub(crate) const RESOURCES_MAX: usize = 250_000;
-/// Most paths that a publisher leaves out.
+/// Most paths that a publisher can ignore.
 pub(crate) const IGNORED_MAX: usize = 1_000;
 
 /// A statement about one model.
@@ -39,14 +39,14 @@ struct Subject {
     digest: Digests,
 }
 
-/// Of the digests of a subject, the one that counts.
+/// The one digest of a subject that is used.
 #[derive(Debug, Serialize, Deserialize)]
 struct Digests {
     #[serde(default)]
     sha256: Option<String>,
 }
 
-/// Fields that later versions of the predicate add are ignored, as OMS v1.0 asks.
+/// The predicate. Fields added by later versions are ignored, as OMS v1.0 requires.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Predicate {
     #[serde(deserialize_with = "json::objects::<RESOURCES_MAX, _, _>")]
@@ -67,7 +67,7 @@ pub(crate) struct Resource {
         skip_serializing_if = "Option::is_none"
     )]
     annotations: Option<Annotations>,
-    /// The table among the annotations, once it was read.
+    /// The segment table from the annotations, once decoded.
     #[serde(skip)]
     pub(crate) segments: Option<Segments>,
 }
@@ -115,7 +115,7 @@ pub(crate) struct Serialization {
 }
 
 impl Serialization {
-    /// Whole files with SHA-256, which every OMS tool reads.
+    /// Returns the serialization of whole files with SHA-256, which every OMS tool supports.
     pub(crate) fn files(ignore_paths: Vec<String>, allow_symlinks: bool) -> Self {
         Self {
             method: "files".to_owned(),
@@ -128,10 +128,11 @@ impl Serialization {
 
     pub(crate) fn hash(&self) -> Result<Hash, OmsError> {
         let plain = self.plain_name(&self.hash_type)?;
-        Hash::of_resources(plain).ok_or(OmsError::Statement("its hash is not known here"))
+        Hash::of_resources(plain).ok_or(OmsError::Statement("unknown hash"))
     }
 
-    /// A hash's name without what other tools append where they hash shards: `sha256-sharded-SIZE`.
+    /// Returns the name of a hash without the suffix that other tools append for shards:
+    /// `sha256-sharded-SIZE`.
     fn plain_name<'n>(&self, name: &'n str) -> Result<&'n str, OmsError> {
         let Some(size) = self.shard()? else {
             return Ok(name);
@@ -140,9 +141,9 @@ impl Serialization {
         Ok(name.strip_suffix(&suffix).unwrap_or(name))
     }
 
-    /// Bytes of a shard; `None` if files are hashed whole.
+    /// Returns the length of a shard, in bytes; `None` if files are hashed whole.
     pub(crate) fn shard(&self) -> Result<Option<u64>, OmsError> {
-        let unknown = OmsError::Statement("its method is not known here");
+        let unknown = OmsError::Statement("unknown serialization method");
         match (self.method.as_str(), &self.shard_size) {
             ("files", None) => Ok(None),
             ("shards", Some(size)) if *size > 0 => Ok(Some(*size)),
@@ -151,7 +152,8 @@ impl Serialization {
     }
 }
 
-/// Decimal digits, which other tools write with `.0` too. A reader of numbers would take `1e3` for the same.
+/// Reads decimal digits, optionally with `.0`, as some tools write them. A number parser would also
+/// accept `1e3`.
 fn shard_size<'de, D: Deserializer<'de>>(json: D) -> Result<Option<u64>, D::Error> {
     let text = Box::<RawValue>::deserialize(json)?;
     let text = text.get();
@@ -159,7 +161,7 @@ fn shard_size<'de, D: Deserializer<'de>>(json: D) -> Result<Option<u64>, D::Erro
     let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     let size = digits.parse().ok().filter(|_| is_plain);
     size.map(Some)
-        .ok_or_else(|| D::Error::custom("`shard_size` is no whole number"))
+        .ok_or_else(|| D::Error::custom("`shard_size` is not a whole number"))
 }
 
 impl Statement {
@@ -183,7 +185,7 @@ impl Statement {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        // Strings, numbers and lists only: there is nothing in it that JSON cannot hold.
+        // It has only strings, numbers and lists, so encoding it as JSON cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
@@ -200,7 +202,7 @@ impl Statement {
                     "it lists more than 250,000 resources, 1,000 paths to ignore or one subject",
                 );
             }
-            rule("it is not the JSON of one, or breaks a rule for its members")
+            rule("not valid JSON, or a member breaks a rule")
         })?;
         if statement.kind != STATEMENT_TYPE {
             return Err(rule("unknown statement type"));
@@ -216,7 +218,7 @@ impl Statement {
             serialization,
         } = &mut statement.predicate;
         if resources.is_empty() {
-            return Err(rule("it signs no file"));
+            return Err(rule("it covers no files"));
         }
         let shard = serialization.shard()?;
         let hash = serialization.hash()?;
@@ -246,13 +248,13 @@ impl Statement {
         Ok(statement)
     }
 
-    /// Names of all resources.
+    /// Returns the names of all resources.
     pub(crate) fn names(&self) -> BTreeSet<&str> {
         let resources = self.predicate.resources.iter();
         resources.map(|resource| resource.name.as_str()).collect()
     }
 
-    /// The segment tables, by the names of their files.
+    /// Returns the segment tables, by file name.
     pub(crate) fn segments(&self) -> HashMap<&str, &Segments> {
         let resources = self.predicate.resources.iter();
         resources
@@ -260,7 +262,7 @@ impl Statement {
             .collect()
     }
 
-    /// Compares with what was found at the model's place.
+    /// Compares the statement with the resources found.
     pub(crate) fn compare(&self, found: &[Resource]) -> Result<(), OmsError> {
         let signed = self.predicate.resources.iter();
         let mut signed: BTreeMap<&str, &Resource> = signed
@@ -283,7 +285,7 @@ impl Statement {
     }
 }
 
-/// A name for a message; a model of one file has its file under `.`.
+/// Formats a name for a message; the file of a single-file model is named `.`.
 pub(crate) fn shown(name: &str) -> String {
     match name {
         "." => "the file".to_owned(),
@@ -296,7 +298,7 @@ fn is_hex(text: &str) -> bool {
         .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// SHA-256 over all digests, in hex; `None` if one of them is not hex.
+/// Computes the SHA-256 over all digests, in hex; returns `None` if one of them is not hex.
 fn root(resources: &[Resource]) -> Option<String> {
     let mut context = Context::new(&SHA256);
     for resource in resources {

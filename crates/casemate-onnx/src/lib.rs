@@ -1,6 +1,7 @@
-//! Runs ONNX models that were read from memory, never from a path.
+//! Runs ONNX models from memory, never from a path.
 //!
-//! The engine is tract, pure Rust. A crate of its own keeps its many dependencies away from everything that needs no inference.
+//! The engine is tract, in pure Rust. This separate crate keeps its many dependencies out of
+//! everything that needs no inference.
 
 mod tensor;
 
@@ -14,34 +15,35 @@ pub use tensor::{Data, ElementType, NamedTensor, TensorSpec};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The bytes are no ONNX model, or it uses something the engine does not know.
-    #[error("the model cannot be loaded: {0}")]
+    /// The bytes are not an ONNX model, or the model uses something that the engine does not
+    /// support.
+    #[error("cannot load the model: {0}")]
     Load(String),
     /// A tensor's element type is not supported.
     #[error("element type {0} is not supported")]
     ElementType(String),
-    /// An input is missing, doubled or unknown.
+    /// An input is missing, duplicate or unknown.
     #[error("inputs must be exactly: {expected}")]
     Inputs {
         /// Names of the inputs.
         expected: String,
     },
-    /// An input has another type than the model's.
+    /// An input does not have the type that the model expects.
     #[error("input `{name}` must have element type {expected}")]
     InputType {
         /// Name of the input.
         name: String,
-        /// Type the model has.
+        /// Type that the model expects.
         expected: &'static str,
     },
-    /// An input's shape does not fit the model or its data.
-    #[error("input `{name}`: shape {shape:?} does not fit {expected}")]
+    /// An input's shape does not match the model or the input's data.
+    #[error("input `{name}`: shape {shape:?} does not match {expected}")]
     InputShape {
         /// Name of the input.
         name: String,
-        /// Shape given.
+        /// Shape of the input.
         shape: Vec<usize>,
-        /// What it must fit.
+        /// Expected shape.
         expected: String,
     },
     /// The engine failed on these inputs.
@@ -49,7 +51,7 @@ pub enum ModelError {
     Run(String),
 }
 
-/// A model that is ready to run; may be used by several threads.
+/// A model that is ready to run and can be shared between threads.
 pub struct Model {
     plan: Arc<TypedRunnableModel>,
     inputs: Vec<TensorSpec>,
@@ -70,7 +72,7 @@ fn load_error(error: impl fmt::Display) -> ModelError {
 }
 
 impl Model {
-    /// Loads a model from its serialised bytes. Tensors in files beside the model are not read.
+    /// Loads a model from its serialized bytes. Tensors in external files are not read.
     ///
     /// # Errors
     ///
@@ -88,7 +90,7 @@ impl Model {
         let model = onnx.parse(&proto, None).map_err(load_error)?.model;
         let (plan, inputs, outputs) = match prepare(model.clone()) {
             Ok(prepared) => prepared,
-            // Some models only have a known structure once the batch is fixed.
+            // The structure of some models is known only once the batch size is fixed.
             Err(_) => prepare(with_batch_of_one(model)?)?,
         };
         Ok(Self {
@@ -99,17 +101,17 @@ impl Model {
         })
     }
 
-    /// What goes in.
+    /// Returns the inputs of the model.
     pub fn inputs(&self) -> &[TensorSpec] {
         &self.inputs
     }
 
-    /// What comes out.
+    /// Returns the outputs of the model.
     pub fn outputs(&self) -> &[TensorSpec] {
         &self.outputs
     }
 
-    /// The model's own metadata.
+    /// Returns the metadata of the model.
     pub const fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
@@ -136,7 +138,7 @@ impl Model {
             .collect()
     }
 
-    /// Brings the tensors into the model's order and checks types and shapes.
+    /// Sorts the tensors into the model's order and checks their types and shapes.
     fn order<'a>(&self, tensors: &'a [NamedTensor]) -> Result<Vec<&'a NamedTensor>, ModelError> {
         let wrong_names = || {
             let names: Vec<_> = self.inputs.iter().map(|spec| spec.name.as_str()).collect();
@@ -172,7 +174,7 @@ fn prepare(model: InferenceModel) -> Result<Prepared, ModelError> {
     Ok((plan, inputs, outputs))
 }
 
-/// Replaces every open dimension of the inputs by one.
+/// Sets every open dimension of the inputs to one.
 fn with_batch_of_one(mut model: InferenceModel) -> Result<InferenceModel, ModelError> {
     let open = || ModelError::Load("an input has no known type or rank".to_owned());
     for index in 0..model.inputs.len() {

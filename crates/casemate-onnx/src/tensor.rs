@@ -1,4 +1,4 @@
-//! Tensors and what a model says of them.
+//! Tensors, and their descriptions in a model.
 
 use tract_onnx::prelude::{DatumType, Tensor};
 
@@ -6,7 +6,7 @@ use crate::ModelError;
 
 macro_rules! element_types {
     ($(($variant:ident, $rust:ty, $tract:ident, $kserve:literal)),* $(,)?) => {
-        /// Element types that are exchanged, with their KServe v2 names.
+        /// Supported element types, with their KServe v2 names.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum ElementType {
             $(#[doc = concat!("`", $kserve, "`")] $variant,)*
@@ -19,7 +19,7 @@ macro_rules! element_types {
         }
 
         impl ElementType {
-            /// The KServe v2 name.
+            /// Returns the KServe v2 name.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $kserve,)*
@@ -43,26 +43,26 @@ macro_rules! element_types {
         }
 
         impl Data {
-            /// The elements' type.
+            /// Returns the type of the elements.
             pub const fn element_type(&self) -> ElementType {
                 match self {
                     $(Self::$variant(_) => ElementType::$variant,)*
                 }
             }
 
-            /// Number of elements.
+            /// Returns the number of elements.
             pub const fn len(&self) -> usize {
                 match self {
                     $(Self::$variant(data) => data.len(),)*
                 }
             }
 
-            /// Whether there are no elements.
+            /// Returns whether there are no elements.
             pub const fn is_empty(&self) -> bool {
                 self.len() == 0
             }
 
-            /// Elements of a type from their little-endian bytes; `None` if the last one is not whole.
+            /// Reads elements from little-endian bytes; `None` if the last element is incomplete.
             pub fn from_le_bytes(element: ElementType, bytes: &[u8]) -> Option<Self> {
                 match element {
                     $(ElementType::$variant => {
@@ -73,7 +73,7 @@ macro_rules! element_types {
                 }
             }
 
-            /// The elements' little-endian bytes, appended to `out`.
+            /// Appends the elements to `out` as little-endian bytes.
             pub fn extend_le_bytes(&self, out: &mut Vec<u8>) {
                 match self {
                     $(Self::$variant(data) => {
@@ -82,7 +82,7 @@ macro_rules! element_types {
                 }
             }
 
-            /// Bytes of all elements.
+            /// Returns the length of all elements in bytes.
             pub const fn byte_len(&self) -> usize {
                 match self {
                     $(Self::$variant(data) => size_of_val(data.as_slice()),)*
@@ -146,14 +146,14 @@ impl NamedTensor {
     }
 }
 
-/// What a model says of an input or output.
+/// A model's description of an input or output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     /// Name in the model.
     pub name: String,
     /// Type of the elements.
     pub element: ElementType,
-    /// Dimensions; `None` where any size fits, such as the batch.
+    /// Dimensions; `None` where any size is allowed, such as the batch.
     pub shape: Vec<Option<usize>>,
 }
 
@@ -170,7 +170,7 @@ impl TensorSpec {
                 .zip(&self.shape)
                 .all(|(given, wanted)| match wanted {
                     Some(wanted) => given == wanted,
-                    // Engines divide by the batch; an empty one is nobody's intent.
+                    // Engines divide by the batch size, and an empty batch is never intended.
                     None => *given > 0,
                 });
         let elements = tensor

@@ -52,7 +52,7 @@ fn inputs_that_do_not_fit_are_refused_with_what_would() {
     let short = model.run(&[image(vec![0.0; 63], &[1, 63])]).unwrap_err();
     assert_eq!(
         short.to_string(),
-        "input `image`: shape [1, 63] does not fit [-1, 64] with 63 elements"
+        "input `image`: shape [1, 63] does not match [-1, 64] with 63 elements"
     );
     for shape in [&[64][..], &[2, 64], &[0, 64], &[usize::MAX, 64]] {
         let refused = model.run(&[image(vec![0.0; 64], shape)]).unwrap_err();

@@ -1,7 +1,8 @@
-//! Work on independent segments: two threads per core, one buffer per thread.
+//! Parallel processing of independent segments: two threads per core, one buffer per thread.
 //!
-//! Writes to one file exclude each other in the kernel, and who waits there spins on a core. So writers take turns here, where waiting
-//! costs nothing, and there are more threads than cores: while one writes or waits for the disk, the others have a segment to work on.
+//! The kernel serialises writes to one file, and a thread that waits there spins on a core. So
+//! writers take turns here, where waiting costs nothing. There are more threads than cores: while
+//! one writes or waits for the disk, the others process segments.
 
 mod pieces;
 
@@ -19,26 +20,26 @@ use std::{
 
 const THREADS_PER_CORE: usize = 2;
 
-/// Lets one thread at a time write.
+/// A lock that lets one thread write at a time.
 #[derive(Debug, Default)]
 pub struct Turn(Mutex<()>);
 
 impl Turn {
-    /// Runs `write` while no other thread does.
+    /// Runs `write` exclusively.
     pub fn take<T>(&self, write: impl FnOnce() -> T) -> T {
-        // Nothing is held in the lock that a panic of another thread could leave broken.
+        // The lock protects no data that a panic in another thread could leave inconsistent.
         let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         write()
     }
 }
 
-/// Runs `job` for every index below `count`. `init` makes each thread's own state.
+/// Runs `job` for every index below `count`. `init` creates the state of each thread.
 ///
-/// After the first error no new index is started, and that error is returned.
+/// After the first error, no new index is started, and that error is returned.
 ///
 /// # Errors
 ///
-/// That of the first job that failed.
+/// The error of the first job that failed.
 pub fn for_each<S, E: Send>(
     count: u64,
     init: impl Fn() -> S + Sync,
@@ -65,7 +66,8 @@ pub fn for_each<S, E: Send>(
         }
     };
     thread::scope(|scope| {
-        // This thread is one of them. Where the system gives no more, it goes on with those that it gave.
+        // This thread is one of the workers. If the system refuses more threads, continue with
+        // those that started.
         for _ in 1..workers {
             if Builder::new().spawn_scoped(scope, work).is_err() {
                 break;
@@ -77,9 +79,9 @@ pub fn for_each<S, E: Send>(
     failed.map_or(Ok(()), Err)
 }
 
-/// Runs two jobs at once, or one after the other where the system gives no thread.
+/// Runs two jobs in parallel, or sequentially if the system refuses a thread.
 pub fn both<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
-    // A thread that cannot be started drops its job, so the job stays here until somebody runs it.
+    // A thread that cannot be started drops its job, so keep the job here until it is run.
     let first = Mutex::new(Some(first));
     let run_first = || {
         let job = first.lock().unwrap_or_else(PoisonError::into_inner).take();

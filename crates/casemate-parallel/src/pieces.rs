@@ -1,25 +1,26 @@
-//! A range of content, cut at the borders of segments.
+//! A range of content, split at segment boundaries.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::for_each;
 
-/// The part of a range that lies in one segment.
+/// The part of a range that is in one segment.
 #[derive(Debug)]
 pub struct Piece<'o> {
-    /// Number of the segment, counted from 0.
+    /// Index of the segment, from 0.
     pub segment: u64,
-    /// Bytes of the segment before the part.
+    /// Number of bytes of the segment before the part.
     pub skip: usize,
-    /// Where the part goes.
+    /// The output for the part.
     pub out: &'o mut [u8],
 }
 
-/// Runs `job` for every segment of `segment_len` bytes that has bytes of the range from `offset` that fills `out`.
+/// Runs `job` for every segment of `segment_len` bytes that overlaps the range of `out.len()` bytes
+/// from `offset`.
 ///
 /// # Errors
 ///
-/// That of the first job that failed; what is in `out` then is undefined.
+/// The error of the first job that failed; the content of `out` is then undefined.
 pub fn for_each_piece<S, E: Send>(
     out: &mut [u8],
     offset: u64,
@@ -30,15 +31,18 @@ pub fn for_each_piece<S, E: Send>(
     let pieces = cut(out, offset, segment_len.max(1));
     for_each(pieces.len() as u64, init, |state, number| {
         let piece = usize::try_from(number).ok().and_then(|n| pieces.get(n));
-        // Every index is given out once, and each piece is taken once.
+        // Every index is assigned once, so each piece is taken once.
         let piece =
             piece.and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
         piece.map_or(Ok(()), |piece| job(state, piece))
     })
 }
 
-/// The segment, and where in it the range begins, of a range that lies in one segment and has at most half of it: whoever reads such a range will often want
-/// more of the same segment soon.
+/// Returns the segment of a short range, and the position of the range in it; `None` for other
+/// ranges.
+///
+/// A short range lies in one segment and has at most half of it. The reader of such a range often
+/// needs more of the same segment soon.
 pub fn short_piece(offset: u64, len: usize, segment_len: u64) -> Option<(u64, usize)> {
     let last = offset.checked_add((len as u64).checked_sub(1)?)?;
     let segment = offset.checked_div(segment_len)?;

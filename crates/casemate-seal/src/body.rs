@@ -29,7 +29,7 @@ pub(crate) fn start(
     Ok((state.into_shared(), floe_header))
 }
 
-/// Checks the FLOE header's tag, which commits to the key and to our header.
+/// Verifies the tag of the FLOE header, which commits to the key and to the artifact's header.
 pub(crate) fn resume(
     artifact_key: &Secret<32>,
     header: &Header,

@@ -1,4 +1,5 @@
-//! Digest of plaintext content (`spec/sealed-directory.md`, section 4), and the list of hashes that threads fill.
+//! The digest of plaintext content (`spec/sealed-directory.md`, section 4), and the hash list that
+//! threads fill.
 
 use std::{io, sync::Mutex};
 
@@ -43,11 +44,12 @@ impl HashList {
     }
 }
 
-/// The digest that [`crate::seal`] gives for the same content, segment size and hash, without sealing.
+/// Returns the digest that [`crate::seal`] computes for the same content, segment size and hash,
+/// without sealing.
 ///
 /// # Errors
 ///
-/// [`SealError::TooLong`] or [`SealError::Io`], also if the length changed while it was read.
+/// [`SealError::TooLong`]; [`SealError::Io`], also if the length changed during reading.
 pub fn content_digest(
     source: &impl ReadAt,
     segment_size: SegmentSize,
@@ -71,22 +73,22 @@ pub fn content_digest(
     Ok(hash.content_root(layout.content_len(), &list.into_bytes()?))
 }
 
-pub(crate) const READING: &str = "reading the content";
+pub(crate) const READING: &str = "cannot read the content";
 
-/// How content is cut into segments.
+/// Returns how content is cut into segments.
 pub(crate) fn layout_of(
     source: &impl ReadAt,
     segment_size: SegmentSize,
 ) -> Result<Layout, SealError> {
     let bytes = source
         .byte_len()
-        .map_err(SealError::io("reading the content's length"))?;
+        .map_err(SealError::io("cannot read the length of the content"))?;
     Layout::of_content(segment_size, bytes)
         .filter(|layout| layout.segments() <= SEGMENTS_MAX)
         .ok_or(SealError::TooLong { bytes })
 }
 
-/// A file that grew while it was read would be taken cut short.
+/// Refuses a source whose length changed; a file that grew would be sealed truncated.
 pub(crate) fn refuse_changed_source(source: &impl ReadAt, expected: u64) -> Result<(), SealError> {
     let now = source.byte_len().map_err(SealError::io(READING))?;
     if now == expected {
@@ -94,6 +96,6 @@ pub(crate) fn refuse_changed_source(source: &impl ReadAt, expected: u64) -> Resu
     }
     Err(SealError::Io {
         what: READING,
-        source: io::Error::other("its length changed while it was read"),
+        source: io::Error::other("its length changed while it was being read"),
     })
 }

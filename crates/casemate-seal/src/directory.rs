@@ -1,7 +1,7 @@
-//! Directories sealed as a unit (`spec/sealed-directory.md`).
+//! Folders sealed as a unit (`spec/sealed-directory.md`).
 //!
-//! Each file is an artifact of its own; a sealed, signed manifest says which artifacts belong to the directory. Besides [`crate::file`] the only
-//! module that touches the local file system.
+//! Each file is an artifact. A sealed, signed manifest lists the artifacts that belong to the
+//! folder. Only this module and [`crate::file`] touch the local file system.
 //!
 //! | task | entry |
 //! |---|---|
@@ -42,7 +42,7 @@ pub use tree::{Links, SourceFile, check_sealed_replaceable, list_source};
 pub const MANIFEST_NAME: &str = "manifest.casemate";
 /// Content type of the manifest.
 pub const MANIFEST_TYPE: &str = "application/vnd.casemate.manifest";
-/// Ending of a file's artifact.
+/// Suffix of the name of a file's artifact.
 pub const SEALED_SUFFIX: &str = ".sealed";
-/// Present while recipients are being changed.
+/// Name of the journal, which exists while recipients are being changed.
 pub const JOURNAL_NAME: &str = ".casemate-rewrap";

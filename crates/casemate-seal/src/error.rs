@@ -1,4 +1,4 @@
-//! Errors, by what the caller can do about them.
+//! Errors, grouped by what the caller can do about them.
 
 use std::io;
 
@@ -6,28 +6,28 @@ use casemate_crypto::encoding::KeyId;
 
 use crate::limits;
 
-/// Which rule of the format the bytes break.
+/// The rule of the format that an artifact breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// The CBOR cannot be read as the expected structure.
+    /// The CBOR does not have the expected structure.
     #[error("{0} is not the expected CBOR structure")]
     Cbor(&'static str),
     /// The CBOR is valid but not in deterministic encoding, or bytes follow it.
     #[error("{0} is not in deterministic encoding")]
     NotDeterministic(&'static str),
-    /// The body length belongs to no content length.
+    /// No content length has this body length.
     #[error("body length {0} is impossible for the segment size")]
     BodyLength(u64),
-    /// The segment size is not a power of two within limits.
+    /// The segment size is not a power of two within the limits.
     #[error("segment size {0} is not a power of two from 65536 to 16777216")]
     SegmentSize(u64),
     /// The hash list does not have one hash for each segment.
     #[error("{actual} bytes of segment hashes, expected {expected}")]
     HashCount {
-        /// Bytes in the tail.
+        /// Length in the tail, in bytes.
         actual: usize,
-        /// Bytes that the segments need.
+        /// Length that the segments need, in bytes.
         expected: u64,
     },
     /// A field has the wrong length.
@@ -35,21 +35,21 @@ pub enum Malformed {
     FieldLength {
         /// Name of the field.
         field: &'static str,
-        /// Bytes in the file.
+        /// Length in the file, in bytes.
         actual: usize,
-        /// Bytes needed.
+        /// Expected length, in bytes.
         expected: usize,
     },
     /// A recipient is listed twice.
     #[error("recipient {0} is listed twice")]
     DuplicateRecipient(KeyId),
-    /// Bytes lie between the body and the tail, more than a rewrap can leave.
+    /// The gap between the body and the tail is larger than a rewrap can leave.
     #[error("gap of {0} bytes between body and tail")]
     Gap(u64),
     /// The tail begins inside the body.
     #[error("tail begins before the body ends")]
     Overlap,
-    /// The FLOE parameters at the start are not those of the header.
+    /// The FLOE parameters at the start differ from the header.
     #[error("body parameters differ from the header")]
     BodyParameters,
     /// The content type is not `type/subtype` in printable ASCII.
@@ -58,18 +58,18 @@ pub enum Malformed {
     /// A revision of 0.
     #[error("revisions start at 1")]
     Revision,
-    /// The signature is by another key than the one the artifact was sealed by, so somebody has put an own one in its place.
-    #[error("it was sealed by {sealed} and is signed by {signed}")]
+    /// The signature is not by the publisher in the header, so it was replaced.
+    #[error("the header names publisher {sealed}, but the signature is by {signed}")]
     Publisher {
-        /// Key in the header, or `nobody`.
+        /// The publisher in the header, or `none`.
         sealed: String,
-        /// Key of the signature.
+        /// The signing key.
         signed: KeyId,
     },
-    /// The publisher part names another content length than the header.
-    #[error("publisher part disagrees with the header about the content length")]
+    /// The content lengths in the publisher part and in the header differ.
+    #[error("the content lengths in the publisher part and in the header differ")]
     PrivateLength,
-    /// A recipient list numbered 0.
+    /// A recipient list with epoch 0.
     #[error("epochs of recipient lists start at 1")]
     Epoch,
     /// A signed recipient list in an artifact that has no owner.
@@ -77,38 +77,38 @@ pub enum Malformed {
     ListWithoutOwner,
 }
 
-/// What is wrong with the recipient list of an artifact that has an owner.
+/// Why the recipient list of an artifact with an owner is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OwnerError {
-    /// There is none.
+    /// There is no recipient list.
     #[error("the owner's signed recipient list is missing")]
     Missing,
-    /// It names another owner than the header.
-    #[error("it belongs to another owner")]
+    /// It names a different owner than the header.
+    #[error("the recipient list belongs to another owner")]
     OtherOwner,
     /// A public key in it cannot be read.
     #[error("a key in the recipient list is not a signing key")]
     Key,
-    /// The delegation is not the owner's, or has ended, or is another key's.
-    #[error("the delegation does not cover this list")]
+    /// The owner did not sign the delegation, or it has expired, or it is for another key.
+    #[error("the delegation does not cover this recipient list")]
     Delegation,
-    /// The signature does not hold.
+    /// The signature does not verify.
     #[error("the owner did not sign these recipients")]
     Signature,
 }
 
 /// Why an artifact could not be read, verified or opened.
 ///
-/// Everything that depends on a secret is [`OpenError::Rejected`], so whoever sees the error learns one bit.
+/// Every failure that depends on a secret is [`OpenError::Rejected`], so the error reveals one bit.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// There is no footer: another kind of file, or the end is missing.
-    #[error("not a sealed artifact, or cut short: no valid footer")]
+    /// There is no footer: the file is of another kind, or truncated.
+    #[error("not a sealed artifact, or truncated: no valid footer")]
     NoFooter,
-    /// A later version of the format.
-    #[error("format version {found} is not supported, this program reads version 1")]
+    /// A later version of the format than this program supports.
+    #[error("format version {found} is not supported; this program reads version 1")]
     Version {
         /// Version in the file.
         found: u64,
@@ -123,49 +123,49 @@ pub enum OpenError {
         what: &'static str,
         /// Size in the file.
         actual: u64,
-        /// Largest allowed.
+        /// Largest size allowed.
         limit: u64,
     },
     /// A suite that is not in the registry.
     #[error("unknown suite {0}")]
     UnknownSuite(String),
-    /// None of the recipients is the given key.
+    /// The given key is not a recipient.
     #[error("the artifact is not sealed to key {key}")]
     NotARecipient {
         /// The key that was tried.
         key: KeyId,
     },
-    /// A signature is required and there is none.
+    /// A signature is required, but the artifact has none.
     #[error("the artifact is not signed")]
     Unsigned,
-    /// The artifact is signed by another key than the trusted one.
+    /// The artifact is signed by a key other than the expected one.
     #[error("the artifact is signed by key {found}, not by {expected}")]
     OtherSigner {
         /// Key that signed.
         found: KeyId,
-        /// Key that is trusted.
+        /// Expected signer.
         expected: KeyId,
     },
     /// The signature does not verify.
     #[error("the publisher's signature does not verify")]
     BadSignature,
-    /// The artifact has an owner, who did not sign its recipients.
+    /// The artifact has an owner, and its recipient list is not valid.
     #[error("{0}")]
     Owner(OwnerError),
-    /// An older recipient list than the caller accepts.
-    #[error("{} is older than the least acceptable {minimum}", found.map_or("a recipient list without an epoch".to_owned(), |found| format!("the recipient list of epoch {found}")))]
+    /// The recipient list is older than the minimum.
+    #[error("{}; the minimum is {minimum}", found.map_or("the recipient list has no epoch".to_owned(), |found| format!("epoch {found} of the recipient list is too old")))]
     Epoch {
         /// Epoch of the list, if there is one.
         found: Option<u64>,
-        /// Least acceptable.
+        /// The minimum.
         minimum: u64,
     },
-    /// An older version than the caller accepts.
-    #[error("{} is older than the least acceptable {minimum}", found.map_or("a version without a revision".to_owned(), |found| format!("revision {found}")))]
+    /// The version is older than the minimum.
+    #[error("{}; the minimum is {minimum}", found.map_or("the artifact has no revision".to_owned(), |found| format!("revision {found} is too old")))]
     Revision {
         /// Revision in the header, if there is one.
         found: Option<u64>,
-        /// Least acceptable.
+        /// The minimum.
         minimum: u64,
     },
     /// A segment is not the one that was sealed.
@@ -180,13 +180,13 @@ pub enum OpenError {
     /// Reading or writing failed.
     #[error("{what}")]
     Io {
-        /// What was being done.
+        /// What failed.
         what: &'static str,
         /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The cryptographic library failed for a reason that is not the artifact's.
+    /// The cryptographic library failed for a reason unrelated to the artifact.
     #[error(transparent)]
     Crypto(casemate_crypto::Error),
 }
@@ -196,7 +196,7 @@ impl OpenError {
         move |source| Self::Io { what, source }
     }
 
-    /// Folds every failure that depends on a secret into [`OpenError::Rejected`].
+    /// Maps every failure that depends on a secret to [`OpenError::Rejected`].
     pub(crate) fn secret(error: casemate_crypto::Error) -> Self {
         use casemate_crypto::Error as C;
         match error {
@@ -216,13 +216,13 @@ pub enum SealError {
     /// Too many recipients.
     #[error("{actual} recipients exceed the limit of {}", limits::RECIPIENTS_MAX)]
     TooManyRecipients {
-        /// Recipients given.
+        /// Number of recipients given.
         actual: usize,
     },
     /// A recipient was given twice.
     #[error("recipient {0} was given twice")]
     DuplicateRecipient(KeyId),
-    /// The content needs more segments than the format allows; a larger segment size helps.
+    /// The content needs more segments than the format allows. Use a larger segment size.
     #[error(
         "content of {bytes} bytes needs more than {} segments",
         limits::SEGMENTS_MAX
@@ -236,9 +236,9 @@ pub enum SealError {
     FieldTooLong {
         /// Name of the field.
         field: &'static str,
-        /// Bytes given.
+        /// Length given, in bytes.
         actual: usize,
-        /// Largest allowed.
+        /// Maximum length, in bytes.
         limit: usize,
     },
     /// The content type is not `type/subtype` in printable ASCII.
@@ -248,32 +248,32 @@ pub enum SealError {
     #[error("revisions start at 1")]
     Revision,
     /// There is no higher revision.
-    #[error("it already has the highest possible revision")]
+    #[error("the artifact already has the highest possible revision")]
     LastRevision,
-    /// The artifact has an owner, and nobody was given who may sign its recipients.
-    #[error("only owner {0} may change the recipients")]
+    /// The artifact has an owner, but no key was given that may sign its recipient list.
+    #[error("only owner {0} or a delegate may change the recipients")]
     OwnerNeeded(KeyId),
-    /// A list is to be signed for an artifact that has no owner.
+    /// An owner was given for an artifact that has none.
     #[error("the artifact has no owner")]
     NoOwner,
-    /// An epoch that is not higher than the one before.
-    #[error("epoch {epoch} is not above the current one; use {next} or more")]
+    /// The epoch is not higher than the current one.
+    #[error("epoch {epoch} is not higher than the current one; use {next} or higher")]
     Epoch {
         /// Epoch given.
         epoch: u64,
-        /// Least possible.
+        /// Lowest allowed.
         next: u64,
     },
     /// There is no higher epoch.
     #[error("the recipient list already has the highest possible epoch")]
     LastEpoch,
-    /// The key that was given may not sign the recipients.
-    #[error("this key may not sign the recipients: {0}")]
+    /// The given key may not sign the recipient list.
+    #[error("this key may not sign the recipient list: {0}")]
     Owner(OwnerError),
     /// Reading the content or writing the artifact failed.
     #[error("{what}")]
     Io {
-        /// What was being done.
+        /// What failed.
         what: &'static str,
         /// The system's error.
         #[source]
@@ -293,7 +293,7 @@ impl SealError {
     }
 }
 
-/// Why the recipients of an artifact could not be changed; the artifact is as it was.
+/// Why the recipients of an artifact could not be changed. The artifact is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RewrapError {

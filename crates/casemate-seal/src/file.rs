@@ -1,4 +1,4 @@
-//! Local files: outputs that appear whole or not at all, and locks against concurrent rewraps.
+//! Local files: outputs that appear completely or not at all, and locks against concurrent rewraps.
 
 mod atomic;
 
@@ -27,7 +27,7 @@ pub(crate) use atomic::naming;
 pub enum Access {
     /// The owner only: for plaintext and keys.
     Owner,
-    /// What the process's umask allows: for ciphertext and public keys.
+    /// Whoever the process's umask allows: for ciphertext and public keys.
     Umask,
 }
 
@@ -40,16 +40,16 @@ impl Access {
     }
 }
 
-/// What to do if the destination is there already.
+/// What to do if the destination already exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// Leave it and fail with [`io::ErrorKind::AlreadyExists`].
+    /// Keep it and fail with [`io::ErrorKind::AlreadyExists`].
     Keep,
-    /// Replace it in one step.
+    /// Replace it atomically.
     Replace,
 }
 
-/// Writes a small file that appears whole or not at all.
+/// Writes a small file that appears completely or not at all.
 ///
 /// # Errors
 ///
@@ -60,10 +60,12 @@ pub fn write(path: &Path, bytes: &[u8], access: Access, existing: Existing) -> i
     file.commit(existing)
 }
 
-/// Writes a small note into an open folder, where no other name may appear even for a moment. A crash may leave a part of it, so its readers have to
-/// bear that.
+/// Writes a small note into an open folder, without any temporary name.
 ///
-/// What is there under the name is replaced, not written to: it could be a link, or another name of a file elsewhere.
+/// A crash may leave a partial note, which its readers must tolerate.
+///
+/// An existing file is replaced, not overwritten: it could be a symbolic link or a hard link to a
+/// file elsewhere.
 pub(crate) fn write_note(folder: impl AsFd, name: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = folder.as_fd();
     match unlinkat(folder, name, AtFlags::empty()) {
@@ -78,7 +80,7 @@ pub(crate) fn write_note(folder: impl AsFd, name: &Path, bytes: &[u8]) -> io::Re
     Ok(fsync(folder)?)
 }
 
-/// Opens an artifact for reading and keeps rewraps out until it is closed.
+/// Opens an artifact for reading with a shared lock, which blocks rewraps until it is closed.
 ///
 /// # Errors
 ///
@@ -89,7 +91,8 @@ pub fn open_shared(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// As [`open_shared`], below an open folder. Links and whatever is no regular file are refused, so that a folder from a stranger leads nowhere else.
+/// Like [`open_shared`], relative to an open folder. Refuses links and special files, so an
+/// untrusted folder cannot point elsewhere.
 ///
 /// # Errors
 ///
@@ -100,25 +103,27 @@ pub(crate) fn open_shared_below(folder: impl AsFd, path: &Path) -> io::Result<Fi
     Ok(file)
 }
 
-/// Opens an artifact for a rewrap and keeps readers and other rewraps out until it is closed.
+/// Opens an artifact for a rewrap with an exclusive lock, which blocks readers and other rewraps
+/// until it is closed.
 ///
-/// Readers that are soon done are waited for, some seconds in all; a mounted artifact is read for as long as it is mounted.
+/// Waits up to a few seconds for readers to finish. A mounted artifact is locked for as long as it
+/// is mounted.
 ///
 /// # Errors
 ///
-/// The system's error; [`io::ErrorKind::ResourceBusy`] if others do not let go of it.
+/// The system's error; [`io::ErrorKind::ResourceBusy`] if others do not release it in time.
 pub fn open_exclusive(path: &Path) -> io::Result<File> {
     let file = lock_exclusive(File::options().read(true).write(true).open(path)?)?;
-    // Whoever held it may have put another file in its place.
+    // The previous holder may have replaced the file.
     let (held, named) = (file.metadata()?, fs::metadata(path)?);
     if (held.dev(), held.ino()) == (named.dev(), named.ino()) {
         return Ok(file);
     }
-    let replaced = "it was replaced in the meantime; run the command again";
+    let replaced = "the file was replaced while waiting for it; run the command again";
     Err(io::Error::new(io::ErrorKind::ResourceBusy, replaced))
 }
 
-/// As [`open_exclusive`], below an open folder; links and special files are refused.
+/// Like [`open_exclusive`], relative to an open folder. Refuses links and special files.
 pub(crate) fn open_exclusive_below(folder: impl AsFd, path: &Path) -> io::Result<File> {
     lock_exclusive(beneath::open_regular(folder, path, OFlags::RDWR)?)
 }
@@ -133,7 +138,7 @@ fn lock_exclusive(file: File) -> io::Result<File> {
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
-    let busy = "it is being read, mounted or changed by somebody else";
+    let busy = "another process is reading, mounting or changing it";
     Err(io::Error::new(io::ErrorKind::ResourceBusy, busy))
 }
 

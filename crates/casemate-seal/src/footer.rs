@@ -1,4 +1,4 @@
-//! The last 32 bytes (`spec/sealed-artifact.md`, section 6).
+//! The footer, the last 32 bytes (`spec/sealed-artifact.md`, section 6).
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -13,7 +13,7 @@ const MAGIC: &[u8; 4] = b"CSMT";
 const VERSION: u16 = 1;
 const FOOTER_LEN: usize = 32;
 const CHECKSUM_LEN: usize = 12;
-/// Bytes read at once while looking for a footer.
+/// Bytes read at once when searching for a footer.
 const SEARCH_BLOCK: usize = 1 << 20;
 
 /// A tail that was found through its footer.
@@ -21,11 +21,11 @@ const SEARCH_BLOCK: usize = 1 << 20;
 pub(crate) struct FoundTail {
     pub(crate) offset: u64,
     pub(crate) bytes: Vec<u8>,
-    /// Where the artifact ends; bytes after it were left by an unfinished write.
+    /// Where the artifact ends; an unfinished write left the bytes after it.
     pub(crate) end: u64,
 }
 
-/// Encodes the footer of `tail` at `offset`; `None` if the tail is too long.
+/// Encodes the footer of `tail` at `offset`; returns `None` if the tail is too long.
 pub(crate) fn encode(offset: u64, tail: &[u8]) -> Option<[u8; FOOTER_LEN]> {
     let len = u32::try_from(tail.len())
         .ok()
@@ -60,7 +60,7 @@ struct Fields {
     len: u32,
 }
 
-/// Reads the fields of a footer that ends at `end`; `None` if it cannot be one.
+/// Reads the fields of a footer that ends at `end`; returns `None` if it is not a footer.
 fn parse(footer: &[u8], end: u64) -> Result<Option<Fields>, OpenError> {
     let Some(rest) = footer.strip_prefix(MAGIC.as_slice()) else {
         return Ok(None);
@@ -85,7 +85,7 @@ fn parse(footer: &[u8], end: u64) -> Result<Option<Fields>, OpenError> {
         return Ok(None);
     }
     let version = u16::from_be_bytes(*version);
-    // No version 0 exists.
+    // There is no version 0.
     if version == 0 {
         return Ok(None);
     }
@@ -113,7 +113,7 @@ fn load(source: &impl ReadAt, footer: &[u8], end: u64) -> Result<Option<FoundTai
     let mut bytes = vec![0; usize::try_from(fields.len).unwrap_or(usize::MAX)];
     source
         .read_exact_at(&mut bytes, fields.offset)
-        .map_err(OpenError::io("reading the tail"))?;
+        .map_err(OpenError::io("cannot read the tail"))?;
     let Some((covered, checksum)) = footer.split_last_chunk::<CHECKSUM_LEN>() else {
         return Ok(None);
     };
@@ -125,8 +125,10 @@ fn load(source: &impl ReadAt, footer: &[u8], end: u64) -> Result<Option<FoundTai
     }))
 }
 
-/// Whether `source` ends like a sealed artifact, by its last 32 bytes alone. Reading it may still fail, and an artifact whose last write was
-/// interrupted ends otherwise: this is for advice, where the search for an older footer would cost more than it is worth.
+/// Returns whether `source` ends like a sealed artifact, judging by its last 32 bytes alone.
+///
+/// This is for hints only: reading may still fail, and an artifact whose last write was interrupted
+/// is missed, because searching for an older footer would cost too much.
 pub fn looks_sealed(source: &impl ReadAt) -> bool {
     let Ok(end) = source.byte_len() else {
         return false;
@@ -141,12 +143,12 @@ pub fn looks_sealed(source: &impl ReadAt) -> bool {
 pub(crate) fn find(source: &impl ReadAt) -> Result<FoundTail, OpenError> {
     let len = source
         .byte_len()
-        .map_err(OpenError::io("reading the artifact's length"))?;
+        .map_err(OpenError::io("cannot read the length of the artifact"))?;
     let start = len.checked_sub(FOOTER_BYTES).ok_or(OpenError::NoFooter)?;
     let mut footer = [0; FOOTER_LEN];
     source
         .read_exact_at(&mut footer, start)
-        .map_err(OpenError::io("reading the footer"))?;
+        .map_err(OpenError::io("cannot read the footer"))?;
     match load(source, &footer, len)? {
         Some(found) => Ok(found),
         None => search(source, len),
@@ -163,7 +165,7 @@ fn search(source: &impl ReadAt, len: u64) -> Result<FoundTail, OpenError> {
         let mut block = vec![0; usize::try_from(high.saturating_sub(low)).unwrap_or(0)];
         source
             .read_exact_at(&mut block, low)
-            .map_err(OpenError::io("searching for a footer"))?;
+            .map_err(OpenError::io("cannot search for a footer"))?;
         for (at, footer) in block.windows(FOOTER_LEN).enumerate().rev() {
             if !footer.starts_with(MAGIC) {
                 continue;
@@ -173,7 +175,7 @@ fn search(source: &impl ReadAt, len: u64) -> Result<FoundTail, OpenError> {
             }
             candidates = candidates.saturating_add(1);
             let end = low.saturating_add(at as u64).saturating_add(FOOTER_BYTES);
-            // Another version or an oversized tail does not count as a footer here.
+            // Ignore footers of other versions and with oversized tails.
             let Ok(Some(fields)) = parse(footer, end) else {
                 continue;
             };
@@ -181,12 +183,12 @@ fn search(source: &impl ReadAt, len: u64) -> Result<FoundTail, OpenError> {
             if hashed > SEARCH_HASHED_MAX {
                 return Err(OpenError::NoFooter);
             }
-            // An unreadable tail may be the newest one, so do not fall back to an older one.
+            // An unreadable tail may be the newest, so do not fall back to an older one.
             if let Some(found) = load(source, footer, end)? {
                 return Ok(found);
             }
         }
-        // The next block overlaps by one byte less than a footer, so that none is cut.
+        // Blocks overlap by one byte less than a footer, so that no footer is split.
         high = if low == lowest {
             lowest
         } else {
@@ -261,7 +263,7 @@ mod tests {
         let refused = find(&bytes).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "format version 2 is not supported, this program reads version 1"
+            "format version 2 is not supported; this program reads version 1"
         );
     }
 
@@ -273,7 +275,7 @@ mod tests {
         assert!(matches!(find(&bytes).unwrap_err(), OpenError::NoFooter));
     }
 
-    /// Zeros without end, with false footers of the longest tails.
+    /// An endless source of zeros, with false footers of maximum-length tails.
     struct Sparse {
         len: u64,
         footers: Vec<(u64, [u8; FOOTER_LEN])>,

@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{self, SHA384};
 use casemate_crypto::{Purpose, algorithm::HashAlgorithm};
 
-/// What an artifact hashes, under the label of its purpose.
+/// The hashes of an artifact, each under the label of its purpose.
 pub(crate) trait Labelled {
     fn segment(self, segment: &[u8]) -> Vec<u8>;
     fn root(self, floe_header: &[u8], parts: [&[u8]; 2], segments: u64, hashes: &[u8]) -> Vec<u8>;
@@ -68,7 +68,7 @@ fn labelled(hash: HashAlgorithm, purpose: Purpose, parts: &[&[u8]]) -> Vec<u8> {
     }
 }
 
-/// SHA-384, to which header and recipients are bound whatever the segment hash.
+/// Computes SHA-384, which binds the header and the recipients regardless of the segment hash.
 pub(crate) fn sha384(bytes: &[u8]) -> [u8; 48] {
     let mut out = [0; 48];
     out.copy_from_slice(digest::digest(&SHA384, bytes).as_ref());

@@ -1,6 +1,8 @@
-//! The steps of opening and sealing that handle the artifact key, one by one, for measuring them.
+//! The individual steps of opening and sealing that handle the artifact key, for constant-time
+//! measurements.
 //!
-//! Nothing here checks who published an artifact; programs use [`crate::Artifact::open`].
+//! Nothing in this module checks the publisher of an artifact. Programs use
+//! [`crate::Artifact::open`].
 
 use casemate_crypto::{
     Secret,
@@ -22,7 +24,8 @@ pub fn unwrap<R: ReadAt>(
     artifact.artifact_key(key)
 }
 
-/// Encrypts the artifact key to `recipient` and binds the recipients to it: both ciphertexts.
+/// Encrypts the artifact key to `recipient`, binds the recipients to it, and returns both
+/// ciphertexts.
 ///
 /// # Errors
 ///

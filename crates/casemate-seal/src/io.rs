@@ -2,54 +2,55 @@
 
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Mutex};
 
-/// A source of bytes that can be read at any offset, from several threads at once.
+/// A source of bytes that several threads can read at any offset.
 pub trait ReadAt: Send + Sync {
     /// Fills `out` from `offset`.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::UnexpectedEof`] if the source ends before, or the source's own error.
+    /// [`io::ErrorKind::UnexpectedEof`] if the source ends early, or the error of the source.
     fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Length in bytes.
+    /// Returns the length, in bytes.
     ///
     /// # Errors
     ///
-    /// The source's own error.
+    /// The error of the source.
     fn byte_len(&self) -> io::Result<u64>;
 
-    /// The `len` bytes from `offset` themselves, if they lie in memory as one piece. Whoever asks can do without a copy.
+    /// Returns the `len` bytes at `offset` without a copy, if they are contiguous in memory.
     fn in_memory(&self, _offset: u64, _len: usize) -> Option<&[u8]> {
         None
     }
 
-    /// Says that all of `range` will soon be read, roughly from its start to its end, each byte once. Sources that are far away fetch ahead.
+    /// Announces that all of `range` will be read soon, roughly in order and each byte once, so
+    /// that remote sources can fetch ahead.
     fn will_read(&self, _range: Range<u64>) {}
 }
 
-/// A source whose kind is not known beforehand: a file, or an object of a store.
+/// A source of any kind, such as a file or an object in an object store.
 pub type Source = Box<dyn ReadAt>;
 
-/// A sink of bytes that can be written at any offset, from several threads at once.
+/// A sink of bytes that several threads can write at any offset.
 pub trait WriteAt: Sync {
     /// Writes all of `bytes` at `offset`.
     ///
     /// # Errors
     ///
-    /// The sink's own error.
+    /// The error of the sink.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 }
 
 /// A file that is changed in place and must survive a crash at any instant.
 pub trait Durable: ReadAt + WriteAt {
-    /// Returns once everything written is on stable storage.
+    /// Flushes everything written to stable storage.
     ///
     /// # Errors
     ///
-    /// The system's error; what was written may then be lost.
+    /// The system's error; writes may then be lost.
     fn flush_to_storage(&self) -> io::Result<()>;
 
-    /// Cuts or extends to `len` bytes, at once or not at all.
+    /// Truncates or extends to `len` bytes atomically.
     ///
     /// # Errors
     ///
@@ -119,7 +120,7 @@ impl WriteAt for Mutex<Vec<u8>> {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut buffer = self
             .lock()
-            .map_err(|_| io::Error::other("a writer panicked"))?;
+            .map_err(|_| io::Error::other("another writer panicked"))?;
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let end = start
             .checked_add(bytes.len())

@@ -1,4 +1,4 @@
-//! Where segments lie (`spec/sealed-artifact.md`, sections 2 and 5.1).
+//! The positions of segments (`spec/sealed-artifact.md`, sections 2 and 5.1).
 
 use fast_floe::{Header as FloeHeader, Parameters, low_level::SegmentLayout};
 
@@ -7,14 +7,14 @@ use crate::{
     limits::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN},
 };
 
-/// Bytes of the FLOE header at the start.
+/// Length of the FLOE header at the start, in bytes.
 pub(crate) const FLOE_HEADER_BYTES: u64 = FLOE_HEADER_LEN as u64;
-/// The same, as a length in memory.
+/// The same, as a `usize`.
 pub(crate) const FLOE_HEADER_LEN: usize = FloeHeader::LEN;
-/// Bytes that encryption adds to each segment.
+/// Number of bytes that encryption adds to each segment.
 pub(crate) const SEGMENT_OVERHEAD_BYTES: u32 = 32;
 
-/// Content bytes in a segment: a power of two from 64 KiB to 16 MiB.
+/// The number of content bytes per segment: a power of two from 64 KiB to 16 MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentSize(u32);
 
@@ -29,7 +29,7 @@ impl SegmentSize {
     ///
     /// # Errors
     ///
-    /// [`Malformed::SegmentSize`] unless it is a power of two within limits.
+    /// [`Malformed::SegmentSize`] unless it is a power of two within the limits.
     pub fn new(bytes: u64) -> Result<Self, Malformed> {
         u32::try_from(bytes)
             .ok()
@@ -39,13 +39,13 @@ impl SegmentSize {
             .ok_or(Malformed::SegmentSize(bytes))
     }
 
-    /// The size in bytes.
+    /// Returns the size, in bytes.
     pub const fn bytes(self) -> u32 {
         self.0
     }
 }
 
-/// Sizes of one artifact's body.
+/// The sizes of one artifact's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     segment: SegmentSize,
@@ -54,7 +54,8 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The body of `content_len` bytes of content; `None` if its length overflows.
+    /// Returns the layout of a body with `content_len` bytes of content; `None` if its length
+    /// overflows.
     pub(crate) fn of_content(segment: SegmentSize, content_len: u64) -> Option<Self> {
         let segments = content_len.div_ceil(u64::from(segment.0)).max(1);
         let layout = Self {
@@ -65,7 +66,7 @@ impl Layout {
         layout.try_body_len().map(|_| layout)
     }
 
-    /// The content of a body of `body_len` bytes, if there is one.
+    /// Returns the layout of a body of `body_len` bytes, if any content has that length.
     pub(crate) fn of_body(segment: SegmentSize, body_len: u64) -> Result<Self, Malformed> {
         let impossible = Malformed::BodyLength(body_len);
         let encrypted = body_len
@@ -104,19 +105,19 @@ impl Layout {
             .checked_add(FLOE_HEADER_BYTES)
     }
 
-    /// Offset of segment `index` in the content.
+    /// Returns the offset of segment `index` in the content.
     pub(crate) fn content_offset(&self, index: u64) -> u64 {
         index.saturating_mul(u64::from(self.segment.0))
     }
 
-    /// Offset of segment `index` in the file.
+    /// Returns the offset of segment `index` in the file.
     pub(crate) fn body_offset(&self, index: u64) -> u64 {
         index
             .saturating_mul(u64::from(self.segment.encrypted()))
             .saturating_add(FLOE_HEADER_BYTES)
     }
 
-    /// FLOE's view of segment `index`; `None` past the end.
+    /// Returns FLOE's layout of segment `index`; `None` beyond the end.
     pub(crate) fn floe_segment(&self, index: u64) -> Option<SegmentLayout> {
         self.parameters()?
             .plaintext_layout(self.content_len)
@@ -130,7 +131,7 @@ impl Layout {
 }
 
 impl SegmentSize {
-    /// Bytes of a whole encrypted segment.
+    /// Returns the length of a full encrypted segment, in bytes.
     pub(crate) const fn encrypted(self) -> u32 {
         // The largest size is 2^24, so the sum cannot overflow.
         self.0.saturating_add(SEGMENT_OVERHEAD_BYTES)
@@ -150,7 +151,7 @@ mod tests {
             assert_eq!(layout.body_len(), 74 + content + 32 * segments);
             assert_eq!(Layout::of_body(size, layout.body_len()), Ok(layout));
         }
-        // One full segment and a second one too short to hold its own overhead.
+        // One full segment, and a second one too short for its overhead.
         let impossible = 74 + 65_536 + 32 + 31;
         assert_eq!(
             Layout::of_body(size, impossible),

@@ -1,12 +1,14 @@
-//! Sealed artifacts: any content encrypted to hybrid public keys, signed by its publisher, readable at random.
+//! Sealed artifacts: content encrypted to hybrid public keys, signed by its publisher, with random
+//! access.
 //!
-//! The format is `spec/sealed-artifact.md`, version 1. This crate does no network, reads no clock and no environment; bytes
-//! come and go through [`ReadAt`] and [`WriteAt`], and only [`mod@file`] and [`directory`] touch the local file system.
+//! The format is `spec/sealed-artifact.md`, version 1. This crate does not use the network, the
+//! clock or the environment. It reads through [`ReadAt`] and writes through [`WriteAt`]; only
+//! [`mod@file`] and [`directory`] touch the local file system.
 //!
 //! | task | entry |
 //! |---|---|
 //! | seal | [`seal`] with [`SealOptions`] |
-//! | look at an artifact, check its signature | [`Artifact::read`], [`Artifact::verify_signature`], [`Artifact::verify_segments`] |
+//! | inspect an artifact, verify its signature | [`Artifact::read`], [`Artifact::verify_signature`], [`Artifact::verify_segments`] |
 //! | open | [`Artifact::open`], then [`Opened::copy_to`] or [`Opened::read_all`] |
 //! | change recipients | [`rewrap()`], [`change_recipients`] |
 //! | seal a folder as a unit | [`directory`] |
@@ -45,5 +47,6 @@ pub use wire::{
 };
 pub use writer::{SealOptions, Sealed, seal};
 
-/// Called with the number of content bytes just finished; may be called from several threads.
+/// A callback that receives the number of content bytes just processed, possibly from several
+/// threads.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);

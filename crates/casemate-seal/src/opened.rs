@@ -1,4 +1,4 @@
-//! Decrypting.
+//! Decrypting an artifact.
 
 use std::{fmt, io, ops::Deref, sync::Mutex};
 
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::{Artifact, Progress, ReadAt, WriteAt, error::OpenError, wire::Private};
 use casemate_memory::Buffer;
 
-/// An artifact whose key is known; segments are checked and decrypted as they are asked for.
+/// An artifact whose key is known. Segments are verified and decrypted on demand.
 pub struct Opened<R> {
     pub(crate) artifact: Artifact<R>,
     pub(crate) artifact_key: Secret<32>,
@@ -19,7 +19,8 @@ pub struct Opened<R> {
     pub(crate) recent: Mutex<Recent>,
 }
 
-/// The segment that the last short read used: the next one often wants it as well, and it is decrypted whole or not at all.
+/// The segment that the last short read used. The next read often needs it too, and a segment is
+/// always decrypted whole.
 #[derive(Default)]
 pub(crate) struct Recent {
     segment: Option<u64>,
@@ -28,17 +29,17 @@ pub(crate) struct Recent {
 }
 
 impl<R: ReadAt> Opened<R> {
-    /// The artifact.
+    /// Returns the artifact.
     pub const fn artifact(&self) -> &Artifact<R> {
         &self.artifact
     }
 
-    /// What only recipients may read beside the content.
+    /// Returns the publisher part, which only recipients can read.
     pub const fn private(&self) -> &Private {
         &self.private
     }
 
-    /// Length of the content, in bytes.
+    /// Returns the length of the content, in bytes.
     pub fn content_len(&self) -> u64 {
         self.artifact.header().content_len()
     }
@@ -47,7 +48,7 @@ impl<R: ReadAt> Opened<R> {
         &self.artifact_key
     }
 
-    /// Checks and decrypts every segment, and hands it to `job` with its content offset.
+    /// Verifies and decrypts every segment, and passes it to `job` with its content offset.
     fn for_each_segment(
         &self,
         progress: Progress<'_>,
@@ -67,17 +68,17 @@ impl<R: ReadAt> Opened<R> {
         )
     }
 
-    /// Writes the whole content to `sink`, each segment only after its hash and tag were checked.
+    /// Writes the whole content to `sink`, each segment only after its hash and tag verify.
     ///
     /// # Errors
     ///
-    /// [`OpenError::SegmentHash`], [`OpenError::Rejected`] or [`OpenError::Io`]. Segments written until then are genuine, the
-    /// content is not complete.
+    /// [`OpenError::SegmentHash`], [`OpenError::Rejected`] or [`OpenError::Io`]. Segments already
+    /// written are genuine, but the content is incomplete.
     pub fn copy_to(&self, sink: &impl WriteAt, progress: Progress<'_>) -> Result<(), OpenError> {
         let turn = Turn::default();
         self.for_each_segment(progress, |offset, content| {
             turn.take(|| sink.write_all_at(content, offset))
-                .map_err(OpenError::io("writing the content"))
+                .map_err(OpenError::io("cannot write the content"))
         })
     }
 
@@ -101,18 +102,20 @@ impl<R: ReadAt> Opened<R> {
         let mut content = Zeroizing::new(vec![0; len]);
         self.artifact.will_read_body();
         if content.is_empty() {
-            // Empty content has one segment all the same.
+            // Empty content also has one segment.
             self.read_segment(0)?;
         }
         self.read_pieces(&mut content, 0, progress)?;
         Ok(content)
     }
 
-    /// Decrypts `out.len()` bytes of content from `offset`, touching only the segments that hold them, on all cores.
+    /// Decrypts `out.len()` bytes of content from `offset` on all cores, reading only the segments
+    /// that hold them.
     ///
     /// # Errors
     ///
-    /// As [`Self::copy_to`], and [`OpenError::Limit`] if the range ends after the content. What is in `out` then is not the content.
+    /// As [`Self::copy_to`], and [`OpenError::Limit`] if the range ends beyond the content. After
+    /// an error, the bytes in `out` are undefined.
     pub fn read_at(&self, out: &mut [u8], offset: u64) -> Result<(), OpenError> {
         let limit = self.content_len();
         let end = offset.saturating_add(out.len() as u64);
@@ -129,7 +132,7 @@ impl<R: ReadAt> Opened<R> {
         self.read_pieces(out, offset, &|_| ())
     }
 
-    /// Reads a range segment by segment; those that are wanted whole are decrypted where they are wanted.
+    /// Reads a range segment by segment; whole segments are decrypted directly into the output.
     fn read_pieces(
         &self,
         out: &mut [u8],
@@ -161,7 +164,8 @@ impl<R: ReadAt> Opened<R> {
         )
     }
 
-    /// Reads a short range inside one segment, which stays decrypted until another is needed. `false` if the range is none, or another thread is at it.
+    /// Reads a short range inside one segment, which stays decrypted until another is needed.
+    /// Returns `false` if the range is not such a range, or another thread is using the cache.
     fn read_recent(&self, out: &mut [u8], offset: u64) -> Result<bool, OpenError> {
         let piece = short_piece(offset, out.len(), self.segment_bytes());
         let Some((segment, skip)) = piece else {
@@ -179,7 +183,8 @@ impl<R: ReadAt> Opened<R> {
         Ok(true)
     }
 
-    /// Decrypts one segment while another thread hashes it: somebody waits for these few bytes. It counts once both agree.
+    /// Decrypts one segment while another thread hashes it, to reduce latency. The content is used
+    /// only after both succeed.
     fn load_recent(&self, recent: &mut Recent, index: u64) -> Result<(), OpenError> {
         let Recent {
             segment,
@@ -188,7 +193,7 @@ impl<R: ReadAt> Opened<R> {
         } = recent;
         *segment = None;
         let content_len = self.artifact.fetch_segment(index, encrypted)?;
-        // All that it will ever need: growing later would leave content behind where it was.
+        // Reserve the maximum: growing later would leave a copy of the content behind.
         let whole = self.artifact.header().segment_size().bytes() as usize;
         let missing = whole.saturating_sub(content.len());
         content.reserve_exact(missing);
@@ -211,7 +216,7 @@ impl<R: ReadAt> Opened<R> {
         Ok(())
     }
 
-    /// Decrypts one segment whole; `index` counts from 0.
+    /// Decrypts one whole segment; `index` counts from 0.
     ///
     /// # Errors
     ///
@@ -230,12 +235,12 @@ impl<R: ReadAt> Opened<R> {
         Ok(SegmentContent(content))
     }
 
-    /// Content bytes in a segment; the last may have fewer.
+    /// Returns the number of content bytes per segment; the last may have fewer.
     pub fn segment_bytes(&self) -> u64 {
         u64::from(self.artifact.header().segment_size().bytes())
     }
 
-    /// The segment that holds the byte at `offset`.
+    /// Returns the index of the segment that holds the byte at `offset`.
     pub fn segment_at(&self, offset: u64) -> u64 {
         let segment_len = u64::from(self.artifact.header().segment_size().bytes());
         offset.checked_div(segment_len).unwrap_or(0)
@@ -251,7 +256,7 @@ impl<R: ReadAt> Opened<R> {
         self.decrypt_in_place(floe, buffer, index)
     }
 
-    /// Decrypts a segment whose hash was checked.
+    /// Decrypts a segment whose hash was verified.
     fn decrypt_in_place<'b>(
         &self,
         floe: &mut DecryptionState,
@@ -269,7 +274,7 @@ impl<R: ReadAt> Opened<R> {
     }
 }
 
-/// Content of one segment, wiped when it is dropped.
+/// The content of one segment, wiped on drop.
 pub struct SegmentContent(Buffer);
 
 impl Deref for SegmentContent {
@@ -286,7 +291,7 @@ impl fmt::Debug for SegmentContent {
     }
 }
 
-/// The content, decrypted where it is read.
+/// Reads the decrypted content.
 impl<R: ReadAt> ReadAt for Opened<R> {
     fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
         self.read_at(out, offset).map_err(|error| match error {

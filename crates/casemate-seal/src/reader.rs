@@ -1,4 +1,4 @@
-//! Reading, verifying and opening.
+//! Reading, verifying and opening artifacts.
 
 use std::{
     fmt,
@@ -26,16 +26,17 @@ use crate::{
 };
 use casemate_memory::Buffer;
 
-/// Whom the caller trusts to have published an artifact.
+/// The publisher that the caller trusts.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
     /// Only this key; an unsigned artifact is refused.
     SignedBy(&'a VerifyingKey),
-    /// Anyone. The content is what some sealer wrote, and nothing says who.
+    /// Anyone. Nothing proves who wrote the content.
     Unchecked,
 }
 
-/// An artifact whose structure was read; nothing secret is known yet. Copies share what was read.
+/// An artifact whose structure was read, but whose secrets are not known yet. Clones share the
+/// data.
 pub struct Artifact<R>(Arc<Inner<R>>);
 
 struct Inner<R> {
@@ -54,7 +55,7 @@ impl<R: ReadAt> Artifact<R> {
     ///
     /// # Errors
     ///
-    /// [`OpenError`], naming the rule.
+    /// [`OpenError`], which names the broken rule.
     pub fn read(source: R) -> Result<Self, OpenError> {
         let found = footer::find(&source)?;
         let tail = Tail::decode(&found.bytes)?;
@@ -77,7 +78,7 @@ impl<R: ReadAt> Artifact<R> {
         let mut floe_header = [0; FLOE_HEADER_LEN];
         source
             .read_exact_at(&mut floe_header, 0)
-            .map_err(OpenError::io("reading the body's header"))?;
+            .map_err(OpenError::io("cannot read the header of the body"))?;
         let floe_header =
             FloeHeader::try_from(floe_header.as_slice()).map_err(|_| Malformed::BodyParameters)?;
         if floe_header.unverified_parameters().ok() != header.layout.parameters() {
@@ -91,7 +92,7 @@ impl<R: ReadAt> Artifact<R> {
         );
         let len = source
             .byte_len()
-            .map_err(OpenError::io("reading the artifact's length"))?;
+            .map_err(OpenError::io("cannot read the length of the artifact"))?;
         let trailing = len.saturating_sub(found.end);
         Ok(Self(Arc::new(Inner {
             source,
@@ -105,17 +106,18 @@ impl<R: ReadAt> Artifact<R> {
         })))
     }
 
-    /// What was fixed when the artifact was sealed.
+    /// Returns the header, which was fixed when the artifact was sealed.
     pub fn header(&self) -> &Header {
         &self.0.header
     }
 
-    /// Who can open it.
+    /// Returns the recipients.
     pub fn recipients(&self) -> &[RecipientRecord] {
         &self.0.tail.recipients
     }
 
-    /// Refuses a version older than `minimum`, or one without a revision. Only a verified signature vouches for the revision.
+    /// Refuses a version older than `minimum`, or one without a revision. Only a verified signature
+    /// authenticates the revision.
     ///
     /// # Errors
     ///
@@ -128,17 +130,20 @@ impl<R: ReadAt> Artifact<R> {
         Err(OpenError::Revision { found, minimum })
     }
 
-    /// What the publisher says to everybody; empty in most artifacts. Only a verified signature vouches for it.
+    /// Returns the publisher's public part, which is empty in most artifacts. Only a verified
+    /// signature authenticates it.
     pub fn public_part(&self) -> &[u8] {
         &self.0.tail.public_part
     }
 
-    /// What the owner signed about the recipients, if the artifact has an owner; it was verified by the key that it carries.
+    /// Returns the signed recipient list, if the artifact has an owner. It was verified with the
+    /// key that it contains.
     pub fn recipient_list(&self) -> Option<&RecipientList> {
         self.0.tail.list.as_ref()
     }
 
-    /// SHA-384 of what the signature of the recipient list covers, by which a trust file lists it.
+    /// Returns the SHA-384 of the message that the recipient list's signature covers, which
+    /// identifies it in a trust file.
     pub fn recipients_digest(&self) -> Option<[u8; 48]> {
         let list = self.recipient_list()?;
         Some(list.message_digest(self.header(), self.recipients()))
@@ -157,39 +162,42 @@ impl<R: ReadAt> Artifact<R> {
         Err(OpenError::Epoch { found, minimum })
     }
 
-    /// The publisher's signature, not yet verified.
+    /// Returns the publisher's signature, not yet verified.
     pub fn signature(&self) -> Option<&SignatureRecord> {
         self.0.tail.signature.as_ref()
     }
 
-    /// What the publisher's signature covers.
+    /// Returns the message that the publisher's signature covers.
     fn signed_message(&self) -> Vec<u8> {
         [self.0.header.digest().as_slice(), &self.0.root].concat()
     }
 
-    /// SHA-384 of what the publisher's signature covers, by which a trust file lists a signature.
+    /// Returns the SHA-384 of the message that the publisher's signature covers, which identifies
+    /// it in a trust file.
     pub fn message_digest(&self) -> [u8; 48] {
         sha384(&self.signed_message())
     }
 
-    /// The root of the segment hashes: a name of this exact ciphertext.
+    /// Returns the root of the segment hashes, which identifies this exact ciphertext.
     pub fn root(&self) -> &[u8] {
         &self.0.root
     }
 
-    /// Length of body, tail and footer, in bytes.
+    /// Returns the length of body, tail and footer, in bytes.
     pub fn artifact_len(&self) -> u64 {
         self.0.end
     }
 
-    /// Bytes that an unfinished rewrap left before the tail or after the footer; the next rewrap removes them.
+    /// Returns the number of bytes that an unfinished rewrap left before the tail or after the
+    /// footer. The next rewrap removes them.
     pub fn leftover_len(&self) -> u64 {
         self.0.gap.saturating_add(self.0.trailing)
     }
 
-    /// Checks the publisher's signature over header and hashes.
+    /// Verifies the publisher's signature over the header and the hashes.
     ///
-    /// The segments are not read: each is checked against its hash when it is opened, all of them by [`Self::verify_segments`].
+    /// Segments are not read. Each is checked against its hash when it is opened, and all of them
+    /// by [`Self::verify_segments`].
     ///
     /// # Errors
     ///
@@ -210,11 +218,11 @@ impl<R: ReadAt> Artifact<R> {
             .map_err(|_| OpenError::BadSignature)
     }
 
-    /// Reads every segment and checks it against its hash, without any key.
+    /// Reads every segment and checks it against its hash, without a key.
     ///
     /// # Errors
     ///
-    /// [`OpenError::SegmentHash`] with the first damaged segment that was seen.
+    /// [`OpenError::SegmentHash`] with the first damaged segment found.
     pub fn verify_segments(&self, progress: Progress<'_>) -> Result<(), OpenError> {
         self.will_read_body();
         casemate_parallel::for_each(
@@ -228,7 +236,7 @@ impl<R: ReadAt> Artifact<R> {
         )
     }
 
-    /// Recovers the artifact key and checks everything that is bound to it.
+    /// Recovers the artifact key and verifies everything that is bound to it.
     ///
     /// # Errors
     ///
@@ -253,7 +261,7 @@ impl<R: ReadAt> Artifact<R> {
         })
     }
 
-    /// The body under a key that is known already; the other parts stay closed.
+    /// Opens the body with a known artifact key; the other parts stay encrypted.
     #[cfg(feature = "hazmat")]
     pub(crate) fn open_body(&self, artifact_key: Secret<32>) -> Result<Opened<R>, OpenError> {
         let context = body::resume(&artifact_key, &self.0.header, &self.0.floe_header)?;
@@ -290,7 +298,8 @@ impl<R: ReadAt> Artifact<R> {
         Ok(content_len)
     }
 
-    /// Reads segment `index` into `buffer` and returns its content length. Nothing is known of it before [`Self::check_segment`].
+    /// Reads segment `index` into `buffer` and returns its content length. The bytes are unverified
+    /// until [`Self::check_segment`].
     pub(crate) fn fetch_segment(&self, index: u64, buffer: &mut Vec<u8>) -> Result<u64, OpenError> {
         let layout = &self.0.header.layout;
         let segment = layout.floe_segment(index);
@@ -299,7 +308,7 @@ impl<R: ReadAt> Artifact<R> {
         self.0
             .source
             .read_exact_at(buffer, layout.body_offset(index))
-            .map_err(OpenError::io("reading a segment"))?;
+            .map_err(OpenError::io("cannot read a segment"))?;
         Ok(segment.plaintext_length() as u64)
     }
 
@@ -333,7 +342,7 @@ impl<R: ReadAt> Artifact<R> {
     }
 }
 
-/// Refuses a signature that somebody else put in place of the publisher's.
+/// Refuses a signature that is not by the publisher in the header.
 fn check_publisher(header: &Header, signature: Option<&SignatureRecord>) -> Result<(), Malformed> {
     let Some(signed) = signature.map(|record| record.key) else {
         return Ok(());
@@ -342,7 +351,7 @@ fn check_publisher(header: &Header, signature: Option<&SignatureRecord>) -> Resu
         return Ok(());
     }
     let sealed = header.publisher();
-    let sealed = sealed.map_or_else(|| "nobody".to_owned(), |key| key.to_string());
+    let sealed = sealed.map_or_else(|| "none".to_owned(), |key| key.to_string());
     Err(Malformed::Publisher { sealed, signed })
 }
 

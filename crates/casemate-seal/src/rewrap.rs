@@ -1,7 +1,9 @@
 //! Changing recipients in place (`spec/sealed-artifact.md`, section 8).
 //!
-//! The new tail is first written after everything that is there, so that the old one stays valid until the new one is on stable
-//! storage; then it is moved down, what follows is blanked and the file cut. Whatever instant the machine stops at, the last valid footer leads to a whole tail.
+//! The new tail is first written after the existing bytes, so the old one stays valid until the new
+//! one is on stable storage. Then it is moved down, the bytes after it are zeroed and the file is
+//! truncated. If the machine stops at any instant, the last valid footer still points to a complete
+//! tail.
 
 use casemate_crypto::{
     encoding::KeyId,
@@ -16,26 +18,27 @@ use crate::{
     writer::{self, Wrapped},
 };
 
-/// What a rewrap did.
+/// The result of a rewrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewrapped {
-    /// Recipients before.
+    /// Number of recipients before.
     pub before: usize,
-    /// Recipients now.
+    /// Number of recipients now.
     pub after: usize,
-    /// Bytes that an earlier unfinished rewrap had left and this one removed.
+    /// Number of bytes that an earlier unfinished rewrap left and this one removed.
     pub leftover_removed: u64,
-    /// Length of the artifact now, in bytes.
+    /// New length of the artifact, in bytes.
     pub artifact_len: u64,
 }
 
-/// Replaces the recipients of the artifact in `file`; `key` must be one of the present ones.
+/// Replaces the recipients of the artifact in `file`; `key` must be a current recipient.
 ///
-/// The content, the header, the hashes and the publisher's signature stay byte for byte.
+/// The content, the header, the hashes and the publisher's signature do not change.
 ///
 /// # Errors
 ///
-/// [`RewrapError`]. After [`RewrapError::Open`] nothing was written; after an I/O error the artifact has its old or its new recipients.
+/// [`RewrapError`]. After [`RewrapError::Open`], nothing was written. After an I/O error, the
+/// artifact has its old or its new recipients.
 pub fn rewrap<F: Durable>(
     file: &F,
     key: &KemPrivateKey,
@@ -45,13 +48,15 @@ pub fn rewrap<F: Durable>(
     change_recipients(file, key, origin, &|_| false, recipients, None)
 }
 
-/// Keeps the recipients for which `keep` holds and adds others; `key` must be one of the present ones.
+/// Keeps the recipients that `keep` selects and adds others; `key` must be a current recipient.
 ///
-/// What was encrypted to a kept recipient stays as it is, so its public key is not needed. If the artifact has an owner, `owner` signs the new list.
+/// The records of kept recipients stay unchanged, so their public keys are not needed. If the
+/// artifact has an owner, `owner` signs the new list.
 ///
 /// # Errors
 ///
-/// As [`rewrap()`]; [`SealError::DuplicateRecipient`] if one is kept and added; [`SealError::OwnerNeeded`], [`SealError::NoOwner`] or [`SealError::Owner`].
+/// As [`rewrap()`]; [`SealError::DuplicateRecipient`] if one is both kept and added;
+/// [`SealError::OwnerNeeded`], [`SealError::NoOwner`] or [`SealError::Owner`].
 pub fn change_recipients<F: Durable>(
     file: &F,
     key: &KemPrivateKey,
@@ -71,20 +76,20 @@ pub fn change_recipients<F: Durable>(
     })
 }
 
-/// The end of an artifact with other recipients, for places where it cannot be changed in place.
+/// The new tail of an artifact, for places where it cannot be changed in place.
 #[derive(Debug)]
 pub struct NewTail {
     tail: Vec<u8>,
-    /// Bytes of the body, which the tail follows.
+    /// Length of the body, which the tail follows, in bytes.
     pub body_len: u64,
-    /// Recipients before.
+    /// Number of recipients before.
     pub before: usize,
-    /// Recipients now.
+    /// Number of recipients now.
     pub after: usize,
 }
 
 impl NewTail {
-    /// Tail and footer.
+    /// Returns tail and footer.
     ///
     /// # Errors
     ///
@@ -94,7 +99,7 @@ impl NewTail {
     }
 }
 
-/// Makes the tail that [`change_recipients`] would write.
+/// Returns the tail that [`change_recipients`] would write.
 ///
 /// # Errors
 ///
@@ -142,7 +147,7 @@ pub fn new_tail<R: ReadAt>(
     })
 }
 
-/// Whether who signs the list is the artifact's owner, or acts for them.
+/// Checks that the signer of the list is the artifact's owner or a delegate.
 ///
 /// # Errors
 ///
@@ -160,7 +165,8 @@ pub(crate) fn check_owner(
     }
 }
 
-/// Writes zeros from `from` to `to`, so that the cut leaves no old recipients in blocks that the file system gives to others.
+/// Writes zeros from `from` to `to`, so that truncation leaves no old recipients in blocks that the
+/// file system reuses.
 fn blank<F: Durable>(file: &F, from: u64, to: u64) -> Result<(), SealError> {
     let zeros = vec![0; 1 << 20];
     let mut at = from;
@@ -168,7 +174,7 @@ fn blank<F: Durable>(file: &F, from: u64, to: u64) -> Result<(), SealError> {
         let len = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX);
         let part = zeros.get(..len.min(zeros.len())).unwrap_or_default();
         file.write_all_at(part, at)
-            .map_err(SealError::io("blanking the old recipients"))?;
+            .map_err(SealError::io("cannot erase the old recipients"))?;
         at = at.saturating_add(part.len() as u64);
     }
     Ok(())
@@ -177,12 +183,12 @@ fn blank<F: Durable>(file: &F, from: u64, to: u64) -> Result<(), SealError> {
 fn replace_tail<F: Durable>(file: &F, tail: &[u8], body_len: u64) -> Result<u64, SealError> {
     let len = file
         .byte_len()
-        .map_err(SealError::io("reading the artifact's length"))?;
+        .map_err(SealError::io("cannot read the length of the artifact"))?;
     let whole = FOOTER_BYTES.saturating_add(tail.len() as u64);
     let aside = len.max(body_len.saturating_add(whole));
     let flush = || {
         file.flush_to_storage()
-            .map_err(SealError::io("flushing the artifact"))
+            .map_err(SealError::io("cannot flush the artifact"))
     };
 
     writer::write_tail(file, tail, aside)?;
@@ -192,7 +198,7 @@ fn replace_tail<F: Durable>(file: &F, tail: &[u8], body_len: u64) -> Result<u64,
     blank(file, end, aside.saturating_add(whole))?;
     flush()?;
     file.set_byte_len(end)
-        .map_err(SealError::io("cutting off the old recipients"))?;
+        .map_err(SealError::io("cannot truncate the old recipients"))?;
     flush()?;
     Ok(end)
 }

@@ -1,7 +1,8 @@
-//! Temporary folders: private to their process, and taken away with everything in them.
+//! Temporary folders, private to their process and removed with everything in them.
 //!
-//! A folder in a place that others can write to, such as `/tmp` or `/dev/shm`, is found by name, and a name can be made by anyone. So a folder is
-//! only touched through its descriptor, after that showed a folder of this user that nobody else may enter; links are removed and never followed.
+//! In a place that others can write to, such as `/tmp` or `/dev/shm`, anyone can create any name.
+//! So a folder is accessed only through its descriptor, after a check that it belongs to this user
+//! and that nobody else may enter it. Links are removed and never followed.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -24,21 +25,21 @@ use rustix::{
     process::geteuid,
 };
 
-/// How often a new name is tried.
+/// Maximum number of names that are tried.
 const TRIES: usize = 16;
-/// How often a folder is emptied that others still write to.
+/// Maximum number of times a folder is emptied while others still write to it.
 const DISCARD_TRIES: usize = 100;
 /// Deepest nesting that is removed; each level holds a descriptor.
 const DEPTH_MAX: usize = 256;
-/// Ending of a folder that its maker has not locked yet. It is empty.
+/// Suffix of a folder that its creator has not locked yet. Such a folder is empty.
 const NEW: &str = ".new";
 
-/// What the names of a kind of temporary folder look like: prefix, 16 hex digits, suffix.
+/// The form of the names of a kind of temporary folder: prefix, 16 hex digits, suffix.
 #[derive(Clone, Debug)]
 pub struct Naming {
-    /// Before the digits.
+    /// The part before the digits.
     pub prefix: OsString,
-    /// After them.
+    /// The part after the digits.
     pub suffix: &'static str,
 }
 
@@ -54,7 +55,7 @@ impl Naming {
         Ok(name)
     }
 
-    /// Whether a name is one of these.
+    /// Returns whether a name has this form.
     pub(crate) fn matches(&self, name: &OsStr) -> bool {
         name.as_encoded_bytes()
             .strip_prefix(self.prefix.as_encoded_bytes())
@@ -63,7 +64,7 @@ impl Naming {
     }
 }
 
-/// Where a temporary folder is.
+/// The location of a temporary folder.
 #[derive(Debug)]
 struct Place {
     parent: OwnedFd,
@@ -90,12 +91,13 @@ fn live() -> MutexGuard<'static, Vec<Place>> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes the temporary folders of this process, for a process that ends now because it was told to: it can make no other ones afterwards. What is
-/// written into them meanwhile fails.
+/// Removes the temporary folders of this process, for a process that is terminating.
+///
+/// No temporary folder can be created afterwards. Concurrent writes to the folders fail.
 pub fn discard() {
     let live = live();
     for place in &*live {
-        // Others may be writing to it still; without its folder they cannot begin another file.
+        // Others may still be writing to it, but without its folder they cannot start another file.
         for _ in 0..DISCARD_TRIES {
             match place.remove() {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => (),
@@ -103,14 +105,15 @@ pub fn discard() {
             }
         }
     }
-    // Whoever wants to begin another one waits for the end of the process.
+    // A thread that wants to create another folder blocks until the process ends.
     mem::forget(live);
 }
 
-/// A folder of this process alone: mode 0700, locked while it is used, removed with all that is in it when it is dropped or when the process is told
-/// to end.
+/// A folder private to this process, with mode 0700 and locked while in use.
 ///
-/// One that a killed process left is not locked, and [`remove_abandoned`] takes it away.
+/// It is removed with everything in it on drop, or when the process is told to terminate.
+///
+/// The folder of a killed process is not locked, and [`remove_abandoned`] removes it.
 #[derive(Debug)]
 pub struct ScratchFolder {
     place: Place,
@@ -119,7 +122,7 @@ pub struct ScratchFolder {
 }
 
 impl ScratchFolder {
-    /// Makes a folder in `parent`.
+    /// Creates a folder in `parent`.
     ///
     /// # Errors
     ///
@@ -128,7 +131,7 @@ impl ScratchFolder {
         let held = beneath::open_folder(parent)?;
         for _ in 0..TRIES {
             let name = naming.make()?;
-            // With the list's lock: no signal finds a folder that is not listed.
+            // Hold the list's lock, so that a signal never misses an unlisted folder.
             let mut live = live();
             if let Some(folder) = make(held.as_fd(), &name)? {
                 let place = Place {
@@ -147,26 +150,26 @@ impl ScratchFolder {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Its path, for programs that need one.
+    /// Returns its path, for programs that need one.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its open descriptor.
+    /// Returns its open descriptor.
     pub fn folder(&self) -> BorrowedFd<'_> {
         self.folder.as_fd()
     }
 
-    /// The folder that it lies in.
+    /// Returns the descriptor of its parent folder.
     pub(crate) fn parent(&self) -> BorrowedFd<'_> {
         self.place.parent.as_fd()
     }
 
-    /// Removes it with everything in it.
+    /// Removes the folder with everything in it.
     ///
     /// # Errors
     ///
-    /// The system's error; what could not be removed stays.
+    /// The system's error; anything that could not be removed stays.
     pub fn remove(self) -> io::Result<()> {
         self.place.remove()
     }
@@ -174,24 +177,25 @@ impl ScratchFolder {
 
 impl Drop for ScratchFolder {
     fn drop(&mut self) {
-        // After a failure, of which the user is told; the next attempt removes what stays.
+        // This follows an error that was reported; the next attempt removes any leftovers.
         _ = self.place.remove();
         live().retain(|place| place.name != self.place.name);
     }
 }
 
-/// Makes a folder that is locked from the first instant that it has its name, so that nobody takes it for abandoned. `None` if somebody was in the way.
+/// Creates a folder that is locked as soon as it has its name, so that it is never taken for
+/// abandoned. Returns `None` if another process interfered.
 fn make(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<OwnedFd>> {
     let mut new = name.to_owned();
     new.push(NEW);
     mkdirat(parent, &new, Mode::RWXU)?;
     let Ok(folder) = open_own(parent, &new) else {
-        // Gone already: a clean-up found it without its lock, and empty.
+        // Already gone: a clean-up found it empty and not yet locked.
         return Ok(None);
     };
     match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => return Ok(None),
-        // A file system without locks. No clean-up can lock it either, and so none takes it away.
+        // The file system has no locks. A clean-up cannot lock it either, so it does not remove it.
         Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) | Ok(()) => (),
         Err(errno) => return Err(errno.into()),
     }
@@ -207,13 +211,14 @@ fn make(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<OwnedFd>> {
 
 fn rename_new(parent: BorrowedFd<'_>, new: &OsStr, name: &OsStr) -> Result<(), Errno> {
     match renameat_with(parent, new, parent, name, RenameFlags::NOREPLACE) {
-        // Some file systems cannot; a random name is free, and a folder replaces an empty folder at most.
+        // Not every file system supports this. A random name is free, and a folder can replace only
+        // an empty folder.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => renameat(parent, new, parent, name),
         done => done,
     }
 }
 
-/// Opens a folder that belongs to this user and that nobody else may enter.
+/// Opens a folder that belongs to this user and that nobody else can enter.
 fn open_own(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = openat(parent, name, flags, Mode::empty())?;
@@ -229,8 +234,10 @@ fn is_own(found: &Stat) -> bool {
     found.st_uid == geteuid().as_raw()
 }
 
-/// Removes what killed processes left in `parent`. Nothing is said about what is not ours or still in use. `may_go` has the last word on a folder that
-/// is ours and locked for it, and can take something out of it first.
+/// Removes the folders that killed processes left in `parent`.
+///
+/// Folders of other users or still in use are skipped silently. `may_go` makes the final decision
+/// about a folder that we own and have locked, and can move something out of it first.
 pub fn remove_abandoned(parent: &Path, naming: &Naming, may_go: &dyn Fn(&Path) -> bool) {
     let Ok(held) = beneath::open_folder(parent) else {
         return;
@@ -240,7 +247,7 @@ pub fn remove_abandoned(parent: &Path, naming: &Naming, may_go: &dyn Fn(&Path) -
             continue;
         }
         if let Some(made) = name.as_encoded_bytes().strip_suffix(NEW.as_bytes()) {
-            // Empty, or it is no folder of ours. Its maker notices, and makes another.
+            // It is empty, or not ours. Its creator notices and creates another.
             let ours = naming.matches(OsStr::from_bytes(made));
             if ours && open_own(held.as_fd(), &name).is_ok() {
                 _ = unlinkat(&held, &name, AtFlags::REMOVEDIR);
@@ -259,7 +266,8 @@ pub fn remove_abandoned(parent: &Path, naming: &Naming, may_go: &dyn Fn(&Path) -
     }
 }
 
-/// Removes a private folder of this user with everything in it. Other file systems that are mounted in it are left alone, and so is the folder then.
+/// Removes a private folder of this user with everything in it. If another file system is mounted
+/// in it, that and the folder stay.
 fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     let folder = open_own(parent, name)?;
     let device = fstat(&folder)?.st_dev;
@@ -267,11 +275,11 @@ fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
 }
 
-/// A folder on the way down, and what is still to be removed in it.
+/// A folder on the current path, and what is still to be removed in it.
 struct Level {
     folder: OwnedFd,
     entries: Vec<(OsString, FileType)>,
-    /// Its own name in the folder above.
+    /// Its name in the parent folder.
     name: OsString,
 }
 
@@ -311,7 +319,7 @@ fn empty(folder: OwnedFd, device: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a folder inside a private one, and makes it writable if a program took that away.
+/// Opens a folder inside a private one, and makes it writable if a program made it read-only.
 fn open_writable(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = match openat(parent, name, flags, Mode::empty()) {
@@ -329,7 +337,7 @@ fn open_writable(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(folder)
 }
 
-/// The name that the kernel has for an open file.
+/// Returns the kernel's path for an open file.
 pub(crate) fn by_number(file: impl AsFd) -> PathBuf {
     use std::os::fd::AsRawFd as _;
     PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
@@ -360,7 +368,7 @@ mod tests {
         names
     }
 
-    /// As a killed process leaves it: with its name, without its lock.
+    /// Creates a folder as a killed process leaves it: named but not locked.
     fn abandoned(parent: &Path, name: &str) -> PathBuf {
         let path = parent.join(name);
         fs::create_dir(&path).unwrap();
@@ -424,7 +432,7 @@ mod tests {
         ] {
             fs::write(abandoned(home.path(), name).join("f"), "x").unwrap();
         }
-        // Others can enter it, so it is none that we made.
+        // Others can enter it, so we did not create it.
         let open = home.path().join("run-fedcba9876543210.part");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();

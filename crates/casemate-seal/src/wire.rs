@@ -1,7 +1,7 @@
 //! The tail's CBOR (`spec/sealed-artifact.md`, section 5).
 //!
-//! Determinism is checked by encoding what was decoded and comparing: shortest integers, key order, definite lengths and
-//! trailing bytes are all covered by that one comparison.
+//! To check determinism, the decoded value is encoded again and compared. That one comparison
+//! covers shortest integers, key order, definite lengths and trailing bytes.
 
 mod header;
 mod owner;
@@ -29,18 +29,18 @@ use crate::{
     },
 };
 
-/// Encoding into a vector cannot fail.
+/// The result of encoding into a vector, which cannot fail.
 pub(crate) type CborResult = Result<(), minicbor::encode::Error<core::convert::Infallible>>;
 
 /// Runs `build` on a fresh encoder.
 pub(crate) fn encode(build: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> CborResult) -> Vec<u8> {
     let mut out = Vec::new();
     let encoded = build(&mut Encoder::new(&mut out));
-    debug_assert!(encoded.is_ok(), "writing into a vector cannot fail");
+    debug_assert!(encoded.is_ok(), "writing to a vector cannot fail");
     out
 }
 
-/// Maps any decoding error to the structure that was being read.
+/// Maps a decoding error to the structure being read.
 pub(crate) fn cbor(what: &'static str) -> impl FnOnce(minicbor::decode::Error) -> OpenError {
     move |_| OpenError::Malformed(Malformed::Cbor(what))
 }
@@ -87,7 +87,7 @@ pub(crate) fn expect_key(
     }
 }
 
-/// Checks that `encoded` is what re-encoding gives.
+/// Checks that encoding again yields `encoded`.
 pub(crate) fn expect_deterministic(
     encoded: &[u8],
     again: &[u8],
@@ -115,7 +115,7 @@ pub(crate) fn check_limit(
     })
 }
 
-/// Reads 32 bytes of key id.
+/// Reads a key id of 32 bytes.
 pub(crate) fn key_id(decoder: &mut Decoder<'_>, what: &'static str) -> Result<KeyId, OpenError> {
     let bytes = decoder.bytes().map_err(cbor(what))?;
     let id = bytes.try_into().map_err(|_| Malformed::FieldLength {
@@ -129,11 +129,11 @@ pub(crate) fn key_id(decoder: &mut Decoder<'_>, what: &'static str) -> Result<Ke
 /// The publisher's signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureRecord {
-    /// Suite that signed.
+    /// Suite of the signing key.
     pub suite: &'static SignatureSuite,
-    /// Key that signed.
+    /// Id of the signing key.
     pub key: KeyId,
-    /// The signature's bytes; never an identity, because composites are not strongly unforgeable.
+    /// The signature; never use it as an identity, because composites are not strongly unforgeable.
     pub signature: Vec<u8>,
 }
 
@@ -220,7 +220,7 @@ impl Tail {
     }
 }
 
-/// A text from outside, cut and made safe to show.
+/// Truncates and escapes untrusted text for display.
 fn printable(text: &str) -> String {
     text.chars()
         .filter(char::is_ascii_graphic)

@@ -1,4 +1,4 @@
-//! Sealing.
+//! Sealing artifacts.
 
 use casemate_crypto::{
     Purpose, Secret, encoding::KeyId, hpke::HpkeSuite, kem::KemPublicKey, signature::SigningKey,
@@ -20,35 +20,36 @@ use crate::{
 };
 use casemate_memory::Buffer;
 
-/// How to seal.
+/// How to seal an artifact.
 #[derive(Debug)]
 pub struct SealOptions<'a> {
-    /// Who may open; at least one.
+    /// The recipients; at least one.
     pub recipients: &'a [&'a KemPublicKey],
-    /// Who signs. Without a signer nobody can tell who sealed the artifact.
+    /// The publisher. Without one, nothing proves who sealed the artifact.
     pub signer: Option<&'a SigningKey>,
-    /// Content bytes in a segment.
+    /// Content bytes per segment.
     pub segment_size: SegmentSize,
-    /// Hash over the segments.
+    /// The hash over the segments.
     pub hash: HashAlgorithm,
-    /// The time, in seconds since 1970 UTC.
+    /// The current time, in seconds since 1970-01-01 UTC.
     pub created: u64,
     /// Media type of the content; readable without a key.
     pub content_type: &'a str,
-    /// The publisher's number of this version, from 1, by which readers refuse older ones.
+    /// The revision, starting at 1, which lets recipients refuse older ones.
     pub revision: Option<u64>,
-    /// What only recipients may read.
+    /// The publisher part, which only recipients can read.
     pub private: &'a Private,
-    /// What the publisher says to everybody; at most 64 MiB.
+    /// The public part, which everyone can read; at most 64 MiB.
     pub public_part: &'a [u8],
-    /// Who signs the list of recipients, from then on the only one to change it. Without an owner any recipient may.
+    /// The signer of the recipient list. From then on, only the owner may change recipients;
+    /// without an owner, any recipient may.
     pub owner: Option<ListSigner<'a>>,
-    /// Whether to compute a digest of the content as well, by which a later version finds it unchanged. Keep it secret: it tells
-    /// who guesses the content that the guess is right.
+    /// Whether to also compute a digest of the content, which lets a later version detect that it
+    /// is unchanged. Keep the digest secret: it confirms a correct guess of the content.
     pub digest_content: bool,
 }
 
-/// What was sealed.
+/// The result of sealing.
 #[derive(Clone, Debug)]
 pub struct Sealed {
     /// The new artifact's id.
@@ -57,21 +58,22 @@ pub struct Sealed {
     pub content_len: u64,
     /// Length of the whole artifact, in bytes.
     pub artifact_len: u64,
-    /// The root of the segment hashes: a name of this exact ciphertext.
+    /// The root of the segment hashes, which identifies this exact ciphertext.
     pub root: Vec<u8>,
-    /// SHA-384 of the header, to which everything is bound.
+    /// SHA-384 of the header, which everything is bound to.
     pub header_digest: [u8; 48],
-    /// The digest of the content, if it was asked for.
+    /// The digest of the content, if requested.
     pub content: Option<Vec<u8>>,
 }
 
 /// Encrypts all of `source` into `sink`, which must be empty.
 ///
-/// Memory is two segments per core, whatever the length. Nothing of the artifact is usable before this returns.
+/// Uses memory for two segments per core, regardless of the length. The artifact is not usable
+/// until this returns.
 ///
 /// # Errors
 ///
-/// [`SealError`]; what was written to `sink` until then is no artifact.
+/// [`SealError`]; `sink` then does not hold a valid artifact.
 pub fn seal(
     source: &impl ReadAt,
     sink: &impl WriteAt,
@@ -82,7 +84,7 @@ pub fn seal(
     let artifact_key = Secret::random()?;
     let (context, floe_header) = body::start(&artifact_key, &header)?;
     sink.write_all_at(floe_header.as_bytes(), 0)
-        .map_err(SealError::io("writing the artifact"))?;
+        .map_err(SealError::io("cannot write the artifact"))?;
 
     let layout = &header.layout;
     let digest_content = options.digest_content;
@@ -137,7 +139,7 @@ pub fn seal(
     })
 }
 
-/// What encrypting left behind: hashes of the segments, and the digest of the content if it was asked for.
+/// The result of encrypting: hashes of the segments, and the digest of the content if requested.
 struct Encrypted {
     hashes: Vec<u8>,
     content: Option<Vec<u8>>,
@@ -187,7 +189,7 @@ fn encrypt_segments(
             encrypted.map_err(|_| casemate_crypto::Error::Internal)?;
             hashes.set(index, &hash.segment(buffer))?;
             turn.take(|| sink.write_all_at(buffer, layout.body_offset(index)))
-                .map_err(SealError::io("writing the artifact"))?;
+                .map_err(SealError::io("cannot write the artifact"))?;
             progress(content_len as u64);
             Ok::<_, SealError>(())
         },
@@ -250,7 +252,7 @@ fn sign(key: &SigningKey, digest: &[u8], root: &[u8]) -> Result<SignatureRecord,
     })
 }
 
-/// Additional data of the recipient part.
+/// Returns the additional data of the recipient part.
 pub(crate) fn recipient_aad(
     header: &Header,
     root: &[u8],
@@ -266,7 +268,7 @@ pub(crate) struct Wrapped {
     pub(crate) recipient_part: Vec<u8>,
 }
 
-/// Encrypts the artifact key to its recipients; `kept` records stay as they are.
+/// Encrypts the artifact key to its recipients; `kept` records stay unchanged.
 pub(crate) fn wrap(
     artifact_key: &Secret<32>,
     header: &Header,
@@ -304,7 +306,7 @@ pub(crate) fn wrap(
     })
 }
 
-/// Tail and footer as they stand at `offset`.
+/// Returns tail and footer, to be written at `offset`.
 pub(crate) fn with_footer(tail: &[u8], offset: u64) -> Result<Vec<u8>, SealError> {
     let too_long = SealError::TooLong {
         bytes: tail.len() as u64,
@@ -313,10 +315,10 @@ pub(crate) fn with_footer(tail: &[u8], offset: u64) -> Result<Vec<u8>, SealError
     Ok([tail, &footer].concat())
 }
 
-/// Writes tail and footer at `offset` and returns where the artifact ends.
+/// Writes tail and footer at `offset`, and returns where the artifact ends.
 pub(crate) fn write_tail(sink: &impl WriteAt, tail: &[u8], offset: u64) -> Result<u64, SealError> {
     let whole = with_footer(tail, offset)?;
     sink.write_all_at(&whole, offset)
-        .map_err(SealError::io("writing the tail"))?;
+        .map_err(SealError::io("cannot write the tail"))?;
     Ok(offset.saturating_add(whole.len() as u64))
 }

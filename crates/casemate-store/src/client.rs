@@ -1,4 +1,4 @@
-//! Connections to stores, by address.
+//! Connections to object stores, by address.
 
 use std::{
     collections::HashMap,
@@ -28,15 +28,17 @@ use crate::{
     s3::S3,
 };
 
-/// Requests that failed for a passing reason are repeated this often, with growing pauses: about three seconds in all.
+/// Maximum number of retries after a transient failure, with growing pauses of about three seconds
+/// in total.
 const RETRIES: usize = 5;
-/// No repetition is started after this time.
+/// No retry starts after this time.
 const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Runs the requests of all clients. It lives as long as the process, so that an object outlives the client it came from.
+/// Runs the requests of all clients. It lives as long as the process, so that an object can outlive
+/// its client.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
-/// The path that a `file://` address names; `None` for other addresses.
+/// Returns the path in a `file://` address; `None` for other addresses.
 pub fn local_path(address: &str) -> Option<PathBuf> {
     let url = Url::parse(address).ok()?;
     (url.scheme() == "file")
@@ -44,20 +46,23 @@ pub fn local_path(address: &str) -> Option<PathBuf> {
         .flatten()
 }
 
-/// Opens stores, one connection for each bucket.
+/// A client for object stores, with one connection per bucket.
 pub struct Client {
     handle: Handle,
     tls: Arc<ClientConfig>,
     settings: Vec<(String, String)>,
-    /// What a profile of `~/.aws` adds to them, once it was needed.
+    /// Settings added from a profile in `~/.aws`, read when first needed.
     profile: OnceLock<Vec<(String, String)>>,
     buckets: Mutex<HashMap<String, Arc<Bucket>>>,
 }
 
 impl Client {
-    /// Starts the runtime for requests. `settings` are names and values as the stores' own tools read them from the environment:
-    /// `AWS_ACCESS_KEY_ID`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME` and so on; others are ignored. `HOME` is where profiles of AWS are.
-    /// `tls` is how to connect, as `casemate_tls::store_config` makes it.
+    /// Creates a client and starts the runtime for requests.
+    ///
+    /// `settings` are names and values as the providers' own tools read them from the environment:
+    /// `AWS_ACCESS_KEY_ID`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME` and so
+    /// on; others are ignored. `HOME` locates AWS profiles. `tls` is the TLS configuration from
+    /// `casemate_tls::store_config`.
     ///
     /// # Errors
     ///
@@ -86,34 +91,36 @@ impl Client {
         })
     }
 
-    /// Whether `text` is an address of a store, and not a path.
+    /// Returns whether `text` is an address in an object store, not a path.
     pub fn is_address(text: &str) -> bool {
         text.split_once("://").is_some_and(|(scheme, _)| {
             !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric())
         })
     }
 
-    /// The object or prefix at an address: `s3://BUCKET/KEY`, `gs://BUCKET/KEY`, `az://CONTAINER/KEY` and the other forms that name the same.
+    /// Returns the object or prefix at an address: `s3://BUCKET/KEY`, `gs://BUCKET/KEY`,
+    /// `az://CONTAINER/KEY` or an equivalent form.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Url`] or [`StoreError::Settings`]. No request is made yet.
+    /// [`StoreError::Url`] or [`StoreError::Settings`]. No request is made.
     pub fn locate(&self, address: &str) -> Result<Location, StoreError> {
         let refused = |rule| StoreError::Url {
             url: without_credentials(address),
             rule,
         };
-        let url = Url::parse(address).map_err(|_| refused("is no address"))?;
+        let url = Url::parse(address).map_err(|_| refused("is not an address"))?;
         if !url.username().is_empty() && url.scheme() == "s3" || url.password().is_some() {
             return Err(refused(
-                "holds credentials, which belong in the environment",
+                "contains credentials; set them in the environment instead",
             ));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(refused("has a query or a fragment"));
         }
-        let (scheme, path) = ObjectStoreScheme::parse(&url)
-            .map_err(|_| refused("is of no store known here: s3://, gs:// and az:// are"))?;
+        let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(|_| {
+            refused("is not in a supported object store; use s3://, gs:// or az://")
+        })?;
         let bucket = self.bucket(&url, &scheme, address)?;
         Ok(Location {
             bucket,
@@ -142,11 +149,11 @@ impl Client {
         if let Some(bucket) = buckets.get(&name) {
             return Ok(Arc::clone(bucket));
         }
-        // Addresses by https name the bucket in their path.
+        // https addresses name the bucket in their path.
         let shared = url.scheme() != "https";
         let mut settings = self.settings.clone();
         if matches!(scheme, ObjectStoreScheme::AmazonS3) {
-            // The environment goes before the profile.
+            // The environment takes precedence over the profile.
             settings.splice(0..0, self.profile()?.iter().cloned());
         }
         let bucket = connect(url, scheme, &settings, &self.tls, self.handle.clone());
@@ -157,7 +164,7 @@ impl Client {
             },
             None => StoreError::Url {
                 url: without_credentials(address),
-                rule: "is of no store known here: s3://, gs:// and az:// are",
+                rule: "is not in a supported object store; use s3://, gs:// or az://",
             },
         })?);
         if shared {
@@ -173,7 +180,8 @@ impl fmt::Debug for Client {
     }
 }
 
-/// An address as it may be shown: without what stands where user, password or a signed query would, also if it cannot be read.
+/// Removes user, password and query from an address for display, even if the address cannot be
+/// parsed.
 fn without_credentials(address: &str) -> String {
     let plain = address.split(['?', '#']).next().unwrap_or_default();
     let shown = match plain.split_once("://") {
@@ -196,14 +204,15 @@ fn retries() -> RetryConfig {
 
 fn is_true(settings: &[&(String, String)], wanted: &str) -> bool {
     settings.iter().any(|(name, value)| {
-        // The words that the client takes.
+        // The values that the client accepts.
         let value = value.to_ascii_lowercase();
         name.eq_ignore_ascii_case(wanted)
             && matches!(value.as_str(), "1" | "true" | "on" | "yes" | "y")
     })
 }
 
-/// Refuses an address without TLS that is not allowed: the client's own words for it are "builder error".
+/// Refuses an endpoint without TLS that is not allowed; the client itself would only report
+/// "builder error".
 fn refuse_plain(settings: &[&(String, String)]) -> object_store::Result<()> {
     let endpoints = [
         ("AWS_ENDPOINT", "AWS_ALLOW_HTTP"),
@@ -218,7 +227,8 @@ fn refuse_plain(settings: &[&(String, String)]) -> object_store::Result<()> {
             name.eq_ignore_ascii_case(endpoint) && value.starts_with("http://")
         });
         if is_plain && !is_true(settings, allow) {
-            let message = format!("{endpoint} is an address without TLS, and {allow} is not true");
+            let message =
+                format!("{endpoint} is an address without TLS; to allow it, set {allow}=true");
             return Err(object_store::Error::Generic {
                 store: "settings",
                 source: message.into(),
@@ -228,7 +238,8 @@ fn refuse_plain(settings: &[&(String, String)]) -> object_store::Result<()> {
     Ok(())
 }
 
-/// A builder with all settings. Each has its own type of setting, and none of them a trait in common.
+/// Configures a builder with all settings. The builders have different setting types without a
+/// common trait.
 macro_rules! configured {
     ($builder:expr, $connector:expr, $settings:expr, $url:expr) => {
         $settings.iter().fold(
@@ -244,7 +255,7 @@ macro_rules! configured {
     };
 }
 
-/// `None` is a kind of store that is not known here.
+/// Connects to a bucket; the error is `None` for an unsupported kind of object store.
 fn connect(
     url: &Url,
     scheme: &ObjectStoreScheme,
@@ -252,7 +263,8 @@ fn connect(
     tls: &Arc<ClientConfig>,
     handle: Handle,
 ) -> Result<Bucket, Option<object_store::Error>> {
-    // The client would also take `TOKEN`, `ENDPOINT` or `TIMEOUT`, which in an environment are anybody's.
+    // The client would also accept `TOKEN`, `ENDPOINT` or `TIMEOUT`, which other programs may have
+    // set in the environment.
     let prefix = match scheme {
         ObjectStoreScheme::AmazonS3 => "aws_",
         ObjectStoreScheme::GoogleCloudStorage => "google_",
@@ -261,11 +273,11 @@ fn connect(
     };
     let settings: Vec<_> = settings
         .iter()
-        // An empty variable is none, as for the stores' own tools.
+        // Ignore empty variables, as the providers' own tools do.
         .filter(|(name, value)| !value.is_empty() && name.to_ascii_lowercase().starts_with(prefix))
         .collect();
     refuse_plain(&settings).map_err(Some)?;
-    // The emulator on this machine speaks plain HTTP.
+    // The local emulator uses plain HTTP.
     let allowed = [
         "AWS_ALLOW_HTTP",
         "GOOGLE_ALLOW_HTTP",
@@ -324,7 +336,7 @@ fn connect_s3(
         timeout: COPY_TIMEOUT,
         ..http
     };
-    // Addresses by https do not say which part of them is the bucket, which a copy has to name.
+    // An https address does not show which part of it is the bucket, which a copy must name.
     let provider: Box<dyn Provider> = if url.scheme() == "https" {
         Box::new(Plain)
     } else {

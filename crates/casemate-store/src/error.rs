@@ -1,4 +1,4 @@
-//! What can go wrong with an object store.
+//! Errors of object stores.
 
 use std::{io, path::PathBuf};
 
@@ -6,7 +6,7 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The address is none that this crate knows.
+    /// The address is not valid or not supported.
     #[error("`{url}` {rule}")]
     Url {
         /// The address, without user and password.
@@ -15,15 +15,15 @@ pub enum StoreError {
         rule: &'static str,
     },
     /// Credentials or settings are missing or wrong.
-    #[error("cannot use the store of {url}")]
+    #[error("cannot use the object store of {url}")]
     Settings {
         /// The address.
         url: String,
-        /// What the store's client says.
+        /// The client's error.
         #[source]
         source: io::Error,
     },
-    /// A profile of `~/.aws` that cannot be used.
+    /// A profile in `~/.aws` cannot be used.
     #[error("the AWS profile `{}` {rule}", name.escape_debug())]
     Profile {
         /// Its name.
@@ -31,12 +31,12 @@ pub enum StoreError {
         /// What is wrong with it.
         rule: String,
     },
-    /// A file of `~/.aws` that cannot be read.
+    /// A file in `~/.aws` cannot be read.
     #[error("cannot read AWS profiles from {}", path.display())]
     ProfileFile {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -45,7 +45,7 @@ pub enum StoreError {
     Runtime(#[source] io::Error),
 }
 
-/// The system's kinds of error for the store's, so that callers treat both alike.
+/// Maps errors of the object store to those of the system, so that callers can treat both alike.
 pub(crate) fn io_error(error: object_store::Error) -> io::Error {
     use object_store::Error as E;
     let kind = match &error {
@@ -60,7 +60,7 @@ pub(crate) fn io_error(error: object_store::Error) -> io::Error {
     io::Error::new(kind, error)
 }
 
-/// The object was replaced meanwhile.
+/// The object was replaced in the meantime.
 #[derive(Debug, thiserror::Error)]
-#[error("the object was replaced by somebody else meanwhile")]
+#[error("the object was replaced in the meantime")]
 pub(crate) struct Changed;

@@ -1,4 +1,4 @@
-//! Sealed directories below a prefix.
+//! Sealed folders below a prefix.
 
 use std::{
     io,
@@ -21,12 +21,12 @@ use crate::{
     location::{Bucket, Location},
 };
 
-/// Most objects that a listing may name, whether or not they belong to what is asked for.
+/// Most objects in a listing, including those that are filtered out.
 pub const OBJECTS_MAX: usize = 1_000_000;
-/// Pages without an object that a listing may have in a row.
+/// Most consecutive pages without an object in a listing.
 const EMPTY_PAGES_MAX: usize = 100;
 
-/// A prefix that holds a sealed directory, or will.
+/// A prefix that holds or will hold a sealed folder.
 #[derive(Clone, Debug)]
 pub struct RemoteFolder {
     location: Location,
@@ -34,16 +34,17 @@ pub struct RemoteFolder {
 }
 
 impl RemoteFolder {
-    /// Names the prefix; `existing` says what to do about objects that are there when something is sealed to it.
+    /// Creates a folder at the prefix; `existing` determines what sealing to it does with existing
+    /// objects.
     pub const fn new(location: Location, existing: Existing) -> Self {
         Self { location, existing }
     }
 
-    /// Whether there is a manifest.
+    /// Returns whether there is a manifest.
     ///
     /// # Errors
     ///
-    /// The store's error.
+    /// The error of the object store.
     pub fn has_manifest(&self) -> io::Result<bool> {
         match RemoteObject::open(&self.location.join(MANIFEST_NAME)?) {
             Ok(_) => Ok(true),
@@ -58,11 +59,11 @@ impl RemoteFolder {
     }
 }
 
-/// The objects below a prefix, by their paths below it.
+/// Lists the objects below a prefix, by their paths relative to it.
 ///
 /// # Errors
 ///
-/// The store's error; [`io::ErrorKind::QuotaExceeded`] past `limit` objects.
+/// The error of the object store; [`io::ErrorKind::QuotaExceeded`] beyond `limit` objects.
 pub fn list(prefix: &Location, limit: usize) -> io::Result<Vec<String>> {
     let above = prefix.path.as_ref();
     let (limit, mut seen) = (limit.min(OBJECTS_MAX), 0_usize);
@@ -86,7 +87,7 @@ pub fn list(prefix: &Location, limit: usize) -> io::Result<Vec<String>> {
     Ok(found)
 }
 
-/// The path of an object below a prefix.
+/// Returns the path of an object relative to a prefix.
 fn below(object: &ObjectMeta, above: &str) -> Option<String> {
     let key = object.location.as_ref();
     let below = match above {
@@ -95,7 +96,7 @@ fn below(object: &ObjectMeta, above: &str) -> Option<String> {
             .strip_prefix(above)
             .and_then(|rest| rest.strip_prefix('/')),
     };
-    // Consoles make empty objects that end in a slash and call them folders; the client leaves the slash out.
+    // Web consoles create empty objects ending in a slash as folders; the client omits the slash.
     below.filter(|below| !below.is_empty()).map(str::to_owned)
 }
 
@@ -103,7 +104,7 @@ fn below(object: &ObjectMeta, above: &str) -> Option<String> {
 struct Pages<'a> {
     bucket: &'a Bucket,
     prefix: Option<String>,
-    /// What the next page begins at; `None` before the first.
+    /// The token of the next page; `None` before the first.
     token: Option<String>,
     is_done: bool,
     empty: usize,
@@ -132,7 +133,7 @@ impl<'a> Pages<'a> {
         let pages = &self.bucket.pages;
         let page = pages.list_paginated(self.prefix.as_deref(), options);
         let page = self.bucket.wait(page)?;
-        // A store could go on for ever without listing anything.
+        // An object store could return empty pages forever.
         self.empty = if page.result.objects.is_empty() {
             self.empty.saturating_add(1)
         } else {
@@ -140,7 +141,7 @@ impl<'a> Pages<'a> {
         };
         let stuck = page.page_token.is_some() && page.page_token == self.token;
         if stuck || self.empty > EMPTY_PAGES_MAX {
-            return Err(io::Error::other("the store's listing does not go on"));
+            return Err(io::Error::other("the store's listing makes no progress"));
         }
         self.is_done = page.page_token.is_none();
         self.token = page.page_token;
@@ -148,7 +149,8 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// The sealed files and manifests below a prefix; manifests last, because they say that all before them is done.
+/// Lists the sealed files and manifests below a prefix, with manifests last, because they mark the
+/// others as complete.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
-//! The HTTP client of all stores: TLS by policy, answers of bounded length, and no redirects.
+//! The HTTP client for all object stores: TLS by policy, bounded responses, and no redirects.
 //!
-//! The client that `object_store` would make offers X25519 first, speaks TLS 1.2, reads an answer of any length into memory, and follows a redirect to
-//! any host with the credentials in its headers.
+//! The default client of `object_store` offers X25519 first, speaks TLS 1.2, reads responses of any
+//! length into memory, and follows redirects to any host with the credentials in its headers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,15 +18,16 @@ use object_store::{
 use reqwest::redirect::Policy;
 use rustls::ClientConfig;
 
-/// A request with its answer must end in this time; the largest carries one part.
+/// Timeout of a request with its response; the largest carries one part.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
-/// The store copies a part by itself while we wait.
+/// Timeout of a copy that the object store makes itself.
 pub(crate) const COPY_TIMEOUT: Duration = Duration::from_mins(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest answer that is no range of an object; a page of a listing is a few megabytes at most.
+/// Maximum length of a response other than a range of an object, in bytes. A page of a listing has
+/// a few megabytes at most.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 
-/// Makes clients; their options are ours, not those of a builder.
+/// Creates clients with our options, ignoring those of a builder.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     pub(crate) tls: Arc<ClientConfig>,
@@ -59,7 +60,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// Cuts answers off that are longer than they can be.
+/// Refuses responses that are longer than their limit.
 #[derive(Debug)]
 struct Bounded(HttpClient);
 
@@ -79,7 +80,7 @@ impl HttpService for Bounded {
     }
 }
 
-/// Bytes that a range asks for, written as `bytes=FIRST-LAST`.
+/// Returns the length of a range written as `bytes=FIRST-LAST`.
 fn range_len(text: &str) -> Option<usize> {
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     let len = last

@@ -1,16 +1,17 @@
 //! Sealed artifacts in object stores: S3, Google Cloud Storage, Azure Blob Storage, through Apache Arrow's `object_store`.
 //!
-//! Stores are not trusted with anything but to keep bytes: what comes from them is checked as any artifact is. Credentials come by the usual
-//! chains (environment, workload identity, instance metadata), and never in an address. Requests are repeated a bounded number of times.
+//! Object stores are trusted only to store bytes: what they return is verified like any other
+//! artifact. Credentials come from the usual chain (environment, workload identity, instance
+//! metadata), never from an address. Requests are retried a bounded number of times.
 //!
 //! | task | entry |
 //! |---|---|
-//! | find a store | [`Client::locate`] |
-//! | read an object in ranges, ahead where all of it is read | [`RemoteObject`] |
-//! | write one in parts, visible when it is whole | [`Upload`] |
-//! | copy a sealed file to a store, again after an interruption | [`send()`] |
-//! | change the recipients without moving the body | [`replace_tail()`] |
-//! | sealed directories below a prefix | [`RemoteFolder`] |
+//! | find an object or prefix | [`Client::locate`] |
+//! | read an object in ranges, with read-ahead for sequential reads | [`RemoteObject`] |
+//! | write an object in parts, visible when it is complete | [`Upload`] |
+//! | copy a sealed file to an object store, resuming after an interruption | [`send()`] |
+//! | change recipients without moving the body | [`replace_tail()`] |
+//! | read and write sealed folders below a prefix | [`RemoteFolder`] |
 
 mod client;
 mod error;

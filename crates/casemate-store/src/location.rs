@@ -1,4 +1,5 @@
-//! Where objects are: buckets, addresses in them, and what one kind of store can do beyond the requests of all.
+//! Locations of objects: buckets, addresses in them, and requests that only some kinds of object
+//! store support.
 
 use std::{fmt, io, sync::Arc};
 
@@ -20,7 +21,7 @@ pub(crate) struct Bucket {
     pub(crate) handle: Handle,
 }
 
-/// An object as it was when it was opened.
+/// The version of an object that was opened.
 #[derive(Clone, Copy)]
 pub(crate) struct Version<'a> {
     pub(crate) location: &'a Location,
@@ -28,18 +29,20 @@ pub(crate) struct Version<'a> {
     pub(crate) attributes: &'a Attributes,
 }
 
-/// What a store keeps beside the bytes of an object, and must keep for the object that replaces it.
+/// The attributes of an object, which its replacement must keep.
 pub(crate) struct Description {
     pub(crate) attributes: Attributes,
     pub(crate) tags: TagSet,
 }
 
-/// What one kind of store can do. The defaults are those of a store that reads and writes, and no more.
+/// The capabilities of a kind of object store. The defaults suit a store that only reads and
+/// writes.
 #[async_trait]
 pub(crate) trait Provider: Send + Sync {
-    /// Reads what the store keeps beside the bytes of an object.
+    /// Reads the attributes of an object.
     ///
-    /// An error if the store has something that it does not show: it would be lost.
+    /// Fails if the object store has attributes that it does not return, because they would be
+    /// lost.
     async fn description(&self, version: Version<'_>) -> io::Result<Description> {
         Ok(Description {
             attributes: version.attributes.clone(),
@@ -47,9 +50,11 @@ pub(crate) trait Provider: Send + Sync {
         })
     }
 
-    /// Replaces an object by its first `body_len` bytes and `tail`, inside the store and only if it is still this version.
+    /// Replaces an object with its first `body_len` bytes and `tail`, inside the object store and
+    /// only if it is still this version.
     ///
-    /// `None` if the store has no such request. Otherwise the answer, which may have been lost on its way.
+    /// Returns `None` if the object store has no such request; otherwise its response, which may
+    /// have been lost in transit.
     async fn replace_tail(
         &self,
         _version: Version<'_>,
@@ -60,13 +65,13 @@ pub(crate) trait Provider: Send + Sync {
     }
 }
 
-/// A store that reads and writes.
+/// An object store that only reads and writes.
 pub(crate) struct Plain;
 
 impl Provider for Plain {}
 
 impl Bucket {
-    /// Runs a request to its end, from a thread that is not one of the runtime's.
+    /// Blocks until a request is finished. Must not be called from a thread of the runtime.
     pub(crate) fn wait<T>(
         &self,
         request: impl Future<Output = object_store::Result<T>>,
@@ -75,7 +80,7 @@ impl Bucket {
     }
 }
 
-/// An object, or a prefix that names many.
+/// The location of an object, or of all objects below a prefix.
 #[derive(Clone)]
 pub struct Location {
     pub(crate) bucket: Arc<Bucket>,
@@ -85,35 +90,36 @@ pub struct Location {
 }
 
 impl Location {
-    /// The address as it was given, without a slash at its end.
+    /// Returns the address as given, without a trailing slash.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The prefix that the object lies in.
+    /// Returns the prefix that the object is in.
     #[must_use]
     pub fn above(&self) -> Self {
         let up = |text: &str| text.rsplit_once('/').map(|(above, _)| above.to_owned());
         let path = up(self.path.as_ref()).unwrap_or_default();
         Self {
             bucket: Arc::clone(&self.bucket),
-            // It is the beginning of one.
+            // The parent's address is a prefix of this one.
             path: Path::parse(path).unwrap_or_default(),
             is_prefix: true,
             address: up(&self.address).unwrap_or_default(),
         }
     }
 
-    /// Whether the address ended in a slash or is that of a bucket: it names everything below, not one object.
+    /// Returns whether the location is a prefix: its address ends in a slash or is that of a
+    /// bucket.
     pub const fn is_prefix(&self) -> bool {
         self.is_prefix
     }
 
-    /// The object at `below`, a relative path with `/` between its parts.
+    /// Returns the object at `below`, a relative path with `/` between its components.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidInput`] if no store could hold such a name.
+    /// [`io::ErrorKind::InvalidInput`] if the name is not valid in any object store.
     pub fn join(&self, below: &str) -> io::Result<Self> {
         let whole = if self.path.as_ref().is_empty() {
             below.to_owned()

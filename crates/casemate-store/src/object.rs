@@ -1,4 +1,4 @@
-//! Objects that are read where they are needed.
+//! Reading objects on demand.
 
 use std::{
     fmt, io,
@@ -18,9 +18,10 @@ use crate::{
     read_ahead::{Fetch, ReadAhead},
 };
 
-/// Whether the object at `location` has `len` bytes and ends in `end`.
+/// Returns whether the object at `location` has `len` bytes and ends in `end`.
 ///
-/// Asked when an answer was lost: no two artifacts have the same tail, and no two tails of one do.
+/// This detects success after a response was lost: no two artifacts, and no two versions of one
+/// artifact's tail, have the same bytes.
 pub(crate) fn ends_with(location: &Location, len: u64, end: &[u8]) -> io::Result<bool> {
     let object = RemoteObject::open(location)?;
     if object.meta().size != len || end.is_empty() {
@@ -31,7 +32,8 @@ pub(crate) fn ends_with(location: &Location, len: u64, end: &[u8]) -> io::Result
     Ok(found == end)
 }
 
-/// An object as it was when it was opened; if it is replaced, reads fail instead of mixing two versions.
+/// An object at the version that was opened. If it is replaced, reads fail instead of mixing two
+/// versions.
 #[derive(Clone)]
 pub struct RemoteObject(Arc<Inner>);
 
@@ -43,11 +45,12 @@ struct Inner {
 }
 
 impl RemoteObject {
-    /// Asks the store for length and version.
+    /// Opens the object by requesting its length and version.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`], [`io::ErrorKind::PermissionDenied`], or the network's error after the retries.
+    /// [`io::ErrorKind::NotFound`], [`io::ErrorKind::PermissionDenied`], or the network error after
+    /// the retries.
     pub fn open(location: &Location) -> io::Result<Self> {
         let bucket = &location.bucket;
         let head = GetOptions {
@@ -63,7 +66,7 @@ impl RemoteObject {
         })))
     }
 
-    /// Where it is.
+    /// Returns its location.
     pub fn location(&self) -> &Location {
         &self.0.location
     }
@@ -80,14 +83,16 @@ impl RemoteObject {
         &self.0.meta
     }
 
-    /// Content type, metadata and what else a store says of it, but for its class and its tags, which its client does not read.
+    /// Returns its content type, metadata and other attributes, except for storage class and tags,
+    /// which the client does not read.
     pub(crate) fn attributes(&self) -> &Attributes {
         &self.0.attributes
     }
 }
 
 impl Inner {
-    /// What is fetched ahead. The lock is gone when this returns: held over a request, it would let readers through one by one.
+    /// Returns the read-ahead state. The lock is released on return: holding it during a request
+    /// would serialise readers.
     fn ahead(&self) -> Option<Arc<ReadAhead>> {
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         ahead.clone()
@@ -106,7 +111,7 @@ impl Inner {
             .store
             .get_opts(&self.location.path, options);
         let found = found.await.map_err(io_error)?;
-        // Stores without entity tags tell by these.
+        // Object stores without entity tags use these conditions.
         if found.meta.size != self.meta.size || found.meta.e_tag != self.meta.e_tag {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, Changed));
         }
@@ -128,7 +133,7 @@ impl Inner {
 }
 
 fn wrong_length(expected: usize) -> io::Error {
-    let message = format!("the store answered a request for {expected} bytes with another length");
+    let message = format!("the store returned the wrong length for a request of {expected} bytes");
     io::Error::other(message)
 }
 
@@ -171,9 +176,10 @@ impl Fetch for Inner {
     ) {
         let fetching = Arc::clone(self);
         let handle = &self.location.bucket.handle;
-        // It ends by itself, within the bounds of its retries, and what it brings is dropped if nobody waits any more.
+        // The task ends within its retry limits, and its result is dropped if no reader waits for
+        // it.
         drop(handle.spawn(async move {
-            // Whoever waits must get an answer, also if a library panics.
+            // A waiting thread must get a result, even if a library panics.
             let fetched = AssertUnwindSafe(fetching.fetch(range)).catch_unwind().await;
             deliver(fetched.unwrap_or_else(|_| Err(io::Error::other("a request panicked"))));
         }));

@@ -1,7 +1,8 @@
-//! Profiles of `~/.aws`, for S3: what people have who use AWS from their own machine.
+//! Profiles in `~/.aws`, for S3, as developers use them on their own machines.
 //!
-//! Keys, region and endpoint of one profile are read (AWS SDKs and Tools Reference Guide, "Shared config and credentials files"). What would have to be
-//! fetched with their help, by single sign-on, a role or a program, is not: that profile is refused by name.
+//! Keys, region and endpoint of one profile are read (AWS SDKs and Tools Reference Guide, "Shared
+//! config and credentials files"). Profiles that get their keys from single sign-on, a role or a
+//! program are refused by name.
 
 use std::{
     collections::HashMap,
@@ -13,10 +14,10 @@ use configparser::ini::Ini;
 
 use crate::error::StoreError;
 
-/// A longer file is none of theirs.
+/// Maximum length of a profile file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const DEFAULT: &str = "default";
-/// Variables, and the setting of a profile that stands for the first of them if there is none.
+/// Environment variables, and the profile setting that replaces the first of them if none is set.
 type Names = (&'static [&'static str], &'static str);
 
 const PLACE: [Names; 2] = [
@@ -28,7 +29,7 @@ const KEYS: [Names; 3] = [
     (&["AWS_SECRET_ACCESS_KEY"], "aws_secret_access_key"),
     (&["AWS_SESSION_TOKEN"], "aws_session_token"),
 ];
-/// Settings with which other tools get keys from elsewhere.
+/// Settings with which other tools obtain keys from elsewhere.
 const ELSEWHERE: [&str; 6] = [
     "sso_session",
     "sso_start_url",
@@ -38,12 +39,13 @@ const ELSEWHERE: [&str; 6] = [
     "login_session",
 ];
 
-/// Sections of a file, by name, and their settings.
+/// The sections of a file, by name, with their settings.
 type Sections = HashMap<String, HashMap<String, Option<String>>>;
 
 type Settings<'a> = HashMap<&'a str, &'a str>;
 
-/// Settings of the profile that the environment chooses, under the names of variables; without its keys if the environment has some.
+/// Returns the settings of the profile selected by the environment, under the names of the
+/// variables; without its keys if the environment has keys.
 pub(crate) fn settings(
     environment: &[(String, String)],
 ) -> Result<Vec<(String, String)>, StoreError> {
@@ -96,22 +98,23 @@ pub(crate) fn settings(
     }
 }
 
-/// Refuses a profile whose keys are not there. A default one may have none: there may be a role of the machine.
+/// Refuses a profile without keys. The default profile may have none, because the machine may have
+/// a role.
 fn check_keys(name: &str, found: &Settings<'_>, is_chosen: bool) -> Result<(), StoreError> {
     let has = |key| found.contains_key(key);
     match (has("aws_access_key_id"), has("aws_secret_access_key")) {
         (true, true) => return Ok(()),
         (false, false) => (),
-        _ => return Err(refused(name, "has one half of a key")),
+        _ => return Err(refused(name, "has only half of an access key")),
     }
     if let Some(elsewhere) = ELSEWHERE.iter().find(|key| has(key)) {
         return Err(StoreError::Profile {
             name: name.to_owned(),
-            rule: format!("gets its keys by {elsewhere}, which is not done here"),
+            rule: format!("gets its keys through {elsewhere}, which is not supported"),
         });
     }
     if is_chosen {
-        return Err(refused(name, "has no keys"));
+        return Err(refused(name, "has no access key"));
     }
     Ok(())
 }
@@ -133,18 +136,18 @@ fn read(path: Option<PathBuf>) -> Result<Sections, StoreError> {
     };
     match fs::metadata(&path) {
         Ok(found) if found.len() > FILE_BYTES_MAX => {
-            return Err(failed(io::Error::other("it is too long")));
+            return Err(failed(io::Error::other("the file is too long")));
         }
         Ok(_) => (),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sections::new()),
         Err(error) => return Err(failed(error)),
     }
     let text = fs::read_to_string(&path).map_err(failed)?;
-    // What is indented belongs to the setting above it, such as `s3`, and is no setting of the profile.
+    // Indented lines belong to the setting above them, such as `s3`, not to the profile.
     let own = text.lines().filter(|line| !line.starts_with([' ', '\t']));
     let mut parser = Ini::new_cs();
     parser.set_inline_comment_symbols(Some(&[]));
-    // The parser's message has the line's number and nothing of the line.
+    // The parser's message has the line number, but not the line.
     parser
         .read(own.collect::<Vec<_>>().join("\n"))
         .map_err(|message| failed(io::Error::new(io::ErrorKind::InvalidData, message)))

@@ -1,7 +1,8 @@
-//! Fetching ahead of a reader that goes through an object from start to end.
+//! Read-ahead for sequential readers of an object.
 //!
-//! A store answers after tens of milliseconds whatever is asked, so blocks are asked for before they are needed, several at once. Each byte is read
-//! once: a block is given up when all of it was read.
+//! An object store takes tens of milliseconds to answer any request, so several blocks are
+//! requested before they are needed. Each byte is read once: a block is dropped when all of it has
+//! been read.
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +13,16 @@ use std::{
 
 use bytes::Bytes;
 
-/// Bytes of a block: large beside what a request costs, small beside the memory that a process has.
+/// Length of a block, in bytes: large compared with the cost of a request, small compared with the
+/// memory of a process.
 const BLOCK: u64 = 4 << 20;
-/// Blocks that are fetched while an earlier one is read.
+/// Number of blocks that are fetched ahead.
 const AHEAD: u64 = 6;
 
-/// Something whose ranges take time to fetch.
+/// A source whose ranges take time to fetch.
 pub(crate) trait Fetch: Send + Sync + 'static {
-    /// Starts fetching `range` in the background and hands the result to `deliver`, which is always called.
+    /// Starts fetching `range` in the background and passes the result to `deliver`, which is
+    /// always called.
     fn start(
         self: &Arc<Self>,
         range: Range<u64>,
@@ -38,17 +41,17 @@ pub(crate) struct ReadAhead {
 
 #[derive(Default)]
 struct State {
-    /// The first block that nobody asked for yet.
+    /// The first block not yet requested.
     next: u64,
     blocks: BTreeMap<u64, Block>,
 }
 
-/// A block that was asked for.
+/// A requested block.
 #[derive(Default)]
 struct Block {
-    /// What came, once it did.
+    /// The result, once it has arrived.
     bytes: Option<io::Result<Bytes>>,
-    /// Bytes of it that were read.
+    /// Number of bytes already read.
     read: usize,
 }
 
@@ -75,7 +78,7 @@ impl ReadAhead {
         start.min(end)..end
     }
 
-    /// Fills `out` from `offset`; both lie in the range.
+    /// Fills `out` from `offset`; the bytes must lie in the range.
     pub(crate) fn read(
         self: &Arc<Self>,
         source: &Arc<impl Fetch>,
@@ -102,11 +105,11 @@ impl ReadAhead {
         Ok(())
     }
 
-    /// Asks for every block up to some after `block`.
+    /// Requests `block` and the blocks to fetch ahead of it.
     fn request(self: &Arc<Self>, source: &Arc<impl Fetch>, block: u64) {
         let mut state = self.state();
         let until = block.saturating_add(AHEAD);
-        // A jump: what lies between is fetched if somebody comes for it.
+        // The reader skipped ahead: blocks in between are fetched only if requested.
         if block.saturating_sub(state.next) > AHEAD {
             state.next = block;
         }
@@ -129,7 +132,7 @@ impl ReadAhead {
         self.ready.notify_all();
     }
 
-    /// Waits for a block and copies from it; `false` if it was given up already.
+    /// Waits for a block and copies from it; returns `false` if it was already dropped.
     fn take(&self, number: u64, skip: usize, out: &mut [u8]) -> io::Result<bool> {
         let mut state = self.state();
         loop {
@@ -151,7 +154,7 @@ impl ReadAhead {
                     return Ok(true);
                 }
                 Some(Err(_)) => {
-                    // The next reader of it tries for itself.
+                    // The next reader of the block retries.
                     let failed = state.blocks.remove(&number).and_then(|block| block.bytes);
                     return match failed {
                         Some(Err(error)) => Err(error),

@@ -1,7 +1,8 @@
-//! Buckets of S3 in another region than the settings say.
+//! S3 buckets in a different region than the settings say.
 //!
-//! S3 answers such a request with a redirect, and names the bucket's region. The redirect is not followed: the request is signed anew for that region
-//! and goes to the same provider's address for it, and to no other host, whatever the answer says.
+//! S3 answers such a request with a redirect that names the bucket's region. The redirect is not
+//! followed. Instead, the request is signed again for that region and sent to the same provider's
+//! endpoint for it, never to a host named in the response.
 
 use std::sync::{Arc, OnceLock};
 
@@ -21,7 +22,7 @@ const NAMED_REGION: &str = "x-amz-bucket-region";
 const REGION_BYTES_MAX: usize = 32;
 const DOMAINS: [&str; 2] = ["amazonaws.com", "amazonaws.com.cn"];
 
-/// What is known of a bucket's region, shared by the clients that ask for it.
+/// The known region of a bucket, shared by its clients.
 #[derive(Debug, Default)]
 pub(crate) struct Region {
     credentials: OnceLock<AwsCredentialProvider>,
@@ -30,12 +31,12 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// Where to sign anew from.
+    /// Sets the credentials for signing again.
     pub(crate) fn sign_with(&self, credentials: &AwsCredentialProvider) {
         _ = self.credentials.set(Arc::clone(credentials));
     }
 
-    /// A client that finds the bucket's region.
+    /// Returns a client that finds the bucket's region.
     pub(crate) fn client(self: &Arc<Self>, http: &Connector) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(Regional {
             http: http.client()?,
@@ -44,7 +45,7 @@ impl Region {
     }
 }
 
-/// Makes such clients for a builder.
+/// Creates such clients for a builder.
 #[derive(Debug)]
 pub(crate) struct RegionalConnector {
     pub(crate) http: Connector,
@@ -86,7 +87,8 @@ impl HttpService for Regional {
 }
 
 impl Regional {
-    /// The request for the same object in a region; `None` if it does not go to S3 of Amazon, or goes to that region already.
+    /// Returns the request signed for another region; `None` if it does not go to Amazon S3, or
+    /// already goes to that region.
     async fn signed_anew(
         &self,
         request: &HttpRequest,
@@ -109,7 +111,7 @@ impl Regional {
     }
 }
 
-/// The region that an answer names because the request was for another one.
+/// Returns the region named in a response to a request for the wrong region.
 fn named_region(answer: &HttpResponse) -> Option<String> {
     let elsewhere = matches!(
         answer.status(),
@@ -124,7 +126,8 @@ fn is_region(text: &str) -> bool {
     (1..=REGION_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain)
 }
 
-/// The same address in another region, without the signature that a presigned one has in its query.
+/// Returns the same address in another region, without the signature in the query of a presigned
+/// address.
 fn moved(uri: &Uri, region: &str) -> Option<Uri> {
     let host = uri.host()?;
     let domain = DOMAINS.iter().find(|domain| {

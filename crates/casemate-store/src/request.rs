@@ -1,4 +1,4 @@
-//! Requests of S3 that the store's client has no call for, signed by that client.
+//! S3 requests that the client does not support, signed by the client.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
 const EXPIRY: Duration = Duration::from_mins(15);
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(200);
-/// An answer longer than this is none that S3 gives.
+/// Maximum length of a response from S3, in bytes.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// Makes and signs requests.
+/// Creates and signs requests.
 pub(crate) struct Requests {
     pub(crate) store: Arc<AmazonS3>,
     pub(crate) http: HttpClient,
@@ -36,14 +36,14 @@ pub(crate) struct Request<'a> {
     pub(crate) body: &'a str,
 }
 
-/// What a store answered.
+/// The response of an object store.
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
 }
 
 impl Request<'_> {
-    /// Sends it, again a few times if it fails for a passing reason, and gives the answer.
+    /// Sends the request, retrying after transient failures, and returns the response.
     pub(crate) async fn send(&self, by: &Requests, location: &Location) -> io::Result<Answer> {
         let mut pause = PAUSE;
         for _ in 1..TRIES {
@@ -95,13 +95,13 @@ impl Request<'_> {
             let part = part.map_err(|error| Failed::Passing(io::Error::other(error)))?;
             if text.len().saturating_add(part.len()) > ANSWER_MAX {
                 return Err(Failed::Final(io::Error::other(
-                    "the store's answer is too long",
+                    "the store's response is too long",
                 )));
             }
             text.extend_from_slice(&part);
         }
         let text = String::from_utf8_lossy(&text).into_owned();
-        // S3 reports failures of long requests under the status 200.
+        // S3 reports failures of long requests with status 200.
         if status.is_success() && !text.contains("<Error>") {
             return Ok(Answer { headers, text });
         }
@@ -110,7 +110,7 @@ impl Request<'_> {
 }
 
 enum Failed {
-    /// Another attempt may do.
+    /// Another attempt may succeed.
     Passing(io::Error),
     Final(io::Error),
 }

@@ -1,4 +1,5 @@
-//! Changing the recipients of an object: the store copies the body by itself, only the new tail is sent.
+//! Changing the recipients of an object: the object store copies the body itself, and only the new
+//! tail is sent.
 
 use std::io;
 
@@ -12,17 +13,19 @@ use crate::{
     upload,
 };
 
-/// Bytes that are moved at once where the store cannot copy by itself.
+/// Number of bytes that are transferred at once if the object store cannot copy itself.
 const MOVED: usize = 8 << 20;
 
-/// Replaces what follows the body of `object` by the new tail. Readers see the old object or the new one, whole.
+/// Replaces everything after the body of `object` with the new tail. Other clients see the complete
+/// old or the complete new object.
 ///
-/// On S3 the body is copied by the store. Google Cloud Storage and Azure have no such request here: the body goes through this machine, encrypted
-/// as it is.
+/// S3 copies the body itself. For Google Cloud Storage and Azure, the encrypted body is downloaded
+/// and uploaded again.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::ResourceBusy`] if somebody else replaced the object meanwhile; the store's error. The object is then as it was.
+/// [`io::ErrorKind::ResourceBusy`] if the object was replaced in the meantime; the error of the
+/// object store. The object is then unchanged.
 pub fn replace_tail(object: &RemoteObject, new: &NewTail) -> io::Result<()> {
     let tail = new.encode().map_err(io::Error::other)?;
     let location = object.location();
@@ -36,7 +39,7 @@ pub fn replace_tail(object: &RemoteObject, new: &NewTail) -> io::Result<()> {
     let Some(answer) = bucket.handle.block_on(copied) else {
         return move_parts(object, new.body_len, &tail);
     };
-    // Answers get lost, and a success may be said by something that is no store: what is there tells.
+    // Responses get lost, and a proxy may report a false success. Check the object itself.
     let len = new.body_len.saturating_add(tail.len() as u64);
     match (ends_with(location, len, &tail), answer) {
         (Ok(true), _) => Ok(()),
@@ -45,7 +48,8 @@ pub fn replace_tail(object: &RemoteObject, new: &NewTail) -> io::Result<()> {
     }
 }
 
-/// A short object is written again in one request, which the store refuses if the object was replaced.
+/// Writes a short object again in one request, which the object store refuses if the object was
+/// replaced.
 fn replace_whole(object: &RemoteObject, body_len: u64, tail: Vec<u8>) -> io::Result<()> {
     let mut whole = vec![0; usize::try_from(body_len).map_err(io::Error::other)?];
     object.read_exact_at(&mut whole, 0)?;
@@ -67,7 +71,7 @@ fn replace_whole(object: &RemoteObject, body_len: u64, tail: Vec<u8>) -> io::Res
     upload::put(object.location(), whole, options)
 }
 
-/// The body through this machine, part by part.
+/// Downloads and uploads the body, part by part.
 fn move_parts(object: &RemoteObject, body_len: u64, tail: &[u8]) -> io::Result<()> {
     use casemate_seal::{WriteAt, file::Existing};
     let location = object.location();
@@ -88,7 +92,8 @@ fn move_parts(object: &RemoteObject, body_len: u64, tail: &[u8]) -> io::Result<(
         at = at.saturating_add(len);
     }
     target.write_all_at(tail, body_len)?;
-    // Leaves a moment in which another's change would be lost; these stores have no condition on what completes an upload.
+    // A concurrent change between this check and the completion is lost; these object stores have
+    // no condition for completing an upload.
     refuse_changed(object)?;
     target.commit()
 }

@@ -1,4 +1,4 @@
-//! S3: copies of parts inside the store, and what its client does not read.
+//! S3: server-side copies of parts, and attributes that the client does not read.
 
 use std::io;
 
@@ -15,14 +15,14 @@ use crate::{
     upload,
 };
 
-/// Shortest part that S3 takes, except for the last one.
+/// Smallest part that S3 accepts, except for the last one, in bytes.
 pub(crate) const PART_MIN: u64 = 5 << 20;
-/// Bytes that the store copies in one request; it allows five times as many.
+/// Number of bytes that the object store copies in one request; it allows five times as many.
 const COPY: u64 = 1 << 30;
-/// Copies that are under way at once.
+/// Maximum number of concurrent copies.
 const UNDER_WAY: usize = 4;
 
-/// A bucket of S3 with the requests that its client has no call for.
+/// An S3 bucket, with the requests that the client does not support.
 pub(crate) struct S3 {
     pub(crate) bucket: String,
     pub(crate) requests: Requests,
@@ -30,7 +30,7 @@ pub(crate) struct S3 {
 
 #[async_trait]
 impl Provider for S3 {
-    /// With storage class and tags, which rules of the bucket may depend on.
+    /// Reads the attributes including storage class and tags, which bucket rules may depend on.
     async fn description(&self, version: Version<'_>) -> io::Result<Description> {
         #[derive(Deserialize)]
         struct Tagging {
@@ -76,7 +76,8 @@ impl Provider for S3 {
         Ok(Description { attributes, tags })
     }
 
-    /// Copies the body by the store, sends the tail, and completes if the object is still the one that was read.
+    /// Lets the object store copy the body, sends the tail, and completes the upload if the object
+    /// was not replaced.
     async fn replace_tail(
         &self,
         version: Version<'_>,
@@ -113,7 +114,8 @@ impl S3 {
         }
         .await;
         if done.is_err() {
-            // Nothing of it can be read; the store keeps its parts until its own rules remove them.
+            // The parts cannot be read; the object store keeps them until its lifecycle rules
+            // remove them.
             _ = bucket.multipart.abort_multipart(&location.path, &id).await;
         }
         done
@@ -160,7 +162,8 @@ impl S3 {
         })
     }
 
-    /// Completes the upload on the condition that the object was not replaced; stores that know no such condition were asked just before.
+    /// Completes the upload on the condition that the object was not replaced. Servers without this
+    /// condition were checked just before.
     async fn complete(&self, version: Version<'_>, id: &str, parts: &[PartId]) -> io::Result<()> {
         #[derive(Serialize)]
         #[serde(rename = "CompleteMultipartUpload")]
@@ -200,7 +203,8 @@ impl S3 {
             body: &body,
         };
         match request(&condition).send(&self.requests, location).await {
-            // Not every server that speaks as S3 does has conditions here; it was asked a moment ago.
+            // Not every S3-compatible server supports the condition; the object was checked a
+            // moment ago.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 request(&[]).send(&self.requests, location).await.map(drop)
             }
@@ -209,7 +213,7 @@ impl S3 {
     }
 }
 
-/// Cuts the body so that no piece is shorter than S3 allows: even pieces of at most [`COPY`].
+/// Cuts the body into even pieces of at most [`COPY`] bytes, none shorter than S3 allows.
 fn pieces(body_len: u64) -> impl Iterator<Item = (u64, u64)> {
     let count = body_len.div_ceil(COPY).max(1);
     let each = body_len.div_ceil(count);
@@ -219,7 +223,7 @@ fn pieces(body_len: u64) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-/// Percent-encodes a key for the header that names a copy's source.
+/// Percent-encodes a key for the header that names the source of a copy.
 fn encoded(key: &str) -> String {
     let mut out = String::with_capacity(key.len());
     for byte in key.bytes() {

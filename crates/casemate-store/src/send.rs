@@ -1,4 +1,5 @@
-//! Copying a sealed file to a store, where an interrupted copy goes on with the parts that are there.
+//! Copying a sealed file to an object store. An interrupted copy resumes with the parts already
+//! sent.
 
 use std::{
     collections::BTreeMap,
@@ -27,50 +28,53 @@ use crate::{
 };
 
 const SCHEMA: &str = "casemate.upload/1";
-/// A journal longer than this was not written by us.
+/// Maximum length of a journal, in bytes.
 const JOURNAL_BYTES_MAX: u64 = 4 << 20;
-/// Parts that are under way at once.
+/// Maximum number of concurrent parts.
 const THREADS: usize = 4;
 
-/// What was sent.
+/// The result of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// Length of the object, in bytes.
     pub len: u64,
-    /// Bytes that an earlier, interrupted copy had sent already.
+    /// Number of bytes that an earlier, interrupted copy had already sent.
     pub resumed: u64,
 }
 
-/// What is known about an upload that is under way. It holds nothing secret.
+/// The state of an unfinished upload. It has no secrets.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Journal {
     schema: String,
     address: String,
-    /// Length of the file, and SHA-256 of its tail: another file, or the same with other recipients, is another upload.
+    /// Length of the file. With the SHA-256 of its tail, it identifies the upload: another file, or
+    /// other recipients, need another upload.
     len: u64,
     tail: String,
     part_bytes: u64,
     upload: String,
-    /// Whether the store refused to make the object out of the parts.
+    /// Whether the object store refused to assemble the object from the parts.
     #[serde(default)]
     refused: bool,
-    /// The store's name of each part that it has, by number.
+    /// The object store's id of each part that it has, by number.
     parts: BTreeMap<usize, String>,
 }
 
-/// A name for the journal of copies to `to`, of letters and digits.
+/// Returns a file name of letters and digits for the journal of copies to `to`.
 pub fn journal_name(to: &Location) -> String {
     let digest = digest::digest(&digest::SHA256, to.address().as_bytes());
     format!("{}.json", hex::encode(digest))
 }
 
-/// Copies the artifact in `source` to `to`. `journal` is a file of this machine that says how far it went; it is removed at the end.
+/// Copies the artifact in `source` to `to`. `journal` is a local file that records the progress; it
+/// is removed at the end.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::InvalidData`] if `source` is no artifact; [`io::ErrorKind::AlreadyExists`]; the store's error. The object is then as it was, and
-/// the same call again goes on where this one ended.
+/// [`io::ErrorKind::InvalidData`] if `source` is not an artifact; [`io::ErrorKind::AlreadyExists`];
+/// the error of the object store. The object is then unchanged, and the same call resumes where
+/// this one ended.
 pub fn send<R: ReadAt>(
     source: &R,
     to: &Location,
@@ -85,7 +89,7 @@ pub fn send<R: ReadAt>(
     if existing == Existing::Keep
         && let Err(error) = refuse_existing(to)
     {
-        // A copy that was interrupted after its last request is there already.
+        // A copy that was interrupted after its last request is already complete.
         if error.kind() != io::ErrorKind::AlreadyExists || !ends_with(to, len, &tail)? {
             return Err(error);
         }
@@ -112,7 +116,7 @@ pub fn send<R: ReadAt>(
         journal: Mutex::new(upload),
     };
     sending.to_the_end(existing, progress)?;
-    // The object is whole: a journal that stays would only be refused the next time.
+    // The object is complete: a leftover journal would only be ignored next time.
     _ = fs::remove_file(journal);
     Ok(Sent {
         len,
@@ -160,7 +164,8 @@ fn start(to: &Location, len: u64, tail: String, part_bytes: u64) -> io::Result<J
     })
 }
 
-/// The upload of the journal, if it is of the same file to the same place and the store still has it.
+/// Returns the upload of the journal, if it is of the same file to the same location and the object
+/// store still has it.
 fn resume(
     path: &Path,
     to: &Location,
@@ -184,7 +189,8 @@ fn resume(
     if same && !journal.refused {
         return Ok(Some(journal));
     }
-    // The file changed, or the store has lost parts: what is left is worth nothing, and stores charge for it.
+    // The file changed, or the object store lost parts. Remove the rest, because object stores
+    // charge for it.
     let bucket = &to.bucket;
     _ = bucket.wait(bucket.multipart.abort_multipart(&to.path, &journal.upload));
     Ok(None)
@@ -199,13 +205,14 @@ struct Sending<'a, R> {
 }
 
 impl<R: ReadAt> Sending<'_, R> {
-    /// Sends what the store does not have yet and completes. If the store has forgotten the upload, all of it, once.
+    /// Sends the missing parts and completes the upload. If the object store has lost the upload,
+    /// starts over once.
     fn to_the_end(&self, existing: Existing, progress: Progress<'_>) -> io::Result<()> {
         let attempt = || {
             self.missing_parts(progress)?;
             let completed = self.complete(existing);
             if completed.as_ref().is_err_and(is_definite) {
-                // For the next run: these parts make no object, however often they are offered.
+                // For the next run: these parts will never form an object.
                 self.with(|journal| journal.refused = true);
                 self.save()?;
             }
@@ -280,7 +287,8 @@ impl<R: ReadAt> Sending<'_, R> {
         Ok(())
     }
 
-    /// Writes the journal, whole or not at all. Two parts that end together write it one after the other.
+    /// Writes the journal atomically. Parts that finish at the same time write it one after the
+    /// other.
     fn save(&self) -> io::Result<()> {
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let text = serde_json::to_vec(&*journal).map_err(io::Error::other)?;
@@ -300,7 +308,8 @@ impl<R: ReadAt> Sending<'_, R> {
             )
         });
         if existing == Existing::Keep {
-            // The store's own refusal is not to be had for multipart uploads everywhere; this leaves a moment.
+            // Not every object store can refuse to replace an object at the end of a multipart
+            // upload, so a small race remains.
             refuse_existing(self.to)?;
         }
         let bucket = &self.to.bucket;
@@ -308,23 +317,25 @@ impl<R: ReadAt> Sending<'_, R> {
             .multipart
             .complete_multipart(&self.to.path, &upload, parts);
         let answer = bucket.wait(completing).map(drop);
-        // The answer may be lost, and the parts are what a journal said: what is there tells.
+        // The response may be lost, and the parts come from a journal. Check the object itself.
         if ends_with(self.to, len, self.tail).unwrap_or(false) {
             return Ok(());
         }
         answer?;
-        let message = "the store made another object out of the parts that were sent";
+        let message = "the store assembled a different object from the parts";
         Err(io::Error::other(message))
     }
 }
 
-/// What stores call it when parts make no object. Anything else may be different the next time: a token that expired, too many requests.
+/// The error codes for parts that cannot form an object. Any other error, such as an expired token
+/// or too many requests, may be transient.
 const REFUSED: [&str; 3] = ["InvalidPart", "EntityTooSmall", "InvalidBlockList"];
 
-/// Whether the store refused the parts, and did not just fail. The client's error for that has no public type, but a text with status and answer.
+/// Returns whether the object store refused the parts rather than failed. The client's error has no
+/// public type, only a text with status and response.
 fn is_definite(error: &io::Error) -> bool {
     let text = error.to_string();
-    // The first one is the client's own; what follows is the answer, which may say anything.
+    // The first occurrence is the client's own; the response after it may contain anything.
     text.split_once("status code: ").is_some_and(|(_, answer)| {
         answer.starts_with("400") && REFUSED.iter().any(|code| answer.contains(code))
     })

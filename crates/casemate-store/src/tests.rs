@@ -28,7 +28,7 @@ static ALICE: LazyLock<KemPrivateKey> =
 static BOB: LazyLock<KemPrivateKey> =
     LazyLock::new(|| KemPrivateKey::generate(&MLKEM768_X25519).unwrap());
 
-/// The object `name` of a store.
+/// Returns the object `name` in a store.
 fn object(store: &Arc<Faulty>, name: &str) -> Location {
     let bucket = Bucket {
         store: Arc::<Faulty>::clone(store),
@@ -45,7 +45,8 @@ fn object(store: &Arc<Faulty>, name: &str) -> Location {
     }
 }
 
-/// An artifact for Alice with `len` bytes of content, in which no two megabytes are the same.
+/// Returns an artifact for Alice with `len` bytes of content, in which no two megabytes are the
+/// same.
 fn artifact(len: usize) -> Vec<u8> {
     let content: Vec<u8> = (0..len).map(|at| (at / 65_521 + at) as u8).collect();
     let options = SealOptions {

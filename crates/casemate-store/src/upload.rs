@@ -1,4 +1,4 @@
-//! Writing an object in parts, several at once; it is not there before it is whole.
+//! Writing an object in parts, several in parallel; it becomes visible when it is complete.
 
 use std::{
     collections::BTreeMap,
@@ -21,14 +21,14 @@ use crate::{
     object::ends_with,
 };
 
-/// Bytes of a part, unless the object is so long that it would have too many.
+/// Length of a part, in bytes, unless the object would have too many.
 const PART: u64 = 8 << 20;
-/// Parts of one object; S3 allows 10,000.
+/// Most parts of one object; S3 allows 10,000.
 const PARTS_MAX: u64 = 9_000;
-/// Parts that are under way at once.
+/// Maximum number of concurrent parts.
 const UNDER_WAY: usize = 4;
 
-/// An object that is being written. Dropped before [`Upload::commit`] it leaves nothing behind that could be read.
+/// An object being written. If it is dropped before [`Upload::commit`], nothing readable remains.
 pub struct Upload(Arc<Inner>);
 
 struct Inner {
@@ -42,15 +42,15 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// Parts that are being filled.
+    /// The parts being filled.
     open: BTreeMap<u64, Part>,
     under_way: usize,
     id: Option<MultipartId>,
     done: BTreeMap<u64, PartId>,
     failed: Option<io::Error>,
-    /// Where the object ends, as far as it is written.
+    /// End of the bytes written so far.
     end: u64,
-    /// The part of the highest number that was sent, which shares its bytes with the request.
+    /// The sent part with the highest number, which shares its bytes with the request.
     last: (u64, Bytes),
     committed: bool,
 }
@@ -62,16 +62,16 @@ struct Part {
 }
 
 impl Upload {
-    /// Starts the object at `location`, which is expected to have about `len` bytes.
+    /// Starts an object at `location` with an expected length of about `len` bytes.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::AlreadyExists`] if `existing` says to keep what is there.
+    /// [`io::ErrorKind::AlreadyExists`] if the object exists and `existing` is [`Existing::Keep`].
     pub fn create(location: &Location, len: u64, existing: Existing) -> io::Result<Self> {
         Self::with_attributes(location, len, existing, Attributes::default())
     }
 
-    /// As [`Self::create`], with what the store shall say of the object.
+    /// Like [`Self::create`], with attributes for the object.
     pub(crate) fn with_attributes(
         location: &Location,
         len: u64,
@@ -95,7 +95,7 @@ impl Upload {
     ///
     /// # Errors
     ///
-    /// The store's error; the object is then as it was before.
+    /// The error of the object store; the object is then unchanged.
     pub fn commit(self) -> io::Result<()> {
         let inner = &self.0;
         let (id, last) = {
@@ -103,7 +103,7 @@ impl Upload {
             let last = mem::take(&mut state.open);
             (state.id.clone(), last)
         };
-        // One part at most is not full, the last one, and nothing is missing inside it.
+        // At most the last part is not full, and it has no gaps.
         if last.len() > 1
             || last
                 .values()
@@ -124,9 +124,9 @@ fn missing() -> io::Error {
     io::Error::other("a part of the object was never written")
 }
 
-/// Bytes of a part of an object that will have about `len` bytes, tail and footer included.
+/// Returns the length of a part of an object with about `len` bytes, including tail and footer.
 pub(crate) fn part_len(len: u64) -> u64 {
-    // A thousandth more than the content, for tags and hashes.
+    // Add a thousandth of the content for tags and hashes.
     let generous = len.saturating_add(len >> 8);
     let needed = generous.div_ceil(PARTS_MAX);
     needed.next_multiple_of(1 << 20).max(PART)
@@ -141,7 +141,7 @@ pub(crate) fn refuse_existing(location: &Location) -> io::Result<()> {
     }
 }
 
-/// Starts an object in parts, with what the store shall say of it, where a store takes that for such an object.
+/// Starts a multipart object, with attributes if the object store supports them for such objects.
 pub(crate) async fn start(
     bucket: &Bucket,
     path: &Path,
@@ -157,7 +157,8 @@ pub(crate) async fn start(
 
 /// Writes an object in one request.
 ///
-/// If the answer to it was lost, the client's second request meets the object of the first one, and is refused: what is there tells.
+/// If the response was lost, the client's retry is refused because of the object from the first
+/// request. So the object itself is checked.
 pub(crate) fn put(location: &Location, bytes: Vec<u8>, options: PutOptions) -> io::Result<()> {
     let bytes = Bytes::from(bytes);
     let bucket = &location.bucket;
@@ -177,7 +178,8 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An object of one part needs no multipart upload, and can be refused by the store itself if there is one already.
+    /// Writes an object of one part without a multipart upload, so that the object store itself can
+    /// refuse to replace an existing one.
     fn put_whole(&self, last: BTreeMap<u64, Part>) -> io::Result<()> {
         let bytes: Vec<u8> = last.into_values().flat_map(|part| part.bytes).collect();
         let mode = match self.existing {
@@ -233,7 +235,7 @@ impl Inner {
         Err(error)
     }
 
-    /// Sends a part in the background, when not too many are under way.
+    /// Sends a part in the background, after waiting while too many are in progress.
     fn send(self: &Arc<Self>, number: u64, bytes: Bytes) -> io::Result<()> {
         let id = {
             let mut state = self.state();
@@ -244,7 +246,7 @@ impl Inner {
                     .unwrap_or_else(PoisonError::into_inner);
             }
             if let Some(error) = state.failed.take() {
-                // Kept for whoever comes next, as far as an error can be.
+                // Keep a copy for the next caller, as far as an error can be copied.
                 state.failed = Some(io::Error::new(error.kind(), error.to_string()));
                 return Err(error);
             }
@@ -272,7 +274,7 @@ impl Inner {
                 .bucket
                 .multipart
                 .put_part(&location.path, &id, index, payload);
-            // Whoever waits must get an answer, also if a library panics.
+            // A waiting thread must get a result, even if a library panics.
             let put = AssertUnwindSafe(put).catch_unwind().await;
             let put = match put {
                 Ok(put) => put.map_err(io_error),
@@ -290,7 +292,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Puts bytes into the part they belong to; gives the part back when it is full.
+    /// Copies bytes into their part, and returns the part when it is full.
     fn fill(&self, number: u64, skip: u64, bytes: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let mut state = self.state();
         if state.done.contains_key(&number) {
@@ -300,7 +302,7 @@ impl Inner {
         let start = usize::try_from(skip).map_err(io::Error::other)?;
         let end = start.saturating_add(bytes.len());
         if part.bytes.capacity() == 0 && self.part_len > end as u64 {
-            // One allocation: most parts are filled whole.
+            // Allocate once: most parts are filled completely.
             part.bytes
                 .reserve_exact(usize::try_from(self.part_len).unwrap_or(end));
         }
@@ -323,7 +325,7 @@ impl Inner {
     }
 }
 
-/// Every byte must be written once, in any order that is roughly ascending.
+/// Writes the object. Every byte must be written exactly once, in roughly ascending order.
 impl WriteAt for Upload {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let part_len = self.0.part_len;
@@ -359,7 +361,8 @@ impl Drop for Upload {
         if let Some(id) = state.id.take() {
             drop(state);
             let bucket = &inner.location.bucket;
-            // Nothing of it can be read; the store keeps its parts until its own rules remove them.
+            // The parts cannot be read; the object store keeps them until its lifecycle rules
+            // remove them.
             _ = bucket.wait(bucket.multipart.abort_multipart(&inner.location.path, &id));
         }
     }

@@ -1,6 +1,6 @@
 //! Test support shared by the crates' tests: the published vectors of `vectors/public`, and readers for hex and JSON.
 //!
-//! A vector that is missing fails the test that needs it.
+//! A missing vector fails the test that needs it.
 #![expect(clippy::disallowed_methods, reason = "tests read their environment")]
 #![expect(
     clippy::missing_panics_doc,
@@ -37,12 +37,12 @@ pub fn public_json(name: &str) -> Value {
     serde_json::from_reader(GzDecoder::new(file)).expect("JSON")
 }
 
-/// The hex string at `key`.
+/// Returns the decoded hex string at `key`.
 pub fn hex_at(value: &Value, key: &str) -> Vec<u8> {
     hex::decode(str_at(value, key)).expect("hex")
 }
 
-/// The string at `key`.
+/// Returns the string at `key`.
 pub fn str_at<'a>(value: &'a Value, key: &str) -> &'a str {
     value
         .get(key)
@@ -50,7 +50,7 @@ pub fn str_at<'a>(value: &'a Value, key: &str) -> &'a str {
         .unwrap_or_else(|| panic!("no string `{key}`"))
 }
 
-/// The array at `key`.
+/// Returns the array at `key`.
 pub fn array_at<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value
         .get(key)

@@ -1,4 +1,5 @@
-//! TLS 1.3 with the key exchange that a policy names (RFC 10024), for every connection that Casemate accepts or makes.
+//! TLS 1.3 with the key exchange of a policy (RFC 10024), for every connection that Casemate
+//! accepts or opens.
 //!
 //! ```
 //! use casemate_crypto::policy::Policy;
@@ -29,7 +30,7 @@ pub use self_signed::{SelfSigned, self_signed};
 /// Whether peers without post-quantum key exchange may connect (`FALLBACK_CRYPTO`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
-    /// They are refused in the handshake.
+    /// Such peers are refused in the handshake.
     #[default]
     Disabled,
     /// X25519 is accepted last; every such connection is logged and counted.
@@ -40,16 +41,16 @@ pub enum Fallback {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A PEM file holds no certificate or no key.
-    #[error("no {0} in the PEM text")]
+    /// A PEM file has no certificate or no key.
+    #[error("the PEM file has no {0}")]
     Pem(&'static str),
-    /// The certificates of the system could not be read.
-    #[error("the system's root certificates cannot be read")]
+    /// The system's root certificates could not be read.
+    #[error("cannot read the system's root certificates")]
     NoRoots,
-    /// A certificate could not be made.
-    #[error("a certificate cannot be made")]
+    /// A certificate could not be generated.
+    #[error("cannot generate a certificate")]
     Generate(#[from] rcgen::Error),
-    /// The library refused the configuration.
+    /// The TLS library refused the configuration.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
 }
@@ -64,7 +65,7 @@ fn group(group: TlsGroup) -> &'static dyn SupportedKxGroup {
     }
 }
 
-/// The cryptography that TLS may use: these hybrid groups, in this order.
+/// Returns the cryptography provider for TLS: these hybrid groups, in this order.
 pub fn provider(groups: &[TlsGroup], fallback: Fallback) -> Arc<CryptoProvider> {
     let mut kx_groups: Vec<_> = groups.iter().map(|named| group(*named)).collect();
     if fallback == Fallback::Enabled {
@@ -76,12 +77,12 @@ pub fn provider(groups: &[TlsGroup], fallback: Fallback) -> Arc<CryptoProvider> 
     })
 }
 
-/// Whether a negotiated group has no post-quantum half.
+/// Returns whether a negotiated group has no post-quantum half.
 pub fn is_classical(group: rustls::NamedGroup) -> bool {
     group == rustls::NamedGroup::X25519
 }
 
-/// Configures a server from PEM texts.
+/// Configures a server with a certificate chain and a private key in PEM.
 ///
 /// # Errors
 ///
@@ -140,7 +141,7 @@ fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Tls
     }
 }
 
-/// A group's name for logs.
+/// The name of a group, for logs.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupName(pub rustls::NamedGroup);
 

@@ -1,6 +1,7 @@
-//! Connections to object stores: hybrid first, and a classical one where the store has no other, which is counted.
+//! Connections to object stores: hybrid groups first, then classical ones for stores without hybrid
+//! groups. Classical connections are counted.
 //!
-//! What goes to a store is sealed, so that a recording of the connection gives no content away; names and lengths it does.
+//! Objects are sealed, so a recorded connection reveals no content, only names and lengths.
 
 use std::sync::{
     Arc,
@@ -20,12 +21,13 @@ use crate::{TlsError, VERSIONS, group, root_store};
 
 static CLASSICAL: AtomicU64 = AtomicU64::new(0);
 
-/// How many connections to stores had no post-quantum key exchange, since the process began.
+/// Returns the number of connections to object stores without post-quantum key exchange, since the
+/// process started.
 pub fn classical_connections() -> u64 {
     CLASSICAL.load(Ordering::Relaxed)
 }
 
-/// A group that is used for stores.
+/// A group for connections to object stores.
 #[derive(Debug)]
 struct StoreGroup {
     inner: &'static dyn SupportedKxGroup,
@@ -84,14 +86,15 @@ struct Exchange {
     is_classical: bool,
 }
 
-/// Without the classical half of a hybrid as a share of its own: a store that could do the hybrid must not be tempted to take that instead.
+/// Does not offer the classical half of a hybrid as a separate share, so that a store that supports
+/// the hybrid never picks the classical half.
 impl ActiveKeyExchange for Exchange {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
         if self.is_classical {
             CLASSICAL.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 group = ?self.inner.group(),
-                "the store has no post-quantum key exchange"
+                "the object store does not support post-quantum key exchange"
             );
         }
         self.inner.complete(peer)
@@ -106,9 +109,10 @@ impl ActiveKeyExchange for Exchange {
     }
 }
 
-/// Configures connections to object stores: TLS 1.3, the policy's groups first, and classical ones for stores that have no other.
+/// Configures connections to object stores: TLS 1.3, the policy's groups first, then classical ones
+/// for stores without those.
 ///
-/// Without any trusted certificate, as in a bare container, a store can only be reached without TLS.
+/// Without any trusted certificate, as in a bare container, only stores without TLS can be reached.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! `SecP384r1MLKEM1024`, which rustls does not have: P-384 and ML-KEM-1024, shares concatenated in that order (RFC 10024).
+//! `SecP384r1MLKEM1024`, which rustls lacks: P-384 and ML-KEM-1024, with shares concatenated in
+//! that order (RFC 10024).
 
 use aws_lc_rs::{
     agreement::{self, ECDH_P384, EphemeralPrivateKey, UnparsedPublicKey},
@@ -16,7 +17,7 @@ const GROUP: NamedGroup = NamedGroup::Unknown(0x11ed);
 const POINT_BYTES: usize = 97;
 const INVALID_SHARE: Error = Error::PeerMisbehaved(PeerMisbehaved::InvalidKeyShare);
 
-/// The group, for a provider's list.
+/// The group, for the list of a provider.
 pub(super) static SECP384R1_MLKEM1024: &dyn SupportedKxGroup = &SecP384r1MlKem1024;
 
 #[derive(Debug)]
@@ -30,7 +31,7 @@ fn invalid<E>(_: E) -> Error {
     INVALID_SHARE
 }
 
-/// `ECDH secret || ML-KEM secret`.
+/// Returns `ECDH secret || ML-KEM secret`.
 fn combine(
     private: EphemeralPrivateKey,
     point: &[u8],
@@ -63,7 +64,7 @@ impl SupportedKxGroup for SecP384r1MlKem1024 {
             .split_at_checked(POINT_BYTES)
             .ok_or(INVALID_SHARE)?;
         let ek = EncapsulationKey::new(&ML_KEM_1024, ek).map_err(invalid)?;
-        // The modulus check of FIPS 203 happens here.
+        // Performs the modulus check of FIPS 203.
         let (ct, kem_secret) = ek.encapsulate().map_err(invalid)?;
         let ecdh =
             EphemeralPrivateKey::generate(&ECDH_P384, &SystemRandom::new()).map_err(failed)?;
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_and_invalid_shares_are_refused() {
+    fn truncated_and_invalid_shares_are_refused() {
         let client = SECP384R1_MLKEM1024.start().unwrap();
         let share = client.pub_key().to_vec();
         let mut off_curve = share.clone();

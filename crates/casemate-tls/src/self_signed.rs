@@ -1,4 +1,5 @@
-//! Certificates for trying things out: a root and a server certificate under it, both ECDSA P-256.
+//! Certificates for tests and demonstrations: a root and a server certificate that it issued, both
+//! ECDSA P-256.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -7,18 +8,18 @@ use rcgen::{
 
 use super::TlsError;
 
-/// A server certificate, its key, and the root that clients must trust; all PEM.
+/// A server certificate, its key, and the root that clients must trust, all in PEM.
 #[derive(Debug)]
 pub struct SelfSigned {
     /// The server's certificate.
     pub certificate: String,
     /// The server's private key.
     pub key: casemate_crypto::SecretBytes,
-    /// The root to trust; its private key is thrown away.
+    /// The root to trust; its private key is discarded.
     pub root: String,
 }
 
-/// Makes certificates for these names, host names or IP addresses.
+/// Generates certificates for host names and IP addresses.
 ///
 /// # Errors
 ///

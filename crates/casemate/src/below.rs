@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listing_is_sorted_out_by_its_paths() {
+    fn a_listing_is_sorted_by_its_paths() {
         let paths = [
             "a.sealed",
             "notes.txt",

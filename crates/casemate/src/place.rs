@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_from_paths() {
+    fn addresses_and_paths_are_distinguished() {
         let place = |text: &str| Place::from(OsString::from(text));
         for path in ["model.sealed", "./s3:/x", "/a/b", "a://", "://x"] {
             let local = Place::Local(PathBuf::from(path));

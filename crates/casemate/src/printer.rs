@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_dates_as_far_as_there_are_any() {
+    fn times_after_the_year_9999_are_shown_in_seconds() {
         assert_eq!(time_text(0), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(time_text(253_402_300_799), "Fri, 31 Dec 9999 23:59:59 GMT");
         assert_eq!(
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_wrote_begins_no_line() {
+    fn untrusted_text_cannot_start_a_line() {
         let forged = "m\nrewrapped 12 objects\nerror: x";
         assert_eq!(
             indented(forged),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_any_length_is_cut() {
+    fn long_messages_are_cut() {
         let long = "x".repeat(1 << 20);
         assert_eq!(indented(&long).chars().count(), MESSAGE_CHARS_MAX + 1);
         let fits = "x".repeat(MESSAGE_CHARS_MAX);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_drive_a_terminal_is_shown_and_not_done() {
+    fn control_characters_are_escaped() {
         assert_eq!(plain("a\tb\nö"), "a\tb\nö");
         assert_eq!(plain("a\u{1b}[2Jb\r"), "a\\u{1b}[2Jb\\u{d}");
         assert_eq!(plain("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");

@@ -1,19 +1,19 @@
-"""Sealed AI models: hybrid post-quantum encryption that loads like a plain file.
+"""Sealed AI models: hybrid post-quantum encryption that loads like plain files.
 
 ====================================  =======================================================
 seal a file, bytes or arrays          :func:`seal`
-open one as a file object             :func:`open`, or :func:`open_artifact` for reads at an offset
-a folder                              :func:`seal_directory`, :func:`open_directory`
-a model that is signed, not sealed    :func:`sign`, :func:`open_signed`
-change who can open either            :func:`rewrap`
+open it as a file object              :func:`open`, or :func:`open_artifact` for reads at an offset
+seal and open a folder                :func:`seal_directory`, :func:`open_directory`
+sign a model without sealing it       :func:`sign`, :func:`open_signed`
+change the recipients                 :func:`rewrap`
 keys and signatures for other formats :mod:`casemate.hybrid`
 safetensors                           :mod:`casemate.safetensors`
 PyTorch, distributed checkpoints      :mod:`casemate.torch`, :mod:`casemate.checkpoint`
 ONNX Runtime, transformers, fsspec    :mod:`casemate.onnx`, :mod:`casemate.transformers`, :mod:`casemate.fsspec`
 ====================================  =======================================================
 
-Keys are given to each call or once by :func:`configure`. Whoever opens says whom to trust: ``signer=`` is the publisher's public key, and content
-that somebody else signed is refused before any of it is decrypted.
+Pass keys to each call, or once to :func:`configure`. To open content, pass the publisher's public key as ``signer=``. Content that is signed by
+another key is refused before any of it is decrypted.
 """
 
 from ._casemate import (

@@ -1,4 +1,4 @@
-"""Types of tensors: the names that safetensors has for them, in NumPy and in PyTorch."""
+"""Tensor types: their names in safetensors, NumPy and PyTorch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-#: Elements that share a byte in the types of NumPy and PyTorch for them.
+#: Number of elements per byte for packed types, as NumPy and PyTorch store them.
 _PACKED = {"F4": 2}
 _NUMPY = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "U16": "uint16", "F16": "float16", "I32": "int32",
     "U32": "uint32", "F32": "float32", "F64": "float64", "I64": "int64", "U64": "uint64", "C64": "complex64",
 }  # fmt: skip
-#: Types that NumPy has through the package ml_dtypes.
+#: Types that the package ml_dtypes adds to NumPy.
 _ML_DTYPES = {
     "BF16": "bfloat16", "F8_E5M2": "float8_e5m2", "F8_E4M3": "float8_e4m3fn", "F8_E8M0": "float8_e8m0fnu",
     "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
@@ -21,22 +21,22 @@ _TORCH = {**_NUMPY, **_ML_DTYPES, "F4": "float4_e2m1fn_x2"}
 
 
 def stored_shape(name: str, shape: list[int]) -> list[int]:
-    """The shape in which NumPy and PyTorch have a tensor of this type: of packed ones, the last side counts bytes."""
+    """Return the shape of a tensor in NumPy and PyTorch: for packed types, the last dimension counts bytes."""
     each = _PACKED.get(name, 1)
     if each == 1:
         return shape
     if not shape or shape[-1] % each:
-        raise TypeError(f"the last side of a tensor of the type {name} must be a multiple of {each}, not {shape}")
+        raise TypeError(f"the last dimension of a {name} tensor must be a multiple of {each}, got shape {shape}")
     return [*shape[:-1], shape[-1] // each]
 
 
 def logical_shape(name: str, shape: list[int]) -> list[int]:
-    """The shape that safetensors has for a tensor of this type: the elements of packed ones are counted one by one."""
+    """Return the shape of a tensor in safetensors, which counts the elements of packed types individually."""
     each = _PACKED.get(name, 1)
     if each == 1:
         return shape
     if not shape:
-        raise TypeError(f"a tensor of the type {name} needs at least one side")
+        raise TypeError(f"a {name} tensor needs at least one dimension")
     return [*shape[:-1], shape[-1] * each]
 
 
@@ -44,13 +44,13 @@ def numpy_dtype(name: str) -> Any:
     if name in _NUMPY:
         return np.dtype(_NUMPY[name])
     if name not in _ML_DTYPES:
-        how = ": load with framework='pt'" if name in _TORCH else ""
+        how = "; load with framework='pt'" if name in _TORCH else ""
         raise TypeError(f"NumPy has no type {name}{how}")
     try:
         import ml_dtypes
     except ImportError:
         raise TypeError(
-            f"NumPy has no type {name}: install the package ml_dtypes, or load with framework='pt'"
+            f"NumPy has no type {name}; install the package ml_dtypes, or load with framework='pt'"
         ) from None
     return np.dtype(getattr(ml_dtypes, _ML_DTYPES[name]))
 

@@ -1,4 +1,4 @@
-"""Opening."""
+"""Opens artifacts and sealed folders."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy as np
 from . import _casemate, _keys
 
 Source = Union[str, "os.PathLike[str]", Any]
-#: Bytes that are read at once where lines are wanted.
+#: Bytes to read at a time for lines.
 LINE_BLOCK_BYTES = 256 << 10
-#: What is checked as it is read, at any offset.
+#: Content that is checked as it is read, at any offset.
 Content = Union[_casemate.Opened, _casemate.SignedContent]
 
 
@@ -24,12 +24,12 @@ def _read(source: Source) -> _casemate.Artifact:
     if isinstance(source, _casemate.Artifact):
         return source
     if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
-        raise IsADirectoryError(f"{os.fspath(source)} is a folder: use casemate.open_directory")
+        raise IsADirectoryError(f"{os.fspath(source)} is a folder; open it with casemate.open_directory")
     return _casemate.Artifact.read(os.fspath(source) if isinstance(source, (str, os.PathLike)) else source)
 
 
 def inspect(source: Source) -> _casemate.Artifact:
-    """What anyone can see of an artifact, without a key: id, size, content type, recipients and signer, none of it verified."""
+    """Read the public part of an artifact, without a key: id, size, content type, recipients and signer. None of it is verified."""
     return _read(source)
 
 
@@ -42,11 +42,11 @@ def open_artifact(
     min_revision: int | None = None,
     policy: str | None = None,
 ) -> _casemate.Opened:
-    """Open an artifact for reads at any offset: ``read_at(offset, length)`` and ``readinto(offset, uint8_array)``, from any number of threads.
+    """Open an artifact for reads at any offset, from any number of threads: ``read_at(offset, length)`` and ``readinto(offset, uint8_array)``.
 
-    ``source`` is a path, an object with ``size`` and ``read_at(offset, length) -> bytes``, or what :func:`inspect` gave, so that what was looked at is
-    what is opened. The publisher's signature is verified first; each read decrypts and checks the segments that it needs. ``min_revision`` refuses an
-    older version, and one that was sealed without a revision.
+    ``source`` is a path, an object with ``size`` and ``read_at(offset, length) -> bytes``, or the result of :func:`inspect`, to open exactly the
+    artifact that was inspected. The publisher's signature is verified first. Each read decrypts and checks the segments it needs. ``min_revision``
+    refuses an older version, and one without a revision.
 
     Raises :class:`VerificationError`, :class:`NotARecipientError`, :class:`CasemateError` or :class:`OSError`.
     """
@@ -56,7 +56,7 @@ def open_artifact(
     return artifact.open(private, trusted, _keys.policy_name(policy), min_revision)
 
 
-def open(  # noqa: A001 - the name that people expect, as in gzip.open
+def open(  # noqa: A001 - the expected name, as in gzip.open
     source: Source,
     *,
     keys: _keys.Keys = None,
@@ -65,7 +65,7 @@ def open(  # noqa: A001 - the name that people expect, as in gzip.open
     min_revision: int | None = None,
     policy: str | None = None,
 ) -> SealedFile:
-    """Open an artifact as a read-only binary file. Arguments and errors are those of :func:`open_artifact`."""
+    """Open an artifact as a read-only binary file. Takes the arguments and raises the errors of :func:`open_artifact`."""
     opened = open_artifact(
         source,
         keys=keys,
@@ -78,7 +78,7 @@ def open(  # noqa: A001 - the name that people expect, as in gzip.open
 
 
 def content_of(source: Any, keys: Any, signer: Any, unknown: bool, policy: str | None) -> Content:
-    """The content of what is open already, or of an artifact that is opened now."""
+    """Return the content of a file that is already open, or open an artifact."""
     if isinstance(source, (_casemate.Opened, _casemate.SignedContent)):
         refuse_terms(keys=keys, signer=signer, allow_unknown_signer=unknown, policy=policy)
         return source
@@ -89,21 +89,21 @@ def content_of(source: Any, keys: Any, signer: Any, unknown: bool, policy: str |
 
 
 def refuse_terms(**terms: Any) -> None:
-    """Refuse to be told how to open what is open already: it would look checked and was not."""
+    """Refuse options that would have no effect on an open file; they would appear to be checked."""
     given = [f"{name}=" for name, value in terms.items() if value not in (None, False)]
     if given:
-        raise TypeError(f"it is open already, so {', '.join(given)} would have no effect: give it where it is opened")
+        raise TypeError(f"the file is already open, so {', '.join(given)} would have no effect; pass it when opening the file")
 
 
 def still_open(what: Any) -> Any:
-    """What was opened, unless it was closed."""
+    """Return the opened object unless it was closed."""
     if what is None:
         raise ValueError("I/O operation on closed file")
     return what
 
 
 class CheckedFile(io.RawIOBase):
-    """Content that is checked as it is read, as a seekable, read-only binary file. Threads share its position; :meth:`read_at` needs none."""
+    """Content that is checked as it is read, as a seekable, read-only binary file. Threads share its position; :meth:`read_at` does not use it."""
 
     def __init__(self, opened: Content) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class CheckedFile(io.RawIOBase):
         self._position = 0
         self._block = (0, b"")
         self._lock = threading.Lock()
-        #: The last error of a read, for callers behind libraries that replace it by one of their own.
+        #: The last error of a read, for callers of libraries that replace it with their own error.
         self.failure: Exception | None = None
 
     @property
@@ -119,7 +119,7 @@ class CheckedFile(io.RawIOBase):
         return still_open(self._content)
 
     def close(self) -> None:
-        """Give up the file, and with a sealed one its keys and its lock."""
+        """Close the file. A sealed file also releases its keys and its lock."""
         super().close()
         self._content = None
         self._block = (0, b"")
@@ -157,7 +157,7 @@ class CheckedFile(io.RawIOBase):
                 raise ValueError(f"whence {whence} is not 0, 1 or 2")
             position = base[whence] + offset
             if position < 0:
-                raise OSError(22, "a position before the start")
+                raise OSError(22, f"position {position} is before the start")
             self._position = position
             return position
 
@@ -175,7 +175,7 @@ class CheckedFile(io.RawIOBase):
         return self.read(-1)
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """Read up to the end of a line; lines are cut from blocks, so reading a file line by line costs no more than reading it."""
+        """Read up to the end of a line. Lines are cut from blocks, so reading line by line is as fast as reading the whole file."""
         self._check()
         with self._lock:
             limit = self.size - self._position if size is None or size < 0 else size
@@ -194,7 +194,7 @@ class CheckedFile(io.RawIOBase):
             return b"".join(found)
 
     def _block_at(self, position: int) -> tuple[bytes, int]:
-        """A block of the content, and where in it a position is."""
+        """Return a block of the content, and the index of ``position`` in it."""
         offset, block = self._block
         if not offset <= position < offset + len(block):
             with self._noting_failure():
@@ -223,7 +223,7 @@ class CheckedFile(io.RawIOBase):
             raise
 
     def write(self, _data: Any, /) -> int:
-        raise io.UnsupportedOperation("the file is read-only; casemate.seal() writes sealed ones")
+        raise io.UnsupportedOperation("the file is read-only; to write a sealed file, call casemate.seal()")
 
     def _check(self) -> None:
         if self.closed:
@@ -239,12 +239,12 @@ class SealedFile(CheckedFile):
 
     @property
     def sealed_name(self) -> str:
-        """Name of the file that was sealed; never use it as a path."""
+        """Name of the original file; never use it as a path."""
         return self._opened.name
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the sealer wrote beside the content."""
+        """The publisher's metadata for the content."""
         return self._opened.metadata
 
     @property
@@ -266,9 +266,9 @@ def open_directory(
     min_revision: int = 1,
     policy: str | None = None,
 ) -> Directory:
-    """Open a sealed folder: its manifest is verified, and the folder must hold exactly what it says.
+    """Open a sealed folder. Verifies its manifest, and that the folder contains exactly the files in it.
 
-    A revision below ``min_revision`` is refused. A version that has expired is one with a warning, or an error if the policy says so. Raises as
+    A revision below ``min_revision`` is refused. An expired version causes a warning, or an error if the policy requires it. Raises the errors of
     :func:`open_artifact`.
     """
     root = os.fspath(root)
@@ -279,7 +279,7 @@ def open_directory(
 
 
 class Directory:
-    """A sealed folder, opened. While it is, and while files of it are, nobody can change its recipients; :meth:`close` or ``with`` gives it up."""
+    """An open sealed folder. Its recipients cannot be changed while it or one of its files is open; :meth:`close` or ``with`` closes it."""
 
     def __init__(self, directory: _casemate.Directory) -> None:
         self._sealed: _casemate.Directory | None = directory
@@ -290,7 +290,7 @@ class Directory:
         return still_open(self._sealed)
 
     def close(self) -> None:
-        """Give up the folder, its keys and its lock. Files of it that are open stay so."""
+        """Close the folder and release its keys and its lock. Its open files stay open."""
         self._sealed = None
 
     def __enter__(self) -> Directory:
@@ -306,7 +306,7 @@ class Directory:
 
     @property
     def revision(self) -> int:
-        """The version's number."""
+        """The revision number."""
         return self._directory.revision
 
     @property
@@ -316,7 +316,7 @@ class Directory:
 
     @property
     def id(self) -> str:
-        """The directory's id, the same in every version."""
+        """The folder's id, which is the same in every version."""
         return self._directory.id
 
     def size(self, path: str) -> int:
@@ -324,7 +324,7 @@ class Directory:
         return self._sizes[path]
 
     def open(self, path: str) -> SealedFile:
-        """Open one file; :class:`KeyError` if there is none of this path."""
+        """Open one file. Raises :class:`KeyError` if there is no file with this path."""
         return SealedFile(self._directory.open_file(path))
 
     def open_artifact(self, path: str) -> _casemate.Opened:
@@ -334,7 +334,7 @@ class Directory:
     content = open_artifact
 
     def extract(self, destination: str | os.PathLike[str]) -> None:
-        """Write every file in the clear below ``destination``, a new folder for the owner only."""
+        """Write every file as plaintext below ``destination``, a new folder that only its owner can read."""
         self._directory.extract(os.fspath(destination))
 
     def __contains__(self, path: object) -> bool:

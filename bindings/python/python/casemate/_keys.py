@@ -1,4 +1,4 @@
-"""Which keys open, and whose signature counts."""
+"""Resolves the keys to open with and the expected signers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from . import _casemate
 from ._casemate import CasemateError, KeyStore, PrivateKey, PublicKey, TrustList, VerificationError
 
 PathLike = Union[str, "os.PathLike[str]"]
-#: A private key, a PEM file of one (a :class:`pathlib.Path`, or text with a ``/``), a name or full id of a key in a key store that is given as well, a key store, a function from the recipients' key ids to one of these, or several of all that.
+#: A private key, its PEM file (a :class:`pathlib.Path`, or a ``str`` with a ``/``), a key store, the name or full id of a key in a key store that is also
+#: passed, a function that returns one of these for the recipients' key ids, or several of these.
 Keys = Union[PrivateKey, PathLike, KeyStore, Callable[[list[str]], object], Iterable[object], None]
-#: A public key, a PEM file of one (a :class:`pathlib.Path`, or text with a ``/``), a name or full id of a key in the key store given by ``keys``, a trust
-#: file (:class:`TrustList`), or several of these.
+#: A public key, its PEM file (a :class:`pathlib.Path`, or a ``str`` with a ``/``), the name or full id of a key in the key store in ``keys``, a trust file
+#: (:class:`TrustList`), or several of these.
 Signers = Union[PublicKey, TrustList, PathLike, Iterable[object], None]
 
 _defaults: dict[str, object] = {}
@@ -28,7 +29,7 @@ def configure(
     sign: object = None,
     policy: str | None = None,
 ) -> None:
-    """Set what later calls use where they are given nothing: ``keys`` and ``signer`` to open, ``to`` and ``sign`` to seal.
+    """Set defaults for later calls: ``keys`` and ``signer`` to open, ``to`` and ``sign`` to seal, and ``policy``.
 
     Every call replaces all defaults; ``configure()`` removes them.
     """
@@ -41,8 +42,8 @@ def default(name: str, given: object) -> object:
 
 
 def policy_name(given: str | os.PathLike[str] | None) -> str | None:
-    """The policy asked for: the argument or :func:`configure`. ``None`` lets the environment decide, as the command does: ``CASEMATE_POLICY``, what
-    ``PQC_KEY_MANAGEMENT`` says, or ``hybrid``. Text with a ``/`` and a :class:`pathlib.Path` name a policy file, a bare word a built-in policy."""
+    """Return the policy from the argument or :func:`configure`. With ``None``, the environment decides, as for the command: ``CASEMATE_POLICY``,
+    ``PQC_KEY_MANAGEMENT``, or else ``hybrid``. A :class:`pathlib.Path`, or a ``str`` with a ``/``, is a policy file; a bare word is a built-in policy."""
     chosen = given or _defaults.get("policy")
     if chosen is None or isinstance(chosen, str):
         return chosen
@@ -50,15 +51,17 @@ def policy_name(given: str | os.PathLike[str] | None) -> str | None:
 
 
 def _path(path: os.PathLike[str]) -> str:
-    """A path object as text that cannot be taken for a name."""
+    """Return a path object as text that cannot be mistaken for a name."""
     return os.path.join(os.curdir, os.fspath(path))
 
 
 def open_store(home: PathLike | None = None, *, passphrase: bytes | os.PathLike[str] | Callable[[], bytes]) -> KeyStore:
-    """Unlock the key store of ``casemate keys``. The passphrase, or the random key of ``keys init --random-key``, comes as bytes, from a
-    file (a :class:`pathlib.Path`), or from a function; never from the environment.
+    """Unlock the key store of ``casemate keys``.
 
-    ``home`` is the store's folder, by default ``$CASEMATE_HOME`` or ``casemate`` in the user's data directory.
+    ``passphrase`` is the passphrase, or the random key from ``keys init --random-key``: as bytes, a file (a :class:`pathlib.Path`) or a function. It is
+    never read from the environment.
+
+    ``home`` is the folder of the key store, by default ``$CASEMATE_HOME`` or ``casemate`` in the user's data directory.
     """
     if home is None:
         data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
@@ -68,26 +71,26 @@ def open_store(home: PathLike | None = None, *, passphrase: bytes | os.PathLike[
     elif isinstance(passphrase, bytes):
         secret = passphrase
     elif isinstance(passphrase, str):
-        # It would be shown in the error if there is no such file, and it may be the passphrase.
-        raise TypeError("a str may be a passphrase or a path: pass bytes, a pathlib.Path or a function")
+        # It may be the passphrase, and the error for a missing file would show it.
+        raise TypeError("passphrase must not be a str, which could be a passphrase or a path; pass bytes, a pathlib.Path or a function")
     else:
         secret = _casemate.read_passphrase(passphrase)
     return KeyStore.unlock(os.fspath(home), secret)
 
 
 def opening_keys(keys: Keys, recipients: list[str], *, all_of_store: bool = False) -> list[PrivateKey]:
-    """The private keys among ``keys`` that are worth trying for an artifact sealed to ``recipients``.
+    """Return the private keys among ``keys`` to try for an artifact sealed to ``recipients``.
 
-    With ``all_of_store`` a key store gives every key that opens: while recipients of a folder are being changed, its files have different ones.
+    With ``all_of_store``, a key store returns all keys that can open: while recipients of a folder are being changed, its files have different recipients.
     """
     keys = default("keys", keys)
     if keys is None:
-        raise CasemateError("no key to open with: pass keys=, or call casemate.configure(keys=...)")
+        raise CasemateError("no key to open with; pass keys=, or call casemate.configure(keys=...)")
     return list(_flatten(keys, recipients, all_of_store, _store_in(keys)))
 
 
 def _store_in(keys: object) -> KeyStore | None:
-    """The key store among ``keys``, in which names are looked up."""
+    """Return the key store among ``keys``, which resolves names."""
     if isinstance(keys, KeyStore):
         return keys
     if isinstance(keys, (list, tuple, set, frozenset)):
@@ -120,35 +123,35 @@ def _flatten(keys: object, recipients: list[str], all_of_store: bool, store: Key
 def trusted_signer(
     signer: Signers, keys: Keys, found: str | None, allow_unknown_signer: bool
 ) -> PublicKey | None:
-    """The public key that must have signed, for an artifact that names ``found`` as its signer."""
+    """Return the expected signer, for an artifact that names ``found`` as its signer."""
     if allow_unknown_signer:
         if signer is not None:
-            raise ValueError("signer= and allow_unknown_signer=True contradict each other")
+            raise ValueError("signer= and allow_unknown_signer=True cannot be combined")
         return None
     candidates = _trusted(signer, keys)
     if not candidates:
         raise CasemateError(
-            "nobody to trust: pass signer= with the publisher's public key, "
-            "or allow_unknown_signer=True to open it without knowing who made it"
+            "no expected signer was given; pass signer= with the publisher's public key, "
+            "or allow_unknown_signer=True to accept content from anyone"
         )
     if found is None:
         raise VerificationError("the artifact is not signed")
     for key in candidates:
         if key.id == found:
             return key
-    raise VerificationError(f"the artifact names key {found} as its signer, which is not trusted here")
+    raise VerificationError(f"the artifact names key {found} as its signer, which is not an expected signer")
 
 
 def trusted_model_signers(signer: Signers, keys: Keys, found: list[str]) -> list[PublicKey]:
-    """The public keys of which one must have signed a model, for a signature that names the keys ``found``, in its order."""
+    """Return the expected signers among the keys ``found`` that a model's signature names, in the same order."""
     candidates = _trusted(signer, keys)
     if not candidates:
-        raise CasemateError("nobody to trust: pass signer= with the publisher's public key")
+        raise CasemateError("no expected signer was given; pass signer= with the publisher's public key")
     trusted = [key for named in found for key in candidates if key.id == named]
     if trusted:
         return trusted
-    named = f"key {', '.join(found)}" if found else "a classical key only"
-    raise VerificationError(f"the model is signed by {named}, which is not trusted here")
+    named = f"key {', '.join(found)}" if found else "only a classical key"
+    raise VerificationError(f"the model is signed by {named}, which is not an expected signer")
 
 
 def _trusted(signer: Signers, keys: Keys) -> list[PublicKey]:
@@ -182,20 +185,20 @@ def _public(keys: object, store: KeyStore | None):
 
 
 def public_keys(keys: object) -> list[PublicKey]:
-    """Public keys, files of them, and names in the configured key store."""
+    """Resolve public keys, their files, and names in the configured key store."""
     return list(_public(keys, _store_in(default("keys", None))))
 
 
 def recipients(to: object) -> list[PublicKey]:
-    """The public keys to seal to."""
+    """Return the public keys to seal to."""
     to = default("to", to)
     if to is None:
-        raise CasemateError("no recipient: pass to=, or call casemate.configure(to=...)")
+        raise CasemateError("no recipient was given; pass to=, or call casemate.configure(to=...)")
     return public_keys(to)
 
 
 def signing_key(sign: object) -> PrivateKey | None:
-    """The key that signs, if there is one."""
+    """Return the key to sign with, if one is given."""
     sign = default("sign", sign)
     if sign is None or isinstance(sign, PrivateKey):
         return sign

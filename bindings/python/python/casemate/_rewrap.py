@@ -1,4 +1,4 @@
-"""Changing recipients."""
+"""Changes recipients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import _casemate, _keys
 
 
 class Rewrapped(NamedTuple):
-    """How many recipients there were, and how many there are now."""
+    """The number of recipients before and after the change."""
 
     before: int
     after: int
@@ -29,19 +29,19 @@ def rewrap(
     allow_unknown_signer: bool = False,
     policy: str | None = None,
 ) -> Rewrapped:
-    """Change who can open a sealed file or folder, in place; the content is neither read nor written, whatever its length.
+    """Change the recipients of a sealed file or folder in place, without reading or writing its content.
 
-    ``to`` are the recipients from now on; or ``add`` and ``remove`` change those that there are. All are public keys or PEM files of them, ``remove`` also
-    takes key ids as :func:`inspect` gives them. ``keys`` opens it now. Who opened it before may have kept the key of the content: what must stay closed
-    to them is sealed anew. A call that was interrupted is made again.
+    ``to`` replaces the recipients; ``add`` and ``remove`` change them. All take public keys or their PEM files; ``remove`` also takes key ids, as returned
+    by :func:`inspect`. ``keys`` opens the current version. A removed recipient may have kept the artifact key; seal the content again if they must not
+    read it. If a call is interrupted, repeat it.
 
-    Raises as :func:`open_artifact`, and :class:`ValueError` for a key that is no recipient.
+    Raises the errors of :func:`open_artifact`, and :class:`ValueError` for removing a key that is not a recipient.
     """
     adding, removing = _keys.public_keys(add), list(_ids(remove))
     if to is not None and (adding or removing):
-        raise ValueError("give to=, or add= and remove=")
+        raise ValueError("to= cannot be combined with add= or remove=")
     if to is None and not adding and not removing:
-        raise ValueError("nothing to change: give to=, add= or remove=")
+        raise ValueError("nothing to change; pass to=, add= or remove=")
     root = os.fspath(path)
     is_folder = os.path.isdir(root)
     if is_folder:
@@ -49,7 +49,7 @@ def rewrap(
     else:
         artifact = _casemate.Artifact.read(root)
         present, found = artifact.recipients, artifact.signer
-        # Gives up the lock, which would keep the change out.
+        # Releases the lock, which would block the change.
         del artifact
     trusted = _keys.trusted_signer(signer, keys, found, allow_unknown_signer)
     private = _keys.opening_keys(keys, present, all_of_store=is_folder)
@@ -67,7 +67,7 @@ def rewrap(
 
 
 def _ids(keys: object):
-    """Key ids of public keys, files of them, and ids."""
+    """Yield the key ids of public keys and their files, and plain ids."""
     if isinstance(keys, str) and re.fullmatch("[0-9a-f]{64}", keys):
         yield keys
     elif isinstance(keys, Iterable) and not isinstance(keys, (str, Path)):

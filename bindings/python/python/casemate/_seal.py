@@ -1,4 +1,4 @@
-"""Sealing."""
+"""Seals files, arrays and folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray
 
 
 class SealedFolder(NamedTuple):
-    """What was sealed: the folder's id, its revision, how many files it has, and how many of them were taken over from the version before."""
+    """The result of sealing a folder: its id, its revision, the number of files, and how many of them were unchanged and reused from the previous version."""
 
     id: str
     revision: int
@@ -38,18 +38,18 @@ def seal(
     policy: str | None = None,
     force: bool = False,
 ) -> str:
-    """Encrypt ``source`` to the recipients ``to``, sign it with ``sign``, and return the artifact's id (32 hex digits).
+    """Seal ``source`` to the recipients ``to``, signed with ``sign``. Returns the artifact's id (32 hex digits).
 
-    ``source`` is a path, or content in memory: bytes, an array, or a list of these that are joined. ``destination`` appears whole or not at all and is
-    replaced only with ``force``. ``name`` and ``metadata`` can be read by recipients only. ``revision``, from 1, is
-    the number by which readers refuse older versions. ``segment_size`` is a power of two from 65,536 to 16,777,216.
+    ``source`` is a path, or content in memory: bytes, an array, or a list of these to concatenate. ``destination`` appears complete or not at all, and is
+    replaced only with ``force``. Only recipients can read ``name`` and ``metadata``. ``revision`` is a number from 1, by which readers can refuse older
+    versions. ``segment_size`` is a power of two from 65,536 to 16,777,216.
 
-    Raises :class:`CasemateError`, :class:`OSError`, and :class:`TypeError` for keys of another kind.
+    Raises :class:`CasemateError`, :class:`OSError`, and :class:`TypeError` for keys of the wrong kind.
     """
     if isinstance(source, (str, os.PathLike)):
         given: object = os.fspath(source)
         if os.path.isdir(given):
-            raise IsADirectoryError(f"{given} is a folder: use casemate.seal_directory")
+            raise IsADirectoryError(f"{given} is a folder; seal it with casemate.seal_directory")
         name = os.path.basename(given) if name is None else name
     else:
         given = list(_parts(source))
@@ -77,7 +77,7 @@ def _parts(source: object):
         for part in source:
             yield from _parts(part)
     else:
-        raise TypeError(f"cannot seal {type(source).__name__}: give a path, bytes, arrays or a list of these")
+        raise TypeError(f"cannot seal {type(source).__name__}; pass a path, bytes, an array or a list of these")
 
 
 def seal_directory(
@@ -95,14 +95,14 @@ def seal_directory(
 ) -> SealedFolder:
     """Seal a folder as a unit.
 
-    ``since`` is the version before, as :func:`casemate.open_directory` gives it: what did not change and is by the same publisher is taken over, and the
-    revision is the next one.
+    ``since`` is the previous version, opened with :func:`casemate.open_directory`. Unchanged artifacts by the same publisher are reused, and the revision
+    is incremented.
 
-    ``exclude`` is a list of patterns as in ``.gitignore``, or a function of path and whether it is a folder. A file ``.casemateignore`` in the folder
-    is read as well. ``follow_links`` seals what symbolic links lead to, as in the Hugging Face cache.
+    ``exclude`` is a list of patterns as in ``.gitignore``, or a function that takes a path and whether it is a folder. A ``.casemateignore`` file in the
+    folder is read too. ``follow_links`` seals the targets of symbolic links, as in the Hugging Face cache.
     """
     if since is not None and not isinstance(since, Directory):
-        raise TypeError("since= takes the version before as casemate.open_directory gives it, not a path")
+        raise TypeError("since= must be the previous version, opened with casemate.open_directory, not a path")
     sealed = _casemate.seal_directory(
         os.fspath(source),
         os.fspath(destination),

@@ -1,4 +1,4 @@
-"""Models that are signed and not sealed."""
+"""Models that are signed but not sealed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Union
 
 from . import _casemate, _files, _keys
 
-#: One path, or several.
+#: One or several paths.
 _Paths = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]]]
 
 
@@ -22,17 +22,17 @@ def sign(
     policy: str | None = None,
     force: bool = False,
 ) -> str:
-    """Sign a model that stays readable, a file or a folder. Returns the path of the signature, by default ``MODEL.sig``.
+    """Sign a model, a file or a folder, without sealing it. Returns the path of the signature, by default ``MODEL.sig``.
 
-    ``sign`` is the publisher's private key; ``ignore`` names files and folders below the model to leave out, as git's own always are.
-    Links are refused, or with ``follow_links`` the files that they lead to are signed, as in the cache of Hugging Face.
-    The commands ``casemate verify``, ``mount`` and ``run`` take it with ``--signature``.
+    ``sign`` is the publisher's private key. ``ignore`` lists files and folders in the model to leave out; git's own files are always left out.
+    Symbolic links are refused, unless ``follow_links`` is set; then their targets are signed, as in the Hugging Face cache.
+    The commands ``casemate verify``, ``mount`` and ``run`` accept the signature with ``--signature``.
 
     Raises :class:`CasemateError` or :class:`OSError`.
     """
     key = _keys.signing_key(sign)
     if key is None:
-        raise _casemate.CasemateError("no key to sign with: pass sign=, or call casemate.configure(sign=...)")
+        raise _casemate.CasemateError("no key to sign with; pass sign=, or call casemate.configure(sign=...)")
     target = _signature_of(model, signature)
     _casemate.sign_model(
         os.fspath(model), target, key, ignore=_paths(ignore), follow_links=follow_links, policy=_keys.policy_name(policy), force=force
@@ -45,7 +45,7 @@ def _signature_of(model: str | os.PathLike[str], given: str | os.PathLike[str] |
         return os.fspath(given)
     plain = os.path.normpath(os.fspath(model))
     if os.path.basename(plain) in ("", ".", ".."):
-        raise ValueError(f"the path {os.fspath(model)!r} has no name: say where the signature is")
+        raise ValueError(f"the path {os.fspath(model)!r} has no file name; pass signature= with the path of the signature")
     return plain + ".sig"
 
 
@@ -58,17 +58,18 @@ def open_signed(
     ignore: _Paths = (),
     policy: str | None = None,
 ) -> SignedModel:
-    """Open a model that is signed and not sealed, a file or a folder: nothing is hashed yet, and every part is checked before it is given out.
+    """Open a model, a file or a folder, that is signed but not sealed. Each part is checked before it is returned; opening does not hash the files.
 
-    ``signature`` is what ``casemate sign`` wrote, by default ``MODEL.sig``. Its composite signature is verified, and the folder must have
-    exactly the files that were signed, and below the paths ``ignore`` may have others, such as a download tool's cache. ``signer`` says whom to trust; names are looked up in a key store among ``keys``.
+    ``signature`` is the file from ``casemate sign``, by default ``MODEL.sig``. Its composite signature is verified, and the folder must contain exactly
+    the signed files. Paths in ``ignore`` may contain other files, such as the cache of a download tool. ``signer`` is the expected signer; a key store in
+    ``keys`` resolves names.
 
     Raises :class:`VerificationError`, :class:`CasemateError` or :class:`OSError`.
     """
     found = _casemate.ModelSignature.read(_signature_of(model, signature))
     named = _keys.policy_name(policy)
     refused: Exception | None = None
-    # The first that did sign: anybody can add a signature with any key's id.
+    # Use the first that verifies: anybody can add a signature with the id of any key.
     for trusted in _keys.trusted_model_signers(signer, keys, found.signers):
         try:
             found.verify(trusted, named)
@@ -85,7 +86,7 @@ def _paths(paths: _Paths) -> list[str | os.PathLike[str]]:
 
 
 class SignedModel:
-    """A signed model, opened. Its files are read where they are; what was changed is refused when it is read."""
+    """An open signed model. Its files are read in place; a changed part is refused when it is read."""
 
     def __init__(self, model: _casemate.SignedModel) -> None:
         self._model = model
@@ -93,7 +94,7 @@ class SignedModel:
 
     @property
     def name(self) -> str:
-        """The model's name, as its publisher has it; never use it as a path."""
+        """The publisher's name for the model; never use it as a path."""
         return self._model.name
 
     @property
@@ -106,7 +107,7 @@ class SignedModel:
         return self._sizes[path]
 
     def open(self, path: str = ".") -> _files.SignedFile:
-        """Open one file; :class:`KeyError` if there is none of this path."""
+        """Open one file. Raises :class:`KeyError` if there is no file with this path."""
         return _files.SignedFile(self.content(path))
 
     def content(self, path: str = ".") -> _casemate.SignedContent:

@@ -5,9 +5,9 @@
     torch.distributed.checkpoint.save(state, storage_writer=casemate.checkpoint.StorageWriter("step-100", to=..., sign=...))
     torch.distributed.checkpoint.load(state, storage_reader=casemate.checkpoint.StorageReader("step-100", keys=..., signer=...))
 
-Every file is sealed, the metadata among them. PyTorch unpickles the metadata, so their publisher and their content type are verified first, always: a
-checkpoint by an unknown publisher runs no code here. The metadata name every file's artifact, so a file of another checkpoint by the same publisher
-is refused. An older checkpoint as a whole is not noticed: seal the finished folder with :func:`casemate.seal_directory` where that matters.
+Every file is sealed, including the metadata. PyTorch unpickles the metadata, so its publisher and content type are always verified first: a checkpoint
+by an unknown publisher cannot run code. The metadata names the artifact of every file, so a file of another checkpoint by the same publisher is
+refused. A whole older checkpoint is not detected. To prevent that, seal the finished folder with :func:`casemate.seal_directory`.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from ._casemate import VerificationError
 SUFFIX = ".sealed"
 CONTENT_TYPE = "application/vnd.pytorch.checkpoint"
 METADATA_TYPE = "application/vnd.pytorch.checkpoint-metadata"
-# How PyTorch calls its own files, and where each part of a tensor is marked with the artifact that holds it.
+# PyTorch's suffix for metadata files, and the attribute that marks each part of a tensor with its artifact.
 METADATA_SUFFIX = ".metadata"
 ARTIFACT = "casemate_artifact"
-NO_COLLECTIVES = "nothing binds the files of a checkpoint without collectives together: leave use_collectives on"
+NO_COLLECTIVES = "a checkpoint without collectives has nothing that binds its files together; set use_collectives=True"
 PathLike = Union[str, "os.PathLike[str]"]
 
 
 class _Buffer(io.BytesIO):
-    """A stream whose content outlives its closing: PyTorch closes the streams that it writes."""
+    """A stream that keeps its content after close(), because PyTorch closes the streams that it writes."""
 
     def close(self) -> None:
         self.flush()
 
 
 class _SealedFileSystem(FileSystem):
-    """The local file system, in which every file has its artifact's name and content."""
+    """The local file system, with artifacts in place of files."""
 
     def __init__(self, seal: dict[str, Any] | None, trust: dict[str, Any] | None) -> None:
         self._seal, self._trust = seal, trust
-        # Ids of artifacts: by path those that were written here and those that the metadata say are to be read, and that of the metadata.
+        # Artifact ids: those written here and those expected by the metadata, by path, and that of the metadata itself.
         self.written: dict[str, str] = {}
         self.expected: dict[str, str] = {}
         self.metadata: str | None = None
@@ -62,17 +62,17 @@ class _SealedFileSystem(FileSystem):
         if mode == "rb":
             if self._trust is None:
                 raise OSError("this file system only writes")
-            # Read once: what is looked at here is what the signature is checked over.
+            # Read once, so that the inspected artifact is the one whose signature is verified.
             artifact = _files.inspect(_sealed(path))
             is_metadata = _is_metadata(path)
             if artifact.content_type != (METADATA_TYPE if is_metadata else CONTENT_TYPE):
-                raise VerificationError(f"{path} was not sealed as this part of a checkpoint")
+                raise VerificationError(f"{path} was not sealed as {'the metadata' if is_metadata else 'data'} of a checkpoint")
             if not is_metadata and self.expected.get(os.fspath(path)) != artifact.id:
-                raise VerificationError(f"{path} is a file of another checkpoint: the metadata name another artifact")
+                raise VerificationError(f"{path} is a file of another checkpoint: the metadata names a different artifact")
             with _files.open(artifact, **self._trust) as file:
                 if is_metadata:
                     self.metadata = artifact.id
-                # The last segment stays decrypted; small reads of pickled metadata cost nothing more.
+                # The last segment stays decrypted, so small reads of pickled metadata are cheap.
                 yield io.BufferedReader(file, 1 << 16)
         elif mode == "wb":
             if self._seal is None:
@@ -110,7 +110,7 @@ def _sealed(path: PathLike) -> Path:
 
 
 class StorageWriter(FileSystemWriter):
-    """Writes a sealed checkpoint into a folder. ``arguments`` go to :class:`torch.distributed.checkpoint.FileSystemWriter`."""
+    """Writes a sealed checkpoint to a folder. ``arguments`` are passed to :class:`torch.distributed.checkpoint.FileSystemWriter`."""
 
     def __init__(
         self,
@@ -126,25 +126,25 @@ class StorageWriter(FileSystemWriter):
         self.fs: _SealedFileSystem = _SealedFileSystem(seal, None)
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        """Refuses what nothing binds together.
+        """Refuses a checkpoint whose files would not be bound together.
 
-        Raises :class:`ValueError` for a checkpoint without collectives, in which each rank has metadata of its own.
+        Raises :class:`ValueError` for a checkpoint without collectives, in which each rank has separate metadata.
         """
         if not kwargs.get("use_collectives", True):
             raise ValueError(NO_COLLECTIVES)
         super().set_up_storage_writer(is_coordinator, *args, **kwargs)
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
-        """Writes this rank's files, and says of each part which artifact holds it."""
+        """Writes this rank's files, and records the artifact of each part."""
         results = super().write_data(plan, planner).wait()
-        # PyTorch loses the error of a thread of its own.
+        # PyTorch loses errors of its own threads.
         if len(results) != len(plan.items):
-            raise OSError(f"{len(results)} of {len(plan.items)} parts of the checkpoint were written")
+            raise OSError(f"only {len(results)} of {len(plan.items)} parts of the checkpoint were written")
         for result in results:
             place = self.fs.concat_path(self.path, result.storage_data.relative_path)
-            # An attribute of its own, so that PyTorch alone reads the metadata as well, once they are in the clear.
+            # A separate attribute, so that PyTorch alone can read the metadata after it is opened.
             setattr(result.storage_data, ARTIFACT, self.fs.written[os.fspath(place)])
-        # A writer lives as long as the training.
+        # A writer lives as long as the training run.
         self.fs.written.clear()
         marked: Future[list[WriteResult]] = Future()
         marked.set_result(results)
@@ -156,7 +156,7 @@ class StorageWriter(FileSystemWriter):
 
 
 class StorageReader(FileSystemReader):
-    """Reads a sealed checkpoint. Nothing is unpickled before its publisher was verified."""
+    """Reads a sealed checkpoint. Nothing is unpickled before its publisher is verified."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class StorageReader(FileSystemReader):
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """Reads the metadata of all ranks.
 
-        Raises :class:`ValueError` for those of one rank, to which PyTorch turns also where the others were damaged.
+        Raises :class:`ValueError` for the metadata of one rank, to which PyTorch falls back even if the common metadata is damaged.
         """
         if kwargs.get("rank") is not None:
             raise ValueError(NO_COLLECTIVES)
@@ -182,14 +182,14 @@ class StorageReader(FileSystemReader):
         except FileNotFoundError:
             if any(Path(self.path).glob(f"*{SUFFIX}")):
                 raise FileNotFoundError(
-                    f"{self.path} is an unfinished checkpoint: its metadata, which are written last, are missing"
+                    f"{self.path} is an unfinished checkpoint: its metadata, which is written last, is missing"
                 ) from None
             raise
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        """Takes from verified metadata which artifact each file must be.
+        """Takes the expected artifact of each file from the verified metadata.
 
-        Raises :class:`VerificationError` if they do not say it of every part, or say two things of one file.
+        Raises :class:`VerificationError` if a part names no artifact, or parts of one file name different artifacts.
         """
         super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
         expected: dict[str, str] = {}
@@ -198,15 +198,15 @@ class StorageReader(FileSystemReader):
             place = os.fspath(self.fs.concat_path(self.path, info.relative_path))
             is_named = isinstance(artifact, str) and not _is_metadata(info.relative_path)
             if not is_named or expected.setdefault(place, artifact) != artifact:
-                raise VerificationError(f"the metadata do not say which artifact {info.relative_path} is")
+                raise VerificationError(f"the metadata does not name one artifact for {info.relative_path}")
         self.fs.expected = expected
 
     def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
-        """Says which metadata this rank read."""
+        """Records which metadata this rank read."""
         return dataclasses.replace(super().prepare_local_plan(plan), storage_data=self.fs.metadata)
 
     def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
-        """Raises :class:`VerificationError` if storage showed ranks different checkpoints."""
+        """Raises :class:`VerificationError` if the ranks read different checkpoints."""
         if len({plan.storage_data for plan in plans}) > 1:
             raise VerificationError(f"{self.path}: ranks read the metadata of different checkpoints")
         return super().prepare_global_plan(plans)

@@ -1,7 +1,7 @@
-"""The protocol ``casemate`` of fsspec: sealed files of any file system that fsspec knows, as if they were in the clear.
+"""The fsspec protocol ``casemate``: reads sealed files on any fsspec file system as plaintext.
 
-``fsspec.open("casemate::s3://bucket/model.safetensors.sealed", casemate={"keys": ..., "signer": ...})`` reads only the ranges that it needs.
-Names are those of the underlying file system; listings come from it.
+``fsspec.open("casemate::s3://bucket/model.safetensors.sealed", casemate={"keys": ..., "signer": ...})`` reads only the ranges it needs.
+Names and listings are those of the underlying file system.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from fsspec.registry import register_implementation
 from . import _casemate, _files, _keys
 
 
-#: What listings say of a file that changes when it does, in one file system or another.
+#: Fields of a listing that change with the file, for various file systems.
 VERSION = ("size", "ETag", "etag", "LastModified", "mtime", "created", "updated")
 
 
 class _Ranges:
-    """Reads at an offset, which is what an artifact needs."""
+    """Reads at an offset, as an artifact needs."""
 
     def __init__(self, fs: AbstractFileSystem, path: str, size: int | None = None) -> None:
         self._fs, self._path = fs, path
@@ -32,10 +32,10 @@ class _Ranges:
 
 
 class CasemateFileSystem(AbstractFileSystem):
-    """Reads artifacts of ``fs``, or of ``target_protocol`` with ``target_options``. It does not write: :func:`casemate.seal` does."""
+    """Reads artifacts from ``fs``, or from ``target_protocol`` with ``target_options``. Read-only; to write, use :func:`casemate.seal`."""
 
     protocol = "casemate"
-    # Trust belongs to an instance, so none is shared by its arguments.
+    # Each instance has its own keys and signers, so instances must not be cached.
     cachable = False
 
     def __init__(
@@ -74,8 +74,8 @@ class CasemateFileSystem(AbstractFileSystem):
         return str(path).removeprefix("casemate::").removeprefix("casemate://")
 
     def _opened(self, path: str) -> Any:
-        # A chain with nothing before `::` has its path in `fo`.
-        # All reads through one instance see one version of a file; `invalidate_cache` looks anew.
+        # In a chain with nothing before `::`, the path is in `fo`.
+        # All reads through one instance see one version of a file until `invalidate_cache`.
         path = self.fs._strip_protocol(path or self._target or "")
         if path not in self._known:
             self._known[path] = _files.open_artifact(_Ranges(self.fs, path), **self._trust)
@@ -92,7 +92,7 @@ class CasemateFileSystem(AbstractFileSystem):
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> _files.SealedFile:
         if mode != "rb":
-            raise ValueError("sealed files are read-only here; casemate.seal() writes them")
+            raise ValueError("sealed files are read-only here; to write one, call casemate.seal()")
         return _files.SealedFile(self._opened(path))
 
     def cat_file(
@@ -107,14 +107,14 @@ class CasemateFileSystem(AbstractFileSystem):
         return self._sized(dict(self.fs.info(path, **arguments)))
 
     def ls(self, path: str, detail: bool = True, **arguments: Any) -> list[Any]:
-        """What is there. Of names that end in ``.sealed`` the size is that of the content, which takes a read of each."""
+        """List a folder. For names that end in ``.sealed``, the size is that of the content, which needs a read of each file."""
         found = self.fs.ls(self.fs._strip_protocol(path), detail=detail, **arguments)
         if not detail:
             return found
         return [self._sized(dict(one)) if one["name"].endswith(".sealed") else one for one in found]
 
     def _sized(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """With the size of the content, if it is an artifact."""
+        """Replace the size with that of the content if the entry is an artifact."""
         if entry["type"] == "file":
             with contextlib.suppress(_casemate.CasemateError):
                 entry["size"], entry["sealed_size"] = self._content_size(entry), entry["size"]

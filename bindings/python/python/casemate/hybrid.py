@@ -1,9 +1,10 @@
-"""Shared keys and signatures for data of your own format, with the keys of Casemate.
+"""Shared keys and signatures for data in other formats, with Casemate keys.
 
-For gradients, messages and files that are not Casemate's. Both halves count: an attacker has to break the classical algorithm *and* the post-quantum one to
-learn a key, and to forge a signature. ``spec/hybrid.md`` has the bytes.
+For gradients, messages and files in your own format. Both halves protect: to learn a key or to forge a signature, an attacker must break the classical
+*and* the post-quantum algorithm. ``spec/hybrid.md`` specifies the bytes.
 
-``context`` names the use, such as ``b"example.com/gradients"``, in up to 255 bytes. Give every use its own: a key or a signature made under one is worthless under another.
+``context`` identifies the purpose in up to 255 bytes, such as ``b"example.com/gradients"``. Use a different one for each purpose: a key or signature made
+with one context is not valid with another.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ __all__ = ["decapsulate", "encapsulate", "sign", "verify"]
 def encapsulate(
     to: PublicKey, context: bytes, *, length: int = 32, policy: str | None = None
 ) -> tuple[bytes, bytes]:
-    """Make a fresh key for the owner of ``to``: ``(key, ciphertext)``. They get the same key from the ciphertext by :func:`decapsulate`.
+    """Create a fresh key to share with the owner of ``to``. Returns ``(key, ciphertext)``; the owner passes the ciphertext to :func:`decapsulate`.
 
-    ``length`` is 16 to 1024 bytes. Use the key with an AEAD such as AES-256-GCM; nothing says who sent the ciphertext. Python cannot wipe the key.
+    ``length`` is 16 to 1024 bytes. Use the key with an AEAD such as AES-256-GCM. The ciphertext does not authenticate its sender. Python cannot wipe the key.
 
-    Raises :class:`CasemateError` for a key that is not one of recipients, has ended, or that the policy forbids.
+    Raises :class:`CasemateError` for a key that is not a recipient key, has ended, or that the policy forbids.
     """
     return _casemate.encapsulate(to, context, length, _keys.policy_name(policy))
 
@@ -29,24 +30,24 @@ def encapsulate(
 def decapsulate(
     key: PrivateKey, ciphertext: bytes, context: bytes, *, length: int = 32, policy: str | None = None
 ) -> bytes:
-    """The key of a ciphertext.
+    """Return the key of a ciphertext.
 
-    A ciphertext that was changed, one for somebody else, or another context gives **another key and no error**: the tag of the AEAD shows it.
-    Raises :class:`CasemateError` for one of another length, or whose classical half is malformed.
+    A changed ciphertext, one for another recipient, or another context returns **a different key and no error**; the tag of the AEAD then fails.
+    Raises :class:`CasemateError` for a ciphertext of the wrong length, or with a malformed classical half.
     """
     return _casemate.decapsulate(key, ciphertext, context, length, _keys.policy_name(policy))
 
 
 def sign(key: PrivateKey, message: bytes, context: bytes, *, policy: str | None = None) -> bytes:
-    """Sign ``message``. The signature of one message differs each time; never use it as an identity."""
+    """Sign ``message``. Each signature of the same message is different; never use a signature as an identifier."""
     return _casemate.sign(key, message, context, _keys.policy_name(policy))
 
 
 def verify(
     key: PublicKey, message: bytes, signature: bytes, context: bytes, *, policy: str | None = None
 ) -> None:
-    """Check a signature: both of its halves must verify.
+    """Verify a signature: both halves must be valid.
 
-    Raises :class:`VerificationError` if one does not, and if the key has ended: such a signature has no date, so it may have been made afterwards.
+    Raises :class:`VerificationError` if a half is not valid, or if the key has ended: these signatures have no date, so it may have been made afterwards.
     """
     _casemate.verify(key, message, signature, context, _keys.policy_name(policy))

@@ -17,10 +17,11 @@ def inference_session(
     policy: str | None = None,
     **arguments: Any,
 ) -> Any:
-    """An :class:`onnxruntime.InferenceSession` of a sealed model, which is decrypted into memory only.
+    """Create an :class:`onnxruntime.InferenceSession` from a sealed model, which is decrypted only into memory.
 
-    ``model`` is what :func:`casemate.open_artifact` takes, or a file that is open (:func:`casemate.open_signed`). A model with external data needs the files it names on a path: mount the sealed folder
-    with ``casemate mount`` and give ONNX Runtime the mounted path. Raises as :func:`casemate.open_artifact`.
+    ``model`` is anything that :func:`casemate.open_artifact` accepts, or an open file (:func:`casemate.open_signed`). A model with external data needs its
+    files at a path: mount the sealed folder with ``casemate mount`` and pass the mounted path to ONNX Runtime. Raises the errors of
+    :func:`casemate.open_artifact`.
     """
     import onnxruntime
 

@@ -1,7 +1,7 @@
-"""Sealed safetensors, with the functions of the package ``safetensors``.
+"""Sealed safetensors, with the interface of the package ``safetensors``.
 
-``framework`` is ``"np"`` or ``"pt"``. Only the segments of what is asked for are read and decrypted: :func:`safe_open` followed by one
-``get_tensor`` of a 100 GB file costs that tensor.
+``framework`` is ``"np"`` or ``"pt"``. Only the needed segments are read and decrypted: to get one tensor of a 100 GB file with :func:`safe_open`,
+only that tensor is decrypted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from . import _casemate, _files, _keys, _seal
 from ._dtypes import logical_shape, numpy_dtype, numpy_name, stored_shape, torch_dtype, torch_name
 
-#: Longest header that the format's own library reads, in bytes.
+#: Maximum length of a header, in bytes, as in the safetensors library.
 HEADER_BYTES_MAX = 100_000_000
 CONTENT_TYPE = "application/vnd.safetensors"
 
@@ -33,16 +33,16 @@ class _Entry(NamedTuple):
 
     @property
     def stored(self) -> list[int]:
-        """The shape of the array or tensor that it becomes."""
+        """Shape of the resulting array or tensor."""
         return stored_shape(self.dtype, self.shape)
 
 
 def _header(opened: _files.Content) -> tuple[dict[str, _Entry], dict[str, str], int]:
-    """Tensors in the order of their data, metadata, and where the data start; every rule of the format is checked."""
+    """Return the tensors in the order of their data, the metadata, and the start of the data. Checks every rule of the format."""
     size = opened.size
     length = int.from_bytes(opened.read_at(0, 8), "little")
     if size < 8 or length > HEADER_BYTES_MAX or 8 + length > size:
-        raise FormatError("not safetensors: the header's length is impossible")
+        raise FormatError(f"not safetensors: a header length of {length} bytes is impossible")
     start = 8 + length
     try:
         rows, metadata = _casemate.safetensors_header(opened.read_at(8, length), size - start)
@@ -53,7 +53,7 @@ def _header(opened: _files.Content) -> tuple[dict[str, _Entry], dict[str, str], 
 
 
 def _checked_type(name: str, dtype: str, framework: str) -> None:
-    """Refuse a tensor whose type the framework does not have, before any of it is read."""
+    """Refuse a tensor whose type the framework does not support, before reading it."""
     try:
         (numpy_dtype if framework == "np" else torch_dtype)(dtype)
     except TypeError as error:
@@ -88,17 +88,17 @@ def load_file(
     allow_unknown_signer: bool = False,
     policy: str | None = None,
 ) -> dict[str, Any]:
-    """Load every tensor of a sealed safetensors file, decrypted on all cores into one block of memory that the tensors share.
+    """Load every tensor of a sealed safetensors file. It is decrypted on all cores into one block of memory that the tensors share.
 
-    ``filename`` is a path, or a file that is open: one of a sealed folder, or of a model that is signed (:func:`casemate.open_signed`).
-    Raises as :func:`casemate.open_artifact`, and :class:`FormatError`.
+    ``filename`` is a path, or an open file of a sealed folder or a signed model (:func:`casemate.open_signed`).
+    Raises the errors of :func:`casemate.open_artifact`, and :class:`FormatError`.
     """
     opened = _files.content_of(filename, keys, signer, allow_unknown_signer, policy)
     return load(opened, device, framework=framework)
 
 
 def load(opened: _files.Content, device: str = "cpu", *, framework: str = "np") -> dict[str, Any]:
-    """As :func:`load_file`, of content that is open already."""
+    """Like :func:`load_file`, for content that is already open."""
     framework = _framework(framework)
     entries, _, start = _header(opened)
     for name, entry in entries.items():
@@ -120,9 +120,9 @@ def save_file(
     policy: str | None = None,
     force: bool = False,
 ) -> str:
-    """Seal tensors (NumPy or PyTorch) as safetensors; the plaintext is never written. Returns the artifact's id.
+    """Seal NumPy or PyTorch tensors as safetensors, without writing plaintext. Returns the artifact's id.
 
-    ``metadata`` go into the safetensors header, which is encrypted like everything else.
+    ``metadata`` is stored in the safetensors header, which is encrypted like the tensors.
     """
     return _seal.seal(
         serialize(tensors, metadata),
@@ -137,13 +137,13 @@ def save_file(
 
 
 def serialize(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> list[np.ndarray]:
-    """The parts of a safetensors file: its header, and the tensors' own memory where they are contiguous."""
+    """Return the parts of a safetensors file: the header and the tensors, without a copy if they are contiguous."""
     described = []
     for name, tensor in tensors.items():
         if not isinstance(name, str) or name == "__metadata__":
-            raise ValueError(f"{name!r} cannot name a tensor")
+            raise ValueError(f"{name!r} is not a valid name for a tensor")
         described.append((name, *_raw(tensor)))
-    # Large types first, as the format's own library does, so that every tensor is aligned.
+    # Large types first, as in the safetensors library, so that every tensor is aligned.
     described.sort(key=lambda row: (-row[1], row[0]))
     header: dict[str, Any] = {}
     if metadata:
@@ -161,7 +161,7 @@ def serialize(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = N
 
 
 def _raw(tensor: Any) -> tuple[int, str, list[int], np.ndarray]:
-    """Bytes of an element, type, shape and memory."""
+    """Return the size of an element, the type, the shape and the memory."""
     if isinstance(tensor, np.ndarray) or np.isscalar(tensor):
         array = np.asarray(tensor)
         if array.dtype.byteorder == ">":
@@ -180,8 +180,8 @@ def _raw(tensor: Any) -> tuple[int, str, list[int], np.ndarray]:
     return tensor.element_size(), dtype, logical_shape(dtype, list(tensor.shape)), raw
 
 
-class safe_open:  # noqa: N801 - the name of the original
-    """Lazy access, as ``safetensors.safe_open``: ``keys()``, ``metadata()``, ``get_tensor(name)``, ``get_slice(name)[...]``."""
+class safe_open:  # noqa: N801 - the name in safetensors
+    """Lazy access, like ``safetensors.safe_open``: ``keys()``, ``metadata()``, ``get_tensor(name)``, ``get_slice(name)[...]``."""
 
     def __init__(
         self,
@@ -218,7 +218,7 @@ class safe_open:  # noqa: N801 - the name of the original
     offset_keys = keys
 
     def metadata(self) -> dict[str, str]:
-        """What the header says beside the tensors."""
+        """The metadata in the header."""
         return dict(self._metadata)
 
     def _find(self, name: str) -> _Entry:
@@ -234,7 +234,7 @@ class safe_open:  # noqa: N801 - the name of the original
         return self._read(entry.dtype, entry.stored, entry.begin, entry.end)
 
     def get_slice(self, name: str) -> SafeSlice:
-        """Part of a tensor, read when it is indexed."""
+        """Return a view of a tensor whose parts are read when indexed."""
         entry = self._find(name)
         _checked_type(name, entry.dtype, self._framework)
         return SafeSlice(self, entry)
@@ -245,7 +245,7 @@ class safe_open:  # noqa: N801 - the name of the original
 
 
 class SafeSlice:
-    """A tensor of which parts can be read. Only the rows asked for in the first dimension are decrypted."""
+    """A tensor that can be read in parts. Only the selected rows of the first dimension are decrypted."""
 
     def __init__(self, file: safe_open, entry: _Entry) -> None:
         self._file, self._entry, self._shape = file, entry, entry.stored
@@ -255,7 +255,7 @@ class SafeSlice:
         return list(self._entry.shape)
 
     def get_dtype(self) -> str:
-        """Type of its elements, in the format's own words."""
+        """Type of its elements, as named in safetensors."""
         return self._entry.dtype
 
     def __getitem__(self, index: Any) -> Any:
@@ -283,6 +283,6 @@ class SafeSlice:
         if not isinstance(first, slice):
             return part[(0, *index[1:])]
         if chosen.step < 0 and self._file._framework == "pt":
-            raise ValueError("PyTorch has no slices with a negative step")
+            raise ValueError("PyTorch does not support slices with a negative step")
         stop = None if chosen.step < 0 else high - low
         return part[(slice(chosen.start - low, stop, chosen.step), *index[1:])]

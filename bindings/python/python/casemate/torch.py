@@ -1,6 +1,6 @@
 """Sealed ``torch.save`` and ``torch.load``.
 
-The plaintext is in memory only. Loading verifies the publisher before anything is unpickled, and unpickles weights only unless told otherwise.
+The plaintext stays in memory. Loading verifies the publisher before it unpickles anything, and unpickles only weights by default.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def save(
     force: bool = False,
     **arguments: Any,
 ) -> str:
-    """``torch.save(obj)``, sealed to the file ``f``. Returns the artifact's id. ``arguments`` go to :func:`torch.save`."""
+    """Seal ``torch.save(obj)`` to the file ``f``. Returns the artifact's id. ``arguments`` are passed to :func:`torch.save`."""
     import torch
 
     buffer = io.BytesIO()
@@ -55,9 +55,11 @@ def load(
     policy: str | None = None,
     **arguments: Any,
 ) -> Any:
-    """``torch.load`` of a sealed file, or of one that is open (:func:`casemate.open_signed`). With ``weights_only=False`` the publisher can run code here, so the signature must be checked.
+    """Load a sealed file, or an open file (:func:`casemate.open_signed`), with ``torch.load``.
 
-    Raises as :func:`casemate.open_artifact`, and as :func:`torch.load`.
+    With ``weights_only=False``, the file can run code from its publisher, so its signature must be verified.
+
+    Raises the errors of :func:`casemate.open_artifact` and :func:`torch.load`.
     """
     import torch
 
@@ -70,8 +72,8 @@ def load(
             f, keys=keys, signer=signer, allow_unknown_signer=allow_unknown_signer, policy=policy
         )
     if not weights_only and not file.origin_checked:
-        raise ValueError("weights_only=False runs the publisher's code: say whose it is with signer=")
-    # torch reads zip entries piece by piece; whole segments are decrypted and the last one is kept.
+        raise ValueError("weights_only=False can run code from the publisher; pass signer= to verify who that is")
+    # torch reads zip entries piece by piece. Whole segments are decrypted, and the last one is cached.
     try:
         return torch.load(file, map_location=map_location, weights_only=weights_only, **arguments)
     except Exception:

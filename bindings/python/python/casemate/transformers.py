@@ -1,4 +1,4 @@
-"""Sealed model folders in ``transformers``."""
+"""Loads sealed model folders with ``transformers``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from . import _casemate, _files, _keys, _signed, safetensors, torch
 
-#: Endings of files that hold weights, which stay sealed.
+#: Suffixes of files with weights, which stay sealed.
 WEIGHTS = {
     ".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".npz", ".onnx", ".ot", ".pkl", ".pt", ".pth", ".safetensors",
 }  # fmt: skip
-#: Longest text file that is read as configuration, in bytes.
+#: Maximum length of a configuration file, in bytes.
 TEXT_BYTES_MAX = 256 << 20
 
 
-#: Arguments that say where to download from, which means nothing for a folder.
+#: Arguments for downloads, which have no meaning for a folder.
 HUB = ("cache_dir", "code_revision", "force_download", "local_files_only", "mirror", "proxies", "revision", "token")
-#: Arguments for the weights; all others are for the configuration first.
+#: Arguments for the weights; all others go to the configuration first.
 FOR_WEIGHTS = ("dtype", "quantization_config", "torch_dtype")
 
 
@@ -32,10 +32,10 @@ def state_dict(
     subfolder: str = "",
     use_safetensors: bool | None = None,
 ) -> dict[str, Any]:
-    """The weights of a folder in the Hugging Face layout, as PyTorch tensors: one file, or shards with their index.
+    """Load the weights of a folder in the Hugging Face layout as PyTorch tensors, from one file or from shards with their index.
 
-    ``model.safetensors`` comes before ``pytorch_model.bin``, which is unpickled with ``weights_only``; ``use_safetensors`` allows one of them only.
-    ``variant`` is part of the names, as in ``model.fp16.safetensors``.
+    ``model.safetensors`` is preferred to ``pytorch_model.bin``, which is unpickled with ``weights_only``; ``use_safetensors`` restricts the choice to one
+    of them. ``variant`` is part of the file names, as in ``model.fp16.safetensors``.
     """
     for name in _weight_files(variant, use_safetensors):
         path = str(PurePosixPath(subfolder, name))
@@ -46,7 +46,7 @@ def state_dict(
         return _shards(directory, path, device)
     names = ", ".join(_weight_files(variant, use_safetensors))
     where = f"{subfolder!r} in the folder" if subfolder else "the folder"
-    raise FileNotFoundError(f"{where} has none of {names}")
+    raise FileNotFoundError(f"{where} has none of the weight files {names}")
 
 
 def _weight_files(variant: str | None, use_safetensors: bool | None) -> list[str]:
@@ -69,7 +69,7 @@ def _shards(directory: _files.Directory | _signed.SignedModel, path: str, device
         weights.update(_weights(directory, str(PurePosixPath(path).parent / shard), device))
     missing = set(index["weight_map"]) - set(weights)
     if missing:
-        raise KeyError(f"the index names tensors that no shard has, such as {min(missing)!r}")
+        raise KeyError(f"the index lists tensors that are in no shard, such as {min(missing)!r}")
     return weights
 
 
@@ -84,19 +84,19 @@ def from_pretrained(
     policy: str | None = None,
     **arguments: Any,
 ) -> Any:
-    """``auto_class.from_pretrained`` of a sealed folder, as in ``from_pretrained(AutoModelForCausalLM, "model.sealed", ...)``.
+    """Call ``auto_class.from_pretrained`` for a sealed folder, as in ``from_pretrained(AutoModelForCausalLM, "model.sealed", ...)``.
 
-    ``root`` may also be what :func:`casemate.open_directory` or :func:`casemate.open_signed` gave; then whom to trust was said there. Other arguments are those of
-    ``from_pretrained``: ``variant``, ``subfolder``, ``dtype``, and those that change the configuration, such as ``num_labels``.
+    ``root`` may also be the result of :func:`casemate.open_directory` or :func:`casemate.open_signed`; pass the expected signer there. Other arguments are
+    those of ``from_pretrained``: ``variant``, ``subfolder``, ``dtype``, and those that change the configuration, such as ``num_labels``.
 
-    Weights go from the artifacts into memory. Configuration and tokenizer files, without the weights, are for the time of the call in a folder in
-    memory (``$XDG_RUNTIME_DIR`` or ``/dev/shm``) that only the owner can read, because transformers takes paths. Models that bring their own code are refused:
-    mount the folder for them.
+    Weights are decrypted directly into memory. transformers needs paths for configuration and tokenizer files, so these are stored during the call in
+    a folder in memory (``$XDG_RUNTIME_DIR`` or ``/dev/shm``) that only its owner can read. Models with their own code are refused; use ``casemate mount`` for
+    them.
 
-    Raises as :func:`casemate.open_directory`, and as ``from_pretrained``.
+    Raises the errors of :func:`casemate.open_directory` and ``from_pretrained``.
     """
     if arguments.pop("trust_remote_code", False):
-        raise ValueError("models with code of their own do not load this way: use `casemate mount`")
+        raise ValueError("cannot load a model with its own code this way; use `casemate mount`")
     if isinstance(root, (_files.Directory, _signed.SignedModel)):
         _files.refuse_terms(
             keys=keys,
@@ -128,7 +128,7 @@ def from_pretrained(
         for name in HUB:
             arguments.pop(name, None)
         if arguments.get("gguf_file") is not None:
-            raise ValueError("GGUF files do not load this way: use `casemate mount`")
+            raise ValueError("cannot load GGUF files this way; use `casemate mount`")
         chosen = {name: arguments.pop(name, None) for name in ("variant", "use_safetensors")}
         subfolder = arguments.pop("subfolder", None) or ""
         if subfolder and not any(path.startswith(f"{subfolder.strip('/')}/") for path in directory.files):
@@ -142,7 +142,7 @@ def from_pretrained(
     loaded = model_class.from_pretrained(None, config=config, state_dict=weights, trust_remote_code=False, **arguments)
     model = loaded[0] if isinstance(loaded, tuple) else loaded
     if directory is not root:
-        # transformers has it from a path, of which it was given none.
+        # transformers takes the name from a path, but it was given none.
         model.name_or_path = model.config.name_or_path = os.fspath(root)
     if generation is not None and getattr(model, "generation_config", None) is not None:
         model.generation_config = generation
@@ -150,7 +150,7 @@ def from_pretrained(
 
 
 def _configured(auto_class: Any, folder: str, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The configuration with the arguments that change it, and the others."""
+    """Return the configuration, changed by its arguments, and the remaining arguments."""
     from transformers import AutoConfig
 
     config = arguments.pop("config", None)
@@ -180,13 +180,13 @@ def _generation_config(folder: str) -> Any:
 
 
 def _model_class(auto_class: Any, config: Any) -> tuple[Any, Any]:
-    """The class that an auto class stands for, and the configuration that is for it: of a model of text and more, perhaps only that of the text."""
+    """Return the class that an auto class stands for, and its configuration: for a multimodal model, possibly only the text part."""
     from transformers.models.auto.auto_factory import _BaseAutoModelClass, _get_model_class
 
     if not issubclass(auto_class, _BaseAutoModelClass):
         return auto_class, config
     if type(config) not in auto_class._model_mapping:
-        raise ValueError(f"{auto_class.__name__} has no model for {type(config).__name__}")
+        raise ValueError(f"{auto_class.__name__} has no model class for {type(config).__name__}")
     model_class = _get_model_class(config, auto_class._model_mapping)
     text_class = config.sub_configs.get("text_config")
     if text_class is None or getattr(model_class, "config_class", None) is not text_class:
@@ -199,7 +199,7 @@ def _model_class(auto_class: Any, config: Any) -> tuple[Any, Any]:
 
 
 def _takes_weights(auto_class: Any) -> bool:
-    """Whether it is a model, not a tokenizer, a processor or a configuration."""
+    """Return whether the class is a model, not a tokenizer, a processor or a configuration."""
     from transformers import PreTrainedModel
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
 

@@ -10,7 +10,7 @@ use crate::{
     text,
 };
 
-/// Three digits that mean something; a power of ten as it is.
+/// Formats a number with three significant digits; a power of ten is not padded.
 fn short(value: f64) -> String {
     let digits = match value.abs() {
         value if value < 10.0 => 2,
@@ -52,7 +52,7 @@ fn figure(out: &mut String, svg: &str) {
     _ = writeln!(out, "<div class=\"scroll\">{svg}</div>");
 }
 
-/// Operations of one role, slowest last.
+/// Returns the operations of one role, slowest last.
 fn role<'a>(report: &'a Report, names: &'a [&str]) -> Vec<(&'a Primitive, f64)> {
     let mut found: Vec<_> = report
         .primitives
@@ -69,12 +69,12 @@ fn role<'a>(report: &'a Report, names: &'a [&str]) -> Vec<(&'a Primitive, f64)> 
     found
 }
 
-/// Bars of each role on a logarithmic axis.
+/// Plots bars for each role on a logarithmic axis.
 pub(super) fn speed(report: &Report, out: &mut String) {
     if report.primitives.is_empty() {
         return;
     }
-    out.push_str("<h2 id=\"speed\">Speed</h2>\n<p>Shorter is faster; each grid line is ten times the one before.</p>\n");
+    out.push_str("<h2 id=\"speed\">Speed</h2>\n<p>Shorter is faster. Each grid line is ten times the previous one.</p>\n");
     key(report, out);
     for (title, names) in [
         (
@@ -82,7 +82,7 @@ pub(super) fn speed(report: &Report, out: &mut String) {
             ["encapsulate", "seal", "agree", "encrypt"].as_slice(),
         ),
         (
-            "Establish a key: receiver (of an exchange one agreement)",
+            "Establish a key: receiver (for a key exchange, one agreement)",
             ["decapsulate", "open", "decrypt", "agree"].as_slice(),
         ),
         ("Sign", ["sign"].as_slice()),
@@ -105,21 +105,21 @@ pub(super) fn speed(report: &Report, out: &mut String) {
     }
 }
 
-/// Bytes on the wire, alone and against speed.
+/// Plots bytes on the wire, alone and against speed.
 pub(super) fn sizes(report: &Report, out: &mut String) {
     if report.primitives.is_empty() {
         return;
     }
-    out.push_str("<h2 id=\"sizes\">Sizes</h2>\n<p>Public key and ciphertext or signature together: what a new peer has to receive.</p>\n");
+    out.push_str("<h2 id=\"sizes\">Sizes</h2>\n<p>Public key plus ciphertext or signature: the bytes that a new peer must receive.</p>\n");
     key(report, out);
     let wire = |row: &Primitive| row.sizes.public_key.saturating_add(row.sizes.output) as f64;
     for (title, names) in [
         (
-            "Key establishment: bytes against the receiver's time",
+            "Key establishment: bytes versus receiver time",
             ["decapsulate", "open", "decrypt", "agree"].as_slice(),
         ),
         (
-            "Signatures: bytes against the time to verify",
+            "Signatures: bytes versus verification time",
             ["verify"].as_slice(),
         ),
     ] {
@@ -158,7 +158,7 @@ pub(super) fn sizes(report: &Report, out: &mut String) {
     out.push_str(&plot::bars("sizes", byte_unit, &bars));
 }
 
-/// Bytes added to gradients and checkpoints over their size.
+/// Plots the bytes added to gradients and checkpoints against their size.
 pub(super) fn overhead(report: &Report, out: &mut String) {
     let line = |label: &str, class: &str, points: Vec<(f64, f64)>| Line {
         label: label.to_owned(),
@@ -189,7 +189,7 @@ pub(super) fn overhead(report: &Report, out: &mut String) {
     if lines.is_empty() {
         return;
     }
-    out.push_str("<h2 id=\"workloads\">AI workloads</h2>\n<h3>Bytes added, over the size of the message</h3>\n");
+    out.push_str("<h2 id=\"workloads\">AI workloads</h2>\n<h3>Bytes added, by message size</h3>\n");
     let names = ("bytes of the message or checkpoint", "bytes added");
     figure(
         out,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{article::article, plot::escape, report::Report, rows::Timing, text};
 
-/// A cell that is markup already.
+/// A cell with markup.
 struct Cell(String);
 
 fn plain(text: impl AsRef<str>) -> Cell {
@@ -76,7 +76,7 @@ pub(super) fn primitives(report: &Report, out: &mut String) {
             cells
         })
         .collect();
-    out.push_str("<h3>Every operation</h3>\n<p>Sizes in bytes.</p>\n");
+    out.push_str("<h3>Every operation</h3>\n<p>Sizes are in bytes.</p>\n");
     let head = [
         "Algorithm",
         "Family",
@@ -94,7 +94,7 @@ pub(super) fn primitives(report: &Report, out: &mut String) {
     table(out, &head, &rows);
 }
 
-/// What the article states, beside what was measured.
+/// Writes the article's figures next to the measured ones.
 pub(super) fn stated(report: &Report, out: &mut String) {
     let mut rows = Vec::new();
     for row in &report.primitives {
@@ -123,7 +123,7 @@ pub(super) fn stated(report: &Report, out: &mut String) {
     }
     _ = writeln!(
         out,
-        "<h3 id=\"article\">The article's figures</h3>\n<p>“{}” states milliseconds and bytes without a machine or a method. Beside them what was measured here; the final standards answer for the round-3 names.</p>",
+        "<h3 id=\"article\">The article's figures</h3>\n<p>“{}” states times and sizes without a machine or a method. The table compares them with the measured figures, using the final standards in place of the round-3 algorithms.</p>",
         escape(&article().title)
     );
     let head = [
@@ -135,7 +135,7 @@ pub(super) fn stated(report: &Report, out: &mut String) {
         "Bytes in the article (here)",
     ];
     table(out, &head, &rows);
-    out.push_str("<p>Sizes that are wrong there:</p>\n<ul>\n");
+    out.push_str("<p>Wrong sizes in the article:</p>\n<ul>\n");
     for (what, error) in &article().size_errors {
         _ = writeln!(out, "<li>{}: {}</li>", escape(what), escape(error));
     }
@@ -160,7 +160,7 @@ pub(super) fn parts(report: &Report, out: &mut String) {
     if rows.is_empty() {
         return;
     }
-    out.push_str("<h3>What a hybrid costs over its parts</h3>\n");
+    out.push_str("<h3>Cost of a hybrid compared with its parts</h3>\n");
     table(
         out,
         &["Hybrid", "Whole", "Sum of parts", "Ratio", "Parts"],
@@ -179,7 +179,7 @@ pub(super) fn bulk(report: &Report, out: &mut String) {
             let share = 100.0 * row.mad / row.gb_per_second.max(1e-9);
             let limit = match (&row.limit, row.percent_of_limit) {
                 (Some(limit), Some(percent)) => format!("{percent:.0} % of {limit}"),
-                _ => "a limit itself".to_owned(),
+                _ => "this row is a limit".to_owned(),
             };
             vec![
                 plain(&row.name),
@@ -192,10 +192,10 @@ pub(super) fn bulk(report: &Report, out: &mut String) {
             ]
         })
         .collect();
-    out.push_str("<h2 id=\"bulk\">Throughput</h2>\n<p>Nothing that encrypts with AES can pass its rounds alone, and nothing at all can pass a copy.</p>\n");
+    out.push_str("<h2 id=\"bulk\">Throughput</h2>\n<p>No AES cipher can be faster than its AES rounds alone, and no algorithm can be faster than a copy.</p>\n");
     table(
         out,
-        &["Algorithm", "Threads", "GB/s", "Of the limit"],
+        &["Algorithm", "Threads", "GB/s", "Share of the limit"],
         &rows,
     );
 }
@@ -220,7 +220,7 @@ pub(super) fn gradients(report: &Report, out: &mut String) {
         .collect();
     _ = writeln!(
         out,
-        "<h3>Gradient exchange</h3>\n<p>One session, signed once, then one authenticated message after the other. The article: <strong>{}</strong> bandwidth. Processor time is of both ends together; two copies of the message are what an unprotected exchange costs at least.</p>",
+        "<h3>Gradient exchange</h3>\n<p>One session, signed once, followed by a series of authenticated messages. The article states <strong>{}</strong> bandwidth. Processor time is the sum of both ends. Two copies of the message are the minimum cost of an unprotected exchange.</p>",
         article().overhead("gradients")
     );
     table(
@@ -267,7 +267,7 @@ pub(super) fn checkpoints(report: &Report, out: &mut String) {
         .collect();
     _ = writeln!(
         out,
-        "<h3>Checkpoints</h3>\n<p>Sealed for one recipient and signed. The article: <strong>{}</strong> size.</p>",
+        "<h3>Checkpoints</h3>\n<p>Sealed to one recipient and signed. The article states <strong>{}</strong> size.</p>",
         article().overhead("checkpoints")
     );
     table(
@@ -307,7 +307,7 @@ pub(super) fn handshakes(report: &Report, out: &mut String) {
             ]
         })
         .collect();
-    out.push_str("<h3>TLS 1.3 handshakes</h3>\n<p>Full handshakes in memory, one certificate. Hybrid and pure groups keep the session closed to a later quantum computer; the certificate only has to hold while the handshake runs.</p>\n");
+    out.push_str("<h3>TLS 1.3 handshakes</h3>\n<p>Full handshakes in memory with one certificate. Hybrid and pure groups protect the session against a future quantum computer. The certificate needs to be secure only during the handshake.</p>\n");
     table(
         out,
         &[
@@ -343,7 +343,7 @@ pub(super) fn rounds(report: &Report, out: &mut String) {
         .collect();
     _ = writeln!(
         out,
-        "<h3>Federated rounds</h3>\n<p>Four bytes a parameter, handshake included. The article: <strong>{}</strong> time.</p>",
+        "<h3>Federated rounds</h3>\n<p>Four bytes per parameter, including the handshake. The article states <strong>{}</strong> time.</p>",
         article().overhead("rounds")
     );
     table(
@@ -355,7 +355,7 @@ pub(super) fn rounds(report: &Report, out: &mut String) {
             "Added",
             "Bytes",
             "Samples",
-            "Rate held by",
+            "Rate limited by",
         ],
         &rows,
     );
@@ -380,6 +380,12 @@ pub(super) fn baselines(report: &Report, out: &mut String) {
             ]
         })
         .collect();
-    out.push_str("<h2>Another program on the same machine</h2>\n<p>So that our figures can be believed.</p>\n");
-    table(out, &["Operation", "Program", "Its figure", "Ours"], &rows);
+    out.push_str(
+        "<h2>OpenSSL on the same machine</h2>\n<p>An independent check of these figures.</p>\n",
+    );
+    table(
+        out,
+        &["Operation", "Program", "Its figure", "Casemate"],
+        &rows,
+    );
 }

@@ -1,4 +1,4 @@
-//! RSA, ECDSA, Ed25519 and the Diffie-Hellman groups, from AWS-LC.
+//! RSA, ECDSA, Ed25519 and Diffie-Hellman groups, from AWS-LC.
 
 use std::hint::black_box;
 
@@ -55,9 +55,13 @@ fn oaep(name: &'static str, size: KeySize) -> Result<Subject, BenchError> {
     let key = PrivateDecryptingKey::generate(size)?;
     let public = key.public_key();
     let private_key = AsDer::<Pkcs8V1Der<'_>>::as_der(&key)?.as_ref().len();
-    // In PKCS #1 as that of the signatures, without the identifier around it.
+    // In PKCS #1, like the signature keys, without the algorithm identifier.
     let public_key = super::registered(name).map(|row| row.public_key_bytes);
-    check(name, public_key.is_some(), "the registry has no such row")?;
+    check(
+        name,
+        public_key.is_some(),
+        "the registry has no entry for it",
+    )?;
     let encrypting = OaepPublicEncryptingKey::new(public)?;
     let decrypting = OaepPrivateDecryptingKey::new(key)?;
     let mut ciphertext = vec![0; encrypting.ciphertext_size()];

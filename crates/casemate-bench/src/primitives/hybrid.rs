@@ -1,4 +1,5 @@
-//! What Casemate protects data with: each KEM suite through HPKE, each composite signature.
+//! The suites that protect data in Casemate: each KEM suite through HPKE, and each composite
+//! signature.
 
 use std::hint::black_box;
 
@@ -32,7 +33,8 @@ type PartsOf = (
     &'static [(&'static str, &'static str)],
 );
 
-/// What a hybrid's operation is compared with: the public-key operations alone, without its hashes, key schedule and AEAD.
+/// The parts that each operation of a hybrid is compared with: only the public-key operations,
+/// without hashes, key schedule and AEAD.
 pub(super) const PARTS: &[PartsOf] = &[
     (
         "mlkem1024-p384",
@@ -134,7 +136,7 @@ pub(super) const PARTS: &[PartsOf] = &[
 
 fn kem(name: &'static str) -> Result<Subject, BenchError> {
     let row = KemSuite::by_name(name);
-    check(name, row.is_some(), "the registry has no such suite")?;
+    check(name, row.is_some(), "the registry has no entry for it")?;
     let Some(row) = row else { return missing(name) };
     let suite = HpkeSuite::of(row)?;
     let key = KemPrivateKey::generate(row)?;
@@ -176,7 +178,7 @@ fn kem(name: &'static str) -> Result<Subject, BenchError> {
 fn missing(name: &str) -> Result<Subject, BenchError> {
     Err(BenchError::Check {
         algorithm: name.to_owned(),
-        what: "the registry has no such suite",
+        what: "the registry has no entry for it",
     })
 }
 
@@ -198,7 +200,7 @@ fn composite(name: &'static str) -> Result<Subject, BenchError> {
     check(
         name,
         stored.is_some(),
-        "the registry has no size of its key",
+        "the registry has no key size for it",
     )?;
     Ok(Subject {
         name,

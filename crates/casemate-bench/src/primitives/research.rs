@@ -1,4 +1,5 @@
-//! Algorithms without a final standard, from liboqs and `fn-dsa`: measured, never used to protect anything.
+//! Algorithms without a final standard, from liboqs and `fn-dsa`. They are only measured, never
+//! used to protect data.
 
 use std::hint::black_box;
 
@@ -179,7 +180,7 @@ fn oqs_sig(
     })
 }
 
-/// The system's generator in the shape `fn-dsa` asks for.
+/// The system's random number generator, with the trait that `fn-dsa` requires.
 struct System;
 
 impl RngCore for System {

@@ -1,4 +1,5 @@
-//! Checkpoints: the bytes that sealing adds, by formula and measured, and the time beside a plain copy.
+//! Checkpoints: the bytes that sealing adds, calculated and measured, and the time compared with a
+//! plain copy.
 
 use std::{fs::File, io::Write, path::Path, time::Instant};
 
@@ -52,7 +53,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
                 time(&keys, folder.path(), samples, &mut row)?;
             } else {
                 report.notes.push(format!(
-                    "{} has too little space to seal {size} bytes; point --directory elsewhere",
+                    "{} has too little space to seal {size} bytes; choose another folder with `--directory`",
                     options.directory.display()
                 ));
             }
@@ -62,13 +63,14 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
     Ok(())
 }
 
-/// `content + 64 for each segment + what does not depend on the length` (`spec/sealed-artifact.md`, sections 2 and 5).
+/// Returns the length of an artifact: the content, 64 bytes for each segment, and `fixed` bytes
+/// (`spec/sealed-artifact.md`, sections 2 and 5).
 fn formula(content: u64, fixed: u64) -> u64 {
     let segment = u64::from(SegmentSize::default().bytes());
     content + 64 * content.div_ceil(segment).max(1) + fixed
 }
 
-/// The part of the overhead that every artifact of these keys has.
+/// Returns the overhead that does not depend on the length of the content.
 fn fixed_bytes(keys: &Keys, folder: &Path) -> Result<u64, BenchError> {
     let content = folder.join("small");
     std::fs::write(&content, b"x")?;
@@ -140,7 +142,7 @@ fn time(
     Ok(())
 }
 
-/// Takes verified content and forgets it.
+/// Discards verified content.
 struct Discard;
 
 impl casemate_seal::WriteAt for Discard {
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_formula_gives_the_length_of_a_real_artifact_within_the_signatures_few_bytes() {
+    fn the_formula_matches_a_real_artifact_within_a_few_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keys {
             recipient: KemPrivateKey::generate(&MLKEM1024_P384).unwrap(),
@@ -186,7 +188,7 @@ mod tests {
         let content = folder.path().join("content");
         write_content(&content, 3_500_000).unwrap();
         let sealed = seal_file(&keys, &content, &folder.path().join("sealed")).unwrap();
-        // DER signatures and CBOR lengths vary by a few bytes each.
+        // DER signatures and CBOR lengths each vary by a few bytes.
         assert!(formula(3_500_000, fixed).abs_diff(sealed) < 16);
         assert_eq!(formula(1, 0), 65);
     }

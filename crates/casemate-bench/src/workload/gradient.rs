@@ -1,4 +1,4 @@
-//! Gradient exchange: one HPKE session, signed once, then one AEAD message after the other.
+//! Gradient exchange: one HPKE session, signed once, followed by a series of AEAD messages.
 
 use std::hint::black_box;
 
@@ -37,7 +37,7 @@ struct Ends {
     sender: SigningKey,
 }
 
-/// A session under way, and the bytes that starting it put on the wire.
+/// A running session, and the bytes on the wire that starting it took.
 struct Session {
     sending: SenderContext,
     receiving: RecipientContext,
@@ -53,7 +53,7 @@ impl Ends {
         })
     }
 
-    /// The sender encapsulates and signs; the receiver verifies and decapsulates.
+    /// Starts a session: the sender encapsulates and signs, the receiver verifies and decapsulates.
     fn start(&self) -> Result<Session, BenchError> {
         let (enc, sending) = self.suite.setup_sender(self.receiver.public_key(), INFO)?;
         let signature = self.sender.sign(Purpose::ROUND, &enc)?;
@@ -69,7 +69,8 @@ impl Ends {
 }
 
 impl Session {
-    /// One message, from one end to the other through a buffer that is used again; returns its bytes on the wire.
+    /// Sends one message from one end to the other through a reused buffer; returns its bytes on
+    /// the wire.
     fn send(&mut self, message: &[u8], buffer: &mut Vec<u8>) -> Result<u64, BenchError> {
         buffer.clear();
         buffer.extend_from_slice(message);
@@ -147,7 +148,7 @@ fn samples(effort: Effort, size: usize) -> usize {
     (bytes_in_all / size).clamp(3, 101)
 }
 
-/// Processor time of an action, in microseconds.
+/// Measures the processor time of an action, in microseconds.
 fn cpu(
     samples: usize,
     mut action: impl FnMut() -> Result<(), BenchError>,

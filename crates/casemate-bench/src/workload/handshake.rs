@@ -1,4 +1,4 @@
-//! TLS 1.3 handshakes in memory: bytes and processor time, classical, hybrid and pure.
+//! TLS 1.3 handshakes in memory: bytes and processor time of classical, hybrid and pure groups.
 
 use std::{hint::black_box, io, sync::Arc, time::Instant};
 
@@ -14,7 +14,7 @@ use rustls::{
 
 use crate::{BenchError, Effort, Options, rows::Handshake, stats};
 
-/// A way to agree on a key and to prove who the server is.
+/// A combination of key exchange and server certificate.
 struct Variant {
     group: &'static str,
     certificate: &'static str,
@@ -89,7 +89,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Handshake>, BenchError> {
     for ((variant, mut times), (client_bytes, server_bytes)) in
         wanted.into_iter().zip(times).zip(bytes)
     {
-        // The first one is the warm-up.
+        // The first handshake is the warm-up.
         times.remove(0);
         rows.push(Handshake {
             group: variant.group.to_owned(),
@@ -105,14 +105,14 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Handshake>, BenchError> {
 
 pub(crate) type Configs = (Arc<ClientConfig>, Arc<ServerConfig>);
 
-/// The provider with one group.
+/// Returns the provider with one group.
 fn provider(group: &str) -> Arc<CryptoProvider> {
     let single: &'static dyn SupportedKxGroup = match group {
         "X25519" => aws_lc_rs::kx_group::X25519,
         "secp384r1" => aws_lc_rs::kx_group::SECP384R1,
         "MLKEM768" => aws_lc_rs::kx_group::MLKEM768,
         "MLKEM1024" => aws_lc_rs::kx_group::MLKEM1024,
-        // The hybrids are those that the gateway has.
+        // The hybrids are those of the gateway.
         hybrid => {
             let mut known = TlsGroup::ALL.into_iter();
             let found = known.find(|known| known.name() == hybrid);
@@ -130,7 +130,7 @@ fn configure(variant: &Variant) -> Result<Configs, BenchError> {
     configs(variant.group, variant.certificate)
 }
 
-/// Client and server that know each other's one certificate.
+/// Returns a client and a server configuration with one certificate.
 pub(crate) fn configs(group: &str, certificate: &str) -> Result<Configs, BenchError> {
     let algorithm = match certificate {
         "ML-DSA-65" => &PKCS_ML_DSA_65,
@@ -152,12 +152,12 @@ pub(crate) fn configs(group: &str, certificate: &str) -> Result<Configs, BenchEr
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // A full handshake each time.
+    // Force a full handshake each time.
     client.resumption = rustls::client::Resumption::disabled();
     Ok((Arc::new(client), Arc::new(server)))
 }
 
-/// One handshake; returns the bytes from client and from server.
+/// Runs one handshake; returns the bytes that client and server sent.
 fn handshake((client, server): &Configs) -> Result<(u64, u64), BenchError> {
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
     let mut client = ClientConnection::new(client.clone(), name)?;
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hybrid_share_is_as_long_as_the_standard_says() {
+    fn the_hybrid_share_has_the_length_of_the_standard() {
         let bytes = |group| handshake(&configs(group, "ECDSA P-256").unwrap()).unwrap();
         let (classical, _) = bytes("X25519");
         let (hybrid, _) = bytes("X25519MLKEM768");

@@ -1,4 +1,5 @@
-//! A rate-limited link on this machine: a network namespace with a token bucket filter, or writes that wait their turn.
+//! A rate-limited link on this machine: a network namespace with a token bucket filter, or a stream
+//! with delayed writes.
 
 use std::{
     io::{self, Read, Write},
@@ -8,28 +9,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Network namespaces of their own whose loopback is limited. Each lives as long as the process in it, so that nothing can stay behind.
+/// Network namespaces with a rate-limited loopback. Each exists only as long as the process in it,
+/// so nothing is left behind.
 pub(crate) struct Namespace(());
 
-/// Brings the loopback up with real packets, because with its usual 64 KiB the filter would drop or pass whole bursts; limits it; runs the rest.
+/// Brings the loopback up, limits its rate and runs the remaining arguments. The MTU is that of
+/// Ethernet, because with the usual 64 KiB the filter would drop or pass whole bursts.
 const INSIDE: &str = "ip link set lo mtu 1500 up && tc qdisc add dev lo root tbf rate \"$1\" burst \"$2\" latency 200ms && shift 2 && exec \"$@\"";
 
 impl Namespace {
-    /// Checks that this user may make one and that the tools are there.
+    /// Checks that this user may create namespaces and that the tools are installed.
     pub(crate) fn new() -> Option<Self> {
         quietly("tc", &["-Version"])?;
         quietly("unshare", &["--net", "ip", "link", "set", "lo", "up"])?;
         Some(Self(()))
     }
 
-    /// A command that runs inside, the link limited in either direction together.
+    /// Returns a command that runs inside a namespace, whose rate limit both directions share.
     #[expect(
         clippy::unused_self,
-        reason = "the value says that namespaces can be had"
+        reason = "the value proves that namespaces can be created"
     )]
     pub(crate) fn command(&self, megabits: u64, program: &Path) -> Command {
         let rate = format!("{megabits}mbit");
-        // A hundredth of a second of traffic may pass at once, but at least one large packet.
+        // The burst is a hundredth of a second of traffic, but at least one large packet.
         let burst = (megabits * 1_250).max(65_536).to_string();
         let mut command = Command::new("unshare");
         command.args(["--net", "sh", "-c", INSIDE, "sh", &rate, &burst]);
@@ -43,17 +46,17 @@ fn quietly(program: &str, arguments: &[&str]) -> Option<()> {
     output.status.success().then_some(())
 }
 
-/// A stream whose writes are held back to a rate, where no namespace can be had.
+/// A stream with rate-limited writes, for use without namespaces.
 pub(crate) struct Shaped<S> {
     inner: S,
-    /// Bytes in a second; nothing is held back without.
+    /// Bytes per second; `None` for no limit.
     rate: Option<f64>,
     free_at: Instant,
     /// Bytes written so far.
     pub(crate) written: u64,
 }
 
-/// Bytes that pass before a pause is worth taking.
+/// Bytes to write between pauses.
 const SHAPED_WRITE_BYTES: usize = 16 * 1024;
 
 impl<S> Shaped<S> {
@@ -99,12 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shaped_stream_takes_the_time_that_its_rate_says() {
+    fn a_shaped_stream_keeps_its_rate() {
         let started = Instant::now();
         let mut shaped = Shaped::new(Vec::new(), Some(10));
         shaped.write_all(&vec![1; 125_000]).unwrap();
         assert_eq!(shaped.written, 125_000);
-        // A tenth of a second, less the last write, which is not waited for.
+        // A tenth of a second, minus the last write, which does not wait.
         assert!(started.elapsed() > Duration::from_millis(80));
         let mut free = Shaped::new(Vec::new(), None);
         free.write_all(&[1; 10]).unwrap();

@@ -1,7 +1,9 @@
-//! A federated round over a rate-limited link: connect, take the global model, send the update, be acknowledged.
+//! A federated round over a rate-limited link: connect, download the global model, upload the
+//! update, wait for the acknowledgement.
 //!
-//! `plain` is TCP alone. `tls-classical` is TLS 1.3 with X25519 and ECDSA. `protected` is TLS 1.3 with X25519MLKEM768, and inside it an
-//! update that only the holder of a hybrid key can open (HPKE) and that a composite signature vouches for.
+//! `plain` is TCP alone. `tls-classical` is TLS 1.3 with X25519 and ECDSA. `protected` is TLS 1.3
+//! with X25519MLKEM768, which carries an update encrypted to a hybrid key (HPKE) and signed with a
+//! composite signature.
 
 use std::{
     io::{self, Read, Write},
@@ -35,22 +37,22 @@ const MODES: [&str; 3] = ["plain", "tls-classical", "protected"];
 const RATES: [u64; 3] = [10, 100, 1_000];
 const PARAMETERS: [u64; 2] = [1_000_000, 10_000_000];
 const INFO: &[u8] = b"casemate/v1/round\0update";
-/// Longest frame that an end takes: the update of the largest round and its overhead.
+/// Maximum length of a frame, in bytes: the update of the largest round and its overhead.
 const FRAME_BYTES_MAX: u64 = 64 << 20;
 
-/// What one process measures.
+/// The measurement of one process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RoundProbe {
-    /// Parameters of the model, four bytes each.
+    /// Number of parameters of the model, of four bytes each.
     parameters: u64,
-    /// Rounds of each mode.
+    /// Number of rounds of each mode.
     samples: usize,
-    /// Rate to hold writes to, in megabits per second; `None` where the link itself is limited.
+    /// Rate limit for writes, in megabits per second; `None` if the link itself is limited.
     shape: Option<NonZeroU64>,
 }
 
-/// Wall times in microseconds, and the bytes of both sides, for each mode.
+/// Wall times in microseconds, and the bytes sent by both sides, for each mode.
 type Figures = Vec<(String, Vec<f64>, u64)>;
 
 pub(crate) fn measure(options: &Options, report: &mut Report, progress: Progress<'_>) {
@@ -59,7 +61,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report, progress: Progress
     }
     let namespace = options.program.as_ref().and_then(|_| Namespace::new());
     if namespace.is_none() {
-        let note = "no network namespace can be made here (it takes root, and `ip` and `tc` of Debian's iproute2): the link's rate was held by pausing writes";
+        let note = "cannot create a network namespace (needs root, and `ip` and `tc` from Debian's iproute2): the rate was limited by pausing writes instead";
         report.notes.push(note.to_owned());
     }
     for parameters in PARAMETERS {
@@ -96,7 +98,8 @@ pub(crate) fn measure(options: &Options, report: &mut Report, progress: Progress
     }
 }
 
-/// As many as fit in a time: a slow link takes a minute for one large round.
+/// Returns the number of rounds that fit in the time; one large round takes a minute on a slow
+/// link.
 fn samples(effort: Effort, parameters: u64, megabits: u64) -> usize {
     let seconds_each = (2 * 32 * parameters) as f64 / (megabits as f64 * 1e6);
     let (seconds, most) = match effort {
@@ -130,14 +133,14 @@ fn add(report: &mut Report, probe: &RoundProbe, megabits: u64, link: &str, figur
     }
 }
 
-/// Runs the probe in a process of its own inside the namespace.
+/// Runs the probe in a separate process inside the namespace.
 fn inside(
     options: &Options,
     namespace: &Namespace,
     probe: &RoundProbe,
     megabits: u64,
 ) -> Result<Figures, BenchError> {
-    let missing = || io::Error::other("this program cannot be started again");
+    let missing = || io::Error::other("cannot start this program again");
     let program = options.program.as_ref().ok_or_else(missing)?;
     let argument = serde_json::to_string(probe).map_err(BenchError::Report)?;
     let output = namespace
@@ -151,18 +154,18 @@ fn inside(
     serde_json::from_slice(&output.stdout).map_err(BenchError::Report)
 }
 
-/// Runs a probe that a measuring process asked for and returns its figures as JSON.
+/// Runs a probe for a measuring process and returns its figures as JSON.
 ///
 /// # Errors
 ///
-/// [`BenchError`] if the text is no probe, or a round fails.
+/// [`BenchError`] if the text is not a probe, or a round fails.
 pub fn probe(text: &str) -> Result<String, BenchError> {
     let probe: RoundProbe = serde_json::from_str(text).map_err(BenchError::Report)?;
     serde_json::to_string(&run(&probe)?).map_err(BenchError::Report)
 }
 
 fn run(probe: &RoundProbe) -> Result<Figures, BenchError> {
-    let site = Arc::new(Site::new(probe)?);
+    let site = Arc::new(Fixture::new(probe)?);
     let mut figures: Figures = MODES
         .iter()
         .map(|mode| ((*mode).to_owned(), Vec::new(), 0))
@@ -183,7 +186,7 @@ fn run(probe: &RoundProbe) -> Result<Figures, BenchError> {
 }
 
 /// Keys and data of both ends.
-struct Site {
+struct Fixture {
     model: Vec<u8>,
     shape: Option<u64>,
     classical: Configs,
@@ -193,7 +196,7 @@ struct Site {
     client: SigningKey,
 }
 
-impl Site {
+impl Fixture {
     fn new(probe: &RoundProbe) -> Result<Self, BenchError> {
         let bytes = usize::try_from(probe.parameters.saturating_mul(4).min(FRAME_BYTES_MAX / 2));
         Ok(Self {
@@ -207,7 +210,7 @@ impl Site {
         })
     }
 
-    /// The update as it is sent, in up to three frames: encapsulation, signature, content.
+    /// Returns the update to send, in up to three frames: encapsulation, signature, content.
     fn seal(&self, mode: &str) -> Result<Vec<Vec<u8>>, BenchError> {
         if mode != "protected" {
             return Ok(vec![self.model.clone()]);
@@ -229,19 +232,19 @@ impl Site {
                 let mut context = self.suite.setup_recipient(enc, &self.aggregator, INFO)?;
                 Ok(context.open(b"", sealed)?.len())
             }
-            _ => Err(io::Error::other("no update").into()),
+            _ => Err(io::Error::other("the update has the wrong number of frames").into()),
         }
     }
 }
 
-/// What the client signs: the encapsulation and the hash of what was sealed, BLAKE3 because SHA-512 of megabytes would cost more than
-/// encrypting them.
+/// Returns the bytes to sign: the encapsulation and the BLAKE3 hash of the ciphertext. SHA-512 of
+/// megabytes would cost more than encrypting them.
 fn signed(enc: &[u8], sealed: &[u8]) -> Vec<u8> {
     [enc, blake3::hash(sealed).as_bytes()].concat()
 }
 
-/// One round; returns its wall time in microseconds and the bytes that both sides sent.
-fn round(site: &Arc<Site>, mode: &str) -> Result<(f64, u64), BenchError> {
+/// Runs one round; returns its wall time in microseconds and the bytes sent by both sides.
+fn round(site: &Arc<Fixture>, mode: &str) -> Result<(f64, u64), BenchError> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let serving = {
@@ -251,15 +254,15 @@ fn round(site: &Arc<Site>, mode: &str) -> Result<(f64, u64), BenchError> {
     let started = Instant::now();
     let taken = connect(site, mode, address);
     let time = started.elapsed().as_secs_f64() * 1e6;
-    // If the aggregator refused, that is the reason; the client only saw its connection end.
+    // If the aggregator failed, report its error; the client only saw its connection end.
     let served = serving
         .join()
-        .map_err(|_| io::Error::other("the serving thread ended early"))??;
+        .map_err(|_| io::Error::other("the serving thread stopped early"))??;
     Ok((time, taken? + served))
 }
 
-/// The client's connection; returns the bytes it sent.
-fn connect(site: &Site, mode: &str, address: SocketAddr) -> Result<u64, BenchError> {
+/// Connects the client and takes part in a round; returns the bytes it sent.
+fn connect(site: &Fixture, mode: &str, address: SocketAddr) -> Result<u64, BenchError> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     let mut stream = Shaped::new(stream, site.shape);
@@ -278,13 +281,17 @@ fn connect(site: &Site, mode: &str, address: SocketAddr) -> Result<u64, BenchErr
     Ok(stream.sock.written)
 }
 
-/// The client's side: take the model, send the update, wait for the acknowledgement.
-fn take_part(site: &Site, mode: &str, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
-    // TLS 1.3 clients speak first; over TCP alone this is the request for the model.
+/// Runs the client side: downloads the model, uploads the update, waits for the acknowledgement.
+fn take_part(
+    site: &Fixture,
+    mode: &str,
+    stream: &mut (impl Read + Write),
+) -> Result<(), BenchError> {
+    // TLS 1.3 clients send first; over plain TCP, this is the request for the model.
     write_frame(stream, b"model")?;
     let model = read_frame(stream)?;
     if model.len() != site.model.len() {
-        return Err(io::Error::other("the model arrived with another length").into());
+        return Err(io::Error::other("the model has the wrong length").into());
     }
     let frames = site.seal(mode)?;
     let count = u8::try_from(frames.len()).unwrap_or(u8::MAX);
@@ -297,8 +304,8 @@ fn take_part(site: &Site, mode: &str, stream: &mut (impl Read + Write)) -> Resul
     Ok(())
 }
 
-/// The aggregator's side; returns the bytes it sent.
-fn serve(site: &Site, mode: &str, listener: &TcpListener) -> Result<u64, BenchError> {
+/// Runs the aggregator side; returns the bytes it sent.
+fn serve(site: &Fixture, mode: &str, listener: &TcpListener) -> Result<u64, BenchError> {
     let (stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;
     let mut stream = Shaped::new(stream, site.shape);
@@ -316,7 +323,7 @@ fn serve(site: &Site, mode: &str, listener: &TcpListener) -> Result<u64, BenchEr
     Ok(stream.sock.written)
 }
 
-fn answer(site: &Site, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
+fn answer(site: &Fixture, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
     read_frame(stream)?;
     write_frame(stream, &site.model)?;
     let mut count = [0];
@@ -325,7 +332,7 @@ fn answer(site: &Site, stream: &mut (impl Read + Write)) -> Result<(), BenchErro
         .map(|_| read_frame(stream))
         .collect::<Result<Vec<_>, _>>()?;
     if site.open(&frames)? != site.model.len() {
-        return Err(io::Error::other("the update arrived with another length").into());
+        return Err(io::Error::other("the update has the wrong length").into());
     }
     stream.write_all(&[1])?;
     Ok(stream.flush()?)
@@ -342,7 +349,7 @@ fn read_frame(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     stream.read_exact(&mut length)?;
     let length = u64::from_be_bytes(length);
     if length > FRAME_BYTES_MAX {
-        return Err(io::Error::other("frame past the limit"));
+        return Err(io::Error::other("a frame exceeds the limit"));
     }
     let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     stream.read_exact(&mut bytes)?;
@@ -354,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mode_brings_the_update_and_protection_costs_its_known_bytes() {
+    fn every_mode_delivers_the_update_and_protection_adds_its_known_bytes() {
         let text = r#"{"parameters":100000,"samples":1,"shape":1000}"#;
         let figures: Figures = serde_json::from_str(&probe(text).unwrap()).unwrap();
         let bytes: Vec<u64> = figures.iter().map(|(_, _, bytes)| *bytes).collect();
@@ -373,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_large_rounds_are_fewer() {
+    fn large_rounds_on_slow_links_are_fewer() {
         assert_eq!(samples(Effort::Standard, 10_000_000, 10), 1);
         assert_eq!(samples(Effort::Standard, 1_000_000, 10), 3);
         assert_eq!(samples(Effort::Standard, 1_000_000, 1_000), 9);

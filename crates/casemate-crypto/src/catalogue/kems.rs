@@ -1,14 +1,14 @@
 //! Key encapsulation, key agreement and encryption.
 //!
-//! Sizes of algorithms outside the registry are those of their specifications; of schemes that are still changing, those of the
-//! implementations that are measured.
+//! Sizes of algorithms outside the registry come from their specifications. For schemes that still
+//! change, they come from the implementations that are measured.
 
 use super::{Algorithm, BLANK, Classical, Entry, Scheme, Status, Usage, kem_suite, oid, tls};
 use crate::suite::{MLKEM768_P256, MLKEM768_X25519, MLKEM1024, MLKEM1024_P384, MLKEM1024_X25519};
 
-const CLASSICAL: &str = "classical alone: what is recorded today opens when quantum computers come";
+const CLASSICAL: &str = "classical alone: a quantum computer will decrypt traffic recorded today";
 const HALF: &str = "classical alone: used as one half of hybrids; \
-                    classical TLS peers connect only with FALLBACK_CRYPTO=enabled";
+                    classical TLS peers can connect only with FALLBACK_CRYPTO=enabled";
 const NO_STANDARD: &str = "has no NIST standard; catalogued for comparison only";
 const SUPERSEDED: &str = "superseded by FIPS 203 and incompatible with it; never accepted";
 const JOSE_KDF: Option<&str> =
@@ -72,9 +72,7 @@ pub(super) static ROWS: &[Algorithm] = &[
     Algorithm {
         title: "ML-KEM-1024 with X25519",
         status: Status::Experiment,
-        note: Some(
-            "both identifiers are private and may change; nothing outside Casemate knows them",
-        ),
+        note: Some("both identifiers are private to Casemate and may change"),
         ..kem_suite(&MLKEM1024_X25519)
     },
     Algorithm {
@@ -97,7 +95,7 @@ pub(super) static ROWS: &[Algorithm] = &[
         tls: Some(tls("MLKEM768", 0x0201)),
         jose: Some("HPKE-12"),
         entry: Entry::Never(
-            "lattice alone: used as one half of hybrids; mlkem1024 serves where no hybrid may be",
+            "lattice alone: used as one half of hybrids; where hybrids are ruled out, mlkem1024 is used",
         ),
         ..BLANK
     },
@@ -126,7 +124,7 @@ pub(super) static ROWS: &[Algorithm] = &[
         public_key_bytes: 2249,
         private_key_bytes: Some(2305),
         output_bytes: 4433,
-        entry: Entry::Never("selected by NIST, the standard is not published"),
+        entry: Entry::Never("selected by NIST; the standard is not yet published"),
         note: HQC_NOTE,
         ..BLANK
     },
@@ -140,7 +138,7 @@ pub(super) static ROWS: &[Algorithm] = &[
         public_key_bytes: 7245,
         private_key_bytes: Some(7317),
         output_bytes: 14_421,
-        entry: Entry::Never("selected by NIST, the standard is not published"),
+        entry: Entry::Never("selected by NIST; the standard is not yet published"),
         note: HQC_NOTE,
         ..BLANK
     },

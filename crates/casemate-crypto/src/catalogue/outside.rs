@@ -1,8 +1,9 @@
-//! What other people's policies say about an algorithm, and from when.
+//! What external policies say about an algorithm, and from which date.
 //!
-//! A verdict follows this order: Casemate's block list, then disallowed, then deprecated, then what holds only in a hybrid or where
-//! a protocol needs it, then acceptable. What a policy does not name is not addressed and never acceptable. Each rule says
-//! where it is from; none was read in the policy's primary text, see [`Evidence`].
+//! A verdict is decided in this order: Casemate's block list, disallowed, deprecated, hybrid only,
+//! only where a protocol needs it, acceptable. An algorithm that a policy does not name is "not
+//! addressed", never acceptable. Each rule cites its source; none was taken from the policy's
+//! primary text, see [`Evidence`].
 
 use std::fmt;
 
@@ -29,10 +30,10 @@ impl fmt::Display for Date {
     }
 }
 
-/// What a policy says, the mildest first.
+/// A ruling of a policy, from the mildest to the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ruling {
-    /// The policy does not name it; never to be read as acceptable.
+    /// The policy does not name the algorithm. This does not mean acceptable.
     NotAddressed,
     /// May be used.
     Acceptable,
@@ -40,7 +41,7 @@ pub enum Ruling {
     WhereNeeded,
     /// Only as one half of a hybrid.
     HybridOnly,
-    /// May be used, and should be replaced.
+    /// May be used, but should be replaced.
     Deprecated,
     /// Must not be used.
     Disallowed,
@@ -49,7 +50,7 @@ pub enum Ruling {
 }
 
 impl Ruling {
-    /// The words for it.
+    /// Returns its name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotAddressed => "not addressed",
@@ -63,10 +64,10 @@ impl Ruling {
     }
 }
 
-/// How a rule is known.
+/// How well a rule is supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// Documents that cite the policy.
+    /// Taken from documents that cite the policy.
     Secondary,
     /// General knowledge; check it before relying on it.
     General,
@@ -75,7 +76,7 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// The words for it.
+    /// Returns its name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Secondary => "secondary source",
@@ -88,7 +89,7 @@ impl Evidence {
 /// Parameter sets of a scheme, by security category.
 type Sets = &'static [(Scheme, &'static [u8])];
 
-/// Which algorithms a rule is about.
+/// The algorithms that a rule covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// These post-quantum parameter sets without a classical half.
@@ -127,7 +128,7 @@ impl Subject {
     }
 }
 
-/// What a rule is about: key establishment, signatures, or both.
+/// The field that a rule covers: key establishment, signatures, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Keys,
@@ -155,36 +156,37 @@ struct Rule {
 
 impl Rule {
     fn covers(&self, row: &Algorithm) -> bool {
-        // No policy speaks of a combination that no specification has; only its parts can be ruled out.
+        // Policies do not cover combinations without a specification; they can only rule out the
+        // parts.
         let known = row.status != Status::Experiment || self.step.ruling >= Ruling::Deprecated;
         known && self.field.covers(row.usage) && self.subject.covers(row)
     }
 }
 
-/// A policy that somebody else publishes.
+/// A policy published outside Casemate.
 #[derive(Debug)]
 pub struct OutsidePolicy {
-    /// Short name, stable.
+    /// Short, stable name.
     pub id: &'static str,
-    /// What people call it.
+    /// Common name.
     pub title: &'static str,
     /// The document and its date.
     pub document: &'static str,
     rules: &'static [Rule],
 }
 
-/// A ruling and the day after which it holds.
+/// A ruling and the day after which it applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What is said.
+    /// The ruling.
     pub ruling: Ruling,
-    /// The last day on which it does not hold; none if it holds already.
+    /// The last day on which it does not apply; `None` if it applies already.
     pub after: Option<Date>,
-    /// For whom or why.
+    /// Whom it applies to, or why.
     pub note: &'static str,
-    /// Where it is from.
+    /// The source.
     pub source: &'static str,
-    /// How it is known.
+    /// How well it is supported.
     pub evidence: Evidence,
 }
 
@@ -193,14 +195,14 @@ pub struct Step {
 pub struct OutsideVerdict {
     /// The strictest ruling, now or later.
     pub ruling: Ruling,
-    /// The day after which that first holds for anyone; none if it holds already.
+    /// The day after which it first applies to anyone; `None` if it applies already.
     pub after: Option<Date>,
-    /// Every ruling, in the order of their days; empty if the policy does not name the algorithm.
+    /// Every ruling, in order of date; empty if the policy does not name the algorithm.
     pub steps: Vec<Step>,
 }
 
 impl OutsidePolicy {
-    /// Rules on an algorithm.
+    /// Returns the verdict on an algorithm.
     pub fn verdict(&self, row: &Algorithm) -> OutsideVerdict {
         if row.post_quantum.is_some_and(Scheme::is_blocked) {
             return OutsideVerdict {
@@ -215,7 +217,7 @@ impl OutsidePolicy {
             .filter(|rule| rule.covers(row))
             .map(|rule| rule.step)
             .collect();
-        // What holds already makes milder and equal rulings idle.
+        // A ruling that applies already makes equal and milder ones redundant.
         let already = found
             .iter()
             .filter(|step| step.after.is_none())

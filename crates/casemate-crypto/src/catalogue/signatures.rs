@@ -8,10 +8,10 @@ use crate::{
     },
 };
 
-const CLASSICAL: &str = "classical alone: a quantum computer forges it";
+const CLASSICAL: &str = "classical alone: a quantum computer can forge it";
 const HALF: &str = "classical alone: used only beside ML-DSA, where both must verify";
-const CATEGORY_1: &str = "category 1; slhdsa-sha2-192s and slhdsa-sha2-256s are the suites";
-const CANDIDATE: &str = "a candidate without a standard; its bytes still change";
+const CATEGORY_1: &str = "category 1; use the suites slhdsa-sha2-192s and slhdsa-sha2-256s";
+const CANDIDATE: &str = "a candidate without a standard; its encoding still changes";
 
 const COMPOSITE: &str = "draft-ietf-lamps-pq-composite-sigs-19";
 const JOSE_COMPOSITE: &str = "draft-ietf-jose-pq-composite-sigs-05";
@@ -23,7 +23,7 @@ const BASE: Algorithm = Algorithm {
     ..BLANK
 };
 
-/// A candidate of NIST's additional signatures, third round.
+/// A candidate in the third round of NIST's additional signatures.
 const fn candidate(scheme: Scheme, level: u8, sizes: [usize; 3]) -> Algorithm {
     let [public, private, signature] = sizes;
     Algorithm {
@@ -91,7 +91,7 @@ pub(super) static ROWS: &[Algorithm] = &[
         output_bytes: 3373,
         http: Some("ed25519, ml-dsa-65"),
         entry: Entry::HttpPair,
-        note: Some("signs requests and answers under every profile; both signatures must verify"),
+        note: Some("signs requests and responses under every profile; both signatures must verify"),
         ..BASE
     },
     Algorithm {
@@ -108,7 +108,7 @@ pub(super) static ROWS: &[Algorithm] = &[
         jose: Some("ML-DSA-65"),
         http: Some("ml-dsa-65"),
         entry: Entry::Never(
-            "lattice alone: used beside a classical half; mldsa87 serves where no hybrid may be",
+            "lattice alone: used beside a classical half; where hybrids are ruled out, mldsa87 is used",
         ),
         ..BASE
     },
@@ -297,7 +297,7 @@ pub(super) static ROWS: &[Algorithm] = &[
     },
 ];
 
-const CROSS: &str = "left NIST's competition in 2026 without being chosen";
+const CROSS: &str = "dropped from NIST's competition in 2026";
 
 const SLHDSA_128: Algorithm = Algorithm {
     post_quantum: Some(Scheme::SlhDsa),
@@ -313,8 +313,8 @@ const FNDSA: Algorithm = Algorithm {
     post_quantum: Some(Scheme::FnDsa),
     standards: &["FIPS 206 (unpublished)"],
     status: Status::Selected,
-    entry: Entry::Never("selected by NIST, the standard is not published"),
-    note: Some("sizes of Falcon's third-round submission, signatures in the padded form"),
+    entry: Entry::Never("selected by NIST; the standard is not yet published"),
+    note: Some("sizes of Falcon's third-round submission, with padded signatures"),
     ..BASE
 };
 

@@ -12,13 +12,13 @@ fn verdict(policy: &str, name: &str) -> OutsideVerdict {
     policy.unwrap().verdict(row(name))
 }
 
-/// Ruling and day of the headline.
+/// Returns the ruling and day of the headline.
 fn headline(policy: &str, name: &str) -> (Ruling, Option<String>) {
     let verdict = verdict(policy, name);
     (verdict.ruling, verdict.after.map(|date| date.to_string()))
 }
 
-/// A ruling that holds after a day.
+/// Returns a ruling that applies after a day.
 fn after(date: &str, ruling: Ruling) -> (Ruling, Option<String>) {
     (ruling, Some(date.to_owned()))
 }
@@ -175,7 +175,7 @@ fn identifiers_are_those_of_the_standards() {
     assert_eq!(jose("mlkem768-x25519"), Some("HPKE-9"));
     assert_eq!(jose("mlkem1024-p384"), Some("HPKE-10"));
     assert_eq!(jose("mldsa65-ed25519"), Some("ML-DSA-65-Ed25519"));
-    assert_eq!(jose("mldsa65-p384"), None, "nobody registers one");
+    assert_eq!(jose("mldsa65-p384"), None, "no name is registered");
     let experiment = row("mlkem1024-x25519");
     assert_eq!((experiment.tls, experiment.jose), (None, None));
 }
@@ -265,7 +265,7 @@ fn ir_8547_deprecates_rsa_2048_but_not_p256() {
         let verdict = verdict("nist-ir-8547", name);
         let disallowed = after("2035-12-31", Ruling::Disallowed);
         assert_eq!(headline("nist-ir-8547", name), disallowed);
-        assert_eq!(verdict.steps.len(), 1, "{name} is not deprecated before");
+        assert_eq!(verdict.steps.len(), 1, "{name} is not deprecated first");
     }
     let composite = headline("nist-ir-8547", "mldsa87-p384");
     assert_eq!(composite, (Ruling::NotAddressed, None));
@@ -317,7 +317,7 @@ fn what_no_policy_names_is_never_acceptable_and_the_block_list_goes_first() {
             assert_eq!(verdict.ruling, Ruling::NotAddressed, "{name}");
             assert!(verdict.steps.is_empty());
         }
-        // As hybrids go, the NCSC would accept the last one.
+        // By its rule on hybrids, the NCSC would accept the last one.
         for name in [
             "kyber1024-round3",
             "dilithium5-round3",

@@ -1,7 +1,8 @@
 //! PEM blocks (RFC 7468), strictly: known label, lines of 64 characters, nothing but white space between blocks.
 //!
-//! The characters of a private key are secret. Where lines end follows from lengths alone, what is between them goes to `base64ct` as it
-//! is, and the one question asked about every character is whether it is a dash, which none of base64 is.
+//! The characters of a private key are secret. Line ends are located by length alone, and the text
+//! between them goes to `base64ct` unchanged. The only test applied to every character is whether
+//! it is a dash, which is not in the base64 alphabet.
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use zeroize::Zeroizing;
@@ -16,7 +17,7 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 const LINE_CHARACTERS: usize = 64;
-/// Bytes that fill a line.
+/// Number of bytes that one full line encodes.
 const LINE_BYTES: usize = 48;
 
 /// Decodes every block of `text`, which must all have the label `expected`.
@@ -54,7 +55,7 @@ struct Block<'a> {
     after: &'a [u8],
 }
 
-/// Cuts the first block off `text`, which must begin with one.
+/// Splits the first block off `text`, which must begin with one.
 fn split_block(text: &[u8]) -> Option<Block<'_>> {
     let rest = text.strip_prefix(BEGIN)?;
     let (label, rest) = rest.split_at_checked(find_dash(rest)?)?;
@@ -70,7 +71,8 @@ fn split_block(text: &[u8]) -> Option<Block<'_>> {
     })
 }
 
-/// The one place that looks at every character; kept apart so that the constant-time gate can tell it from the rest.
+/// Finds the first dash. No other function inspects every character; it is separate so that the
+/// constant-time gate can identify it.
 #[inline(never)]
 fn find_dash(text: &[u8]) -> Option<usize> {
     text.iter().position(|c| *c == b'-')
@@ -89,14 +91,14 @@ fn decode_body(body: &[u8]) -> Option<SecretBytes> {
     };
     let mut rest = lines;
     let mut text = Zeroizing::new(Vec::with_capacity(rest.len()));
-    // Every line is full but the last, which is not empty.
+    // Every line but the last is full, and the last is not empty.
     while rest.len() > LINE_CHARACTERS {
         let (line, after) = rest.split_at_checked(LINE_CHARACTERS)?;
         text.extend_from_slice(line);
         rest = strip_line_end(after).filter(|rest| !rest.is_empty())?;
     }
     text.extend_from_slice(rest);
-    // Base64 ends in at most two signs of padding; the length says nothing about the key.
+    // Base64 ends in at most two padding characters; the length reveals nothing about the key.
     if text.is_empty() || !text.len().is_multiple_of(4) {
         return None;
     }
@@ -108,12 +110,12 @@ fn decode_body(body: &[u8]) -> Option<SecretBytes> {
     Some(der.into())
 }
 
-/// Bytes in `characters` of base64 without padding.
+/// Returns the number of bytes that `characters` of base64 encode, without padding.
 const fn decoded_len(characters: usize) -> usize {
     characters.saturating_mul(3) / 4
 }
 
-/// Characters that `bytes` of DER need at most.
+/// Returns the maximum number of characters that `bytes` of DER need.
 const fn encoded_len_max(label: &str, bytes: usize) -> usize {
     let framing = label.len().saturating_add(BEGIN.len()).saturating_mul(2);
     let text = bytes.saturating_mul(3) / 2;
@@ -121,7 +123,7 @@ const fn encoded_len_max(label: &str, bytes: usize) -> usize {
 }
 
 pub(super) fn encode(label: &'static str, der: &[u8]) -> Result<String, EncodingError> {
-    // A buffer that moved would leave a copy of the key behind.
+    // Reserve all of it: a buffer that moves leaves a copy of the key behind.
     let mut out = String::with_capacity(encoded_len_max(label, der.len()));
     out.extend(["-----BEGIN ", label, "-----\n"]);
     let mut line = Zeroizing::new([0; LINE_CHARACTERS]);

@@ -1,4 +1,4 @@
-//! PKCS#8 private keys (RFC 5958), always by seed.
+//! PKCS#8 private keys (RFC 5958), always stored as seeds.
 
 use casemate_awslc::{MlDsa, MlDsaSigningKey, MlKem, MlKemDecapsulationKey};
 use der::{
@@ -33,11 +33,12 @@ const MALFORMED_EC: EncodingError = EncodingError::Der {
 
 fn parse(der: &[u8]) -> Result<(ObjectIdentifier, &[u8]), EncodingError> {
     let info = PrivateKeyInfoRef::from_der(der).map_err(|_| MALFORMED)?;
-    // Version 2 may carry a public key, which nothing would compare with the private one, and attributes, which nothing reads.
+    // Version 2 may carry a public key, which nothing would compare with the private key, and
+    // attributes, which nothing reads.
     let again = info.to_der().map(SecretBytes::new).map_err(|_| MALFORMED)?;
     let key = info.private_key.as_bytes();
-    // The key is the last field and was copied as it is, so what comes before it, the length of the whole among it, decides, and the
-    // key itself is not compared.
+    // The key is the last field and was copied verbatim, so it is enough to compare everything
+    // before it, which includes the total length. The key itself is not compared.
     let framing = again.expose().len().checked_sub(key.len());
     let framing = framing.ok_or(MALFORMED)?;
     let plain = again.expose().get(..framing) == der.get(..framing);
@@ -64,7 +65,8 @@ pub(super) fn read(der: &[u8]) -> Result<PrivateKey, EncodingError> {
     Err(EncodingError::UnknownAlgorithm { oid })
 }
 
-/// What a key file holds, not yet expanded: the post-quantum half, and the classical one of a hybrid.
+/// The unexpanded content of a key file: the post-quantum half and, in a hybrid, the classical
+/// half.
 type Halves = (SecretBytes, Option<SecretBytes>);
 
 fn kem_halves(suite: &'static KemSuite, key: &[u8]) -> Result<Halves, EncodingError> {
@@ -125,7 +127,8 @@ fn http_halves(
     Ok((SecretBytes::new(seed.as_bytes().to_vec()), mldsa65))
 }
 
-/// The secrets of a private key file, in the order of [`PrivateKey::secret_parts`] and not expanded, for measuring the reading alone.
+/// Returns the unexpanded secrets of a private key file, in the order of
+/// [`PrivateKey::secret_parts`], for measuring the reading alone.
 ///
 /// # Errors
 ///
@@ -156,7 +159,7 @@ pub fn file_secrets(pem: &[u8]) -> Result<Vec<SecretBytes>, EncodingError> {
 
 /// Reads the seed out of the `CHOICE { seed, expandedKey, both }` of RFC 9881 and RFC 9935.
 ///
-/// With both present the expanded key must be the one that the seed gives.
+/// If both are present, the expanded key must be the expansion of the seed.
 fn read_choice<const N: usize>(
     choice: &[u8],
     expand: impl FnOnce(&[u8; N]) -> Result<Zeroizing<Vec<u8>>, casemate_awslc::Error>,
@@ -200,7 +203,8 @@ fn read_ml_dsa(set: MlDsa, choice: &[u8]) -> Result<SecretBytes, EncodingError> 
     })
 }
 
-/// Reads the seed of a FIPS 203 or FIPS 204 key of any parameter set, for the vectors of RFC 9881 and RFC 9935.
+/// Reads the seed of a FIPS 203 or FIPS 204 key of any parameter set, for the test vectors of RFC
+/// 9881 and RFC 9935.
 ///
 /// # Errors
 ///
@@ -225,7 +229,8 @@ pub fn fips_seed(pem: &[u8]) -> Result<SecretBytes, EncodingError> {
     }
 }
 
-/// Reads `ECPrivateKey` (RFC 5915) with `namedCurve` and, as the LAMPS drafts demand, without `publicKey`.
+/// Reads `ECPrivateKey` (RFC 5915) with `namedCurve` and, as the LAMPS drafts demand, without
+/// `publicKey`.
 fn read_ec_private_key(curve: ObjectIdentifier, der: &[u8]) -> Result<SecretBytes, EncodingError> {
     let key = EcPrivateKey::from_der(der).map_err(|_| MALFORMED_EC)?;
     if key.parameters != Some(EcParameters::NamedCurve(curve)) || key.public_key.is_some() {
@@ -269,7 +274,7 @@ fn write_info(oid: ObjectIdentifier, key: &[u8]) -> Result<SecretBytes, Encoding
     info.to_der().map(SecretBytes::new).map_err(|_| MALFORMED)
 }
 
-/// The PKCS#8 structures of a key: one, or two for an HTTP signing pair.
+/// Returns the PKCS#8 structures of a key: one, or two for an HTTP signing pair.
 pub(super) fn write(key: &PrivateKey) -> Result<Vec<SecretBytes>, EncodingError> {
     match key {
         PrivateKey::Kem(key) => {

@@ -11,7 +11,7 @@ use super::NONCE_BYTES;
 use crate::{Error, Secret, SecretBytes, kem::SHARED_SECRET_BYTES};
 
 const VERSION: &[u8] = b"HPKE-v1";
-/// Longest `info`, exporter context or output that a 16-bit length prefix can carry.
+/// Maximum length of `info`, exporter context or output that fits a 16-bit length prefix.
 const LENGTH_MAX: usize = 65_535;
 
 /// The KDF of an HPKE suite.
@@ -47,7 +47,7 @@ impl Kdf {
         }
     }
 
-    /// The HPKE identifier.
+    /// Returns the HPKE identifier.
     pub const fn id(self) -> u16 {
         match self {
             Self::HkdfSha256 => 0x0001,
@@ -56,7 +56,7 @@ impl Kdf {
         }
     }
 
-    /// Bytes of an extracted key, `Nh`.
+    /// Returns the length of an extracted key in bytes, `Nh`.
     pub const fn output_bytes(self) -> usize {
         match self {
             Self::HkdfSha256 => 32,
@@ -73,11 +73,11 @@ impl Kdf {
         }
     }
 
-    /// HKDF-Extract (RFC 5869), unlabelled.
+    /// Computes HKDF-Extract (RFC 5869), without labels.
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] on a one-stage KDF, which has no extraction.
+    /// [`Error::Internal`] for a one-stage KDF, which has no extraction.
     pub fn extract(self, salt: &[u8], ikm: &[&[u8]]) -> Result<SecretBytes, Error> {
         let (_, mac) = self.two_stage().ok_or(Error::Internal)?;
         let mut context = hmac::Context::with_key(&hmac::Key::new(mac, salt));
@@ -85,11 +85,11 @@ impl Kdf {
         Ok(SecretBytes::new(context.sign().as_ref().to_vec()))
     }
 
-    /// HKDF-Expand (RFC 5869), unlabelled.
+    /// Computes HKDF-Expand (RFC 5869), without labels.
     ///
     /// # Errors
     ///
-    /// [`Error::ExportTooLong`] past 255 hash outputs; [`Error::Internal`] on a one-stage KDF.
+    /// [`Error::ExportTooLong`] beyond 255 hash outputs; [`Error::Internal`] for a one-stage KDF.
     pub fn expand(
         self,
         prk: &SecretBytes,
@@ -131,7 +131,7 @@ impl Kdf {
         )
     }
 
-    /// `KeySchedule` in base mode, without a pre-shared key.
+    /// Runs `KeySchedule` in base mode, without a pre-shared key.
     pub(super) fn schedule(
         self,
         suite_id: &[u8],
@@ -205,7 +205,7 @@ impl Kdf {
     }
 }
 
-/// `LabeledDerive` of the one-stage KDFs, with SHAKE256.
+/// Computes `LabeledDerive` of the one-stage KDFs, with SHAKE256.
 pub(super) fn labeled_derive_shake256(
     suite_id: &[u8],
     ikm: &[u8],

@@ -22,10 +22,11 @@ pub(crate) struct CurveKey {
 }
 
 impl CurveKey {
-    /// Draws a scalar from a uniform seed: `RandomScalar` of draft-irtf-cfrg-concrete-hybrid-kems.
+    /// Derives a scalar from a uniform seed: `RandomScalar` of
+    /// draft-irtf-cfrg-concrete-hybrid-kems.
     ///
-    /// X25519 takes the seed as it is. A NIST curve takes the first window of the seed that lies in `1..n`;
-    /// that none does has a probability below 2^-128.
+    /// X25519 uses the seed unchanged. A NIST curve uses the first window of the seed that lies in
+    /// `1..n`; the probability that there is none is below 2^-128.
     pub(crate) fn from_seed(curve: Curve, seed: &[u8]) -> Result<Self, Error> {
         seed.chunks_exact(curve.scalar_bytes())
             .find_map(|window| Self::from_scalar(curve, window).ok())
@@ -34,7 +35,7 @@ impl CurveKey {
 
     /// Reads a scalar, big-endian for the NIST curves.
     ///
-    /// Refuses a scalar outside `1..n` on a NIST curve, and any other length.
+    /// Refuses a scalar of the wrong length and, on a NIST curve, one outside `1..n`.
     pub(crate) fn from_scalar(curve: Curve, scalar: &[u8]) -> Result<Self, Error> {
         if scalar.len() != curve.scalar_bytes() {
             return Err(Error::Rejected);
@@ -58,11 +59,12 @@ impl CurveKey {
         &self.public
     }
 
-    /// The shared secret: the u-coordinate, or the point's x-coordinate.
+    /// Computes the shared secret: the u-coordinate, or the x-coordinate of the point.
     ///
-    /// Refuses points off the curve and, on X25519, an all-zero result.
+    /// Refuses points that are not on the curve and, for X25519, an all-zero result.
     pub(crate) fn agree(&self, peer: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
-        // aws-lc also reads compressed points; the standards here know the uncompressed form only.
+        // AWS-LC also reads compressed points; the standards used here allow only the uncompressed
+        // form.
         if peer.len() != self.curve.point_bytes() {
             return Err(Error::Rejected);
         }

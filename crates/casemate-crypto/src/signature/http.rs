@@ -1,8 +1,9 @@
 //! The key pair behind two HTTP message signatures: Ed25519 and ML-DSA-65, both required.
 //!
-//! RFC 9421 signs one byte string per label, and no composite algorithm is registered for it, so a request carries two signatures
-//! by two independent keys. A composite's halves must never sign alone, which is why this is a key of its own kind and no other view
-//! of `mldsa65-ed25519`. Neither half can be stripped as long as the verifier demands both, and this type has no way to check only one.
+//! RFC 9421 signs one byte string per label, and no composite algorithm is registered for it, so a
+//! request carries two signatures by two independent keys. The halves of a composite must never
+//! sign alone, so this is a separate kind of key, not another view of `mldsa65-ed25519`. Neither
+//! signature can be stripped, because the verifier requires both; this type cannot check only one.
 //!
 //! # Source
 //!
@@ -15,7 +16,7 @@ use casemate_awslc::{MlDsa, MlDsaPublicKey, MlDsaSigningKey};
 use super::{COMPOSITE_PREFIX, TradPublicKey, TradSigningKey};
 use crate::{Error, Secret, algorithm::TradSignature};
 
-/// What the user types for this kind of key.
+/// The name that users type for this kind of key.
 pub const HTTP_SUITE_NAME: &str = "http-ed25519-mldsa65";
 
 /// Both signatures over one byte string.
@@ -36,7 +37,7 @@ pub struct HttpSigningKey {
 }
 
 impl HttpSigningKey {
-    /// Makes a new pair.
+    /// Generates a pair.
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ impl HttpSigningKey {
         })
     }
 
-    /// The public halves.
+    /// Returns the public halves.
     pub fn verifying_key(&self) -> &HttpVerifyingKey {
         &self.public
     }
@@ -91,11 +92,12 @@ impl HttpSigningKey {
         &self.seed
     }
 
-    /// Signs two byte strings, one for each half: an RFC 9421 signature base differs in its parameters.
+    /// Signs two byte strings, one with each key, because the RFC 9421 signature bases differ in
+    /// their parameters.
     ///
     /// # Errors
     ///
-    /// [`Error::CompositePrefix`] if a base begins like a composite's input.
+    /// [`Error::CompositePrefix`] if a base begins like the input of a composite.
     pub fn sign(&self, ed25519_base: &[u8], mldsa65_base: &[u8]) -> Result<HttpSignatures, Error> {
         refuse_composite_input(ed25519_base)?;
         refuse_composite_input(mldsa65_base)?;
@@ -138,22 +140,22 @@ impl HttpVerifyingKey {
         })
     }
 
-    /// The Ed25519 public key, 32 bytes.
+    /// Returns the Ed25519 public key, 32 bytes.
     pub fn ed25519(&self) -> &[u8] {
         &self.ed25519_bytes
     }
 
-    /// The ML-DSA-65 public key, 1952 bytes.
+    /// Returns the ML-DSA-65 public key, 1952 bytes.
     pub fn mldsa65(&self) -> &[u8] {
         &self.mldsa65_bytes
     }
 
-    /// Checks both signatures, each over its own base.
+    /// Verifies both signatures, each over its own base.
     ///
     /// # Errors
     ///
-    /// - [`Error::BadSignature`] unless both hold.
-    /// - [`Error::CompositePrefix`] if a base begins like a composite's input.
+    /// - [`Error::BadSignature`] unless both verify.
+    /// - [`Error::CompositePrefix`] if a base begins like the input of a composite.
     pub fn verify(
         &self,
         ed25519_base: &[u8],
@@ -175,7 +177,8 @@ impl fmt::Debug for HttpVerifyingKey {
     }
 }
 
-/// A half taken out of a composite signs a message with this prefix; a single-algorithm key must never accept it.
+/// Refuses a message with the prefix that a half stripped from a composite signs; a
+/// single-algorithm key must never accept one.
 fn refuse_composite_input(message: &[u8]) -> Result<(), Error> {
     if message.starts_with(COMPOSITE_PREFIX) {
         return Err(Error::CompositePrefix);

@@ -1,7 +1,9 @@
-//! SLH-DSA (FIPS 205), pure mode, with a context string: signatures that rest on a hash function alone.
+//! SLH-DSA (FIPS 205), pure mode, with a context string: signatures that rely on a hash function
+//! alone.
 //!
-//! Signing takes a second or so and a signature has 16 to 30 KiB, which suits roots that sign rarely and must stay good when lattices
-//! should fall. The implementation is the `slh-dsa` crate, because AWS-LC has none.
+//! Signing takes about a second and a signature has 16 to 30 KiB. That suits roots, which sign
+//! rarely and must outlast a break of lattices. The implementation is the `slh-dsa` crate, because
+//! AWS-LC has none.
 //!
 //! # Source
 //!
@@ -18,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{Error, SecretBytes, algorithm::SlhDsa, random};
 
-/// Runs a generic function for the parameter set that a value names.
+/// Calls a generic function with the parameter set that a value names.
 macro_rules! with_set {
     ($set:expr, $function:ident($($argument:expr),*)) => {
         match $set {
@@ -38,7 +40,7 @@ pub struct SlhSigningKey {
 }
 
 impl SlhSigningKey {
-    /// Makes a new key.
+    /// Generates a key.
     ///
     /// # Errors
     ///
@@ -56,7 +58,8 @@ impl SlhSigningKey {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidPrivateKey`] if the length is not that of the set or the root is not the seeds'.
+    /// [`Error::InvalidPrivateKey`] if the length is wrong for the set or the root does not match
+    /// the seeds.
     pub fn from_bytes(set: SlhDsa, bytes: &[u8]) -> Result<Self, Error> {
         let invalid = Error::InvalidPrivateKey { suite: set.name() };
         let Some(seeds) = bytes
@@ -75,17 +78,17 @@ impl SlhSigningKey {
         })
     }
 
-    /// The parameter set.
+    /// Returns the parameter set.
     pub fn set(&self) -> SlhDsa {
         self.set
     }
 
-    /// The private key, for encoding.
+    /// Returns the private key, for encoding.
     pub(crate) fn secret(&self) -> &SecretBytes {
         &self.bytes
     }
 
-    /// The public key, `PK.seed || PK.root`.
+    /// Returns the public key, `PK.seed || PK.root`.
     pub fn public_key(&self) -> &[u8] {
         self.bytes
             .expose()
@@ -97,18 +100,19 @@ impl SlhSigningKey {
     ///
     /// # Errors
     ///
-    /// [`Error::ContextTooLong`] past 255 bytes; [`Error::Randomness`] if the system's generator fails.
+    /// [`Error::ContextTooLong`] beyond 255 bytes; [`Error::Randomness`] if the system's generator
+    /// fails.
     pub fn sign(&self, message: &[u8], context: &[u8]) -> Result<Vec<u8>, Error> {
         let mut randomness = Zeroizing::new(vec![0; self.set.n()]);
         random::fill(&mut randomness)?;
         self.sign_with(message, context, Some(&randomness))
     }
 
-    /// Signs with given randomness, or none (the deterministic variant), for test vectors.
+    /// Signs with given randomness, or with none (the deterministic variant), for test vectors.
     ///
     /// # Errors
     ///
-    /// As [`Self::sign`], and [`Error::Length`] for randomness of another length than `n`.
+    /// As [`Self::sign`], and [`Error::Length`] unless the randomness has `n` bytes.
     #[cfg(feature = "hazmat")]
     pub fn sign_derand(
         &self,
@@ -162,7 +166,7 @@ impl SlhPublicKey {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidPublicKey`] if the length is not that of the set.
+    /// [`Error::InvalidPublicKey`] if the length is wrong for the set.
     pub fn new(set: SlhDsa, bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() != set.public_key_bytes() {
             return Err(Error::InvalidPublicKey { suite: set.name() });
@@ -171,11 +175,11 @@ impl SlhPublicKey {
         Ok(Self { set, bytes })
     }
 
-    /// Checks a signature.
+    /// Verifies a signature.
     ///
     /// # Errors
     ///
-    /// [`Error::ContextTooLong`] past 255 bytes; [`Error::BadSignature`] for whatever reason else.
+    /// [`Error::ContextTooLong`] beyond 255 bytes; [`Error::BadSignature`] for any other reason.
     pub fn verify(&self, message: &[u8], context: &[u8], signature: &[u8]) -> Result<(), Error> {
         check_context(context)?;
         if signature.len() != self.set.signature_bytes() {
@@ -184,7 +188,8 @@ impl SlhPublicKey {
         with_set!(self.set, verify(&self.bytes, message, context, signature))
     }
 
-    /// `slh_verify_internal`: checks a signature over `message` as it is, without the context's prefix, for test vectors.
+    /// Runs `slh_verify_internal`: verifies a signature over `message` itself, without the context
+    /// prefix, for test vectors.
     ///
     /// # Errors
     ///
@@ -218,7 +223,7 @@ const fn check_context(context: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// `slh_keygen_internal`; `seeds` are three strings of `n` bytes.
+/// Runs `slh_keygen_internal`; `seeds` are three strings of `n` bytes.
 fn expand<P: ParameterSet>(seeds: &[u8]) -> SecretBytes {
     let (sk_seed, rest) = seeds.split_at(seeds.len() / 3);
     let (sk_prf, pk_seed) = rest.split_at(rest.len() / 2);

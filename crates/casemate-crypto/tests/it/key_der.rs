@@ -29,7 +29,7 @@ fn an_algorithm_with_parameters_is_refused() {
         assert_eq!(pem(PRIVATE, &info.to_der().unwrap()), private);
         info.algorithm.parameters = null;
         let refused = refused_private(&pem(PRIVATE, &info.to_der().unwrap()));
-        assert_eq!(refused.to_string(), "not valid DER for PKCS#8", "{suite}");
+        assert_eq!(refused.to_string(), "malformed PKCS#8", "{suite}");
 
         let whole = der(&public);
         let mut info = Spki::from_der(&whole).unwrap();
@@ -38,7 +38,7 @@ fn an_algorithm_with_parameters_is_refused() {
         let refused = refused_public(&pem(PUBLIC, &info.to_der().unwrap()));
         assert_eq!(
             refused.to_string(),
-            "not valid DER for SubjectPublicKeyInfo",
+            "malformed SubjectPublicKeyInfo",
             "{suite}"
         );
     }

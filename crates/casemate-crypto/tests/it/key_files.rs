@@ -75,7 +75,7 @@ fn seed_and_both_files_of_the_rfcs_give_their_seed_and_expanded_ones_are_refused
 #[test]
 fn every_bad_file_of_the_rfcs_is_refused_for_its_own_reason() {
     let mismatch = "the expanded private key does not match its seed";
-    let expanded = "private key is in expanded form without its seed";
+    let expanded = "the private key is in expanded form and has no seed";
     for (folder, reasons) in [
         (
             ML_DSA,

@@ -138,7 +138,7 @@ fn bytes_after_the_structure_are_refused() {
         );
         let grown = pem(PUBLIC, &[der(&public).as_slice(), &[0]].concat());
         let refused = refused_public(&grown);
-        let what = "not valid DER for SubjectPublicKeyInfo";
+        let what = "malformed SubjectPublicKeyInfo";
         assert_eq!(refused.to_string(), what, "{suite}");
     }
 }

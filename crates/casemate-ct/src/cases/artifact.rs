@@ -1,4 +1,4 @@
-//! Sealed artifacts: the artifact key unwrapped, wrapped and used.
+//! Sealed artifacts: unwrapping, wrapping and using the artifact key.
 
 use std::{collections::BTreeMap, error::Error, sync::Mutex};
 
@@ -50,7 +50,7 @@ fn sealed(content: &[u8], recipient: &KemPublicKey) -> Result<Vec<u8>, Box<dyn E
     Ok(sink.into_inner().unwrap_or_default())
 }
 
-/// From the recipient's secret seed to the artifact key.
+/// Unwraps the artifact key with the recipient's secret seed.
 fn unwrap() -> Outcome {
     let suite = &MLKEM1024_P384;
     let key = KemPrivateKey::from_seed(suite, &secret_bytes(suite.seed_bytes))?;
@@ -63,18 +63,18 @@ fn unwrap() -> Outcome {
     same("the content", &content, &plain_bytes(10))
 }
 
-/// A secret artifact key encrypted to a recipient, and the recipient part under it.
+/// Encrypts a secret artifact key to a recipient, and the recipient part with that key.
 fn wrap() -> Outcome {
     let recipient = KemPrivateKey::generate(&MLKEM1024_P384)?;
     let artifact = Artifact::read(sealed(&plain_bytes(10), recipient.public_key())?)?;
     let artifact_key = Secret::copy_from("artifact key", &secret_bytes(32))?;
     let [wrapped, bound] = hazmat::wrap(&artifact, &artifact_key, recipient.public_key())?;
     reveal_in_place("the wrapped artifact key", &wrapped)?;
-    // A salt, which is public already, stands before the ciphertext.
+    // A public salt precedes the ciphertext.
     reveal_in_place("the recipient part", bound.get(32..).unwrap_or_default())
 }
 
-/// The content decrypted under a secret artifact key.
+/// Decrypts content with a secret artifact key.
 fn decrypt() -> Outcome {
     let (recipient, content) = (
         KemPrivateKey::generate(&MLKEM1024_P384)?,
@@ -88,7 +88,7 @@ fn decrypt() -> Outcome {
     same("the content", &found, &content)
 }
 
-/// Secret content sealed.
+/// Seals secret content.
 fn seal_content() -> Outcome {
     let recipient = KemPrivateKey::generate(&MLKEM1024_P384)?;
     let mut artifact = sealed(&secret_bytes(CONTENT_BYTES), recipient.public_key())?;

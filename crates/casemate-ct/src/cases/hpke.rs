@@ -1,4 +1,4 @@
-//! HPKE's key schedule, and the AEAD under a secret key.
+//! The HPKE key schedule, and the AEAD with a secret key.
 
 use casemate_crypto::{
     Secret,
@@ -23,7 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     schedules.into_iter().chain(aeads).collect()
 }
 
-/// From the KEM's shared secret to the first message and an export, on both sides.
+/// Derives the first message and an export from the shared secret of the KEM, on both sides.
 fn schedule(kdf: Kdf) -> Outcome {
     let (info, aad, message) = (b"info", b"aad", plain_bytes(100));
     for aead in AEADS {
@@ -43,7 +43,7 @@ fn schedule(kdf: Kdf) -> Outcome {
     Ok(())
 }
 
-/// Key, nonce and plaintext secret: HPKE derives its nonces.
+/// Encrypts with a secret key, nonce and plaintext. The nonce is secret because HPKE derives it.
 fn seal_and_open(aead: Aead) -> Outcome {
     for len in [1, 64, 1000] {
         let key = AeadKey::new(aead, &secret_bytes(aead.key_bytes()))?;

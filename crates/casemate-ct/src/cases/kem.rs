@@ -1,4 +1,4 @@
-//! Key encapsulation, every suite of the registry.
+//! Key encapsulation with every suite of the registry.
 
 use casemate_crypto::{
     kem::{KemPrivateKey, KemPublicKey, combined},
@@ -32,7 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Both shares secret, as they are whenever the combiner runs.
+/// Combines two secret shares, as in every use of the combiner.
 fn combine(suite: &'static KemSuite) -> Outcome {
     let KemConstruction::Hybrid { trad, label, .. } = suite.construction else {
         return Ok(());
@@ -48,7 +48,7 @@ fn combine(suite: &'static KemSuite) -> Outcome {
     same("the combined secret", marked.expose(), plain.expose())
 }
 
-/// The randomness secret, the recipient's key public.
+/// Encapsulates with secret randomness to a public key.
 fn encapsulate(suite: &'static KemSuite) -> Outcome {
     let recipient = KemPrivateKey::from_seed(suite, &plain_bytes(suite.seed_bytes))?;
     let (mut ciphertext, secret) = recipient
@@ -60,14 +60,15 @@ fn encapsulate(suite: &'static KemSuite) -> Outcome {
     same("the shared secret", opened.expose(), secret.expose())
 }
 
-/// The whole private key secret, from its seed on.
+/// Decapsulates with a private key whose seed is secret.
 fn decapsulate_seed(suite: &'static KemSuite) -> Outcome {
     let key = KemPrivateKey::from_seed(suite, &secret_bytes(suite.seed_bytes))?;
     reveal_in_place("the public key", key.public_key().as_bytes())?;
     decapsulate(&key)
 }
 
-/// Only the classical scalar secret: what is reported then is the curve's.
+/// Decapsulates with only the classical scalar marked secret, so that every finding is about the
+/// curve.
 fn decapsulate_scalar(suite: &'static KemSuite) -> Outcome {
     let KemConstruction::Hybrid { pq, trad, .. } = suite.construction else {
         return Ok(());

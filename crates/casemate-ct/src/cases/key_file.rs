@@ -1,4 +1,5 @@
-//! Private keys as PKCS#8 in PEM: reading and writing, every suite of the registry and the HTTP signing pair.
+//! Reading and writing private keys as PKCS#8 in PEM, for every suite of the registry and the HTTP
+//! signing pair.
 
 use casemate_crypto::{
     SecretBytes,
@@ -30,7 +31,7 @@ fn generate(suite: &str) -> Result<PrivateKey, Box<dyn std::error::Error>> {
     PrivateKey::generate(suite)?.ok_or_else(|| format!("no suite is named `{suite}`").into())
 }
 
-/// Every character of the file secret that holds nothing but bits of a secret.
+/// Reads a file in which every character that encodes only secret bits is marked.
 fn read(suite: &str) -> Outcome {
     let key = generate(suite)?;
     let text = key.to_pem()?;
@@ -43,16 +44,16 @@ fn read(suite: &str) -> Outcome {
         .map(SecretBytes::expose)
         .zip(key.secret_parts())
     {
-        // The outermost bytes may share a character with what is not marked.
+        // The first and last byte may share a character with bits that are not marked.
         let inner = found.get(2..found.len() - 2).unwrap_or_default();
-        reveal_in_place("the secret that was read", inner)?;
+        reveal_in_place("the secret read from the file", inner)?;
         mark::public_in_place(found);
-        same("the secret that was read", found, expected)?;
+        same("the secret read from the file", found, expected)?;
     }
     Ok(())
 }
 
-/// The secrets marked where the key holds them.
+/// Writes a key whose secrets are marked in place.
 fn write(suite: &str) -> Outcome {
     let key = generate(suite)?;
     let expected = key.to_pem()?;
@@ -67,7 +68,7 @@ fn write(suite: &str) -> Outcome {
         let character = text.expose().get(at..=at).unwrap_or_default();
         reveal_in_place("the key file", character)?;
     }
-    // Characters that hold bits of a secret beside bits of the framing.
+    // Some characters encode both secret bits and bits of the framing.
     mark::public_in_place(text.expose());
     same("the key file", text.expose(), expected.expose())
 }
@@ -75,7 +76,7 @@ fn write(suite: &str) -> Outcome {
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----\n";
 const END: &str = "-----END";
 
-/// Where a PEM file has characters all of whose six bits are a secret's.
+/// Returns the positions of the PEM characters whose six bits are all secret.
 fn secret_characters(
     pem: &[u8],
     secrets: &[&[u8]],
@@ -93,7 +94,7 @@ fn secret_characters(
             .filter(|(_, c)| !c.is_whitespace())
             .map(|(at, _)| start + at)
             .collect();
-        // The last two are looked at to see whether they are padding, and are not marked.
+        // The last two are not marked, because the decoder checks whether they are padding.
         places.truncate(places.len().saturating_sub(2));
         let der = decode_base64(body)?;
         for secret in secrets {
@@ -112,11 +113,11 @@ fn secret_characters(
     if seen == secrets.len() {
         Ok(found)
     } else {
-        Err("a secret is not where the key file should have it".into())
+        Err("a secret is not at the expected position in the key file".into())
     }
 }
 
-/// Base64 without regard for time: here the key is not secret yet.
+/// Decodes Base64 in variable time; the key is not secret yet.
 fn decode_base64(body: &str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let body: String = body.split_whitespace().collect();

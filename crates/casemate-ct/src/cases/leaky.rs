@@ -1,4 +1,4 @@
-//! Code that leaks on purpose. A gate that does not report these reports nothing.
+//! Code that leaks on purpose. If the check does not report these cases, it detects nothing.
 
 use std::hint::black_box;
 
@@ -16,7 +16,7 @@ pub(super) fn cases() -> Vec<Case> {
 /// Stops at the first difference.
 #[expect(
     clippy::unnecessary_wraps,
-    reason = "a case; memcheck speaks through the exit code"
+    reason = "every case has this signature; memcheck reports through the exit code"
 )]
 fn compare_until_different() -> Outcome {
     let (secret, guess) = (secret_bytes(32), plain_bytes(32));
@@ -28,10 +28,10 @@ fn compare_until_different() -> Outcome {
     Ok(())
 }
 
-/// Reads a table at a place that the secret chooses.
+/// Reads a table at an index that depends on the secret.
 #[expect(
     clippy::unnecessary_wraps,
-    reason = "a case; memcheck speaks through the exit code"
+    reason = "every case has this signature; memcheck reports through the exit code"
 )]
 fn look_up() -> Outcome {
     let table: [u8; 256] = std::array::from_fn(|i| i.to_le_bytes()[0].rotate_left(3));
@@ -43,14 +43,14 @@ fn look_up() -> Outcome {
     Ok(())
 }
 
-/// Searches for a string in secret text, whose characters decide how far the search skips.
+/// Searches for a string in secret text, whose characters determine how far the search skips.
 #[expect(
     clippy::unnecessary_wraps,
-    reason = "a case; memcheck speaks through the exit code"
+    reason = "every case has this signature; memcheck reports through the exit code"
 )]
 fn search_text() -> Outcome {
     let mut text = String::from("-----BEGIN PRIVATE KEY-----\nbWVhc3VyZW1lbnRzRU5E\n-----END");
-    // The characters stay what they are.
+    // Marking does not change the characters.
     crate::mark::secret_in_place(text.get(28..48).unwrap_or_default().as_bytes());
     black_box(black_box(&mut text).find("-----END "));
     Ok(())

@@ -1,4 +1,4 @@
-//! Requests and answers encrypted end to end, under a secret gateway key.
+//! Requests and answers, encrypted end to end with a secret gateway key.
 
 use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey, suite::MLKEM768_X25519};
 use casemate_message::ohttp::GatewayKey;
@@ -13,7 +13,8 @@ pub(super) fn cases() -> Vec<Case> {
     vec![Case::clean("request opened and answered", open_and_answer)]
 }
 
-/// The gateway's key secret, and with it request, channel binding and answer key.
+/// Opens and answers a request. The gateway's key is secret, and so are the request, channel
+/// binding and answer key.
 fn open_and_answer() -> Outcome {
     let suite = &MLKEM768_X25519;
     let key = KemPrivateKey::from_seed(suite, &secret_bytes(suite.seed_bytes))?;

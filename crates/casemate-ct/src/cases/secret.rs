@@ -16,13 +16,15 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A key's length, and one that no compiler turns into a single vector comparison, which would hide an early exit.
+/// Compares secrets of the length of a key, and of a length that no compiler turns into a single
+/// vector comparison, which would hide an early exit.
 fn compare() -> Outcome {
     compare_len::<32>()?;
     compare_len::<300>()
 }
 
-/// Equal, different in the first byte, different in the last.
+/// Compares equal secrets, secrets that differ in the first byte, and secrets that differ in the
+/// last byte.
 fn compare_len<const N: usize>() -> Outcome {
     for (at, equal) in [(None, true), (Some(0), false), (Some(N - 1), false)] {
         let (first, mut second) = (secret_bytes(N), plain_bytes(N));
@@ -31,7 +33,7 @@ fn compare_len<const N: usize>() -> Outcome {
         }
         let first = Secret::<N>::copy_from("first", &first)?;
         let second = Secret::<N>::copy_from("second", &second)?;
-        // Whether two secrets are equal is what the caller asks for.
+        // The result of the comparison is public.
         let mut verdict = [u8::from(first.ct_eq(&second))];
         reveal("the verdict", &mut verdict)?;
         same("the verdict", &verdict, &[u8::from(equal)])?;

@@ -1,4 +1,4 @@
-//! Who may use a connector: every request through it is signed with the client's identity.
+//! Access control of a connector, which signs every request with the client's identity.
 
 use casemate_crypto::SecretBytes;
 use http::{
@@ -7,29 +7,31 @@ use http::{
 };
 use subtle::ConstantTimeEq;
 
-/// The field for a token where `authorization` is the upstream's.
+/// The field for the token if `authorization` is for the upstream.
 pub(super) const TOKEN_FIELD: &str = "casemate-token";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What a local request must show.
+/// What a local request needs to be accepted.
 #[derive(Debug, Default)]
 pub struct Access {
-    /// A token, as `authorization: Bearer` or `casemate-token`; none if everyone who can connect may send.
+    /// The token, sent as `authorization: Bearer` or `casemate-token`. Without one, every local
+    /// program that can connect may send requests.
     pub token: Option<SecretBytes>,
-    /// Origins whose pages may send, exactly as a browser writes them, such as `http://localhost:3000`.
+    /// Origins whose pages may send requests, exactly as a browser writes them, such as
+    /// `http://localhost:3000`.
     pub origins: Vec<String>,
 }
 
-/// Why a local request is not passed on.
+/// Why a local request is not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Denied {
+pub(super) enum AccessError {
     Host,
     Origin,
     CrossSite,
     Token,
 }
 
-impl Denied {
+impl AccessError {
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::Host | Self::Origin | Self::CrossSite => 403,
@@ -39,42 +41,45 @@ impl Denied {
 
     pub(super) const fn message(self) -> &'static str {
         match self {
-            Self::Host => "Host is not this connector's address",
-            Self::Origin => "Origin is not allowed; allow it with --origin",
+            Self::Host => "the Host header is not this connector's address",
+            Self::Origin => {
+                "this origin is not allowed; start the connector with `--origin ORIGIN` to allow it"
+            }
             Self::CrossSite => {
-                "pages of other sites may not send requests; allow an origin with --origin"
+                "pages of other sites may not send requests; start the connector with `--origin ORIGIN` to allow one"
             }
             Self::Token => {
-                "the token is missing or wrong; send it as `authorization: Bearer` or `casemate-token`"
+                "the token is missing or wrong; send it as `authorization: Bearer TOKEN` or `casemate-token: TOKEN`"
             }
         }
     }
 }
 
-/// What a permitted request is.
+/// The kind of an accepted request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Permit {
-    /// From a program, or a page of the connector's own origin.
+pub(super) enum AcceptedRequest {
+    /// A request from a program, or from a page of the connector's own origin.
     Plain,
-    /// From a page of an allowed origin.
+    /// A request from a page of an allowed origin.
     Page(HeaderValue),
-    /// The question of a browser whether a page of an allowed origin may send.
+    /// A browser's preflight request for a page of an allowed origin.
     Preflight(HeaderValue),
 }
 
 impl Access {
-    /// Checks a request that came to `port` of a loopback address, or by a way that no browser takes.
+    /// Checks a request to `port` of a loopback address, or over a transport that browsers do not
+    /// use.
     pub(super) fn check(
         &self,
         method: &Method,
         headers: &HeaderMap,
         port: Option<u16>,
-    ) -> Result<Permit, Denied> {
+    ) -> Result<AcceptedRequest, AccessError> {
         let host = text(headers, &HOST);
         if let Some(port) = port
             && !host.is_some_and(|host| is_loopback(host, port))
         {
-            return Err(Denied::Host);
+            return Err(AccessError::Host);
         }
         let allowed = |origin: &str| self.origins.iter().any(|allowed| allowed == origin);
         let own = |origin: &str| {
@@ -86,26 +91,27 @@ impl Access {
             Some(origin) => match origin.to_str() {
                 Ok(text) if allowed(text) => Some(origin.clone()),
                 Ok(text) if own(text) => None,
-                _ => return Err(Denied::Origin),
+                _ => return Err(AccessError::Origin),
             },
         };
-        // A page that asks without an origin, as by an image, asks for its browser's user.
+        // A page can send a request without an origin, for example with an image, in the name of
+        // the browser's user.
         let site = text(headers, &SEC_FETCH_SITE);
         let by_user = site.is_none_or(|site| ["none", "same-origin"].contains(&site));
         if page.is_none() && !by_user {
-            return Err(Denied::CrossSite);
+            return Err(AccessError::CrossSite);
         }
         if let Some(origin) = &page
             && method == Method::OPTIONS
             && headers.contains_key("access-control-request-method")
         {
-            // Browsers ask this without the token.
-            return Ok(Permit::Preflight(origin.clone()));
+            // Browsers send preflight requests without the token.
+            return Ok(AcceptedRequest::Preflight(origin.clone()));
         }
         if !self.has_token(headers) {
-            return Err(Denied::Token);
+            return Err(AccessError::Token);
         }
-        Ok(page.map_or(Permit::Plain, Permit::Page))
+        Ok(page.map_or(AcceptedRequest::Plain, AcceptedRequest::Page))
     }
 
     fn has_token(&self, headers: &HeaderMap) -> bool {
@@ -117,7 +123,7 @@ impl Access {
         shown.into_iter().flatten().any(same)
     }
 
-    /// Removes what was meant for the connector.
+    /// Removes the fields that were meant for the connector.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
         headers.remove(TOKEN_FIELD);
         let ours = self.token.as_ref().is_some_and(|token| {
@@ -140,7 +146,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Whether a host and port can only mean this port of this machine.
+/// Returns whether a host and port can only refer to this port of this machine.
 fn is_loopback(host: &str, port: u16) -> bool {
     let Ok(authority) = host.parse::<http::uri::Authority>() else {
         return false;
@@ -173,12 +179,12 @@ mod tests {
         }
     }
 
-    fn check(pairs: &[(&'static str, &str)]) -> Result<Permit, Denied> {
+    fn check(pairs: &[(&'static str, &str)]) -> Result<AcceptedRequest, AccessError> {
         access(None).check(&Method::GET, &headers(pairs), Some(8080))
     }
 
     #[test]
-    fn a_name_that_leads_here_only_for_a_browser_is_refused() {
+    fn a_dns_name_that_resolves_to_loopback_is_refused() {
         for host in [
             "127.0.0.1:8080",
             "localhost:8080",
@@ -186,7 +192,11 @@ mod tests {
             "[::1]:8080",
             "127.1.2.3:8080",
         ] {
-            assert_eq!(check(&[("host", host)]), Ok(Permit::Plain), "{host}");
+            assert_eq!(
+                check(&[("host", host)]),
+                Ok(AcceptedRequest::Plain),
+                "{host}"
+            );
         }
         for host in [
             "evil.example:8080",
@@ -196,16 +206,16 @@ mod tests {
             "localhost",
             "x@localhost:8080",
         ] {
-            assert_eq!(check(&[("host", host)]), Err(Denied::Host), "{host}");
+            assert_eq!(check(&[("host", host)]), Err(AccessError::Host), "{host}");
         }
-        assert_eq!(check(&[]), Err(Denied::Host));
-        // By a socket that no browser opens, the name does not matter.
+        assert_eq!(check(&[]), Err(AccessError::Host));
+        // On a socket that no browser can open, the name does not matter.
         let by_socket = access(None).check(&Method::GET, &headers(&[("host", "x")]), None);
-        assert_eq!(by_socket, Ok(Permit::Plain));
+        assert_eq!(by_socket, Ok(AcceptedRequest::Plain));
         for origin in ["https://evil.example", "null"] {
             let page = headers(&[("host", "x"), ("origin", origin)]);
             let refused = access(None).check(&Method::GET, &page, None);
-            assert_eq!(refused, Err(Denied::Origin), "{origin}");
+            assert_eq!(refused, Err(AccessError::Origin), "{origin}");
         }
     }
 
@@ -214,8 +224,11 @@ mod tests {
         let host = ("host", "localhost:8080");
         let origin = |origin: &str| check(&[host, ("origin", origin)]);
         let listed = "https://app.example:3000";
-        assert_eq!(origin(listed), Ok(Permit::Page(listed.parse().unwrap())));
-        assert_eq!(origin("http://localhost:8080"), Ok(Permit::Plain));
+        assert_eq!(
+            origin(listed),
+            Ok(AcceptedRequest::Page(listed.parse().unwrap()))
+        );
+        assert_eq!(origin("http://localhost:8080"), Ok(AcceptedRequest::Plain));
         for other in [
             "https://app.example",
             "http://app.example:3000",
@@ -224,27 +237,30 @@ mod tests {
             "http://127.0.0.1:8080",
             "null",
         ] {
-            assert_eq!(origin(other), Err(Denied::Origin), "{other}");
+            assert_eq!(origin(other), Err(AccessError::Origin), "{other}");
         }
     }
 
     #[test]
-    fn a_page_cannot_send_by_an_image_or_a_link() {
+    fn a_page_cannot_send_with_an_image_or_a_link() {
         let host = ("host", "localhost:8080");
         for site in ["cross-site", "same-site", "x"] {
             let refused = check(&[host, ("sec-fetch-site", site)]);
-            assert_eq!(refused, Err(Denied::CrossSite), "{site}");
+            assert_eq!(refused, Err(AccessError::CrossSite), "{site}");
         }
         for site in ["none", "same-origin"] {
-            assert_eq!(check(&[host, ("sec-fetch-site", site)]), Ok(Permit::Plain));
+            assert_eq!(
+                check(&[host, ("sec-fetch-site", site)]),
+                Ok(AcceptedRequest::Plain)
+            );
         }
         let listed = ("origin", "https://app.example:3000");
         let page = check(&[host, listed, ("sec-fetch-site", "cross-site")]);
-        assert!(matches!(page, Ok(Permit::Page(_))));
+        assert!(matches!(page, Ok(AcceptedRequest::Page(_))));
     }
 
     #[test]
-    fn the_token_is_asked_for_and_kept_here() {
+    fn the_token_is_required_and_not_forwarded() {
         let access = access(Some("secret"));
         let check = |pairs: &[(&'static str, &str)]| {
             let all = [&[("host", "localhost:8080")], pairs].concat();
@@ -252,24 +268,24 @@ mod tests {
         };
         assert_eq!(
             check(&[("authorization", "Bearer secret")]),
-            Ok(Permit::Plain)
+            Ok(AcceptedRequest::Plain)
         );
         assert_eq!(
             check(&[("authorization", "bearer  secret")]),
-            Ok(Permit::Plain)
+            Ok(AcceptedRequest::Plain)
         );
         let both = [
             ("casemate-token", "secret"),
             ("authorization", "Bearer upstream's"),
         ];
-        assert_eq!(check(&both), Ok(Permit::Plain));
+        assert_eq!(check(&both), Ok(AcceptedRequest::Plain));
         for wrong in [
             &[][..],
             &[("authorization", "Bearer secre")],
             &[("authorization", "secret")],
             &[("casemate-token", "")],
         ] {
-            assert_eq!(check(wrong), Err(Denied::Token));
+            assert_eq!(check(wrong), Err(AccessError::Token));
         }
         let mut stripped = headers(&both);
         access.strip(&mut stripped);
@@ -286,6 +302,6 @@ mod tests {
             ]),
             Some(8080),
         );
-        assert!(matches!(preflight, Ok(Permit::Preflight(_))));
+        assert!(matches!(preflight, Ok(AcceptedRequest::Preflight(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! The gateway's verified keys: fetched when they are missing, old or in doubt.
+//! The gateway's verified keys, fetched when they are missing, old or in doubt.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,21 +15,22 @@ use http::{Method, StatusCode};
 use super::{ConnectError, Connector, IDLE, refused};
 use crate::gateway::KEY_DOCUMENT_PATH;
 
-/// A document is not used in its last seconds, so that a request does not arrive after them.
+/// Seconds before the end of a document at which it is no longer used, so that no request arrives
+/// too late.
 const MARGIN_SECONDS: u64 = 30;
 
-/// The pinned key, and what was fetched under it.
+/// The pinned key, and the keys verified with it.
 #[derive(Debug)]
 pub(super) struct Keys {
     pinned: HttpVerifyingKey,
-    held: Mutex<Option<Held>>,
+    held: Mutex<Option<CachedKeys>>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct CachedKeys {
     keys: Arc<VerifiedKeys>,
     document: Vec<u8>,
-    /// When the gateway was last seen to have them.
+    /// Last time the gateway was known to have these keys.
     seen: Instant,
 }
 
@@ -41,14 +42,15 @@ impl Keys {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+    fn held(&self) -> MutexGuard<'_, Option<CachedKeys>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keys that the gateway had a moment ago.
+    /// Returns keys that the gateway had a moment ago.
     ///
-    /// A gateway that restarted has other keys and another record, and a request that is not safe to repeat could then not be
-    /// sent again. After a pause a new connection is needed anyway, so the document is asked for on it first.
+    /// A restarted gateway has other keys and another record, so a request that is not safe to
+    /// repeat could not be sent again. After a pause a new connection is needed anyway, so the key
+    /// document is fetched on it first.
     fn recent(&self, now: u64) -> Option<Arc<VerifiedKeys>> {
         let mut held = self.held();
         let held = held.as_mut()?;
@@ -60,7 +62,7 @@ impl Keys {
         Some(Arc::clone(&held.keys))
     }
 
-    /// Verifies a document and keeps its keys.
+    /// Verifies a document and stores its keys.
     fn accept(&self, document: &[u8], now: u64) -> Result<Arc<VerifiedKeys>, ConnectError> {
         if let Some(held) = self.held().as_mut()
             && held.document == document
@@ -80,7 +82,7 @@ impl Keys {
         if !known {
             self.note_succession(&keys)?;
         }
-        *held = Some(Held {
+        *held = Some(CachedKeys {
             keys: Arc::clone(&keys),
             document: document.to_vec(),
             seen: Instant::now(),
@@ -92,20 +94,20 @@ impl Keys {
         let pinned = self.pinned.id()?;
         if keys.signer_id != pinned {
             let successor = keys.signer_id;
-            tracing::warn!(%pinned, %successor, "the gateway has a new key pair, signed by the pinned one; pin the new one");
+            tracing::warn!(%pinned, %successor, "the gateway has a new key pair, signed by the pinned one; pin the new pair");
         } else if let Some(successor) = keys.successor {
-            tracing::info!(%successor, "the gateway announces a new key pair; pin it as well");
+            tracing::info!(%successor, "the gateway announces a new key pair; pin it too");
         }
         Ok(())
     }
 }
 
 impl Connector {
-    /// The gateway's verified keys, as they are now.
+    /// Fetches and verifies the gateway's current keys.
     ///
     /// # Errors
     ///
-    /// [`ConnectError::KeyDocument`], or the exchange's error.
+    /// [`ConnectError::KeyDocument`], or the error of the exchange.
     pub async fn fetch_keys(&self) -> Result<Arc<VerifiedKeys>, ConnectError> {
         let limit = KEY_DOCUMENT_BYTES_MAX;
         let (status, _, document) = self

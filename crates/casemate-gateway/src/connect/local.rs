@@ -34,20 +34,20 @@ use tokio::{
 
 use super::{
     Access, ConnectError, Connector,
-    access::{Denied, Permit},
+    access::{AcceptedRequest, AccessError},
 };
 use crate::{
     chain,
     http_io::{self, Content},
     limits::Limits,
     refuse::sealed_error,
-    serve::{Connections, Memory, Paced, Peer, Receiver, Seat, ServeError, waits},
+    serve::{Connections, Memory, MinimumRateStream, Peer, Receiver, Seat, ServeError, waits},
 };
 
-/// Room for the headers, the signatures and the encryption around a content.
+/// Room for the headers, signatures and encryption around the content, in bytes.
 const OVERHEAD_BYTES: usize = 64 * 1024;
 
-/// Where plain requests are taken. They carry no protection.
+/// A listener for plain requests, which are not protected.
 #[derive(Debug)]
 pub struct LocalListener(Bound);
 
@@ -58,7 +58,7 @@ enum Bound {
 }
 
 impl LocalListener {
-    /// Listens on a TCP address; port 0 takes a free one.
+    /// Listens on a TCP address; port 0 picks a free port.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl LocalListener {
         Ok(Self(Bound::Tcp(listener, bound)))
     }
 
-    /// Listens on a socket in the file system, which only this user and root can use.
+    /// Listens on a Unix socket that only this user and root can use.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl LocalListener {
         Ok(Self(Bound::Unix(Socket::bind(path)?)))
     }
 
-    /// The address, if it is a TCP one.
+    /// Returns the address of a TCP listener.
     pub const fn address(&self) -> Option<SocketAddr> {
         match &self.0 {
             Bound::Tcp(_, address) => Some(*address),
@@ -101,16 +101,16 @@ impl fmt::Display for LocalListener {
     }
 }
 
-/// From whom plain requests are taken, and how much.
+/// Which plain requests are accepted, and how many.
 #[derive(Debug, Default)]
 pub struct Local {
-    /// What a request must show.
+    /// What a request needs to be accepted.
     pub access: Access,
-    /// What local clients may take.
+    /// The limits for local clients.
     pub limits: Limits,
 }
 
-/// Takes plain HTTP requests and passes them through `connector` until `shutdown` completes.
+/// Accepts plain HTTP requests and sends them through `connector` until `shutdown` completes.
 pub async fn serve_connector(
     connector: Arc<Connector>,
     listener: LocalListener,
@@ -118,7 +118,7 @@ pub async fn serve_connector(
     shutdown: impl Future<Output = ()>,
 ) {
     let Local { access, limits } = local;
-    let passage = Arc::new(Passage {
+    let passage = Arc::new(LocalProxy {
         connector,
         access,
         connections: Connections::new(limits.connections, limits.connections),
@@ -143,13 +143,13 @@ pub async fn serve_connector(
             accept(&passage, None, &graceful, shutdown, || socket.accept()).await;
         }
     }
-    // What is not finished by then is cut off; the local client sees it.
+    // Requests that are not finished by then are aborted; the local client sees it.
     _ = tokio::time::timeout(Duration::from_secs(10), graceful.shutdown()).await;
 }
 
-/// Takes connections until `shutdown` completes.
+/// Accepts connections until `shutdown` completes.
 async fn accept<S, F>(
-    passage: &Arc<Passage>,
+    passage: &Arc<LocalProxy>,
     port: Option<u16>,
     graceful: &GracefulShutdown,
     mut shutdown: impl Future<Output = ()> + Unpin,
@@ -167,7 +167,7 @@ async fn accept<S, F>(
             () = &mut shutdown => return,
         };
         let Some(seat) = passage.connections.enter(peer) else {
-            tracing::warn!("refused a local connection: too many are open");
+            tracing::warn!("refused a local connection: too many connections are open");
             continue;
         };
         let (passage, watcher) = (Arc::clone(passage), graceful.watcher());
@@ -181,7 +181,7 @@ async fn accept<S, F>(
     }
 }
 
-/// A socket that is removed with its listener.
+/// A Unix socket whose file is removed on drop.
 #[derive(Debug)]
 struct Socket {
     listener: UnixListener,
@@ -199,7 +199,7 @@ impl Socket {
         Ok(Self { listener, path })
     }
 
-    /// The next connection of this user or root.
+    /// Accepts the next connection from this user or root.
     async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
         loop {
             let (stream, _) = self.listener.accept().await?;
@@ -207,19 +207,20 @@ impl Socket {
             if user == 0 || user == rustix::process::geteuid().as_raw() {
                 return Ok((stream, Peer::of(IpAddr::V4(Ipv4Addr::LOCALHOST))));
             }
-            tracing::warn!(user, "refused another user's connection");
+            tracing::warn!(user, "refused a connection from another user");
         }
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Left behind, it is found abandoned at the next start.
+        // If removal fails, the next start finds the abandoned socket and removes it.
         _ = fs::remove_file(&self.path);
     }
 }
 
-/// Removes a socket of ours that nobody listens on, as a killed connector leaves it.
+/// Removes a socket of this user that no process listens on, such as one left by a killed
+/// connector.
 fn remove_abandoned(path: &Path) -> io::Result<()> {
     let Ok(found) = fs::symlink_metadata(path) else {
         return Ok(());
@@ -233,8 +234,8 @@ fn remove_abandoned(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What every local connection uses.
-struct Passage {
+/// The state shared by all local connections.
+struct LocalProxy {
     connector: Arc<Connector>,
     access: Access,
     connections: Arc<Connections>,
@@ -242,14 +243,14 @@ struct Passage {
     limits: Limits,
 }
 
-/// Why a request was not answered by the model: status, code and message for the local client.
+/// Why the model did not answer a request: status, code and message for the local client.
 struct Failure {
     status: u16,
     code: &'static str,
     message: String,
 }
 
-impl Passage {
+impl LocalProxy {
     async fn converse<S>(
         self: &Arc<Self>,
         stream: S,
@@ -260,7 +261,7 @@ impl Passage {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (window, least) = (self.limits.answer_window, self.limits.answer_window_bytes);
-        let stream = Paced::new(stream, window, least);
+        let stream = MinimumRateStream::new(stream, window, least);
         let service = service_fn(|request| {
             let (passage, seat) = (Arc::clone(self), Arc::clone(&seat));
             async move { Ok::<_, Infallible>(passage.pass(request, port, &seat).await) }
@@ -270,7 +271,7 @@ impl Passage {
             .header_read_timeout(Duration::from_mins(1))
             .serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a local connection broke off");
+            tracing::debug!(%error, "a local connection broke");
         }
     }
 
@@ -282,9 +283,9 @@ impl Passage {
     ) -> hyper::Response<Content> {
         let permit = self.access.check(request.method(), request.headers(), port);
         let page = match permit {
-            Ok(Permit::Preflight(origin)) => return preflight(&origin, request.headers()),
-            Ok(Permit::Page(origin)) => Some(origin),
-            Ok(Permit::Plain) => None,
+            Ok(AcceptedRequest::Preflight(origin)) => return preflight(&origin, request.headers()),
+            Ok(AcceptedRequest::Page(origin)) => Some(origin),
+            Ok(AcceptedRequest::Plain) => None,
             Err(denied) => return deny(denied),
         };
         seat.admit();
@@ -323,9 +324,9 @@ impl Passage {
         http_io::forwarded_fields(&received.trailers, &mut protected.trailers).map_err(bad)?;
         match self.connector.send(protected).await {
             Ok(response) => Ok(http_io::to_plain(response)),
-            // What the gateway itself says goes to the client as it is.
+            // Return the gateway's own refusal to the client unchanged.
             Err(ConnectError::Sealed(refused)) => {
-                tracing::info!(code = refused.0.code(), "refused by the gateway");
+                tracing::info!(code = refused.0.code(), "the gateway refused a request");
                 Ok(do_not_retry(refused.0, http_io::to_plain(refused.1)))
             }
             Err(error) => Err(Failure::of(&error)),
@@ -336,7 +337,7 @@ impl Passage {
         let limit = self.limits.request_bytes;
         let message = match refusal {
             Refusal::TooLong => format!("content exceeds {limit} bytes"),
-            Refusal::Request => "content broke off".to_owned(),
+            Refusal::Request => "content is incomplete".to_owned(),
             other => other.to_string(),
         };
         Failure::new(refusal.status(), refusal.code(), message)
@@ -367,7 +368,7 @@ impl Failure {
             code,
             message,
         } = self;
-        tracing::info!(status, code, message, "not passed on");
+        tracing::info!(status, code, message, "did not forward a request");
         let error = sealed_error(*status, "connector_error", code, message);
         let response = error.map(http_io::to_plain).unwrap_or_default();
         if *code == "outcome-unknown" {
@@ -377,7 +378,8 @@ impl Failure {
     }
 }
 
-/// Clients such as `OpenAI`'s repeat many requests by themselves; one that may have run must not be among them.
+/// Tells the client not to retry. Clients such as `OpenAI`'s retry on their own, and must not
+/// repeat a request that may have run.
 fn no_retry(mut response: hyper::Response<Content>) -> hyper::Response<Content> {
     let name = HeaderName::from_static("x-should-retry");
     let no = HeaderValue::from_static("false");
@@ -387,7 +389,7 @@ fn no_retry(mut response: hyper::Response<Content>) -> hyper::Response<Content> 
 
 fn do_not_retry(refusal: Refusal, response: hyper::Response<Content>) -> hyper::Response<Content> {
     match refusal {
-        // The last two may still be delivered.
+        // An attempt refused with one of the last two may still be delivered.
         Refusal::Duplicate
         | Refusal::OutcomeUnknown
         | Refusal::Late
@@ -397,12 +399,12 @@ fn do_not_retry(refusal: Refusal, response: hyper::Response<Content>) -> hyper::
     }
 }
 
-fn deny(denied: Denied) -> hyper::Response<Content> {
+fn deny(denied: AccessError) -> hyper::Response<Content> {
     let message = denied.message();
-    tracing::info!(message, "denied a local request");
+    tracing::info!(message, "refused a local request");
     let error = sealed_error(denied.status(), "connector_error", "access", message);
     let mut response = error.map(http_io::to_plain).unwrap_or_default();
-    if denied == Denied::Token {
+    if denied == AccessError::Token {
         let bearer = HeaderValue::from_static("Bearer");
         response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
     }

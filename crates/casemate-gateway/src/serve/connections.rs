@@ -1,4 +1,4 @@
-//! The connections that are open, and which of them gives way to a new one.
+//! The open connections, and which of them a new one displaces.
 
 use std::{
     cmp::Reverse,
@@ -21,19 +21,19 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    /// In the order in which they came.
+    /// In order of arrival.
     entries: BTreeMap<u64, Entry>,
 }
 
 #[derive(Debug)]
 struct Entry {
     peer: Peer,
-    /// Whether it carried a request of an admitted client.
+    /// Whether the connection carried a request of an admitted client.
     admitted: bool,
     displaced: Arc<Notify>,
 }
 
-/// A place in the table; dropping it gives it back.
+/// A place in the table, released on drop.
 #[derive(Debug)]
 pub(crate) struct Seat {
     table: Arc<Connections>,
@@ -52,11 +52,12 @@ impl Connections {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Every change is a single insertion or removal, so a panic leaves nothing half-done.
+        // Every change is a single insertion or removal, so a panic leaves the table consistent.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place, if necessary that of another connection; `None` if there is none to take.
+    /// Takes a place, if necessary by displacing another connection; `None` if none can be
+    /// displaced.
     pub(crate) fn enter(self: &Arc<Self>, peer: Peer) -> Option<Seat> {
         let mut table = self.table();
         let own = table
@@ -90,7 +91,8 @@ impl Connections {
 }
 
 impl Table {
-    /// Ends the oldest connection of `peer`, or of the peer that holds most, one that carried an admitted request last.
+    /// Closes the oldest connection of `peer`, or of the peer that holds most. Those that carried
+    /// an admitted request come last.
     fn displace(&mut self, peer: Option<Peer>) -> Option<()> {
         let of = |admitted| self.oldest_of_most(peer, admitted);
         let id = of(false).or_else(|| of(true))?;
@@ -100,9 +102,11 @@ impl Table {
         Some(())
     }
 
-    /// Among those that carried admitted requests, or among the others.
+    /// Returns the oldest connection of the peer that holds most, among those with the given
+    /// `admitted`.
     fn oldest_of_most(&self, peer: Option<Peer>, admitted: bool) -> Option<u64> {
-        // Count and oldest connection of each peer. Ties go to the peer with the older one, so that addresses do not matter.
+        // Count and oldest connection of each peer. The older connection breaks ties, so that
+        // addresses do not matter.
         let mut held: HashMap<Peer, (usize, Reverse<u64>)> = HashMap::new();
         for (id, entry) in &self.entries {
             if entry.admitted == admitted && peer.is_none_or(|peer| peer == entry.peer) {
@@ -115,7 +119,7 @@ impl Table {
 }
 
 impl Seat {
-    /// Remembers that the connection carried a request of an admitted client.
+    /// Records that the connection carried a request of an admitted client.
     pub(crate) fn admit(&self) {
         if let Some(entry) = self.table.table().entries.get_mut(&self.id) {
             entry.admitted = true;
@@ -130,7 +134,7 @@ impl Seat {
             .is_some_and(|entry| entry.admitted)
     }
 
-    /// Completes when the connection has to give way.
+    /// Completes when the connection is displaced.
     pub(crate) async fn displaced(&self) {
         self.displaced.notified().await;
     }
@@ -158,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_peer_that_holds_most_gives_way_to_a_new_one() {
+    async fn a_new_peer_displaces_the_peer_that_holds_most() {
         let table = Connections::new(10, 8);
         let greedy: Vec<_> = (0..8).map(|_| table.enter(peer(1)).unwrap()).collect();
         let others: Vec<_> = (0..2).map(|_| table.enter(peer(2)).unwrap()).collect();
@@ -170,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_past_its_share_displaces_its_own() {
+    async fn a_peer_past_its_share_displaces_its_own_connection() {
         let table = Connections::new(10, 2);
         let seats: Vec<_> = (0..3).map(|_| table.enter(peer(1)).unwrap()).collect();
         assert!(is_displaced(&seats[0]).await);
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_with_an_admitted_request_gives_way_last() {
+    async fn a_connection_with_an_admitted_request_is_displaced_last() {
         let table = Connections::new(2, 2);
         let (known, stranger) = (table.enter(peer(1)).unwrap(), table.enter(peer(2)).unwrap());
         known.admit();
@@ -186,7 +190,7 @@ mod tests {
         let next = table.enter(peer(3)).unwrap();
         assert!(is_displaced(&stranger).await && !is_displaced(&known).await);
         next.admit();
-        // Nobody holds every seat forever, and the newcomer is next to go.
+        // No peer holds every seat forever, and the newest stranger is displaced next.
         let last = table.enter(peer(4)).unwrap();
         assert!(is_displaced(&known).await && !is_displaced(&next).await);
         let _other = table.enter(peer(5)).unwrap();
@@ -194,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_does_not_decide_who_gives_way() {
+    async fn the_address_does_not_decide_which_peer_is_displaced() {
         for (first, second) in [(1, 2), (2, 1)] {
             let table = Connections::new(2, 2);
             let older = table.enter(peer(first)).unwrap();

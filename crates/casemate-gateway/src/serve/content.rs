@@ -14,12 +14,12 @@ use super::{
 };
 use crate::limits::Limits;
 
-/// Bytes of content that is too long that are still read and thrown away.
+/// Maximum content of a refused request that is read and discarded, in bytes.
 const DRAIN_BYTES_MAX: usize = 64 << 20;
-/// How long that may take.
+/// Maximum time for that.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Content that was received, and the memory it holds.
+/// Received content, and its memory reservation.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) content: Vec<u8>,
@@ -27,28 +27,29 @@ pub(crate) struct Received {
     pub(crate) hold: Option<Hold>,
 }
 
-/// Receives requests of one connection.
+/// Receives the requests of one connection.
 pub(crate) struct Receiver<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) memory: &'a Arc<Memory>,
     pub(crate) peer: Peer,
     pub(crate) admitted: bool,
-    /// Whether the client waits to be told to send (RFC 9110, section 10.1.1); reading tells it.
+    /// Whether the client waits for `100 Continue` (RFC 9110, section 10.1.1), which reading sends.
     pub(crate) waits: bool,
 }
 
-/// Whether a client waits to be told to send its content.
+/// Returns whether a client waits for `100 Continue` before it sends its content.
 pub(crate) fn waits(headers: &HeaderMap) -> bool {
     let expect = headers.get(EXPECT);
     expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 impl Receiver<'_> {
-    /// Receives content of `declared` bytes, if the length is known.
+    /// Receives the content, of `declared` bytes if the length is known.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooLong`], [`Refusal::Busy`], [`Refusal::Timeout`], or [`Refusal::Request`] if it broke off.
+    /// [`Refusal::TooLong`], [`Refusal::Busy`], [`Refusal::Timeout`], or [`Refusal::Request`] if
+    /// the content is incomplete.
     pub(crate) async fn receive<B>(
         &self,
         mut body: B,
@@ -99,7 +100,8 @@ impl Receiver<'_> {
                 return Err(Refusal::TooLong);
             }
             if len > room {
-                // Of unknown length: twice as much each time, so that what is held stays close to what has arrived.
+                // The length is unknown: double the reservation each time, so that it stays close
+                // to the received length.
                 room = len.saturating_mul(2).min(self.limits.request_bytes);
                 drop(hold.take());
                 hold = self.hold(room)?;
@@ -123,7 +125,7 @@ impl Receiver<'_> {
         })
     }
 
-    /// Memory for `bytes`; small requests need none.
+    /// Reserves memory for `bytes`; small requests need no reservation.
     fn hold(&self, bytes: usize) -> Result<Option<Hold>, Refusal> {
         if bytes <= self.limits.small_request_bytes {
             return Ok(None);
@@ -140,14 +142,15 @@ async fn displaced(hold: Option<&Hold>) {
     }
 }
 
-/// How long content may take: something must come within each window, and after the first window enough in each.
+/// The required pace of content: some bytes in every window, and a minimum in every window after
+/// the first.
 struct Pace {
     window: Duration,
     window_bytes: usize,
     started: Instant,
     first: bool,
     taken: usize,
-    /// How long from now on the next piece may take.
+    /// Maximum time until the next piece.
     patience: Duration,
 }
 
@@ -182,8 +185,8 @@ impl Pace {
     }
 }
 
-/// Reads on for a while without keeping anything: a client that is still sending when the connection closes never sees the answer
-/// (RFC 9112, section 9.6).
+/// Reads and discards content for a while. A client that is still sending when the connection
+/// closes never sees the answer (RFC 9112, section 9.6).
 async fn drain<B>(mut body: B)
 where
     B: Body<Data = Bytes> + Unpin,
@@ -196,7 +199,7 @@ where
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
         }
     };
-    // Whether it ended in time makes no difference to the answer.
+    // The answer is the same whether or not the content ended in time.
     _ = timeout(DRAIN_PATIENCE, reading).await;
 }
 
@@ -218,7 +221,7 @@ mod tests {
         }
     }
 
-    /// Pieces of a length, with a pause before each.
+    /// Returns pieces of the given length, with a pause before each.
     fn pieces(
         count: usize,
         len: usize,
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn memory_is_reserved_by_declared_length_and_given_back() {
+    async fn memory_is_reserved_by_declared_length_and_released() {
         let memory = memory();
         let declared = Some(3 << 20);
         let body = pieces(3, 1 << 20, Duration::from_millis(10));
@@ -272,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_too_long_is_refused_by_what_it_says_and_by_what_it_is() {
+    async fn content_that_is_too_long_is_refused_by_declared_and_by_actual_length() {
         let memory = memory();
         let body = pieces(1000, 1 << 16, Duration::from_millis(1));
         let refused = receive(&memory, body, Some(5 << 20)).await.unwrap_err();
@@ -284,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_brings_nothing_or_too_little_is_left() {
+    async fn a_stalled_or_slow_client_is_refused() {
         let memory = memory();
         let waits = async |body, declared| {
             let started = Instant::now();

@@ -1,7 +1,8 @@
-//! TLS handshakes on a thread of their own.
+//! TLS handshakes on a separate thread.
 //!
-//! A handshake is a millisecond or two of computing that anybody can ask for. On the threads that carry admitted requests a flood
-//! of them would delay every step of each; on its own thread the scheduler keeps the two apart.
+//! Anybody can make the gateway compute for a millisecond or two with a handshake. On the threads
+//! that carry admitted requests, a flood of handshakes would delay every step of each request. With
+//! a separate thread, the scheduler shares the processor fairly.
 
 use std::{io, sync::Arc, thread};
 
@@ -12,19 +13,19 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Peer, paced::Paced};
+use super::{Peer, paced::MinimumRateStream};
 use crate::shares::Shares;
 
-/// A connection whose handshake is done.
-pub(crate) type Secured = TlsStream<Paced<TcpStream>>;
+/// A connection after its handshake.
+pub(crate) type TlsConnection = TlsStream<MinimumRateStream<TcpStream>>;
 
-/// Does handshakes, a few at once and in turn for each peer.
+/// Performs handshakes, a few at a time and in turn for each peer.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
     acceptor: Acceptor,
     shares: Arc<Shares<Peer>>,
     thread: Handle,
-    /// Ends the thread when it is dropped.
+    /// Stops the thread when dropped.
     _end: oneshot::Sender<()>,
 }
 
@@ -37,14 +38,14 @@ impl std::fmt::Debug for Acceptor {
 }
 
 impl Handshakes {
-    /// Starts the thread; at most `all` handshakes at once, and `each` of one peer.
+    /// Starts the thread, for at most `all` handshakes at a time and `each` of one peer.
     pub(crate) fn start(acceptor: TlsAcceptor, (all, each): (usize, usize)) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_time().build()?;
         let thread = runtime.handle().clone();
         let (end, ended) = oneshot::channel::<()>();
         thread::Builder::new()
             .name("handshakes".to_owned())
-            // An error means that the sender is gone, which is the end as well.
+            // An error means that the sender was dropped, which also ends the thread.
             .spawn(move || runtime.block_on(async { _ = ended.await }))?;
         Ok(Self {
             acceptor: Acceptor(acceptor),
@@ -54,8 +55,12 @@ impl Handshakes {
         })
     }
 
-    /// Does one handshake.
-    pub(crate) async fn accept(&self, peer: Peer, stream: Paced<TcpStream>) -> io::Result<Secured> {
+    /// Performs one handshake.
+    pub(crate) async fn accept(
+        &self,
+        peer: Peer,
+        stream: MinimumRateStream<TcpStream>,
+    ) -> io::Result<TlsConnection> {
         // A silent peer must not occupy a handshake slot.
         stream.first_byte().await?;
         let share = self.shares.enter(peer).await;
@@ -65,16 +70,16 @@ impl Handshakes {
             drop(share);
             accepted
         });
-        // A wait that is given up ends the handshake too.
+        // Dropping this future aborts the handshake.
         let task = AbortOnDrop(task);
         task.await
     }
 }
 
-struct AbortOnDrop(tokio::task::JoinHandle<io::Result<Secured>>);
+struct AbortOnDrop(tokio::task::JoinHandle<io::Result<TlsConnection>>);
 
 impl Future for AbortOnDrop {
-    type Output = io::Result<Secured>;
+    type Output = io::Result<TlsConnection>;
 
     fn poll(
         mut self: std::pin::Pin<&mut Self>,

@@ -1,4 +1,4 @@
-//! A listener for probes that no stranger's connection can keep busy.
+//! A separate listener for probes, which strangers' connections cannot exhaust.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -14,9 +14,9 @@ use tokio::{net::TcpListener, time::timeout};
 
 use super::{Peer, connections::Connections};
 
-/// Most probes at once.
+/// Maximum number of concurrent probes.
 const PROBES_MAX: usize = 64;
-/// How long one may take.
+/// Maximum time for a probe.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers `GET /healthz` and `GET /readyz` over plain HTTP, one request for each connection.
@@ -39,7 +39,7 @@ pub(crate) async fn serve(listener: TcpListener) {
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
             tokio::select! {
-                // Whether the prober waited for its answer makes no difference to us.
+                // A prober that does not wait for its answer is not an error.
                 _ = timeout(PATIENCE, connection) => (),
                 () = seat.displaced() => (),
             }
@@ -62,7 +62,7 @@ fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
     response
 }
 
-/// Keeps `serve` in step with the service it reports on: it ends with the guard.
+/// A guard that runs [`serve`] until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Serving(tokio::task::JoinHandle<()>);
 

@@ -10,15 +10,15 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::Peer;
 
-/// What all requests that are longer than a small one may hold together.
+/// The memory that all requests above the small size share.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    held: Mutex<Held>,
+    held: Mutex<CachedKeys>,
     displaceable_after: Duration,
 }
 
 #[derive(Debug)]
-struct Held {
+struct CachedKeys {
     free: usize,
     by_peer: HashMap<Peer, usize>,
     next: u64,
@@ -29,13 +29,13 @@ struct Held {
 struct Holder {
     peer: Peer,
     bytes: usize,
-    /// When content last arrived; `None` once all has.
+    /// Time at which content last arrived; `None` once all content has arrived.
     progress: Option<Instant>,
     admitted: bool,
     displaced: Arc<Notify>,
 }
 
-/// Memory that one request holds; dropping it gives it back.
+/// Memory reserved for one request, released on drop.
 #[derive(Debug)]
 pub(crate) struct Hold {
     memory: Arc<Memory>,
@@ -46,7 +46,7 @@ pub(crate) struct Hold {
 impl Memory {
     pub(crate) fn new(bytes: usize, displaceable_after: Duration) -> Arc<Self> {
         Arc::new(Self {
-            held: Mutex::new(Held {
+            held: Mutex::new(CachedKeys {
                 free: bytes,
                 by_peer: HashMap::new(),
                 next: 0,
@@ -56,20 +56,21 @@ impl Memory {
         })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, CachedKeys> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserves memory for a request of `bytes`; `None` if there is none that it may have.
+    /// Reserves memory for a request of `bytes`; `None` if none is available to it.
     ///
-    /// `admitted` says that the connection carried an admitted request before.
+    /// `admitted` is whether the connection has carried an admitted request.
     pub(crate) fn hold(self: &Arc<Self>, peer: Peer, bytes: usize, admitted: bool) -> Option<Hold> {
         let mut held = self.held();
         while !held.may_take(peer, bytes) {
-            // Who is past its own share takes nothing from others.
+            // A peer past its own share may displace only its own requests.
             let only = (held.free >= bytes).then_some(peer);
             let stalled = held.displace(only, self.displaceable_after);
-            // A stranger that trickles never stalls; it must not keep admitted clients out either.
+            // A stranger that trickles data never stalls, but must not keep admitted clients out
+            // either.
             let freed = stalled.or_else(|| held.displace_stranger(only.is_none() && admitted));
             freed?;
         }
@@ -94,22 +95,22 @@ impl Memory {
         })
     }
 
-    /// Bytes that are free.
+    /// Returns the number of free bytes.
     #[cfg(test)]
     pub(crate) fn free(&self) -> usize {
         self.held().free
     }
 }
 
-impl Held {
-    /// A peer may hold as much as it leaves free.
+impl CachedKeys {
+    /// Returns whether a peer may take `bytes`: it may hold at most as much as it leaves free.
     fn may_take(&self, peer: Peer, bytes: usize) -> bool {
         let own = self.by_peer.get(&peer).copied().unwrap_or_default();
         let left = self.free.checked_sub(bytes);
         left.is_some_and(|left| own == 0 || own.saturating_add(bytes) <= left)
     }
 
-    /// Takes from the request that has brought nothing for longest, of strangers first.
+    /// Displaces the request that has stalled longest, those of strangers first.
     fn displace(&mut self, only: Option<Peer>, after: Duration) -> Option<()> {
         let now = Instant::now();
         let stalled = self.holders.iter().filter_map(|(id, holder)| {
@@ -124,7 +125,7 @@ impl Held {
         Some(())
     }
 
-    /// Takes from the stranger that began first, however it goes on.
+    /// Displaces the oldest request of a stranger, whatever its progress.
     fn displace_stranger(&mut self, may: bool) -> Option<()> {
         let mut holders = self.holders.iter();
         let receiving = |holder: &Holder| !holder.admitted && holder.progress.is_some();
@@ -149,12 +150,12 @@ impl Held {
 }
 
 impl Hold {
-    /// Notes that content arrived.
+    /// Records that content arrived.
     pub(crate) fn progress(&self) {
         self.set(Some(Instant::now()));
     }
 
-    /// Notes that all content arrived; it is not displaced any more.
+    /// Records that all content arrived; the request can no longer be displaced.
     pub(crate) fn complete(&self) {
         self.set(None);
     }
@@ -165,7 +166,7 @@ impl Hold {
         }
     }
 
-    /// Completes when the memory was given to another request.
+    /// Completes when another request has displaced this one.
     pub(crate) async fn displaced(&self) {
         self.displaced.notified().await;
     }
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_peer_holds_at_most_what_it_leaves_free() {
+    async fn a_peer_holds_at_most_as_much_as_it_leaves_free() {
         let memory = memory();
         let hold = |number| memory.hold(peer(number), 32 * MIB, false);
         let holds: Vec<_> = std::iter::from_fn(|| hold(1)).collect();
@@ -222,13 +223,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_holds_back_a_last_byte_gives_way_to_the_next() {
+    async fn a_request_that_withholds_its_last_byte_is_displaced() {
         let memory = memory();
         let hold = |number| memory.hold(peer(number), 32 * MIB, false);
         let stalled: Vec<_> = (0..16).map(|number| hold(number).unwrap()).collect();
         assert!(
             hold(100).is_none(),
-            "all of it is held, and nobody stalls yet"
+            "all memory is held, and no request has stalled yet"
         );
         tokio::time::sleep(Duration::from_millis(1100)).await;
         stalled[0].progress();
@@ -241,11 +242,15 @@ mod tests {
         for number in 101..200 {
             drop(hold(number).unwrap());
         }
-        assert_eq!(memory.held().holders.len(), 1 + 14, "the honest one stays");
+        assert_eq!(
+            memory.held().holders.len(),
+            1 + 14,
+            "the honest request stays"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn trickling_strangers_give_way_to_an_admitted_client_only() {
+    async fn only_an_admitted_client_displaces_trickling_strangers() {
         let memory = Memory::new(3 * MIB, Duration::from_secs(1));
         let first = memory.hold(peer(1), MIB, false).unwrap();
         let second = memory.hold(peer(2), MIB, false).unwrap();
@@ -257,13 +262,13 @@ mod tests {
         let admitted = memory.hold(peer(4), MIB, true).unwrap();
         first.displaced().await;
         second.complete();
-        // What has arrived whole, and what an admitted client sends, stays.
+        // Complete requests, and requests of admitted clients, stay.
         assert!(memory.hold(peer(5), MIB, true).is_none());
         drop((known, admitted));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn strangers_give_way_before_admitted_clients() {
+    async fn strangers_are_displaced_before_admitted_clients() {
         let memory = Memory::new(3 * MIB, Duration::from_secs(1));
         let admitted = memory.hold(peer(1), MIB, true).unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;

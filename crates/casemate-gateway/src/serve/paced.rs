@@ -1,4 +1,4 @@
-//! A stream whose peer must take what is sent to it.
+//! A stream whose peer must keep reading.
 
 use std::{
     io,
@@ -13,22 +13,24 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Breaks a connection whose peer takes nothing for a window, or less than a least amount over a window of waiting for it.
+/// A stream that fails if its peer reads nothing for a window, or less than a minimum during a
+/// window of waiting for it.
 ///
-/// Only time in which the peer is waited for counts, so a connection may be idle for as long as other limits allow.
+/// Only the time spent waiting for the peer counts, so a connection may be idle for as long as
+/// other limits allow.
 #[derive(Debug)]
-pub(crate) struct Paced<S> {
+pub(crate) struct MinimumRateStream<S> {
     stream: S,
     window: Duration,
     window_bytes: usize,
-    /// Since when a write waits, and the end of its patience.
+    /// When the pending write began to wait, and its timeout.
     blocked: Option<(Instant, Pin<Box<Sleep>>)>,
-    /// Time waited and bytes taken since the rate was last judged.
+    /// Time spent waiting and bytes written since the rate was last checked.
     waited: Duration,
     taken: usize,
 }
 
-impl<S> Paced<S> {
+impl<S> MinimumRateStream<S> {
     pub(crate) const fn new(stream: S, window: Duration, window_bytes: usize) -> Self {
         Self {
             stream,
@@ -40,7 +42,7 @@ impl<S> Paced<S> {
         }
     }
 
-    /// What comes of a write that gave `result`.
+    /// Updates the rate with the result of a write, and fails the write if the peer is too slow.
     fn judge(
         &mut self,
         cx: &mut Context<'_>,
@@ -74,15 +76,15 @@ impl<S> Paced<S> {
     }
 }
 
-impl Paced<TcpStream> {
-    /// Completes when the peer has sent something, or ended.
+impl MinimumRateStream<TcpStream> {
+    /// Completes when the peer has sent a byte or closed the connection.
     pub(crate) async fn first_byte(&self) -> io::Result<()> {
-        // `readable` may complete early; a look at the first byte does not.
+        // `readable` may complete spuriously; peeking at the first byte does not.
         self.stream.peek(&mut [0]).await.map(drop)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MinimumRateStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -92,7 +94,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MinimumRateStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -136,13 +138,13 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(10);
 
-    fn pair() -> (Paced<DuplexStream>, DuplexStream) {
+    fn pair() -> (MinimumRateStream<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(1000);
-        (Paced::new(ours, WINDOW, 10_000), theirs)
+        (MinimumRateStream::new(ours, WINDOW, 10_000), theirs)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_reads_nothing_is_left_after_a_window() {
+    async fn a_peer_that_reads_nothing_is_dropped_after_a_window() {
         let (mut ours, _theirs) = pair();
         let started = Instant::now();
         let refused = ours.write_all(&[0; 5000]).await.unwrap_err();
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_trickles_is_left_even_if_it_was_fast_before() {
+    async fn a_peer_that_slows_to_a_trickle_is_dropped() {
         let (mut ours, mut theirs) = pair();
         tokio::spawn(async move {
             let mut fast = vec![0; 1_000_000];

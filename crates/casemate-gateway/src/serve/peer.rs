@@ -1,18 +1,18 @@
-//! Who is counted as one: an IPv4 address, or an IPv6 /64.
+//! A peer for the purpose of limits: an IPv4 address or an IPv6 /64.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
 };
 
-/// One peer, as far as its address tells.
+/// A peer, identified by its address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Peer(u128);
 
 impl Peer {
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            // IPv4 addresses lie where no IPv6 prefix does.
+            // IPv4 addresses map to values that no IPv6 prefix has.
             IpAddr::V4(address) => Self(address.to_ipv6_mapped().to_bits()),
             IpAddr::V6(address) => Self(address.to_bits() & (u128::MAX << 64)),
         }

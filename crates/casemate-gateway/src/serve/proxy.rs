@@ -1,4 +1,4 @@
-//! The PROXY protocol, version 2, from balancers that are trusted.
+//! The PROXY protocol, version 2, from trusted load balancers.
 
 use std::{io, net::IpAddr};
 
@@ -6,22 +6,23 @@ use ipnet::IpNet;
 use ppp::v2::{Addresses, Command, Header};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Length of the part that gives the length of the rest.
+/// Length of the fixed part, which contains the length of the rest.
 const FIXED_BYTES: usize = 16;
-/// Longest rest that is read: addresses and a few extensions.
+/// Maximum length of the rest: addresses and a few extensions.
 const REST_BYTES_MAX: usize = 2048;
 
-/// Whether a connection from `address` begins with a PROXY header.
+/// Returns whether a connection from `address` must begin with a PROXY header.
 pub(crate) fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     trusted.iter().any(|net| net.contains(&address))
 }
 
-/// Reads a header and returns the client's address; `None` if the balancer speaks for itself, as in a health check.
+/// Reads a header and returns the client's address; `None` for the load balancer's own connections,
+/// such as health checks.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::InvalidData`] if there is no header of version 2 with a TCP address.
+/// [`io::ErrorKind::InvalidData`] unless there is a header of version 2 with a TCP address.
 pub(crate) async fn read_header<S>(stream: &mut S) -> io::Result<Option<IpAddr>>
 where
     S: AsyncRead + Unpin,
@@ -40,7 +41,7 @@ where
     client_of(&bytes)
 }
 
-/// The client in a whole header; none if the balancer speaks for itself.
+/// Returns the client in a complete header; `None` for the load balancer's own connections.
 fn client_of(bytes: &[u8]) -> io::Result<Option<IpAddr>> {
     let header = Header::try_from(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
     match (header.command, &header.addresses) {
@@ -59,7 +60,8 @@ mod tests {
 
     use super::*;
 
-    /// As the specification of the protocol writes it out: 10.1.2.3:80 to 10.0.0.1:443 over TCP.
+    /// A header laid out as in the specification of the protocol: 10.1.2.3:80 to 10.0.0.1:443 over
+    /// TCP.
     const HEADER: &[u8] =
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x0a\0\0\x01\0\x50\x01\xbb";
 
@@ -71,7 +73,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_client_is_read_and_nothing_behind_it() {
+    async fn only_the_header_is_consumed() {
         let client: IpAddr = "10.1.2.3".parse().unwrap();
         let more = [HEADER, b"more"].concat();
         assert_eq!(read(&more).await, Ok((Some(client), 4)));
@@ -105,14 +107,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn headers_of_any_bytes_are_read_or_refused(
+        fn arbitrary_bytes_are_parsed_or_refused(
             kind in any::<[u8; 2]>(),
             rest in prop::collection::vec(any::<u8>(), 0..300),
             said in prop::option::of(any::<u16>()),
         ) {
             let said = said.unwrap_or_else(|| u16::try_from(rest.len()).unwrap());
             let header = [&HEADER[..12], &kind, &said.to_be_bytes(), &rest].concat();
-            // Must not panic, and must not take an address that the header does not have.
+            // Must not panic, and must not return an address that is not in the header.
             if let Ok(Some(IpAddr::V4(client))) = client_of(&header) {
                 prop_assert_eq!(&rest[..4], &client.octets());
             }

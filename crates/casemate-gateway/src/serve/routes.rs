@@ -32,7 +32,7 @@ impl Server {
         request: Request<Incoming>,
         seat: &Seat,
     ) -> Response<Full<Bytes>> {
-        // hyper leaves out the content of an answer to HEAD.
+        // hyper omits the content of an answer to HEAD.
         let get = [Method::GET, Method::HEAD].contains(request.method());
         let path = request.uri().path();
         let answer = match path {
@@ -52,7 +52,7 @@ impl Server {
         answer.unwrap_or_else(problem)
     }
 
-    /// One encapsulated request: received, checked, run and sealed.
+    /// Receives, checks and runs an encapsulated request, and seals its answer.
     async fn protected(
         &self,
         request: Request<Incoming>,
@@ -86,7 +86,8 @@ impl Server {
             (checked, received.hold)
         });
         let (checked, hold) = checked.await.map_err(|_| Refusal::Internal)?;
-        // Models account for their own memory. While an upstream works, the request stays reserved here.
+        // Models account for their own memory. While an upstream works, the reservation is kept
+        // here.
         let hold = hold.filter(|_| self.gateway.has_http_upstream());
         let running = match checked? {
             Checked::Refused(sealed) => return Ok(content(RESPONSE_MEDIA_TYPE, sealed)),

@@ -1,4 +1,4 @@
-//! What a model answers, and why it does not, as HTTP.
+//! Answers and failures of models as HTTP responses.
 
 use casemate_message::{MessageError, Response};
 use serde_json::json;
@@ -11,22 +11,22 @@ use crate::refuse::{json_response, json_text_response, sealed_error};
 pub(super) enum Failure {
     /// The request's content cannot be used.
     Content(String),
-    /// There is no model of this name.
+    /// There is no model with this name.
     NoModel(String),
-    /// The model of this name has another version.
+    /// The model with this name has another version.
     NoVersion(String),
     /// The content is compressed.
     Coding,
-    /// Too much is asked for at once.
+    /// Too many requests are waiting.
     Overloaded,
-    /// The model failed, or gave what cannot be answered.
+    /// The model failed, or its output cannot be encoded.
     Model(String),
 }
 
-/// What a model answers.
+/// The answer of a model.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answered {
-    /// JSON, and then binary tensors if `json_len` says so.
+    /// JSON, followed by binary tensors if `json_len` is set.
     pub(super) content: Vec<u8>,
     pub(super) json_len: Option<usize>,
 }
@@ -52,17 +52,17 @@ impl Answered {
     }
 }
 
-/// Field with the length of the JSON before binary tensors.
+/// The field with the length of the JSON before binary tensors.
 pub(super) const JSON_LENGTH: &str = "inference-header-content-length";
 
 pub(super) type Answer = Result<Answered, Failure>;
 
-/// Which way errors are written.
+/// The format of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// `error` is an object.
     OpenAi,
-    /// `error` is a text.
+    /// `error` is a string.
     KServe,
 }
 
@@ -114,7 +114,7 @@ impl Failure {
             Self::Content(message) => dialect.refusal(400, "content", message),
             Self::NoModel(name) => {
                 let name: String = name.chars().take(80).collect();
-                let message = format!("no model is named `{name}`");
+                let message = format!("there is no model named `{name}`");
                 dialect.refusal(404, "model_not_found", &message)
             }
             Self::NoVersion(model) => {
@@ -122,7 +122,8 @@ impl Failure {
                 dialect.refusal(404, "model_not_found", &message)
             }
             Self::Coding => {
-                let message = "compressed content is not read: send it without `content-encoding`";
+                let message =
+                    "compressed content is not supported; send it without `content-encoding`";
                 dialect.refusal(415, "content_encoding", message)
             }
             Self::Overloaded => dialect.refusal(503, "overloaded", &Overloaded.to_string()),

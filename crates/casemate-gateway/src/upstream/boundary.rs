@@ -1,6 +1,7 @@
-//! What passes between a client and an upstream, and what does not (`spec/inference.md`, section 10).
+//! The fields and paths that may pass from a client to an upstream (`spec/inference.md`, section
+//! 10).
 
-/// Names of fields by which an upstream could take a client for another, or a request for another one.
+/// Names of fields that could make an upstream mistake one client, or one request, for another.
 const NAMES: [&str; 30] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
@@ -33,7 +34,7 @@ const NAMES: [&str; 30] = [
     "x-user",
     "x-userid",
 ];
-/// And beginnings of such names.
+/// Prefixes of such names.
 const PREFIXES: [&str; 26] = [
     "casemate-",
     "cf-access-",
@@ -63,20 +64,21 @@ const PREFIXES: [&str; 26] = [
     "x-webauth-",
 ];
 
-/// The admitted client's name, for an upstream.
+/// The field that tells an upstream the admitted client's name.
 pub(super) const CLIENT_FIELD: &str = "casemate-client";
-/// The admitted client's key id.
+/// The field that tells an upstream the admitted client's key id.
 pub(super) const CLIENT_KEY_FIELD: &str = "casemate-client-key";
 
-/// Whether a client may send this field to an upstream. Servers that turn `_` into `-` must not be fooled either.
+/// Returns whether a client may send this field to an upstream, including one that turns `_` into
+/// `-`.
 pub(super) fn may_pass(name: &str) -> bool {
     let name = name.replace('_', "-");
     !NAMES.contains(&name.as_str()) && !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether an upstream that normalises paths could answer from outside the base.
+/// Returns whether an upstream that normalizes paths could answer from outside the base.
 pub(super) fn leaves_base(path: &str) -> bool {
-    // Some decode twice.
+    // Some servers decode twice.
     let mut plain = path.to_ascii_lowercase();
     for _ in 0..2 {
         plain = plain
@@ -95,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_that_climb_are_refused() {
+    fn paths_that_leave_the_base_are_refused() {
         for path in [
             "/../x",
             "/a/..",
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_cannot_say_who_it_is() {
+    fn a_client_cannot_set_identity_fields() {
         for name in [
             "forwarded",
             "x-forwarded-for",

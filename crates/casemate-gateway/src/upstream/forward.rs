@@ -1,4 +1,4 @@
-//! Any HTTP server as upstream.
+//! An HTTP server as upstream.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -23,26 +23,28 @@ use super::{
 };
 use crate::http_io::{self, BodyError, Content};
 
-/// Longest answer of an upstream that is carried, in bytes.
+/// Maximum length of an upstream's answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// How long an upstream may take; inference can be slow.
+/// Maximum time for an upstream to answer; inference can be slow.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Idle connections are closed before a server with the usual keep-alive of five seconds would.
+/// Idle time after which a connection is closed, before a server with the usual keep-alive of five
+/// seconds closes it.
 const IDLE: Duration = Duration::from_secs(4);
 
 /// Forwards requests to a base URL.
 #[derive(Debug)]
 pub struct HttpUpstream {
     base: Url,
-    /// Whether it was said that streams are collected.
+    /// Whether the warning about buffered streams was logged.
     has_warned: AtomicBool,
     client: Client<HttpsConnector<HttpConnector>, Content>,
 }
 
 impl HttpUpstream {
-    /// Forwards to `base`, an `http` or `https` URL without query; `tls` is used for `https`.
+    /// Creates an upstream at `base`, an `http` or `https` URL without query; `tls` is used for
+    /// `https`.
     ///
-    /// `allow_plain` allows `http` to another machine, where whoever carries the requests can read them.
+    /// `allow_plain` allows `http` to another machine, which exposes requests to the network.
     ///
     /// # Errors
     ///
@@ -96,7 +98,7 @@ impl HttpUpstream {
         if is_stream(&parts.headers) && !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 upstream = %self.base,
-                "the upstream streams; its answers are collected and sent when they are whole"
+                "the upstream streams its answers; the gateway buffers them and sends them when they are complete"
             );
         }
         let read = http_io::read_body(body, ANSWER_BYTES_MAX, PATIENCE).await;
@@ -117,7 +119,7 @@ impl HttpUpstream {
     }
 }
 
-/// Whether an answer is meant to be shown while it is made.
+/// Returns whether an answer is a stream.
 fn is_stream(fields: &HeaderMap) -> bool {
     let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
@@ -136,7 +138,8 @@ fn is_local(host: &Host<&str>) -> bool {
     }
 }
 
-/// The request as the upstream sees it: without what the client cannot say of itself, and with who the client is.
+/// Returns the request for the upstream: without identity fields from the client, and with the
+/// client's verified identity.
 fn with_client(call: &Call<'_>) -> Result<Request, UpstreamError> {
     let mut head = call.head.clone();
     for section in [&mut head.fields, &mut head.trailers] {
@@ -200,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_upstream_learns_who_called_from_the_gateway_only() {
+    fn only_the_gateway_tells_the_upstream_who_called() {
         let mut head = Request::new("GET", "gateway", "/", Vec::new()).unwrap();
         for (name, value) in [
             ("casemate-client", "admin"),

@@ -1,4 +1,4 @@
-//! Turns and memory of embedded models.
+//! Limits on concurrency and memory of embedded models.
 
 use std::{
     collections::HashMap,
@@ -17,15 +17,15 @@ use crate::{
     shares::{Share, Shares},
 };
 
-/// Bytes of a permit of the memory.
+/// Bytes of memory per semaphore permit.
 const PERMIT_BYTES: usize = 4096;
 
-/// Too much is asked for at once.
+/// Too many requests are waiting, or there is no memory for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many requests wait for the model")]
+#[error("the model is overloaded; try again later")]
 pub(super) struct Overloaded;
 
-/// What all requests to embedded models may take together.
+/// The resources that all requests to embedded models share.
 #[derive(Debug)]
 pub(super) struct Inference {
     turns: Arc<Shares<KeyId>>,
@@ -34,7 +34,7 @@ pub(super) struct Inference {
     memory: Arc<Semaphore>,
 }
 
-/// How many requests are in the model or wait for it.
+/// The number of requests that run in a model or wait for it.
 #[derive(Debug)]
 struct Queue {
     limit: usize,
@@ -54,7 +54,7 @@ impl Queue {
     }
 }
 
-/// A place in the queue, given back when dropped.
+/// A place in the queue, released on drop.
 #[derive(Debug)]
 struct Place {
     queue: Arc<Queue>,
@@ -90,7 +90,7 @@ impl Drop for Place {
     }
 }
 
-/// The right to use a core, and the memory taken so far.
+/// The right to use a core, and the memory reserved so far.
 #[derive(Debug)]
 pub(super) struct Turn {
     _share: Share<KeyId>,
@@ -100,7 +100,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Takes memory, until the turn ends.
+    /// Reserves memory until the turn ends.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), Overloaded> {
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).map_err(|_| Overloaded)?;
         let permits = Arc::clone(&self.memory).try_acquire_many_owned(permits);
@@ -139,7 +139,7 @@ impl Inference {
         })
     }
 
-    /// A turn with all memory, for tests.
+    /// Returns a turn with all memory, for tests.
     #[cfg(test)]
     pub(super) async fn test_turn(bytes: usize) -> Turn {
         let limits = Limits {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_client_cannot_fill_the_queue_and_nobody_waits_for_ever() {
+    async fn one_client_cannot_fill_the_queue_and_waits_are_bounded() {
         let limits = Limits {
             inferences: (1, 1),
             inference_queue: (4, 2),
@@ -179,7 +179,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(
             inference.turn(client(1)).await.is_err(),
-            "its places are taken"
+            "the client's places are taken"
         );
         let others = [wait(2), wait(3)];
         tokio::task::yield_now().await;
@@ -188,7 +188,11 @@ mod tests {
             "all places are taken"
         );
         for waited in waiting.into_iter().chain(others) {
-            assert_eq!(waited.await.unwrap(), Err(Overloaded), "after its patience");
+            assert_eq!(
+                waited.await.unwrap(),
+                Err(Overloaded),
+                "after the maximum wait"
+            );
         }
         drop(running);
         inference.turn(client(4)).await.unwrap();
@@ -197,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_is_bounded_and_given_back() {
+    async fn memory_is_bounded_and_released() {
         let mut turn = Inference::test_turn(1 << 20).await;
         turn.take(1 << 19).unwrap();
         assert_eq!(turn.take(1 << 20), Err(Overloaded));

@@ -1,4 +1,4 @@
-//! KServe v2 (Open Inference Protocol), with its extension for binary tensors.
+//! KServe v2 (Open Inference Protocol), with its binary tensor extension.
 
 use std::fmt;
 
@@ -22,11 +22,11 @@ struct InferRequest<'a> {
     parameters: Option<RequestParameters>,
     #[serde(borrow)]
     inputs: Vec<InputTensor<'a>>,
-    /// Outputs that are wanted; all if absent.
+    /// The requested outputs; all if absent.
     outputs: Option<Vec<WantedOutput>>,
 }
 
-/// Of the parameters that clients send, those that mean something here.
+/// The request parameters that this server supports.
 #[derive(Default, Deserialize)]
 struct RequestParameters {
     #[serde(default)]
@@ -57,11 +57,12 @@ struct InputTensor<'a> {
 
 #[derive(Default, Deserialize)]
 struct InputParameters {
-    /// Bytes of the tensor after the JSON.
+    /// Length of the tensor after the JSON, in bytes.
     binary_data_size: Option<usize>,
 }
 
-/// A shape with no more sides than data can be nested. It is part of messages and copied, so a long one would cost much more than its text.
+/// Reads a shape with at most [`NESTING_MAX`] dimensions. Shapes are copied and appear in messages,
+/// so a long one would cost much more than its text.
 fn shape<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<usize>, D::Error> {
     struct Sides;
     impl<'de> Visitor<'de> for Sides {
@@ -130,7 +131,8 @@ pub(super) fn model_metadata(loaded: &Loaded) -> Value {
     })
 }
 
-/// Runs a model. `json_len` is the length of the JSON at the start of the content, after which binary tensors follow; without it all is JSON.
+/// Runs a model. `json_len` is the length of the JSON before the binary tensors; without it, the
+/// whole content is JSON.
 pub(super) fn infer(
     loaded: &Loaded,
     content: &[u8],
@@ -156,7 +158,7 @@ pub(super) fn infer(
         .flatten()
         .find(|wanted| !known(wanted))
     {
-        let message = format!("the model has no output `{}`", unknown.name);
+        let message = format!("the model has no output named `{}`", unknown.name);
         return Err(Failure::Content(message));
     }
     let inputs = request.inputs.iter();
@@ -218,7 +220,8 @@ fn answer(
     Ok(Answered { content, json_len })
 }
 
-/// The protocol allows data nested like the tensor or flat, or as little-endian bytes after the JSON, which are taken from `binary`.
+/// Reads a tensor. Its data is nested like its shape, or flat, or little-endian bytes after the
+/// JSON, which are taken from `binary`.
 fn to_tensor(
     input: &InputTensor<'_>,
     binary: &mut &[u8],
@@ -228,7 +231,8 @@ fn to_tensor(
         Failure::Content(format!("datatype `{}` is not supported", input.datatype))
     })?;
     let what = format!("data of `{}`", input.name);
-    // Nested or flat: no list is longer than the tensor has elements, or than its first dimension.
+    // Nested or flat, the outermost list has at most as many items as the tensor has elements, or
+    // as its first dimension.
     let elements = input.shape.iter().copied().fold(1, usize::saturating_mul);
     let wanted = What {
         name: &what,
@@ -262,14 +266,15 @@ fn to_tensor(
             return Ok(tensor(data));
         }
         _ => {
-            let message = format!("{what}: either `data` or `binary_data_size` is needed");
+            let message =
+                format!("{what}: exactly one of `data` and `binary_data_size` is required");
             return Err(Failure::Content(message));
         }
     };
     let (data, nested) = numbers::read(text, element, wanted, turn)?;
     if nested != input.shape && nested.len() != 1 {
         let shape = &input.shape;
-        let message = format!("{what} are nested as {nested:?}, the tensor's shape is {shape:?}");
+        let message = format!("{what}: nested as {nested:?}, but the tensor's shape is {shape:?}");
         return Err(Failure::Content(message));
     }
     Ok(tensor(data))

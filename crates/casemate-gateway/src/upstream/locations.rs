@@ -1,4 +1,4 @@
-//! Addresses in an upstream's answer never lead a client past the gateway.
+//! Rewrites addresses in an upstream's answer so that they never lead a client past the gateway.
 
 use casemate_message::{Fields, MessageError};
 use url::Url;
@@ -6,7 +6,7 @@ use url::Url;
 const LOCATIONS: [&str; 2] = ["location", "content-location"];
 const REFRESH: &str = "refresh";
 
-/// Rewrites the addresses of an answer to the request for `path`.
+/// Rewrites the addresses in an answer to a request for `path`.
 ///
 /// Returns the fields, and whether an address that leads elsewhere was removed from `location`.
 pub(super) fn rewrite(
@@ -33,9 +33,10 @@ pub(super) fn rewrite(
     Ok((rewritten, removed))
 }
 
-/// An address as the gateway's client must follow it: a path from the root; `None` if it leads elsewhere.
+/// Returns an address as a path from the root, for the gateway's client; `None` if it leads
+/// elsewhere.
 fn local(value: &str, base: &Url, path: &str) -> Option<String> {
-    // Joined as a client would have done that knows the upstream's own address.
+    // Resolved like a client of the upstream itself would.
     let request = Url::parse(&format!("{}{path}", text_of(base))).ok()?;
     let target = request.join(value).ok()?;
     let same = target.origin() == base.origin()
@@ -63,7 +64,8 @@ fn text_of(base: &Url) -> &str {
     base.as_str().trim_end_matches('/')
 }
 
-/// `5; url=/x`: with an address, that must be local; without one, the same page again.
+/// Rewrites a `refresh` value such as `5; url=/x`. Its address must be local; without one, it means
+/// the same page.
 fn refresh(value: &str, base: &Url, path: &str) -> Option<String> {
     let (delay, rest) = match value.split_once([';', ',']) {
         Some((delay, rest)) => (delay.trim(), rest.trim()),

@@ -1,4 +1,4 @@
-//! Embedded models behind paths: which model answers a request, and how.
+//! Routes requests to embedded models by path.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -23,7 +23,7 @@ pub struct Models {
     inference: Inference,
 }
 
-/// What is computed in a turn.
+/// The work of one turn.
 enum Job {
     Predict,
     Infer {
@@ -46,7 +46,7 @@ impl Job {
 }
 
 impl Models {
-    /// Opens every artifact into memory, its publisher's signature first.
+    /// Verifies the publisher's signature of every artifact, then opens the artifact into memory.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Models {
             }
             _ => segments,
         };
-        // A version is asked for by its number or its id, or not at all.
+        // The version is optional: a revision or an artifact id.
         let (version, segments) = match segments.as_slice() {
             ["v2", "models", name, "versions", version, rest @ ..] => {
                 (Some(*version), [&["v2", "models", *name], rest].concat())
@@ -129,7 +129,7 @@ impl Models {
         })
     }
 
-    /// Reads the content and runs a model, on a thread that may take its time, when it is the client's turn.
+    /// Waits for the client's turn, then reads the content and runs a model on a blocking thread.
     async fn compute(
         &self,
         job: Job,
@@ -158,14 +158,16 @@ impl Models {
     }
 }
 
-/// The parts of a path as they are meant: a `/` in a name is written `%2F`. What is no UTF-8 names nothing.
+/// Returns the percent-decoded segments of a path; a `/` in a name may be written as `%2F`. A
+/// segment that is not UTF-8 matches nothing.
 fn segments(path: &str) -> Vec<Cow<'_, str>> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let decoded = |part| percent_decode_str(part).decode_utf8_lossy();
     path.split('/').map(decoded).collect()
 }
 
-/// The name of a model at the start of a path, and what follows. Clients send a `/` in a name as it is, so the longest name that is known counts.
+/// Splits a path into the name of a model and the rest. Names may contain `/`, so the longest known
+/// name applies.
 fn split_name<'s, 'p>(
     path: &'s [&'p str],
     is_known: impl Fn(&str) -> bool,
@@ -191,7 +193,7 @@ fn json_len(request: &Request) -> Result<Option<usize>, Failure> {
 
 fn wrong_method(request: &Request, dialect: Dialect) -> Result<Response, MessageError> {
     let path = request.path_only();
-    let message = format!("{} is not a method of {path}", request.method);
+    let message = format!("method {} is not allowed on {path}", request.method);
     let mut refusal = dialect.refusal(405, "method", &message)?;
     let post = path.ends_with("/infer") || path == "/predict";
     let allowed = if post { "POST" } else { "GET, HEAD" };
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_known_name_counts() {
+    fn the_longest_known_name_applies() {
         let known = ["bert", "org/bert", "my model", "größe"];
         let split = |path: &str| {
             let parts = segments(path);

@@ -1,7 +1,7 @@
-//! Numbers of a JSON text, read straight into tensors.
+//! Reads JSON numbers directly into tensors.
 //!
-//! A tree of JSON values takes some twenty times the text. Here each number becomes an element of the model's type as it is read,
-//! and the memory for them is asked for before it is used.
+//! A tree of JSON values takes about twenty times as much memory as the text. Here each number is
+//! converted to the model's type as it is read, and memory is reserved before it is used.
 
 use std::fmt;
 
@@ -14,24 +14,24 @@ use serde_json::value::RawValue;
 
 use super::inference::{Overloaded, Turn};
 
-/// Deepest nesting of a tensor's data.
+/// Maximum nesting of a tensor's data.
 pub(super) const NESTING_MAX: usize = 16;
-/// Elements for which room is made first.
+/// Number of elements to allocate first.
 const ROOM_FIRST: usize = 1024;
 
-/// What is read.
+/// A description of the data to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct What<'a> {
-    /// As errors call it.
+    /// The name of the data in errors.
     pub(super) name: &'a str,
-    /// Most items of the outermost list.
+    /// Maximum number of items in the outermost list.
     pub(super) items_max: usize,
 }
 
 /// Why numbers were refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NumbersError {
-    /// What is wrong with them.
+    /// The numbers are not valid; the message says why.
     Content(String),
     /// There is no memory for them.
     Overloaded,
@@ -43,7 +43,7 @@ impl From<Overloaded> for NumbersError {
     }
 }
 
-/// An element type that JSON numbers become without silent wrapping.
+/// An element type to which JSON numbers are converted without silent wrapping.
 trait Element: Sized {
     fn of_float(value: f64) -> Option<Self>;
     fn of_integer(value: i128) -> Option<Self>;
@@ -70,18 +70,15 @@ impl Element for f64 {
         Some(value)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "rounding is what FP64 asks for")]
+    #[expect(clippy::cast_precision_loss, reason = "FP64 rounds")]
     fn of_integer(value: i128) -> Option<Self> {
         Some(value as Self)
     }
 }
 
 impl Element for f32 {
-    /// The nearest FP32; `None` for a number that only infinity would be near to.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "rounding is what FP32 asks for"
-    )]
+    /// Returns the nearest FP32; `None` for a number that would round to infinity.
+    #[expect(clippy::cast_possible_truncation, reason = "FP32 rounds")]
     fn of_float(value: f64) -> Option<Self> {
         Some(value as Self).filter(|value| value.is_finite())
     }
@@ -91,9 +88,9 @@ impl Element for f32 {
     }
 }
 
-/// Reads nested lists of numbers of equal lengths: their elements in row-major order, and their shape.
+/// Reads nested lists of numbers and returns the elements in row-major order, and the shape.
 ///
-/// `what` names the data in errors, and says how many items there may be.
+/// `what` is the name of the data in errors, and the maximum number of items.
 pub(super) fn read(
     text: &RawValue,
     element: ElementType,
@@ -138,7 +135,7 @@ fn read_as<T: Element>(
         }
         Err(_) if sink.full => Err(NumbersError::Overloaded),
         Err(error) => {
-            // Lines and columns of a part of the text would mislead.
+            // Line and column numbers relative to a part of the text would mislead.
             let error = error.to_string();
             let said = error.split(" at line ").next().unwrap_or_default();
             Err(NumbersError::Content(format!("{}: {said}", what.name)))
@@ -146,7 +143,7 @@ fn read_as<T: Element>(
     }
 }
 
-/// Where elements go.
+/// Collects the elements.
 struct Sink<'a, T> {
     elements: Vec<T>,
     turn: &'a mut Turn,
@@ -169,7 +166,8 @@ impl<T: Element> Sink<'_, T> {
 
     fn number<E: serde::de::Error>(&mut self, element: Option<T>) -> Result<Vec<usize>, E> {
         let name = self.type_name;
-        let element = element.ok_or_else(|| E::custom(format!("a number does not fit {name}")))?;
+        let element =
+            element.ok_or_else(|| E::custom(format!("a number is out of range for {name}")))?;
         self.push(element).map_err(E::custom)?;
         Ok(Vec::new())
     }
@@ -194,7 +192,7 @@ impl<'de, T: Element> Visitor<'de> for Node<'_, '_, T> {
     type Value = Vec<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("numbers, or lists of them")
+        f.write_str("numbers or lists of numbers")
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
@@ -236,7 +234,7 @@ impl<'de, T: Element> Visitor<'de> for Node<'_, '_, T> {
     }
 }
 
-/// Says how an item differs from those before it.
+/// The message that an item has another shape than earlier ones.
 struct Ragged {
     at: usize,
     expected: Vec<usize>,
@@ -268,7 +266,7 @@ impl fmt::Display for Ragged {
     }
 }
 
-/// A tensor's elements as JSON, without a tree in between.
+/// A tensor's elements, serialized as JSON without an intermediate tree.
 pub(super) struct Numbers<'a>(pub(super) &'a Data);
 
 impl Serialize for Numbers<'_> {
@@ -285,7 +283,7 @@ impl Serialize for Numbers<'_> {
     }
 }
 
-/// The first element that JSON has no number for.
+/// Returns the first element that JSON cannot represent.
 pub(super) fn not_finite(data: &Data) -> Option<usize> {
     match data {
         Data::Fp32(data) => data.iter().position(|value| !value.is_finite()),
@@ -355,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_is_named() {
+    async fn invalid_numbers_are_named() {
         for (text, element, said) in [
             (
                 "[[1, 2], [3]]",
@@ -375,27 +373,27 @@ mod tests {
             (
                 "[300]",
                 ElementType::Uint8,
-                "data: a number does not fit UINT8",
+                "data: a number is out of range for UINT8",
             ),
             (
                 "[1.5]",
                 ElementType::Int32,
-                "data: a number does not fit INT32",
+                "data: a number is out of range for INT32",
             ),
             (
                 "[1e39]",
                 ElementType::Fp32,
-                "data: a number does not fit FP32",
+                "data: a number is out of range for FP32",
             ),
             (
                 "[\"x\"]",
                 ElementType::Fp32,
-                "data: invalid type: string \"x\", expected numbers, or lists of them",
+                "data: invalid type: string \"x\", expected numbers or lists of numbers",
             ),
             (
                 "[null]",
                 ElementType::Fp64,
-                "data: invalid type: null, expected numbers, or lists of them",
+                "data: invalid type: null, expected numbers or lists of numbers",
             ),
         ] {
             let refused = read_text(text, element).await.unwrap_err();
@@ -406,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_expands_beyond_the_memory_is_refused() {
+    async fn data_that_expands_beyond_the_memory_is_refused() {
         let text = format!("[{}0]", "0,".repeat(300_000));
         let refused = read_text(&text, ElementType::Fp64).await.unwrap_err();
         assert_eq!(refused, NumbersError::Overloaded);

@@ -1,4 +1,4 @@
-//! `POST /predict`: rows in, the best class of each row out.
+//! `POST /predict`: returns the best class of each row.
 
 use casemate_onnx::{Data, NamedTensor, TensorSpec};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::{
     registry::{ByName, Loaded, check_text},
 };
 
-/// Most rows in one request.
+/// Maximum number of rows in a request.
 const ROWS_MAX: usize = 4096;
 
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ struct PredictResponse<'a> {
 pub(super) fn answer(models: &ByName, content: &[u8], turn: &mut Turn) -> Answer {
     let request: PredictRequest<'_> = serde_json::from_slice(content).map_err(|error| {
         Failure::Content(format!(
-            "expected {{\"instances\": [[numbers], ...]}}: {error}"
+            "invalid request: expected {{\"instances\": [[numbers], ...]}}: {error}"
         ))
     })?;
     let loaded = match &request.model {
@@ -42,22 +42,22 @@ pub(super) fn answer(models: &ByName, content: &[u8], turn: &mut Turn) -> Answer
             .get(name)
             .ok_or_else(|| Failure::NoModel(name.clone()))?,
         None => only(models).ok_or_else(|| {
-            Failure::Content("several models are loaded; name one in `model`".to_owned())
+            Failure::Content("several models are loaded; choose one with `model`".to_owned())
         })?,
     };
     predict(loaded, request.instances, turn)
 }
 
-/// The model that a request means if it names none.
+/// Returns the only model, for a request that names none.
 fn only(models: &ByName) -> Option<&Loaded> {
     models.values().next().filter(|_| models.len() == 1)
 }
 
-/// Needs a model with one input `[rows, columns...]`.
+/// Predicts with a model that has one input `[rows, columns...]`.
 fn predict(loaded: &Loaded, instances: &RawValue, turn: &mut Turn) -> Answer {
     let content = |message: String| Err(Failure::Content(message));
     let [spec] = loaded.model.inputs() else {
-        let message = "this model has several inputs, use /v2/models/{name}/infer";
+        let message = "this model has several inputs; use /v2/models/{name}/infer";
         return content(message.to_owned());
     };
     let what = What {
@@ -74,7 +74,7 @@ fn predict(loaded: &Loaded, instances: &RawValue, turn: &mut Turn) -> Answer {
     let Some(shape) = shape_of(spec, &nested) else {
         let row = nested.get(1..).unwrap_or_default();
         return content(format!(
-            "rows have shape {row:?}, the model takes {}",
+            "rows have shape {row:?}, but the model expects {}",
             columns(spec)
         ));
     };
@@ -106,7 +106,8 @@ fn predict(loaded: &Loaded, instances: &RawValue, turn: &mut Turn) -> Answer {
         .map_err(|error| Failure::Model(error.to_string()))
 }
 
-/// The tensor's shape: rows nested as the model's columns are, or flat where that leaves no choice.
+/// Returns the tensor's shape: rows nested like the model's columns, or flat if that is
+/// unambiguous.
 fn shape_of(spec: &TensorSpec, nested: &[usize]) -> Option<Vec<usize>> {
     let wanted = spec.shape.get(1..)?;
     let (rows, row) = nested.split_first()?;
@@ -142,28 +143,30 @@ fn columns(spec: &TensorSpec) -> String {
     format!("[{}]", dims.join(", "))
 }
 
-/// What a model says of rows.
+/// The scores and classes of rows.
 #[derive(Default)]
 struct Scored {
     scores: Vec<Vec<f64>>,
-    /// The class of each row, where the model gives it beside the scores, as exports of scikit-learn do.
+    /// The class of each row, if the model outputs it next to the scores, as scikit-learn exports
+    /// do.
     classes: Vec<i64>,
 }
 
 impl Scored {
-    /// The first output of floating-point numbers has the scores, and the first of integers with one for each row the classes.
+    /// Takes the scores from the first floating-point output, and the classes from the first
+    /// integer output with one value per row.
     fn new(outputs: &[NamedTensor], rows: usize, turn: &mut Turn) -> Result<Self, Failure> {
         let model = |message: &str| Failure::Model(message.to_owned());
         let found = outputs
             .iter()
             .find_map(|output| Some((output, scores(&output.data)?)));
         let (output, scores) =
-            found.ok_or_else(|| model("no output of the model is FP32 or FP64"))?;
+            found.ok_or_else(|| model("the model has no FP32 or FP64 output"))?;
         check_text(output, turn)?;
         let width = scores.len().checked_div(rows).filter(|width| *width > 0);
         let width = width.filter(|width| width.checked_mul(rows) == Some(scores.len()));
         let width =
-            width.ok_or_else(|| model("the model's output has no row for each instance"))?;
+            width.ok_or_else(|| model("the model's output does not have one row per instance"))?;
         turn.take(scores.len().saturating_mul(size_of::<f64>()))?;
         let of_rows =
             |output: &NamedTensor| classes(&output.data).filter(|classes| classes.len() == rows);
@@ -179,7 +182,7 @@ impl Scored {
     }
 }
 
-/// Runs all rows at once, or one by one if the model has a fixed batch of one.
+/// Runs all rows at once, or one by one if the model has a fixed batch size of one.
 fn run_rows(
     loaded: &Loaded,
     input: NamedTensor,
@@ -194,14 +197,16 @@ fn run_rows(
     let mut all = Scored::default();
     for at in 0..rows {
         let row = row(&input, at, rows);
-        let row = row.ok_or_else(|| Failure::Model("instances do not fit the model".to_owned()))?;
+        let row = row.ok_or_else(|| {
+            Failure::Model("the instances do not match the model's input".to_owned())
+        })?;
         let outputs = loaded.run(&[row], turn)?;
         all.extend(Scored::new(&outputs, 1, turn)?);
     }
     Ok(all)
 }
 
-/// One row of a tensor.
+/// Returns one row of a tensor.
 fn row(input: &NamedTensor, at: usize, rows: usize) -> Option<NamedTensor> {
     let width = input.data.len().checked_div(rows)?;
     let range = at.checked_mul(width)?..at.checked_add(1)?.checked_mul(width)?;
@@ -252,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_take_the_shape_of_the_model_or_none() {
+    fn rows_take_the_shape_of_the_model_or_are_refused() {
         let shape = |wanted: &[Option<usize>], nested: &[usize]| {
             let spec = TensorSpec {
                 name: "x".to_owned(),

@@ -8,10 +8,10 @@ use casemate_seal::{Artifact, OpenError, Origin, file};
 
 use super::{answer::Failure, inference::Turn, numbers::not_finite};
 
-/// Largest model that is opened into memory, in bytes.
+/// Maximum length of a model that is opened into memory, in bytes.
 const MODEL_BYTES_MAX: u64 = 8 << 30;
 
-/// Why a model could not be made ready.
+/// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -24,7 +24,7 @@ pub enum LoadError {
         #[source]
         source: io::Error,
     },
-    /// A folder, of which nothing says which file the model is.
+    /// The path is a folder, so it is unclear which file is the model.
     #[error("{0} is a folder; a served model must be a single sealed file")]
     Folder(PathBuf),
     /// The artifact was refused.
@@ -32,47 +32,47 @@ pub enum LoadError {
     Artifact {
         /// The artifact.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: OpenError,
     },
-    /// A key that signed it does not count any more.
+    /// A key that signed it is no longer valid.
     #[error("cannot use the artifact {path}")]
     Withdrawn {
         /// The artifact.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The content is no model that can be run.
+    /// The content is not a supported model.
     #[error("cannot load the model in {path}")]
     Model {
         /// The artifact.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: ModelError,
     },
-    /// Two models have one name.
+    /// Two models have the same name.
     #[error("two models are named `{0}`")]
     NameTaken(String),
-    /// There is nothing to serve.
+    /// There are no models to serve.
     #[error("no model is configured")]
     Empty,
 }
 
-/// Where a model comes from and who must have published it.
+/// The artifact of a model and its expected publisher.
 pub struct ModelSource<'a> {
-    /// Name under which it is served.
+    /// The name under which it is served.
     pub name: String,
     /// Its sealed artifact.
     pub artifact: PathBuf,
-    /// The publisher; no model is served without a signature.
+    /// The expected publisher; a model without a signature is not served.
     pub publisher: &'a VerifyingKey,
-    /// Whether the keys that signed it, and its recipients, still count.
+    /// Checks that the keys that signed the artifact and its recipient list are valid.
     pub judge: &'a Judge<'a>,
-    /// The key it is sealed to.
+    /// The recipient key that opens it.
     pub key: &'a KemPrivateKey,
 }
 
@@ -85,14 +85,14 @@ impl fmt::Debug for ModelSource<'_> {
     }
 }
 
-/// Refuses an artifact by keys that have ended, or did not count at its date.
+/// Refuses an artifact signed by a key that has ended, or was not valid at the artifact's date.
 pub type Judge<'a> = dyn Fn(&Artifact<File>) -> Result<(), Box<dyn Error + Send + Sync>> + 'a;
 
-/// A model that is ready.
+/// A model that is ready to serve.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) name: String,
-    /// The artifact's id, which changes with every sealing.
+    /// The artifact's id, which is new for every sealed artifact.
     pub(super) version: String,
     /// Its revision, if it has one.
     pub(super) revision: Option<u64>,
@@ -102,12 +102,13 @@ pub(super) struct Loaded {
 pub(super) type ByName = BTreeMap<String, Loaded>;
 
 impl Loaded {
-    /// Whether a client means this version: by the artifact's id, or by its revision, which is 1 if it was sealed without one.
+    /// Returns whether `asked` is this version: the artifact's id, or its revision, which is 1 if
+    /// it was sealed without one.
     pub(super) fn is_version(&self, asked: &str) -> bool {
         asked == self.version || asked.parse() == Ok(self.revision.unwrap_or(1))
     }
 
-    /// The model's own labels, from its metadata.
+    /// Returns the labels from the model's metadata.
     pub(super) fn labels(&self) -> Vec<&str> {
         let labels = self.model.metadata().get("labels");
         labels
@@ -134,19 +135,19 @@ impl Loaded {
     }
 }
 
-/// Refuses an output with numbers that JSON does not have, and reserves memory for its text.
+/// Refuses an output with numbers that JSON cannot represent, and reserves memory for its text.
 pub(super) fn check_text(tensor: &NamedTensor, turn: &mut Turn) -> Result<(), Failure> {
     if let Some(at) = not_finite(&tensor.data) {
         let name = &tensor.name;
-        let message = format!("output `{name}` has no finite value at element {at}");
+        let message = format!("output `{name}` is not finite at element {at}");
         return Err(Failure::Model(message));
     }
-    // Some ten characters for each element.
+    // About ten characters for each element.
     turn.take(tensor.data.len().saturating_mul(16))
         .map_err(Failure::from)
 }
 
-/// Opens an artifact into memory, its publisher's signature first.
+/// Verifies the publisher's signature of an artifact, then opens the artifact into memory.
 pub(super) fn load(source: &ModelSource<'_>) -> Result<Loaded, LoadError> {
     let path = || source.artifact.clone();
     if source.artifact.is_dir() {

@@ -1,4 +1,4 @@
-//! Changes of the store: each one whole or not at all, and made again if another process was faster.
+//! Changes of the key store: each is atomic, and retried after a conflict with another process.
 
 use casemate_crypto::{
     SecretBytes,
@@ -15,11 +15,11 @@ use crate::{
     root::RootKey,
 };
 
-/// How often a change is made again because others were faster.
+/// Maximum number of retries after conflicts.
 const CONFLICTS_MAX: usize = 64;
 
 impl<E: Engine> KeyStore<E> {
-    /// What [`Self::add_private`] would commit, for measuring the sealing alone.
+    /// Returns the change that [`Self::add_private`] would commit, for measuring the sealing alone.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl<E: Engine> KeyStore<E> {
         self.putting(&record, id)
     }
 
-    /// Makes and stores a new key of the suite with this name.
+    /// Generates and stores a key of the suite with this name.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl<E: Engine> KeyStore<E> {
         self.add_private(name, &key, now, Status::default())
     }
 
-    /// Stores a private key that was made elsewhere.
+    /// Stores a private key generated elsewhere.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl<E: Engine> KeyStore<E> {
         self.add(&record, id)
     }
 
-    /// Stores somebody else's public key.
+    /// Stores a public key of someone else.
     ///
     /// # Errors
     ///
@@ -112,11 +112,12 @@ impl<E: Engine> KeyStore<E> {
         self.entry(id)
     }
 
-    /// Changes what is known of a key.
+    /// Changes the status of a key.
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingRecord`] if somebody removed it, [`StoreError::DamagedRecord`], or the engine's error.
+    /// [`StoreError::MissingRecord`] if it was removed, [`StoreError::DamagedRecord`], or the
+    /// engine's error.
     pub fn set_status(&mut self, key: KeyId, status: Status) -> Result<KeyEntry, StoreError> {
         let id = self.commit(|store| {
             let id = store.listed(key)?;
@@ -129,11 +130,12 @@ impl<E: Engine> KeyStore<E> {
         self.entry(id)
     }
 
-    /// Removes a key. A private one is gone for good, and with it what is sealed to nobody else.
+    /// Removes a key. A private key cannot be recovered, and neither can content that is sealed to
+    /// no other recipient.
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingRecord`] if it is not there, or the engine's error.
+    /// [`StoreError::MissingRecord`] if there is no such key, or the engine's error.
     pub fn remove(&mut self, key: KeyId) -> Result<(), StoreError> {
         self.commit(|store| {
             let id = store.listed(key)?;
@@ -147,7 +149,8 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
-    /// Replaces the secret that opened the store. Who has a copy of the store from before and the old secret still opens that copy.
+    /// Replaces the secret that opened the key store. The old secret still opens earlier copies of
+    /// the key store.
     ///
     /// # Errors
     ///
@@ -172,12 +175,13 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
-    /// Gives the store a new root key, which only `secret` opens, and encrypts every record anew. The private keys stay the same, and a copy from before
-    /// still gives them away.
+    /// Replaces the root key with one that only `secret` opens, and encrypts every record again.
+    ///
+    /// The private keys stay the same, so an earlier copy of the key store still reveals them.
     ///
     /// # Errors
     ///
-    /// As [`Self::change_secret`], and the error of a damaged record, which could not be kept.
+    /// As [`Self::change_secret`], and the error of a damaged record, which cannot be kept.
     pub fn replace_root(
         &mut self,
         secret: &StoreSecret,
@@ -228,7 +232,7 @@ impl<E: Engine> KeyStore<E> {
         Ok((change, index))
     }
 
-    /// Makes a change and commits it, again and again as long as others are faster.
+    /// Makes a change and commits it, retrying after conflicts.
     fn commit<C, T>(
         &mut self,
         make: impl Fn(&Self) -> Result<C, StoreError>,
@@ -250,7 +254,7 @@ impl<E: Engine> KeyStore<E> {
         Err(EngineError::Conflict.into())
     }
 
-    /// Reads what the engine has by now, which must be the same store under the same root key.
+    /// Reloads the content of the engine, which must be the same key store with the same root key.
     fn reload(&mut self) -> Result<(), StoreError> {
         let snapshot = self.engine.load()?.ok_or(StoreError::Missing)?;
         let header = Header::decode(&snapshot.header)?;
@@ -262,7 +266,7 @@ impl<E: Engine> KeyStore<E> {
         Ok(())
     }
 
-    /// The index for the next generation.
+    /// Returns the index for the next generation.
     fn next_index(&self) -> Index {
         Index {
             generation: self.snapshot.generation.saturating_add(1),
@@ -270,7 +274,7 @@ impl<E: Engine> KeyStore<E> {
         }
     }
 
-    /// The change that writes a record.
+    /// Returns the change that writes a record.
     fn putting(&self, record: &Record, id: RecordId) -> Result<Change, StoreError> {
         let mut index = self.next_index();
         let sealed = record.seal(&self.root, id, index.generation)?;
@@ -283,7 +287,7 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
-    /// The record that the index has for a key.
+    /// Returns the record that the index lists for a key.
     fn listed(&self, key: KeyId) -> Result<RecordId, StoreError> {
         let ids = Role::ALL.map(|role| RecordId { key, role });
         let mut listed = ids.iter().filter(|id| self.index.entries.contains_key(id));
@@ -297,7 +301,7 @@ impl<E: Engine> KeyStore<E> {
     }
 }
 
-/// A change, and what is to be given back once it was committed.
+/// A change, and the value to return once it is committed.
 struct Made<T>(Change, T);
 
 impl From<Change> for Made<()> {

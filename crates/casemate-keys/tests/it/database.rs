@@ -136,6 +136,6 @@ fn values_of_absurd_length_are_not_read() {
     );
     assert_eq!(
         foreign(&path),
-        Some("it holds more records than a key store can")
+        Some("it has more records than a key store can hold")
     );
 }

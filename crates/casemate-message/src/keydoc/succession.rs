@@ -1,4 +1,4 @@
-//! One HTTP signing pair follows another (`spec/inference.md`, section 3).
+//! The succession of one HTTP signing pair by another (`spec/inference.md`, section 3).
 
 use casemate_crypto::{
     Purpose,
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{KeyDocumentError, Signatures};
 
-/// A statement, signed by both pairs, that one follows the other.
+/// A statement, signed by both pairs, that one succeeds the other.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Succession {
@@ -51,7 +51,7 @@ impl Succession {
         })
     }
 
-    /// The new pair, if the statement is about `from` and both pairs signed it.
+    /// Returns the new pair if the statement is about `from` and both pairs signed it.
     pub(super) fn verify(&self, from: &HttpVerifyingKey) -> Option<HttpVerifyingKey> {
         let from_id = from.id().ok()?;
         let PublicKey::Http(to) = PublicKey::from_pem(self.to.as_bytes()).ok()? else {

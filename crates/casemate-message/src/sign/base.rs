@@ -13,15 +13,15 @@ use crate::{
 
 const COMPONENTS: SignError = SignError::Malformed("covered components");
 
-/// One thing that a signature covers, without the order in which its parameters were written.
+/// A covered component, regardless of the order in which its parameters were written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Component {
     name: String,
     /// Occurs several times: each value as a byte sequence (RFC 9421, section 2.1.3).
     bs: bool,
-    /// Is a trailer (section 2.1.4).
+    /// A trailer (section 2.1.4).
     tr: bool,
-    /// Is of the request that a response answers (section 2.4).
+    /// Belongs to the request that a response answers (section 2.4).
     req: bool,
 }
 
@@ -59,14 +59,14 @@ impl Component {
                 _ => return None,
             };
             *flag = value.as_boolean()?;
-            // `;bs=?0` would be another way to write nothing.
+            // `;bs=?0` would be a second encoding of an absent parameter.
             (*flag).then_some(())?;
         }
         Some(component)
     }
 }
 
-/// What a signature can cover in one message.
+/// The parts of a message that a signature can cover.
 pub(super) struct Covered<'a> {
     derived: Vec<(&'static str, String)>,
     fields: &'a Fields,
@@ -104,7 +104,7 @@ impl<'a> Covered<'a> {
         self.fields.single(name)
     }
 
-    /// The components that must be covered, no more and no fewer.
+    /// Returns exactly the components that must be covered.
     pub(super) fn required(&self) -> Vec<Component> {
         let own = [SIGNATURE_INPUT, SIGNATURE];
         let section = |section: &'a Fields, tr: bool| {
@@ -157,7 +157,7 @@ impl<'a> Covered<'a> {
         section.single(name).map(str::to_owned)
     }
 
-    /// The signature base: a line for each component, and the parameters.
+    /// Returns the signature base: a line for each component, then the parameters.
     pub(super) fn base(&self, input: &ParsedInput) -> Result<String, SignError> {
         let mut base = String::new();
         for (component, identifier) in &input.components {
@@ -173,18 +173,18 @@ impl<'a> Covered<'a> {
 /// One member of `Signature-Input`.
 #[derive(Debug)]
 pub(super) struct ParsedInput {
-    /// Each with its identifier as it was written.
+    /// Each component, with its identifier as written.
     components: Vec<(Component, String)>,
     pub(super) created: u64,
     pub(super) key_id: String,
     pub(super) alg: String,
     pub(super) tag: String,
-    /// The inner list with its parameters, as it enters the base.
+    /// The inner list with its parameters, as it appears in the base.
     pub(super) serialized: String,
 }
 
 impl ParsedInput {
-    /// Whether exactly these components are covered, each once.
+    /// Returns whether exactly these components are covered, each once.
     pub(super) fn covers(&self, required: &[Component]) -> bool {
         let mut found: Vec<_> = self
             .components
@@ -198,7 +198,7 @@ impl ParsedInput {
     }
 }
 
-/// What both signatures of one message have in common.
+/// The parameters that both signatures of a message share.
 pub(super) struct Parameters<'a> {
     pub(super) created: u64,
     pub(super) key_id: &'a str,
@@ -206,7 +206,8 @@ pub(super) struct Parameters<'a> {
 }
 
 impl Parameters<'_> {
-    /// The parameters of one signature; every text here is free of quotes and backslashes.
+    /// Returns the parameters of one signature. None of these strings contains quotes or
+    /// backslashes.
     pub(super) fn for_algorithm(&self, required: &[Component], alg: &str) -> ParsedInput {
         let Self {
             created,
@@ -236,17 +237,17 @@ impl Parameters<'_> {
     }
 }
 
-const NOT_TWO: SignError = SignError::Malformed("exactly the labels `c` and `pq` are needed");
+const WRONG_LABELS: SignError = SignError::Malformed("exactly the labels `c` and `pq` are needed");
 
 fn two_members(value: &str, labels: [&str; 2]) -> Result<[ListEntry; 2], SignError> {
     let mut members: Dictionary = Parser::new(value)
         .parse()
         .map_err(|_| SignError::Malformed("not a structured field dictionary"))?;
     if members.len() != labels.len() {
-        return Err(NOT_TWO);
+        return Err(WRONG_LABELS);
     }
     let [first, second] = labels.map(|label| members.shift_remove(label));
-    Ok([first.ok_or(NOT_TWO)?, second.ok_or(NOT_TWO)?])
+    Ok([first.ok_or(WRONG_LABELS)?, second.ok_or(WRONG_LABELS)?])
 }
 
 pub(super) fn parse_inputs(value: &str, labels: [&str; 2]) -> Result<[ParsedInput; 2], SignError> {
@@ -256,7 +257,7 @@ pub(super) fn parse_inputs(value: &str, labels: [&str; 2]) -> Result<[ParsedInpu
 
 fn parse_input(member: ListEntry) -> Result<ParsedInput, SignError> {
     let ListEntry::InnerList(list) = member else {
-        return Err(SignError::Malformed("a label is no inner list"));
+        return Err(SignError::Malformed("a label is not an inner list"));
     };
     let component = |item: &Item| {
         let component = Component::parse(item)?;
@@ -303,6 +304,6 @@ pub(super) fn parse_signatures(value: &str, labels: [&str; 2]) -> Result<[Vec<u8
     let [first, second] = two_members(value, labels)?.map(bytes);
     match (first, second) {
         (Some(first), Some(second)) => Ok([first, second]),
-        _ => Err(SignError::Malformed("a signature is no byte sequence")),
+        _ => Err(SignError::Malformed("a signature is not a byte sequence")),
     }
 }

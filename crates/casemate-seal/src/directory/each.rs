@@ -1,14 +1,20 @@
-//! Work on the files of a folder, on all cores.
+//! Processing the files of a folder on all cores.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::DirectoryError;
 
-/// Longest file that one thread works on alone, in bytes. Longer ones are cut into segments, which keep all cores busy.
+/// Maximum length of a file that one thread processes alone, in bytes. The segments of longer files
+/// keep all cores busy.
 const SMALL_BYTES_MAX: u64 = 1 << 20;
 
-/// Does `job` for every file, small ones side by side, and gives what it made in the order of the files. Of several errors it is that of the first file: those
-/// before it have been started and are waited for.
+/// Runs `job` for every file, small files in parallel, and returns the results in the order of the
+/// files.
+///
+/// # Errors
+///
+/// The error of the first file that fails, in the order of the files: files before it have been
+/// started and are waited for.
 pub(super) fn for_each_file<F: Sync, T: Send>(
     files: &[F],
     len_of: impl Fn(&F) -> u64,

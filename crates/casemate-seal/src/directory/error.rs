@@ -1,4 +1,4 @@
-//! What can be wrong with a directory.
+//! Errors of sealed folders.
 
 use std::{io, path::PathBuf};
 
@@ -6,28 +6,28 @@ use casemate_crypto::encoding::KeyId;
 
 use crate::{OpenError, RewrapError, SealError, limits};
 
-/// Why a directory could not be sealed, opened or rewrapped.
+/// Why a folder could not be sealed, opened or rewrapped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryError {
-    /// A path that no manifest may hold.
+    /// A path that is not allowed in a manifest.
     #[error("path `{path}` {rule}")]
     Path {
-        /// The path, safe to show.
+        /// The path, escaped for display.
         path: String,
         /// The rule it breaks.
         rule: &'static str,
     },
-    /// The manifest is not one.
-    #[error("not a manifest: {0}")]
+    /// The manifest is not valid.
+    #[error("invalid manifest: {0}")]
     Manifest(&'static str),
-    /// There is nothing to seal.
-    #[error("there is no file to seal")]
+    /// There are no files to seal.
+    #[error("there are no files to seal")]
     Empty,
     /// Too many files.
     #[error("{actual} files exceed the limit of {}", limits::FILES_MAX)]
     TooManyFiles {
-        /// Files found.
+        /// Number of files found.
         actual: usize,
     },
     /// A symbolic link where a file was expected.
@@ -42,46 +42,46 @@ pub enum DirectoryError {
     /// A name that is not UTF-8.
     #[error("the name {0:?} is not UTF-8")]
     NotUtf8(PathBuf),
-    /// A file of the manifest is not there.
+    /// A file in the manifest is missing.
     #[error("{0} is missing")]
     Missing(String),
-    /// A file that the manifest does not know.
-    #[error("{0} does not belong to this version of the directory")]
+    /// A file that is not in the manifest.
+    #[error("{0} does not belong to this version of the folder")]
     Extra(String),
-    /// An artifact of another version, or of another directory.
-    #[error("{path} is another version than the manifest says: its {what} differs")]
+    /// An artifact of another version or another folder.
+    #[error("{path} is not the version in the manifest: its {what} differs")]
     OtherVersion {
         /// Path of the file.
         path: String,
         /// What differs.
         what: &'static str,
     },
-    /// Only a folder of this machine can be changed in place, or taken over from.
+    /// Only a local folder can be changed in place or reused for a new version.
     #[error("the sealed folder is not on this machine")]
     NotLocal,
-    /// A folder that is in the way and holds other things.
-    #[error("{0} is not what would be replaced")]
+    /// An existing folder has a file that is not part of what would be replaced.
+    #[error("{0} does not belong to the folder that would be replaced")]
     NotReplaced(PathBuf),
-    /// A problem that would be the caller's in a folder to seal, found in a sealed one.
+    /// A problem in a sealed folder that would be the caller's to fix in a folder to seal.
     #[error(transparent)]
     NotAsSealed(Box<Self>),
-    /// A recipient that the manifest has and a file has not, so that it cannot be kept there.
-    #[error("{path} is not sealed to {key}, which the manifest is")]
+    /// A recipient of the manifest is not a recipient of a file, so it cannot be kept there.
+    #[error("{path} is not sealed to {key}, a recipient of the manifest")]
     LostRecipient {
         /// Path of the file.
         path: String,
         /// The recipient.
         key: KeyId,
     },
-    /// The recipients changed while they were being changed.
-    #[error("somebody else changed the recipients meanwhile")]
+    /// Another process changed the recipients at the same time.
+    #[error("another process changed the recipients at the same time")]
     Concurrent,
-    /// An older version than the caller accepts.
-    #[error("revision {found} is older than the least acceptable {minimum}")]
+    /// The version is older than the minimum.
+    #[error("revision {found} is too old; the minimum is {minimum}")]
     Revision {
         /// Revision of the manifest.
         found: u64,
-        /// Least acceptable.
+        /// The minimum revision.
         minimum: u64,
     },
     /// An artifact could not be read or opened.
@@ -114,9 +114,9 @@ pub enum DirectoryError {
     /// Reading or writing failed.
     #[error("cannot {what} {path}")]
     Io {
-        /// What was being done.
+        /// The operation.
         what: &'static str,
-        /// With what.
+        /// The path it was applied to.
         path: PathBuf,
         /// The system's error.
         #[source]
@@ -125,7 +125,8 @@ pub enum DirectoryError {
 }
 
 impl DirectoryError {
-    /// Tells what is wrong with a sealed folder from what the caller can put right in a folder of their own.
+    /// Marks a problem as one in a sealed folder, not one that the caller can fix in a folder of
+    /// their own.
     pub(crate) fn not_as_sealed(self) -> Self {
         match self {
             Self::Path { .. } | Self::TooManyFiles { .. } | Self::Special(_) | Self::NotUtf8(_) => {

@@ -7,18 +7,18 @@ use std::{
 
 use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, RelativePath};
 
-/// What a listing must hold, and what is still missing of it.
+/// The expected entries of a listing, without those already found.
 #[derive(Debug)]
 pub struct Expected<'m>(HashMap<PathBuf, &'m RelativePath>);
 
 impl<'m> Expected<'m> {
-    /// Everything that belongs to the directory besides manifest and journal.
+    /// Expects everything that belongs to the folder, besides manifest and journal.
     pub fn new(paths: &[&'m RelativePath]) -> Self {
         let paths = paths.iter();
         Self(paths.map(|path| (path.sealed(), *path)).collect())
     }
 
-    /// The folders that the files need.
+    /// Returns the folders that the files are in.
     pub(crate) fn folders(&self) -> HashSet<PathBuf> {
         let above = |path: &PathBuf| {
             let above: Vec<_> = path.ancestors().skip(1).map(Path::to_owned).collect();
@@ -27,11 +27,11 @@ impl<'m> Expected<'m> {
         self.0.keys().flat_map(above).collect()
     }
 
-    /// Takes note of a file that is there.
+    /// Records a file that was found.
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Extra`] if it does not belong there.
+    /// [`DirectoryError::Extra`] if it is not expected.
     pub fn found(&mut self, path: &Path) -> Result<(), DirectoryError> {
         let known = self.0.remove(path).is_some()
             || path == Path::new(MANIFEST_NAME)
@@ -39,11 +39,11 @@ impl<'m> Expected<'m> {
         if known { Ok(()) } else { Err(extra(path)) }
     }
 
-    /// Ends the listing.
+    /// Finishes the listing.
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Missing`], naming the first file that was not there.
+    /// [`DirectoryError::Missing`], which names the first file that was not found.
     pub fn end(self) -> Result<(), DirectoryError> {
         let first = self.0.values().min();
         first.map_or(Ok(()), |path| {

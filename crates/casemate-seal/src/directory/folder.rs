@@ -1,4 +1,4 @@
-//! Where a sealed directory is: a local folder, or a place that another crate brings.
+//! Where a sealed folder is: on the local file system, or in a place that another crate provides.
 
 use std::{
     fs::File,
@@ -15,32 +15,33 @@ use crate::{
 };
 use casemate_beneath as beneath;
 
-/// A place that holds the artifacts of one sealed directory.
+/// A place that holds the artifacts of one sealed folder.
 pub trait SealedFolder: Send + Sync {
-    /// Opens what is at `path`, below the folder, for reading.
+    /// Opens the file at `path`, relative to the folder, for reading.
     ///
     /// # Errors
     ///
-    /// The place's own error.
+    /// The error of the place.
     fn open(&self, path: &Path) -> io::Result<Source>;
 
     /// Checks that the folder holds exactly the artifacts of `paths` (`spec/sealed-directory.md`, section 5, step 4).
     ///
     /// # Errors
     ///
-    /// [`DirectoryError`], naming what is missing or does not belong.
+    /// [`DirectoryError`], which names the missing or extra file.
     fn check(&self, paths: &[&RelativePath]) -> Result<(), DirectoryError>;
 
-    /// How `path` is called in errors.
+    /// Returns `path` as shown in errors.
     fn shown(&self, path: &Path) -> PathBuf;
 
-    /// The folder itself, if it is a local one.
+    /// Returns the folder itself if it is local.
     fn local(&self) -> Option<&LocalFolder> {
         None
     }
 }
 
-/// A folder of this machine, held open: everything in it is found below its descriptor, and no link is followed.
+/// A local folder, held open. Everything in it is opened relative to its descriptor, and links are
+/// not followed.
 #[derive(Clone, Debug)]
 pub struct LocalFolder {
     root: PathBuf,
@@ -59,7 +60,7 @@ impl LocalFolder {
         Ok(Self { root, folder })
     }
 
-    /// Where it was when it was opened.
+    /// Returns the path at which it was opened.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -68,7 +69,7 @@ impl LocalFolder {
         self.folder.as_fd()
     }
 
-    /// Opens a file for reading and keeps rewraps out until it is closed.
+    /// Opens a file for reading with a shared lock, which blocks rewraps until it is closed.
     pub(crate) fn file(&self, path: &Path) -> io::Result<File> {
         file::open_shared_below(&self.folder, path)
     }
@@ -92,30 +93,32 @@ impl SealedFolder for LocalFolder {
     }
 }
 
-/// Where a directory is sealed to. What was made becomes visible with the manifest, which is made last.
+/// The destination of a sealed folder. The result becomes visible with the manifest, which is
+/// written last.
 pub trait SealTarget: Sync {
     /// A file that is being written.
     type File: WriteAt;
 
-    /// Starts the file at `path`, which is expected to have about `len` bytes.
+    /// Starts a file at `path` with an expected length of about `len` bytes.
     ///
     /// # Errors
     ///
-    /// The place's own error.
+    /// The error of the place.
     fn create(&self, path: &Path, len: u64) -> io::Result<Self::File>;
 
-    /// Ends a file, which is whole now.
+    /// Finishes a file, which is now complete.
     ///
     /// # Errors
     ///
-    /// The place's own error.
+    /// The error of the place.
     fn commit(&self, file: Self::File) -> io::Result<()>;
 
-    /// Starts the file at `path` as one of this machine, so that an artifact of an earlier version can be taken over; `None` elsewhere.
+    /// Starts a local file at `path`, so that the artifact of an earlier version can be reused;
+    /// `None` if the destination is not local.
     ///
     /// # Errors
     ///
-    /// The place's own error.
+    /// The error of the place.
     fn local(&self, _path: &Path) -> io::Result<Option<AtomicFile>> {
         Ok(None)
     }

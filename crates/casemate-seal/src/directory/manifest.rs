@@ -14,15 +14,15 @@ use crate::{
 
 const VERSION: u64 = 1;
 
-/// Names a directory through all of its versions; random.
+/// A random id that a folder keeps in all its versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DirectoryId([u8; Self::BYTES]);
 
 impl DirectoryId {
-    /// Bytes of a directory id.
+    /// Length of a directory id, in bytes.
     pub const BYTES: usize = 16;
 
-    /// Draws a new id.
+    /// Generates a random id.
     ///
     /// # Errors
     ///
@@ -39,10 +39,10 @@ impl fmt::Display for DirectoryId {
     }
 }
 
-/// One file of a directory.
+/// One file of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
-    /// Where it is, below the directory.
+    /// Its path, relative to the folder.
     pub path: RelativePath,
     /// Length of the content, in bytes.
     pub content_len: u64,
@@ -50,14 +50,14 @@ pub struct FileEntry {
     pub id: ArtifactId,
     /// The artifact's root.
     pub root: Vec<u8>,
-    /// Digest of the content, as long as the root.
+    /// Digest of the content; it has the length of the root.
     pub digest: Vec<u8>,
-    /// Keys that the artifact was sealed to at first, whoever its recipients are now.
+    /// The recipients when the artifact was sealed, regardless of the recipients now.
     pub sealed_to: Arc<[KeyId]>,
 }
 
 impl FileEntry {
-    /// What everybody may know of the file, with the digest of its artifact's header.
+    /// Returns the public entry of the file, with the digest of its artifact's header.
     pub(crate) fn public(&self, header: [u8; 48]) -> PublicEntry {
         PublicEntry {
             path: self.path.clone(),
@@ -67,27 +67,27 @@ impl FileEntry {
     }
 }
 
-/// Which artifacts make up one version of a directory.
+/// The artifacts of one version of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// The directory.
+    /// The id of the folder.
     pub id: DirectoryId,
-    /// The version's number, from 1.
+    /// The revision, starting at 1.
     pub revision: u64,
     /// The files, in ascending order of their paths.
     pub files: Vec<FileEntry>,
-    /// When the version expires, in seconds since 1970 UTC.
+    /// When the version expires, in seconds since 1970-01-01 UTC.
     pub expires: Option<u64>,
 }
 
 impl Manifest {
-    /// Length of all content, in bytes.
+    /// Returns the total length of the content, in bytes.
     pub fn content_len(&self) -> u64 {
         let add = |sum: u64, file: &FileEntry| sum.saturating_add(file.content_len);
         self.files.iter().fold(0, add)
     }
 
-    /// The file at `path`.
+    /// Returns the file at `path`.
     pub fn find(&self, path: &str) -> Option<&FileEntry> {
         let found = self
             .files
@@ -95,7 +95,7 @@ impl Manifest {
         found.ok().and_then(|at| self.files.get(at))
     }
 
-    /// The deterministic encoding.
+    /// Returns the deterministic encoding.
     pub fn encode(&self) -> Vec<u8> {
         let mut sets: Vec<&[KeyId]> = Vec::new();
         let (mut places, mut shared) = (HashMap::new(), HashMap::new());
@@ -103,7 +103,7 @@ impl Manifest {
             .files
             .iter()
             .map(|file| {
-                // Most files share one set, and comparing sets is slow.
+                // Most files share one set, and comparing sets by value is slow.
                 *shared.entry(file.sealed_to.as_ptr()).or_insert_with(|| {
                     *places.entry(&*file.sealed_to).or_insert_with(|| {
                         sets.push(&file.sealed_to);
@@ -147,8 +147,8 @@ impl Manifest {
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(DirectoryError::Manifest("longer than 64 MiB"));
         }
-        let cbor = |_| DirectoryError::Manifest("not the CBOR of one");
-        let shape = || DirectoryError::Manifest("not the CBOR of one");
+        let cbor = |_| DirectoryError::Manifest("unexpected CBOR structure");
+        let shape = || DirectoryError::Manifest("unexpected CBOR structure");
         let mut decoder = Decoder::new(bytes);
         let d = &mut decoder;
         let entries = d.map().map_err(cbor)?;
@@ -158,7 +158,7 @@ impl Manifest {
         };
         expect(d, 0)?;
         if d.u64().map_err(cbor)? != VERSION {
-            return Err(DirectoryError::Manifest("of a version not known here"));
+            return Err(DirectoryError::Manifest("unknown version"));
         }
         if ![Some(5), Some(6)].contains(&entries) {
             return Err(shape());
@@ -177,9 +177,9 @@ impl Manifest {
             return Err(DirectoryError::TooManyFiles { actual });
         }
         if actual == 0 {
-            return Err(DirectoryError::Manifest("it lists no file"));
+            return Err(DirectoryError::Manifest("it lists no files"));
         }
-        // Grows as entries are read, so that a count alone allocates nothing.
+        // Grows as entries are read, so a large count alone allocates nothing.
         let (mut files, mut sets_of) = (Vec::new(), Vec::new());
         for _ in 0..actual {
             let (file, set) = read_file(d)?;
@@ -213,10 +213,10 @@ impl Manifest {
     }
 }
 
-/// Reads a file, without the keys that it was sealed to, and the position of their set.
+/// Reads a file entry without the keys it was sealed to, and the index of their set.
 fn read_file(d: &mut Decoder<'_>) -> Result<(FileEntry, u64), DirectoryError> {
-    let cbor = |_| DirectoryError::Manifest("not the CBOR of one");
-    let shape = || DirectoryError::Manifest("not the CBOR of one");
+    let cbor = |_| DirectoryError::Manifest("unexpected CBOR structure");
+    let shape = || DirectoryError::Manifest("unexpected CBOR structure");
     if d.array().map_err(cbor)? != Some(6) {
         return Err(shape());
     }
@@ -227,7 +227,7 @@ fn read_file(d: &mut Decoder<'_>) -> Result<(FileEntry, u64), DirectoryError> {
     let digest = d.bytes().map_err(cbor)?.to_vec();
     if ![32, 48].contains(&root.len()) || digest.len() != root.len() {
         return Err(DirectoryError::Manifest(
-            "a root or digest has another length",
+            "a root or digest has the wrong length",
         ));
     }
     let file = FileEntry {
@@ -241,9 +241,9 @@ fn read_file(d: &mut Decoder<'_>) -> Result<(FileEntry, u64), DirectoryError> {
     Ok((file, d.u64().map_err(cbor)?))
 }
 
-/// Reads the sets of keys that files were sealed to; there are no more of them than files.
+/// Reads the sets of keys that files were sealed to; there are at most as many sets as files.
 fn read_sets(d: &mut Decoder<'_>, files: usize) -> Result<Vec<Arc<[KeyId]>>, DirectoryError> {
-    let shape = || DirectoryError::Manifest("not the CBOR of one");
+    let shape = || DirectoryError::Manifest("unexpected CBOR structure");
     let len = |d: &mut Decoder<'_>, most: usize| {
         let len = d.array().ok().flatten().ok_or_else(shape)?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);

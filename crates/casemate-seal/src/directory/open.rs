@@ -1,4 +1,4 @@
-//! Opening (`spec/sealed-directory.md`, section 5).
+//! Opening a sealed folder (`spec/sealed-directory.md`, section 5).
 
 use std::{
     fs::File,
@@ -21,16 +21,18 @@ use crate::{
     limits::MANIFEST_BYTES_MAX,
 };
 
-/// Whether a folder has a manifest.
+/// Returns whether the folder at `root` has a manifest.
 pub fn is_sealed_directory(root: &Path) -> bool {
     root.join(MANIFEST_NAME).is_file()
 }
 
-/// Reads the manifest's artifact, which says who signed it and who can open it. In a local folder rewraps are kept out while it is held.
+/// Reads the manifest's artifact, which names its signer and recipients.
+///
+/// In a local folder, rewraps are blocked until the artifact is dropped.
 ///
 /// # Errors
 ///
-/// [`DirectoryError::Open`], naming the manifest.
+/// [`DirectoryError::Open`] for the manifest.
 pub fn read_manifest(folder: &dyn SealedFolder) -> Result<Artifact<Source>, DirectoryError> {
     read(folder, Path::new(MANIFEST_NAME), MANIFEST_NAME)
 }
@@ -45,7 +47,7 @@ pub(crate) fn read(
     Artifact::read(source).map_err(DirectoryError::open(path))
 }
 
-/// What is known of a directory whose manifest is not held open any more.
+/// What is known about a folder after its manifest was closed.
 pub(crate) struct Released {
     pub(crate) folder: LocalFolder,
     pub(crate) manifest: Manifest,
@@ -56,7 +58,7 @@ pub(crate) struct Released {
     pub(crate) publisher: Option<KeyId>,
 }
 
-/// A directory whose manifest is verified and whose listing is complete.
+/// A sealed folder with a verified manifest and a complete listing.
 pub struct SealedDirectory {
     folder: Box<dyn SealedFolder>,
     manifest: Manifest,
@@ -65,11 +67,13 @@ pub struct SealedDirectory {
 }
 
 impl SealedDirectory {
-    /// Opens the manifest with the first of `keys` that can, and checks that the folder holds exactly what it says.
+    /// Opens the manifest with the first of `keys` that fits, and checks that the folder holds
+    /// exactly the files it lists.
     ///
     /// # Errors
     ///
-    /// [`DirectoryError`]; for the manifest's artifact as [`Artifact::open`] under [`DirectoryError::Open`].
+    /// [`DirectoryError`]; for the manifest's artifact, [`DirectoryError::Open`] with the errors of
+    /// [`Artifact::open`].
     pub fn open(
         folder: Box<dyn SealedFolder>,
         artifact: Artifact<Source>,
@@ -81,7 +85,7 @@ impl SealedDirectory {
             .open(key_for(&artifact, keys).map_err(failed())?, origin)
             .map_err(failed())?;
         if artifact.header().content_type() != MANIFEST_TYPE {
-            return Err(DirectoryError::Manifest("its content type is another one"));
+            return Err(DirectoryError::Manifest("wrong content type"));
         }
         let content = opened
             .read_all(MANIFEST_BYTES_MAX as u64, &|_| ())
@@ -91,7 +95,7 @@ impl SealedDirectory {
         let public = public.map_err(DirectoryError::not_as_sealed)?;
         if !public.agrees_with(&manifest) {
             return Err(DirectoryError::Manifest(
-                "its public list does not match it",
+                "the public list does not match it",
             ));
         }
         folder
@@ -105,7 +109,7 @@ impl SealedDirectory {
         })
     }
 
-    /// Lets go of the manifest's file, which a rewrap needs for itself. The directory must be a local one.
+    /// Closes the manifest's file, which a rewrap must lock exclusively. The folder must be local.
     pub(crate) fn release(self) -> Result<Released, DirectoryError> {
         let folder = self.folder.local().ok_or(DirectoryError::NotLocal)?;
         let recipients = self.artifact.recipients().iter().map(|r| r.key);
@@ -118,12 +122,12 @@ impl SealedDirectory {
         })
     }
 
-    /// What the directory holds.
+    /// Returns the manifest.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The manifest's artifact.
+    /// Returns the manifest's artifact.
     pub const fn artifact(&self) -> &Artifact<Source> {
         &self.artifact
     }
@@ -141,14 +145,14 @@ impl SealedDirectory {
         Err(DirectoryError::Revision { found, minimum })
     }
 
-    /// Keeps changes of recipients out of a local folder until the descriptor is closed.
+    /// Blocks changes of recipients in a local folder until the descriptor is closed.
     pub(crate) fn lock_alone(&self) -> Result<Option<OwnedFd>, DirectoryError> {
         let Some(folder) = self.folder.local() else {
             return Ok(None);
         };
         let failed = || DirectoryError::io("lock", folder.root());
         let own = folder.descriptor().try_clone_to_owned().map_err(failed())?;
-        // A descriptor of its own, so that the lock ends with it.
+        // A separate descriptor, so that closing it releases the lock.
         let opened = openat(&own, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let opened = opened.map_err(|errno| failed()(errno.into()))?;
         flock(&opened, FlockOperation::NonBlockingLockExclusive)
@@ -156,7 +160,7 @@ impl SealedDirectory {
         Ok(Some(opened))
     }
 
-    /// The artifact of `entry` as a file, if the folder is a local one.
+    /// Opens the artifact of `entry` as a file, if the folder is local.
     pub(crate) fn local_file(&self, entry: &FileEntry) -> io::Result<Option<File>> {
         let folder = self.folder.local();
         folder
@@ -164,7 +168,7 @@ impl SealedDirectory {
             .transpose()
     }
 
-    /// Reads the artifact of `entry` and checks that it is the version that the manifest says.
+    /// Reads the artifact of `entry` and checks that it is the version in the manifest.
     ///
     /// # Errors
     ///
@@ -181,11 +185,11 @@ impl SealedDirectory {
         Ok(artifact)
     }
 
-    /// Opens the file of `entry` with the first of `keys` that can.
+    /// Opens the file of `entry` with the first of `keys` that fits.
     ///
     /// # Errors
     ///
-    /// As [`Self::read`], and as [`Artifact::open`] under [`DirectoryError::Open`].
+    /// As [`Self::read`], and [`DirectoryError::Open`] with the errors of [`Artifact::open`].
     pub fn open_file(
         &self,
         entry: &FileEntry,
@@ -194,7 +198,7 @@ impl SealedDirectory {
         let failed = || DirectoryError::open(entry.path.as_str());
         let artifact = self.read(entry)?;
         let key = key_for(&artifact, keys).map_err(failed())?;
-        // The manifest's signature covers the root, which was compared.
+        // The manifest's signature covers the root, which was compared above.
         artifact.open(key, Origin::Unchecked).map_err(failed())
     }
 
@@ -209,7 +213,7 @@ impl SealedDirectory {
         progress: Progress<'_>,
     ) -> Result<(), DirectoryError> {
         let verify = |entry: &FileEntry| {
-            // The list of recipients is authentic only for who opens it.
+            // The list of recipients is authenticated only when the artifact is opened.
             self.open_file(entry, keys)?
                 .artifact()
                 .verify_segments(progress)
@@ -218,7 +222,7 @@ impl SealedDirectory {
         for_each_file(&self.manifest.files, |entry| entry.content_len, verify).map(drop)
     }
 
-    /// Writes every file in the clear below `destination`, which appears whole or not at all.
+    /// Writes every decrypted file below `destination`, which appears completely or not at all.
     ///
     /// # Errors
     ///
@@ -256,8 +260,10 @@ impl SealedDirectory {
     }
 }
 
-/// Checks a directory without a key that opens it: that `signer` signed the list of its files, that these files are there and no others, and
-/// every segment of each. What the files hold, and who can open them, stays unchecked.
+/// Verifies a sealed folder without a key that opens it.
+///
+/// Checks that `signer` signed the list of files, that exactly these files exist, and every segment
+/// of each. Does not check the content of the files or who can open them.
 ///
 /// # Errors
 ///
@@ -272,7 +278,7 @@ pub fn verify_without_key(
         .verify_signature(signer)
         .map_err(DirectoryError::open(MANIFEST_NAME))?;
     if manifest.header().content_type() != MANIFEST_TYPE {
-        return Err(DirectoryError::Manifest("its content type is another one"));
+        return Err(DirectoryError::Manifest("wrong content type"));
     }
     manifest
         .verify_segments(&|_| ())
@@ -303,7 +309,7 @@ pub fn verify_without_key(
             .verify_segments(progress)
             .map_err(DirectoryError::open(path))
     };
-    // How long they are is not in the list.
+    // The list does not include their lengths.
     for_each_file(list.files(), |_| 0, verify)?;
     Ok(list)
 }
@@ -336,7 +342,7 @@ pub(crate) fn check_version<R: ReadAt>(
     Err(DirectoryError::OtherVersion { path, what })
 }
 
-/// The first of `keys` to which the artifact is sealed.
+/// Returns the first of `keys` that the artifact is sealed to.
 pub(crate) fn key_for<'k, R: ReadAt>(
     artifact: &Artifact<R>,
     keys: &[&'k KemPrivateKey],

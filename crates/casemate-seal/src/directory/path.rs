@@ -5,7 +5,8 @@ use std::{fmt, path::PathBuf};
 use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, SEALED_SUFFIX};
 use crate::limits::{COMPONENT_BYTES_MAX, COMPONENTS_MAX, PATH_BYTES_MAX};
 
-/// A path below a directory that can be joined to one safely: no way up, no absolute path, nothing unprintable.
+/// A relative path that can be joined safely to a folder: not absolute, without `..`, and
+/// printable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelativePath(String);
 
@@ -14,7 +15,7 @@ impl RelativePath {
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Path`], naming the rule.
+    /// [`DirectoryError::Path`], which names the broken rule.
     pub fn new(text: &str) -> Result<Self, DirectoryError> {
         let refuse = |rule| DirectoryError::Path {
             path: text.escape_debug().take(200).collect(),
@@ -45,29 +46,28 @@ impl RelativePath {
             }
         }
         if [MANIFEST_NAME, JOURNAL_NAME].contains(&text.split('/').next().unwrap_or_default()) {
-            return Err(refuse(
-                "begins with a name that the sealed folder needs itself",
-            ));
+            return Err(refuse("begins with a name reserved for the sealed folder"));
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The path.
+    /// Returns the path.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The last component.
+    /// Returns the last component.
     pub fn file_name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// Where the file's artifact is.
+    /// Returns the path of the file's artifact.
     pub fn sealed(&self) -> PathBuf {
         PathBuf::from(format!("{}{SEALED_SUFFIX}", self.0))
     }
 
-    /// Refuses lists in which one file would have to be a folder of another, in the clear or sealed.
+    /// Refuses a list in which one file would have to be a folder containing another, decrypted or
+    /// sealed.
     pub(crate) fn check_list(paths: &[&Self]) -> Result<(), DirectoryError> {
         for pair in paths.windows(2) {
             if let [first, second] = pair
@@ -85,7 +85,7 @@ impl RelativePath {
                 if names.contains(folder) || sealed.is_some_and(|file| names.contains(file)) {
                     return Err(DirectoryError::Path {
                         path: path.0.clone(),
-                        rule: "lies below another file of the list, or below its artifact",
+                        rule: "lies below another file in the list, or below its artifact",
                     });
                 }
             }
@@ -130,8 +130,8 @@ mod tests {
             ("a\u{7f}", "control"),
             ("a\u{9b}31m", "control"),
             ("a\u{202e}b", "control"),
-            ("manifest.casemate", "needs itself"),
-            (".casemate-rewrap/x", "needs itself"),
+            ("manifest.casemate", "reserved"),
+            (".casemate-rewrap/x", "reserved"),
         ] {
             let refused = RelativePath::new(path).unwrap_err().to_string();
             assert!(refused.contains(rule), "{path:?}: {refused}");

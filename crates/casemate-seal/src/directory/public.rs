@@ -1,14 +1,14 @@
-//! The public list of a directory's artifacts (`spec/sealed-directory.md`, section 3.2).
+//! The public list of a folder's artifacts (`spec/sealed-directory.md`, section 3.2).
 
 use minicbor::Decoder;
 
 use super::{DirectoryError, Manifest, RelativePath};
 use crate::{limits::FILES_MAX, wire::encode};
 
-/// What everybody may know of a file.
+/// The public information about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicEntry {
-    /// Where it is, below the directory.
+    /// Its path, relative to the folder.
     pub path: RelativePath,
     /// SHA-384 of the artifact's header.
     pub header: [u8; 48],
@@ -16,19 +16,19 @@ pub struct PublicEntry {
     pub root: Vec<u8>,
 }
 
-/// Which artifacts belong together, without a key.
+/// The artifacts that belong together, readable without a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicList(Vec<PublicEntry>);
 
-const NOT_ONE: DirectoryError = DirectoryError::Manifest("its public list is not valid");
+const NOT_ONE: DirectoryError = DirectoryError::Manifest("the public list is not valid");
 
 impl PublicList {
-    /// Lists `files`, which are in ascending order of their paths.
+    /// Lists `files`, which must be in ascending order of their paths.
     pub const fn new(files: Vec<PublicEntry>) -> Self {
         Self(files)
     }
 
-    /// The files, in ascending order of their paths.
+    /// Returns the files, in ascending order of their paths.
     pub fn files(&self) -> &[PublicEntry] {
         &self.0
     }
@@ -42,7 +42,7 @@ impl PublicList {
         self.0.iter().map(|file| &file.path).collect()
     }
 
-    /// The deterministic encoding.
+    /// Returns the deterministic encoding.
     pub fn encode(&self) -> Vec<u8> {
         encode(|e| {
             e.array(self.0.len() as u64)?;
@@ -86,7 +86,7 @@ impl PublicList {
         Ok(list)
     }
 
-    /// Whether it lists what the manifest does.
+    /// Returns whether it lists the same artifacts as the manifest.
     pub(crate) fn agrees_with(&self, manifest: &Manifest) -> bool {
         let same = |(public, file): (&PublicEntry, &super::FileEntry)| {
             public.path == file.path && public.root == file.root

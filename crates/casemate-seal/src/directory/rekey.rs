@@ -1,4 +1,4 @@
-//! Sealing a directory again under new artifact keys (`spec/sealed-artifact.md`, section 8).
+//! Sealing a folder again with new artifact keys (`spec/sealed-artifact.md`, section 8).
 
 use std::{path::Path, sync::Arc};
 
@@ -19,26 +19,26 @@ use crate::{
     rewrap::check_owner,
 };
 
-/// How to seal again what is sealed.
+/// How to rekey an artifact or a sealed folder.
 #[derive(Debug)]
 pub struct RekeyOptions<'a> {
-    /// Who may open from now on; at least one.
+    /// The new recipients; at least one.
     pub recipients: &'a [&'a KemPublicKey],
-    /// Who signs.
+    /// The publisher.
     pub signer: Option<&'a SigningKey>,
-    /// Who signs the recipients.
+    /// The signer of the recipient lists.
     pub owner: Option<ListSigner<'a>>,
-    /// The time, in seconds since 1970 UTC.
+    /// The current time, in seconds since 1970-01-01 UTC.
     pub created: u64,
 }
 
 impl<'a> RekeyOptions<'a> {
-    /// As `opened` was sealed, with another id and key and the next revision.
+    /// Returns options that seal like `opened`, with a new id and key and the next revision.
     ///
     /// # Errors
     ///
-    /// [`SealError::OwnerNeeded`], [`SealError::NoOwner`] or [`SealError::Owner`] if `owner` is not who may list its recipients;
-    /// [`SealError::LastRevision`].
+    /// [`SealError::OwnerNeeded`], [`SealError::NoOwner`] or [`SealError::Owner`]  if `owner` may
+    /// not sign its list of recipients; [`SealError::LastRevision`].
     pub fn sealing<R: ReadAt>(&self, opened: &'a Opened<R>) -> Result<SealOptions<'a>, SealError> {
         let artifact = opened.artifact();
         self.like(artifact.header(), opened.private(), artifact.public_part())
@@ -68,11 +68,11 @@ impl<'a> RekeyOptions<'a> {
     }
 }
 
-/// Seals every file and the manifest again, as the next revision of the same directory.
+/// Seals every file and the manifest again, as the next revision of the same folder.
 ///
 /// # Errors
 ///
-/// [`DirectoryError`]; what is at `target` then is no directory.
+/// [`DirectoryError`]; `target` is then not a valid sealed folder.
 pub fn rekey_directory<T: SealTarget>(
     directory: &SealedDirectory,
     keys: &[&KemPrivateKey],

@@ -1,4 +1,4 @@
-//! Changing the recipients of a directory (`spec/sealed-directory.md`, section 6).
+//! Changing the recipients of a sealed folder (`spec/sealed-directory.md`, section 6).
 
 use std::{
     collections::HashSet,
@@ -25,25 +25,27 @@ use crate::{
 };
 
 const FIRST_LINE: &str = "casemate-rewrap 1";
-/// A journal longer than this was not written by us.
+/// Maximum length of a journal, in bytes.
 const JOURNAL_BYTES_MAX: u64 = 1 << 17;
 
-/// What a rewrap did.
+/// The result of a rewrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RewrappedDirectory {
-    /// Artifacts that were changed, the manifest among them.
+    /// Number of artifacts that were changed, including the manifest.
     pub changed: usize,
-    /// Artifacts that had the wanted recipients already.
+    /// Number of artifacts that already had the wanted recipients.
     pub skipped: usize,
 }
 
-/// Gives every artifact of the directory exactly the recipients of `keep` and `added`; `keep` names present recipients of the manifest.
+/// Changes the recipients of every artifact in the folder to exactly `keep` and `added`; `keep`
+/// must be recipients of the manifest.
 ///
-/// Interrupted anywhere, the directory still opens for whoever holds an old or a new key of each artifact, and the same call again finishes the work.
+/// If it is interrupted, each artifact still opens with an old or a new key, and the same call
+/// finishes the work.
 ///
 /// # Errors
 ///
-/// [`DirectoryError`]; artifacts changed until then stay changed.
+/// [`DirectoryError`]; artifacts that were already changed stay changed.
 pub fn rewrap_directory(
     directory: SealedDirectory,
     keys: &[&KemPrivateKey],
@@ -57,7 +59,7 @@ pub fn rewrap_directory(
         let id = key
             .id()
             .map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()))?;
-        // Before a journal says that something was begun.
+        // Before the journal records that a rewrap has begun.
         if wanted.contains(&id) {
             let error = SealError::DuplicateRecipient(id);
             return Err(DirectoryError::seal(MANIFEST_NAME)(error));
@@ -67,7 +69,7 @@ pub fn rewrap_directory(
     if wanted.is_empty() {
         return Err(DirectoryError::seal(MANIFEST_NAME)(SealError::NoRecipient));
     }
-    // Gives up the manifest's lock, which would keep the rewrap out.
+    // Release the manifest's lock, which would block the rewrap.
     let directory = directory.release()?;
     let folder = &directory.folder;
     let journal = Path::new(JOURNAL_NAME);
@@ -80,7 +82,8 @@ pub fn rewrap_directory(
         owner,
     };
     check_before(&directory, &change)?;
-    // A temporary name would not belong to the folder, and a kill in that moment would make it one that nobody opens.
+    // A temporary name would not belong to the folder: if we were killed now, the folder could not
+    // be opened.
     let text = journal_text(&wanted);
     file::write_note(folder.descriptor(), journal, text.as_bytes()).map_err(failed())?;
     let apply = |entry: &FileEntry| {
@@ -103,7 +106,7 @@ pub fn rewrap_directory(
     Ok(done)
 }
 
-/// Refuses, before anything is written, what could not be finished as wanted.
+/// Refuses, before anything is written, a rewrap that could not be finished.
 fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), DirectoryError> {
     let folder = &directory.folder;
     let now = open::read_manifest(folder)?;
@@ -137,12 +140,12 @@ fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), Directo
     for_each_file(&directory.manifest.files, tail_only, check).map(drop)
 }
 
-/// However long a file is, only its end is read and written.
+/// Returns 0, because only the tail of a file is read and written.
 const fn tail_only(_: &FileEntry) -> u64 {
     0
 }
 
-/// What to make of each artifact.
+/// The change to make to each artifact.
 struct Change<'a> {
     keys: &'a [&'a KemPrivateKey],
     wanted: &'a [KeyId],
@@ -151,8 +154,10 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Refuses a list of recipients that is not the one that was made, which only who opens the artifact can tell. Who has removed their own key in
-    /// an interrupted attempt cannot any more, and has nothing left to do there.
+    /// Refuses a forged list of recipients.
+    ///
+    /// Only a recipient can detect this. A caller who removed their own key in an interrupted
+    /// attempt cannot check, and has nothing left to do for that artifact.
     fn check_recipients(
         &self,
         artifact: &Artifact<Source>,
@@ -166,7 +171,7 @@ impl Change<'_> {
         }
     }
 
-    /// Refuses what whoever signs the list could not sign.
+    /// Refuses an artifact whose recipient list the given owner or delegate may not sign.
     fn check_signer(&self, artifact: &Artifact<Source>) -> Result<(), SealError> {
         if has_exactly(artifact.recipients(), self.wanted) {
             return Ok(());
@@ -177,7 +182,7 @@ impl Change<'_> {
         epoch.transpose().map(drop)
     }
 
-    /// Changes one artifact, unless it is as wanted; says whether it did.
+    /// Changes one artifact unless it has the wanted recipients; returns whether it was changed.
     fn apply(
         &self,
         folder: &LocalFolder,
@@ -202,7 +207,7 @@ impl Change<'_> {
             .filter(|key| !key.id().is_ok_and(|id| present.contains(&id)))
             .collect();
         let keep = |record: &RecipientRecord| self.wanted.contains(&record.key);
-        // It was compared with the signed manifest.
+        // It was compared with the signed manifest above.
         let changed =
             change_recipients(&target, key, Origin::Unchecked, &keep, &missing, self.owner);
         changed.map_err(|source| DirectoryError::Rewrap {
@@ -227,11 +232,12 @@ fn journal_text(wanted: &[KeyId]) -> String {
     text
 }
 
-/// The recipients that an unfinished rewrap wanted, to tell about it; they are not authenticated. Empty if the journal is unreadable.
+/// Returns the recipients that an unfinished rewrap wanted, for display only: they are not
+/// authenticated. Empty if the journal is unreadable.
 ///
 /// # Errors
 ///
-/// The system's error; a missing journal is `None`.
+/// The system's error; a missing journal is not an error but `None`.
 pub fn unfinished_rewrap(folder: &LocalFolder) -> io::Result<Option<Vec<KeyId>>> {
     let file = match folder.file(Path::new(JOURNAL_NAME)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

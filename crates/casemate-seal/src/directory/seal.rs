@@ -1,4 +1,4 @@
-//! Sealing a directory, whole or against its previous version.
+//! Sealing a folder, from scratch or against its previous version.
 
 use std::{collections::HashSet, fs::File, io, path::Path, sync::Arc};
 
@@ -21,56 +21,56 @@ use crate::{
     seal,
 };
 
-/// How to seal a directory.
+/// How to seal a folder.
 #[derive(Debug)]
 pub struct DirectoryOptions<'a> {
-    /// Who may open; at least one.
+    /// The recipients; at least one.
     pub recipients: &'a [&'a KemPublicKey],
-    /// Who signs each artifact and the manifest.
+    /// The publisher, who signs each artifact and the manifest.
     pub signer: Option<&'a SigningKey>,
-    /// Who signs the recipients of each artifact and of the manifest, if only they may change them.
+    /// The signer of the recipient lists, if only the owner may change recipients.
     pub owner: Option<ListSigner<'a>>,
-    /// Content bytes in a segment.
+    /// Content bytes per segment.
     pub segment_size: SegmentSize,
-    /// Hash over the segments.
+    /// The hash over the segments.
     pub hash: HashAlgorithm,
-    /// The time, in seconds since 1970 UTC.
+    /// The current time, in seconds since 1970-01-01 UTC.
     pub created: u64,
-    /// Media type of a file, readable without a key.
+    /// Returns the media type of a file, which is readable without a key.
     pub content_type: fn(&RelativePath) -> &'static str,
-    /// When the version expires, in seconds since 1970 UTC.
+    /// When the version expires, in seconds since 1970-01-01 UTC.
     pub expires: Option<u64>,
-    /// The version before, whose unchanged files are taken over.
+    /// The previous version, whose unchanged files are reused.
     pub since: Option<Since<'a>>,
 }
 
-/// The version before.
+/// The previous version.
 #[derive(Debug)]
 pub struct Since<'a> {
-    /// The opened directory.
+    /// The opened folder.
     pub directory: &'a SealedDirectory,
     /// Keys that open it.
     pub keys: &'a [&'a KemPrivateKey],
 }
 
-/// What was sealed.
+/// The result of sealing a folder.
 #[derive(Clone, Debug)]
 pub struct SealedFiles {
-    /// What the new manifest says.
+    /// The new manifest.
     pub manifest: Manifest,
-    /// Files taken over from the version before.
+    /// Number of files reused from the previous version.
     pub unchanged: usize,
-    /// Length of all artifacts with the manifest, in bytes.
+    /// Total length of the artifacts, including the manifest, in bytes.
     pub artifact_len: u64,
-    /// Root of the manifest's artifact: a name of exactly this version.
+    /// Root of the manifest's artifact, which identifies exactly this version.
     pub root: Vec<u8>,
 }
 
-/// Seals `files` into a folder at `destination`, which appears whole or not at all.
+/// Seals `files` into a folder at `destination`, which appears completely or not at all.
 ///
 /// # Errors
 ///
-/// [`DirectoryError`]; nothing is at `destination` then, or what was there before.
+/// [`DirectoryError`]; `destination` is then unchanged.
 pub fn seal_directory(
     files: &[SourceFile],
     destination: &Path,
@@ -85,11 +85,13 @@ pub fn seal_directory(
     Ok(sealed)
 }
 
-/// Seals `files` to any target; the manifest comes last, so that nothing can be opened before all of it is there.
+/// Seals `files` to any target; the manifest is written last, so nothing can be opened before
+/// everything is there.
 ///
 /// # Errors
 ///
-/// [`DirectoryError`]; [`DirectoryError::NotLocal`] if an earlier version is given and either of the two is not on this machine.
+/// [`DirectoryError`]; [`DirectoryError::NotLocal`] if a previous version is given and it or the
+/// target is not local.
 pub fn seal_directory_to<T: SealTarget>(
     files: &[SourceFile],
     target: &T,
@@ -136,17 +138,17 @@ pub fn seal_directory_to<T: SealTarget>(
 pub(super) fn next_revision(before: Option<&Manifest>) -> Result<u64, DirectoryError> {
     let next = before.map_or(Some(1), |before| before.revision.checked_add(1));
     next.ok_or(DirectoryError::Manifest(
-        "it is the last revision there can be",
+        "it already has the highest possible revision",
     ))
 }
 
-/// Key ids of the recipients.
+/// Returns the key ids of the recipients.
 fn recipient_ids(options: &DirectoryOptions<'_>) -> Result<Arc<[KeyId]>, DirectoryError> {
     let ids: Result<_, _> = options.recipients.iter().map(|key| key.id()).collect();
     ids.map_err(|error: casemate_crypto::Error| DirectoryError::seal(MANIFEST_NAME)(error.into()))
 }
 
-/// A file's artifact, new or taken over.
+/// The artifact of a file, new or reused.
 struct Made {
     entry: FileEntry,
     header: [u8; 48],
@@ -207,13 +209,13 @@ fn seal_manifest<T: SealTarget>(
     seal_one(&content, &names, target, options, &|_| ())
 }
 
-/// What an artifact of the folder is called.
+/// The names of an artifact in the folder.
 struct Names<'a> {
-    /// Where it goes, below the folder.
+    /// Its path in the folder.
     place: &'a Path,
-    /// In errors.
+    /// Its name in errors.
     path: &'a str,
-    /// In the publisher part.
+    /// Its name in the publisher part.
     name: &'a str,
     content_type: &'a str,
     public_part: &'a [u8],
@@ -246,7 +248,7 @@ fn seal_one<T: SealTarget>(
     write_one(content, names.place, names.path, target, &sealing, progress)
 }
 
-/// Seals one artifact of the folder to its place.
+/// Seals one artifact to its place in the folder.
 pub(super) fn write_one<T: SealTarget>(
     content: &impl crate::ReadAt,
     place: &Path,
@@ -267,7 +269,7 @@ fn open_source(source: &SourceFile) -> Result<File, DirectoryError> {
     File::open(&source.location).map_err(DirectoryError::io("read", &source.location))
 }
 
-/// Whether an artifact of the version before is what would be made now, if it holds the same content.
+/// Returns whether an artifact of the previous version can be reused if it holds the same content.
 fn is_as_wanted(
     artifact: &crate::Artifact<crate::Source>,
     entry: &FileEntry,
@@ -275,14 +277,15 @@ fn is_as_wanted(
     wanted: &[KeyId],
 ) -> Result<bool, casemate_crypto::Error> {
     let header = artifact.header();
-    // Anyone who ever had the key keeps it, so a file once sealed to anyone else gets a new one.
+    // Anyone who ever had the artifact key may have kept it, so a file once sealed to anyone else
+    // gets a new one.
     let wanted: HashSet<_> = wanted.iter().collect();
     let mut had = entry.sealed_to.iter();
     let mut have = artifact.recipients().iter();
     let shared = had.all(|key| wanted.contains(key)) && have.all(|r| wanted.contains(&r.key));
     let publisher = options.signer.map(|key| key.verifying_key().id());
     let owner = options.owner.map(|owner| owner.owner());
-    // Another publisher than the manifest's would be refused, so what another signed is sealed again.
+    // An artifact by a publisher other than the manifest's would be refused, so it is sealed again.
     Ok(shared
         && header.segment_size() == options.segment_size
         && header.hash() == options.hash
@@ -290,7 +293,8 @@ fn is_as_wanted(
         && header.owner() == owner.transpose()?)
 }
 
-/// Copies the artifact of the version before, if the content is the same, and gives it the new recipients.
+/// Copies the artifact of the previous version if the content is the same, and changes it to the
+/// new recipients.
 fn take_over<T: SealTarget>(
     source: &SourceFile,
     target: &T,
@@ -315,7 +319,8 @@ fn take_over<T: SealTarget>(
         return Ok(None);
     }
     let content = open_source(source)?;
-    // Counted when it is known that nothing has to be sealed, so that no byte counts twice.
+    // Report progress only once it is known that nothing is sealed again, so that no byte counts
+    // twice.
     let digest = content_digest(&content, header.segment_size(), header.hash(), &|_| ())
         .map_err(DirectoryError::seal(path))?;
     if digest != entry.digest {
@@ -328,13 +333,14 @@ fn take_over<T: SealTarget>(
         return Err(DirectoryError::NotLocal);
     };
     let mut copy = place.file();
-    // Shares blocks where the file system can.
+    // Shares blocks if the file system supports it.
     io::copy(&mut from, &mut copy).map_err(failed())?;
     let copied = crate::Artifact::read(copy).map_err(DirectoryError::open(path))?;
     open::check_version(entry, &copied, header.publisher())?;
     let key = open::key_for(&copied, since.keys).map_err(DirectoryError::open(path))?;
-    // The manifest says that this artifact holds this content. Whoever signed the version before may be another, and its files may have
-    // suffered since, so the new signature stands for what is really in it.
+    // The manifest claims that this artifact holds this content. The signer of the previous version
+    // may be another, and its files may have been damaged since, so check the content before
+    // signing it.
     let opened = copied
         .open(key, Origin::Unchecked)
         .map_err(DirectoryError::open(path))?;
@@ -359,7 +365,7 @@ fn take_over<T: SealTarget>(
     progress(source.len);
     Ok(Some(Made {
         entry: FileEntry {
-            // The new recipients learn this artifact's key too.
+            // The new recipients also learn this artifact's key.
             sealed_to: Arc::clone(wanted),
             ..entry.clone()
         },

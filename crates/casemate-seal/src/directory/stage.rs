@@ -1,4 +1,4 @@
-//! A folder that appears whole or not at all.
+//! A folder that appears completely or not at all.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -24,36 +24,40 @@ use crate::{
     scratch::{ScratchFolder, remove_abandoned},
 };
 
-/// The folder that is being filled, inside the private one.
+/// The folder that is being filled, inside the private folder.
 const CONTENT: &str = "content";
-/// The same in the moment of an exchange, and after it what was there before.
+/// The new folder during an exchange, and the replaced one after it.
 const EXCHANGED: &str = "exchanged";
-/// Most files that are flushed one by one: each may cost a turn of a disk.
+/// Maximum number of files that are flushed one by one; each may cost a disk rotation.
 const SINGLE_FLUSHES_MAX: usize = 64;
 
-/// Says whether what is at a path may be removed.
+/// Checks whether the folder at a path may be removed.
 pub type IsReplaceable<'a> = &'a dyn Fn(&Path) -> Result<(), DirectoryError>;
 
-/// A folder in a private one beside its destination until [`StagedDirectory::commit`].
+/// A folder that stays inside a private folder beside its destination until
+/// [`StagedDirectory::commit`].
 ///
-/// What a killed process left is removed by the next attempt at the same destination.
+/// Leftovers of a killed process are removed by the next attempt at the same destination.
 #[derive(Debug)]
 pub struct StagedDirectory {
     scratch: ScratchFolder,
     content: OwnedFd,
     name: OsString,
     access: Access,
-    /// How many files were started.
+    /// Number of files that were started.
     files: AtomicUsize,
 }
 
 impl StagedDirectory {
-    /// Starts a folder that will appear at `destination`. If that is there already, `is_replaceable` is asked whether it may go, now and again when
-    /// the new folder takes its name.
+    /// Starts a folder that will appear at `destination`.
+    ///
+    /// If `destination` exists, `is_replaceable` decides whether it may be removed, both now and
+    /// when the new folder takes its name.
     ///
     /// # Errors
     ///
-    /// The system's error, or that of `is_replaceable`; [`io::ErrorKind::AlreadyExists`] at once if `existing` says to keep what is there.
+    /// The error of the system or of `is_replaceable`; [`io::ErrorKind::AlreadyExists`] immediately
+    /// if `existing` is [`Existing::Keep`].
     pub fn create(
         destination: &Path,
         access: Access,
@@ -73,7 +77,7 @@ impl StagedDirectory {
             is_replaceable(destination)?;
         }
         let naming = naming(name);
-        // What was exchanged may hold what is nobody's to remove.
+        // The replaced folder may hold files that must not be removed.
         let may_go = |left: &Path| {
             let before = left.join(EXCHANGED);
             before.symlink_metadata().is_err() || is_replaceable(&before).is_ok()
@@ -90,11 +94,12 @@ impl StagedDirectory {
         })
     }
 
-    /// Starts the file at `below`, and makes the folders above it.
+    /// Starts the file at `below`, and creates its parent folders.
     ///
     /// # Errors
     ///
-    /// The system's error; [`io::ErrorKind::InvalidInput`] for a path that is not a plain one.
+    /// The system's error; [`io::ErrorKind::InvalidInput`] if the path is not a plain relative
+    /// path.
     pub fn file(&self, below: &Path) -> io::Result<AtomicFile> {
         let name = below.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let mut folder = self.content.try_clone()?;
@@ -109,12 +114,14 @@ impl StagedDirectory {
         Ok(file.flushed_with_others())
     }
 
-    /// Gives the folder its name. What was there before is removed if `existing` allows it and `is_replaceable` still finds nothing in it that would be
-    /// lost, after the new one has the name.
+    /// Renames the folder to its destination.
+    ///
+    /// An existing folder is removed afterwards, if `existing` allows it and `is_replaceable` still
+    /// finds nothing in it that would be lost.
     ///
     /// # Errors
     ///
-    /// The system's error, or that of `is_replaceable`; the destination is then as it was.
+    /// The error of the system or of `is_replaceable`; the destination is then unchanged.
     pub fn commit(
         self,
         destination: &Path,
@@ -150,17 +157,18 @@ impl StagedDirectory {
         };
         renameat(inside, CONTENT, inside, EXCHANGED).map_err(failed)?;
         exchange()?;
-        // Nobody else can put anything into the old folder any more, but may have since the first look.
+        // From now on, nobody else can add anything to the old folder, but they may have since the
+        // first check.
         if let Err(error) = is_replaceable(&self.scratch.path().join(EXCHANGED)) {
             exchange()?;
-            // By its own name.
+            // Under its original name.
             return is_replaceable(destination).and(Err(error));
         }
         Ok(())
     }
 }
 
-/// Makes a folder, or opens the one that is there.
+/// Creates a folder, or opens an existing one.
 fn make_folder(parent: BorrowedFd<'_>, name: &OsStr, access: Access) -> io::Result<OwnedFd> {
     let mode = match access {
         Access::Owner => Mode::RWXU,
@@ -174,7 +182,7 @@ fn make_folder(parent: BorrowedFd<'_>, name: &OsStr, access: Access) -> io::Resu
     beneath::open(parent, Path::new(name), flags, Mode::empty())
 }
 
-/// Renames a folder to a name that must be free.
+/// Renames a folder to a name that must not exist.
 fn rename_new(
     from: BorrowedFd<'_>,
     old: &OsStr,
@@ -182,7 +190,8 @@ fn rename_new(
     new: &OsStr,
 ) -> io::Result<()> {
     match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
-        // The file system has no such call: whoever makes the empty folder first has the name, and a folder may take an empty one's place.
+        // The file system does not support this call. Claim the name by creating an empty folder,
+        // which a rename may replace.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             if statat(to, new, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
                 return Err(Errno::EXIST.into());
@@ -213,7 +222,8 @@ fn flush(root: BorrowedFd<'_>, files: usize) -> io::Result<()> {
     Ok(fsync(root)?)
 }
 
-/// Whether a flush of the file system is one of each of its files, and tells of their errors (Linux 5.8). Others, such as those of FUSE, are not told of it.
+/// Returns whether flushing the file system flushes each of its files and reports their errors
+/// (Linux 5.8). Others, such as FUSE, do not receive the flush.
 fn flushes_whole(root: BorrowedFd<'_>) -> bool {
     const LOCAL: [u64; 9] = [
         0xef53,      // ext4

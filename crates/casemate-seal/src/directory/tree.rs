@@ -1,4 +1,4 @@
-//! What is in a folder, without following links unless asked to.
+//! Listing a folder, without following links unless asked to.
 
 use std::{
     fs, io,
@@ -15,31 +15,35 @@ use super::{
 };
 use crate::limits::FILES_MAX;
 
-/// What to do about symbolic links to files in the folder that is sealed.
+/// How to treat symbolic links to files in the folder to seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
     /// Refuse them.
     Refuse,
-    /// Seal the files they lead to, as the Hugging Face cache has them. Links to folders are refused all the same: they may be circles.
+    /// Seal the files they point to, as in the Hugging Face cache. Links to folders are still
+    /// refused, because they may form cycles.
     Follow,
 }
 
 /// A file to seal.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
-    /// Its path below the folder.
+    /// Its path, relative to the folder.
     pub path: RelativePath,
-    /// Where it is.
+    /// Its location.
     pub location: PathBuf,
     /// Length in bytes when it was listed.
     pub len: u64,
 }
 
-/// Lists the files below `root`, in ascending order of their paths. `include` is asked for each path, below `root`, and whether it is a folder.
+/// Lists the files below `root`, in ascending order of their paths.
+///
+/// `include` decides about each path, given relative to `root`, with a flag that says whether it is
+/// a folder.
 ///
 /// # Errors
 ///
-/// [`DirectoryError`], naming what cannot be sealed.
+/// [`DirectoryError`], which names what cannot be sealed.
 pub fn list_source(
     root: &Path,
     links: Links,
@@ -86,7 +90,8 @@ pub fn list_source(
     Ok(files)
 }
 
-/// Checks that the sealed folder holds exactly what the manifest says (`spec/sealed-directory.md`, section 5, step 4).
+/// Checks that the sealed folder holds exactly the artifacts in the manifest
+/// (`spec/sealed-directory.md`, section 5, step 4).
 pub(crate) fn check_sealed(
     root: &Path,
     folder: BorrowedFd<'_>,
@@ -129,11 +134,12 @@ impl From<DirectoryError> for Walked {
     }
 }
 
-/// Checks that a sealed folder in the way holds nothing but sealed files, so that replacing it loses nothing else.
+/// Checks that an existing sealed folder holds only sealed files, so that replacing it loses
+/// nothing else.
 ///
 /// # Errors
 ///
-/// [`DirectoryError::NotReplaced`], naming what is in the way.
+/// [`DirectoryError::NotReplaced`], which names the first other file.
 pub fn check_sealed_replaceable(root: &Path) -> Result<(), DirectoryError> {
     if fs::symlink_metadata(root).is_err() {
         return Ok(());
@@ -156,7 +162,7 @@ pub fn check_sealed_replaceable(root: &Path) -> Result<(), DirectoryError> {
     })
 }
 
-/// Checks that a folder in the way holds nothing but files of this directory.
+/// Checks that an existing folder holds only files in this manifest.
 pub(crate) fn check_replaceable(root: &Path, manifest: &Manifest) -> Result<(), DirectoryError> {
     if !root.exists() {
         return Ok(());
@@ -177,12 +183,13 @@ fn relative(below: &Path) -> Result<RelativePath, DirectoryError> {
     RelativePath::new(text)
 }
 
-/// Calls `visit` with each entry's path below `root`, its location and its type; the answer says whether to go into a folder.
+/// Calls `visit` with the relative path, location and type of each entry; it returns whether to
+/// descend into a folder.
 fn walk(
     root: &Path,
     visit: &mut dyn FnMut(&Path, &Path, fs::FileType) -> Result<bool, DirectoryError>,
 ) -> Result<(), DirectoryError> {
-    // A list instead of recursion: nesting is bounded by the system's path length, not by our stack.
+    // A list instead of recursion: the system's path length limits nesting, not our stack.
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
         let location = root.join(&folder);

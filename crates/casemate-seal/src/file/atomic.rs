@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Files that appear completely or not at all.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -24,32 +24,35 @@ use crate::{
     scratch::{Naming, by_number},
 };
 
-/// A file without a name until [`AtomicFile::commit`].
+/// A file that has no name until [`AtomicFile::commit`].
 ///
-/// On file systems that have nameless files a process that is killed leaves nothing behind. Elsewhere, and for the instant in which an existing file
-/// is replaced, the file has a hidden temporary name; what a killed process left under one is removed by the next that replaces the same file.
+/// On file systems that support unnamed files, a killed process leaves nothing behind. Elsewhere,
+/// and for the instant in which an existing file is replaced, the file has a hidden temporary name.
+/// Leftovers of a killed process are removed the next time the same file is replaced.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
-    /// The folder that it will appear in, whatever its path leads to by then.
+    /// The folder in which it will appear, even if its path then points elsewhere.
     folder: OwnedFd,
     name: OsString,
-    /// Present where the file system has no nameless files.
+    /// The temporary name, on file systems without unnamed files.
     temporary: Option<OsString>,
-    /// Whether its maker flushes it, with the folder and all else in it.
+    /// Whether the creator flushes it together with its folder.
     flushed_with_others: bool,
 }
 
-/// Shortest file that is flushed on its own, in bytes: what is written of it need not wait in memory for the end.
+/// Minimum length of a file that is flushed on its own, in bytes. Flushing early keeps large files
+/// out of memory.
 const FLUSHED_ALONE_BYTES_MIN: u64 = 1 << 20;
 
 impl AtomicFile {
-    /// Starts a file that will appear at `destination`, in whose directory it is made.
+    /// Starts a file that will appear at `destination`, and creates it in the same folder.
     ///
     /// # Errors
     ///
-    /// The system's error; [`io::ErrorKind::AlreadyExists`] at once if `existing` says to keep what is there; [`io::ErrorKind::InvalidInput`] if what
-    /// is there is no regular file, nor a link to one.
+    /// The system's error; [`io::ErrorKind::AlreadyExists`] immediately if `existing` is
+    /// [`Existing::Keep`]; [`io::ErrorKind::InvalidInput`] if `destination` is neither a regular
+    /// file nor a link to one.
     pub fn create(destination: &Path, access: Access, existing: Existing) -> io::Result<Self> {
         let name = destination.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let folder = beneath::open_folder(directory_of(destination))?;
@@ -57,10 +60,10 @@ impl AtomicFile {
         if existing == Existing::Keep && found {
             return Err(Errno::EXIST.into());
         }
-        // To give a file its name would take away a device, such as `/dev/null`.
+        // Renaming a file over it would remove a device, such as `/dev/null`.
         let target = statat(&folder, name, AtFlags::empty());
         if target.is_ok_and(|found| !FileType::from_raw_mode(found.st_mode).is_file()) {
-            let message = "it is not a regular file, and is not replaced";
+            let message = "it is not a regular file and is not replaced";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         if existing == Existing::Replace {
@@ -84,7 +87,7 @@ impl AtomicFile {
             }
             Err(errno) => return Err(errno.into()),
         };
-        // So that nobody takes it for a leftover. Where there are no locks nobody can.
+        // So that no other process takes it for a leftover. Without locks, none can.
         _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(Self {
             file: file.into(),
@@ -95,23 +98,23 @@ impl AtomicFile {
         })
     }
 
-    /// Leaves it to the caller to flush the folder and the short files in it, once for all of them.
+    /// Lets the caller flush the folder and the short files in it, all at once.
     #[must_use]
     pub(crate) const fn flushed_with_others(mut self) -> Self {
         self.flushed_with_others = true;
         self
     }
 
-    /// The open file.
+    /// Returns the open file.
     pub const fn file(&self) -> &File {
         &self.file
     }
 
-    /// Flushes the file to stable storage and gives it its name.
+    /// Flushes the file to stable storage and renames it to its destination.
     ///
     /// # Errors
     ///
-    /// The system's error; the destination is then as it was.
+    /// The system's error; the destination is then unchanged.
     pub fn commit(mut self, existing: Existing) -> io::Result<()> {
         let len = self.file.metadata()?.len();
         if !self.flushed_with_others || len >= FLUSHED_ALONE_BYTES_MIN {
@@ -146,7 +149,7 @@ impl AtomicFile {
         Ok(linkat(CWD, file, &self.folder, name, flags)?)
     }
 
-    /// After a failure the temporary name is still there, and goes when this is dropped.
+    /// Keeps the temporary name after a failure, so that it is removed on drop.
     fn keep_temporary(&mut self, temporary: OsString, done: io::Result<()>) -> io::Result<()> {
         if done.is_err() {
             self.temporary = Some(temporary);
@@ -155,10 +158,10 @@ impl AtomicFile {
     }
 }
 
-/// Renames to a name that must be free.
+/// Renames to a name that must not exist.
 fn rename_new(folder: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> io::Result<()> {
     match renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE) {
-        // The file system has no such call: whoever makes the name first has it.
+        // The file system does not support this call. Claim the name by creating it first.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             openat(folder, to, flags, Mode::RUSR)?;
@@ -171,7 +174,7 @@ fn rename_new(folder: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> io::Result<()
     }
 }
 
-/// Temporary names for `name`, the same as those of folders.
+/// Returns the temporary names for `name`, which have the same form as for folders.
 pub(crate) fn naming(name: &OsStr) -> Naming {
     let mut prefix = OsString::from(".");
     prefix.push(name);
@@ -182,7 +185,8 @@ pub(crate) fn naming(name: &OsStr) -> Naming {
     }
 }
 
-/// Removes files that killed processes left under temporary names for `name`: this user's, with no other name, and locked by nobody.
+/// Removes files that killed processes left under temporary names for `name`, if they belong to
+/// this user, have no other name and are not locked.
 fn remove_leftovers(folder: BorrowedFd<'_>, name: &OsStr) {
     let naming = naming(name);
     for (found, file_type) in beneath::list(folder).unwrap_or_default() {
@@ -209,7 +213,8 @@ impl WriteAt for AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if let Some(temporary) = self.temporary.take() {
-            // Nothing can be done about a temporary name that stays; the content is not affected.
+            // Nothing can be done about a temporary name that stays, and the content is not
+            // affected.
             _ = unlinkat(&self.folder, &temporary, AtFlags::empty());
         }
     }

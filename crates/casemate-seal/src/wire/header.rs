@@ -16,10 +16,10 @@ use crate::{
 
 const HEADER: &str = "header";
 const VERSION: u64 = 1;
-/// Entries that every header has.
+/// Number of entries that every header has.
 const ALWAYS: u64 = 7;
 
-/// The value of a key that this version does not know and ignores.
+/// The value of an unknown key, which is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unknown {
     Uint(u64),
@@ -27,15 +27,15 @@ pub(crate) enum Unknown {
     Text(String),
 }
 
-/// Names one sealing; random.
+/// A random id, different for each sealing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ArtifactId([u8; Self::BYTES]);
 
 impl ArtifactId {
-    /// Bytes of an artifact id.
+    /// Length of an artifact id, in bytes.
     pub const BYTES: usize = 16;
 
-    /// Draws a new id.
+    /// Generates a random id.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl ArtifactId {
         Self(bytes)
     }
 
-    /// The id's bytes.
+    /// Returns the bytes of the id.
     pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
@@ -61,7 +61,8 @@ impl fmt::Display for ArtifactId {
     }
 }
 
-/// Whether a text may stand as a content type: `type/subtype`, printable ASCII, so that it can be shown anywhere.
+/// Returns whether `text` is a valid content type: `type/subtype` in printable ASCII, so it is safe
+/// to display.
 pub(crate) fn is_content_type(text: &str) -> bool {
     let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     printable
@@ -70,7 +71,8 @@ pub(crate) fn is_content_type(text: &str) -> bool {
             .is_some_and(|(main, rest)| !main.is_empty() && !rest.is_empty())
 }
 
-/// Reads a value that is ignored: a number, bytes or text, so that it can be checked like all else.
+/// Reads a value that is ignored. It must be a number, bytes or text, so that its encoding can be
+/// checked like any other.
 fn unknown(d: &mut Decoder<'_>) -> Result<Unknown, OpenError> {
     Ok(match d.datatype().map_err(cbor(HEADER))? {
         Type::U8 | Type::U16 | Type::U32 | Type::U64 => {
@@ -82,7 +84,7 @@ fn unknown(d: &mut Decoder<'_>) -> Result<Unknown, OpenError> {
     })
 }
 
-/// What is fixed when an artifact is sealed.
+/// The part of an artifact that never changes after sealing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     pub(crate) id: ArtifactId,
@@ -98,57 +100,58 @@ pub struct Header {
 }
 
 impl Header {
-    /// The artifact's id.
+    /// Returns the artifact's id.
     pub const fn id(&self) -> ArtifactId {
         self.id
     }
 
-    /// Hash over the segments.
+    /// Returns the hash over the segments.
     pub const fn hash(&self) -> HashAlgorithm {
         self.hash
     }
 
-    /// Content bytes in a segment.
+    /// Returns the number of content bytes per segment.
     pub const fn segment_size(&self) -> SegmentSize {
         self.layout.segment_size()
     }
 
-    /// Number of segments, at least one.
+    /// Returns the number of segments, at least one.
     pub const fn segments(&self) -> u64 {
         self.layout.segments()
     }
 
-    /// Length of the content, in bytes.
+    /// Returns the length of the content, in bytes.
     pub const fn content_len(&self) -> u64 {
         self.layout.content_len()
     }
 
-    /// Length of the body, in bytes.
+    /// Returns the length of the body, in bytes.
     pub fn body_len(&self) -> u64 {
         self.layout.body_len()
     }
 
-    /// When it was sealed, in seconds since 1970 UTC, as the sealer claims.
+    /// Returns when the artifact was sealed, as claimed by the sealer, in seconds since 1970-01-01
+    /// UTC.
     pub const fn created(&self) -> u64 {
         self.created
     }
 
-    /// Media type of the content.
+    /// Returns the media type of the content.
     pub fn content_type(&self) -> &str {
         &self.content_type
     }
 
-    /// Key id of the publisher, whose signature must be the artifact's if it has one.
+    /// Returns the key id of the publisher; no other key may sign the artifact.
     pub const fn publisher(&self) -> Option<KeyId> {
         self.publisher
     }
 
-    /// The publisher's number of this version, if it has one.
+    /// Returns the revision, if there is one.
     pub const fn revision(&self) -> Option<u64> {
         self.revision
     }
 
-    /// Key id of who signs the list of recipients, if only they may change it.
+    /// Returns the key id of the owner, if only the owner may change the recipients.
     pub const fn owner(&self) -> Option<KeyId> {
         self.owner
     }
@@ -202,7 +205,7 @@ impl Header {
             return Err(OpenError::Version { found: version });
         }
         let optional = entries.and_then(|entries| entries.checked_sub(ALWAYS));
-        // A header is at most 1,024 bytes, and an entry at least two.
+        // A header has at most 1,024 bytes, and an entry at least two.
         let optional = optional.filter(|count| *count <= 512);
         let optional = optional.ok_or(Malformed::Cbor(HEADER))?;
         expect_key(d, 1, HEADER)?;
@@ -252,7 +255,7 @@ impl Header {
         Ok(header)
     }
 
-    /// Reads the keys that a header need not have, in ascending order.
+    /// Reads the optional keys, in ascending order.
     fn read_optional(&mut self, d: &mut Decoder<'_>, count: u64) -> Result<(), OpenError> {
         let mut before = 6;
         for _ in 0..count {
@@ -275,7 +278,7 @@ impl Header {
         Ok(())
     }
 
-    /// `SHA-384(header)`, to which everything else is bound.
+    /// Returns `SHA-384(header)`, which everything else is bound to.
     pub fn digest(&self) -> [u8; 48] {
         sha384(&self.encode())
     }

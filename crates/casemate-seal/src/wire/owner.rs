@@ -1,4 +1,4 @@
-//! The owner's list of recipients (`spec/sealed-artifact.md`, section 5.7).
+//! The owner's recipient list (`spec/sealed-artifact.md`, section 5.7).
 
 use casemate_crypto::{
     Purpose,
@@ -21,11 +21,11 @@ use crate::{
 const LIST: &str = "recipient list";
 const DELEGATION: &str = "delegation";
 
-/// An owner lets another key list recipients, until a date and up to an epoch.
+/// The owner's permission for another key to sign recipient lists, up to a date and an epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delegation {
     delegate: Vec<u8>,
-    /// Last second, since 1970 UTC, that a list by the delegate may be dated.
+    /// Latest date of a list by the delegate, in seconds since 1970-01-01 UTC.
     pub until: u64,
     /// Highest epoch that a list by the delegate may have.
     pub last_epoch: u64,
@@ -58,11 +58,12 @@ impl Delegation {
         })
     }
 
-    /// Checks that `owner` signed it, and gives the delegate.
+    /// Verifies that `owner` signed it, and returns the delegate.
     ///
     /// # Errors
     ///
-    /// [`OwnerError::Delegation`] if the owner did not, and [`OwnerError::Key`] if the delegate's key cannot be read.
+    /// [`OwnerError::Delegation`] if the owner did not sign it; [`OwnerError::Key`] if the
+    /// delegate's key cannot be read.
     pub fn verify(&self, owner: &VerifyingKey) -> Result<VerifyingKey, OwnerError> {
         let delegate = verifying_key(&self.delegate)?;
         let ids = owner.id().and_then(|owner| Ok((owner, delegate.id()?)));
@@ -84,12 +85,12 @@ impl Delegation {
         .concat()
     }
 
-    /// The encoding that stands in a recipient list and in a file of its own.
+    /// Returns the encoding used in a recipient list and in a delegation file.
     pub fn to_bytes(&self) -> Vec<u8> {
         encode(|e| self.write(e))
     }
 
-    /// Reads [`Self::to_bytes`]; the signature is not checked.
+    /// Reads the encoding of [`Self::to_bytes`], without verifying the signature.
     ///
     /// # Errors
     ///
@@ -117,34 +118,34 @@ impl Delegation {
     }
 }
 
-/// What an owner, or a delegate, signed about the recipients.
+/// A recipient list signed by the owner or a delegate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecipientList {
-    /// Number of the list, from 1; each later one is higher.
+    /// Epoch of the list, from 1; each later list has a higher one.
     pub epoch: u64,
-    /// When it was signed, in seconds since 1970 UTC, as the signer claims.
+    /// When it was signed, as claimed by the signer, in seconds since 1970-01-01 UTC.
     pub date: u64,
     owner: Vec<u8>,
-    /// Authorizes a signer other than the owner.
+    /// The delegation, if a delegate signed the list.
     pub delegation: Option<Delegation>,
     signature: Vec<u8>,
 }
 
-/// Who signs lists of recipients.
+/// The signer of recipient lists.
 #[derive(Clone, Copy, Debug)]
 pub struct ListSigner<'a> {
     /// The owner's key, or the delegate's.
     pub key: &'a SigningKey,
-    /// The owner and the delegation, if `key` is a delegate's.
+    /// The owner and the delegation, if `key` is the key of a delegate.
     pub delegation: Option<(&'a VerifyingKey, &'a Delegation)>,
-    /// Number of the list; none for one more than before. A higher one ends a delegation.
+    /// Epoch of the list; `None` for the next one. Skipping ahead can end a delegation.
     pub epoch: Option<u64>,
-    /// The time, in seconds since 1970 UTC.
+    /// The current time, in seconds since 1970-01-01 UTC.
     pub now: u64,
 }
 
 impl ListSigner<'_> {
-    /// Key id of the owner.
+    /// Returns the key id of the owner.
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ impl ListSigner<'_> {
         }
     }
 
-    /// The number of the next list, if this key may sign it.
+    /// Returns the epoch of the next list, if this key may sign it.
     pub(crate) fn next_epoch(&self, before: Option<u64>) -> Result<u64, SealError> {
         let next = before.unwrap_or(0).checked_add(1);
         let next = next.ok_or(SealError::LastEpoch)?;
@@ -174,7 +175,7 @@ impl ListSigner<'_> {
         Ok(epoch)
     }
 
-    /// Signs the recipients of an artifact, whose list had the number `before`.
+    /// Signs the recipients of an artifact whose current list has the epoch `before`.
     pub(crate) fn sign(
         &self,
         header: &Header,
@@ -256,7 +257,7 @@ impl RecipientList {
         }))
     }
 
-    /// The owner's key.
+    /// Returns the owner's key.
     ///
     /// # Errors
     ///
@@ -265,7 +266,7 @@ impl RecipientList {
         verifying_key(&self.owner)
     }
 
-    /// Who signed the list: the owner, or the delegate.
+    /// Returns the key that signed the list: the owner's or the delegate's.
     ///
     /// # Errors
     ///
@@ -277,7 +278,7 @@ impl RecipientList {
         }
     }
 
-    /// SHA-384 of what the list's signature covers.
+    /// Returns the SHA-384 of the message that the list's signature covers.
     pub(crate) fn message_digest(
         &self,
         header: &Header,
@@ -311,7 +312,7 @@ impl RecipientList {
             .map_err(|_| OwnerError::Signature)
     }
 
-    /// Checks the list that an artifact has, or the lack of one.
+    /// Checks the recipient list of an artifact, or that it has none.
     pub(crate) fn check(
         list: Option<&Self>,
         header: &Header,

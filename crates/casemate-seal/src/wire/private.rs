@@ -1,4 +1,5 @@
-//! What only recipients read: the publisher part and the recipient part (`spec/sealed-artifact.md`, sections 5.5 and 5.6).
+//! The parts that only recipients can read: the publisher part and the recipient part
+//! (`spec/sealed-artifact.md`, sections 5.5 and 5.6).
 
 use std::collections::BTreeMap;
 
@@ -18,21 +19,22 @@ use crate::{
 const PRIVATE: &str = "publisher part";
 const RECIPIENT_PART: &str = "recipient part";
 const SALT_BYTES: usize = 32;
-/// Every key encrypts once, because its salt is fresh, so the nonce can be constant.
+/// The nonce can be constant, because each key has a fresh salt and encrypts once.
 const NONCE: [u8; 12] = [0; 12];
 
-/// What the publisher says to the recipients beside the content. The publisher's signature covers it.
+/// The publisher part: what the publisher tells the recipients besides the content. The publisher's
+/// signature covers it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Private {
-    /// Name of the file that was sealed; may be empty.
+    /// Name of the sealed file; may be empty.
     pub name: String,
-    /// Free metadata.
+    /// Free-form metadata.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Private {
     fn encode(&self, content_len: u64) -> Vec<u8> {
-        // Deterministic order is that of the encoded keys: shorter first, then bytewise.
+        // The deterministic order is that of the encoded keys: shorter first, then bytewise.
         let mut entries: Vec<_> = self.metadata.iter().collect();
         entries.sort_by_key(|(key, _)| (key.len(), key.as_bytes()));
         encode(|e| {
@@ -108,7 +110,7 @@ fn open_part(
         .map_err(OpenError::secret)
 }
 
-/// Encrypts what the publisher says; its ciphertext enters the root.
+/// Encrypts the publisher part; its ciphertext enters the root.
 pub(crate) fn seal_publisher_part(
     private: &Private,
     header: &Header,
@@ -134,7 +136,7 @@ pub(crate) fn seal_publisher_part(
     seal_part(&plaintext, artifact_key, purpose, &header.digest())
 }
 
-/// Decrypts what the publisher says.
+/// Decrypts the publisher part.
 pub(crate) fn open_publisher_part(
     sealed: &[u8],
     header: &Header,
@@ -145,7 +147,7 @@ pub(crate) fn open_publisher_part(
     Private::decode(&plaintext, header.content_len())
 }
 
-/// What is bound to the recipients: nothing but the binding so far.
+/// Encodes the recipient part, which so far contains nothing but the binding.
 fn encode_recipient_part() -> Vec<u8> {
     encode(|e| e.map(0).map(drop))
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 const RECIPIENTS: &str = "recipients";
-/// Bytes of the encrypted artifact key.
+/// Length of the encrypted artifact key, in bytes.
 pub(crate) const WRAPPED_KEY_BYTES: usize = 32 + TAG_BYTES;
 
 /// The artifact key, encrypted to one recipient.
@@ -22,7 +22,7 @@ pub(crate) const WRAPPED_KEY_BYTES: usize = 32 + TAG_BYTES;
 pub struct RecipientRecord {
     /// Suite of the recipient's key.
     pub suite: &'static KemSuite,
-    /// The recipient's key.
+    /// Key id of the recipient.
     pub key: KeyId,
     pub(crate) enc: Vec<u8>,
     pub(crate) ct: Vec<u8>,
@@ -40,7 +40,7 @@ pub(super) fn write(recipients: &[RecipientRecord], e: &mut Encoder<&mut Vec<u8>
     Ok(())
 }
 
-/// The encoding whose hash the recipient part is bound to.
+/// Returns the encoding whose hash the recipient part is bound to.
 pub(crate) fn encode_recipients(recipients: &[RecipientRecord]) -> Vec<u8> {
     encode(|e| write(recipients, e))
 }
@@ -76,7 +76,7 @@ fn read_one(d: &mut Decoder<'_>) -> Result<RecipientRecord, OpenError> {
     expect_array(d, 6, RECIPIENTS)?;
     let mut id = || d.u64().map_err(cbor(RECIPIENTS));
     let numbers = [id()?, id()?, id()?];
-    // Registered numbers have 16 bits; a larger one is as unknown as any.
+    // Registered numbers have 16 bits; a larger one is unknown.
     let known = match numbers.map(u16::try_from) {
         [Ok(kem), Ok(kdf), Ok(aead)] => KemSuite::by_hpke(HpkeTriple { kem, kdf, aead }),
         _ => None,

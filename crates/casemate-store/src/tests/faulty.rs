@@ -1,4 +1,4 @@
-//! A store in memory with faults.
+//! An in-memory store with faults.
 
 use std::{
     fmt,
@@ -19,13 +19,13 @@ use tokio::sync::watch;
 
 pub(super) struct Faulty {
     pub(super) inner: InMemory,
-    /// The next writing request is done, and its answer is an error.
+    /// The next write succeeds, but its response is an error.
     pub(super) loses_answer: AtomicBool,
-    /// The next completion does nothing, and its answer is an error.
+    /// The next completion does nothing, and its response is an error.
     pub(super) fails_completion: AtomicBool,
-    /// Parts that are taken before every further one fails.
+    /// Number of parts accepted before every further one fails.
     pub(super) parts_left: AtomicUsize,
-    /// Parts that were taken.
+    /// Number of parts accepted.
     pub(super) parts_taken: AtomicUsize,
     /// The next ranged read panics.
     pub(super) panics: AtomicBool,
@@ -52,7 +52,8 @@ impl Faulty {
         }
     }
 
-    /// The first `readers` ranged reads are answered when all of them were asked, the last one first.
+    /// The first `readers` ranged reads are answered once all of them have started, the last one
+    /// first.
     pub(super) fn reversing(readers: usize) -> Self {
         Self {
             turns: Some(Turns {

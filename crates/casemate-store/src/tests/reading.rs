@@ -1,4 +1,4 @@
-//! Reading ahead, and objects that change.
+//! Read-ahead, and objects that change.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use object_store::ObjectStoreExt as _;
 use super::{RUNTIME, faulty::Faulty, object};
 use crate::RemoteObject;
 
-/// Five blocks and a bit.
+/// A little more than five blocks.
 const LEN: usize = 21 << 20;
 const BLOCKS: usize = 6;
 
@@ -55,7 +55,7 @@ fn a_panic_of_the_client_is_an_error_and_the_next_read_succeeds() {
     let (store, object) = stored(Faulty::new());
     store.panics.store(true, Ordering::SeqCst);
     object.will_read(0..LEN as u64);
-    // Which of the blocks the panic strikes is left to the threads.
+    // Which block panics depends on the threads.
     let failed = read(&object).unwrap_err();
     assert_eq!(failed.to_string(), "a request panicked");
     assert!(read(&object).unwrap() == content());

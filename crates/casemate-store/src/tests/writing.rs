@@ -1,4 +1,4 @@
-//! Lost answers, interrupted copies and new recipients.
+//! Lost responses, interrupted copies and new recipients.
 
 use std::{
     fs, io,
@@ -18,7 +18,7 @@ use crate::{Location, RemoteObject, Sent, Upload, replace_tail, send, send::jour
 /// Longer than two parts.
 const LONG: usize = 20 << 20;
 const SHORT: usize = 1 << 20;
-/// What a copy sends at once.
+/// Number of parts that a copy sends at once.
 const PART: u64 = 8 << 20;
 
 fn stored(at: &Location) -> Vec<u8> {
@@ -97,7 +97,7 @@ fn an_interrupted_copy_goes_on_and_sends_no_part_twice() {
     assert_eq!(sent.resumed, 2 * PART);
     assert_eq!(copy.store.parts_taken.load(Ordering::SeqCst), 3);
     assert!(stored(&copy.to) == bytes);
-    // Once more: it is there.
+    // Again: it is already there.
     let again = copy.send(&bytes, Existing::Keep).unwrap();
     assert_eq!(again.resumed, again.len);
 }

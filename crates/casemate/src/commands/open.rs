@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
         let parent = output.parent().filter(|path| !path.as_os_str().is_empty());
         let parent = parent.unwrap_or_else(|| Path::new("."));
         if output == Path::new("-") || !is_in_memory(parent) {
-            let message = format!("{} is not on a file system in memory", output.display());
+            let message = format!("{} is not on an in-memory file system", output.display());
             return Err(Fault::new(Outcome::NotPermitted, message)
                 .hint("write below /dev/shm, or mount a tmpfs"));
         }

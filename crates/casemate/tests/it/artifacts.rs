@@ -82,15 +82,11 @@ fn force_replaces_files_that_are_not_the_input_and_nothing_else() {
             }
             _ => std::os::unix::fs::symlink("/dev/null", house.path(name)).unwrap(),
         }
-        house.refused(
-            &to(name),
-            2,
-            "it is not a regular file, and is not replaced",
-        );
+        house.refused(&to(name), 2, "it is not a regular file and is not replaced");
         house.refused(
             &["open", "model.sealed", "--force", "-o", name],
             2,
-            "it is not a regular file, and is not replaced",
+            "it is not a regular file and is not replaced",
         );
     }
     std::os::unix::fs::symlink("model", house.path("link-to-input")).unwrap();

@@ -244,7 +244,7 @@ fn wrong_use_is_named() {
         ),
         (
             &["seal", "m", "--to", "alice", "--exclude", "*"],
-            "no file to seal",
+            "no files to seal",
         ),
         (
             &["seal", "m", "--to", "alice", "--content-type", "model/onnx"],

@@ -49,7 +49,7 @@ fn keys_are_listed_shown_exported_and_imported() {
     other.refused(
         &["keys", "import", "publisher.pub", "--name", "again"],
         2,
-        "holds this key already",
+        "already has this key",
     );
 }
 
@@ -87,7 +87,7 @@ fn a_random_key_opens_the_store_in_place_of_a_passphrase() {
         "passphrase",
         &["keys", "list"],
         4,
-        "opens with its key file, and this is none",
+        "opens with its key file, not with a passphrase",
     );
     house.write("short.key", &house.read("store.key")[..50]);
     refused("short.key", &["keys", "list"], 2, "the key file is damaged");
@@ -171,7 +171,7 @@ fn wrong_use_of_keys_names_what_is_wrong() {
     house.refused(
         &["keys", "generate", "--name", "A B", "--kind", "kem"],
         2,
-        "is no key name",
+        "is not a valid key name",
     );
     let kyber = [
         "keys",
@@ -192,7 +192,7 @@ fn wrong_use_of_keys_names_what_is_wrong() {
     house.refused(
         &["keys", "import", "junk.pem", "--name", "j"],
         2,
-        "not valid DER",
+        "malformed",
     );
     house.write("empty.pem", b"");
     house.refused(

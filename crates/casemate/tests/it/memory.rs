@@ -136,7 +136,7 @@ fn a_file_with_a_secret_that_others_can_read_is_refused() {
     let readable = |name: &str, mode| {
         fs::set_permissions(house.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
-    let words = "others on this machine can read or change";
+    let words = "other users can read or change";
     for mode in [0o644, 0o604, 0o660] {
         readable("passphrase", mode);
         house.refused(&["keys", "list"], 4, words);

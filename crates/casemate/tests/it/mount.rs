@@ -362,7 +362,7 @@ fn a_copy_in_memory_goes_where_it_is_told_and_only_to_memory() {
         "{seen:?}"
     );
     let disk = ["run", "--memory=/proc", "model.bin.sealed", "--", "true"];
-    house.refused(&disk, 4, "not on a file system in memory");
+    house.refused(&disk, 4, "not on an in-memory file system");
 }
 
 #[test]
@@ -413,7 +413,7 @@ fn plaintext_goes_to_memory_only_where_that_was_asked_for() {
     }
     assert_eq!(refused.code, 4);
     assert!(
-        refused.err.contains("not on a file system in memory"),
+        refused.err.contains("not on an in-memory file system"),
         "{}",
         refused.err
     );

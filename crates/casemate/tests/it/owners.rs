@@ -40,7 +40,7 @@ fn only_the_owner_changes_the_recipients() {
     let add = ["rewrap", "model.sealed", "--add", "bob"];
     house.refused(&add, 4, "only the owner, key");
     let other = [&add[..], &["--owner", "stranger"]].concat();
-    house.refused(&other, 4, "it belongs to another owner");
+    house.refused(&other, 4, "the recipient list belongs to another owner");
     assert_eq!(inspect(&house, "model.sealed")["owner"]["epoch"], 1);
     house.ok(&[&add[..], &["--owner", "publisher"]].concat());
     let seen = inspect(&house, "model.sealed");
@@ -73,7 +73,7 @@ fn only_the_owner_changes_the_recipients() {
         "--min-epoch",
         "1",
     ];
-    house.refused(&least, 1, "without an epoch");
+    house.refused(&least, 1, "has no epoch");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_new_key_shuts_out_who_knew_the_old_one() {
     house.refused(
         &[&other[..], &["--owner", "stranger"]].concat(),
         4,
-        "it belongs to another owner",
+        "the recipient list belongs to another owner",
     );
     house.refused(&other, 4, "only the owner");
     house.refused(

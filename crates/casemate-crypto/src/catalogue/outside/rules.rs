@@ -7,19 +7,19 @@ const fn date(year: u16, month: u8, day: u8) -> Date {
     Date { year, month, day }
 }
 
-/// A rule without a day holds already.
+/// A rule without a date applies already.
 const NOW: Option<Date> = None;
 
-/// Casemate's block list goes before every policy.
+/// Casemate's block list, which overrides every policy.
 pub(super) const BLOCKED: Step = Step {
     ruling: Ruling::Blocked,
     after: NOW,
-    note: "superseded by a standard that it is incompatible with",
+    note: "superseded by an incompatible standard",
     source: "Casemate's block list",
     evidence: Evidence::Own,
 };
 
-/// Every policy that is known here.
+/// Every known policy.
 pub static OUTSIDE_POLICIES: &[OutsidePolicy] = &[
     OutsidePolicy {
         id: "cnsa2",
@@ -72,7 +72,7 @@ const CNSA2: &[Rule] = &[
         step: Step {
             ruling: Ruling::Acceptable,
             after: NOW,
-            note: "ML-KEM-1024 is the suite's only key establishment",
+            note: "ML-KEM-1024 is the only key establishment in the suite",
             source: "CNSA 2.0 algorithm list",
             evidence: Evidence::General,
         },
@@ -83,7 +83,7 @@ const CNSA2: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: NOW,
-            note: "of ML-KEM the suite has category 5 only",
+            note: "the suite has ML-KEM at category 5 only",
             source: "CNSA 2.0 algorithm list",
             evidence: Evidence::General,
         },
@@ -94,7 +94,7 @@ const CNSA2: &[Rule] = &[
         step: Step {
             ruling: Ruling::WhereNeeded,
             after: NOW,
-            note: "hybrids are not required, and tolerated where a protocol needs them",
+            note: "hybrids are not required, but tolerated where a protocol needs them",
             source: "CNSA 2.0 FAQ 2.1",
             evidence: Evidence::Secondary,
         },
@@ -105,7 +105,7 @@ const CNSA2: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: Some(date(2031, 12, 31)),
-            note: "new acquisitions comply from 2027-01-01; classes of equipment become exclusive in 2030 and 2033",
+            note: "new acquisitions must comply from 2027-01-01; equipment classes become exclusive in 2030 and 2033",
             source: "CNSA 2.0 FAQ 2.1",
             evidence: Evidence::Secondary,
         },
@@ -116,7 +116,7 @@ const CNSA2: &[Rule] = &[
         step: Step {
             ruling: Ruling::Acceptable,
             after: NOW,
-            note: "ML-DSA-87; LMS and XMSS for firmware and software as well",
+            note: "ML-DSA-87; also LMS and XMSS for firmware and software",
             source: "CNSA 2.0 algorithm list",
             evidence: Evidence::General,
         },
@@ -127,7 +127,7 @@ const CNSA2: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: NOW,
-            note: "of ML-DSA the suite has category 5 only, and it has no SLH-DSA",
+            note: "the suite has ML-DSA at category 5 only, and no SLH-DSA",
             source: "CNSA 2.0 algorithm list",
             evidence: Evidence::General,
         },
@@ -138,7 +138,7 @@ const CNSA2: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: Some(date(2031, 12, 31)),
-            note: "new acquisitions comply from 2027-01-01; software and firmware signing exclusive in 2030",
+            note: "new acquisitions must comply from 2027-01-01; software and firmware signing becomes exclusive in 2030",
             source: "CNSA 2.0 FAQ 2.1",
             evidence: Evidence::Secondary,
         },
@@ -156,7 +156,7 @@ const IR_8547: &[Rule] = &[
         step: Step {
             ruling: Ruling::Acceptable,
             after: NOW,
-            note: "a standard to migrate to: FIPS 203, 204 or 205",
+            note: "a standard to migrate to: FIPS 203, FIPS 204 or FIPS 205",
             source: "NIST IR 8547 ipd, tables of post-quantum standards",
             evidence: Evidence::General,
         },
@@ -167,7 +167,7 @@ const IR_8547: &[Rule] = &[
         step: Step {
             ruling: Ruling::Acceptable,
             after: NOW,
-            note: "one approved half is enough, in any position",
+            note: "one approved half, in either position, is enough",
             source: "NIST SP 800-227 (2025-09-18), key combiners",
             evidence: Evidence::Secondary,
         },
@@ -189,7 +189,7 @@ const IR_8547: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: Some(date(2035, 12, 31)),
-            note: "every classical algorithm; those of 128 bits and more are not deprecated first",
+            note: "every classical algorithm; those of 128 bits or more are not deprecated first",
             source: "NIST IR 8547 ipd",
             evidence: Evidence::Secondary,
         },
@@ -207,7 +207,7 @@ const US_ORDER: &[Rule] = &[
         step: Step {
             ruling: Ruling::Acceptable,
             after: NOW,
-            note: "post-quantum cryptography of a FIPS is what the order asks for",
+            note: "the order requires post-quantum cryptography from a FIPS",
             source: "coverage of the order",
             evidence: Evidence::Secondary,
         },
@@ -218,7 +218,7 @@ const US_ORDER: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: Some(date(2030, 12, 31)),
-            note: "high-value assets and high-impact systems; contractors by way of the FAR",
+            note: "high-value assets and high-impact systems; contractors through the FAR",
             source: "coverage of the order",
             evidence: Evidence::Secondary,
         },
@@ -236,7 +236,8 @@ const US_ORDER: &[Rule] = &[
     },
 ];
 
-/// Key establishment that BSI accepts in hybrids; of Classic McEliece only the set of category 5 that is catalogued.
+/// Key establishment that BSI accepts in hybrids; for Classic McEliece, only the catalogued
+/// category 5 set.
 const BSI_KEMS: &[(Scheme, &[u8])] = &[
     (Scheme::MlKem, &[3, 5]),
     (Scheme::FrodoKem, &[3]),
@@ -250,7 +251,7 @@ const BSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::Acceptable,
             after: NOW,
-            note: "hybrid; combined as in SP 800-227 or by CatKDF",
+            note: "hybrid; combined as in SP 800-227 or with CatKDF",
             source: "BSI TR-02102-1 2026-01, key agreement",
             evidence: Evidence::General,
         },
@@ -261,7 +262,7 @@ const BSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::HybridOnly,
             after: NOW,
-            note: "together with a classical algorithm",
+            note: "only with a classical algorithm",
             source: "BSI TR-02102-1 2026-01, key agreement",
             evidence: Evidence::General,
         },
@@ -272,7 +273,7 @@ const BSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: NOW,
-            note: "of ML-KEM categories 3 and 5 only",
+            note: "ML-KEM at categories 3 and 5 only",
             source: "BSI TR-02102-1 2026-01, key agreement",
             evidence: Evidence::General,
         },
@@ -294,7 +295,7 @@ const BSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: Some(date(2031, 12, 31)),
-            note: "after 2030-12-31 where protection must be very high",
+            note: "already after 2030-12-31 for very high protection needs",
             source: "BSI TR-02102-1 2026-01",
             evidence: Evidence::Secondary,
         },
@@ -316,7 +317,7 @@ const BSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::HybridOnly,
             after: NOW,
-            note: "together with a classical algorithm",
+            note: "only with a classical algorithm",
             source: "BSI TR-02102-1 2026-01, signatures",
             evidence: Evidence::General,
         },
@@ -327,7 +328,7 @@ const BSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::Acceptable,
             after: NOW,
-            note: "hash-based signatures may stand alone",
+            note: "hash-based signatures may be used alone",
             source: "BSI TR-02102-1 2026-01, signatures",
             evidence: Evidence::General,
         },
@@ -338,7 +339,7 @@ const BSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: Some(date(2035, 12, 31)),
-            note: "classical alone until the end of 2035",
+            note: "classical algorithms alone are allowed until the end of 2035",
             source: "BSI TR-02102-1 2026-01",
             evidence: Evidence::Secondary,
         },
@@ -352,7 +353,7 @@ const ANSSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::Acceptable,
             after: NOW,
-            note: "hybrid is expected; the highest category is recommended",
+            note: "hybrids are expected; the highest category is recommended",
             source: "ANSSI views on the post-quantum transition",
             evidence: Evidence::Secondary,
         },
@@ -363,7 +364,7 @@ const ANSSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::HybridOnly,
             after: NOW,
-            note: "hybrid is expected of lattices; the highest category is recommended",
+            note: "lattices are expected to be hybrid; the highest category is recommended",
             source: "ANSSI views on the post-quantum transition",
             evidence: Evidence::Secondary,
         },
@@ -374,7 +375,7 @@ const ANSSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::Acceptable,
             after: NOW,
-            note: "hash-based signatures may stand alone; the highest category is recommended",
+            note: "hash-based signatures may be used alone; the highest category is recommended",
             source: "ANSSI views on the post-quantum transition",
             evidence: Evidence::Secondary,
         },
@@ -396,8 +397,8 @@ const ANSSI: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: Some(date(2030, 12, 31)),
-            note: "classified systems of the state",
-            source: "ANSSI, dates for the state",
+            note: "classified government systems",
+            source: "ANSSI, dates for government systems",
             evidence: Evidence::Secondary,
         },
     },
@@ -410,7 +411,7 @@ const EU: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: Some(date(2030, 12, 31)),
-            note: "uses of high risk",
+            note: "high-risk uses",
             source: "EU roadmap 1.1",
             evidence: Evidence::Secondary,
         },
@@ -421,7 +422,7 @@ const EU: &[Rule] = &[
         step: Step {
             ruling: Ruling::Disallowed,
             after: Some(date(2035, 12, 31)),
-            note: "uses of medium risk, as far as feasible",
+            note: "medium-risk uses, as far as feasible",
             source: "EU roadmap 1.1",
             evidence: Evidence::Secondary,
         },
@@ -435,7 +436,7 @@ const NCSC: &[Rule] = &[
         step: Step {
             ruling: Ruling::Acceptable,
             after: NOW,
-            note: "the default of its kind",
+            note: "the default for its purpose",
             source: "NCSC guidance on choosing algorithms",
             evidence: Evidence::Secondary,
         },
@@ -457,7 +458,7 @@ const NCSC: &[Rule] = &[
         step: Step {
             ruling: Ruling::Deprecated,
             after: Some(date(2031, 12, 31)),
-            note: "migrations of the highest priority are done",
+            note: "highest-priority migrations are complete",
             source: "NCSC timelines (2025-03-20)",
             evidence: Evidence::Secondary,
         },
