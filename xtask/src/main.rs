@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a tool for people")]
 
 mod ct;
+mod deny;
 mod fuzz;
 mod interop;
 mod lanes;
@@ -25,7 +26,7 @@ use step::{Report, Step};
 const FIRST: [Step; 5] = [
     Step::new("fmt", tools::fmt),
     Step::new("tidy", tidy::run),
-    Step::new("deny", tools::deny),
+    Step::new("deny", deny::run),
     Step::new("clippy", tools::clippy),
     Step::new("build", tools::program),
 ];

@@ -73,20 +73,3 @@ pub(crate) fn docs() -> Outcome {
     ];
     succeed(command("cargo", &arguments).env("RUSTDOCFLAGS", "-D warnings"))
 }
-
-/// Checks licenses, bans and sources. Advisories need a database that is not in a package registry.
-pub(crate) fn deny() -> Outcome {
-    if !has("cargo", &["deny", "--version"]) {
-        let reason = "cargo-deny is not installed: run `cargo install cargo-deny --locked`, then `cargo xtask deny`";
-        return Outcome::Skipped(vec![reason.to_owned()]);
-    }
-    let arguments = [
-        "deny",
-        "--all-features",
-        "check",
-        "bans",
-        "licenses",
-        "sources",
-    ];
-    succeed(&mut command("cargo", &arguments))
-}

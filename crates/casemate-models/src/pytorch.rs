@@ -2,12 +2,16 @@
 //! memory of the tensors. `torch.jit.save` adds code, which may be compressed, and constants.
 
 use std::{
-    io::{self, Read, Seek, SeekFrom},
+    collections::HashSet,
+    io::{self, Read as _},
     path::Path,
 };
 
 use casemate_seal::ReadAt;
-use zip::{CompressionMethod, ZipArchive, read::ZipFile};
+use rawzip::{
+    CompressionMethod, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ReaderAt, ZipArchive,
+    ZipArchiveEntryWayfinder, ZipFileHeaderRecord, ZipLocator, extra_fields::ExtraFieldId,
+};
 
 use crate::{
     ByteOrder, Format, HEADER_BYTES_MAX, Model, ModelError, TENSORS_MAX, Tensor,
@@ -19,33 +23,24 @@ const fn malformed(rule: &'static str) -> ModelError {
     ModelError::malformed(Format::PyTorch, rule)
 }
 
-/// A source with a position, as the zip reader requires.
-struct Seeking<'s, S> {
+/// Most entries of an archive. `torch.save` writes a handful beside the tensors' memory.
+const ENTRIES_MAX: u64 = 2 * TENSORS_MAX as u64;
+/// The flag of an entry whose name is UTF-8 (APPNOTE 4.4.4).
+const UTF8: u16 = 0x0800;
+
+/// A source as the zip reader requires it.
+struct Source<'s, S> {
     source: &'s S,
     len: u64,
-    at: u64,
 }
 
-impl<S: ReadAt> Read for Seeking<'_, S> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let left = self.len.saturating_sub(self.at);
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
+impl<S: ReadAt> ReaderAt for Source<'_, S> {
+    fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let take = left.min(out.len());
         let out = out.get_mut(..take).unwrap_or_default();
-        self.source.read_exact_at(out, self.at)?;
-        self.at = self.at.saturating_add(take as u64);
+        self.source.read_exact_at(out, offset)?;
         Ok(take)
-    }
-}
-
-impl<S: ReadAt> Seek for Seeking<'_, S> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.len.checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
     }
 }
 
@@ -55,21 +50,68 @@ impl<S: ReadAt> Seek for Seeking<'_, S> {
 /// refused: another loader might run content that this one does not see.
 pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     let len = source.byte_len()?;
-    let reader = io::BufReader::with_capacity(1 << 16, Seeking { source, len, at: 0 });
-    let mut archive =
-        ZipArchive::new(reader).map_err(|_| malformed("its central directory cannot be read"))?;
-    let list = (archive.len() as u64, archive.central_directory_start());
+    let list = list_of(source, len)?;
+    if list.entries > ENTRIES_MAX {
+        return Err(ModelError::Limit("entries"));
+    }
+    let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
+    let located = ZipLocator::new().locate_in_reader(Source { source, len }, &mut buffer, len);
+    let archive = located.map_err(|_| malformed("its central directory cannot be read"))?;
     let mut found = Entries::new(len);
-    if archive.offset() != 0 {
+    if list
+        .offset
+        .checked_add(list.len)
+        .is_none_or(|end| end < list.end)
+    {
         found.break_rule("there are bytes before the zip");
-    } else if list_of(source, len)? != list {
+    }
+    let mut count = 0_u64;
+    let mut entries = archive.entries(&mut buffer);
+    while let Some(entry) = entries
+        .next_entry()
+        .map_err(|_| malformed("its central directory cannot be read"))?
+    {
+        count = count.saturating_add(1);
+        found.add(&Entry::of(&entry), &archive)?;
+    }
+    if (count, archive.directory_offset()) != (list.entries, list.offset) {
         found.break_rule("its end record and its central directory disagree");
     }
-    for number in 0..archive.len() {
-        let entry = archive.by_index_raw(number);
-        found.add(entry.map_err(|_| malformed("an entry cannot be read"))?)?;
-    }
     found.model()
+}
+
+/// What the central directory says of an entry.
+struct Entry {
+    /// `None` if readers differ about it.
+    name: Option<String>,
+    raw_name: Vec<u8>,
+    header_start: u64,
+    stored_len: u64,
+    len: u64,
+    is_encrypted: bool,
+    is_stored: bool,
+    place: ZipArchiveEntryWayfinder,
+}
+
+impl Entry {
+    fn of(entry: &ZipFileHeaderRecord<'_>) -> Self {
+        let raw_name = entry.file_path().as_ref().to_vec();
+        let is_clear = raw_name.is_ascii() || entry.flags().bits() & UTF8 != 0;
+        let mut extra = entry.extra_fields();
+        let has_other = extra.any(|(id, _)| id == ExtraFieldId::INFO_ZIP_UNICODE_PATH);
+        Self {
+            name: String::from_utf8(raw_name.clone())
+                .ok()
+                .filter(|_| is_clear && !has_other),
+            raw_name,
+            header_start: entry.local_header_offset(),
+            stored_len: entry.compressed_size_hint(),
+            len: entry.uncompressed_size_hint(),
+            is_encrypted: entry.flags().is_encrypted(),
+            is_stored: entry.compression_method() == CompressionMethod::STORE,
+            place: entry.wayfinder(),
+        }
+    }
 }
 
 /// The content of the entries of an archive.
@@ -91,10 +133,11 @@ struct Entries {
     /// Whether it has the constants that only `torch.jit.save` writes.
     is_script: bool,
     has_compressed_code: bool,
+    names: HashSet<Vec<u8>>,
 }
 
 impl Entries {
-    const fn new(len: u64) -> Self {
+    fn new(len: u64) -> Self {
         Self {
             len,
             model: Model::new(Format::PyTorch),
@@ -107,6 +150,7 @@ impl Entries {
             root: None,
             is_script: false,
             has_compressed_code: false,
+            names: HashSet::new(),
         }
     }
 
@@ -114,36 +158,42 @@ impl Entries {
         self.broken.get_or_insert(rule);
     }
 
-    fn add(&mut self, mut entry: ZipFile<'_, impl Read>) -> Result<(), ModelError> {
-        let name = entry.name().to_owned();
+    fn add(
+        &mut self,
+        entry: &Entry,
+        archive: &ZipArchive<impl ReaderAt>,
+    ) -> Result<(), ModelError> {
         // In order, so that reading all entries reads the file at most once, and no data belongs to
         // two.
-        if self.last.is_some_and(|last| last >= entry.header_start()) {
+        if self.last.is_some_and(|last| last >= entry.header_start) {
             return Err(malformed("its entries are not in the order of their data"));
         }
-        self.last = Some(entry.header_start());
-        if entry.encrypted() {
+        self.last = Some(entry.header_start);
+        if entry.is_encrypted {
             self.break_rule("an entry is encrypted");
         }
-        if entry.name_raw() != name.as_bytes() || entry.extra_data().is_some_and(has_other_name) {
+        if entry.name.is_none() {
             self.break_rule("an entry has a second name");
         }
-        self.stored = self.stored.saturating_add(entry.compressed_size());
+        if !self.names.insert(entry.raw_name.clone()) {
+            self.break_rule("two entries have one name");
+        }
+        self.stored = self.stored.saturating_add(entry.stored_len);
+        let name = String::from_utf8_lossy(&entry.raw_name).into_owned();
         let (folder, inside) = name.split_once('/').unwrap_or(("", &name));
         let root = self.root.get_or_insert_with(|| folder.to_owned());
         let is_in_root = root == folder;
         let extension = Path::new(inside).extension();
         let is_pickle = extension.is_some_and(|found| found.eq_ignore_ascii_case("pkl"));
         let is_code = inside.starts_with("code/") && !is_pickle;
-        let is_compressed = entry.compression() != CompressionMethod::Stored
-            || entry.compressed_size() != entry.size();
+        let is_compressed = !entry.is_stored || entry.stored_len != entry.len;
         if is_compressed && is_code {
             self.has_compressed_code = true;
         } else if is_compressed {
             self.break_rule("an entry is compressed");
         }
         if is_pickle {
-            let bytes = self.content(&mut entry)?;
+            let bytes = self.content(entry, archive)?;
             self.is_script |= is_in_root && inside == "constants.pkl";
             self.add_pickle(&name, &bytes)?;
         } else if is_code {
@@ -156,10 +206,10 @@ impl Entries {
                 name: number.to_owned(),
                 dtype: "storage".to_owned(),
                 shape: Vec::new(),
-                bytes: Some(entry.size()),
+                bytes: Some(entry.len),
             })?;
-        } else if inside == "byteorder" && entry.size() < 16 && self.broken.is_none() {
-            self.model.byte_order = match &*self.content(&mut entry)? {
+        } else if inside == "byteorder" && entry.len < 16 && self.broken.is_none() {
+            self.model.byte_order = match &*self.content(entry, archive)? {
                 b"little" => Some(ByteOrder::Little),
                 b"big" => Some(ByteOrder::Big),
                 _ => None,
@@ -169,17 +219,32 @@ impl Entries {
     }
 
     /// Reads the bytes of an entry, if no rule was broken so far.
-    fn content(&mut self, entry: &mut ZipFile<'_, impl Read>) -> Result<Vec<u8>, ModelError> {
+    fn content(
+        &mut self,
+        entry: &Entry,
+        archive: &ZipArchive<impl ReaderAt>,
+    ) -> Result<Vec<u8>, ModelError> {
         if let Some(rule) = self.broken {
             return Err(malformed(rule));
         }
-        self.pickled = self.pickled.saturating_add(entry.size());
+        self.pickled = self.pickled.saturating_add(entry.len);
         // Overlapping entries would be read repeatedly.
         if self.pickled > HEADER_BYTES_MAX || self.stored > self.len {
             return Err(ModelError::Limit("bytes in pickles"));
         }
+        let unreadable = |_| malformed("an entry cannot be read");
+        let found = archive.get_entry(entry.place).map_err(unreadable)?;
+        let mut header = vec![0; usize::from(u16::MAX).saturating_mul(2)];
+        let local = found.local_header(&mut header).map_err(unreadable)?;
+        if local.file_path().as_ref() != entry.raw_name {
+            return Err(malformed("an entry has a second name"));
+        }
         let mut bytes = Vec::new();
-        entry.take(self.pickled).read_to_end(&mut bytes)?;
+        // It checks length and checksum at the end.
+        found
+            .verifying_reader(found.reader())
+            .take(self.pickled.saturating_add(1))
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -229,80 +294,66 @@ impl Entries {
     }
 }
 
-/// Returns whether an extra field gives another name (Info-ZIP's Unicode path, 0x7075).
-fn has_other_name(extra: &[u8]) -> bool {
-    let mut rest = extra;
-    while let Some((&[a, b, c, d], after)) = rest.split_first_chunk() {
-        if u16::from_le_bytes([a, b]) == 0x7075 {
-            return true;
-        }
-        let len = usize::from(u16::from_le_bytes([c, d]));
-        rest = after.get(len..).unwrap_or_default();
-    }
-    false
-}
-
 /// Length of the end record, in bytes (APPNOTE 4.3.14 to 4.3.16); then of the ZIP64 locator, and of
 /// the part of the ZIP64 end record that is needed.
 const END: usize = 22;
 const LOCATOR: usize = 20;
 const LARGE: usize = 56;
 
-/// Returns the number of entries and the position of the central directory, from the end record at
-/// the end of the file.
-fn list_of(source: &impl ReadAt, len: u64) -> Result<(u64, u64), ModelError> {
-    let cut = || malformed("it does not end with an end record");
-    let at = len.checked_sub(END as u64).ok_or_else(cut)?;
-    let mut end = [0; END];
-    source.read_exact_at(&mut end, at)?;
-    let [
-        b'P',
-        b'K',
-        5,
-        6,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        a,
-        b,
-        _,
-        _,
-        _,
-        _,
-        offset @ ..,
-        0,
-        0,
-    ] = end
-    else {
+/// The central directory, as the end record describes it.
+struct List {
+    entries: u64,
+    offset: u64,
+    len: u64,
+    /// Where the records begin that must follow it.
+    end: u64,
+}
+
+/// Reads the end record, which must be the last bytes of the file.
+fn list_of(source: &impl ReadAt, file_len: u64) -> Result<List, ModelError> {
+    let cut = || malformed("it does not end in an end record");
+    let at = file_len.checked_sub(END as u64).ok_or_else(cut)?;
+    let mut record = [0; END];
+    source.read_exact_at(&mut record, at)?;
+    if !record.starts_with(b"PK\x05\x06") || !record.ends_with(&[0, 0]) {
         return Err(cut());
+    }
+    let short = |at: usize| u64::from(u16::from_le_bytes(array(&record, at)));
+    let word = |at: usize| u64::from(u32::from_le_bytes(array(&record, at)));
+    let small = List {
+        entries: short(10),
+        len: word(12),
+        offset: word(16),
+        end: at,
     };
-    let small = (
-        u16::from_le_bytes([a, b]).into(),
-        u32::from_le_bytes(offset).into(),
-    );
     let Some(at) = at.checked_sub(LOCATOR as u64) else {
         return Ok(small);
     };
     let mut locator = [0; LOCATOR];
     source.read_exact_at(&mut locator, at)?;
-    let [b'P', b'K', 6, 7, _, _, _, _, offset @ .., _, _, _, _] = locator else {
+    if !locator.starts_with(b"PK\x06\x07") {
         return Ok(small);
-    };
-    let offset = u64::from_le_bytes(offset);
-    if offset.checked_add(LARGE as u64).is_none_or(|to| to > len) {
+    }
+    let end = u64::from_le_bytes(array(&locator, 8));
+    if end.checked_add(LARGE as u64).is_none_or(|to| to > file_len) {
         return Err(cut());
     }
     let mut large = [0; LARGE];
-    source.read_exact_at(&mut large, offset)?;
+    source.read_exact_at(&mut large, end)?;
     if !large.starts_with(b"PK\x06\x06") {
         return Err(cut());
     }
-    let number = |at: usize| {
-        let bytes = large.get(at..).and_then(|rest| rest.first_chunk());
-        bytes.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
-    };
-    Ok((number(32), number(48)))
+    let number = |at: usize| u64::from_le_bytes(array(&large, at));
+    Ok(List {
+        entries: number(32),
+        len: number(40),
+        offset: number(48),
+        end,
+    })
+}
+
+/// The bytes of a field at a fixed place of a record.
+fn array<const N: usize>(record: &[u8], at: usize) -> [u8; N] {
+    let field = record.get(at..).and_then(|rest| rest.first_chunk());
+    field.copied().unwrap_or([0xff; N])
 }

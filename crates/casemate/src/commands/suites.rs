@@ -72,7 +72,7 @@ impl Policies {
     fn table(&self) -> String {
         let mut notes = Notes::default();
         let mut text = format!(
-            "Policy {}. Run `casemate suites NAME` for the identifiers of an algorithm and the rulings of other policies.\n",
+            "Policy {}. `casemate suites NAME` shows identifiers and the rulings of other policies.\n",
             self.chosen.name()
         );
         for (head, output, signs) in [("ENCRYPTION", "CT", false), ("SIGNATURES", "SIG", true)] {
