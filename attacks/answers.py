@@ -6,7 +6,7 @@ from sealed_writer import KeyFile
 
 NOT_SEALED_BY = "malformed artifact: the header names publisher {}, but the signature is by {}"
 OTHER_VERSION = "{} is not the version in the manifest: its {} differs"
-TOO_OLD = "revision {} is too old; the minimum is {}"
+TOO_OLD = "revision {} is older than the minimum {}"
 NO_REVISION = "the artifact has no revision; the minimum is {}"
 IS_A_LINK = "{} is a symbolic link"
 IS_SPECIAL = "{} is neither a regular file nor a folder"

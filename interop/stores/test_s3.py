@@ -255,7 +255,7 @@ def test_an_object_put_into_a_folder_does_not_get_its_recipients(store: Store, f
     store.seal("planted.sealed", "secret")
     store.s3.copy_object(Bucket=BUCKET, Key="v1/config.json.sealed", CopySource=f"{BUCKET}/planted.sealed")
     before = {key: store.bytes_of(key) for key in store.keys("v1/")}
-    assert "another version" in store.refused(1, "rewrap", folder, "--add", "two", *options)
+    assert "not the version in the manifest" in store.refused(1, "rewrap", folder, "--add", "two", *options)
     assert {key: store.bytes_of(key) for key in store.keys("v1/")} == before
 
 

@@ -1,7 +1,8 @@
 //! `deny.toml`: licences, duplicate versions, sources and banned crates.
 //!
-//! cargo-deny reads the same file where it is installed. Building it takes longer than all other checks
-//! of the workspace together, so the rules that need no database are checked here on what cargo says.
+//! cargo-deny reads the same file where it is installed. Building it takes longer than all other
+//! checks of the workspace together, so the rules that need no database are checked here on what
+//! cargo says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,9 +119,15 @@ fn check(rules: &Rules, metadata: &Metadata) -> Result<Vec<String>, String> {
         versions.entry(name).or_default().insert(version);
         if !is_allowed(package.license.as_deref(), &rules.licenses.allow)? {
             let license = package.license.as_deref().unwrap_or("none");
-            findings.push(format!("{name} {version}: licence {license} is not allowed"));
+            findings.push(format!(
+                "{name} {version}: licence {license} is not allowed"
+            ));
         }
-        if package.source.as_deref().is_some_and(|source| source != REGISTRY) {
+        if package
+            .source
+            .as_deref()
+            .is_some_and(|source| source != REGISTRY)
+        {
             findings.push(format!("{name} {version}: is not from crates.io"));
         }
         for dependency in &node.dependencies {
@@ -170,7 +177,11 @@ mod tests {
             (Some("Apache-2.0 WITH LLVM-exception"), true),
             (None, false),
         ] {
-            assert_eq!(is_allowed(license, &allowed).unwrap(), expected, "{license:?}");
+            assert_eq!(
+                is_allowed(license, &allowed).unwrap(),
+                expected,
+                "{license:?}"
+            );
         }
     }
 
@@ -183,7 +194,9 @@ mod tests {
             .unwrap()
         };
         let package = |name: &str| {
-            format!(r#"{{"id":"{name}","name":"{name}","version":"1.0.0","license":"MIT","source":null}}"#)
+            format!(
+                r#"{{"id":"{name}","name":"{name}","version":"1.0.0","license":"MIT","source":null}}"#
+            )
         };
         let text = format!(
             r#"{{"packages":[{},{}],"resolve":{{"nodes":[{{"id":"a","dependencies":["b"]}},{{"id":"b","dependencies":[]}}]}}}}"#,
@@ -192,6 +205,9 @@ mod tests {
         );
         let metadata: Metadata = serde_json::from_str(&text).unwrap();
         assert!(check(&rules("a"), &metadata).unwrap().is_empty());
-        assert_eq!(check(&rules("c"), &metadata).unwrap(), ["a 1.0.0: may not depend on b"]);
+        assert_eq!(
+            check(&rules("c"), &metadata).unwrap(),
+            ["a 1.0.0: may not depend on b"]
+        );
     }
 }

@@ -38,6 +38,10 @@ const ROOT: [&str; 30] = [
     "xtask",
 ];
 
+/// Longest line of a comment in Rust and of Markdown. Tables and code have no limit.
+const COMMENT_COLUMNS: usize = 100;
+const MARKDOWN_COLUMNS: usize = 120;
+
 /// Maximum length of a source file, in lines.
 const LINES_MAX: usize = 600;
 
@@ -150,6 +154,7 @@ fn check_text(file: &str, findings: &mut Vec<String>) {
         ));
     }
     check_commands(file, &text, findings);
+    check_widths(file, &text, findings);
     for (first, second) in BANNED {
         if text.contains(&format!("{first}{second}")) {
             findings.push(format!(
@@ -164,6 +169,36 @@ fn check_text(file: &str, findings: &mut Vec<String>) {
         findings.push(format!(
             "{file}: uses `{word}`, which is not allowed in this crate"
         ));
+    }
+}
+
+fn check_widths(file: &str, text: &str, findings: &mut Vec<String>) {
+    let is_markdown = file.ends_with(".md") && !file.starts_with("vectors/public/");
+    if !is_markdown && !file.ends_with(".rs") {
+        return;
+    }
+    let mut in_code = false;
+    for (number, line) in text.lines().enumerate() {
+        let plain = line.trim_start();
+        let prose = if is_markdown {
+            plain
+        } else if let Some(comment) = plain.strip_prefix("//") {
+            comment.trim_start_matches(['/', '!']).trim_start()
+        } else {
+            continue;
+        };
+        if prose.starts_with("```") {
+            in_code = !in_code;
+        }
+        let limit = if is_markdown {
+            MARKDOWN_COLUMNS
+        } else {
+            COMMENT_COLUMNS
+        };
+        if !in_code && !prose.starts_with('|') && line.chars().count() > limit {
+            let number = number.saturating_add(1);
+            findings.push(format!("{file}:{number}: wider than {limit} columns"));
+        }
     }
 }
 
@@ -192,7 +227,7 @@ fn check_map(findings: &mut Vec<String>) {
         .filter(|line| line.starts_with("| "));
     let mut paths = 0_usize;
     for row in rows {
-        // A path may be relative to the folder of the previous one.
+        // A path may be relative to the folder of the last whole one.
         let mut folder = root();
         for path in row.split('`').skip(1).step_by(2) {
             if !path.contains(['/', '.']) || path.contains(['*', '=']) {
@@ -200,15 +235,11 @@ fn check_map(findings: &mut Vec<String>) {
             }
             paths = paths.saturating_add(1);
             let whole = root().join(path);
-            let found = if whole.exists() {
-                whole
-            } else {
-                folder.join(path)
-            };
-            if !found.exists() {
+            if whole.exists() {
+                folder = whole.parent().map(Path::to_owned).unwrap_or_default();
+            } else if !folder.join(path).exists() {
                 findings.push(format!("ARCHITECTURE.md: `{path}` does not exist"));
             }
-            folder = found.parent().map(Path::to_owned).unwrap_or_default();
         }
     }
     if paths == 0 {

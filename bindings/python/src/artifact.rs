@@ -18,7 +18,8 @@ pub(crate) struct Artifact(casemate_seal::Artifact<casemate_seal::Source>);
 
 #[pymethods]
 impl Artifact {
-    /// Read an artifact from a path, or from an object with `size` and `read_at(offset, length) -> bytes`.
+    /// Read an artifact from a path, or from an object with `size` and `read_at(offset, length) ->
+    /// bytes`.
     #[staticmethod]
     fn read(source: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = source.py();

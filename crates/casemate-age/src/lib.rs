@@ -6,6 +6,18 @@
 //! labels. The `age` crate implements the file format. This crate implements the recipient type,
 //! because that one does not support hybrid recipients with software keys.
 //!
+//! ```
+//! use casemate_age::{Encoding, decrypt, encrypt};
+//! use casemate_crypto::{kem::KemPrivateKey, suite::MLKEM768_X25519};
+//!
+//! let key = KemPrivateKey::generate(&MLKEM768_X25519)?;
+//! let (mut file, mut text) = (Vec::new(), Vec::new());
+//! encrypt(&[key.public_key()], &b"recovery"[..], &mut file, Encoding::Armor)?;
+//! decrypt(&[&key], &file[..], &mut text)?;
+//! assert_eq!(text, b"recovery");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Source
 //!
 //! C2SP `age.md`, "The hybrid recipient type".
@@ -84,7 +96,8 @@ pub fn encrypt(
     Ok(bytes)
 }
 
-/// Decrypts an age file, armored or not, with the first of `identities` that fits, and returns the number of bytes decrypted.
+/// Decrypts an age file, armored or not, with the first of `identities` that fits, and returns the
+/// number of bytes decrypted.
 ///
 /// Each 64 KiB are written to `output` after their tag is verified. Truncation is detected only at
 /// the end, so do not use `output` unless this returns `Ok`.

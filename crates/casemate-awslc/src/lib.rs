@@ -3,6 +3,15 @@
 //! It covers ML-KEM (FIPS 203) with keys from a seed and derandomised encapsulation, ML-DSA (FIPS
 //! 204) with a context string, and SHAKE256 (FIPS 202). `SAFETY.md` states what the unsafe code
 //! relies on.
+//!
+//! ```
+//! use casemate_awslc::shake256;
+//!
+//! let mut out = [0; 4];
+//! shake256(&[b""], &mut out)?;
+//! assert_eq!(out, [0x46, 0xb9, 0xdd, 0x2b]); // FIPS 202, of no message
+//! # Ok::<(), casemate_awslc::Error>(())
+//! ```
 
 mod handle;
 mod mldsa;

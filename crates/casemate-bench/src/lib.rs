@@ -10,6 +10,14 @@
 //! in interleaved rounds, so that a slow phase of the machine affects all of them; single-threaded
 //! operations run on one pinned core. Algorithms without a final standard are measured only with
 //! the feature `catalogue`.
+//!
+//! ```no_run
+//! use casemate_bench::{Report, text};
+//!
+//! let report = Report::from_json(&std::fs::read("report.json")?)?;
+//! println!("{}", text::render(&report));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
 #![expect(
     clippy::arithmetic_side_effects,

@@ -34,7 +34,8 @@ pub struct Timing {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
-    /// `keygen`, `encapsulate`, `decapsulate`, `encrypt`, `decrypt`, `agree`, `sign`, `verify`, `seal` or `open`.
+    /// `keygen`, `encapsulate`, `decapsulate`, `encrypt`, `decrypt`, `agree`, `sign`, `verify`,
+    /// `seal` or `open`.
     pub name: String,
     /// The time it takes.
     pub timing: Timing,

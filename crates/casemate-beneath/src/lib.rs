@@ -2,6 +2,17 @@
 //!
 //! A path is resolved again at each use, so anyone who can write to a folder on it could redirect a
 //! later use.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use rustix::fs::OFlags;
+//!
+//! let folder = casemate_beneath::open_folder(Path::new("model"))?;
+//! // A link on the way is an error, wherever it leads.
+//! let file = casemate_beneath::open_regular(&folder, Path::new("sub/weights"), OFlags::RDONLY)?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::{
     ffi::{OsStr, OsString},

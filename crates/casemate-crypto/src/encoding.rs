@@ -4,8 +4,8 @@
 //!
 //! # Source
 //!
-//! RFC 5280 (SPKI), RFC 5958 (PKCS#8), RFC 7468 (PEM), RFC 9881 (ML-DSA), RFC 9935 (ML-KEM), RFC 8410 (Ed25519),
-//! draft-ietf-lamps-pq-composite-kem-14, draft-ietf-lamps-pq-composite-sigs-19.
+//! RFC 5280 (SPKI), RFC 5958 (PKCS#8), RFC 7468 (PEM), RFC 9881 (ML-DSA), RFC 9935 (ML-KEM), RFC
+//! 8410 (Ed25519), draft-ietf-lamps-pq-composite-kem-14, draft-ietf-lamps-pq-composite-sigs-19.
 
 mod pem;
 mod pkcs8;

@@ -1,4 +1,5 @@
-//! Hybrid public key encryption in base mode (RFC 9180, draft-ietf-hpke-hpke-05, draft-ietf-hpke-pq-05).
+//! Hybrid public key encryption in base mode (RFC 9180, draft-ietf-hpke-hpke-05,
+//! draft-ietf-hpke-pq-05).
 //!
 //! Post-quantum KEMs have no authenticated mode; use a signature to authenticate the sender.
 
@@ -75,7 +76,8 @@ impl Aead {
     }
 }
 
-/// A key bound to one AEAD, for protocols that derive key and nonce from an HPKE export (RFC 9458, section 4.4).
+/// A key bound to one AEAD, for protocols that derive key and nonce from an HPKE export (RFC 9458,
+/// section 4.4).
 pub struct AeadKey(LessSafeKey);
 
 impl AeadKey {

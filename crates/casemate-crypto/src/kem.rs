@@ -209,7 +209,8 @@ impl KemPrivateKey {
         }
     }
 
-    /// Assembles a key from the two halves that PKIX stores: the ML-KEM seed and the classical scalar.
+    /// Assembles a key from the two halves that PKIX stores: the ML-KEM seed and the classical
+    /// scalar.
     ///
     /// # Errors
     ///

@@ -14,6 +14,28 @@
 //! This crate implements no primitives: they come from AWS-LC through `aws-lc-rs` and
 //! `casemate-awslc`, and SLH-DSA from the `slh-dsa` crate. A hybrid KEM is secure if either half
 //! is; a composite signature verifies only if both halves do. Private keys are seeds.
+//!
+//! Seal a message to a hybrid public key, and sign it with both halves of a composite:
+//!
+//! ```
+//! use casemate_crypto::{
+//!     Purpose,
+//!     hpke::HpkeSuite,
+//!     kem::KemPrivateKey,
+//!     signature::SigningKey,
+//!     suite::{MLDSA65_ED25519, MLKEM768_X25519},
+//! };
+//!
+//! let key = KemPrivateKey::generate(&MLKEM768_X25519)?;
+//! let hpke = HpkeSuite::of(&MLKEM768_X25519)?;
+//! let (enc, ciphertext) = hpke.seal(key.public_key(), b"info", b"", b"weights")?;
+//! assert_eq!(hpke.open(&enc, &key, b"info", b"", &ciphertext)?, b"weights");
+//!
+//! let signer = SigningKey::generate(&MLDSA65_ED25519)?;
+//! let signature = signer.sign(Purpose::MODEL, b"weights")?;
+//! signer.verifying_key().verify(Purpose::MODEL, b"weights", &signature)?;
+//! # Ok::<(), casemate_crypto::Error>(())
+//! ```
 
 pub mod algorithm;
 pub mod catalogue;

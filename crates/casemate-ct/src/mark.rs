@@ -24,7 +24,8 @@ fn request(code: usize, operands: [usize; 3]) -> usize {
     let arguments = [code, first, second, third, 0, 0];
     let mut answer = 0_usize;
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: SAFETY.md, 1 and 2: the rotations add up to two full turns and the exchange is of a register with itself.
+    // SAFETY: SAFETY.md, 1 and 2: the rotations add up to two full turns and the exchange is of a
+    // register with itself.
     unsafe {
         std::arch::asm!(
             "rol rdi, 3", "rol rdi, 13", "rol rdi, 61", "rol rdi, 51", "xchg rbx, rbx",
@@ -32,7 +33,8 @@ fn request(code: usize, operands: [usize; 3]) -> usize {
         );
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: SAFETY.md, 1 and 2: the rotations add up to two full turns and the `orr` is of a register with itself.
+    // SAFETY: SAFETY.md, 1 and 2: the rotations add up to two full turns and the `orr` is of a
+    // register with itself.
     unsafe {
         std::arch::asm!(
             "ror x12, x12, #3", "ror x12, x12, #13", "ror x12, x12, #51", "ror x12, x12, #61", "orr x10, x10, x10",

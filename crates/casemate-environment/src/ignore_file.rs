@@ -1,4 +1,4 @@
-//! Which files of a folder are left out when it is sealed.
+//! The files of a folder that are ignored when it is sealed.
 
 use std::path::Path;
 
@@ -6,15 +6,15 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::EnvironmentError;
 
-/// Patterns that a folder itself carries.
+/// The file with the patterns of a folder.
 const IGNORE_FILE: &str = ".casemateignore";
 
-/// Patterns written as in `.gitignore`: those of a folder's `.casemateignore` and those of the user.
+/// Patterns in the syntax of `.gitignore`, from a folder's `.casemateignore` and from the user.
 #[derive(Debug)]
 pub struct Excluded(Gitignore);
 
 impl Excluded {
-    /// Reads the folder's own patterns and adds others.
+    /// Reads the folder's own patterns and adds the user's.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl Excluded {
         builder.build().map(Self).map_err(EnvironmentError::Pattern)
     }
 
-    /// Whether a file or folder is left out, by its path below the folder.
+    /// Returns whether a file or folder is ignored, by its path relative to the folder.
     pub fn contains(&self, path: &Path, is_folder: bool) -> bool {
         path == Path::new(IGNORE_FILE) || self.0.matched(path, is_folder).is_ignore()
     }

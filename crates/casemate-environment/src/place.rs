@@ -49,7 +49,8 @@ pub fn temporary_folder() -> PathBuf {
 ///
 /// # Errors
 ///
-/// [`EnvironmentError::NotInMemory`] for the one given; [`EnvironmentError::NoRoom`] if none has room.
+/// [`EnvironmentError::NotInMemory`] for the one given; [`EnvironmentError::NoRoom`] if none has
+/// room.
 pub fn memory_folder(given: Option<&Path>, bytes: u64) -> Result<PathBuf, EnvironmentError> {
     let candidates = match given {
         Some(given) if !is_in_memory(given) => {

@@ -45,7 +45,8 @@ impl PolicyReference {
     ///
     /// # Errors
     ///
-    /// [`EnvironmentError::UnknownPolicy`], [`EnvironmentError::Io`], [`EnvironmentError::Policy`] and the other errors of reading a file.
+    /// [`EnvironmentError::UnknownPolicy`], [`EnvironmentError::Io`], [`EnvironmentError::Policy`]
+    /// and the other errors of reading a file.
     pub fn resolve(&self) -> Result<Policy, EnvironmentError> {
         match self {
             Self::Name(name) => {

@@ -99,7 +99,8 @@ impl KeyReference {
     ///
     /// # Errors
     ///
-    /// [`EnvironmentError::UnknownKey`], [`EnvironmentError::BadReference`] for a file or a recipient, and the store's own errors.
+    /// [`EnvironmentError::UnknownKey`], [`EnvironmentError::BadReference`] for a file or a
+    /// recipient, and the store's own errors.
     pub fn entry<E: Engine>(
         &self,
         base: &Path,

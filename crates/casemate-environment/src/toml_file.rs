@@ -14,7 +14,8 @@ const MESSAGE_CHARS_MAX: usize = 160;
 ///
 /// # Errors
 ///
-/// [`EnvironmentError::Toml`] with line and column, but not the line itself, and the errors of reading a file.
+/// [`EnvironmentError::Toml`] with line and column, but not the line itself, and the errors of
+/// reading a file.
 pub fn read_toml<T: DeserializeOwned>(path: &Path, limit: usize) -> Result<T, EnvironmentError> {
     let text = read_limited(path, limit)?;
     let text =

@@ -1,4 +1,5 @@
-//! Writes the seed corpus into the folder given: `cargo run -p casemate-fuzzing --example seeds -- fuzz/corpus`.
+//! Writes the seed corpus into the folder given: `cargo run -p casemate-fuzzing --example seeds --
+//! fuzz/corpus`.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -3,6 +3,10 @@
 //! `fuzz/` runs them on inputs from libFuzzer, `tests/replay.rs` on the seed corpus. A function
 //! must return normally on any input; a panic, a failed assertion or excessive memory use is a
 //! finding.
+//!
+//! ```
+//! casemate_fuzzing::key_file(b"-----BEGIN PUBLIC KEY-----"); // returns, whatever it is given
+//! ```
 #![expect(clippy::missing_panics_doc, reason = "a panic is a finding")]
 #![expect(
     clippy::unwrap_used,

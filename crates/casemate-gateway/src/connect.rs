@@ -62,7 +62,8 @@ pub enum ConnectError {
     /// The URL is not an `https` URL of a gateway.
     #[error("`{0}` is not an https URL without path and query")]
     BadUrl(String),
-    /// The gateway cannot be reached, or TLS failed: no common post-quantum group, or a certificate that is not trusted.
+    /// The gateway cannot be reached, or TLS failed: no common post-quantum group, or a certificate
+    /// that is not trusted.
     #[error("cannot reach the gateway")]
     Unreachable {
         /// Whether there was a connection, so that part of the request may have been sent.

@@ -5,6 +5,15 @@
 //! | open sealed models for serving | [`Models::load`] |
 //! | serve | [`Gateway`], then [`serve()`] |
 //! | call a gateway | [`Connector`], then [`serve_connector`] or [`Connector::send`] |
+//!
+//! ```no_run
+//! use casemate_gateway::{Limits, LoadError, ModelSource, Models};
+//!
+//! /// Opens sealed models into memory; no model without its publisher's signature is served.
+//! fn load(sources: &[ModelSource<'_>]) -> Result<Models, LoadError> {
+//!     Models::load(sources, &Limits::default())
+//! }
+//! ```
 #![expect(clippy::disallowed_methods, reason = "a service reads the clock")]
 
 mod allow;

@@ -3,6 +3,18 @@
 //! [`KeyStore`] implements the rules: records are encrypted with keys derived from the root key,
 //! bound to their identity, and listed in an authenticated index. An [`Engine`] only stores bytes;
 //! [`SqliteEngine`] is the embedded one. Time is an argument.
+//!
+//! Make a store in memory, and a key in it:
+//!
+//! ```
+//! use casemate_crypto::SecretBytes;
+//! use casemate_keys::{KeyStore, MemoryEngine, PassphraseCost, StoreSecret};
+//!
+//! let secret = StoreSecret::read(SecretBytes::new(b"correct horse".to_vec()))?;
+//! let store = KeyStore::create(MemoryEngine::default(), &secret, PassphraseCost::default(), 1_800_000_000)?;
+//! assert!(store.list()?.keys.is_empty());
+//! # Ok::<(), casemate_keys::StoreError>(())
+//! ```
 
 mod cbor;
 mod engine;

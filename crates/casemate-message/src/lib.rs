@@ -10,6 +10,18 @@
 //! | replay detection | [`replay::ReplayRecord`] |
 //! | retries that do not run twice | [`delivery::Delivery`] |
 //! | the signed key document | [`keydoc`] |
+//!
+//! A request as the bytes that are sealed:
+//!
+//! ```
+//! use casemate_message::Request;
+//!
+//! let request = Request::new("POST", "gateway", "/predict", b"{}".to_vec())?;
+//! let bytes = request.to_bhttp()?;
+//! assert_eq!(Request::from_bhttp(&bytes)?.content, b"{}");
+//! assert!(Request::from_bhttp(&bytes[1..]).is_err());
+//! # Ok::<(), casemate_message::MessageError>(())
+//! ```
 
 pub mod answer;
 mod attempt;

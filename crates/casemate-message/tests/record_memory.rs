@@ -1,4 +1,5 @@
-//! What the replay record weighs under load. A test binary of its own, so that nothing else is in the measured memory.
+//! What the replay record weighs under load. A test binary of its own, so that nothing else is in
+//! the measured memory.
 
 #![expect(
     clippy::disallowed_methods,

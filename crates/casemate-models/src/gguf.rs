@@ -1,4 +1,5 @@
-//! GGUF versions 2 and 3 (github.com/ggml-org/ggml, docs/gguf.md): counts, key-value pairs, tensor descriptions.
+//! GGUF versions 2 and 3 (github.com/ggml-org/ggml, docs/gguf.md): counts, key-value pairs, tensor
+//! descriptions.
 //!
 //! No field gives the byte order of a file. The version is a small number, so the byte order is the
 //! one in which it is small.

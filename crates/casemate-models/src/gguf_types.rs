@@ -1,4 +1,5 @@
-//! Element types of GGUF (`ggml_type` of github.com/ggml-org/ggml; sizes as in `GGML_QUANT_SIZES` of the package `gguf` 0.19).
+//! Element types of GGUF (`ggml_type` of github.com/ggml-org/ggml; sizes as in `GGML_QUANT_SIZES`
+//! of the package `gguf` 0.19).
 
 /// One type: its number, its name, and the elements and bytes of a block.
 struct Type(u32, &'static str, Option<(u64, u64)>);

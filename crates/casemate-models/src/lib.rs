@@ -6,6 +6,16 @@
 //!
 //! Headers are untrusted. Every length is checked against the file and a limit before anything is
 //! allocated for it.
+//!
+//! ```
+//! use casemate_models::{Format, read_model};
+//!
+//! let header = br#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+//! let file = [&(header.len() as u64).to_le_bytes(), &header[..], &[0; 8]].concat();
+//! let model = read_model(&file)?.expect("a known format");
+//! assert_eq!((model.format, model.tensors[0].name.as_str()), (Format::Safetensors, "w"));
+//! # Ok::<(), casemate_models::ModelError>(())
+//! ```
 
 mod cursor;
 mod gguf;

@@ -80,9 +80,9 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     found.model()
 }
 
-/// What the central directory says of an entry.
+/// An entry, as the central directory describes it.
 struct Entry {
-    /// `None` if readers differ about it.
+    /// `None` if readers disagree about it.
     name: Option<String>,
     raw_name: Vec<u8>,
     header_start: u64,
@@ -176,7 +176,7 @@ impl Entries {
             self.break_rule("an entry has a second name");
         }
         if !self.names.insert(entry.raw_name.clone()) {
-            self.break_rule("two entries have one name");
+            self.break_rule("two entries have the same name");
         }
         self.stored = self.stored.saturating_add(entry.stored_len);
         let name = String::from_utf8_lossy(&entry.raw_name).into_owned();
@@ -240,7 +240,7 @@ impl Entries {
             return Err(malformed("an entry has a second name"));
         }
         let mut bytes = Vec::new();
-        // It checks length and checksum at the end.
+        // The reader checks length and checksum at the end.
         found
             .verifying_reader(found.reader())
             .take(self.pickled.saturating_add(1))
@@ -311,7 +311,7 @@ struct List {
 
 /// Reads the end record, which must be the last bytes of the file.
 fn list_of(source: &impl ReadAt, file_len: u64) -> Result<List, ModelError> {
-    let cut = || malformed("it does not end in an end record");
+    let cut = || malformed("it does not end with an end record");
     let at = file_len.checked_sub(END as u64).ok_or_else(cut)?;
     let mut record = [0; END];
     source.read_exact_at(&mut record, at)?;
@@ -352,7 +352,7 @@ fn list_of(source: &impl ReadAt, file_len: u64) -> Result<List, ModelError> {
     })
 }
 
-/// The bytes of a field at a fixed place of a record.
+/// Returns the bytes of a field at a fixed position in a record.
 fn array<const N: usize>(record: &[u8], at: usize) -> [u8; N] {
     let field = record.get(at..).and_then(|rest| rest.first_chunk());
     field.copied().unwrap_or([0xff; N])

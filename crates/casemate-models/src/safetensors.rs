@@ -1,4 +1,5 @@
-//! safetensors: eight bytes of length, a JSON object, the data (huggingface.co/docs/safetensors, "Format").
+//! safetensors: eight bytes of length, a JSON object, the data (huggingface.co/docs/safetensors,
+//! "Format").
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 

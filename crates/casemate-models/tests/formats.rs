@@ -1,4 +1,5 @@
-//! Headers, whole, cut and hostile. Files of the real libraries are read in `bindings/python/tests/test_inspect.py`.
+//! Headers, whole, cut and hostile. Files of the real libraries are read in
+//! `bindings/python/tests/test_inspect.py`.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -206,7 +207,8 @@ fn a_pickle_cannot_hide_a_name_behind_the_stack() {
     let recalled = b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x8c\x0bcollections\x8c\x0bOrderedDicth\x00h\x01\x93.";
     // Names by number.
     let extension = b"\x80\x02\x82\x01.";
-    // Fetches a good pair, after bad ones were put over it under numbers that only Python reads: `1_0` is 10, as is a 10 after many zeros.
+    // Fetches a good pair, after bad ones were put over it under numbers that only Python reads:
+    // `1_0` is 10, as is a 10 after many zeros.
     let name = |text: &str| [&[0x8c, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     let replaced = |ten: &str, eleven: &str| {
         let good = [

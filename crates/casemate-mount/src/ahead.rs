@@ -13,7 +13,8 @@ const WAITING: usize = 2;
 pub(crate) struct Ahead(Option<SyncSender<(usize, u64)>>);
 
 impl Ahead {
-    /// Starts the thread. `read` reads a segment of a file, and gives `false` when there are no files any more.
+    /// Starts the thread. `read` reads a segment of a file, and gives `false` when there are no
+    /// files any more.
     pub(crate) fn start(read: impl Fn(usize, u64) -> bool + Send + 'static) -> Self {
         let (sender, wanted) = sync_channel(WAITING);
         let read = move || {

@@ -4,6 +4,17 @@
 //! A read verifies the segments it needs and decrypts sealed ones. The kernel caches the result in
 //! its page cache, so `mmap` works and a second read costs nothing. Plaintext exists only in
 //! memory. Files and folders belong to the user who mounts, and no one else has access.
+//!
+//! ```no_run
+//! use std::{path::Path, sync::Arc};
+//!
+//! use casemate_mount::mount;
+//!
+//! let report = Arc::new(|path: &str, error: &_| eprintln!("cannot read {path}: {error}"));
+//! let view = mount(Vec::new(), Path::new("view"), report)?;
+//! view.unmount()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod ahead;
 mod cache;

@@ -150,7 +150,8 @@ impl SignedFile {
     ///
     /// # Errors
     ///
-    /// [`OmsError::Io`], [`OmsError::Link`], [`OmsError::Special`], or [`OmsError::Changed`] if its length is not the signed one.
+    /// [`OmsError::Io`], [`OmsError::Link`], [`OmsError::Special`], or [`OmsError::Changed`] if its
+    /// length is not the signed one.
     pub fn open(&self) -> Result<CheckedFile, OmsError> {
         let mut opened = CheckedFile {
             name: self.name.clone(),

@@ -39,7 +39,8 @@ const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 pub struct EcdsaKey(EcdsaKeyPair);
 
 impl EcdsaKey {
-    /// Reads a private key in PEM: PKCS#8 (RFC 5958) or SEC 1 (RFC 5915), on P-256, P-384 or P-521, not encrypted.
+    /// Reads a private key in PEM: PKCS#8 (RFC 5958) or SEC 1 (RFC 5915), on P-256, P-384 or P-521,
+    /// not encrypted.
     ///
     /// # Errors
     ///

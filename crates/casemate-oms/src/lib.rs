@@ -1,4 +1,5 @@
-//! Detached signatures of models: `spec/model-signature.md`, interoperable with `OpenSSF` Model Signing v1.0.
+//! Detached signatures of models: `spec/model-signature.md`, interoperable with `OpenSSF` Model
+//! Signing v1.0.
 //!
 //! | task | entry |
 //! |---|---|
@@ -6,6 +7,26 @@
 //! | verify a whole model | [`ModelSignature::verify`] with [`Trusted`] |
 //! | verify a model as it is read | [`ModelSignature::open`], then [`CheckedFile`] |
 //! | classical keys for other tools | [`EcdsaKey`], [`EcdsaPublicKey`] |
+//!
+//! ```no_run
+//! use casemate_crypto::{algorithm::HashAlgorithm, signature::SigningKey, suite::MLDSA87_P384};
+//! use casemate_oms::{ModelSignature, Signing, Trusted, sign};
+//!
+//! let publisher = SigningKey::generate(&MLDSA87_P384)?;
+//! let model = "model".as_ref();
+//! let signing = Signing {
+//!     signer: Some(&publisher),
+//!     classical: None,
+//!     ignore: &[],
+//!     output: None,
+//!     follow_links: false,
+//!     segment_hash: HashAlgorithm::Blake3,
+//! };
+//! let bundle = sign(model, &signing, &|_| ())?;
+//! let trusted = Trusted { signer: Some(publisher.verifying_key()), classical: None };
+//! ModelSignature::decode(&bundle)?.verify(model, &[], &trusted, &|_| ())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod bundle;
 mod checked;

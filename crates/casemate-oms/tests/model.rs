@@ -21,7 +21,8 @@ use casemate_oms::{
 use casemate_testkit::public_vectors;
 use tempfile::TempDir;
 
-/// Made by `openssl ecparam -name secp384r1 -genkey` and `openssl pkey -pubout`; a key of these tests only.
+/// Made by `openssl ecparam -name secp384r1 -genkey` and `openssl pkey -pubout`; a key of these
+/// tests only.
 const ECDSA: &str = include_str!("ecdsa-p384.pem");
 const ECDSA_PUBLIC: &str = include_str!("ecdsa-p384.pub.pem");
 const ECDSA_OTHER: &str = include_str!("ecdsa-p256.pub.pem");

@@ -2,6 +2,16 @@
 //!
 //! The engine is tract, in pure Rust. This separate crate keeps its many dependencies out of
 //! everything that needs no inference.
+//!
+//! ```no_run
+//! use casemate_onnx::Model;
+//!
+//! let model = Model::from_bytes(&std::fs::read("model.onnx")?)?;
+//! for input in model.inputs() {
+//!     println!("{input:?}");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod tensor;
 
@@ -120,7 +130,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Inputs`], [`ModelError::InputType`], [`ModelError::InputShape`], [`ModelError::Run`].
+    /// [`ModelError::Inputs`], [`ModelError::InputType`], [`ModelError::InputShape`],
+    /// [`ModelError::Run`].
     pub fn run(&self, tensors: &[NamedTensor]) -> Result<Vec<NamedTensor>, ModelError> {
         let ordered = self.order(tensors)?;
         let values = ordered

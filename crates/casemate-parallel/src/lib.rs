@@ -3,6 +3,18 @@
 //! The kernel serialises writes to one file, and a thread that waits there spins on a core. So
 //! writers take turns here, where waiting costs nothing. There are more threads than cores: while
 //! one writes or waits for the disk, the others process segments.
+//!
+//! ```
+//! use std::sync::atomic::{AtomicU64, Ordering};
+//!
+//! let sum = AtomicU64::new(0);
+//! casemate_parallel::for_each(100, || (), |(), index| {
+//!     sum.fetch_add(index, Ordering::Relaxed);
+//!     Ok::<(), ()>(())
+//! })?;
+//! assert_eq!(sum.into_inner(), 4950);
+//! # Ok::<(), ()>(())
+//! ```
 
 mod pieces;
 

@@ -1,13 +1,15 @@
-//! What the engine costs beside the cryptography that it cannot do without, and what it reads of an artifact that is far longer than memory.
+//! What the engine costs beside the cryptography that it cannot do without, and what it reads of an
+//! artifact that is far longer than memory.
 //!
 //! ```text
 //! cargo bench -p casemate-seal --bench engine -- [--bytes 1000000000] [--rounds 7] [--far 100000000000]
 //! ```
 //!
-//! The baseline runs in the same process, in turn with the engine: AES-256-GCM and BLAKE3 over one segment after the other, on all cores, in a
-//! buffer that stays in the cache. Where a processor is so fast that memory is what limits it, the second line says more: the same, with each segment
-//! read from memory and written to memory. `--far` seals that many bytes of a made-up content and keeps no more of the artifact than a reader of one
-//! tensor needs.
+//! The baseline runs in the same process, in turn with the engine: AES-256-GCM and BLAKE3 over one
+//! segment after the other, on all cores, in a buffer that stays in the cache. Where a processor is
+//! so fast that memory is what limits it, the second line says more: the same, with each segment
+//! read from memory and written to memory. `--far` seals that many bytes of a made-up content and
+//! keeps no more of the artifact than a reader of one tensor needs.
 
 #![expect(
     clippy::disallowed_methods,
@@ -279,7 +281,8 @@ impl ReadAt for Made {
     }
 }
 
-/// The start, the segment around one offset, and the tail of an artifact; notes what is read, and fails for anything else.
+/// The start, the segment around one offset, and the tail of an artifact; notes what is read, and
+/// fails for anything else.
 struct Kept {
     wanted: u64,
     parts: Mutex<BTreeMap<u64, Vec<u8>>>,
@@ -291,7 +294,8 @@ impl WriteAt for Kept {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = offset + bytes.len() as u64;
         self.end.fetch_max(end, Ordering::Relaxed);
-        // The wanted offset moves back by what the segments before it add, less than a segment of which there are so many.
+        // The wanted offset moves back by what the segments before it add, less than a segment of
+        // which there are so many.
         let near = offset.abs_diff(self.wanted) < self.wanted / 10_000 + 3 * SEGMENT as u64;
         if offset == 0 || near || bytes.len() > SEGMENT + 64 {
             self.parts.lock().unwrap().insert(offset, bytes.to_vec());

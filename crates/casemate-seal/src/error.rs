@@ -153,7 +153,7 @@ pub enum OpenError {
     #[error("{0}")]
     Owner(OwnerError),
     /// The recipient list is older than the minimum.
-    #[error("{}; the minimum is {minimum}", found.map_or("the recipient list has no epoch".to_owned(), |found| format!("epoch {found} of the recipient list is too old")))]
+    #[error("{} {minimum}", found.map_or("the recipient list has no epoch; the minimum is".to_owned(), |found| format!("epoch {found} of the recipient list is older than the minimum")))]
     Epoch {
         /// Epoch of the list, if there is one.
         found: Option<u64>,
@@ -161,7 +161,7 @@ pub enum OpenError {
         minimum: u64,
     },
     /// The version is older than the minimum.
-    #[error("{}; the minimum is {minimum}", found.map_or("the artifact has no revision".to_owned(), |found| format!("revision {found} is too old")))]
+    #[error("{} {minimum}", found.map_or("the artifact has no revision; the minimum is".to_owned(), |found| format!("revision {found} is older than the minimum")))]
     Revision {
         /// Revision in the header, if there is one.
         found: Option<u64>,

@@ -12,6 +12,38 @@
 //! | open | [`Artifact::open`], then [`Opened::copy_to`] or [`Opened::read_all`] |
 //! | change recipients | [`rewrap()`], [`change_recipients`] |
 //! | seal a folder as a unit | [`directory`] |
+//!
+//! Seal bytes to a key, and open them again:
+//!
+//! ```
+//! use std::sync::Mutex;
+//!
+//! use casemate_crypto::{kem::KemPrivateKey, signature::SigningKey, suite};
+//! use casemate_seal::{Artifact, HashAlgorithm, Origin, Private, SealOptions, SegmentSize, seal};
+//!
+//! let key = KemPrivateKey::generate(&suite::MLKEM1024_P384)?;
+//! let publisher = SigningKey::generate(&suite::MLDSA65_ED25519)?;
+//! let artifact = Mutex::new(Vec::new());
+//! let options = SealOptions {
+//!     recipients: &[key.public_key()],
+//!     signer: Some(&publisher),
+//!     segment_size: SegmentSize::default(),
+//!     hash: HashAlgorithm::default(),
+//!     created: 1_800_000_000,
+//!     content_type: "application/octet-stream",
+//!     private: &Private::default(),
+//!     revision: None,
+//!     owner: None,
+//!     public_part: &[],
+//!     digest_content: false,
+//! };
+//! seal(&b"weights".to_vec(), &artifact, &options, &|_| ())?;
+//!
+//! let artifact = Artifact::read(artifact.into_inner()?)?;
+//! let opened = artifact.open(&key, Origin::SignedBy(publisher.verifying_key()))?;
+//! assert_eq!(*opened.read_all(1 << 20, &|_| ())?, *b"weights");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod body;
 mod digest;

@@ -240,8 +240,8 @@ impl<R: ReadAt> Artifact<R> {
     ///
     /// # Errors
     ///
-    /// As [`Self::verify_signature`] for [`Origin::SignedBy`]; [`OpenError::NotARecipient`]; [`OpenError::Rejected`] for
-    /// every failure that depends on a secret.
+    /// As [`Self::verify_signature`] for [`Origin::SignedBy`]; [`OpenError::NotARecipient`];
+    /// [`OpenError::Rejected`] for every failure that depends on a secret.
     pub fn open(&self, key: &KemPrivateKey, origin: Origin<'_>) -> Result<Opened<R>, OpenError> {
         if let Origin::SignedBy(signer) = origin {
             self.verify_signature(signer)?;

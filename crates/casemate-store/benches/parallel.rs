@@ -1,4 +1,5 @@
-//! Eight readers of one object against one, from a store that answers after 20 ms: `cargo bench -p casemate-store --bench parallel`.
+//! Eight readers of one object against one, from a store that answers after 20 ms: `cargo bench -p
+//! casemate-store --bench parallel`.
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! Sealed artifacts in object stores: S3, Google Cloud Storage, Azure Blob Storage, through Apache Arrow's `object_store`.
+//! Sealed artifacts in object stores: S3, Google Cloud Storage, Azure Blob Storage, through Apache
+//! Arrow's `object_store`.
 //!
 //! Object stores are trusted only to store bytes: what they return is verified like any other
 //! artifact. Credentials come from the usual chain (environment, workload identity, instance
@@ -12,6 +13,19 @@
 //! | copy a sealed file to an object store, resuming after an interruption | [`send()`] |
 //! | change recipients without moving the body | [`replace_tail()`] |
 //! | read and write sealed folders below a prefix | [`RemoteFolder`] |
+//!
+//! ```no_run
+//! use casemate_crypto::policy::Policy;
+//! use casemate_seal::Artifact;
+//! use casemate_store::{Client, RemoteObject};
+//!
+//! let policy = Policy::by_name("hybrid")?;
+//! let tls = casemate_tls::store_config(policy.tls_groups(), None)?;
+//! let client = Client::new(std::env::vars(), tls)?;
+//! let object = RemoteObject::open(&client.locate("s3://models/demo.sealed")?)?;
+//! println!("{} recipients", Artifact::read(object)?.recipients().len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod client;
 mod error;

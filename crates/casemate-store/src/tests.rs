@@ -1,4 +1,5 @@
-//! The crate against `object_store`'s store in memory, which is told to answer late, wrongly or not at all.
+//! The crate against `object_store`'s store in memory, which is told to answer late, wrongly or not
+//! at all.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,

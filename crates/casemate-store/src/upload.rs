@@ -215,7 +215,8 @@ impl Inner {
             mem::take(&mut state.done).into_values().collect()
         };
         if self.existing == Existing::Keep {
-            // The store's own refusal is not to be had for multipart uploads everywhere; this leaves a moment.
+            // The store's own refusal is not to be had for multipart uploads everywhere; this
+            // leaves a moment.
             refuse_existing(&self.location)?;
         }
         let bucket = &self.location.bucket;

@@ -1,6 +1,14 @@
-//! Test support shared by the crates' tests: the published vectors of `vectors/public`, and readers for hex and JSON.
+//! Test support shared by the crates' tests: the published vectors of `vectors/public`, and readers
+//! for hex and JSON.
 //!
 //! A missing vector fails the test that needs it.
+//!
+//! ```
+//! use casemate_testkit::{hex_at, public_json};
+//!
+//! let vectors = public_json("xwing/test-vectors.json");
+//! assert_eq!(hex_at(&vectors[0], "seed").len(), 32);
+//! ```
 #![expect(clippy::disallowed_methods, reason = "tests read their environment")]
 #![expect(
     clippy::missing_panics_doc,

@@ -32,7 +32,8 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
 
-    /// Built-in policy, or the path of a policy file such as `./policy.toml` [default: hybrid, unless `PQC_KEY_MANAGEMENT` sets another] [env: `CASEMATE_POLICY`]
+    /// Built-in policy, or the path of a policy file such as `./policy.toml` [default: hybrid,
+    /// unless `PQC_KEY_MANAGEMENT` sets another] [env: `CASEMATE_POLICY`]
     #[arg(long, global = true, value_name = "NAME|PATH")]
     pub(crate) policy: Option<String>,
 
@@ -61,15 +62,18 @@ pub(crate) enum Command {
     Open(OpenOptions),
     /// Sign a model without sealing it; the signature goes in a file beside it
     Sign(SignOptions),
-    /// Verify the signature and every segment of a sealed file or folder, or a model against its detached signature; needs no private key
+    /// Verify the signature and every segment of a sealed file or folder, or a model against its
+    /// detached signature; needs no private key
     Verify(VerifyOptions),
-    /// Show the recipients, signer and other metadata of a sealed file or folder, without verifying them
+    /// Show the recipients, signer and other metadata of a sealed file or folder, without verifying
+    /// them
     Inspect(InspectOptions),
     /// Change the recipients of a sealed file or folder, in place
     Rewrap(RewrapOptions),
     /// Copy a sealed file or folder to, from or between object stores without opening it
     Copy(CopyOptions),
-    /// Mount a sealed file or folder as plain files that any program can read, with no plaintext on disk
+    /// Mount a sealed file or folder as plain files that any program can read, with no plaintext on
+    /// disk
     Mount(MountOptions),
     /// Run a program on a sealed file or folder, mounted or decrypted in memory while it runs
     Run(RunOptions),
@@ -84,7 +88,8 @@ pub(crate) enum Command {
     },
     /// Measure the cost of each algorithm on this machine
     Bench(BenchOptions),
-    /// List every algorithm: its security assumption, its identifiers, and which policies allow it and when
+    /// List every algorithm: its security assumption, its identifiers, and which policies allow it
+    /// and when
     Suites(SuitesOptions),
     /// Print shell completions
     Completions {
@@ -181,13 +186,15 @@ pub(crate) struct SealOptions {
     /// Recipient: name, full key id, or a path such as `./key.pub`; may be repeated
     #[arg(long, required_unless_present = "to_self", value_name = "KEY")]
     pub(crate) to: Vec<String>,
-    /// Also seal to your own key in this key store; otherwise you cannot open, rewrap or continue what you seal
+    /// Also seal to your own key in this key store; otherwise you cannot open, rewrap or continue
+    /// what you seal
     #[arg(long)]
     pub(crate) to_self: bool,
     /// Signing key: name or full key id
     #[arg(long, value_name = "KEY")]
     pub(crate) sign: Option<String>,
-    /// The owner's signing key; only the owner can then change the recipients [default: any recipient can]
+    /// The owner's signing key; only the owner can then change the recipients [default: any
+    /// recipient can]
     #[arg(long, value_name = "KEY")]
     pub(crate) owner: Option<String>,
     /// Content bytes per segment: a power of two from 64k to 16m
@@ -199,10 +206,12 @@ pub(crate) struct SealOptions {
     /// Metadata that only recipients can read; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) metadata: Vec<String>,
-    /// Revision of a file, from 1, so that `--min-revision` can refuse older ones; a folder counts its own
+    /// Revision of a file, from 1, so that `--min-revision` can refuse older ones; a folder counts
+    /// its own
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) revision: Option<u64>,
-    /// For a folder: when this version expires, `2026-12-31` or `2026-12-31T12:00:00Z`; after that, the policy decides between a warning and an error
+    /// For a folder: when this version expires, `2026-12-31` or `2026-12-31T12:00:00Z`; after that,
+    /// the policy decides between a warning and an error
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) expires: Option<u64>,
     /// For a folder: reuse the unchanged files of this sealed version
@@ -211,7 +220,8 @@ pub(crate) struct SealOptions {
     /// With --since: refuse to continue from a version older than this revision
     #[arg(long, value_name = "REVISION", requires = "since")]
     pub(crate) min_revision: Option<u64>,
-    /// For a folder: leave out files that match this `.gitignore` pattern; may be repeated. Patterns in the folder's `.casemateignore` also apply
+    /// For a folder: leave out files that match this `.gitignore` pattern; may be repeated.
+    /// Patterns in the folder's `.casemateignore` also apply
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
     /// For a folder: follow symbolic links to files and seal their targets
@@ -224,7 +234,8 @@ pub(crate) struct SealOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct Trust {
-    /// Expected signer: name, full key id, or a path such as `./key.pub` [default: any signing key in the key store]
+    /// Expected signer: name, full key id, or a path such as `./key.pub` [default: any signing key
+    /// in the key store]
     #[arg(long, value_name = "KEY")]
     pub(crate) signer: Option<String>,
     #[command(flatten)]
@@ -253,16 +264,19 @@ pub(crate) struct OpenOptions {
 pub(crate) struct Origin {
     #[command(flatten)]
     pub(crate) trust: Trust,
-    /// Accept only the artifact with this id, or any version of the folder with this id: 32 hex digits, as `inspect` shows them
+    /// Accept only the artifact with this id, or any version of the folder with this id: 32 hex
+    /// digits, as `inspect` shows them
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
-    /// Accept content that is unsigned or signed by an unknown key, whatever a trust file says; nothing then proves who made it
+    /// Accept content that is unsigned or signed by an unknown key, whatever a trust file says;
+    /// nothing then proves who made it
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
     /// Refuse a version older than this revision, or a file sealed without a revision
     #[arg(long, value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
-    /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a folder, the manifest's list is checked
+    /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a
+    /// folder, the manifest's list is checked
     #[arg(long, value_name = "EPOCH")]
     pub(crate) min_epoch: Option<u64>,
 }
@@ -284,7 +298,8 @@ pub(crate) struct Checks {
     /// Signature of an unsealed model; each part is checked as it is read
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "allow_unknown_signer", "min_revision", "min_epoch"])]
     pub(crate) signature: Option<PathBuf>,
-    /// With --signature: allow unsigned files at or below this path inside the model; they are not shown. May be repeated
+    /// With --signature: allow unsigned files at or below this path inside the model; they are not
+    /// shown. May be repeated
     #[arg(long, value_name = "PATH", requires = "signature")]
     pub(crate) ignore: Vec<PathBuf>,
     #[command(flatten)]
@@ -296,8 +311,9 @@ pub(crate) struct RunOptions {
     /// Sealed file or folder: a path or an address; with --signature a model that is not sealed
     #[arg(value_parser = Place::parser())]
     pub(crate) input: Place,
-    /// Decrypt into a private folder in memory instead of mounting, and remove it at the end; for machines without FUSE. DIR must be on a file system in memory
-    /// [default: `$XDG_RUNTIME_DIR` or `/dev/shm`, whichever has room]
+    /// Decrypt into a private folder in memory instead of mounting, and remove it at the end; for
+    /// machines without FUSE. DIR must be on a file system in memory [default: `$XDG_RUNTIME_DIR`
+    /// or `/dev/shm`, whichever has room]
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     #[expect(
         clippy::option_option,
@@ -319,7 +335,8 @@ pub(crate) struct VerifyOptions {
     /// Refuse a version older than this revision, or a file sealed without a revision
     #[arg(long, value_name = "REVISION")]
     pub(crate) min_revision: Option<u64>,
-    /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a folder, the manifest's list is checked
+    /// Refuse a recipient list older than this epoch, or an artifact without an owner; for a
+    /// folder, the manifest's list is checked
     #[arg(long, value_name = "EPOCH")]
     pub(crate) min_epoch: Option<u64>,
     /// For a folder: make only the checks that need no key, even if the key store could open it
@@ -328,7 +345,8 @@ pub(crate) struct VerifyOptions {
     /// Expected signer: name, full key id, or a path such as `./key.pub`; or pass --trust
     #[arg(long, value_name = "KEY", required_unless_present_any = ["oms", "file"])]
     pub(crate) signer: Option<String>,
-    /// Accept only the artifact with this id, or any version of the folder with this id: 32 hex digits, as `inspect` shows them
+    /// Accept only the artifact with this id, or any version of the folder with this id: 32 hex
+    /// digits, as `inspect` shows them
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
     #[command(flatten)]
@@ -336,13 +354,15 @@ pub(crate) struct VerifyOptions {
     /// Detached signature; the input is then a model that is not sealed
     #[arg(long, value_name = "FILE")]
     pub(crate) signature: Option<PathBuf>,
-    /// Also require a signature by this classical public key (PEM), as OMS tools (`model-signing`) make them
+    /// Also require a signature by this classical public key (PEM), as OMS tools (`model-signing`)
+    /// make them
     #[arg(long, value_name = "FILE", requires = "signature")]
     pub(crate) oms: Option<PathBuf>,
     /// Accept the classical signature alone
     #[arg(long, requires = "oms", conflicts_with = "signer")]
     pub(crate) allow_classical: bool,
-    /// With --signature: allow unsigned files at or below this path inside the model, such as the cache of a download tool; may be repeated
+    /// With --signature: allow unsigned files at or below this path inside the model, such as the
+    /// cache of a download tool; may be repeated
     #[arg(long, value_name = "PATH", requires = "signature")]
     pub(crate) ignore: Vec<PathBuf>,
 }
@@ -357,10 +377,12 @@ pub(crate) struct SignOptions {
     /// File to write [default: MODEL.sig]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Follow symbolic links to files and sign their targets, as in the Hugging Face cache; without this, links are an error
+    /// Follow symbolic links to files and sign their targets, as in the Hugging Face cache; without
+    /// this, links are an error
     #[arg(long)]
     pub(crate) follow_links: bool,
-    /// Also sign with this classical private key (PEM), so that OMS tools (`model-signing`) can verify the same file
+    /// Also sign with this classical private key (PEM), so that OMS tools (`model-signing`) can
+    /// verify the same file
     #[arg(long, value_name = "FILE")]
     pub(crate) oms: Option<PathBuf>,
     /// File or folder inside the model to leave out; may be repeated
@@ -387,7 +409,8 @@ pub(crate) struct TrustFile {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectOptions {
-    /// Open a file with a key from the key store and show the model's header: tensors, metadata, and what a pickle would run
+    /// Open a file with a key from the key store and show the model's header: tensors, metadata,
+    /// and what a pickle would run
     #[arg(long)]
     pub(crate) model: bool,
     /// Sealed file or folder to inspect: a path or an address
@@ -398,10 +421,12 @@ pub(crate) struct InspectOptions {
 #[derive(Debug, Args)]
 #[group(id = "change", required = true, multiple = true, args = ["to", "add", "remove"])]
 pub(crate) struct RewrapOptions {
-    /// Sealed files or folders to change: paths or addresses; an address that ends in a slash stands for everything sealed below it
+    /// Sealed files or folders to change: paths or addresses; an address that ends in a slash
+    /// stands for everything sealed below it
     #[arg(required = true, value_parser = Place::parser())]
     pub(crate) inputs: Vec<Place>,
-    /// Recipient in the new list, which replaces the old one: name, full key id, or a path such as `./key.pub`; may be repeated
+    /// Recipient in the new list, which replaces the old one: name, full key id, or a path such as
+    /// `./key.pub`; may be repeated
     #[arg(long, value_name = "KEY", conflicts_with_all = ["add", "remove"])]
     pub(crate) to: Vec<String>,
     /// Recipient to add; may be repeated
@@ -413,8 +438,9 @@ pub(crate) struct RewrapOptions {
     /// Show what would change without changing anything
     #[arg(long, conflicts_with = "rekey")]
     pub(crate) dry_run: bool,
-    /// Re-seal with a new artifact key and id, as the next revision, so that the old key, which former recipients may have kept, does not open it.
-    /// Requires every recipient with --to, and the publisher's key with --sign
+    /// Re-seal with a new artifact key and id, as the next revision, so that the old key, which
+    /// former recipients may have kept, does not open it. Requires every recipient with --to, and
+    /// the publisher's key with --sign
     #[arg(long, requires = "to")]
     pub(crate) rekey: bool,
     /// With --rekey: the publisher's signing key
@@ -426,7 +452,8 @@ pub(crate) struct RewrapOptions {
     /// The delegate's signing key: name or full key id
     #[arg(long, value_name = "KEY", requires = "delegation")]
     pub(crate) delegate: Option<String>,
-    /// Epoch of the new recipient list [default: current + 1]. An epoch above a delegation's last one ends the delegation for anyone who passes --min-epoch
+    /// Epoch of the new recipient list [default: current + 1]. An epoch above a delegation's last
+    /// one ends the delegation for anyone who passes --min-epoch
     #[arg(long, value_name = "EPOCH")]
     pub(crate) epoch: Option<u64>,
     /// Refuse to change a recipient list older than this epoch
@@ -437,7 +464,8 @@ pub(crate) struct RewrapOptions {
     pub(crate) delegation: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) trust: Trust,
-    /// Rewrap even if the artifact is unsigned or signed by an unknown key, whatever a trust file says
+    /// Rewrap even if the artifact is unsigned or signed by an unknown key, whatever a trust file
+    /// says
     #[arg(long, conflicts_with = "signer")]
     pub(crate) allow_unknown_signer: bool,
 }
@@ -447,7 +475,8 @@ pub(crate) struct CopyOptions {
     /// Sealed file or folder to copy: a path or an address
     #[arg(value_parser = Place::parser())]
     pub(crate) from: Place,
-    /// Target: a path or an address; source and target cannot both be on this machine. To resume an interrupted copy to an object store, run it again
+    /// Target: a path or an address; source and target cannot both be on this machine. To resume an
+    /// interrupted copy to an object store, run it again
     #[arg(value_parser = Place::parser())]
     pub(crate) to: Place,
     /// Replace the target if it exists
@@ -485,13 +514,15 @@ pub(crate) struct ConnectOptions {
     /// Listen for plain requests on this address, or on `unix:PATH`, a socket only you can use
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: ListenAddress,
-    /// File to write the access token to; the token is new at every start [default: `connect-PORT.token` in the folder of the key store]
+    /// File to write the access token to; the token is new at every start [default:
+    /// `connect-PORT.token` in the folder of the key store]
     #[arg(long, value_name = "FILE", conflicts_with = "no_token")]
     pub(crate) token_file: Option<PathBuf>,
     /// Let any user on this machine send requests as you; for loopback addresses only
     #[arg(long)]
     pub(crate) no_token: bool,
-    /// Let web pages from this origin send requests; write it as browsers do, such as `https://app.example`; may be repeated
+    /// Let web pages from this origin send requests; write it as browsers do, such as
+    /// `https://app.example`; may be repeated
     #[arg(long = "origin", value_name = "ORIGIN")]
     pub(crate) origins: Vec<String>,
     /// Longest request, in bytes; at most the gateway's `request_bytes_max`

@@ -1,4 +1,5 @@
-//! The highest revision of each folder seen on this machine (`spec/sealed-directory.md`, section 5).
+//! The highest revision of each folder seen on this machine (`spec/sealed-directory.md`, section
+//! 5).
 
 use std::{
     fs::{self, File},

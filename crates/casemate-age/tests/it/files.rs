@@ -1,4 +1,5 @@
-//! Files and keys of our own, and what must be refused. `cargo xtask interop` reads and writes them with the npm `age-encryption` client.
+//! Files and keys of our own, and what must be refused. `cargo xtask interop` reads and writes them
+//! with the npm `age-encryption` client.
 
 use casemate_age::{
     AgeError, Encoding, decrypt, encrypt, identity_from_text, recipient_from_text,

@@ -1,4 +1,5 @@
-//! The hybrid files of the C2SP CCTV age test kit: a text header with the expected outcome, an empty line, the age file.
+//! The hybrid files of the C2SP CCTV age test kit: a text header with the expected outcome, an
+//! empty line, the age file.
 
 use std::{
     fs,

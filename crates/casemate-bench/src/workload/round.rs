@@ -365,7 +365,8 @@ mod tests {
         let text = r#"{"parameters":100000,"samples":1,"shape":1000}"#;
         let figures: Figures = serde_json::from_str(&probe(text).unwrap()).unwrap();
         let bytes: Vec<u64> = figures.iter().map(|(_, _, bytes)| *bytes).collect();
-        // Model, update, three lengths, the request's five bytes, the count and the acknowledgement.
+        // Model, update, three lengths, the request's five bytes, the count and the
+        // acknowledgement.
         assert_eq!(bytes[0], 800_000 + 24 + 5 + 2);
         let (tls, protected) = (bytes[1] - bytes[0], bytes[2] - bytes[0]);
         assert!(

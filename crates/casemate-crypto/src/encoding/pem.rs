@@ -1,4 +1,5 @@
-//! PEM blocks (RFC 7468), strictly: known label, lines of 64 characters, nothing but white space between blocks.
+//! PEM blocks (RFC 7468), strictly: known label, lines of 64 characters, nothing but white space
+//! between blocks.
 //!
 //! The characters of a private key are secret. Line ends are located by length alone, and the text
 //! between them goes to `base64ct` unchanged. The only test applied to every character is whether

@@ -54,7 +54,8 @@ impl SlhSigningKey {
         })
     }
 
-    /// Reads `SK.seed || SK.prf || PK.seed || PK.root` and recomputes the root, which costs a key generation.
+    /// Reads `SK.seed || SK.prf || PK.seed || PK.root` and recomputes the root, which costs a key
+    /// generation.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! `mlkem1024-x25519`: no standard has it, so its vectors come from another implementation (`vectors/README.md`).
+//! `mlkem1024-x25519`: no standard has it, so its vectors come from another implementation
+//! (`vectors/README.md`).
 
 use casemate_crypto::{
     encoding::{PrivateKey, PublicKey},
@@ -21,7 +22,8 @@ fn mlkem1024_x25519_gives_the_keys_and_secrets_of_another_implementation() {
         let mut ct = hex_at(vector, "ct");
         let secret = key.decapsulate(&ct).unwrap();
         assert_eq!(secret.expose().as_slice(), hex_at(vector, "ss"));
-        // X25519 ignores the top bit of a point, so both halves agree as before; the combiner hashes the ciphertext all the same.
+        // X25519 ignores the top bit of a point, so both halves agree as before; the combiner
+        // hashes the ciphertext all the same.
         *ct.last_mut().unwrap() ^= 0x80;
         let other = key.decapsulate(&ct).unwrap();
         assert_ne!(other.expose(), secret.expose());

@@ -1,10 +1,11 @@
 //! The HPKE working group's vectors for post-quantum KEMs (draft-ietf-hpke-pq).
 //!
-//! `info`, `pt` and `aad` of the file are the hex of an ASCII string; `info` and `pt` hold hex text themselves, and that text is
-//! what the vectors were made with.
+//! `info`, `pt` and `aad` of the file are the hex of an ASCII string; `info` and `pt` hold hex text
+//! themselves, and that text is what the vectors were made with.
 //!
-//! For `mlkem768-p256` the file gives 128 bytes of encapsulation randomness where the draft reads 160: three windows of scalar and
-//! not four. The first window decides, so the fourth is filled with zeros, which are no scalar.
+//! For `mlkem768-p256` the file gives 128 bytes of encapsulation randomness where the draft reads
+//! 160: three windows of scalar and not four. The first window decides, so the fourth is filled
+//! with zeros, which are no scalar.
 
 use casemate_crypto::{
     Error,

@@ -70,8 +70,9 @@ fn seed_and_both_files_of_the_rfcs_give_their_seed_and_expanded_ones_are_refused
     }
 }
 
-/// The `both` files among the bad ones disagree with their seed. The others are in expanded form and differ from a
-/// good key in one byte (hash of the public key, a coefficient); that form is refused before anything inside is looked at.
+/// The `both` files among the bad ones disagree with their seed. The others are in expanded form
+/// and differ from a good key in one byte (hash of the public key, a coefficient); that form is
+/// refused before anything inside is looked at.
 #[test]
 fn every_bad_file_of_the_rfcs_is_refused_for_its_own_reason() {
     let mismatch = "the expanded private key does not match its seed";

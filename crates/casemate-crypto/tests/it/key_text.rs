@@ -1,4 +1,5 @@
-//! Hostile key files: wrong labels, wrong blocks, cut, grown or changed text and bytes. None may panic, all are refused.
+//! Hostile key files: wrong labels, wrong blocks, cut, grown or changed text and bytes. None may
+//! panic, all are refused.
 
 use casemate_crypto::encoding::{EncodingError, KEY_FILE_BYTES_MAX, PrivateKey, PublicKey};
 use der::pem::{LineEnding, decode_vec, encode_string};

@@ -1,4 +1,5 @@
-//! The LAMPS vectors: PKIX encodings, decapsulation and signatures of the composites and of pure ML-KEM and ML-DSA.
+//! The LAMPS vectors: PKIX encodings, decapsulation and signatures of the composites and of pure
+//! ML-KEM and ML-DSA.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use casemate_crypto::{

@@ -154,7 +154,8 @@ fn every_set_signs_with_fresh_randomness_and_keeps_its_lengths() {
     }
 }
 
-/// RFC 9909: the private key octets stand in the PKCS#8 without a wrapper of their own, the public ones in the SPKI.
+/// RFC 9909: the private key octets stand in the PKCS#8 without a wrapper of their own, the public
+/// ones in the SPKI.
 #[test]
 fn key_files_are_those_of_rfc_9909() {
     let key = SigningKey::generate(&SLHDSA_SHA2_192S).unwrap();

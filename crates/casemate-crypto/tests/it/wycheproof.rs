@@ -1,9 +1,10 @@
 //! The Wycheproof sets of every primitive in use.
 //!
-//! Each set runs through the code that ships wherever that code can be reached: ML-KEM and ML-DSA through `casemate-awslc` and the
-//! pure suites, X25519 and ECDH through the hybrid KEMs (the expected secret goes through the combiner in the test), Ed25519 through
-//! the HTTP key, HKDF and the AEADs through `hpke`. ECDSA P-384 signs composite messages only, so its set calls `aws-lc-rs`
-//! exactly as `signature::trad` does.
+//! Each set runs through the code that ships wherever that code can be reached: ML-KEM and ML-DSA
+//! through `casemate-awslc` and the pure suites, X25519 and ECDH through the hybrid KEMs (the
+//! expected secret goes through the combiner in the test), Ed25519 through the HTTP key, HKDF and
+//! the AEADs through `hpke`. ECDSA P-384 signs composite messages only, so its set calls
+//! `aws-lc-rs` exactly as `signature::trad` does.
 
 mod agreement;
 mod mldsa;

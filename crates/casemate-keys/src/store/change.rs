@@ -39,7 +39,8 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::UnknownSuite`], [`StoreError::NameTaken`], [`StoreError::Full`], or the engine's error.
+    /// [`StoreError::UnknownSuite`], [`StoreError::NameTaken`], [`StoreError::Full`], or the
+    /// engine's error.
     pub fn generate(
         &mut self,
         name: KeyName,
@@ -55,7 +56,8 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NameTaken`], [`StoreError::KeyTaken`], [`StoreError::Full`], or the engine's error.
+    /// [`StoreError::NameTaken`], [`StoreError::KeyTaken`], [`StoreError::Full`], or the engine's
+    /// error.
     pub fn add_private(
         &mut self,
         name: KeyName,

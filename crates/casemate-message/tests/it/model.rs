@@ -1,7 +1,8 @@
 //! Every order of events between a client, gateways that restart, and whoever carries the messages.
 //!
-//! The carrier keeps every message and delivers it to any gateway, any number of times and at any time; it withholds answers, replays
-//! old key documents and forges every answer that is not sealed. The client's rules and the gateway's record are the real ones.
+//! The carrier keeps every message and delivers it to any gateway, any number of times and at any
+//! time; it withholds answers, replays old key documents and forges every answer that is not
+//! sealed. The client's rules and the gateway's record are the real ones.
 
 #![expect(
     clippy::indexing_slicing,
@@ -20,7 +21,8 @@ use casemate_message::{
 use stateright::{Checker, Model, Property};
 
 const START: u64 = 1_800_000_000;
-/// One step of time: longer than the window of a date, and more than half of what is kept of a first attempt.
+/// One step of time: longer than the window of a date, and more than half of what is kept of a
+/// first attempt.
 const STEP: u64 = 61;
 const END: u64 = START + 4 * STEP;
 const CLIENT: KeyId = KeyId::from_bytes([1; 32]);
@@ -97,7 +99,8 @@ enum Action {
         attempt: usize,
         gateway: usize,
     },
-    /// Hands the client a sealed answer to its last attempt, and a key document of this life if it asks for one.
+    /// Hands the client a sealed answer to its last attempt, and a key document of this life if it
+    /// asks for one.
     Answer {
         at: usize,
         document: Life,

@@ -77,7 +77,7 @@ pub enum DirectoryError {
     #[error("another process changed the recipients at the same time")]
     Concurrent,
     /// The version is older than the minimum.
-    #[error("revision {found} is too old; the minimum is {minimum}")]
+    #[error("revision {found} is older than the minimum {minimum}")]
     Revision {
         /// Revision of the manifest.
         found: u64,

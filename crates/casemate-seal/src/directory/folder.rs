@@ -24,7 +24,8 @@ pub trait SealedFolder: Send + Sync {
     /// The error of the place.
     fn open(&self, path: &Path) -> io::Result<Source>;
 
-    /// Checks that the folder holds exactly the artifacts of `paths` (`spec/sealed-directory.md`, section 5, step 4).
+    /// Checks that the folder holds exactly the artifacts of `paths` (`spec/sealed-directory.md`,
+    /// section 5, step 4).
     ///
     /// # Errors
     ///

@@ -202,7 +202,8 @@ impl SealedDirectory {
         artifact.open(key, Origin::Unchecked).map_err(failed())
     }
 
-    /// Opens every file and checks each of its segments against the manifest, without decrypting them.
+    /// Opens every file and checks each of its segments against the manifest, without decrypting
+    /// them.
     ///
     /// # Errors
     ///

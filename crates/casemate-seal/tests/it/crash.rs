@@ -1,8 +1,9 @@
 //! A rewrap that stops at any instant leaves the old recipients or the new ones.
 //!
-//! The file model keeps what was flushed apart from what was only written. A crash may lose any suffix of the writes since the last
-//! flush, and may cut the last surviving one at any byte; setting the length is atomic. Failure: an artifact that does not open
-//! for the old or for the new recipient after the crash. Not a failure: bytes left over that the next rewrap removes.
+//! The file model keeps what was flushed apart from what was only written. A crash may lose any
+//! suffix of the writes since the last flush, and may cut the last surviving one at any byte;
+//! setting the length is atomic. Failure: an artifact that does not open for the old or for the new
+//! recipient after the crash. Not a failure: bytes left over that the next rewrap removes.
 
 use std::{io, sync::Mutex};
 

@@ -1,4 +1,5 @@
-//! Directories sealed as a unit: what comes back, what is refused, and what the next version takes over.
+//! Directories sealed as a unit: what comes back, what is refused, and what the next version takes
+//! over.
 
 use std::{
     collections::BTreeMap,

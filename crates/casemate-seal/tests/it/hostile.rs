@@ -170,8 +170,9 @@ fn a_rewrap_changes_the_recipients_and_nothing_else() {
 
 #[test]
 fn a_recipient_moved_in_from_another_artifact_is_refused() {
-    // The tail of `b` re-encoded with a recipient of `a` would need a new checksum; a rewrapped artifact shows the binding without
-    // it: the private part of one recipient list does not open under another.
+    // The tail of `b` re-encoded with a recipient of `a` would need a new checksum; a rewrapped
+    // artifact shows the binding without it: the private part of one recipient list does not open
+    // under another.
     let before = sealed(b"content");
     let both = rewrapped(&before, &[KEM.public_key(), OTHER_KEM.public_key()]);
     let artifact = Artifact::read(&both).unwrap();

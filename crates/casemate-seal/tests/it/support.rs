@@ -85,7 +85,8 @@ pub(crate) fn read_every_way<R: ReadAt>(opened: &Opened<R>) -> Result<Vec<u8>, O
     whole
 }
 
-/// Reads pieces of `step` bytes, each twice: a failure must not leave behind what the next read takes for content.
+/// Reads pieces of `step` bytes, each twice: a failure must not leave behind what the next read
+/// takes for content.
 fn read_in_steps<R: ReadAt>(opened: &Opened<R>, step: u64) -> Result<Vec<u8>, OpenError> {
     let mut content = Vec::new();
     let mut failed = None;

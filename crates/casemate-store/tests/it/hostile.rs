@@ -179,7 +179,8 @@ fn names_in_a_listing_lead_nowhere() {
         let server = Server::start(None, move |_| page(&["a/good.sealed", name], None));
         let client = plain(s3(&format!("http://{}", server.address)));
         let prefix = client.locate("s3://bucket/a/").unwrap();
-        // Refused by the client, or by the rule for names before anything is joined; never another object than one below the prefix.
+        // Refused by the client, or by the rule for names before anything is joined; never another
+        // object than one below the prefix.
         let Ok(found) = list(&prefix, 10) else {
             continue;
         };
@@ -256,7 +257,8 @@ fn no_request_follows_a_redirect_to_another_place() {
             assert!(thief.requests().is_empty(), "{address} {status}");
             let asked = server.requests();
             assert!(!asked.is_empty());
-            // What would have gone there: that it is sent to the store shows that this test sees it.
+            // What would have gone there: that it is sent to the store shows that this test sees
+            // it.
             if address.starts_with("s3") {
                 assert_eq!(
                     asked[0].header("x-amz-security-token"),

@@ -63,7 +63,8 @@ fn a_policys_groups_come_first_and_tls_is_1_3() {
     }
 }
 
-/// A store with these groups; whether the object was looked for, and how many classical connections that was.
+/// A store with these groups; whether the object was looked for, and how many classical connections
+/// that was.
 fn asked(groups: &[TlsGroup], fallback: Fallback) -> (bool, u64) {
     let certificates = self_signed(vec!["127.0.0.1".into()]).unwrap();
     let tls = server_config(

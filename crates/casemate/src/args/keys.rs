@@ -8,7 +8,8 @@ use clap::{Args, Subcommand, ValueEnum};
 pub(crate) enum KeysCommand {
     /// Create the key store
     Init {
-        /// Protect the key store with a random key instead of a passphrase, and write the key to the file given by --passphrase-file
+        /// Protect the key store with a random key instead of a passphrase, and write the key to
+        /// the file given by --passphrase-file
         #[arg(long)]
         random_key: bool,
     },
@@ -71,10 +72,12 @@ pub(crate) enum KeysCommand {
     Retire {
         /// Name or full key id
         key: String,
-        /// Another key replaces it, from now or from DATE; earlier signatures stay valid. Backdated signatures are not detected
+        /// Another key replaces it, from now or from DATE; earlier signatures stay valid. Backdated
+        /// signatures are not detected
         #[arg(long, value_name = "DATE", num_args = 0..=1, require_equals = true, default_missing_value = "now", group = "change", conflicts_with = "compromised")]
         superseded: Option<String>,
-        /// Someone else may have the key: its signatures no longer count, nor do those of its successors. This cannot be undone
+        /// Someone else may have the key: its signatures no longer count, nor do those of its
+        /// successors. This cannot be undone
         #[arg(long, group = "change")]
         compromised: bool,
         #[command(flatten)]
@@ -87,10 +90,12 @@ pub(crate) enum KeysCommand {
         /// Read the new passphrase from a file; `-` for standard input [default: a prompt]
         #[arg(long, value_name = "FILE")]
         new_passphrase_file: Option<PathBuf>,
-        /// Protect the key store with a new random key, and write the key to the file given by --new-passphrase-file
+        /// Protect the key store with a new random key, and write the key to the file given by
+        /// --new-passphrase-file
         #[arg(long)]
         random_key: bool,
-        /// Others may know the old passphrase or key: re-encrypt every record under a new root key, and list the private keys to replace
+        /// Others may know the old passphrase or key: re-encrypt every record under a new root key,
+        /// and list the private keys to replace
         #[arg(long)]
         compromised: bool,
     },
@@ -106,7 +111,8 @@ pub(crate) struct Delegate {
     /// When the delegation ends: `2026-12-31` or `2026-12-31T12:00:00Z`
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) until: u64,
-    /// Highest epoch the delegate may sign; a list that the owner signs above it ends the delegation for anyone who passes --min-epoch
+    /// Highest epoch the delegate may sign; a list that the owner signs above it ends the
+    /// delegation for anyone who passes --min-epoch
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) last_epoch: u64,
     /// File to write

@@ -101,7 +101,7 @@ impl Policies {
             }
         }
         text.push_str(
-            "\nCAT is the NIST category; PUBLIC, CT and SIG are the bytes of a public key, a ciphertext and a signature.\n",
+            "\nCAT is the NIST category; PUBLIC, CT and SIG are bytes of public key, ciphertext and signature.\n",
         );
         for (number, note) in (1..).zip(&notes.texts) {
             text.push_str(&wrapped(&format!("[{number}]"), note, 5));

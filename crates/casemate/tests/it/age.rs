@@ -1,4 +1,5 @@
-//! `casemate age` and SLH-DSA signers. `cargo xtask interop` has the same files with other people's clients.
+//! `casemate age` and SLH-DSA signers. `cargo xtask interop` has the same files with other people's
+//! clients.
 
 use crate::support::House;
 

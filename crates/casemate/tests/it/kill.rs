@@ -7,7 +7,8 @@ use crate::support::House;
 const MEGABYTES: usize = 24;
 /// Kills for each test, unless `CASEMATE_KILLS` says another number.
 const ROUNDS: u64 = 12;
-/// The moments lie in this time after the start: the key store is open then, and what follows is over in it.
+/// The moments lie in this time after the start: the key store is open then, and what follows is
+/// over in it.
 const FIRST: Duration = Duration::from_millis(90);
 const SPAN: Duration = Duration::from_millis(200);
 

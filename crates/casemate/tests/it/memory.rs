@@ -1,4 +1,5 @@
-//! What the process keeps of its memory from core dumps and swap, and who may read the files with its secrets.
+//! What the process keeps of its memory from core dumps and swap, and who may read the files with
+//! its secrets.
 
 use std::{
     fs,
@@ -20,7 +21,8 @@ fn sealed() -> House {
     house
 }
 
-/// A process that has unlocked the key store and holds the model in the clear, with core dumps allowed by the shell.
+/// A process that has unlocked the key store and holds the model in the clear, with core dumps
+/// allowed by the shell.
 fn running(house: &House, directory: &Path) -> Child {
     let run = "ulimit -c unlimited; cd \"$1\"; shift; exec \"$@\"";
     let ready = directory.join("ready");

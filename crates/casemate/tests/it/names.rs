@@ -1,4 +1,5 @@
-//! A word on the command line never resolves to a file that somebody placed in the working directory.
+//! A word on the command line never resolves to a file that somebody placed in the working
+//! directory.
 
 use casemate_crypto::encoding::PrivateKey;
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! What another local user places where commands make and remove temporary folders.
 //!
-//! The attacks need two users, so they run where the tests are root's; elsewhere they say that they were skipped.
+//! The attacks need two users, so they run where the tests are root's; elsewhere they say that they
+//! were skipped.
 
 use std::{
     fs,
@@ -88,7 +89,8 @@ fn a_run_in_memory_touches_nothing_that_another_user_placed_there() {
         .collect::<Vec<_>>()
         .try_into()
         .unwrap();
-    // A folder with a link to what only root can change, the link itself, and the same for folders that everyone can enter.
+    // A folder with a link to what only root can change, the link itself, and the same for folders
+    // that everyone can enter.
     for (path, mode) in [
         (&folder, "0700"),
         (&open, "0777"),

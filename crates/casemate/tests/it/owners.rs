@@ -18,7 +18,8 @@ fn owned() -> House {
     house
 }
 
-/// A file by `publisher` whose recipients belong to `owner`, sealed to alice; `helper` is one whom the owner may delegate to.
+/// A file by `publisher` whose recipients belong to `owner`, sealed to alice; `helper` is one whom
+/// the owner may delegate to.
 fn owned_by_another() -> House {
     let house = House::with_keys();
     house.write("model", b"content");
@@ -291,7 +292,7 @@ fn an_owner_ends_a_delegation_with_a_higher_epoch() {
     assert_eq!(inspect(&house, "model.sealed")["owner"]["epoch"], 100);
     let said = rewrap(&["--remove", "bob", "--epoch", "100"]);
     assert!(
-        said.code == 2 && said.err.contains("use 101 or more"),
+        said.code == 2 && said.err.contains("use 101 or higher"),
         "{said:?}"
     );
     let said = rewrap(&["--remove", "bob", "--min-epoch", "101"]);

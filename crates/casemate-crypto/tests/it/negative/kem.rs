@@ -25,8 +25,8 @@ fn sent(suite: &'static KemSuite) -> (KemPrivateKey, Vec<u8>, Vec<u8>) {
     (key, ct, secret.expose().to_vec())
 }
 
-/// X25519 ignores the top bit of a u-coordinate, so a combiner that hashes the two secrets alone accepts two ciphertexts
-/// for one key. Ours hashes the classical ciphertext too.
+/// X25519 ignores the top bit of a u-coordinate, so a combiner that hashes the two secrets alone
+/// accepts two ciphertexts for one key. Ours hashes the classical ciphertext too.
 #[test]
 fn the_top_bit_that_x25519_ignores_changes_the_hybrid_secret() {
     let scalar = [0x5e; 32];
@@ -74,8 +74,8 @@ fn every_other_length_of_a_ciphertext_key_or_seed_is_refused() {
     }
 }
 
-/// Round 3 of Kyber has the public lengths of ML-KEM, so what tells them apart is the private form: round 3 knows no
-/// seeds, only expanded keys.
+/// Round 3 of Kyber has the public lengths of ML-KEM, so what tells them apart is the private form:
+/// round 3 knows no seeds, only expanded keys.
 #[test]
 fn kyber_and_dilithium_private_keys_of_round_three_have_no_length_of_ours() {
     for len in [2400, 3168] {
@@ -181,7 +181,8 @@ fn public_points_off_the_curve_or_of_low_order_are_refused() {
     }
 }
 
-/// A hybrid secret depends on either half alone: swapping one half of two ciphertexts gives a third secret.
+/// A hybrid secret depends on either half alone: swapping one half of two ciphertexts gives a third
+/// secret.
 #[test]
 fn halves_of_two_ciphertexts_do_not_combine() {
     for (suite, pq_bytes) in [

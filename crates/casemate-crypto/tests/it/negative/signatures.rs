@@ -227,7 +227,8 @@ fn every_changed_byte_of_a_signature_is_refused() {
     }
 }
 
-/// Dilithium of round 3: 3293 and 4595 bytes of signature, before the longer challenge hash of FIPS 204.
+/// Signatures of round-3 Dilithium: 3293 and 4595 bytes, before FIPS 204 made the challenge hash
+/// longer.
 #[test]
 fn signatures_of_round_three_lengths_are_refused() {
     for suite in SIGNATURE_SUITES {

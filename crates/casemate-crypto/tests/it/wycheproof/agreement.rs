@@ -95,8 +95,8 @@ impl Hybrid {
     }
 }
 
-/// `Acceptable` here are points on the twist, of low order or not canonical. RFC 7748 computes with them all; the one
-/// thing to refuse is an all-zero result.
+/// `Acceptable` here are points on the twist, of low order or not canonical. RFC 7748 computes with
+/// them all; the one thing to refuse is an all-zero result.
 #[test]
 fn x25519_agrees_and_refuses_exactly_the_all_zero_secret() {
     let hybrid = Hybrid::new(&MLKEM768_X25519);

@@ -11,7 +11,8 @@ use super::{Tally, bytes, bytes_or_none};
 
 type Verify = fn(&[u8], &[u8], &[u8], &[u8]) -> bool;
 
-/// Whether the key is read and the signature verifies; every refusal must be one of the documented ones.
+/// Whether the key is read and the signature verifies; every refusal must be one of the documented
+/// ones.
 fn verifies(set: MlDsa, key: &[u8], message: &[u8], context: &[u8], signature: &[u8]) -> bool {
     let verified =
         MlDsaPublicKey::new(set, key).and_then(|key| key.verify(message, context, signature));

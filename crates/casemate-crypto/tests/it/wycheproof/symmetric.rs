@@ -88,7 +88,8 @@ fn check_aead(aead: Aead, test: &aead::Test) {
     }
 }
 
-/// AES-192 is skipped; nonces of other lengths run, and are refused whatever the set thinks of them.
+/// AES-192 is skipped; nonces of other lengths run, and are refused whatever the set thinks of
+/// them.
 fn aead(name: aead::TestName) {
     let tests = aead::TestSet::load(name).unwrap();
     let mut tally = Tally::default();
