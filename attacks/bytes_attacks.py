@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from judge import INSPECT, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, trials
-from victim import CONTENT, OTHER_CONTENT, SEGMENT, TestBed, parts, rebuilt
+from victim import CONTENT, OTHER_CONTENT, SEGMENT, Setup, parts, rebuilt
 
 NO_FOOTER = "not a sealed artifact, or truncated: no valid footer"
 ALL = (OPEN_FROM, OPEN_ANYONES, VERIFY, INSPECT, REWRAP)
@@ -20,7 +20,7 @@ def changed(data: bytes, at: int, new: bytes) -> bytes:
 
 
 @attack("truncate", "storage", "sealed-artifact 6, 7.1")
-def truncate(house: TestBed) -> Cases:
+def truncate(house: Setup) -> Cases:
     """The file ends early: in the body, in the tail, in the footer, or at byte 0."""
     victim = house.sealed()
     data = victim.read_bytes()
@@ -38,7 +38,7 @@ def truncate(house: TestBed) -> Cases:
 
 
 @attack("truncate-whole-segments", "storage", "sealed-artifact 5.1, 6")
-def truncate_whole_segments(house: TestBed) -> Cases:
+def truncate_whole_segments(house: Setup) -> Cases:
     """The last segments are removed and the footer is repaired."""
     victim = house.sealed()
     body = parts(victim)[1]
@@ -48,7 +48,7 @@ def truncate_whole_segments(house: TestBed) -> Cases:
 
 
 @attack("extend", "storage", "sealed-artifact 8", Promise.CONTAINED)
-def extend(house: TestBed) -> Cases:
+def extend(house: Setup) -> Cases:
     """Bytes after the footer or before the tail belong to no content; they are ignored and reported."""
     victim = house.sealed()
     data = victim.read_bytes()
@@ -64,7 +64,7 @@ def extend(house: TestBed) -> Cases:
 
 
 @attack("extend-past-candidates", "storage", "sealed-artifact 8")
-def extend_past_candidates(house: TestBed) -> Cases:
+def extend_past_candidates(house: Setup) -> Cases:
     """More false footers than a reader checks, so a search must stop."""
     victim = house.sealed()
     data = victim.read_bytes() + (b"CSMT" + bytes(28)) * 32
@@ -72,7 +72,7 @@ def extend_past_candidates(house: TestBed) -> Cases:
 
 
 @attack("extend-with-segment", "storage", "sealed-artifact 4, 5.3")
-def extend_with_segment(house: TestBed) -> Cases:
+def extend_with_segment(house: Setup) -> Cases:
     """One more segment at the end of the body."""
     victim = house.sealed()
     artifact, body, tail = parts(victim)
@@ -97,7 +97,7 @@ FORGED_ROOT = trials(SIGNATURE, OPEN_FROM, VERIFY) + trials(REJECTED, OPEN_ANYON
 
 
 @attack("swap-segments", "storage", "sealed-artifact 5.3")
-def swap_segments(house: TestBed) -> Cases:
+def swap_segments(house: Setup) -> Cases:
     """Two segments are swapped, with and without their hashes."""
     victim = house.sealed()
     artifact, body, _ = parts(victim)
@@ -111,7 +111,7 @@ def swap_segments(house: TestBed) -> Cases:
 
 
 @attack("splice-segment", "storage", "sealed-artifact 5.3")
-def splice_segment(house: TestBed) -> Cases:
+def splice_segment(house: Setup) -> Cases:
     """A segment from another artifact with the same publisher, recipients and position."""
     victim, other = house.sealed(), house.sealed("other")
     donor = other.read_bytes()[FIRST : FIRST + WHOLE]
@@ -129,7 +129,7 @@ def splice_segment(house: TestBed) -> Cases:
 
 
 @attack("flip", "storage", "sealed-artifact 4, 5.3")
-def flip(house: TestBed) -> Cases:
+def flip(house: Setup) -> Cases:
     """One bit is flipped in the content, or in the bytes that protect it."""
     victim = house.sealed()
     data = victim.read_bytes()
@@ -149,6 +149,6 @@ def flip(house: TestBed) -> Cases:
 
 
 @attack("replace-by-other-file", "storage", "sealed-artifact 1", Promise.NOT_PROMISED)
-def replace_by_other_file(house: TestBed) -> Cases:
+def replace_by_other_file(house: Setup) -> Cases:
     """Another artifact of the same publisher takes its place; only its id, or a manifest, would reveal it."""
     yield Case("another file", house.sealed(), house.sealed("other"), CONTENT, trials("opened", OPEN_FROM, code=0), opens_to=OTHER_CONTENT)

@@ -9,7 +9,7 @@ from pathlib import Path
 from answers import IS_A_LINK, IS_SPECIAL, NO_REVISION, OTHER_VERSION, TOO_OLD
 from bytes_attacks import NO_FOOTER, REJECTED, SIGNATURE
 from judge import INSPECT, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, content_of, trials
-from victim import CONTENT, FOLDER, OTHER_FOLDER, TestBed, copy, parts, rebuilt, write_tree
+from victim import CONTENT, FOLDER, OTHER_FOLDER, Setup, copy, parts, rebuilt, write_tree
 
 READERS = (OPEN_FROM, OPEN_ANYONES, VERIFY)
 ALL = (*READERS, REWRAP)
@@ -18,7 +18,7 @@ NEXT = FOLDER | {"config.json": b'{"layers": 3}'}
 
 
 @attack("folder-mix-versions", "storage", "sealed-directory 5.5")
-def mix_versions(house: TestBed) -> Cases:
+def mix_versions(house: Setup) -> Cases:
     """A file of another version of the same folder."""
     old, new = house.sealed_folder(), house.next_folder
     says = OTHER_VERSION.format("config.json", "artifact id")
@@ -32,7 +32,7 @@ def mix_versions(house: TestBed) -> Cases:
 
 
 @attack("folder-swap-files", "storage", "sealed-directory 5.5")
-def swap_files(house: TestBed) -> Cases:
+def swap_files(house: Setup) -> Cases:
     """Two files of a folder are swapped."""
     honest = house.sealed_folder()
     forged = house.copy(honest)
@@ -43,7 +43,7 @@ def swap_files(house: TestBed) -> Cases:
 
 
 @attack("folder-file-of-another", "storage", "sealed-directory 5.5")
-def file_of_another(house: TestBed) -> Cases:
+def file_of_another(house: Setup) -> Cases:
     """A file from another folder with the same publisher, recipients and path, and a single artifact in place of a file."""
     honest = house.sealed_folder()
     for label, donor in {"same path": house.sealed_folder(other=True) / FIRST, "single artifact": house.sealed()}.items():
@@ -59,7 +59,7 @@ def file_of_another(house: TestBed) -> Cases:
 
 
 @attack("folder-add-file", "storage", "sealed-directory 5.4")
-def add_file(house: TestBed) -> Cases:
+def add_file(house: Setup) -> Cases:
     """A file or folder that is not in the manifest."""
     honest = house.sealed_folder()
     for name in ("extra.bin", "extra.bin.sealed", ".hidden", "onnx/model.bin", "config.json", "config.json.sealed.bak"):
@@ -79,7 +79,7 @@ def add_file(house: TestBed) -> Cases:
 
 
 @attack("folder-drop-file", "storage", "sealed-directory 5.4")
-def drop_file(house: TestBed) -> Cases:
+def drop_file(house: Setup) -> Cases:
     """A file in the manifest is missing."""
     honest = house.sealed_folder()
     for name in (CONFIG, "onnx/model.onnx.sealed"):
@@ -95,7 +95,7 @@ def drop_file(house: TestBed) -> Cases:
 
 
 @attack("folder-rename-file", "storage", "sealed-directory 5.4")
-def rename_file(house: TestBed) -> Cases:
+def rename_file(house: Setup) -> Cases:
     """A file has another name, or a name that differs only in case."""
     honest = house.sealed_folder()
     for new in ("other.json.sealed", "Config.json.sealed", "config.json.SEALED", "onnx/config.json.sealed"):
@@ -106,7 +106,7 @@ def rename_file(house: TestBed) -> Cases:
 
 
 @attack("folder-change-file", "storage", "sealed-artifact 5.3, 5.5")
-def change_file(house: TestBed) -> Cases:
+def change_file(house: Setup) -> Cases:
     """The contents of a file's artifact are changed, cut or emptied."""
     honest = house.sealed_folder()
     data, body = (honest / FIRST).read_bytes(), parts(honest / FIRST)[1]
@@ -124,7 +124,7 @@ def change_file(house: TestBed) -> Cases:
         yield Case(label, honest, forged, FOLDER, trials(says, *commands))
 
 
-def dropped_bob(house: TestBed, honest: Path) -> Path:
+def dropped_bob(house: Setup, honest: Path) -> Path:
     """Return a copy in which one file has lost a recipient, so that nobody can open it."""
     forged = house.copy(honest)
     (forged / FIRST).write_bytes(rebuilt(honest / FIRST, k1=parts(honest / FIRST)[2][1][:1]))
@@ -132,7 +132,7 @@ def dropped_bob(house: TestBed, honest: Path) -> Path:
 
 
 @attack("verify-changed-recipients", "storage", "sealed-directory 5")
-def verify_changed_recipients(house: TestBed) -> Cases:
+def verify_changed_recipients(house: Setup) -> Cases:
     """A recipient of one file is dropped, so nobody can open it; verifying with a key opens each file and detects this."""
     honest = house.sealed_folder()
     says = f"model-1.safetensors: {REJECTED}"
@@ -140,14 +140,14 @@ def verify_changed_recipients(house: TestBed) -> Cases:
 
 
 @attack("rewrap-skips-forged-list", "storage", "sealed-directory 5, 6")
-def rewrap_skips_forged_list(house: TestBed) -> Cases:
+def rewrap_skips_forged_list(house: Setup) -> Cases:
     """The forged recipient list is the wanted one; a rewrap that skipped it without opening it would report success."""
     honest = house.sealed_folder()
     yield Case("dropped", honest, dropped_bob(house, honest), FOLDER, trials(f"model-1.safetensors: {REJECTED}", REWRAP))
 
 
 @attack("rewrap-mixed-folder", "storage", "sealed-directory 6")
-def rewrap_mixed_folder(house: TestBed) -> Cases:
+def rewrap_mixed_folder(house: Setup) -> Cases:
     """A folder contains a file of another version; rewrap refuses it before it changes anything."""
     honest = house.sealed_folder()
     for name, donor in ((CONFIG, house.next_folder / CONFIG), (SECOND, house.sealed())):
@@ -157,7 +157,7 @@ def rewrap_mixed_folder(house: TestBed) -> Cases:
 
 
 @attack("folder-unsigned-file", "storage", "sealed-directory 5", Promise.CONTAINED)
-def unsigned_file(house: TestBed) -> Cases:
+def unsigned_file(house: Setup) -> Cases:
     """The signature of one file is removed; the manifest's signature covers it, and the file on its own is refused."""
     honest = house.sealed_folder()
     forged = house.copy(honest)
@@ -173,7 +173,7 @@ def unsigned_file(house: TestBed) -> Cases:
 
 
 @attack("folder-other-manifest", "storage", "sealed-directory 5")
-def other_manifest(house: TestBed) -> Cases:
+def other_manifest(house: Setup) -> Cases:
     """The manifest of another folder, an artifact that is not a manifest, and a manifest without its signature."""
     honest = house.sealed_folder()
     manifest = honest / "manifest.casemate"
@@ -196,7 +196,7 @@ def other_manifest(house: TestBed) -> Cases:
 
 
 @attack("folder-roll-back", "storage", "sealed-directory 5.3")
-def roll_back(house: TestBed) -> Cases:
+def roll_back(house: Setup) -> Cases:
     """The whole older version, when the reader sets the least acceptable revision."""
     old, new = house.sealed_folder(), house.next_folder
     least = ("--min-revision", "2")
@@ -208,7 +208,7 @@ def roll_back(house: TestBed) -> Cases:
 
 
 @attack("folder-roll-back-remembered", "storage", "sealed-directory 5")
-def roll_back_remembered(house: TestBed) -> Cases:
+def roll_back_remembered(house: Setup) -> Cases:
     """The whole older version, when the reader sets no revision but has opened the newer one before."""
     old, new = house.sealed_folder(), house.next_folder
     house.ok("watchful", "verify", new, "--signer", "@publisher")
@@ -217,7 +217,7 @@ def roll_back_remembered(house: TestBed) -> Cases:
 
 
 @attack("folder-roll-back-unasked", "storage", "sealed-directory 1", Promise.NOT_PROMISED)
-def roll_back_unasked(house: TestBed) -> Cases:
+def roll_back_unasked(house: Setup) -> Cases:
     """When the reader sets no revision: the older version, another folder of the same publisher, a file instead of a folder."""
     opened = trials("opened 4 files", OPEN_FROM, code=0)
     yield Case("older version", house.next_folder, house.sealed_folder(), NEXT, opened, opens_to=FOLDER)
@@ -226,7 +226,7 @@ def roll_back_unasked(house: TestBed) -> Cases:
     yield Case("one file instead", house.next_folder, house.sealed(), NEXT, trials("opened", OPEN_FROM, code=0), opens_to=CONTENT)
 
 
-def linked(house: TestBed, honest: Path, name: str, to: Path | str) -> Path:
+def linked(house: Setup, honest: Path, name: str, to: Path | str) -> Path:
     """Return a copy with a link in place of `name`."""
     forged = house.copy(honest)
     place = forged / name
@@ -238,7 +238,7 @@ def linked(house: TestBed, honest: Path, name: str, to: Path | str) -> Path:
 
 
 @attack("folder-link", "storage", "sealed-directory 5.4")
-def link(house: TestBed) -> Cases:
+def link(house: Setup) -> Cases:
     """A symbolic link in place of a file, a folder or the journal, or in addition to them."""
     honest = house.sealed_folder()
     elsewhere = house.fresh()
@@ -260,7 +260,7 @@ def link(house: TestBed) -> Cases:
 
 
 @attack("folder-special-file", "storage", "sealed-directory 5.4")
-def special_file(house: TestBed) -> Cases:
+def special_file(house: Setup) -> Cases:
     """A pipe, which would block a program that opens it for reading."""
     honest = house.sealed_folder()
     for name in (CONFIG, "more"):
@@ -276,7 +276,7 @@ def special_file(house: TestBed) -> Cases:
 
 
 @attack("link-name-on-terminal", "storage", "sealed-directory 5.4")
-def link_name_on_terminal(house: TestBed) -> Cases:
+def link_name_on_terminal(house: Setup) -> Cases:
     """Names with terminal control sequences, which the error shows escaped."""
     honest = house.sealed_folder()
     shown = "x.sealed/\\u{1b}[2J"
@@ -287,7 +287,7 @@ def link_name_on_terminal(house: TestBed) -> Cases:
 
 
 @attack("folder-type-confusion", "publisher", "sealed-directory 5.1")
-def type_confusion(house: TestBed) -> Cases:
+def type_confusion(house: Setup) -> Cases:
     """The publisher signs a file that happens to be a manifest, and storage puts it in place of a manifest."""
     honest = house.sealed_folder(other=True)
     forged = house.copy(honest)
@@ -301,7 +301,7 @@ def type_confusion(house: TestBed) -> Cases:
 
 
 @attack("planted-journal", "storage", "sealed-directory 6", Promise.CONTAINED)
-def planted_journal(house: TestBed) -> Cases:
+def planted_journal(house: Setup) -> Cases:
     """A planted rewrap journal names a recipient; it is reported, and no rewrap takes a recipient from it."""
     honest = house.sealed_folder(to=("alice",))
     stranger = "ab" * 32

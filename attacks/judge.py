@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from victim import Content, TestBed, Output, copy
+from victim import Content, Setup, Output, copy
 
 
 class Promise(StrEnum):
@@ -69,7 +69,7 @@ class Attack:
     spec: str
     promise: Promise
     gap: bool
-    make: Callable[[TestBed], Iterable[Case]]
+    make: Callable[[Setup], Iterable[Case]]
 
     @property
     def idea(self) -> str:
@@ -87,10 +87,10 @@ ATTACKS: dict[str, Attack] = {}
 
 def attack(
     name: str, attacker: str, spec: str, promise: Promise = Promise.REFUSED, *, gap: bool = False
-) -> Callable[[Callable[[TestBed], Iterable[Case]]], Attack]:
+) -> Callable[[Callable[[Setup], Iterable[Case]]], Attack]:
     """Register the decorated function. A `gap` is an attack that is known to succeed but should not."""
 
-    def register(make: Callable[[TestBed], Iterable[Case]]) -> Attack:
+    def register(make: Callable[[Setup], Iterable[Case]]) -> Attack:
         assert name not in ATTACKS and make.__doc__
         ATTACKS[name] = Attack(name, attacker, spec, promise, gap, make)
         return ATTACKS[name]
@@ -168,7 +168,7 @@ def content_of(path: Path) -> Content | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def perform(house: TestBed, owner: str, command: tuple[str, ...], target: Path) -> Run:
+def perform(house: Setup, owner: str, command: tuple[str, ...], target: Path) -> Run:
     """Run one command, one folder down, so that a path that leaves the folder is detected."""
     outer = house.fresh()
     inner = outer / "here"
@@ -207,7 +207,7 @@ def faults(trial: Trial, run: Run, content: Content) -> list[str]:
 class Judge:
     """Judges attacks in one house; caches the runs on untouched victims."""
 
-    def __init__(self, house: TestBed) -> None:
+    def __init__(self, house: Setup) -> None:
         self.house = house
         self._untouched: dict[tuple[str, Path, tuple[str, ...]], Run] = {}
 

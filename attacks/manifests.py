@@ -11,7 +11,7 @@ from judge import ADD_BOB, OPEN_ANYONES, OPEN_FROM, VERIFY, Case, Cases, Promise
 from sealed_reader import read
 from sealed_writer import Raw, cbor, cbor_head
 from signatures import claimed_by
-from victim import TestBed, parts, rebuilt, write_tree
+from victim import Setup, parts, rebuilt, write_tree
 
 TYPE = "application/vnd.casemate.manifest"
 READERS = (OPEN_FROM, OPEN_ANYONES, VERIFY)
@@ -23,7 +23,7 @@ Entry = list[Any]
 class FolderBuilder:
     """Creates folders with two good files and an arbitrary manifest."""
 
-    def __init__(self, house: TestBed) -> None:
+    def __init__(self, house: Setup) -> None:
         self.house = house
         self.sealed = {path: house.seal(content) for path, content in FILES.items()}
         self.entries = {path: self.entry(path) for path in FILES}
@@ -85,7 +85,7 @@ def shown(path: str) -> str:
 
 
 @attack("manifest-path", "publisher", "sealed-directory 3.1")
-def manifest_path(house: TestBed) -> Cases:
+def manifest_path(house: Setup) -> Cases:
     """Paths that leave the folder, disguise themselves, or are too long: zip-slip in every form."""
     press = FolderBuilder(house)
     for rule, paths in path_rules().items():
@@ -101,7 +101,7 @@ def manifest_path(house: TestBed) -> Cases:
 
 
 @attack("manifest-collision", "publisher", "sealed-directory 3, 3.1")
-def manifest_collision(house: TestBed) -> Cases:
+def manifest_collision(house: Setup) -> Cases:
     """Two files where one would replace the other, or where a file would have to be a folder."""
     press = FolderBuilder(house)
 
@@ -117,7 +117,7 @@ def manifest_collision(house: TestBed) -> Cases:
 
 
 @attack("manifest-case", "publisher", "sealed-directory 3.1", Promise.CONTAINED)
-def manifest_case(house: TestBed) -> Cases:
+def manifest_case(house: Setup) -> Cases:
     """Names that differ in case or in Unicode normal form; where the file system distinguishes them, each keeps its content."""
     press = FolderBuilder(house)
     for label, first, second in (("case", "README", "readme"), ("composition", "e\u0301", "\u00e9"), ("look-alike", "a", "\u0430")):
@@ -128,7 +128,7 @@ def manifest_case(house: TestBed) -> Cases:
 
 
 @attack("manifest-bomb", "publisher", "sealed-directory 3")
-def manifest_bomb(house: TestBed) -> Cases:
+def manifest_bomb(house: Setup) -> Cases:
     """Unbounded counts and lengths, and a manifest past its limit."""
     press = FolderBuilder(house)
     start = cbor_head(5, 5) + b"".join(cbor(k) + cbor(v) for k, v in ((0, 1), (1, bytes(16)), (2, 1))) + cbor(3)
@@ -150,7 +150,7 @@ def manifest_bomb(house: TestBed) -> Cases:
 
 
 @attack("manifest-form", "publisher", "sealed-directory 3, 5")
-def manifest_form(house: TestBed) -> Cases:
+def manifest_form(house: Setup) -> Cases:
     """A manifest of another version, in another encoding, without files, or with roots of another length."""
     press = FolderBuilder(house)
     files = [*press.entries.values()]
@@ -184,7 +184,7 @@ def manifest_form(house: TestBed) -> Cases:
 
 
 @attack("manifest-entry", "publisher", "sealed-directory 5.5")
-def manifest_entry(house: TestBed) -> Cases:
+def manifest_entry(house: Setup) -> Cases:
     """A line of the manifest that does not match the file that is there."""
     press = FolderBuilder(house)
     entry = press.entries["a"]
@@ -194,7 +194,7 @@ def manifest_entry(house: TestBed) -> Cases:
 
 
 @attack("public-list", "publisher", "sealed-directory 3.2")
-def public_list(house: TestBed) -> Cases:
+def public_list(house: Setup) -> Cases:
     """The public list differs from the manifest that recipients read, or is missing."""
     press = FolderBuilder(house)
     good = press.manifest([*press.entries.values()])
@@ -218,7 +218,7 @@ def public_list(house: TestBed) -> Cases:
 
 
 @attack("manifest-signer", "publisher", "sealed-directory 5.1")
-def manifest_signer(house: TestBed) -> Cases:
+def manifest_signer(house: Setup) -> Cases:
     """A valid manifest by an untrusted publisher, or unsigned."""
     press = FolderBuilder(house)
     good = press.manifest([*press.entries.values()])
@@ -234,7 +234,7 @@ def manifest_signer(house: TestBed) -> Cases:
 
 
 @attack("adopt-to-read", "publisher", "sealed-directory 5.5")
-def adopt_to_read(house: TestBed) -> Cases:
+def adopt_to_read(house: Setup) -> Cases:
     """Like `re-sign-to-read`, with a folder: a manifest lists an artifact that its publisher cannot open."""
     press = FolderBuilder(house)
     stolen = house.sealed(to=("alice",))

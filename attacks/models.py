@@ -12,7 +12,7 @@ from typing import Any
 
 from answers import DANGEROUS, DANGEROUS_JSON
 from judge import MODEL, MODEL_JSON, Case, Cases, Promise, attack, trials
-from victim import TestBed
+from victim import Setup
 
 TOUCH = b"cos\nsystem\n(S'touch ran'\ntR."
 
@@ -55,7 +55,7 @@ def tensor(name: str, start: int, end: int) -> str:
     return f'"{name}":{{"dtype":"U8","shape":[{end - start}],"data_offsets":[{start},{end}]}}'
 
 
-def looked_at(house: TestBed, good: bytes, cases: dict[str, tuple[bytes, str]]) -> Cases:
+def looked_at(house: Setup, good: bytes, cases: dict[str, tuple[bytes, str]]) -> Cases:
     """Seal each file with a small segment size, with a good file of the format as the twin."""
     honest = house.write(house.seal(good))
     for label, (content, says) in cases.items():
@@ -63,7 +63,7 @@ def looked_at(house: TestBed, good: bytes, cases: dict[str, tuple[bytes, str]]) 
 
 
 @attack("safetensors-bomb", "anybody", "SECURITY: model header")
-def safetensors_bomb(house: TestBed) -> Cases:
+def safetensors_bomb(house: Setup) -> Cases:
     """A header made to exhaust or confuse the parser: lengths, nesting, counts, overlaps."""
     bad = "not well-formed safetensors: "
     length, json = bad + "the header's length is impossible", bad + "the header cannot be read: "
@@ -92,7 +92,7 @@ def safetensors_bomb(house: TestBed) -> Cases:
 
 
 @attack("gguf-bomb", "anybody", "SECURITY: model header")
-def gguf_bomb(house: TestBed) -> Cases:
+def gguf_bomb(house: Setup) -> Cases:
     """Unbounded counts, strings and nested lists."""
     many = "the header exceeds the limit for {}"
     cut = "not well-formed gguf: the header ends too early"
@@ -113,7 +113,7 @@ FRAMED = b"\x80\x04\x95" + struct.pack("<Q", 2) + b"c_codecs\nencode\n."
 
 
 @attack("pickle-bomb", "anybody", "SECURITY: model header, pickle")
-def pickle_bomb(house: TestBed) -> Cases:
+def pickle_bomb(house: Setup) -> Cases:
     """Pickles that would exhaust a scan, end early, or hide in a zip that loaders read differently."""
     bad, many = "not well-formed pickle: ", "the header exceeds the limit for {}"
     zip_ = "not well-formed pytorch: {}"
@@ -132,7 +132,7 @@ def pickle_bomb(house: TestBed) -> Cases:
 
 
 @attack("pickle-named", "anybody", "SECURITY: model header, pickle", Promise.CONTAINED)
-def pickle_named(house: TestBed) -> Cases:
+def pickle_named(house: Setup) -> Cases:
     """A pickle that runs a command; it is reported, however it is written, and does not run."""
     good = pickle.dumps([1])
     honest = house.write(house.seal(good))
@@ -152,7 +152,7 @@ def pickle_named(house: TestBed) -> Cases:
 
 
 @attack("pickle-unnamed", "anybody", "SECURITY: model header, pickle", Promise.CONTAINED)
-def pickle_unnamed(house: TestBed) -> Cases:
+def pickle_unnamed(house: Setup) -> Cases:
     """A pickle without magic, on which the scan gives up after an import and a call; it is reported anyway."""
     good = pickle.dumps([1], 0)
     honest = house.write(house.seal(good))
@@ -166,7 +166,7 @@ def pickle_unnamed(house: TestBed) -> Cases:
 
 
 @attack("model-names", "anybody", "SECURITY: model header", Promise.CONTAINED)
-def model_names(house: TestBed) -> Cases:
+def model_names(house: Setup) -> Cases:
     """Names with terminal control sequences, which are shown escaped."""
     good = safetensors(f"{{{tensor('a', 0, 4)}}}".encode(), bytes(4))
     honest = house.write(house.seal(good))

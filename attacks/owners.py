@@ -10,14 +10,14 @@ from sealed_reader import sha384
 from sealed_writer import KeyFile, cbor, encapsulate, recipient_list, seal_part
 from signatures import artifact_key
 from standards import spki
-from victim import CONTENT, TestBed, parts, rebuilt, signing_key
+from victim import CONTENT, Setup, parts, rebuilt, signing_key
 
 UNTIL = 2_000_000_000
 ADD_BOB = ("rewrap", "x.sealed", "--add", "@bob", "--signer", "@publisher")
 
 
 @attack("recipient-changes-owned", "recipient", "sealed-artifact 5.7")
-def recipient_changes_owned(house: TestBed) -> Cases:
+def recipient_changes_owned(house: Setup) -> Cases:
     """A recipient adds someone to an artifact that only its owner may change: with the old list, with none, and with lists of their own."""
     owner, stranger = house.sign["second"], signing_key()
     victim = house.write(house.seal(owner=owner))
@@ -51,7 +51,7 @@ def recipient_changes_owned(house: TestBed) -> Cases:
 
 
 @attack("delegate-after-the-end", "past delegate", "sealed-artifact 5.7")
-def delegate_after_the_end(house: TestBed) -> Cases:
+def delegate_after_the_end(house: Setup) -> Cases:
     """A delegate signs lists after the end of the delegation, or past its last epoch."""
     owner, delegate = house.sign["second"], signing_key()
     given = {"owner": owner, "delegation": (delegate, (UNTIL, 5))}
@@ -62,7 +62,7 @@ def delegate_after_the_end(house: TestBed) -> Cases:
 
 
 @attack("rewrap-without-the-owner", "recipient", "sealed-artifact 5.7")
-def rewrap_without_the_owner(house: TestBed) -> Cases:
+def rewrap_without_the_owner(house: Setup) -> Cases:
     """A recipient runs the program itself, which says whose permission is missing."""
     honest = house.sealed(to=("alice",))
     owned = house.write(house.seal(owner=house.sign["second"]))

@@ -11,12 +11,12 @@ from judge import INSPECT, OPEN, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, 
 from sealed_reader import hkdf384, sha384
 from sealed_writer import HKDFExpand, assemble, cbor, encapsulate, footer, hashes
 from tail_attacks import OPENERS
-from victim import CONTENT, TestBed, copy, parts, rebuilt
+from victim import CONTENT, Setup, copy, parts, rebuilt
 
 NO_KEY = "no private key in the key store opens this artifact"
 
 
-def without_bob(house: TestBed) -> tuple[Path, Path]:
+def without_bob(house: Setup) -> tuple[Path, Path]:
     """Return a file before and after the program removed bob."""
     before = house.sealed()
     after = house.fresh() / "model.sealed"
@@ -26,7 +26,7 @@ def without_bob(house: TestBed) -> tuple[Path, Path]:
 
 
 @attack("duplicate-recipient", "storage", "sealed-artifact 5.2")
-def duplicate_recipient(house: TestBed) -> Cases:
+def duplicate_recipient(house: Setup) -> Cases:
     """A key id occurs twice, so two readers could use different entries."""
     victim = house.sealed()
     alice, bob = parts(victim)[2][1]
@@ -36,7 +36,7 @@ def duplicate_recipient(house: TestBed) -> Cases:
 
 
 @attack("change-recipients", "storage", "sealed-artifact 5.2, 5.5")
-def change_recipients(house: TestBed) -> Cases:
+def change_recipients(house: Setup) -> Cases:
     """Someone without the artifact key adds, drops, changes or reorders recipients."""
     victim = house.sealed()
     alice, bob = parts(victim)[2][1]
@@ -56,7 +56,7 @@ def change_recipients(house: TestBed) -> Cases:
 
 
 @attack("recipients-as-shown", "storage", "sealed-artifact 5.6", Promise.NOT_PROMISED)
-def recipients_as_shown(house: TestBed) -> Cases:
+def recipients_as_shown(house: Setup) -> Cases:
     """Without a private key, a changed recipient list cannot be detected: `inspect` shows it and `verify` accepts it."""
     victim = house.sealed()
     alice, bob = parts(victim)[2][1]
@@ -65,7 +65,7 @@ def recipients_as_shown(house: TestBed) -> Cases:
 
 
 @attack("downgrade-recipient-suite", "storage", "sealed-artifact 5.2")
-def downgrade_recipient_suite(house: TestBed) -> Cases:
+def downgrade_recipient_suite(house: Setup) -> Cases:
     """A recipient's entry names a classical, weaker or unknown suite."""
     victim = house.sealed()
     alice, bob = parts(victim)[2][1]
@@ -89,7 +89,7 @@ def downgrade_recipient_suite(house: TestBed) -> Cases:
 
 
 @attack("two-keys-for-one-artifact", "publisher", "sealed-artifact 4, 5.2")
-def two_keys_for_one_artifact(house: TestBed) -> Cases:
+def two_keys_for_one_artifact(house: Setup) -> Cases:
     """A publisher gives two recipients different artifact keys, so that they would read different content; FLOE's tag commits to one key."""
     honest = house.write(house.seal(to=("alice", "bob")))
     other, seen = os.urandom(32), {}
@@ -112,7 +112,7 @@ def two_keys_for_one_artifact(house: TestBed) -> Cases:
 
 
 @attack("removed-recipient", "past recipient", "sealed-artifact 8")
-def removed_recipient(house: TestBed) -> Cases:
+def removed_recipient(house: Setup) -> Cases:
     """A removed recipient opens the current file, mixes old parts into it, or searches it for the old tail."""
     before, after = without_bob(house)
     old = parts(before)[2]
@@ -132,7 +132,7 @@ def removed_recipient(house: TestBed) -> Cases:
 
 
 @attack("replay-old-tail", "past recipient", "sealed-artifact 8, SECURITY", Promise.NOT_PROMISED)
-def replay_old_tail(house: TestBed) -> Cases:
+def replay_old_tail(house: Setup) -> Cases:
     """A removed recipient with write access restores the old tail; the artifact key never changed, so it opens, but only to the same content."""
     before, after = without_bob(house)
     body = parts(before)[1]
@@ -147,7 +147,7 @@ def replay_old_tail(house: TestBed) -> Cases:
 
 
 @attack("other-tail", "storage", "sealed-artifact 5.3, 6")
-def other_tail(house: TestBed) -> Cases:
+def other_tail(house: Setup) -> Cases:
     """A second footer points to the tail of another artifact."""
     victim, other = house.sealed(), house.sealed("other")
     body = parts(other)[1]

@@ -16,7 +16,7 @@ sys.dont_write_bytecode = True
 
 import catalogue  # noqa: E402
 from judge import Judge, Report  # noqa: E402
-from victim import TestBed, workplace  # noqa: E402
+from victim import Setup, workplace  # noqa: E402
 
 
 def line(report: Report) -> str:
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = [attack for name, attack in catalogue.ATTACKS.items() if name in options.names or not options.names]
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="attacks-", dir=workplace()) as root, ThreadPoolExecutor(2) as pool:
-        judge = Judge(TestBed(options.casemate, Path(root)))
+        judge = Judge(Setup(options.casemate, Path(root)))
         reports = []
         for report in pool.map(judge.judge, chosen):
             print(line(report), flush=True)

@@ -10,7 +10,7 @@ from judge import ADD_BOB, OPEN, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, 
 from sealed_reader import Artifact, sha384
 from sealed_writer import AESGCM, KeyFile, cbor, seal_part, segment_form, sign
 from standards import Signature, spki
-from victim import CONTENT, OTHER_CONTENT, SEGMENT, WEAKER, TestBed, parts, rebuilt, signing_key
+from victim import CONTENT, OTHER_CONTENT, SEGMENT, WEAKER, Setup, parts, rebuilt, signing_key
 
 CHECKERS = (OPEN_FROM, VERIFY, REWRAP)
 FORGED_CONTENT = b"forged!" + CONTENT[7:]
@@ -35,14 +35,14 @@ def message_of(artifact: Artifact, hashes: bytes, publisher_part: bytes) -> byte
     return artifact.header.digest + artifact.header.hashed("casemate/v1/artifact-root", listed)
 
 
-def artifact_key(house: TestBed, artifact: Artifact, recipient: str) -> bytes:
+def artifact_key(house: Setup, artifact: Artifact, recipient: str) -> bytes:
     """Return the artifact key, which a recipient knows."""
     key = house.kem[recipient]
     record = next(r for r in artifact.recipients if r.key_id == key.key_id)
     return record.kem.open_base(*key.secret, record.enc, b"casemate/v1/artifact-key\0" + artifact.header.digest, record.ct)
 
 
-def forge(house: TestBed, artifact: Artifact, recipient: str = "bob") -> tuple[dict[str, bytes], bytes]:
+def forge(house: Setup, artifact: Artifact, recipient: str = "bob") -> tuple[dict[str, bytes], bytes]:
     """Replace the content with FORGED_CONTENT as well as a recipient can. Returns the changes, and the message that would need a signature."""
     opened = artifact.unlock(house.kem[recipient].private_pem)
     prefix, aad = segment_form(0, WHOLE, False)
@@ -61,7 +61,7 @@ def forge(house: TestBed, artifact: Artifact, recipient: str = "bob") -> tuple[d
 
 
 @attack("strip-signature", "storage", "sealed-artifact 5.4, 7.4")
-def strip_signature(house: TestBed) -> Cases:
+def strip_signature(house: Setup) -> Cases:
     """The signature is removed."""
     victim = house.sealed()
     says = trials("the artifact is not signed", OPEN, *CHECKERS)
@@ -72,7 +72,7 @@ def strip_signature(house: TestBed) -> Cases:
 
 
 @attack("strip-half-signature", "storage", "sealed-artifact 5.4")
-def strip_half_signature(house: TestBed) -> Cases:
+def strip_half_signature(house: Setup) -> Cases:
     """One half of the composite is removed, blanked, or replaced by half of another artifact's signature."""
     victim = house.sealed()
     _, _, tail = parts(victim)
@@ -97,7 +97,7 @@ def strip_half_signature(house: TestBed) -> Cases:
 
 
 @attack("one-half-broken", "recipient", "sealed-artifact 5.4")
-def one_half_broken(house: TestBed) -> Cases:
+def one_half_broken(house: Setup) -> Cases:
     """A recipient forges content with the publisher's private key for one half, as if that algorithm were broken."""
     victim = house.sealed()
     artifact, _, tail = parts(victim)
@@ -119,7 +119,7 @@ def one_half_broken(house: TestBed) -> Cases:
 
 
 @attack("re-sign", "publisher", "sealed-artifact 5.4")
-def re_sign(house: TestBed) -> Cases:
+def re_sign(house: Setup) -> Cases:
     """Another publisher signs the artifact: under their own key id, under the victim's, and with a header that names the other."""
     victim = house.sealed()
     artifact = parts(victim)[0]
@@ -144,7 +144,7 @@ def re_sign(house: TestBed) -> Cases:
 
 
 @attack("re-sign-to-read", "publisher", "sealed-artifact 5.4")
-def re_sign_to_read(house: TestBed) -> Cases:
+def re_sign_to_read(house: Setup) -> Cases:
     """Another trusted publisher, who cannot open a file, signs it as their own and asks a recipient to add a key, in order to read it."""
     stolen = house.sealed(to=("alice",))
     honest = house.sealed("other", signer="second", to=("alice",))
@@ -157,7 +157,7 @@ def re_sign_to_read(house: TestBed) -> Cases:
 
 
 @attack("file-roll-back", "storage", "sealed-artifact 5.1")
-def file_roll_back(house: TestBed) -> Cases:
+def file_roll_back(house: Setup) -> Cases:
     """An older version of a file, when the reader sets the least acceptable revision, and a revision invented by storage."""
     old, new = house.sealed("other", revision=1), house.sealed(revision=2)
     least = ("--min-revision", "2")
@@ -170,7 +170,7 @@ def file_roll_back(house: TestBed) -> Cases:
 
 
 @attack("recipient-forges-content", "recipient", "sealed-artifact 5.3, 5.4")
-def recipient_forges_content(house: TestBed) -> Cases:
+def recipient_forges_content(house: Setup) -> Cases:
     """A recipient, who knows the artifact key, seals other content under it; only the signature is the publisher's."""
     victim = house.sealed()
     change, message = forge(house, parts(victim)[0])
@@ -185,7 +185,7 @@ def recipient_forges_content(house: TestBed) -> Cases:
 
 
 @attack("recipient-renames", "recipient", "sealed-artifact 5.5")
-def recipient_renames(house: TestBed) -> Cases:
+def recipient_renames(house: Setup) -> Cases:
     """A recipient rewrites the name and the metadata next to a valid signature."""
     victim = house.sealed()
     artifact, _, tail = parts(victim)
@@ -199,7 +199,7 @@ def recipient_renames(house: TestBed) -> Cases:
 
 
 @attack("recipient-forges-unchecked", "recipient", "sealed-artifact 1", Promise.NOT_PROMISED)
-def recipient_forges_unchecked(house: TestBed) -> Cases:
+def recipient_forges_unchecked(house: Setup) -> Cases:
     """The same forgery when the user waives the signature check: it opens, so only the signature prevents it."""
     victim = house.sealed()
     change, message = forge(house, parts(victim)[0])
@@ -214,7 +214,7 @@ def recipient_forges_unchecked(house: TestBed) -> Cases:
 
 
 @attack("downgrade-signature-suite", "storage", "sealed-artifact 5.4")
-def downgrade_signature_suite(house: TestBed) -> Cases:
+def downgrade_signature_suite(house: Setup) -> Cases:
     """The tail names another suite: a weaker composite, one half alone, a classical one."""
     victim = house.sealed()
     _, key_id, whole = parts(victim)[2][4]
@@ -235,7 +235,7 @@ def downgrade_signature_suite(house: TestBed) -> Cases:
 
 
 @attack("sign-other-context", "publisher", "sealed-artifact 5.4")
-def sign_other_context(house: TestBed) -> Cases:
+def sign_other_context(house: Setup) -> Cases:
     """A signature by the publisher's key, made for another purpose."""
     honest = house.write(house.seal())
     for label, options in {

@@ -9,7 +9,7 @@ from bytes_attacks import ALL, FORGED_ROOT, REJECTED
 from judge import INSPECT, OPEN_ANYONES, OPEN_FROM, REWRAP, Case, Cases, attack, trials
 from sealed_reader import MAX_TAIL
 from sealed_writer import Raw, assemble, cbor, cbor_head
-from victim import CONTENT, TestBed, parts, rebuilt
+from victim import CONTENT, Setup, parts, rebuilt
 
 # The commands that open. The signature does not cover the recipients, so `verify` does not check them.
 OPENERS = (OPEN_ANYONES, REWRAP)
@@ -23,7 +23,7 @@ def put(pairs: list[tuple[Any, Any]], head: bytes | None = None) -> bytes:
 
 
 @attack("cbor-bomb", "storage", "sealed-artifact 3, 5")
-def cbor_bomb(house: TestBed) -> Cases:
+def cbor_bomb(house: Setup) -> Cases:
     """CBOR that would exhaust a careless parser: unbounded nesting, counts and lengths."""
     victim = house.sealed()
     _, body, tail = parts(victim)
@@ -48,7 +48,7 @@ def cbor_bomb(house: TestBed) -> Cases:
 
 
 @attack("cbor-other-form", "storage", "sealed-artifact 5")
-def cbor_other_form(house: TestBed) -> Cases:
+def cbor_other_form(house: Setup) -> Cases:
     """The same data in another encoding, which two readers could interpret differently."""
     victim = house.sealed()
     _, body, tail = parts(victim)
@@ -79,7 +79,7 @@ def cbor_other_form(house: TestBed) -> Cases:
 
 
 @attack("oversized-length", "storage", "sealed-artifact 3")
-def oversized_length(house: TestBed) -> Cases:
+def oversized_length(house: Setup) -> Cases:
     """Every limit is exceeded by one."""
     victim = house.sealed()
     _, body, tail = parts(victim)
@@ -105,7 +105,7 @@ def oversized_length(house: TestBed) -> Cases:
 
 
 @attack("footer", "storage", "sealed-artifact 6")
-def footer(house: TestBed) -> Cases:
+def footer(house: Setup) -> Cases:
     """Offsets that wrap, overlap the body or point outside the file, and another version."""
     victim = house.sealed()
     data = victim.read_bytes()
@@ -127,7 +127,7 @@ def footer(house: TestBed) -> Cases:
 
 
 @attack("header-disagrees", "storage", "sealed-artifact 5.1, 7")
-def header_disagrees(house: TestBed) -> Cases:
+def header_disagrees(house: Setup) -> Cases:
     """A header that does not match what it describes, or that nobody signed."""
     victim = house.sealed()
     artifact, _, tail = parts(victim)
@@ -158,7 +158,7 @@ def header_disagrees(house: TestBed) -> Cases:
 
 
 @attack("hash-list-changed", "storage", "sealed-artifact 5.3")
-def hash_list_changed(house: TestBed) -> Cases:
+def hash_list_changed(house: Setup) -> Cases:
     """Hashes of other segments, or the wrong number of hashes."""
     victim = house.sealed()
     hashes = parts(victim)[2][3]
@@ -172,7 +172,7 @@ def hash_list_changed(house: TestBed) -> Cases:
 
 
 @attack("publisher-part-changed", "storage", "sealed-artifact 5.3, 5.5")
-def publisher_part_changed(house: TestBed) -> Cases:
+def publisher_part_changed(house: Setup) -> Cases:
     """The signed name and metadata are changed, cut, or replaced by those of another artifact with the same recipients."""
     victim, other = house.sealed(), parts(house.sealed("other"))[2]
     for label, changed in damaged(parts(victim)[2][2], other[2]).items():
@@ -180,7 +180,7 @@ def publisher_part_changed(house: TestBed) -> Cases:
 
 
 @attack("recipient-part-changed", "storage", "sealed-artifact 5.6")
-def recipient_part_changed(house: TestBed) -> Cases:
+def recipient_part_changed(house: Setup) -> Cases:
     """The data that binds the recipients to the artifact key is changed, cut, or replaced by that of another artifact with the same recipients."""
     victim, other = house.sealed(), parts(house.sealed("other"))[2]
     for label, changed in damaged(parts(victim)[2][5], other[5]).items():

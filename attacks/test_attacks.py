@@ -15,7 +15,7 @@ import pytest
 
 from catalogue import ATTACKS
 from judge import Judge, Report
-from victim import TestBed, workplace
+from victim import Setup, workplace
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]
         pytest.exit("set CASEMATE_BIN to the path of the casemate program", 2)
     names = [item.callspec.params["name"] for item in request.session.items if item.originalname == test_attack.__name__]
     with tempfile.TemporaryDirectory(prefix="attacks-", dir=workplace()) as root, ThreadPoolExecutor(2) as pool:
-        judge = Judge(TestBed(Path(binary), Path(root)))
+        judge = Judge(Setup(Path(binary), Path(root)))
         yield {name: pool.submit(judge.judge, ATTACKS[name]) for name in names}
         pool.shutdown(cancel_futures=True)
 

@@ -78,7 +78,7 @@ def once(make: Callable[..., Any]) -> Callable[..., Any]:
     return get
 
 
-class TestBed:
+class Setup:
     """A folder with key stores, public keys and victims. Victims are never changed; attacks work on copies."""
 
     def __init__(self, casemate: Path, root: Path) -> None:

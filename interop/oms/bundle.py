@@ -69,7 +69,7 @@ class Classical:
         return self.key.sign(pae(payload), ec.ECDSA(self.digest))
 
 
-class TestBed:
+class Setup:
     """A folder with a key store and keys of every kind, and access to both programs."""
 
     def __init__(self, work: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bundle import TestBed
+from bundle import Setup
 
 
 @pytest.fixture(scope="session")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> TestBed:
-    return TestBed(tmp_path_factory.mktemp("oms"))
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Setup:
+    return Setup(tmp_path_factory.mktemp("oms"))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bundle import CONTEXT, TestBed, bundle, composite, encoded, pae, resource, statement, write, write_model
+from bundle import CONTEXT, Setup, bundle, composite, encoded, pae, resource, statement, write, write_model
 from sealed_writer import sign
 
 FILES = {"a": b"first", "b/c": b"second"}
@@ -30,7 +30,7 @@ def resources() -> list[dict[str, Any]]:
     return [resource(name, content) for name, content in FILES.items()]
 
 
-def signed(desk: TestBed, model: Path, said: dict[str, Any] | bytes, change: Change = lambda _: None) -> tuple[str | Path, ...]:
+def signed(desk: Setup, model: Path, said: dict[str, Any] | bytes, change: Change = lambda _: None) -> tuple[str | Path, ...]:
     """Return a bundle over a statement, as arguments for `casemate verify`."""
     payload = said if isinstance(said, bytes) else json.dumps(said).encode()
     key = desk.classical["p256"]
@@ -39,7 +39,7 @@ def signed(desk: TestBed, model: Path, said: dict[str, Any] | bytes, change: Cha
     return ("--signature", write(model.parent / "s", found), "--signer", "./mldsa87-p384.pub")
 
 
-def test_the_good_one(desk: TestBed, model: Path) -> None:
+def test_the_good_one(desk: Setup, model: Path) -> None:
     """Both programs accept it, with either signature, pretty-printed, and in any order."""
     good = statement(resources())
     key = desk.classical["p256"]
@@ -51,7 +51,7 @@ def test_the_good_one(desk: TestBed, model: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "algorithm"), [(4, "sha256"), (4.0, "sha256-sharded-4")])
-def test_shards(desk: TestBed, model: Path, size: float, algorithm: str) -> None:
+def test_shards(desk: Setup, model: Path, size: float, algorithm: str) -> None:
     """Shards as in section 3, and as `model_signing` writes them: the size as 4.0, and again in the name of the algorithm."""
     parts = [("a:0:4", b"firs"), ("a:4:5", b"t"), ("b/c:0:4", b"seco"), ("b/c:4:6", b"nd")]
     named = [resource(name, content, algorithm) for name, content in parts]
@@ -78,7 +78,7 @@ def outside(model: Path) -> Path:
     return model.parent / "outside"
 
 
-def test_names_are_never_used_as_paths(desk: TestBed, model: Path) -> None:
+def test_names_are_never_used_as_paths(desk: Setup, model: Path) -> None:
     """Names of existing files, with correct digests, that are not in a listing of the model."""
     beside = outside(model)
     for name in ("../outside", str(beside), "b/../a", "./a", "b//c", "a/", "", ".", "b\\c", "a\0", "A"):
@@ -87,7 +87,7 @@ def test_names_are_never_used_as_paths(desk: TestBed, model: Path) -> None:
         assert desk.refused(model, *signed(desk, model, said)), name
 
 
-def test_ignored_paths_must_be_below_the_model(desk: TestBed, model: Path) -> None:
+def test_ignored_paths_must_be_below_the_model(desk: Setup, model: Path) -> None:
     """A path outside the model does not exclude everything."""
     write_model(model, {"added": b"x"})
     for path in ("..", "/", str(model), str(model.parent), "../m", "add", "*", "added/x"):
@@ -128,7 +128,7 @@ def wrong_statements() -> dict[str, dict[str, Any] | bytes]:
 
 
 @pytest.mark.parametrize("label", wrong_statements())
-def test_statements(desk: TestBed, model: Path, label: str) -> None:
+def test_statements(desk: Setup, model: Path, label: str) -> None:
     desk.refused(model, *signed(desk, model, wrong_statements()[label]))
 
 
@@ -172,13 +172,13 @@ BUNDLES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("label", BUNDLES)
-def test_bundles(desk: TestBed, model: Path, label: str) -> None:
+def test_bundles(desk: Setup, model: Path, label: str) -> None:
     """Section 2, and refusals that section 4 requires to be named."""
     change, says = BUNDLES[label]
     assert says in desk.refused(model, *signed(desk, model, statement(resources()), change))
 
 
-def test_the_signed_bytes(desk: TestBed, model: Path) -> None:
+def test_the_signed_bytes(desk: Setup, model: Path) -> None:
     """Section 2: the encoding, its type and the context; and the publisher's own key, not another key with the publisher's id."""
     said = statement(resources())
     payload = json.dumps(said).encode()
@@ -199,7 +199,7 @@ def test_the_signed_bytes(desk: TestBed, model: Path) -> None:
     desk.casemate_ok("verify", model, *signed(desk, model, said, beside))
 
 
-def test_the_hint(desk: TestBed, model: Path) -> None:
+def test_the_hint(desk: Setup, model: Path) -> None:
     """A hint that names another classical key is refused, even though the signature is by that key."""
     said, key = statement(resources()), desk.classical["p256"]
     wrong = put("verificationMaterial.publicKey.hint", desk.classical["other"].hint)
@@ -208,7 +208,7 @@ def test_the_hint(desk: TestBed, model: Path) -> None:
     assert not desk.theirs_verifies(model, model.parent / "s", key)
 
 
-def test_limits(desk: TestBed, model: Path) -> None:
+def test_limits(desk: Setup, model: Path) -> None:
     """A bundle of 64 MiB and one byte, padded with spaces, which JSON allows anywhere."""
     arguments = signed(desk, model, statement(resources()))
     path = model.parent / "s"
@@ -219,7 +219,7 @@ def test_limits(desk: TestBed, model: Path) -> None:
     assert "67108864" in desk.refused(model, *arguments, code=(1, 2))
 
 
-def test_links_and_pipes(desk: TestBed, model: Path) -> None:
+def test_links_and_pipes(desk: Setup, model: Path) -> None:
     """Links are not followed, pipes are not opened, and the files of a linked folder are not listed."""
     arguments = signed(desk, model, statement(resources()))
     outside(model)

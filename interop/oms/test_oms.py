@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from model_signing import hashing, signing
 
-from bundle import COMPOSITES, CONTEXT, CURVES, MODEL, Classical, TestBed, pae, payload_of, signature_of, write, write_model
+from bundle import COMPOSITES, CONTEXT, CURVES, MODEL, Classical, Setup, pae, payload_of, signature_of, write, write_model
 from standards import SIGNATURES, pem_body, spki, unwrap
 
 WARNING = "only a classical signature is checked"
@@ -31,21 +31,21 @@ def model(tmp_path: Path) -> Path:
     return write_model(tmp_path / "m")
 
 
-def ours(desk: TestBed, model: Path, curve: str = "p384", *more: str) -> Path:
+def ours(desk: Setup, model: Path, curve: str = "p384", *more: str) -> Path:
     """Return a signature by casemate with both keys."""
     target = model.parent / "ours.sig"
     desk.casemate_ok("sign", model, "--sign", "mldsa87-p384", "--oms", desk.classical[curve].private, "-o", target, *more)
     return target
 
 
-def theirs(desk: TestBed, model: Path, curve: str = "p384", *more: str | Path) -> Path:
+def theirs(desk: Setup, model: Path, curve: str = "p384", *more: str | Path) -> Path:
     """Return a signature by the `model_signing` program."""
     target = model.parent / "theirs.sig"
     desk.theirs_ok("sign", "key", model, "--private_key", desk.classical[curve].private, "--signature", target, *more)
     return target
 
 
-def by_composite(desk: TestBed, signature: Path, classical: Classical | None = None) -> tuple[str | Path, ...]:
+def by_composite(desk: Setup, signature: Path, classical: Classical | None = None) -> tuple[str | Path, ...]:
     """Return arguments for `casemate verify` that require the composite signature, and optionally a classical one."""
     more = ("--oms", classical.public) if classical else ()
     return ("--signature", signature, "--signer", "./mldsa87-p384.pub", *more)
@@ -60,7 +60,7 @@ def by_classical(signature: Path, key: Classical) -> tuple[str | Path, ...]:
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
 @pytest.mark.parametrize("curve", CURVES)
-def test_they_verify_ours(desk: TestBed, model: Path, curve: str, kind: str) -> None:
+def test_they_verify_ours(desk: Setup, model: Path, curve: str, kind: str) -> None:
     target = model if kind == "folder" else model / "weights.bin"
     key, other = desk.classical[curve], desk.classical["other"]
     signature = ours(desk, target, curve)
@@ -73,7 +73,7 @@ def test_they_verify_ours(desk: TestBed, model: Path, curve: str, kind: str) -> 
 
 
 @pytest.mark.parametrize("suite", COMPOSITES)
-def test_the_composite_signature_holds_elsewhere(desk: TestBed, model: Path, suite: str) -> None:
+def test_the_composite_signature_holds_elsewhere(desk: Setup, model: Path, suite: str) -> None:
     """The independent implementation verifies it, over the bytes that were read and with its own context only."""
     desk.casemate_ok("sign", model, "--sign", suite, "-o", model.parent / "s")
     found, key = json.loads((model.parent / "s").read_text()), desk.composite[suite]
@@ -90,7 +90,7 @@ def test_the_composite_signature_holds_elsewhere(desk: TestBed, model: Path, sui
     assert names == sorted(MODEL)
 
 
-def test_the_classical_signature_is_the_first(desk: TestBed, model: Path) -> None:
+def test_the_classical_signature_is_the_first(desk: Setup, model: Path) -> None:
     """Section 2: it has the hint and the empty key id that OMS tools expect."""
     key = desk.classical["p521"]
     found = json.loads(ours(desk, model, "p521").read_text())
@@ -99,7 +99,7 @@ def test_the_classical_signature_is_the_first(desk: TestBed, model: Path) -> Non
     key.key.public_key().verify(signature_of(found, ""), pae(payload_of(found)), ec.ECDSA(hashes.SHA512()))
 
 
-def test_a_signature_inside_the_folder_and_ignored_paths(desk: TestBed, model: Path) -> None:
+def test_a_signature_inside_the_folder_and_ignored_paths(desk: Setup, model: Path) -> None:
     """The signature itself, git's files, and the given paths are left out; a folder is left out with its contents."""
     write_model(model, {".git/HEAD": b"x", ".gitignore": b"x", "cache/a": b"x", "cache/deep/b": b"x", "cached": b"x", "log": b"x"})
     target = model / "model.sig"
@@ -117,7 +117,7 @@ def test_a_signature_inside_the_folder_and_ignored_paths(desk: TestBed, model: P
     assert not desk.theirs_verifies(model, target, desk.classical["p256"])
 
 
-def test_the_default_name_and_an_existing_file(desk: TestBed, model: Path) -> None:
+def test_the_default_name_and_an_existing_file(desk: Setup, model: Path) -> None:
     """The default is MODEL.sig, which is replaced only with --force."""
     place = model.parent / "m.sig"
     desk.casemate_ok("sign", model, "--sign", "mldsa87-p384")
@@ -133,7 +133,7 @@ def test_the_default_name_and_an_existing_file(desk: TestBed, model: Path) -> No
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
 @pytest.mark.parametrize("curve", CURVES)
-def test_we_verify_theirs(desk: TestBed, model: Path, curve: str, kind: str) -> None:
+def test_we_verify_theirs(desk: Setup, model: Path, curve: str, kind: str) -> None:
     """It verifies with a warning if the user accepts a classical signature, and is refused otherwise."""
     target = model if kind == "folder" else model / "weights.bin"
     signature, key = theirs(desk, target, curve), desk.classical[curve]
@@ -145,7 +145,7 @@ def test_we_verify_theirs(desk: TestBed, model: Path, curve: str, kind: str) -> 
 
 @pytest.mark.parametrize("hash_", ["sha256", "blake2", "blake3"])
 @pytest.mark.parametrize("shard", [None, 1, 1000, 12_345, 1 << 40])
-def test_every_serialization(desk: TestBed, model: Path, shard: int | None, hash_: str) -> None:
+def test_every_serialization(desk: Setup, model: Path, shard: int | None, hash_: str) -> None:
     """Files and shards; a shard size may divide a file evenly or exceed it. `model_signing` does not allow BLAKE3 with shards."""
     config = hashing.Config()
     if shard is None:
@@ -167,7 +167,7 @@ def test_every_serialization(desk: TestBed, model: Path, shard: int | None, hash
         assert "weights.bin" in refused and ("changed" in refused or "missing" in refused or "not signed" in refused), refused
 
 
-def test_their_ignored_paths(desk: TestBed, model: Path) -> None:
+def test_their_ignored_paths(desk: Setup, model: Path) -> None:
     """Also without the rule about git files, which makes `.gitignore` an ordinary file."""
     write_model(model, {"cache/a": b"x", ".gitignore": b"x"})
     key = desk.classical["p256"]
@@ -179,7 +179,7 @@ def test_their_ignored_paths(desk: TestBed, model: Path) -> None:
     assert ".gitignore was changed" in desk.refused(model, *by_classical(signature, key))
 
 
-def test_their_links(desk: TestBed, model: Path) -> None:
+def test_their_links(desk: Setup, model: Path) -> None:
     """A link to a file stands for the file if the statement allows links, and is refused otherwise."""
     key, plain = desk.classical["p256"], theirs(desk, model, "p256")
     (model / "link").symlink_to("config.json")
@@ -191,7 +191,7 @@ def test_their_links(desk: TestBed, model: Path) -> None:
     assert "link was changed" in desk.refused(model, *by_classical(allowed, key))
 
 
-def certificates(desk: TestBed, work: Path) -> Path:
+def certificates(desk: Setup, work: Path) -> Path:
     """Create a self-signed certificate for the P-256 key."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "publisher")])
     now, key = datetime.datetime.now(datetime.UTC), desk.classical["p256"].key
@@ -203,7 +203,7 @@ def certificates(desk: TestBed, work: Path) -> Path:
     return work / "certificate.pem"
 
 
-def test_a_bundle_of_their_certificate_method_is_refused_by_name(desk: TestBed, model: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_their_certificate_method_is_refused_by_name(desk: Setup, model: Path, tmp_path: Path) -> None:
     certificate, signature, key = certificates(desk, tmp_path), tmp_path / "s", desk.classical["p256"]
     chain = ("--signing_certificate", certificate, "--certificate_chain", certificate)
     desk.theirs_ok("sign", "certificate", model, "--signature", signature, "--private_key", key.private, *chain)
@@ -238,7 +238,7 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_model_is_refused(desk: TestBed, model: Path, change: str) -> None:
+def test_a_changed_model_is_refused(desk: Setup, model: Path, change: str) -> None:
     """With both signers and both verifiers; the error names the fault."""
     key = desk.classical["p384"]
     own, other = ours(desk, model), theirs(desk, model)
@@ -249,7 +249,7 @@ def test_a_changed_model_is_refused(desk: TestBed, model: Path, change: str) -> 
     assert not desk.theirs_verifies(model, own, key) and not desk.theirs_verifies(model, other, key)
 
 
-def test_a_changed_single_file_is_refused(desk: TestBed, model: Path) -> None:
+def test_a_changed_single_file_is_refused(desk: Setup, model: Path) -> None:
     target, key = model / "weights.bin", desk.classical["p384"]
     own, other = ours(desk, target), theirs(desk, target)
     target.write_bytes(MODEL["weights.bin"][:-1])
@@ -263,7 +263,7 @@ def test_a_changed_single_file_is_refused(desk: TestBed, model: Path) -> None:
     desk.refused(model / "config.json", *by_composite(desk, ours(desk, model, "p384", "--force")))
 
 
-def test_another_key(desk: TestBed, model: Path) -> None:
+def test_another_key(desk: Setup, model: Path) -> None:
     """Detected by the hint, and without a hint by the signature."""
     signature, other = ours(desk, model), desk.classical["other"]
     desk.refused(model, *by_classical(signature, other))
@@ -277,7 +277,7 @@ def test_another_key(desk: TestBed, model: Path) -> None:
     assert not desk.theirs_verifies(model, bare, other)
 
 
-def test_a_removed_signature(desk: TestBed, model: Path) -> None:
+def test_a_removed_signature(desk: Setup, model: Path) -> None:
     """Without the composite signature, only the classical one can be accepted; without the classical one, OMS tools refuse."""
     found, key = json.loads(ours(desk, model).read_text()), desk.classical["p384"]
     envelope = found["dsseEnvelope"]
@@ -303,7 +303,7 @@ def test_a_removed_signature(desk: TestBed, model: Path) -> None:
     desk.refused(model, *by_composite(desk, with_(first, second | {"sig": base64.b64encode(half).decode()})))
 
 
-def test_a_swapped_statement(desk: TestBed, model: Path, tmp_path: Path) -> None:
+def test_a_swapped_statement(desk: Setup, model: Path, tmp_path: Path) -> None:
     """The statement of another model with these signatures, the reverse, and one byte more."""
     key = desk.classical["p384"]
     own = json.loads(ours(desk, model).read_text())

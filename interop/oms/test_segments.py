@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
-from bundle import TestBed, bundle, composite, payload_of, resource, statement, write, write_model
+from bundle import Setup, bundle, composite, payload_of, resource, statement, write, write_model
 
 LABEL = "casemate/v1/segments"
 LARGE = random.Random(3).randbytes((3 << 20) + 12_345)
@@ -34,13 +34,13 @@ def described(name: str, content: bytes, segments: Any) -> dict[str, Any]:
     return resource(name, content) | {"annotations": {LABEL: segments}}
 
 
-def signed(desk: TestBed, model: Path, said: dict[str, Any] | bytes) -> Path:
+def signed(desk: Setup, model: Path, said: dict[str, Any] | bytes) -> Path:
     payload = said if isinstance(said, bytes) else json.dumps(said).encode()
     found = bundle(payload, [composite(desk.publisher, payload)], desk.publisher.key_id.hex())
     return write(model.parent / "s", found)
 
 
-def by_parts(desk: TestBed, model: Path, signature: Path, name: str) -> subprocess.CompletedProcess[str]:
+def by_parts(desk: Setup, model: Path, signature: Path, name: str) -> subprocess.CompletedProcess[str]:
     """Copy a file that `casemate run` mounts; it is checked as it is read."""
     copied = model.parent / "copied"
     copied.unlink(missing_ok=True)
@@ -54,7 +54,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("policy", "name"), [("hybrid", "blake3"), ("bsi", "sha384")])
-def test_tables_by_casemate(desk: TestBed, model: Path, policy: str, name: str) -> None:
+def test_tables_by_casemate(desk: Setup, model: Path, policy: str, name: str) -> None:
     """Every file longer than a segment has a table, and the tool without table support verifies the bundle."""
     key = desk.classical["p384"]
     options = ["--home", "home", "--passphrase-file", "passphrase", "--policy", policy]
@@ -67,7 +67,7 @@ def test_tables_by_casemate(desk: TestBed, model: Path, policy: str, name: str) 
 
 
 @pytest.mark.parametrize(("size", "name"), [(4096, "sha384"), (1 << 20, "blake3"), (64 << 20, "blake3")])
-def test_tables_made_here(desk: TestBed, model: Path, size: int, name: str) -> None:
+def test_tables_made_here(desk: Setup, model: Path, size: int, name: str) -> None:
     listed = [described(n, c, table(c, size, name)) if c else resource(n, c) for n, c in FILES.items()]
     signature = signed(desk, model, statement(listed))
     desk.casemate_ok("verify", model, "--signature", signature, "--signer", "./mldsa87-p384.pub")
@@ -81,7 +81,7 @@ def test_tables_made_here(desk: TestBed, model: Path, size: int, name: str) -> N
     assert not (model.parent / "copied").exists()
 
 
-def test_a_model_of_one_file(desk: TestBed, tmp_path: Path) -> None:
+def test_a_model_of_one_file(desk: Setup, tmp_path: Path) -> None:
     (tmp_path / "large.bin").write_bytes(LARGE)
     model = tmp_path / "large.bin"
     signature = signed(desk, model, statement([described(".", LARGE, table(LARGE))]))
@@ -89,7 +89,7 @@ def test_a_model_of_one_file(desk: TestBed, tmp_path: Path) -> None:
     assert (tmp_path / "copied").read_bytes() == LARGE
 
 
-def test_a_table_that_contradicts_the_digest(desk: TestBed, model: Path) -> None:
+def test_a_table_that_contradicts_the_digest(desk: Setup, model: Path) -> None:
     """Section 4, step 6: a program that reads in parts would get a different model."""
     other = LARGE[:100] + b"other" + LARGE[105:]
     rest = [resource(name, content) for name, content in FILES.items() if name != "large"]
@@ -132,14 +132,14 @@ def wrong_tables() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("label", wrong_tables())
-def test_wrong_tables(desk: TestBed, model: Path, label: str) -> None:
+def test_wrong_tables(desk: Setup, model: Path, label: str) -> None:
     rest = [resource(name, content) for name, content in FILES.items() if name != "large"]
     signature = signed(desk, model, statement([described("large", LARGE, wrong_tables()[label]), *rest]))
     assert desk.refused(model, "--signature", signature, "--signer", "./mldsa87-p384.pub")
     assert by_parts(desk, model, signature, "small").returncode == 1
 
 
-def test_unknown_members(desk: TestBed, model: Path) -> None:
+def test_unknown_members(desk: Setup, model: Path) -> None:
     """Section 2: unknown members are ignored unless they could change the meaning of others; known members must not occur twice."""
     rest = [resource(name, content) for name, content in FILES.items() if name != "large"]
     good = described("large", LARGE, table(LARGE))
@@ -168,7 +168,7 @@ def test_unknown_members(desk: TestBed, model: Path) -> None:
         assert desk.refused(model, *arguments), label
 
 
-def test_lists_are_not_accepted_as_objects(desk: TestBed, model: Path) -> None:
+def test_lists_are_not_accepted_as_objects(desk: Setup, model: Path) -> None:
     """Section 2: a list of an object's values is never accepted in place of the object."""
     listed = [described("large", LARGE, table(LARGE)), *(resource(name, content) for name, content in FILES.items() if name != "large")]
     good = statement(listed)
@@ -201,7 +201,7 @@ def test_lists_are_not_accepted_as_objects(desk: TestBed, model: Path) -> None:
         assert desk.refused(model, "--signature", model.parent / "s", "--signer", "./mldsa87-p384.pub"), label
 
 
-def test_a_long_list_is_not_read_past_its_limit(desk: TestBed, model: Path) -> None:
+def test_a_long_list_is_not_read_past_its_limit(desk: Setup, model: Path) -> None:
     """A bundle takes little more memory than its length."""
     found = json.loads(signed(desk, model, statement([resource(n, c) for n, c in FILES.items()])).read_text())
     empty = '{"sig":""},' * (5 << 20)
@@ -214,7 +214,7 @@ def test_a_long_list_is_not_read_past_its_limit(desk: TestBed, model: Path) -> N
     assert int(done.stdout) < 200 << 10
 
 
-def test_a_file_without_a_table_is_checked_when_it_is_opened(desk: TestBed, model: Path) -> None:
+def test_a_file_without_a_table_is_checked_when_it_is_opened(desk: Setup, model: Path) -> None:
     """Its length is not signed, so it must not appear shorter or empty."""
     signature = signed(desk, model, statement([resource(name, content) for name, content in FILES.items()]))
     for changed in (b"", b"smal", b"smalL", b"small\n"):
@@ -224,7 +224,7 @@ def test_a_file_without_a_table_is_checked_when_it_is_opened(desk: TestBed, mode
         assert "small was changed" in desk.refused(model, "--signature", signature, "--signer", "./mldsa87-p384.pub")
 
 
-def test_system_files_that_say_they_are_empty(desk: TestBed, model: Path) -> None:
+def test_system_files_that_say_they_are_empty(desk: Setup, model: Path) -> None:
     """A link to a system file that reports length zero but has content."""
     (model / "empty").unlink()
     (model / "empty").symlink_to("/proc/version")
@@ -234,7 +234,7 @@ def test_system_files_that_say_they_are_empty(desk: TestBed, model: Path) -> Non
     assert by_parts(desk, model, signature, "one").returncode != 0
 
 
-def test_extra_files_next_to_the_model(desk: TestBed, model: Path) -> None:
+def test_extra_files_next_to_the_model(desk: Setup, model: Path) -> None:
     """Section 4, step 5: the signature itself and the paths given by the user may be next to the model; signed files are always checked."""
     listed = [resource(name, content) for name, content in FILES.items()]
     inside = write(model / "model.sig", json.loads(signed(desk, model, statement(listed)).read_text()))
@@ -253,7 +253,7 @@ def test_extra_files_next_to_the_model(desk: TestBed, model: Path) -> None:
         assert "not a path inside the model" in desk.refused(model, *arguments, "--ignore", path, code=2), path
 
 
-def test_links_are_signed_if_asked(desk: TestBed, tmp_path: Path) -> None:
+def test_links_are_signed_if_asked(desk: Setup, tmp_path: Path) -> None:
     """As in the Hugging Face cache; the other tool verifies the result."""
     write_model(tmp_path / "blobs", {"abc": b"weights", "def": b"{}"})
     model = tmp_path / "snapshots" / "rev"
@@ -276,7 +276,7 @@ def test_links_are_signed_if_asked(desk: TestBed, tmp_path: Path) -> None:
     assert "symbolic link to a folder" in desk.casemate(*sign_it, "--follow-links", "--force").stderr
 
 
-def test_paths_to_leave_out(desk: TestBed, model: Path) -> None:
+def test_paths_to_leave_out(desk: Setup, model: Path) -> None:
     """Signing refuses misspelled paths and paths outside the model."""
     for path, why in (("smal", "cannot ignore smal"), ("..", "not a path inside"), ("/etc", "not a path inside"), (".", "not a path inside")):
         done = desk.casemate("sign", model, "--sign", "mldsa87-p384", "--ignore", path)
@@ -286,7 +286,7 @@ def test_paths_to_leave_out(desk: TestBed, model: Path) -> None:
     assert desk.refused(model, "--signature", signed(desk, model, said), "--signer", "./mldsa87-p384.pub")
 
 
-def test_odd_names_are_shown(desk: TestBed, tmp_path: Path) -> None:
+def test_odd_names_are_shown(desk: Setup, tmp_path: Path) -> None:
     """Any name that a file system and a statement allow."""
     files = {"back\\slash": b"1", "a" * 250: b"2", "x/" * 70 + "deep": b"3", ".casemate-rewrap": b"4"}
     model = write_model(tmp_path / "m", files)
@@ -295,7 +295,7 @@ def test_odd_names_are_shown(desk: TestBed, tmp_path: Path) -> None:
     assert sorted(done.stdout.splitlines()) == sorted(files), done.stderr
 
 
-def test_files_without_a_table(desk: TestBed, tmp_path: Path) -> None:
+def test_files_without_a_table(desk: Setup, tmp_path: Path) -> None:
     """Section 5: files up to 64 MiB are read whole, longer ones not at all."""
     limit = 64 << 20
     content = bytes(limit)
@@ -310,7 +310,7 @@ def test_files_without_a_table(desk: TestBed, tmp_path: Path) -> None:
     desk.casemate_ok("verify", model, "--signature", signature, "--signer", "./mldsa87-p384.pub")
 
 
-def test_shards_have_no_tables(desk: TestBed, tmp_path: Path) -> None:
+def test_shards_have_no_tables(desk: Setup, tmp_path: Path) -> None:
     model = write_model(tmp_path / "m", {"a": b"first"})
     shards = [resource("a:0:4", b"firs"), resource("a:4:5", b"t")]
     told = {"method": "shards", "shard_size": 4}
@@ -320,7 +320,7 @@ def test_shards_have_no_tables(desk: TestBed, tmp_path: Path) -> None:
     assert "segment table" in desk.refused(model, "--signature", signed(desk, model, statement(shards, **told)), "--signer", "./mldsa87-p384.pub")
 
 
-def test_artifact_options_are_refused_with_a_signature(desk: TestBed, model: Path) -> None:
+def test_artifact_options_are_refused_with_a_signature(desk: Setup, model: Path) -> None:
     signature = signed(desk, model, statement([resource(name, content) for name, content in FILES.items()]))
     for option in (["--allow-unknown-signer"], ["--min-revision", "1"], ["--id", "00" * 16]):
         done = desk.casemate("run", model, "--memory", "--signature", signature, *option, "--", "true")

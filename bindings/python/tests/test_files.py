@@ -328,7 +328,7 @@ def test_an_older_file_is_refused(tmp_path):
     assert casemate.inspect(tmp_path / "2").revision == 2
     assert casemate.open(tmp_path / "2", min_revision=2, **trust).read() == b"x"
     for name, floor in (("2", 3), ("none", 1)):
-        with pytest.raises(casemate.VerificationError, match="older than the minimum"):
+        with pytest.raises(casemate.VerificationError, match="older than the minimum|has no revision"):
             casemate.open(tmp_path / name, min_revision=floor, **trust)
     with pytest.raises(casemate.CasemateError, match="revisions start at 1"):
         casemate.seal(b"x", tmp_path / "zero", revision=0, **to)

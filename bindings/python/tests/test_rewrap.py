@@ -68,7 +68,7 @@ def test_an_invalid_change_changes_nothing(request, keys, trust, kind):
         (ValueError, "nothing to change", trust),
         (ValueError, "cannot be combined with add= or remove=", {"to": bob, "add": bob, **trust}),
         (ValueError, "is not a recipient", {"remove": bob, **trust}),
-        (casemate.VerificationError, "not trusted", {"add": bob, **by_stranger}),
+        (casemate.VerificationError, "not an expected signer", {"add": bob, **by_stranger}),
         (casemate.CasemateError, "recipient", {"remove": keys.alice.public_key, **trust}),
         (TypeError, "kem", {"add": keys.stranger.public_key, **trust}),
         (casemate.CasemateError, "not allow", {"add": bob, "policy": "cnsa2", **trust}),

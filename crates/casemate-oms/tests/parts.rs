@@ -22,12 +22,12 @@ use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
 
-struct TestBed {
+struct Setup {
     home: TempDir,
     key: SigningKey,
 }
 
-impl TestBed {
+impl Setup {
     fn new() -> Self {
         let home = TempDir::new().unwrap();
         fs::create_dir_all(home.path().join("m/sub")).unwrap();
@@ -93,7 +93,7 @@ fn read(file: &CheckedFile, offset: usize, len: usize) -> Result<Vec<u8>, OmsErr
 
 #[test]
 fn every_range_is_what_was_signed() {
-    let (desk, content) = (TestBed::new(), content());
+    let (desk, content) = (Setup::new(), content());
     for hash in [HashAlgorithm::Blake3, HashAlgorithm::Sha384] {
         let model = desk.open(&desk.sign("", hash), "").unwrap();
         let names: Vec<_> = model.files().iter().map(SignedFile::name).collect();
@@ -136,7 +136,7 @@ fn every_range_is_what_was_signed() {
 
 #[test]
 fn a_changed_segment_is_refused_and_the_others_are_not() {
-    let (desk, content) = (TestBed::new(), content());
+    let (desk, content) = (Setup::new(), content());
     let model = desk.opened();
     let file = model.find("sub/large").unwrap().open().unwrap();
     assert_eq!(read(&file, MIB, 8).unwrap(), content[MIB..MIB + 8]);
@@ -176,7 +176,7 @@ fn a_changed_segment_is_refused_and_the_others_are_not() {
 
 #[test]
 fn a_small_file_is_checked_whole() {
-    let desk = TestBed::new();
+    let desk = Setup::new();
     let signature = desk.sign("", HashAlgorithm::Blake3);
     // Its length is not signed, so it must not be believed: also not that there is nothing.
     for changed in ["smalL", "smal", "smalls", ""] {
@@ -194,7 +194,7 @@ fn a_small_file_is_checked_whole() {
 
 #[test]
 fn other_files_than_the_signed_ones_are_named() {
-    let desk = TestBed::new();
+    let desk = Setup::new();
     let signature = desk.sign("", HashAlgorithm::Blake3);
     let refused = |expected: &str| {
         let found = desk.open(&signature, "").unwrap_err().to_string();
@@ -243,12 +243,12 @@ fn other_files_than_the_signed_ones_are_named() {
 
 #[test]
 fn a_model_of_one_file_and_another_key() {
-    let desk = TestBed::new();
+    let desk = Setup::new();
     let signature = desk.sign("sub/large", HashAlgorithm::Sha384);
     let model = desk.open(&signature, "sub/large").unwrap();
     let file = model.find(".").unwrap().open().unwrap();
     assert_eq!(read(&file, 0, content().len()).unwrap(), content());
-    let other = TestBed::new();
+    let other = Setup::new();
     let refused = other.open(&signature, "sub/large").unwrap_err();
     assert!(matches!(refused, OmsError::OtherSigner { .. }), "{refused}");
 }
