@@ -482,6 +482,11 @@ def test_mistakes_are_named(store: Store) -> None:
     for scheme, endpoint, allow in [("gs", "GOOGLE_BASE_URL", "GOOGLE_ALLOW_HTTP"), ("az", "AZURE_STORAGE_ENDPOINT", "AZURE_ALLOW_HTTP")]:
         plain = store.refused(2, "inspect", f"{scheme}://{BUCKET}/x.sealed", **{endpoint: "http://127.0.0.1:9"})
         assert f"{endpoint} is an address without TLS; to allow it, set {allow}=true" in plain
+    dead = store.refused(3, "inspect", f"s3://{BUCKET}/x.sealed", AWS_ENDPOINT="http://127.0.0.1:9")
+    assert "cannot reach http://127.0.0.1:9: " in dead and "refused" in dead and "Generic" not in dead
+    nobody = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT", "AWS_ALLOW_HTTP"), "")
+    assert "no credentials were found" in store.refused(3, "inspect", f"s3://{BUCKET}/x.sealed", **nobody)
+    assert f"write s3://{BUCKET}/x for an object" in store.refused(2, "inspect", f"s3:/{BUCKET}/x")
     assert "is not in a supported object store" in store.refused(2, "open", "ftp://host/x.sealed")
     assert "hold" in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "secret" not in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")

@@ -1,7 +1,7 @@
 //! Paths on this machine and addresses of object stores, as inputs and outputs.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt,
     path::{Path, PathBuf},
 };
@@ -29,7 +29,10 @@ pub(crate) enum Place {
 impl Place {
     /// Returns a parser for the command line, which accepts any bytes as a path.
     pub(crate) fn parser() -> impl TypedValueParser<Value = Self> {
-        OsStringValueParser::new().map(Self::from)
+        OsStringValueParser::new().try_map(|given| match misspelt(&given) {
+            Some(message) => Err(message),
+            None => Ok(Self::from(given)),
+        })
     }
 
     /// Returns the local path, or the last part of an address, to derive a local output path from.
@@ -46,6 +49,15 @@ impl Place {
     pub(crate) fn to_text(&self) -> String {
         self.to_string()
     }
+}
+
+/// Refuses an address that lost a slash: it would be the path of a local file.
+fn misspelt(given: &OsStr) -> Option<String> {
+    let text = given.to_str()?;
+    let (scheme, rest) = text.split_once(":/")?;
+    let is_scheme = ["s3", "gs", "az"].contains(&scheme);
+    (is_scheme && !rest.starts_with('/'))
+        .then(|| format!("write {scheme}://{rest} for an object, or ./{text} for a file"))
 }
 
 impl From<OsString> for Place {
