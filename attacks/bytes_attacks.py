@@ -5,7 +5,7 @@ from __future__ import annotations
 from judge import INSPECT, OPEN_ANYONES, OPEN_FROM, REWRAP, VERIFY, Case, Cases, Promise, attack, trials
 from victim import CONTENT, OTHER_CONTENT, SEGMENT, Setup, parts, rebuilt
 
-NO_FOOTER = "not a sealed artifact, or truncated: no valid footer"
+NO_FOOTER = "not a sealed artifact, or its end is damaged or missing: no valid footer"
 ALL = (OPEN_FROM, OPEN_ANYONES, VERIFY, INSPECT, REWRAP)
 # The commands that read the content. A rewrap does not, so it can process a file whose content was changed.
 CONTENT_READERS = (OPEN_ANYONES, VERIFY)

@@ -115,7 +115,7 @@ def footer(house: Setup) -> Cases:
         head = b"CSMT" + version.to_bytes(2) + b"\0\0" + offset.to_bytes(8) + length.to_bytes(4)
         return data[:-32] + head + hashlib.sha256(head + tail).digest()[:12]
 
-    no_footer = "not a sealed artifact, or truncated: no valid footer"
+    no_footer = "not a sealed artifact, or its end is damaged or missing: no valid footer"
     for label, forged, says in (
         ("offset wraps", ended(1, 2**64 - 1, len(tail)), no_footer),
         ("length wraps", ended(1, len(body), 2**32 - 1), no_footer),

@@ -105,7 +105,7 @@ pub enum OwnerError {
 #[non_exhaustive]
 pub enum OpenError {
     /// There is no footer: the file is of another kind, or truncated.
-    #[error("not a sealed artifact, or truncated: no valid footer")]
+    #[error("not a sealed artifact, or its end is damaged or missing: no valid footer")]
     NoFooter,
     /// A later version of the format than this program supports.
     #[error("format version {found} is not supported; this program reads version 1")]
