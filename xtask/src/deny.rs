@@ -95,10 +95,31 @@ fn read() -> Result<(Rules, Metadata), String> {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     let metadata = serde_json::from_slice(&output.stdout);
-    Ok((
-        rules,
-        metadata.map_err(|error| format!("cargo metadata: {error}"))?,
-    ))
+    let mut metadata: Metadata = metadata.map_err(|error| format!("cargo metadata: {error}"))?;
+    let built = built()?;
+    let is_built = |package: &Package| {
+        let version = format!("v{}", package.version);
+        built.contains(&(package.name.clone(), version))
+    };
+    metadata.packages.retain(is_built);
+    Ok((rules, metadata))
+}
+
+/// Names and versions of the packages that are compiled. The metadata also has packages that an
+/// optional feature names and nothing turns on.
+fn built() -> Result<BTreeSet<(String, String)>, String> {
+    let arguments = ["tree", "--workspace", "--all-features", "--prefix", "none"];
+    let output = command("cargo", &arguments).output();
+    let output = output.map_err(|error| format!("cargo tree: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let packages = text.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        Some((words.next()?.to_owned(), words.next()?.to_owned()))
+    });
+    Ok(packages.collect())
 }
 
 fn check(rules: &Rules, metadata: &Metadata) -> Result<Vec<String>, String> {
@@ -107,14 +128,12 @@ fn check(rules: &Rules, metadata: &Metadata) -> Result<Vec<String>, String> {
         .iter()
         .map(|package| (package.id.as_str(), package))
         .collect();
-    let found = |id: &str| {
-        let package = packages.get(id).copied();
-        package.ok_or_else(|| format!("cargo metadata does not describe {id}"))
-    };
     let mut findings = Vec::new();
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for node in &metadata.resolve.nodes {
-        let package = found(&node.id)?;
+        let Some(package) = packages.get(node.id.as_str()) else {
+            continue;
+        };
         let (name, version) = (package.name.as_str(), package.version.as_str());
         versions.entry(name).or_default().insert(version);
         if !is_allowed(package.license.as_deref(), &rules.licenses.allow)? {
@@ -131,7 +150,10 @@ fn check(rules: &Rules, metadata: &Metadata) -> Result<Vec<String>, String> {
             findings.push(format!("{name} {version}: is not from crates.io"));
         }
         for dependency in &node.dependencies {
-            let dependency = found(dependency)?.name.as_str();
+            let Some(dependency) = packages.get(dependency.as_str()) else {
+                continue;
+            };
+            let dependency = dependency.name.as_str();
             let mut bans = rules.bans.deny.iter();
             let ban = bans.find(|ban| ban.name == dependency);
             if ban.is_some_and(|ban| !ban.wrappers.iter().any(|wrapper| wrapper == name)) {

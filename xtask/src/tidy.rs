@@ -173,8 +173,9 @@ fn check_text(file: &str, findings: &mut Vec<String>) {
 }
 
 fn check_widths(file: &str, text: &str, findings: &mut Vec<String>) {
-    let is_markdown = file.ends_with(".md") && !file.starts_with("vectors/public/");
-    if !is_markdown && !file.ends_with(".rs") {
+    let extension = Path::new(file).extension().unwrap_or_default();
+    let is_markdown = extension == "md" && !file.starts_with("vectors/public/");
+    if !is_markdown && extension != "rs" {
         return;
     }
     let mut in_code = false;
