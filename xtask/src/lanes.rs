@@ -1,7 +1,7 @@
 //! Runs steps in parallel, each in a separate process whose output is shown when it ends.
 
 use std::{
-    env, fs,
+    fs,
     fs::File,
     io,
     path::PathBuf,
@@ -61,8 +61,8 @@ fn spawn(name: &str, folder: &PathBuf, log: &PathBuf, outcome: &PathBuf) -> io::
     // A file from an earlier run would be mistaken for one of this run.
     _ = fs::remove_file(outcome);
     let log = File::create(log)?;
-    let program = env::current_exe()?;
-    let mut child: Command = command(&program.to_string_lossy(), &[name]);
+    // By this name it is found even if cargo has built it anew meanwhile.
+    let mut child: Command = command("/proc/self/exe", &[name]);
     child.stdout(log.try_clone()?).stderr(log);
     child.env("CASEMATE_STEP_OUTCOME", outcome).status()
 }
