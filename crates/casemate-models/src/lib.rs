@@ -21,6 +21,7 @@ mod cursor;
 mod gguf;
 mod gguf_types;
 mod onnx;
+mod opcodes;
 mod pickle;
 mod pickle_values;
 mod pytorch;

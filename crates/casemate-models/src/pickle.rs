@@ -10,20 +10,19 @@ use std::{
 
 use casemate_seal::ReadAt;
 
-use crate::{Format, Model, ModelError, cursor::Cursor, torch_types::is_for_weights};
+use crate::{
+    Format, Model, ModelError,
+    cursor::Cursor,
+    opcodes::{CUT, Line, NAME_BYTES_MAX, Op, Opcode, Operand, malformed, read_operation},
+    torch_types::is_for_weights,
+};
 
 /// Most operations of a pickle.
 pub(crate) const OPERATIONS_MAX: usize = 1 << 22;
 /// Most memorised values.
 const MEMO_MAX: usize = 1 << 20;
-/// Longest string that can be part of a name, in bytes.
-const NAME_BYTES_MAX: usize = 1024;
 /// Most distinct names that are listed.
 const NAMES_MAX: usize = 4096;
-/// Maximum number of bytes of a line that are kept.
-const LINE_BYTES_MAX: usize = 4096;
-const STACK_GLOBAL: u8 = 0x93;
-const FRAME: u8 = 0x95;
 
 /// The name of a pickle that is a whole file.
 const WHOLE: &str = "(the file)";
@@ -95,12 +94,6 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Model, ModelError> {
     Ok(model)
 }
 
-const fn malformed(rule: &'static str) -> ModelError {
-    ModelError::malformed(Format::Pickle, rule)
-}
-
-const CUT: ModelError = malformed("it ends without a final operation");
-
 /// The most recently pushed and the memoised strings, as far as names can be built from them.
 #[derive(Default)]
 struct Texts {
@@ -129,6 +122,12 @@ impl Texts {
         }
         self.memo.insert(slot, self.last());
         Ok(())
+    }
+
+    fn recall(&mut self, slot: u64) {
+        let text = self.memo.get(&slot).cloned().flatten();
+        let is_known = !self.memo_unknown;
+        self.push(text.filter(|_| is_known));
     }
 }
 
@@ -191,16 +190,16 @@ pub(crate) fn scan_one(
     let mut frame = Frame::default();
     let first = *left;
     loop {
-        let [operation] = c.array()?.ok_or(CUT)?;
+        let (opcode, operand) = read_operation(c)?;
         // It needs two values, and one operation leaves at most one. NumPy files begin like this.
-        if operation == STACK_GLOBAL && first.saturating_sub(*left) < 2 {
+        if opcode.op == Op::StackGlobal && first.saturating_sub(*left) < 2 {
             return Err(malformed("a name is taken from an empty stack"));
         }
         *left = left.checked_sub(1).ok_or(ModelError::Limit("operations"))?;
-        match operation {
-            b'.' => return frame.stop(c.at()),
-            FRAME => frame.begin(c)?,
-            _ => step(c, operation, found, &mut texts)?,
+        match (opcode.op, operand) {
+            (Op::Stop, _) => return frame.stop(c.at()),
+            (Op::Frame, Operand::Number(len)) => frame.begin(len, c.at(), c.left())?,
+            (_, operand) => step(opcode, operand, found, &mut texts)?,
         }
         frame.check(c.at())?;
     }
@@ -217,15 +216,14 @@ struct Frame {
 }
 
 impl Frame {
-    fn begin(&mut self, c: &mut Cursor<'_, impl ReadAt>) -> Result<(), ModelError> {
-        let len = number::<8>(c)?;
+    fn begin(&mut self, len: u64, at: u64, left: u64) -> Result<(), ModelError> {
         if self.end.is_some() {
             return Err(malformed("a frame begins inside another"));
         }
-        if len > c.left() {
+        if len > left {
             return Err(CUT);
         }
-        self.end = c.at().checked_add(len);
+        self.end = at.checked_add(len);
         Ok(())
     }
 
@@ -249,240 +247,102 @@ impl Frame {
     }
 }
 
+/// Follows one operation as far as names can be built from it.
 fn step(
-    c: &mut Cursor<'_, impl ReadAt>,
-    operation: u8,
+    opcode: &'static Opcode,
+    operand: Operand,
     found: &mut Pickle,
     texts: &mut Texts,
 ) -> Result<(), ModelError> {
-    match operation {
-        // Names.
-        b'c' | b'i' => {
-            // Some loaders import a name that is truncated at the end of the file.
-            let (module, (name, _)) = (line(c)?, line_or_rest(c)?);
-            found.import(&module, &name)?;
-            found.count(if operation == b'c' { "GLOBAL" } else { "INST" });
-            texts.push(None);
-        }
-        STACK_GLOBAL => {
-            found.count("STACK_GLOBAL");
-            match &texts.recent {
-                [Some(module), Some(name)] => {
-                    let (module, name) = (Rc::clone(module), Rc::clone(name));
-                    found.import(&module, &name)?;
-                }
-                _ => found.computed_names = true,
-            }
+    match opcode.op {
+        Op::Global | Op::Inst | Op::StackGlobal => return import(opcode, operand, found, texts),
+        Op::Reduce
+        | Op::Obj
+        | Op::NewObj
+        | Op::NewObjEx
+        | Op::Build
+        | Op::PersId
+        | Op::BinPersId => {
+            found.count(opcode.name);
             texts.push(None);
         }
         // Names from a registry that the loading program fills.
-        0x82 => extension(c, found, texts, 1)?,
-        0x83 => extension(c, found, texts, 2)?,
-        0x84 => extension(c, found, texts, 4)?,
-        // Calls.
-        b'R' => call(found, texts, "REDUCE"),
-        b'o' => call(found, texts, "OBJ"),
-        0x81 => call(found, texts, "NEWOBJ"),
-        0x92 => call(found, texts, "NEWOBJ_EX"),
-        b'b' => call(found, texts, "BUILD"),
-        b'P' => {
-            line(c)?;
-            call(found, texts, "PERSID");
+        Op::Ext1 | Op::Ext2 | Op::Ext4 => {
+            found.computed_names = true;
+            found.count("EXT");
+            texts.push(None);
         }
-        b'Q' => call(found, texts, "BINPERSID"),
         // Operations that reorder strings on the stack: a name that follows is treated as computed.
-        b'0' | b'1' | b'2' => {
+        Op::Pop | Op::PopMark | Op::Dup => {
             texts.push(None);
             texts.push(None);
         }
-        _ => return text_or_memo(c, operation, texts),
-    }
-    Ok(())
-}
-
-/// Handles strings and memo operations.
-fn text_or_memo(
-    c: &mut Cursor<'_, impl ReadAt>,
-    operation: u8,
-    texts: &mut Texts,
-) -> Result<(), ModelError> {
-    match operation {
-        // Strings.
-        0x8c | b'U' | b'C' => counted_text::<1>(c, texts)?,
-        b'X' | b'T' | b'B' => counted_text::<4>(c, texts)?,
-        0x8d | 0x8e | 0x96 => counted_text::<8>(c, texts)?,
-        b'V' | b'S' => {
-            let text = line(c)?;
-            // A longer string cannot be an importable name.
-            let is_name = text.len() <= NAME_BYTES_MAX;
-            let text = text.trim_matches(['\'', '"']);
-            texts.push(is_name.then(|| text.into()));
-        }
-        // The memo.
-        0x94 => texts.keep(texts.memo.len() as u64)?,
-        b'q' => {
-            let slot = number::<1>(c)?;
-            texts.keep(slot)?;
-        }
-        b'r' => {
-            let slot = number::<4>(c)?;
-            texts.keep(slot)?;
-        }
-        b'p' => match memo_number(c)? {
+        Op::Memoize | Op::BinPut | Op::LongBinPut | Op::Put => match slot(&operand, texts) {
             Some(slot) => texts.keep(slot)?,
             None => texts.memo_unknown = true,
         },
-        b'h' => {
-            let slot = number::<1>(c)?;
-            recall(texts, slot);
-        }
-        b'j' => {
-            let slot = number::<4>(c)?;
-            recall(texts, slot);
-        }
-        b'g' => match memo_number(c)? {
-            Some(slot) => recall(texts, slot),
+        Op::BinGet | Op::LongBinGet | Op::Get => match slot(&operand, texts) {
+            Some(slot) => texts.recall(slot),
             None => texts.push(None),
         },
-        _ => return other(c, operation, texts),
+        Op::Proto => (),
+        _ => texts.push(text(opcode.op, operand)),
     }
     Ok(())
 }
 
-/// Handles a name by number.
-fn extension(
-    c: &mut Cursor<'_, impl ReadAt>,
+fn import(
+    opcode: &'static Opcode,
+    operand: Operand,
     found: &mut Pickle,
     texts: &mut Texts,
-    bytes: u64,
 ) -> Result<(), ModelError> {
-    found.computed_names = true;
-    call(found, texts, "EXT");
-    skip(c, bytes)
-}
-
-/// Handles values other than strings, and containers.
-fn other(
-    c: &mut Cursor<'_, impl ReadAt>,
-    operation: u8,
-    texts: &mut Texts,
-) -> Result<(), ModelError> {
-    match operation {
-        // Protocol.
-        0x80 => skip(c, 1)?,
-        // Numbers.
-        b'K' => value(c, texts, 1)?,
-        b'M' => value(c, texts, 2)?,
-        b'J' => value(c, texts, 4)?,
-        b'G' => value(c, texts, 8)?,
-        0x8a => {
-            let len = number::<1>(c)?;
-            value(c, texts, len)?;
+    match (operand, &texts.recent) {
+        (Operand::TwoLines(module, name), _) => found.import(&module.to_text(), &name.to_text())?,
+        (_, [Some(module), Some(name)]) => {
+            let (module, name) = (Rc::clone(module), Rc::clone(name));
+            found.import(&module, &name)?;
         }
-        0x8b => {
-            let len = number::<4>(c)?;
-            value(c, texts, len)?;
-        }
-        b'I' | b'L' | b'F' => {
-            line(c)?;
-            texts.push(None);
-        }
-        // None, booleans, empty containers, marks, tuples, and operations that pop values.
-        b'N'
-        | 0x88
-        | 0x89
-        | b']'
-        | b'}'
-        | b')'
-        | 0x8f
-        | b'('
-        | b't'
-        | 0x85..=0x87
-        | b'l'
-        | b'd'
-        | 0x90
-        | 0x91
-        | b'a'
-        | b'e'
-        | b's'
-        | b'u'
-        | 0x97
-        | 0x98 => texts.push(None),
-        _ => return Err(malformed("unknown operation")),
+        _ => found.computed_names = true,
     }
-    Ok(())
-}
-
-fn call(found: &mut Pickle, texts: &mut Texts, operation: &'static str) {
-    found.count(operation);
-    texts.push(None);
-}
-
-fn recall(texts: &mut Texts, slot: u64) {
-    let text = texts.memo.get(&slot).cloned().flatten();
-    let is_known = !texts.memo_unknown;
-    texts.push(text.filter(|_| is_known));
-}
-
-fn number<const N: usize>(c: &mut Cursor<'_, impl ReadAt>) -> Result<u64, ModelError> {
-    let bytes: [u8; N] = c.array()?.ok_or(CUT)?;
-    let mut whole = [0; 8];
-    let low = whole.get_mut(..N).ok_or(CUT)?;
-    low.copy_from_slice(&bytes);
-    Ok(u64::from_le_bytes(whole))
-}
-
-fn skip(c: &mut Cursor<'_, impl ReadAt>, bytes: u64) -> Result<(), ModelError> {
-    c.skip(bytes).ok_or(CUT)
-}
-
-fn value(c: &mut Cursor<'_, impl ReadAt>, texts: &mut Texts, bytes: u64) -> Result<(), ModelError> {
-    skip(c, bytes)?;
+    found.count(opcode.name);
     texts.push(None);
     Ok(())
 }
 
-/// Reads a length-prefixed string or bytes; only a short one can be part of a name.
-fn counted_text<const N: usize>(
-    c: &mut Cursor<'_, impl ReadAt>,
-    texts: &mut Texts,
-) -> Result<(), ModelError> {
-    let len = number::<N>(c)?;
-    if len > NAME_BYTES_MAX as u64 {
-        return value(c, texts, len);
+/// The string that an operation pushes, if it pushes one that can be part of a name.
+///
+/// Byte strings count: some loaders decode them.
+fn text(op: Op, operand: Operand) -> Option<Rc<str>> {
+    match operand {
+        Operand::Line(line) if matches!(op, Op::Unicode | Op::String) => {
+            let text = line.to_text();
+            let is_name = text.len() as u64 <= NAME_BYTES_MAX;
+            is_name.then(|| text.trim_matches(['\'', '"']).into())
+        }
+        Operand::Counted(bytes) if !matches!(op, Op::Long1 | Op::Long4) => {
+            bytes.map(|bytes| String::from_utf8_lossy(&bytes).into())
+        }
+        _ => None,
     }
-    let text = c.text(len)?.ok_or(CUT)?;
-    texts.push(Some(text.into()));
-    Ok(())
+}
+
+/// The index in the memo that an operation names.
+fn slot(operand: &Operand, texts: &Texts) -> Option<u64> {
+    match operand {
+        Operand::None => Some(texts.memo.len() as u64),
+        Operand::Number(slot) => Some(*slot),
+        Operand::Line(line) => memo_number(line),
+        _ => None,
+    }
 }
 
 /// Reads a memo index written as text.
 ///
 /// Python accepts more forms of numbers than this. Other forms give an unknown index, not an error,
 /// because a loader would continue.
-fn memo_number(c: &mut Cursor<'_, impl ReadAt>) -> Result<Option<u64>, ModelError> {
-    let line = line(c)?;
+fn memo_number(line: &Line) -> Option<u64> {
+    let number = line.to_text().trim().parse().ok();
     // The end of a longer line is missing.
-    let is_whole = line.len() < LINE_BYTES_MAX;
-    Ok(line.trim().parse().ok().filter(|_| is_whole))
-}
-
-fn line(c: &mut Cursor<'_, impl ReadAt>) -> Result<String, ModelError> {
-    let (line, ends) = line_or_rest(c)?;
-    if ends { Ok(line) } else { Err(CUT) }
-}
-
-/// Reads a line, keeping only as much as could matter, and returns whether it is complete.
-fn line_or_rest(c: &mut Cursor<'_, impl ReadAt>) -> Result<(String, bool), ModelError> {
-    let (mut bytes, mut ends) = (Vec::new(), false);
-    while let Some([byte]) = c.array()? {
-        ends = byte == b'\n';
-        if ends {
-            break;
-        }
-        if bytes.len() < LINE_BYTES_MAX {
-            bytes.push(byte);
-        }
-    }
-    Ok((String::from_utf8_lossy(&bytes).into_owned(), ends))
+    number.filter(|_| line.is_whole())
 }

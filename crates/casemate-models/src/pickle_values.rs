@@ -6,13 +6,16 @@
 
 use std::{collections::HashMap, rc::Rc, str};
 
+use crate::{
+    cursor::Cursor,
+    opcodes::{Line, NAME_BYTES_MAX, Op, Operand, read_operation},
+};
+
 /// Most operations of a pickle. Each creates or stores at most one value, except those that pop as
 /// many from the stack.
 const OPERATIONS_MAX: usize = 1 << 22;
 /// Most values of a pickle.
 const VALUES_MAX: usize = 1 << 21;
-/// Longest string that is kept, in bytes.
-const TEXT_BYTES_MAX: usize = 1024;
 
 /// Maximum total length of names that are built from strings, in bytes.
 const IMPORT_BYTES_MAX: usize = 16 << 20;
@@ -93,26 +96,25 @@ impl Values {
 /// operations.
 pub(crate) fn follow(pickle: &[u8]) -> Option<(Values, Id)> {
     let mut machine = Machine {
-        rest: pickle,
         values: Values::default(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
         import_bytes_left: IMPORT_BYTES_MAX,
     };
+    let mut cursor = Cursor::new(&pickle).ok()?;
     for _ in 0..OPERATIONS_MAX {
-        let operation = machine.byte()?;
-        if operation == b'.' {
+        let (opcode, operand) = read_operation(&mut cursor).ok()?;
+        if opcode.op == Op::Stop {
             let result = machine.pop()?;
             return Some((machine.values, result));
         }
-        machine.step(operation)?;
+        machine.step(opcode.op, operand)?;
     }
     None
 }
 
-struct Machine<'p> {
-    rest: &'p [u8],
+struct Machine {
     values: Values,
     stack: Vec<Id>,
     marks: Vec<usize>,
@@ -120,110 +122,61 @@ struct Machine<'p> {
     import_bytes_left: usize,
 }
 
-/// Operations, by the names and numbers of Python's `pickletools`.
-impl Machine<'_> {
-    fn step(&mut self, operation: u8) -> Option<()> {
-        match operation {
-            // PROTO, FRAME.
-            0x80 => self.take(1).map(drop),
-            0x95 => self.take(8).map(drop),
-            // NONE, NEWTRUE, NEWFALSE, BINFLOAT, FLOAT.
-            b'N' | 0x88 | 0x89 => self.push(Value::Other),
-            b'G' => self.bytes(Some(8)),
-            b'F' => {
-                self.line()?;
-                self.push(Value::Other)
-            }
-            // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8.
-            b'C' => {
-                let len = self.length::<1>();
-                self.bytes(len)
-            }
-            b'B' => {
-                let len = self.length::<4>();
-                self.bytes(len)
-            }
-            0x8e | 0x96 => {
-                let len = self.length::<8>();
-                self.bytes(len)
-            }
-            b'K' | b'M' | b'J' | b'I' | b'L' | 0x8a => {
-                let value = self.integer(operation)?;
+impl Machine {
+    fn step(&mut self, op: Op, operand: Operand) -> Option<()> {
+        match op {
+            Op::Proto | Op::Frame => Some(()),
+            Op::None
+            | Op::NewTrue
+            | Op::NewFalse
+            | Op::BinFloat
+            | Op::Float
+            | Op::ShortBinBytes
+            | Op::BinBytes
+            | Op::BinBytes8
+            | Op::ByteArray8 => self.push(Value::Other),
+            Op::BinInt1 | Op::BinInt2 | Op::BinInt | Op::Int | Op::Long | Op::Long1 => {
+                let value = integer(op, operand)?;
                 self.push(value)
             }
-            0x8c | b'U' | b'X' | b'T' | 0x8d | b'V' | b'S' => {
-                let value = self.text(operation)?;
+            Op::ShortBinUnicode
+            | Op::BinUnicode
+            | Op::BinUnicode8
+            | Op::ShortBinString
+            | Op::BinString
+            | Op::Unicode
+            | Op::String => {
+                let value = text(op, &operand)?;
                 self.push(value)
             }
-            b'q' | b'r' | b'p' | 0x94 | b'h' | b'j' | b'g' => self.memo(operation),
-            b'c' | 0x93 | b'R' | 0x81 | 0x92 | b'o' | b'i' | b'b' | b'Q' => self.call(operation),
-            _ => self.container(operation),
+            Op::BinPut
+            | Op::LongBinPut
+            | Op::Put
+            | Op::Memoize
+            | Op::BinGet
+            | Op::LongBinGet
+            | Op::Get => self.memo(op, &operand),
+            Op::Global
+            | Op::StackGlobal
+            | Op::Reduce
+            | Op::NewObj
+            | Op::NewObjEx
+            | Op::Obj
+            | Op::Inst
+            | Op::Build
+            | Op::BinPersId => self.call(op, &operand),
+            _ => self.container(op),
         }
     }
 
-    fn integer(&mut self, operation: u8) -> Option<Value> {
-        let value = match operation {
-            b'K' => self.take(1)?.first().copied().map(i64::from),
-            b'M' => Some(i64::from(u16::from_le_bytes(*self.array()?))),
-            b'J' => Some(i64::from(i32::from_le_bytes(*self.array()?))),
-            0x8a => {
-                let len = self.length::<1>()?;
-                let bytes = self.take(len)?;
-                // Two's complement of any length.
-                let sign = bytes.last().is_some_and(|last| *last >= 0x80);
-                let mut whole = [if sign { 0xff } else { 0 }; 8];
-                let low = whole.get_mut(..len);
-                let fits = low.map(|low| low.copy_from_slice(bytes));
-                fits.map(|()| i64::from_le_bytes(whole))
-            }
-            // Python reads a leading zero as an octal number.
-            _ => match self.line()?.trim_end_matches('L') {
-                "0" => Some(0),
-                text if text.trim_start_matches('-').starts_with('0') => None,
-                text => text.parse().ok(),
-            },
+    fn memo(&mut self, op: Op, operand: &Operand) -> Option<()> {
+        let slot = match operand {
+            Operand::None => self.memo.len() as u64,
+            Operand::Number(slot) => *slot,
+            Operand::Line(line) => exact(line)?.parse().ok()?,
+            _ => return None,
         };
-        Some(value.map_or(Value::Other, Value::Integer))
-    }
-
-    fn text(&mut self, operation: u8) -> Option<Value> {
-        let text = match operation {
-            b'V' | b'S' => {
-                let line = self.line()?;
-                let quoted = ['\'', '"'].into_iter().find_map(|quote| {
-                    let inner = line.strip_prefix(quote)?;
-                    inner.strip_suffix(quote)
-                });
-                let text = if operation == b'S' { quoted? } else { line };
-                // Escapes are not supported.
-                (!text.contains('\\')).then_some(text)
-            }
-            0x8c | b'U' => {
-                let len = self.length::<1>();
-                str::from_utf8(self.take(len?)?).ok()
-            }
-            0x8d => {
-                let len = self.length::<8>();
-                str::from_utf8(self.take(len?)?).ok()
-            }
-            _ => {
-                let len = self.length::<4>();
-                str::from_utf8(self.take(len?)?).ok()
-            }
-        };
-        let text = text.filter(|text| text.len() <= TEXT_BYTES_MAX);
-        Some(text.map_or(Value::Other, |text| Value::Text(text.into())))
-    }
-
-    /// Handles PUT, BINPUT, `LONG_BINPUT`, MEMOIZE, GET, BINGET and `LONG_BINGET`.
-    fn memo(&mut self, operation: u8) -> Option<()> {
-        let slot = match operation {
-            b'q' | b'h' => self.length::<1>()? as u64,
-            b'r' | b'j' => self.length::<4>()? as u64,
-            0x94 => self.memo.len() as u64,
-            _ => self.line()?.parse().ok()?,
-        };
-        if matches!(operation, b'h' | b'j' | b'g') {
+        if matches!(op, Op::BinGet | Op::LongBinGet | Op::Get) {
             self.stack.push(*self.memo.get(&slot)?);
         } else {
             let top = self.pop()?;
@@ -233,14 +186,10 @@ impl Machine<'_> {
         Some(())
     }
 
-    /// Handles GLOBAL, `STACK_GLOBAL`, REDUCE, NEWOBJ, `NEWOBJ_EX`, OBJ, INST, BUILD and BINPERSID.
-    fn call(&mut self, operation: u8) -> Option<()> {
-        match operation {
-            b'c' => {
-                let import = self.two_lines()?;
-                self.push(import)
-            }
-            0x93 => {
+    fn call(&mut self, op: Op, operand: &Operand) -> Option<()> {
+        match op {
+            Op::Global => self.push(import(operand)?),
+            Op::StackGlobal => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (module, name) = (self.values.text(module)?, self.values.text(name)?);
                 // A one-byte fetch can create it again and again.
@@ -249,15 +198,15 @@ impl Machine<'_> {
                 let import = Value::Import(format!("{module} {name}").into());
                 self.push(import)
             }
-            b'R' | 0x81 => {
+            Op::Reduce | Op::NewObj => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 self.called(function, arguments)
             }
-            0x92 => {
+            Op::NewObjEx => {
                 let (_named, arguments, function) = (self.pop()?, self.pop()?, self.pop()?);
                 self.called(function, arguments)
             }
-            b'o' => {
+            Op::Obj => {
                 let mut items = self.since_mark()?;
                 let function = if items.is_empty() {
                     None
@@ -267,14 +216,13 @@ impl Machine<'_> {
                 let arguments = self.add(Value::Tuple(items))?;
                 self.called(function?, arguments)
             }
-            b'i' => {
-                let import = self.two_lines()?;
-                let function = self.add(import)?;
+            Op::Inst => {
+                let function = self.add(import(operand)?)?;
                 let items = self.since_mark()?;
                 let arguments = self.add(Value::Tuple(items))?;
                 self.called(function, arguments)
             }
-            b'b' => {
+            Op::Build => {
                 let state = self.pop()?;
                 // For anything else, it would change a shared object, and a second state would
                 // extend the first.
@@ -291,62 +239,65 @@ impl Machine<'_> {
         }
     }
 
-    /// Handles tuples, lists, sets, dictionaries, marks and stack operations. Unknown operations
-    /// fail here.
-    fn container(&mut self, operation: u8) -> Option<()> {
-        match operation {
-            b'(' => {
+    /// Handles tuples, lists, sets, dictionaries, marks and stack operations. Operations that are
+    /// not supported fail here.
+    fn container(&mut self, op: Op) -> Option<()> {
+        match op {
+            Op::Mark => {
                 self.marks.push(self.stack.len());
                 Some(())
             }
-            b'0' => self.pop().map(drop),
-            b'1' => self.since_mark().map(drop),
-            b'2' => {
+            Op::Pop => self.pop().map(drop),
+            Op::PopMark => self.since_mark().map(drop),
+            Op::Dup => {
                 let top = self.pop()?;
                 self.stack.extend([top, top]);
                 Some(())
             }
-            b')' => self.push(Value::Tuple(Vec::new())),
-            b']' | 0x8f => self.push(Value::Items(Vec::new())),
-            b'}' => self.push(Value::Map(Vec::new())),
-            0x85..=0x87 => {
-                let count = usize::from(operation.checked_sub(0x84)?);
-                let mut items = Vec::new();
-                for _ in 0..count {
-                    items.insert(0, self.pop()?);
-                }
-                self.push(Value::Tuple(items))
-            }
-            b't' => {
+            Op::EmptyTuple => self.push(Value::Tuple(Vec::new())),
+            Op::EmptyList | Op::EmptySet => self.push(Value::Items(Vec::new())),
+            Op::EmptyDict => self.push(Value::Map(Vec::new())),
+            Op::Tuple1 => self.tuple(1),
+            Op::Tuple2 => self.tuple(2),
+            Op::Tuple3 => self.tuple(3),
+            Op::Tuple => {
                 let items = self.since_mark()?;
                 self.push(Value::Tuple(items))
             }
-            b'l' | 0x91 => {
+            Op::List | Op::FrozenSet => {
                 let items = self.since_mark()?;
                 self.push(Value::Items(items))
             }
-            b'd' => {
+            Op::Dict => {
                 let items = self.since_mark()?;
                 self.push(Value::Map(pairs(&items)?))
             }
-            b'a' => {
+            Op::Append => {
                 let item = self.pop()?;
                 self.append(&[item])
             }
-            b'e' | 0x90 => {
+            Op::Appends | Op::AddItems => {
                 let items = self.since_mark()?;
                 self.append(&items)
             }
-            b's' => {
+            Op::SetItem => {
                 let (value, key) = (self.pop()?, self.pop()?);
                 self.set_entries(&[key, value])
             }
-            b'u' => {
+            Op::SetItems => {
                 let items = self.since_mark()?;
                 self.set_entries(&items)
             }
             _ => None,
         }
+    }
+
+    fn tuple(&mut self, len: usize) -> Option<()> {
+        let mut items = Vec::new();
+        for _ in 0..len {
+            items.insert(0, self.pop()?);
+        }
+        self.push(Value::Tuple(items))
     }
 
     fn append(&mut self, new: &[Id]) -> Option<()> {
@@ -378,47 +329,8 @@ impl Machine<'_> {
     }
 }
 
-/// Access to bytes, values and the stack.
-impl<'p> Machine<'p> {
-    fn take(&mut self, len: usize) -> Option<&'p [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(len)?;
-        self.rest = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<&'p [u8; N]> {
-        self.take(N)?.first_chunk()
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[byte]| *byte)
-    }
-
-    /// Reads a length or a memo index of `N` bytes.
-    fn length<const N: usize>(&mut self) -> Option<usize> {
-        let mut whole = [0; 8];
-        whole.get_mut(..N)?.copy_from_slice(self.array::<N>()?);
-        usize::try_from(u64::from_le_bytes(whole)).ok()
-    }
-
-    fn line(&mut self) -> Option<&'p str> {
-        let end = self.rest.iter().position(|byte| *byte == b'\n')?;
-        let line = self.take(end)?;
-        self.take(1)?;
-        str::from_utf8(line).ok()
-    }
-
-    fn two_lines(&mut self) -> Option<Value> {
-        let (module, name) = (self.line()?, self.line()?);
-        let fits = module.len().max(name.len()) <= TEXT_BYTES_MAX;
-        fits.then(|| Value::Import(format!("{module} {name}").into()))
-    }
-
-    fn bytes(&mut self, len: Option<usize>) -> Option<()> {
-        self.take(len?)?;
-        self.push(Value::Other)
-    }
-
+/// Access to values and the stack.
+impl Machine {
     fn add(&mut self, value: Value) -> Option<Id> {
         let id = self.values.0.len();
         if id >= VALUES_MAX {
@@ -459,4 +371,69 @@ fn pairs(items: &[Id]) -> Option<Vec<(Id, Id)>> {
     let (pairs, rest) = items.as_chunks::<2>();
     rest.is_empty()
         .then(|| pairs.iter().map(|[key, value]| (*key, *value)).collect())
+}
+
+/// The text of a line that is whole.
+fn exact(line: &Line) -> Option<&str> {
+    let text = str::from_utf8(&line.bytes).ok()?;
+    (line.ends && line.is_whole()).then_some(text)
+}
+
+fn import(operand: &Operand) -> Option<Value> {
+    let Operand::TwoLines(module, name) = operand else {
+        return None;
+    };
+    let (module, name) = (exact(module)?, exact(name)?);
+    let fits = module.len().max(name.len()) as u64 <= NAME_BYTES_MAX;
+    fits.then(|| Value::Import(format!("{module} {name}").into()))
+}
+
+fn integer(op: Op, operand: Operand) -> Option<Value> {
+    let value = match operand {
+        Operand::Number(number) if op == Op::BinInt => {
+            let bits = u32::try_from(number).ok()?;
+            Some(i64::from(bits.cast_signed()))
+        }
+        Operand::Number(number) => i64::try_from(number).ok(),
+        Operand::Counted(bytes) => {
+            let bytes = bytes?;
+            // Two's complement of any length.
+            let sign = bytes.last().is_some_and(|last| *last >= 0x80);
+            let mut whole = [if sign { 0xff } else { 0 }; 8];
+            let low = whole.get_mut(..bytes.len());
+            let fits = low.map(|low| low.copy_from_slice(&bytes));
+            fits.map(|()| i64::from_le_bytes(whole))
+        }
+        Operand::Line(line) => {
+            let text = str::from_utf8(&line.bytes).ok()?;
+            match text.trim_end_matches('L') {
+                "0" => Some(0),
+                // Python reads a leading zero as an octal number.
+                text if text.trim_start_matches('-').starts_with('0') => None,
+                text => text.parse().ok(),
+            }
+        }
+        _ => return None,
+    };
+    Some(value.map_or(Value::Other, Value::Integer))
+}
+
+fn text(op: Op, operand: &Operand) -> Option<Value> {
+    let text = match operand {
+        Operand::Line(line) if !line.is_whole() => None,
+        Operand::Line(line) => {
+            let line = exact(line)?;
+            let quoted = ['\'', '"'].into_iter().find_map(|quote| {
+                let inner = line.strip_prefix(quote)?;
+                inner.strip_suffix(quote)
+            });
+            let text = if op == Op::String { quoted? } else { line };
+            // Escapes are not supported.
+            (!text.contains('\\')).then_some(text)
+        }
+        Operand::Counted(bytes) => bytes.as_ref().and_then(|bytes| str::from_utf8(bytes).ok()),
+        _ => return None,
+    };
+    let text = text.filter(|text| text.len() as u64 <= NAME_BYTES_MAX);
+    Some(text.map_or(Value::Other, |text| Value::Text(text.into())))
 }
