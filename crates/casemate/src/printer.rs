@@ -78,8 +78,8 @@ impl Printer {
         }
     }
 
-    /// Returns why content could not be written: [`Outcome::Unread`] if the reader closed the pipe,
-    /// as `head` does, else `fault`.
+    /// Returns why content could not be written: [`Outcome::OutputClosed`] if the reader closed the
+    /// pipe, as `head` does, else `fault`.
     #[expect(clippy::unused_self, reason = "all output goes through a printer")]
     pub(crate) fn content_failed(&self, fault: Fault) -> Fault {
         let out = io::stdout();

@@ -93,7 +93,7 @@ pub(crate) fn expected_signer_with_warning<R: ReadAt>(
     expected_signer(context, keyring, artifact, trusted_signers)
 }
 
-/// As [`signer`], without the warning.
+/// As [`expected_signer_with_warning`], without the warning.
 pub(crate) fn expected_signer<R: ReadAt>(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
