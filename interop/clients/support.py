@@ -162,7 +162,7 @@ class Site:
     def connector(self, gateway: str, *options: str, listen: str = "127.0.0.1:0") -> Service:
         """Start a connector. Without options, any local program may use it."""
         arguments = [*self.connect_arguments(gateway, listen=listen), *(options or ("--no-token",))]
-        return Service(arguments, r"((?:http://|unix:)\S+) is protected")
+        return Service(arguments, r"listening on ((?:http://|unix:)\S+), forwarding to")
 
 
 @dataclass

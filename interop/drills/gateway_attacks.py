@@ -102,8 +102,8 @@ def measure(binary: str, kind: str, seconds: float) -> Seen:
             arguments = [*site.connect_arguments(gateway.url), *open_to_all]
             others = [word if word != "client" else "other-gateway" for word in arguments]
             with (
-                support.Service(arguments, r"(http://\S+) is protected") as connector,
-                support.Service(others, r"(http://\S+) is protected") as other,
+                support.Service(arguments, r"listening on (http://\S+), forwarding to") as connector,
+                support.Service(others, r"listening on (http://\S+), forwarding to") as other,
             ):
                 honest(connector, gateway, 1)
                 attackers.DONE.value = 0
