@@ -488,7 +488,7 @@ def test_mistakes_are_named(store: Store) -> None:
     assert "no credentials were found" in store.refused(3, "inspect", f"s3://{BUCKET}/x.sealed", **nobody)
     assert f"write s3://{BUCKET}/x for an object" in store.refused(2, "inspect", f"s3:/{BUCKET}/x")
     assert "is not in a supported object store" in store.refused(2, "open", "ftp://host/x.sealed")
-    assert "hold" in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
+    assert "contains credentials" in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "secret" not in store.refused(2, "open", f"s3://key:secret@{BUCKET}/x.sealed")
     assert "not found" in store.refused(3, "open", f"s3://{BUCKET}/missing.sealed").lower()
     assert "no objects below" in store.refused(1, "inspect", f"s3://{BUCKET}")
