@@ -35,11 +35,13 @@ def listed(*lists: tuple[int, int]) -> bytes:
     return struct.pack("<Q", 1) + b"a" + struct.pack("<I", 9) + b"".join(struct.pack("<IQ", kind, count) for kind, count in lists)
 
 
-def zipped(name: str, content: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
-    """Return a zip with one entry."""
+def zipped(name: str, content: bytes, method: int = zipfile.ZIP_STORED, more: tuple[str, bytes] | None = None) -> bytes:
+    """Return a zip with one entry, or two."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         archive.writestr(name, content)
+        if more:
+            archive.writestr(*more)
     return file.getvalue()
 
 
@@ -118,6 +120,10 @@ def pickle_bomb(house: Setup) -> Cases:
     bad, many = "not well-formed pickle: ", "the header exceeds the limit for {}"
     zip_ = "not well-formed pytorch: {}"
     good, evil = zipped("a/data.pkl", b"\x80\x02N."), zipped("a/data.pkl", b"\x80\x02" + TOUCH)
+    (list_len,) = struct.unpack("<I", good[-10:-6])
+    longer = good[:-10] + struct.pack("<I", list_len + 1) + good[-6:]
+    other = zipped("a/dbta.pkl", b"\x80\x02N.", more=("a/data.pkl", b"\x80\x02N."))
+    twice = other.replace(b"a/dbta.pkl", b"a/data.pkl")
     yield from looked_at(house, pickle.dumps([1]), {
         "2^22 operations": (b"\x80\x04" + b"N0" * (1 << 21) + b"N.", many.format("operations")),
         "2^20 + 1 memorised values": (b"\x80\x04N" + b"\x94" * ((1 << 20) + 1) + b".", many.format("memorised values")),
@@ -128,6 +134,9 @@ def pickle_bomb(house: Setup) -> Cases:
         "deflated": (zipped("a/data.pkl", b"\x80\x02N." + bytes(1 << 20), zipfile.ZIP_DEFLATED), zip_.format("an entry is compressed")),
         "two zips": (good + evil, zip_.format("there are bytes before the zip")),
         "a zip within the other's data": (good[:-22] + evil, zip_.format("there are bytes before the zip")),
+        "a list that begins earlier by its length": (longer, zip_.format("its end record and its central directory disagree")),
+        "another name in the local header": (good.replace(b"a/data.pkl", b"a/dbta.pkl", 1), zip_.format("an entry has a second name")),
+        "two entries of one name": (twice, zip_.format("two entries have the same name")),
     })  # fmt: skip
 
 

@@ -107,6 +107,19 @@ def test_tensors_match_those_that_torch_loads(tmp_path, inspect):
     assert found == {"d": ("float32", [2], 8)} and model_file["tensors_are_partial"]
 
 
+def test_a_file_without_checksums_is_read_as_torch_reads_it(tmp_path, inspect):
+    torch = pytest.importorskip("torch")
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.ones(3)}, tmp_path / "m")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.load(tmp_path / "m")["w"].tolist() == [1, 1, 1]
+    _, found = inspect(tmp_path / "m")
+    assert found == {"w": ("float32", [3], 12)}
+
+
 def test_what_weights_only_loads_is_not_called_dangerous(tmp_path, inspect):
     torch = pytest.importorskip("torch")
     eye = torch.eye(4)

@@ -404,12 +404,14 @@ fn integer(op: Op, operand: Operand) -> Option<Value> {
             let fits = low.map(|low| low.copy_from_slice(&bytes));
             fits.map(|()| i64::from_le_bytes(whole))
         }
+        // The end is missing.
+        Operand::Line(line) if !line.is_whole() => None,
         Operand::Line(line) => {
             let text = str::from_utf8(&line.bytes).ok()?;
             match text.trim_end_matches('L') {
                 "0" => Some(0),
                 // Python reads a leading zero as an octal number.
-                text if text.trim_start_matches('-').starts_with('0') => None,
+                text if text.trim_start_matches(['-', '+']).starts_with('0') => None,
                 text => text.parse().ok(),
             }
         }

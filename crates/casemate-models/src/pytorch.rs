@@ -28,6 +28,8 @@ const ENTRIES_MAX: u64 = 2 * TENSORS_MAX as u64;
 /// The flag of an entry whose name is UTF-8 (APPNOTE 4.4.4).
 const UTF8: u16 = 0x0800;
 
+const DISAGREE: &str = "its end record and its central directory disagree";
+
 /// A source as the zip reader requires it.
 struct Source<'s, S> {
     source: &'s S,
@@ -51,19 +53,18 @@ impl<S: ReadAt> ReaderAt for Source<'_, S> {
 pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
     let len = source.byte_len()?;
     let list = list_of(source, len)?;
-    if list.entries > ENTRIES_MAX {
+    if list.entries > ENTRIES_MAX || list.len > HEADER_BYTES_MAX {
         return Err(ModelError::Limit("entries"));
     }
     let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
     let located = ZipLocator::new().locate_in_reader(Source { source, len }, &mut buffer, len);
     let archive = located.map_err(|_| malformed("its central directory cannot be read"))?;
     let mut found = Entries::new(len);
-    if list
-        .offset
-        .checked_add(list.len)
-        .is_none_or(|end| end < list.end)
-    {
-        found.break_rule("there are bytes before the zip");
+    // Readers find the directory by its offset or by its length from the end.
+    match list.offset.checked_add(list.len) {
+        Some(end) if end < list.end => found.break_rule("there are bytes before the zip"),
+        Some(end) if end == list.end => (),
+        _ => found.break_rule(DISAGREE),
     }
     let mut count = 0_u64;
     let mut entries = archive.entries(&mut buffer);
@@ -72,18 +73,21 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
         .map_err(|_| malformed("its central directory cannot be read"))?
     {
         count = count.saturating_add(1);
+        if count > ENTRIES_MAX {
+            return Err(ModelError::Limit("entries"));
+        }
         found.add(&Entry::of(&entry), &archive)?;
     }
     if (count, archive.directory_offset()) != (list.entries, list.offset) {
-        found.break_rule("its end record and its central directory disagree");
+        found.break_rule(DISAGREE);
     }
     found.model()
 }
 
 /// An entry, as the central directory describes it.
 struct Entry {
-    /// `None` if readers disagree about it.
-    name: Option<String>,
+    /// Whether all readers take the same name from it.
+    is_clear: bool,
     raw_name: Vec<u8>,
     header_start: u64,
     stored_len: u64,
@@ -100,9 +104,7 @@ impl Entry {
         let mut extra = entry.extra_fields();
         let has_other = extra.any(|(id, _)| id == ExtraFieldId::INFO_ZIP_UNICODE_PATH);
         Self {
-            name: String::from_utf8(raw_name.clone())
-                .ok()
-                .filter(|_| is_clear && !has_other),
+            is_clear: is_clear && !has_other && str::from_utf8(&raw_name).is_ok(),
             raw_name,
             header_start: entry.local_header_offset(),
             stored_len: entry.compressed_size_hint(),
@@ -134,6 +136,8 @@ struct Entries {
     is_script: bool,
     has_compressed_code: bool,
     names: HashSet<Vec<u8>>,
+    /// Room for a local header.
+    local: Vec<u8>,
 }
 
 impl Entries {
@@ -151,6 +155,7 @@ impl Entries {
             is_script: false,
             has_compressed_code: false,
             names: HashSet::new(),
+            local: Vec::new(),
         }
     }
 
@@ -172,7 +177,7 @@ impl Entries {
         if entry.is_encrypted {
             self.break_rule("an entry is encrypted");
         }
-        if entry.name.is_none() {
+        if !entry.is_clear {
             self.break_rule("an entry has a second name");
         }
         if !self.names.insert(entry.raw_name.clone()) {
@@ -234,17 +239,23 @@ impl Entries {
         }
         let unreadable = |_| malformed("an entry cannot be read");
         let found = archive.get_entry(entry.place).map_err(unreadable)?;
-        let mut header = vec![0; usize::from(u16::MAX).saturating_mul(2)];
-        let local = found.local_header(&mut header).map_err(unreadable)?;
+        if self.local.is_empty() {
+            self.local = vec![0; usize::from(u16::MAX).saturating_mul(2)];
+        }
+        let local = found.local_header(&mut self.local).map_err(unreadable)?;
         if local.file_path().as_ref() != entry.raw_name {
             return Err(malformed("an entry has a second name"));
         }
         let mut bytes = Vec::new();
         // The reader checks length and checksum at the end.
+        // PyTorch ignores checksums, and can be told to write none.
         found
-            .verifying_reader(found.reader())
-            .take(self.pickled.saturating_add(1))
+            .reader()
+            .take(entry.len.saturating_add(1))
             .read_to_end(&mut bytes)?;
+        if bytes.len() as u64 != entry.len {
+            return Err(malformed("an entry is longer or shorter than it says"));
+        }
         Ok(bytes)
     }
 
@@ -259,6 +270,9 @@ impl Entries {
                 None
             };
             self.weights = self.weights.saturating_add(1);
+        }
+        if self.model.pickles.len() >= TENSORS_MAX {
+            return Err(ModelError::Limit("entries"));
         }
         let pickle = scan_pickle(&bytes)?;
         self.model.pickles.push((name.to_owned(), pickle));
