@@ -454,6 +454,15 @@ def test_everything_below_a_prefix_is_copied_and_nothing_else(store: Store, fold
     assert across["files"] == 6 and across["not_sealed"] == []
     store.ok("verify", f"s3://{BUCKET}/other/v1", "--signer", "publisher")
     assert not any(key.endswith(".txt") for key in store.keys() if key.startswith(("backup/", "other/")))
+    # A link below the target is not followed, nor is one in the source.
+    (store.work / "elsewhere").mkdir(exist_ok=True)
+    shutil.rmtree(store.work / "all/deep")
+    (store.work / "all/deep").symlink_to(store.work / "elsewhere")
+    assert "all/deep is a symbolic link" in store.refused(2, "copy", f"s3://{BUCKET}/", "all")
+    assert list((store.work / "elsewhere").iterdir()) == []
+    linked = store.run("copy", "all", f"s3://{BUCKET}/linked/")
+    assert linked.returncode != 0 and "all/deep is a symbolic link" in linked.stderr and "--follow-links" not in linked.stderr
+    (store.work / "all/deep").unlink()
     # Nothing is replaced, and a prefix without sealed files is an error.
     store.s3.put_object(Bucket=BUCKET, Key="other/single.sealed", Body=b"theirs")
     assert "single.sealed" in store.refused(2, "copy", f"s3://{BUCKET}/backup/", f"s3://{BUCKET}/other/")

@@ -21,7 +21,10 @@ use crate::{
 pub(super) fn units(from: &Endpoint) -> Result<Option<SealedListing>, Fault> {
     let paths = match from {
         Endpoint::Local(root) if root.is_dir() && !is_sealed_directory(root) => {
-            let files = list_source(root, Links::Refuse, &|_, _| true)?;
+            let files = list_source(root, Links::Refuse, &|_, _| true);
+            let files = files.map_err(|error| {
+                Fault::from(error).hint("remove it, or copy the artifacts beside it one by one")
+            })?;
             files.iter().map(|file| file.path.to_string()).collect()
         }
         Endpoint::Remote(prefix) if prefix.is_prefix() => {
@@ -64,12 +67,28 @@ pub(super) fn copy_below(
             to: job.to.join(&unit.path)?,
             force: job.force,
         };
+        if let Endpoint::Local(root) = &job.to {
+            refuse_links(root, &unit.path)?;
+        }
         let copied = copy_unit(context, &one, unit).map_err(|fault| fault.about(&unit.path))?;
         all.files = all.files.saturating_add(copied.files);
         all.bytes = all.bytes.saturating_add(copied.bytes);
         all.resumed = all.resumed.saturating_add(copied.resumed);
     }
     Ok(all)
+}
+
+/// Refuses a link on the way to an output below `root`: it would lead the copy to another place.
+fn refuse_links(root: &Path, path: &str) -> Result<(), Fault> {
+    let mut at = root.to_owned();
+    for part in Path::new(path) {
+        at.push(part);
+        if at.is_symlink() {
+            let message = format!("{} is a symbolic link", at.display());
+            return Err(Fault::usage(message).hint("remove it, or copy to another folder"));
+        }
+    }
+    Ok(())
 }
 
 fn copy_unit(context: &Context<'_>, job: &CopyJob, unit: &SealedItem) -> Result<Copied, Fault> {
