@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use crate::step::{Outcome, Report, Step, command, root};
+use crate::step::{OUTCOME, Outcome, Report, Step, command, root};
 
 /// Runs the steps of each lane one after another, and the lanes in parallel.
 pub(crate) fn run(lanes: &[Vec<&Step>], report: &mut Report) {
@@ -64,5 +64,5 @@ fn spawn(name: &str, folder: &PathBuf, log: &PathBuf, outcome: &PathBuf) -> io::
     // By this name it is found even if cargo has built it anew meanwhile.
     let mut child: Command = command("/proc/self/exe", &[name]);
     child.stdout(log.try_clone()?).stderr(log);
-    child.env("CASEMATE_STEP_OUTCOME", outcome).status()
+    child.env(OUTCOME, outcome).status()
 }

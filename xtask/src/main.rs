@@ -31,8 +31,9 @@ const FIRST: [Step; 5] = [
     Step::new("build", tools::program),
 ];
 
-/// Steps that wait for servers and timers or use one core, so that two lanes can share the machine.
-/// Only the first lane compiles in the workspace; the fuzzers have a separate target folder.
+/// Steps that wait for servers and timers or use one core, so two lanes share the machine. The first
+/// lane compiles in the workspace; the second finds the program built, and the fuzzers have a target
+/// folder of their own.
 const LANES: [&[Step]; 2] = [
     &[
         Step::new("tests", tools::tests),

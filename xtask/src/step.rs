@@ -10,6 +10,9 @@ use std::{
     time::Instant,
 };
 
+/// Names the file in which a step of a lane reports what it found.
+pub(crate) const OUTCOME: &str = "CASEMATE_STEP_OUTCOME";
+
 /// Whether a part that cannot run here fails its step.
 static STRICT: OnceLock<()> = OnceLock::new();
 
@@ -71,7 +74,7 @@ impl Report {
         *count = count.saturating_add(1);
         // Writing into a string cannot fail.
         _ = writeln!(self.lines, "{name:<10} {seconds:>5} s  {word}");
-        if let Some(path) = env::var_os("CASEMATE_STEP_OUTCOME") {
+        if let Some(path) = env::var_os(OUTCOME) {
             // The exit code still tells whether it failed.
             _ = fs::write(path, details.join("\n"));
         }
@@ -109,6 +112,8 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(root());
+    // Only the step itself reports to its lane.
+    command.env_remove(OUTCOME);
     if is_strict() {
         command.env("CASEMATE_STRICT", "1");
     }

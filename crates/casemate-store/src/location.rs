@@ -39,10 +39,8 @@ pub(crate) struct Description {
 /// writes.
 #[async_trait]
 pub(crate) trait Provider: Send + Sync {
-    /// Reads the attributes of an object.
-    ///
-    /// Fails if the object store has attributes that it does not return, because they would be
-    /// lost.
+    /// Reads what the store keeps beside the bytes of an object. The default returns the attributes
+    /// that came with the object and asks for no tags.
     async fn description(&self, version: Version<'_>) -> io::Result<Description> {
         Ok(Description {
             attributes: version.attributes.clone(),

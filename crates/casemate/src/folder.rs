@@ -99,13 +99,13 @@ fn note_unfinished(context: &Context<'_>, folder: &LocalFolder) {
             .take(NAMED_MAX)
             .map(ToString::to_string)
             .collect();
-        let trusted_signers = match (shown.as_slice(), wanted.len().saturating_sub(shown.len())) {
+        let recipients = match (shown.as_slice(), wanted.len().saturating_sub(shown.len())) {
             ([], _) => String::new(),
             (some, 0) => format!(" to {}", some.join(", ")),
             (some, more) => format!(" to {} and {more} more", some.join(", ")),
         };
         let text = format!(
-            "a change of recipients{trusted_signers} was not finished; run `casemate rewrap` again"
+            "a change of recipients{recipients} was not finished; run `casemate rewrap` again"
         );
         context.printer.note(&text);
     }
