@@ -31,9 +31,9 @@ const FIRST: [Step; 5] = [
     Step::new("build", tools::program),
 ];
 
-/// Steps that wait for servers and timers or use one core, so two lanes share the machine. The first
-/// lane compiles in the workspace; the second finds the program built, and the fuzzers have a target
-/// folder of their own.
+/// Steps that wait for servers and timers or use one core, so two lanes share the machine. The
+/// first lane compiles in the workspace; the second finds the program built, and the fuzzers have a
+/// target folder of their own.
 const LANES: [&[Step]; 2] = [
     &[
         Step::new("tests", tools::tests),

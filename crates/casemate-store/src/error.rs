@@ -102,8 +102,8 @@ impl Unanswered {
         let text = error.to_string();
         let (_, request) = text.split_once("Error performing ")?;
         let address = request.split(' ').nth(1)?;
-        // A server that hands out credentials answers there; elsewhere the request is not even sent,
-        // because it goes without TLS.
+        // A server that hands out credentials answers there; elsewhere the request is not even
+        // sent, because it goes without TLS.
         if METADATA.iter().any(|place| address.starts_with(place)) {
             return Some(Self::Metadata);
         }
