@@ -39,6 +39,7 @@ const LANES: [&[Step]; 2] = [
         Step::new("tests", tools::tests),
         Step::new("doctests", tools::doctests),
         Step::new("docs", tools::docs),
+        Step::new("features", tools::features),
         Step::new("readme", readme::run),
         Step::new("python", python::run),
         Step::new("ct", ct::run),

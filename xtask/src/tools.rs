@@ -19,6 +19,32 @@ pub(crate) fn clippy() -> Outcome {
     succeed(&mut command("cargo", &arguments))
 }
 
+/// Builds that people want with fewer features: hosts that only seal and open files, hosts that
+/// mount sealed files from buckets, gateways.
+const LEAN: [&str; 4] = ["", "age,bench", "stores,mounts", "onnx"];
+
+/// Checks the program with fewer features.
+pub(crate) fn features() -> Outcome {
+    for features in LEAN {
+        let arguments = [
+            "clippy",
+            "--release",
+            "-p",
+            "casemate",
+            "--no-default-features",
+            "--features",
+            features,
+            "--",
+            "-D",
+            "warnings",
+        ];
+        if let Outcome::Failed(reason) = succeed(&mut command("cargo", &arguments)) {
+            return Outcome::Failed(format!("features `{features}`: {reason}"));
+        }
+    }
+    Outcome::Passed
+}
+
 /// Builds the program with the same features of every dependency as in the tests. Built alone, it
 /// would resolve other features and compile the ONNX engine again, which takes many minutes.
 pub(crate) fn program() -> Outcome {

@@ -1,7 +1,9 @@
 //! Tensors, and their descriptions in a model.
 
+#[cfg(feature = "engine")]
 use tract_onnx::prelude::{DatumType, Tensor};
 
+#[cfg(feature = "engine")]
 use crate::ModelError;
 
 macro_rules! element_types {
@@ -31,13 +33,6 @@ macro_rules! element_types {
                 match name {
                     $($kserve => Some(Self::$variant),)*
                     _ => None,
-                }
-            }
-
-            pub(crate) fn from_tract(datum: DatumType) -> Result<Self, ModelError> {
-                match datum {
-                    $(DatumType::$tract => Ok(Self::$variant),)*
-                    other => Err(ModelError::ElementType(format!("{other:?}"))),
                 }
             }
         }
@@ -88,7 +83,20 @@ macro_rules! element_types {
                     $(Self::$variant(data) => size_of_val(data.as_slice()),)*
                 }
             }
+        }
 
+        #[cfg(feature = "engine")]
+        impl ElementType {
+            pub(crate) fn from_tract(datum: DatumType) -> Result<Self, ModelError> {
+                match datum {
+                    $(DatumType::$tract => Ok(Self::$variant),)*
+                    other => Err(ModelError::ElementType(format!("{other:?}"))),
+                }
+            }
+        }
+
+        #[cfg(feature = "engine")]
+        impl Data {
             fn to_tract(&self, shape: &[usize]) -> Result<Tensor, ModelError> {
                 match self {
                     $(Self::$variant(data) => Tensor::from_shape(shape, data),)*
@@ -131,6 +139,7 @@ pub struct NamedTensor {
     pub data: Data,
 }
 
+#[cfg(feature = "engine")]
 impl NamedTensor {
     pub(crate) fn to_tract(&self) -> Result<Tensor, ModelError> {
         self.data.to_tract(&self.shape)
@@ -157,6 +166,7 @@ pub struct TensorSpec {
     pub shape: Vec<Option<usize>>,
 }
 
+#[cfg(feature = "engine")]
 impl TensorSpec {
     pub(crate) fn check(&self, tensor: &NamedTensor) -> Result<(), ModelError> {
         if tensor.data.element_type() != self.element {

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -19,8 +18,9 @@ use rustls::ClientConfig;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
-    error::{StoreError, io_error},
+    error::StoreError,
     http::{COPY_TIMEOUT, Connector, REQUEST_TIMEOUT},
+    io_error::io_error,
     location::{Bucket, Location, Plain, Provider},
     profile,
     region::{Region, RegionalConnector},
@@ -37,14 +37,6 @@ const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
 /// Runs the requests of all clients. It lives as long as the process, so that an object can outlive
 /// its client.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-
-/// Returns the path in a `file://` address; `None` for other addresses.
-pub fn local_path(address: &str) -> Option<PathBuf> {
-    let url = Url::parse(address).ok()?;
-    (url.scheme() == "file")
-        .then(|| url.to_file_path().ok())
-        .flatten()
-}
 
 /// A client for object stores, with one connection per bucket.
 pub struct Client {
@@ -88,13 +80,6 @@ impl Client {
             settings: settings.into_iter().collect(),
             profile: OnceLock::new(),
             buckets: Mutex::default(),
-        })
-    }
-
-    /// Returns whether `text` is an address in an object store, not a path.
-    pub fn is_address(text: &str) -> bool {
-        text.split_once("://").is_some_and(|(scheme, _)| {
-            !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric())
         })
     }
 

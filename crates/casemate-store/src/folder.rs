@@ -17,12 +17,10 @@ use casemate_seal::{
 use object_store::{ObjectMeta, list::PaginatedListOptions};
 
 use crate::{
-    RemoteObject, Upload,
+    OBJECTS_MAX, RemoteObject, Upload,
     location::{Bucket, Location},
 };
 
-/// Most objects in a listing, including those that are filtered out.
-pub const OBJECTS_MAX: usize = 1_000_000;
 /// Most consecutive pages without an object in a listing.
 const EMPTY_PAGES_MAX: usize = 100;
 

@@ -27,28 +27,68 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(not(feature = "clients"))]
+mod absent;
+mod address;
+#[cfg(feature = "clients")]
 mod client;
 mod error;
+#[cfg(feature = "clients")]
 mod folder;
+#[cfg(feature = "clients")]
 mod http;
+#[cfg(feature = "clients")]
+mod io_error;
+#[cfg(feature = "clients")]
 mod location;
+#[cfg(feature = "clients")]
 mod object;
+#[cfg(feature = "clients")]
 mod profile;
+#[cfg(feature = "clients")]
 mod read_ahead;
+#[cfg(feature = "clients")]
 mod region;
+#[cfg(feature = "clients")]
 mod request;
+#[cfg(feature = "clients")]
 mod rewrap;
+#[cfg(feature = "clients")]
 mod s3;
+#[cfg(feature = "clients")]
 mod send;
+#[cfg(feature = "clients")]
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "clients")]
 mod upload;
 
-pub use client::{Client, local_path};
+#[cfg(not(feature = "clients"))]
+pub use absent::{
+    Client, Location, RemoteFolder, RemoteObject, Upload, journal_name, list, list_sealed,
+    replace_tail, send,
+};
+pub use address::{is_address, local_path};
 pub use error::StoreError;
-pub use folder::{OBJECTS_MAX, RemoteFolder, list, list_sealed};
-pub use location::Location;
-pub use object::RemoteObject;
-pub use rewrap::replace_tail;
-pub use send::{Sent, journal_name, send};
-pub use upload::Upload;
+#[cfg(feature = "clients")]
+pub use {
+    client::Client,
+    folder::{RemoteFolder, list, list_sealed},
+    location::Location,
+    object::RemoteObject,
+    rewrap::replace_tail,
+    send::{journal_name, send},
+    upload::Upload,
+};
+
+/// Most objects in a listing, including those that are filtered out.
+pub const OBJECTS_MAX: usize = 1_000_000;
+
+/// The result of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Length of the object, in bytes.
+    pub len: u64,
+    /// Number of bytes that an earlier, interrupted copy had already sent.
+    pub resumed: u64,
+}

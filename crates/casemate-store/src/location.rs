@@ -10,7 +10,7 @@ use object_store::{
 };
 use tokio::runtime::Handle;
 
-use crate::error::io_error;
+use crate::io_error::io_error;
 
 /// A bucket or container.
 pub(crate) struct Bucket {

@@ -13,7 +13,7 @@ use futures_util::{FutureExt, StreamExt};
 use object_store::{Attributes, GetOptions, GetRange, ObjectMeta};
 
 use crate::{
-    error::{Changed, io_error},
+    io_error::{Changed, io_error},
     location::{Location, Version},
     read_ahead::{Fetch, ReadAhead},
 };

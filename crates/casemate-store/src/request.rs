@@ -12,7 +12,7 @@ use object_store::{
 use serde::Deserialize;
 
 use crate::{
-    error::{Changed, io_error},
+    io_error::{Changed, io_error},
     location::Location,
 };
 

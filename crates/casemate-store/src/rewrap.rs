@@ -7,7 +7,7 @@ use casemate_seal::{NewTail, ReadAt};
 use object_store::{PutMode, PutOptions, UpdateVersion};
 
 use crate::{
-    error::Changed,
+    io_error::Changed,
     object::{RemoteObject, ends_with},
     s3::PART_MIN,
     upload,

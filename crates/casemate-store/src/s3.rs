@@ -9,7 +9,7 @@ use object_store::{Attribute, ObjectStoreExt, PutMultipartOptions, TagSet, multi
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{Changed, io_error},
+    io_error::{Changed, io_error},
     location::{Description, Provider, Version},
     request::{Request, Requests},
     upload,

@@ -22,6 +22,7 @@ use object_store::{MultipartId, PutMode, multipart::PartId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    Sent,
     location::Location,
     object::ends_with,
     upload::{part_len, put, refuse_existing},
@@ -32,15 +33,6 @@ const SCHEMA: &str = "casemate.upload/1";
 const JOURNAL_BYTES_MAX: u64 = 4 << 20;
 /// Maximum number of concurrent parts.
 const THREADS: usize = 4;
-
-/// The result of a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// Length of the object, in bytes.
-    pub len: u64,
-    /// Number of bytes that an earlier, interrupted copy had already sent.
-    pub resumed: u64,
-}
 
 /// The state of an unfinished upload. It has no secrets.
 #[derive(Debug, Serialize, Deserialize)]

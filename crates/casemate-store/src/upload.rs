@@ -16,7 +16,7 @@ use object_store::{
 };
 
 use crate::{
-    error::io_error,
+    io_error::io_error,
     location::{Bucket, Location},
     object::ends_with,
 };

@@ -1,6 +1,8 @@
 //! The commands, one module each.
 
+#[cfg(feature = "age")]
 pub(crate) mod age;
+#[cfg(feature = "bench")]
 pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod connect;

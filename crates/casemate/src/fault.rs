@@ -6,6 +6,7 @@ mod signature;
 use std::{error::Error, fmt, io, path::Path};
 
 use casemate_age::AgeError;
+#[cfg(feature = "bench")]
 use casemate_bench::BenchError;
 use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
 use casemate_environment::{ListRefused, Untrusted};
@@ -63,6 +64,12 @@ impl Fault {
         let mut fault = Self::new(outcome, message);
         fault.source = Some(Box::new(error));
         fault
+    }
+
+    /// Returns the fault that this build of the program has no `what`.
+    pub(crate) fn not_built(what: &str, feature: &str) -> Self {
+        Self::usage(format!("this build of casemate has no {what}"))
+            .hint(format!("build it with `--features {feature}`"))
     }
 
     /// Creates a fault with our own message and a failed system call as its cause.
@@ -228,6 +235,7 @@ impl From<AgeError> for Fault {
     }
 }
 
+#[cfg(feature = "bench")]
 impl From<BenchError> for Fault {
     fn from(error: BenchError) -> Self {
         match error {
@@ -379,6 +387,7 @@ impl From<casemate_store::StoreError> for Fault {
     fn from(error: casemate_store::StoreError) -> Self {
         use casemate_store::StoreError as S;
         let (outcome, hint) = match &error {
+            S::NotBuilt => return Self::not_built("object stores", "stores"),
             S::Url { .. } => (
                 Outcome::Usage,
                 "write s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY",
@@ -485,6 +494,7 @@ impl From<ConnectError> for Fault {
 impl From<LoadError> for Fault {
     fn from(error: LoadError) -> Self {
         let outcome = match &error {
+            LoadError::NotBuilt => return Self::not_built("ONNX engine", "onnx"),
             LoadError::File { .. } => Outcome::Io,
             LoadError::Artifact { .. } | LoadError::Model { .. } => Outcome::CheckFailed,
             _ => Outcome::Usage,

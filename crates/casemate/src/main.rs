@@ -8,6 +8,7 @@ mod args;
 mod below;
 mod commands;
 mod context;
+#[cfg(feature = "onnx")]
 mod demo;
 mod fault;
 mod folder;
@@ -108,6 +109,12 @@ fn dispatch(
     before: &memory::CoreDumpLimit,
 ) -> Result<ExitCode, Fault> {
     match command {
+        #[cfg(not(feature = "onnx"))]
+        Command::Demo(_) => Err(Fault::not_built(
+            "ONNX engine, which the demo needs",
+            "onnx",
+        )),
+        #[cfg(feature = "onnx")]
         Command::Demo(options) => demo::run(context, &options),
         Command::Keys { command } => commands::keys::run(context, command),
         Command::Seal(options) => commands::seal::run(context, &options),
@@ -121,8 +128,14 @@ fn dispatch(
         Command::Run(options) => return commands::mount::run(context, &options, before),
         Command::Gateway(options) => commands::gateway::run(context, &options),
         Command::Connect(options) => commands::connect::run(context, &options),
+        #[cfg(feature = "age")]
         Command::Age { command } => commands::age::run(context, &command),
+        #[cfg(not(feature = "age"))]
+        Command::Age { .. } => Err(Fault::not_built("age files", "age")),
+        #[cfg(feature = "bench")]
         Command::Bench(options) => commands::bench::run(context, &options),
+        #[cfg(not(feature = "bench"))]
+        Command::Bench(_) => Err(Fault::not_built("benchmark", "bench")),
         Command::Suites(options) => commands::suites::run(context, &options),
         Command::Completions { shell } => commands::completions::run(context, shell),
     }?;

@@ -11,7 +11,7 @@ use casemate_seal::{
     directory::{LocalFolder, MANIFEST_NAME, SealedFolder, is_sealed_directory},
     file::{self, Existing},
 };
-use casemate_store::{Client, Location, RemoteFolder, RemoteObject};
+use casemate_store::{Location, RemoteFolder, RemoteObject};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::{
@@ -63,10 +63,12 @@ fn misspelt(given: &OsStr) -> Option<String> {
 impl From<OsString> for Place {
     fn from(given: OsString) -> Self {
         match given.to_str() {
-            Some(text) if Client::is_address(text) => match casemate_store::local_path(text) {
-                Some(path) => Self::Local(path),
-                None => Self::Remote(text.to_owned()),
-            },
+            Some(text) if casemate_store::is_address(text) => {
+                match casemate_store::local_path(text) {
+                    Some(path) => Self::Local(path),
+                    None => Self::Remote(text.to_owned()),
+                }
+            }
             _ => Self::Local(given.into()),
         }
     }

@@ -54,6 +54,9 @@ pub enum LoadError {
         #[source]
         source: ModelError,
     },
+    /// The crate was built without the feature `onnx`.
+    #[error("this build has no ONNX engine")]
+    NotBuilt,
     /// Two models have the same name.
     #[error("two models are named `{0}`")]
     NameTaken(String),
@@ -170,9 +173,12 @@ pub(super) fn load(source: &ModelSource<'_>) -> Result<Loaded, LoadError> {
         .open(source.key, Origin::SignedBy(source.publisher))
         .map_err(refused)?;
     let content = opened.read_all(MODEL_BYTES_MAX, &|_| ()).map_err(refused)?;
-    let model = Model::from_bytes(&content).map_err(|source| LoadError::Model {
-        path: path(),
-        source,
+    let model = Model::from_bytes(&content).map_err(|source| match source {
+        ModelError::NotBuilt => LoadError::NotBuilt,
+        source => LoadError::Model {
+            path: path(),
+            source,
+        },
     })?;
     let version = artifact.header().id().to_string();
     Ok(Loaded {

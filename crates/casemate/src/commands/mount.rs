@@ -160,6 +160,7 @@ fn start(content: Content, point: &Path, damage: &Damage) -> Result<Mounted, Fau
     runtime::init_logging();
     casemate_mount::mount(content.into_files(), point, report).map_err(|error| {
         let hint = match &error {
+            MountError::NotBuilt => return Fault::not_built("mounts", "mounts"),
             MountError::NoFuse(_) => {
                 "install the package fuse3 and load the kernel module fuse, or use `casemate run --memory` or `casemate open --to-memory`"
             }
