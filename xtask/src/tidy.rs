@@ -59,11 +59,12 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate. A crate may depend only on crates of a lower rank.
-const RANKS: [(&str, u8); 24] = [
+const RANKS: [(&str, u8); 25] = [
     ("casemate-awslc", 0),
     ("casemate-age", 2),
     ("casemate-crypto", 1),
     ("casemate-beneath", 0),
+    ("casemate-cbor", 0),
     ("casemate-oms", 2),
     ("casemate-parallel", 0),
     ("casemate-onnx", 1),
@@ -88,9 +89,10 @@ const RANKS: [(&str, u8); 24] = [
 
 /// Crates without network access. A lint ensures that they read neither clock nor environment
 /// (`clippy.toml`).
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "casemate-age",
     "casemate-awslc",
+    "casemate-cbor",
     "casemate-crypto",
     "casemate-seal",
     "casemate-keys",

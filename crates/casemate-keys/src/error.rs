@@ -1,5 +1,6 @@
 //! Errors of the key store.
 
+use casemate_cbor::CborError;
 use casemate_crypto::encoding::EncodingError;
 
 use crate::engine::{EngineError, RecordId};
@@ -92,4 +93,10 @@ pub enum StoreError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl From<CborError> for StoreError {
+    fn from(_: CborError) -> Self {
+        Self::Header("not the expected CBOR structure")
+    }
 }

@@ -1,11 +1,10 @@
 //! The header (`spec/key-store.md`, section 2).
 
+use casemate_cbor::{Reader, encode};
 use casemate_crypto::{Secret, random};
-use minicbor::Decoder;
 
 use crate::{
     StoreError, StoreSecret,
-    cbor::{damaged, encode, fixed},
     root::{RootKey, STORE_ID_BYTES},
     slot::{PassphraseCost, Slot, WORK_MAX},
 };
@@ -125,42 +124,37 @@ impl Header {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let mut decoder = Decoder::new(bytes);
-        let d = &mut decoder;
-        let shape = StoreError::Header("not the expected CBOR structure");
-        let entries = d.map().map_err(damaged)?;
-        if d.u64().map_err(damaged)? != 0 {
-            return Err(shape);
-        }
-        let version = d.u64().map_err(damaged)?;
+        let d = &mut Reader::new(bytes, "header");
+        let entries = d.map()?;
+        d.key(0)?;
+        let version = d.uint()?;
         if version != VERSION {
             return Err(StoreError::Version(version));
         }
-        if entries != Some(5) {
-            return Err(shape);
+        if entries != 5 {
+            return Err(d.refused().into());
         }
-        d.skip().map_err(damaged)?;
-        let store_id = fixed(d)?;
-        d.skip().map_err(damaged)?;
-        let created = d.u64().map_err(damaged)?;
-        d.skip().map_err(damaged)?;
-        let count = d
-            .array()
-            .map_err(damaged)?
-            .filter(|count| (1..=SLOTS_MAX).contains(count));
-        let count = count.ok_or(StoreError::Header("there must be 1 to 16 slots"))?;
+        d.key(1)?;
+        let store_id = d.fixed("id")?;
+        d.key(2)?;
+        let created = d.uint()?;
+        d.key(3)?;
+        let count = d.array()?;
+        if !(1..=SLOTS_MAX).contains(&count) {
+            return Err(StoreError::Header("there must be 1 to 16 slots"));
+        }
         let slots = (0..count)
             .map(|_| Slot::read(d))
             .collect::<Result<Vec<_>, _>>()?;
         check_costs(&slots)?;
-        d.skip().map_err(damaged)?;
+        d.key(4)?;
         let header = Self {
             store_id,
             created,
             slots,
-            commitment: fixed(d)?,
+            commitment: d.fixed("commitment")?,
         };
-        // This comparison covers keys, order, shortest forms and trailing bytes.
+        // This comparison covers shortest forms and trailing bytes.
         if header.encode() == bytes {
             return Ok(header);
         }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA384, digest};
-use minicbor::Decoder;
+use casemate_cbor::{CborError, Reader, encode};
 
 use crate::{
     StoreError,
-    cbor::encode,
     engine::RecordId,
     root::{RootKey, TAG_BYTES},
 };
@@ -48,10 +47,6 @@ fn hash_of(sealed: &[u8]) -> [u8; HASH_BYTES] {
 pub(crate) struct Index {
     pub(crate) generation: u64,
     pub(crate) entries: BTreeMap<RecordId, IndexEntry>,
-}
-
-fn damaged<E>(_: E) -> StoreError {
-    StoreError::Index
 }
 
 impl Index {
@@ -97,34 +92,38 @@ impl Index {
     }
 
     fn decode(header: &[u8], bytes: &[u8], root: &RootKey) -> Result<Self, StoreError> {
-        let mut decoder = Decoder::new(bytes);
-        let d = &mut decoder;
-        d.map().map_err(damaged)?;
-        d.skip().map_err(damaged)?;
-        let generation = d.u64().map_err(damaged)?;
-        d.skip().map_err(damaged)?;
-        let count = d
-            .array()
-            .map_err(damaged)?
-            .filter(|count| *count <= RECORDS_MAX as u64);
-        let mut entries = BTreeMap::new();
-        for _ in 0..count.ok_or(StoreError::Index)? {
-            d.array().map_err(damaged)?;
-            let id = RecordId::from_bytes(d.bytes().map_err(damaged)?).ok_or(StoreError::Index)?;
-            let generation = d.u64().map_err(damaged)?;
-            let hash = d.bytes().map_err(damaged)?.try_into().map_err(damaged)?;
-            entries.insert(id, IndexEntry { generation, hash });
-        }
-        d.skip().map_err(damaged)?;
-        let tag: [u8; TAG_BYTES] = d.bytes().map_err(damaged)?.try_into().map_err(damaged)?;
-        let index = Self {
-            generation,
-            entries,
-        };
+        let (index, tag) = Self::read(bytes).map_err(|_| StoreError::Index)?;
         let deterministic = index.encode_parts(Some(&tag)) == bytes;
         if deterministic && root.tag_matches(header, &index.encode_parts(None), &tag)? {
             return Ok(index);
         }
         Err(StoreError::Index)
+    }
+
+    fn read(bytes: &[u8]) -> Result<(Self, [u8; TAG_BYTES]), CborError> {
+        let d = &mut Reader::new(bytes, "index");
+        d.map_of(3)?;
+        d.key(0)?;
+        let generation = d.uint()?;
+        d.key(1)?;
+        let count = d.array()?;
+        if count > RECORDS_MAX as u64 {
+            return Err(d.refused());
+        }
+        let mut entries = BTreeMap::new();
+        for _ in 0..count {
+            d.array_of(3)?;
+            let id = RecordId::from_bytes(d.bytes()?).ok_or_else(|| d.refused())?;
+            let generation = d.uint()?;
+            let hash = d.fixed("hash")?;
+            entries.insert(id, IndexEntry { generation, hash });
+        }
+        d.key(2)?;
+        let tag = d.fixed("tag")?;
+        let index = Self {
+            generation,
+            entries,
+        };
+        Ok((index, tag))
     }
 }

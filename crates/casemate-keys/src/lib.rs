@@ -16,7 +16,6 @@
 //! # Ok::<(), casemate_keys::StoreError>(())
 //! ```
 
-mod cbor;
 mod engine;
 mod error;
 mod header;

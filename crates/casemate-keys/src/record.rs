@@ -1,16 +1,15 @@
 //! One sealed record (`spec/key-store.md`, section 3).
 
+use casemate_cbor::{CborError, Reader, encode};
 use casemate_crypto::{
     SecretBytes,
     encoding::{PrivateKey, PublicKey},
     random,
 };
-use minicbor::Decoder;
 use zeroize::Zeroizing;
 
 use crate::{
     KeyName, StoreError,
-    cbor::encode,
     engine::{RecordId, Role},
     root::RootKey,
     status::Status,
@@ -58,32 +57,34 @@ impl Record {
         let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES).ok_or_else(damaged)?;
         let plaintext = key.open(nonce, &aad, ciphertext).map_err(|_| damaged())?;
         let plaintext = Zeroizing::new(plaintext);
-        Self::decode(&plaintext).ok_or_else(damaged)
+        Self::decode(&plaintext).map_err(|_| damaged())
     }
 
-    fn decode(plaintext: &[u8]) -> Option<Self> {
-        let mut d = Decoder::new(plaintext);
-        let entries = d.map().ok()?;
-        matches!(entries, Some(3 | 4)).then_some(())?;
-        (d.u8().ok()? == 0).then_some(())?;
-        let name = d.str().ok()?.parse().ok()?;
-        (d.u8().ok()? == 1).then_some(())?;
-        let created = d.u64().ok()?;
-        (d.u8().ok()? == 2).then_some(())?;
-        let pem = SecretBytes::new(d.bytes().ok()?.to_vec());
-        let status = if entries == Some(4) {
-            (d.u8().ok()? == 3).then_some(())?;
-            Status::read(&mut d)?
+    fn decode(plaintext: &[u8]) -> Result<Self, CborError> {
+        let d = &mut Reader::new(plaintext, "record");
+        let entries = d.map()?;
+        if ![3, 4].contains(&entries) {
+            return Err(d.refused());
+        }
+        d.key(0)?;
+        let name = d.text()?.parse().map_err(|_| d.refused())?;
+        d.key(1)?;
+        let created = d.uint()?;
+        d.key(2)?;
+        let pem = SecretBytes::new(d.bytes()?.to_vec());
+        let status = if entries == 4 {
+            d.key(3)?;
+            Status::read(d)?
         } else {
             Status::default()
         };
-        let record = Self {
+        d.end()?;
+        Ok(Self {
             name,
             created,
             pem,
             status,
-        };
-        (d.position() == plaintext.len()).then_some(record)
+        })
     }
 
     /// Returns the public key, which must match the record's id.

@@ -1,17 +1,16 @@
 //! Slots: the root key, wrapped for a passphrase or a key (`spec/key-store.md`, section 2).
 
 use argon2::{Algorithm, Argon2, Params, Version};
+use casemate_cbor::{Encoder, Reader, Written, encode};
 use casemate_crypto::{
     Purpose, Secret, SecretBytes,
     hpke::{Aead, AeadKey, Kdf},
     random,
 };
-use minicbor::{Decoder, Encoder};
 use zeroize::Zeroizing;
 
 use crate::{
     StoreError, StoreSecret,
-    cbor::{CborResult, damaged, encode, fixed},
     root::{RootKey, STORE_ID_BYTES},
 };
 
@@ -112,7 +111,7 @@ impl Derivation {
     }
 
     /// Writes the elements that the wrapping authenticates, in an array with room for `more`.
-    fn write(&self, e: &mut Encoder<&mut Vec<u8>>, more: u64) -> CborResult {
+    fn write(&self, e: &mut Encoder<&mut Vec<u8>>, more: u64) -> Written {
         match self {
             Self::Argon2id { salt, cost } => {
                 e.array(more.saturating_add(5))?;
@@ -126,14 +125,14 @@ impl Derivation {
         Ok(())
     }
 
-    fn read(d: &mut Decoder<'_>, elements: u64) -> Result<Self, StoreError> {
-        match (d.u64().map_err(damaged)?, elements) {
+    fn read(d: &mut Reader<'_>, elements: u64) -> Result<Self, StoreError> {
+        match (d.uint()?, elements) {
             (PASSPHRASE, 7) => {
-                let salt = fixed(d)?;
+                let salt = d.fixed("salt")?;
                 let cost = PassphraseCost {
-                    memory_kib: d.u32().map_err(damaged)?,
-                    passes: d.u32().map_err(damaged)?,
-                    lanes: d.u32().map_err(damaged)?,
+                    memory_kib: d.uint32()?,
+                    passes: d.uint32()?,
+                    lanes: d.uint32()?,
                 };
                 let cost = cost.check()?;
                 Ok(Self::Argon2id { salt, cost })
@@ -218,19 +217,18 @@ impl Slot {
         [store_id.as_slice(), &parameters].concat()
     }
 
-    pub(crate) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> CborResult {
+    pub(crate) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Written {
         self.derivation.write(e, 2)?;
         e.bytes(&self.nonce)?.bytes(&self.wrapped)?;
         Ok(())
     }
 
-    pub(crate) fn read(d: &mut Decoder<'_>) -> Result<Self, StoreError> {
-        let elements = d.array().map_err(damaged)?;
-        let elements = elements.ok_or(StoreError::Header("unknown kind of slot"))?;
+    pub(crate) fn read(d: &mut Reader<'_>) -> Result<Self, StoreError> {
+        let elements = d.array()?;
         Ok(Self {
             derivation: Derivation::read(d, elements)?,
-            nonce: fixed(d)?,
-            wrapped: fixed::<WRAPPED_BYTES>(d)?.to_vec(),
+            nonce: d.fixed("nonce")?,
+            wrapped: d.fixed::<WRAPPED_BYTES>("wrapped key")?.to_vec(),
         })
     }
 }

@@ -1,12 +1,10 @@
 //! The validity of a key (`spec/key-store.md`, section 3.1).
 
+use casemate_cbor::{CborError, Encoder, Reader, Written};
 use casemate_crypto::encoding::KeyId;
-use minicbor::{Decoder, Encoder, data::Type};
 
-use crate::cbor::CborResult;
-
-const SUPERSEDED: u8 = 1;
-const COMPROMISED: u8 = 2;
+const SUPERSEDED: u64 = 1;
+const COMPROMISED: u64 = 2;
 /// Maximum length of a chain of successors.
 const SUCCESSORS_MAX: usize = 64;
 
@@ -111,7 +109,7 @@ impl Status {
         u64::from(!self.is_empty())
     }
 
-    pub(crate) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> CborResult {
+    pub(crate) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Written {
         if self.is_empty() {
             return Ok(());
         }
@@ -123,8 +121,8 @@ impl Status {
             };
         }
         match self.end {
-            Some(End::Superseded { at }) => e.array(2)?.u8(SUPERSEDED)?.u64(at)?,
-            Some(End::Compromised { at }) => e.array(2)?.u8(COMPROMISED)?.u64(at)?,
+            Some(End::Superseded { at }) => e.array(2)?.u64(SUPERSEDED)?.u64(at)?,
+            Some(End::Compromised { at }) => e.array(2)?.u64(COMPROMISED)?.u64(at)?,
             None => e.null()?,
         };
         match &self.successor_of {
@@ -135,44 +133,28 @@ impl Status {
     }
 
     /// Reads the value of a record's key 3.
-    pub(crate) fn read(d: &mut Decoder<'_>) -> Option<Self> {
-        (d.array().ok()? == Some(4)).then_some(())?;
-        let valid_from = optional(d, |d| d.u64().ok()).ok()?;
-        let valid_until = optional(d, |d| d.u64().ok()).ok()?;
-        let end = optional(d, |d| {
-            (d.array().ok()? == Some(2)).then_some(())?;
-            match (d.u8().ok()?, d.u64().ok()?) {
-                (SUPERSEDED, at) => Some(End::Superseded { at }),
-                (COMPROMISED, at) => Some(End::Compromised { at }),
-                _ => None,
-            }
-        });
-        let end = end.ok()?;
-        let successor_of = optional(d, |d| {
-            let id = d.bytes().ok()?.try_into().ok()?;
-            Some(KeyId::from_bytes(id))
-        });
-        let successor_of = successor_of.ok()?;
+    pub(crate) fn read(d: &mut Reader<'_>) -> Result<Self, CborError> {
+        d.array_of(4)?;
         let status = Self {
-            valid_from,
-            valid_until,
-            end,
-            successor_of,
+            valid_from: d.nullable(Reader::uint)?,
+            valid_until: d.nullable(Reader::uint)?,
+            end: d.nullable(read_end)?,
+            successor_of: d.nullable(|d| d.fixed("key id").map(KeyId::from_bytes))?,
         };
-        (!status.is_empty()).then_some(status)
+        if status.is_empty() {
+            return Err(d.refused());
+        }
+        Ok(status)
     }
 }
 
-/// Reads a value, or `None` for null.
-fn optional<T>(
-    d: &mut Decoder<'_>,
-    read: impl FnOnce(&mut Decoder<'_>) -> Option<T>,
-) -> Result<Option<T>, ()> {
-    if d.datatype().map_err(drop)? == Type::Null {
-        d.null().map_err(drop)?;
-        return Ok(None);
+fn read_end(d: &mut Reader<'_>) -> Result<End, CborError> {
+    d.array_of(2)?;
+    match (d.uint()?, d.uint()?) {
+        (SUPERSEDED, at) => Ok(End::Superseded { at }),
+        (COMPROMISED, at) => Ok(End::Compromised { at }),
+        _ => Err(d.refused()),
     }
-    read(d).map(Some).ok_or(())
 }
 
 /// Checks a signature by `signer` with the signed date `date`.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use casemate_cbor::CborError;
 use casemate_crypto::encoding::KeyId;
 
 use crate::limits;
@@ -10,12 +11,9 @@ use crate::limits;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// The CBOR does not have the expected structure.
-    #[error("{0} is not the expected CBOR structure")]
-    Cbor(&'static str),
-    /// The CBOR is valid but not in deterministic encoding, or bytes follow it.
-    #[error("{0} is not in deterministic encoding")]
-    NotDeterministic(&'static str),
+    /// The CBOR does not have the expected structure or encoding.
+    #[error(transparent)]
+    Cbor(#[from] CborError),
     /// No content length has this body length.
     #[error("body length {0} is impossible for the segment size")]
     BodyLength(u64),
@@ -29,16 +27,6 @@ pub enum Malformed {
         actual: usize,
         /// Length that the segments need, in bytes.
         expected: u64,
-    },
-    /// A field has the wrong length.
-    #[error("{field} of {actual} bytes, expected {expected}")]
-    FieldLength {
-        /// Name of the field.
-        field: &'static str,
-        /// Length in the file, in bytes.
-        actual: usize,
-        /// Expected length, in bytes.
-        expected: usize,
     },
     /// A recipient is listed twice.
     #[error("recipient {0} is listed twice")]
@@ -303,4 +291,10 @@ pub enum RewrapError {
     /// The new recipients could not be written.
     #[error(transparent)]
     Seal(#[from] SealError),
+}
+
+impl From<CborError> for OpenError {
+    fn from(error: CborError) -> Self {
+        Malformed::Cbor(error).into()
+    }
 }

@@ -1,15 +1,14 @@
 //! The tail's CBOR (`spec/sealed-artifact.md`, section 5).
 //!
-//! To check determinism, the decoded value is encoded again and compared. That one comparison
-//! covers shortest integers, key order, definite lengths and trailing bytes.
+//! Determinism is checked by encoding the decoded value again.
 
 mod header;
 mod owner;
 mod private;
 mod recipients;
 
+use casemate_cbor::{CborError, Reader, encode, expect_same};
 use casemate_crypto::{encoding::KeyId, suite::SignatureSuite};
-use minicbor::{Decoder, Encoder, data::Type};
 
 pub(crate) use header::is_content_type;
 pub use header::{ArtifactId, Header};
@@ -22,83 +21,12 @@ pub use recipients::RecipientRecord;
 pub(crate) use recipients::encode_recipients;
 
 use crate::{
-    error::{Malformed, OpenError},
+    error::OpenError,
     limits::{
         HEADER_BYTES_MAX, PRIVATE_BYTES_MAX, PUBLIC_PART_BYTES_MAX, RECIPIENT_PART_BYTES_MAX,
         SIGNATURE_BYTES_MAX,
     },
 };
-
-/// The result of encoding into a vector, which cannot fail.
-pub(crate) type CborResult = Result<(), minicbor::encode::Error<core::convert::Infallible>>;
-
-/// Runs `build` on a fresh encoder.
-pub(crate) fn encode(build: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> CborResult) -> Vec<u8> {
-    let mut out = Vec::new();
-    let encoded = build(&mut Encoder::new(&mut out));
-    debug_assert!(encoded.is_ok(), "writing to a vector cannot fail");
-    out
-}
-
-/// Maps a decoding error to the structure being read.
-pub(crate) fn cbor(what: &'static str) -> impl FnOnce(minicbor::decode::Error) -> OpenError {
-    move |_| OpenError::Malformed(Malformed::Cbor(what))
-}
-
-/// Reads a map header that must announce exactly `len` entries.
-pub(crate) fn expect_map(
-    decoder: &mut Decoder<'_>,
-    len: u64,
-    what: &'static str,
-) -> Result<(), OpenError> {
-    let found = decoder.map().map_err(cbor(what))?;
-    if found == Some(len) {
-        Ok(())
-    } else {
-        Err(Malformed::Cbor(what).into())
-    }
-}
-
-/// Reads an array header that must announce exactly `len` elements.
-pub(crate) fn expect_array(
-    decoder: &mut Decoder<'_>,
-    len: u64,
-    what: &'static str,
-) -> Result<(), OpenError> {
-    let found = decoder.array().map_err(cbor(what))?;
-    if found == Some(len) {
-        Ok(())
-    } else {
-        Err(Malformed::Cbor(what).into())
-    }
-}
-
-/// Reads a map key that must be `key`.
-pub(crate) fn expect_key(
-    decoder: &mut Decoder<'_>,
-    key: u64,
-    what: &'static str,
-) -> Result<(), OpenError> {
-    let found = decoder.u64().map_err(cbor(what))?;
-    if found == key {
-        Ok(())
-    } else {
-        Err(Malformed::Cbor(what).into())
-    }
-}
-
-/// Checks that encoding again yields `encoded`.
-pub(crate) fn expect_deterministic(
-    encoded: &[u8],
-    again: &[u8],
-    what: &'static str,
-) -> Result<(), OpenError> {
-    if encoded == again {
-        Ok(())
-    } else {
-        Err(Malformed::NotDeterministic(what).into())
-    }
-}
 
 pub(crate) fn check_limit(
     what: &'static str,
@@ -115,15 +43,9 @@ pub(crate) fn check_limit(
     })
 }
 
-/// Reads a key id of 32 bytes.
-pub(crate) fn key_id(decoder: &mut Decoder<'_>, what: &'static str) -> Result<KeyId, OpenError> {
-    let bytes = decoder.bytes().map_err(cbor(what))?;
-    let id = bytes.try_into().map_err(|_| Malformed::FieldLength {
-        field: "key id",
-        actual: bytes.len(),
-        expected: KeyId::BYTES,
-    })?;
-    Ok(KeyId::from_bytes(id))
+/// Reads a key id.
+pub(crate) fn key_id(d: &mut Reader<'_>) -> Result<KeyId, CborError> {
+    d.fixed("key id").map(KeyId::from_bytes)
 }
 
 /// The publisher's signature.
@@ -181,29 +103,28 @@ impl Tail {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, OpenError> {
-        let mut decoder = Decoder::new(bytes);
-        let d = &mut decoder;
-        expect_map(d, 8, TAIL)?;
-        expect_key(d, 0, TAIL)?;
-        let header = d.bytes().map_err(cbor(TAIL))?;
+        let d = &mut Reader::new(bytes, TAIL);
+        d.map_of(8)?;
+        d.key(0)?;
+        let header = d.bytes()?;
         check_limit("header", header.len(), HEADER_BYTES_MAX)?;
-        expect_key(d, 1, TAIL)?;
-        let recipients = recipients::read(d)?;
-        expect_key(d, 2, TAIL)?;
-        let publisher_part = d.bytes().map_err(cbor(TAIL))?;
+        d.key(1)?;
+        let recipients = d.within(recipients::RECIPIENTS, recipients::read)?;
+        d.key(2)?;
+        let publisher_part = d.bytes()?;
         check_limit("publisher part", publisher_part.len(), PRIVATE_BYTES_MAX)?;
-        expect_key(d, 3, TAIL)?;
-        let hashes = d.bytes().map_err(cbor(TAIL))?;
-        expect_key(d, 4, TAIL)?;
-        let signature = read_signature(d)?;
-        expect_key(d, 5, TAIL)?;
-        let recipient_part = d.bytes().map_err(cbor(TAIL))?;
+        d.key(3)?;
+        let hashes = d.bytes()?;
+        d.key(4)?;
+        let signature = d.within(SIGNATURE, |d| d.nullable(read_signature))?;
+        d.key(5)?;
+        let recipient_part = d.bytes()?;
         let limit = RECIPIENT_PART_BYTES_MAX;
         check_limit("recipient part", recipient_part.len(), limit)?;
-        expect_key(d, 6, TAIL)?;
-        let list = RecipientList::read(d)?;
-        expect_key(d, 7, TAIL)?;
-        let public_part = d.bytes().map_err(cbor(TAIL))?;
+        d.key(6)?;
+        let list = d.within(owner::LIST, |d| d.nullable(RecipientList::read))?;
+        d.key(7)?;
+        let public_part = d.bytes()?;
         check_limit("public part", public_part.len(), PUBLIC_PART_BYTES_MAX)?;
         let tail = Self {
             header: header.to_vec(),
@@ -215,7 +136,7 @@ impl Tail {
             list,
             public_part: public_part.to_vec(),
         };
-        expect_deterministic(bytes, &tail.encode(), TAIL)?;
+        expect_same(bytes, &tail.encode(), TAIL)?;
         Ok(tail)
     }
 }
@@ -228,23 +149,19 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-fn read_signature(d: &mut Decoder<'_>) -> Result<Option<SignatureRecord>, OpenError> {
-    if d.datatype().map_err(cbor(SIGNATURE))? == Type::Null {
-        d.null().map_err(cbor(SIGNATURE))?;
-        return Ok(None);
-    }
-    expect_array(d, 3, SIGNATURE)?;
-    let oid = d.str().map_err(cbor(SIGNATURE))?;
+fn read_signature(d: &mut Reader<'_>) -> Result<SignatureRecord, OpenError> {
+    d.array_of(3)?;
+    let oid = d.text()?;
     let suite = casemate_crypto::suite::SIGNATURE_SUITES
         .into_iter()
         .find(|suite| suite.oid.to_string() == oid)
         .ok_or_else(|| OpenError::UnknownSuite(printable(oid)))?;
-    let key = key_id(d, SIGNATURE)?;
-    let signature = d.bytes().map_err(cbor(SIGNATURE))?;
+    let key = key_id(d)?;
+    let signature = d.bytes()?;
     check_limit(SIGNATURE, signature.len(), SIGNATURE_BYTES_MAX)?;
-    Ok(Some(SignatureRecord {
+    Ok(SignatureRecord {
         suite,
         key,
         signature: signature.to_vec(),
-    }))
+    })
 }

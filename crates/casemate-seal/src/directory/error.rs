@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use casemate_cbor::CborError;
 use casemate_crypto::encoding::KeyId;
 
 use crate::{OpenError, RewrapError, SealError, limits};
@@ -152,5 +153,11 @@ impl DirectoryError {
     pub(crate) fn seal(path: impl Into<String>) -> impl FnOnce(SealError) -> Self {
         let path = path.into();
         move |source| Self::Seal { path, source }
+    }
+}
+
+impl From<CborError> for DirectoryError {
+    fn from(_: CborError) -> Self {
+        Self::Manifest("unexpected CBOR structure")
     }
 }

@@ -2,14 +2,13 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use casemate_cbor::{Reader, encode};
 use casemate_crypto::encoding::KeyId;
-use minicbor::Decoder;
 
 use super::{DirectoryError, PublicEntry, RelativePath};
 use crate::{
     ArtifactId,
     limits::{FILES_MAX, MANIFEST_BYTES_MAX, RECIPIENTS_MAX},
-    wire::encode,
 };
 
 const VERSION: u64 = 1;
@@ -147,31 +146,24 @@ impl Manifest {
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(DirectoryError::Manifest("longer than 64 MiB"));
         }
-        let cbor = |_| DirectoryError::Manifest("unexpected CBOR structure");
-        let shape = || DirectoryError::Manifest("unexpected CBOR structure");
-        let mut decoder = Decoder::new(bytes);
-        let d = &mut decoder;
-        let entries = d.map().map_err(cbor)?;
-        let expect = |d: &mut Decoder<'_>, key: u64| match d.u64() {
-            Ok(found) if found == key => Ok(()),
-            _ => Err(shape()),
-        };
-        expect(d, 0)?;
-        if d.u64().map_err(cbor)? != VERSION {
+        let d = &mut Reader::new(bytes, "manifest");
+        let entries = d.map()?;
+        d.key(0)?;
+        if d.uint()? != VERSION {
             return Err(DirectoryError::Manifest("unknown version"));
         }
-        if ![Some(5), Some(6)].contains(&entries) {
-            return Err(shape());
+        if ![5, 6].contains(&entries) {
+            return Err(d.refused().into());
         }
-        expect(d, 1)?;
-        let id = d.bytes().map_err(cbor)?.try_into().map_err(|_| shape())?;
-        expect(d, 2)?;
-        let revision = d.u64().map_err(cbor)?;
+        d.key(1)?;
+        let id = d.fixed("id")?;
+        d.key(2)?;
+        let revision = d.uint()?;
         if revision == 0 {
             return Err(DirectoryError::Manifest("revisions start at 1"));
         }
-        expect(d, 3)?;
-        let count = d.array().map_err(cbor)?.ok_or_else(shape)?;
+        d.key(3)?;
+        let count = d.array()?;
         let actual = usize::try_from(count).unwrap_or(usize::MAX);
         if actual > FILES_MAX {
             return Err(DirectoryError::TooManyFiles { actual });
@@ -186,15 +178,15 @@ impl Manifest {
             files.push(file);
             sets_of.push(set);
         }
-        expect(d, 4)?;
+        d.key(4)?;
         let sets = read_sets(d, files.len())?;
         for (file, set) in files.iter_mut().zip(sets_of) {
             let set = usize::try_from(set).ok().and_then(|set| sets.get(set));
-            file.sealed_to = Arc::clone(set.ok_or_else(shape)?);
+            file.sealed_to = Arc::clone(set.ok_or_else(|| d.refused())?);
         }
-        let expires = if entries == Some(6) {
-            expect(d, 5)?;
-            Some(d.u64().map_err(cbor)?)
+        let expires = if entries == 6 {
+            d.key(5)?;
+            Some(d.uint()?)
         } else {
             None
         };
@@ -214,17 +206,13 @@ impl Manifest {
 }
 
 /// Reads a file entry without the keys it was sealed to, and the index of their set.
-fn read_file(d: &mut Decoder<'_>) -> Result<(FileEntry, u64), DirectoryError> {
-    let cbor = |_| DirectoryError::Manifest("unexpected CBOR structure");
-    let shape = || DirectoryError::Manifest("unexpected CBOR structure");
-    if d.array().map_err(cbor)? != Some(6) {
-        return Err(shape());
-    }
-    let path = RelativePath::new(d.str().map_err(cbor)?)?;
-    let content_len = d.u64().map_err(cbor)?;
-    let id = d.bytes().map_err(cbor)?.try_into().map_err(|_| shape())?;
-    let root = d.bytes().map_err(cbor)?.to_vec();
-    let digest = d.bytes().map_err(cbor)?.to_vec();
+fn read_file(d: &mut Reader<'_>) -> Result<(FileEntry, u64), DirectoryError> {
+    d.array_of(6)?;
+    let path = RelativePath::new(d.text()?)?;
+    let content_len = d.uint()?;
+    let id = d.fixed("id")?;
+    let root = d.bytes()?.to_vec();
+    let digest = d.bytes()?.to_vec();
     if ![32, 48].contains(&root.len()) || digest.len() != root.len() {
         return Err(DirectoryError::Manifest(
             "a root or digest has the wrong length",
@@ -238,23 +226,21 @@ fn read_file(d: &mut Decoder<'_>) -> Result<(FileEntry, u64), DirectoryError> {
         digest,
         sealed_to: Arc::default(),
     };
-    Ok((file, d.u64().map_err(cbor)?))
+    Ok((file, d.uint()?))
 }
 
 /// Reads the sets of keys that files were sealed to; there are at most as many sets as files.
-fn read_sets(d: &mut Decoder<'_>, files: usize) -> Result<Vec<Arc<[KeyId]>>, DirectoryError> {
-    let shape = || DirectoryError::Manifest("unexpected CBOR structure");
-    let len = |d: &mut Decoder<'_>, most: usize| {
-        let len = d.array().ok().flatten().ok_or_else(shape)?;
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        (1..=most).contains(&len).then_some(len).ok_or_else(shape)
+fn read_sets(d: &mut Reader<'_>, files: usize) -> Result<Vec<Arc<[KeyId]>>, DirectoryError> {
+    let len = |d: &mut Reader<'_>, most: usize| {
+        let len = usize::try_from(d.array()?).unwrap_or(usize::MAX);
+        let fits = (1..=most).contains(&len);
+        fits.then_some(len).ok_or_else(|| d.refused())
     };
     let mut sets = Vec::new();
     for _ in 0..len(d, files)? {
         let mut keys = Vec::new();
         for _ in 0..len(d, RECIPIENTS_MAX)? {
-            let key = d.bytes().map_err(|_| shape())?;
-            keys.push(KeyId::from_bytes(key.try_into().map_err(|_| shape())?));
+            keys.push(KeyId::from_bytes(d.fixed("key id")?));
         }
         sets.push(keys.into());
     }

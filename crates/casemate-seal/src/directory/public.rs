@@ -1,9 +1,9 @@
 //! The public list of a folder's artifacts (`spec/sealed-directory.md`, section 3.2).
 
-use minicbor::Decoder;
+use casemate_cbor::{CborError, Reader, encode};
 
 use super::{DirectoryError, Manifest, RelativePath};
-use crate::{limits::FILES_MAX, wire::encode};
+use crate::limits::FILES_MAX;
 
 /// The public information about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,22 +60,19 @@ impl PublicList {
     ///
     /// [`DirectoryError::Manifest`], [`DirectoryError::Path`] or [`DirectoryError::TooManyFiles`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DirectoryError> {
-        let mut decoder = Decoder::new(bytes);
-        let d = &mut decoder;
-        let count = d.array().ok().flatten().ok_or(NOT_ONE)?;
+        let refused = |_: CborError| NOT_ONE;
+        let d = &mut Reader::new(bytes, "public list");
+        let count = d.array().map_err(refused)?;
         let actual = usize::try_from(count).unwrap_or(usize::MAX);
         if actual > FILES_MAX {
             return Err(DirectoryError::TooManyFiles { actual });
         }
         let mut files = Vec::new();
         for _ in 0..actual {
-            if d.array().ok().flatten() != Some(3) {
-                return Err(NOT_ONE);
-            }
-            let path = RelativePath::new(d.str().map_err(|_| NOT_ONE)?)?;
-            let header = d.bytes().map_err(|_| NOT_ONE)?;
-            let header = header.try_into().map_err(|_| NOT_ONE)?;
-            let root = d.bytes().map_err(|_| NOT_ONE)?.to_vec();
+            d.array_of(3).map_err(refused)?;
+            let path = RelativePath::new(d.text().map_err(refused)?)?;
+            let header = d.fixed("header").map_err(refused)?;
+            let root = d.bytes().map_err(refused)?.to_vec();
             files.push(PublicEntry { path, header, root });
         }
         let list = Self(files);

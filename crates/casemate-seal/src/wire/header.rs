@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use casemate_cbor::{Reader, Value, encode, expect_same};
 use casemate_crypto::encoding::KeyId;
-use minicbor::{Decoder, data::Type};
 
-use super::{cbor, check_limit, encode, expect_deterministic, expect_key, key_id};
+use super::{check_limit, key_id};
 use crate::{
     HashAlgorithm, SegmentSize,
     error::{Malformed, OpenError},
@@ -18,14 +18,6 @@ const HEADER: &str = "header";
 const VERSION: u64 = 1;
 /// Number of entries that every header has.
 const ALWAYS: u64 = 7;
-
-/// The value of an unknown key, which is ignored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unknown {
-    Uint(u64),
-    Bytes(Vec<u8>),
-    Text(String),
-}
 
 /// A random id, different for each sealing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,19 +63,6 @@ pub(crate) fn is_content_type(text: &str) -> bool {
             .is_some_and(|(main, rest)| !main.is_empty() && !rest.is_empty())
 }
 
-/// Reads a value that is ignored. It must be a number, bytes or text, so that its encoding can be
-/// checked like any other.
-fn unknown(d: &mut Decoder<'_>) -> Result<Unknown, OpenError> {
-    Ok(match d.datatype().map_err(cbor(HEADER))? {
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 => {
-            Unknown::Uint(d.u64().map_err(cbor(HEADER))?)
-        }
-        Type::Bytes => Unknown::Bytes(d.bytes().map_err(cbor(HEADER))?.to_vec()),
-        Type::String => Unknown::Text(d.str().map_err(cbor(HEADER))?.to_owned()),
-        _ => return Err(Malformed::Cbor(HEADER).into()),
-    })
-}
-
 /// The part of an artifact that never changes after sealing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -96,7 +75,7 @@ pub struct Header {
     pub(crate) revision: Option<u64>,
     pub(crate) owner: Option<KeyId>,
     /// In ascending order of their keys.
-    pub(crate) unknown: Vec<(u64, Unknown)>,
+    pub(crate) unknown: Vec<(u64, Value)>,
 }
 
 impl Header {
@@ -186,9 +165,9 @@ impl Header {
             for (key, value) in &self.unknown {
                 e.u64(*key)?;
                 match value {
-                    Unknown::Uint(value) => e.u64(*value)?,
-                    Unknown::Bytes(value) => e.bytes(value)?,
-                    Unknown::Text(value) => e.str(value)?,
+                    Value::Uint(value) => e.u64(*value)?,
+                    Value::Bytes(value) => e.bytes(value)?,
+                    Value::Text(value) => e.str(value)?,
                 };
             }
             Ok(())
@@ -196,33 +175,28 @@ impl Header {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, OpenError> {
-        let mut decoder = Decoder::new(bytes);
-        let d = &mut decoder;
-        let entries = d.map().map_err(cbor(HEADER))?;
-        expect_key(d, 0, HEADER)?;
-        let version = d.u64().map_err(cbor(HEADER))?;
+        let d = &mut Reader::new(bytes, HEADER);
+        let entries = d.map()?;
+        d.key(0)?;
+        let version = d.uint()?;
         if version != VERSION {
             return Err(OpenError::Version { found: version });
         }
-        let optional = entries.and_then(|entries| entries.checked_sub(ALWAYS));
         // A header has at most 1,024 bytes, and an entry at least two.
-        let optional = optional.filter(|count| *count <= 512);
-        let optional = optional.ok_or(Malformed::Cbor(HEADER))?;
-        expect_key(d, 1, HEADER)?;
-        let id = d.bytes().map_err(cbor(HEADER))?;
-        let id = ArtifactId(id.try_into().map_err(|_| Malformed::FieldLength {
-            field: "artifact id",
-            actual: id.len(),
-            expected: ArtifactId::BYTES,
-        })?);
-        expect_key(d, 2, HEADER)?;
-        let segment = SegmentSize::new(d.u64().map_err(cbor(HEADER))?)?;
-        expect_key(d, 3, HEADER)?;
-        let hash = d.u64().map_err(cbor(HEADER))?;
+        let optional = entries
+            .checked_sub(ALWAYS)
+            .filter(|count| *count <= 512)
+            .ok_or_else(|| d.refused())?;
+        d.key(1)?;
+        let id = ArtifactId(d.fixed("artifact id")?);
+        d.key(2)?;
+        let segment = SegmentSize::new(d.uint()?)?;
+        d.key(3)?;
+        let hash = d.uint()?;
         let hash = HashAlgorithm::by_id(hash)
             .ok_or_else(|| OpenError::UnknownSuite(format!("hash {hash}")))?;
-        expect_key(d, 4, HEADER)?;
-        let layout = Layout::of_body(segment, d.u64().map_err(cbor(HEADER))?)?;
+        d.key(4)?;
+        let layout = Layout::of_body(segment, d.uint()?)?;
         if layout.segments() > SEGMENTS_MAX {
             let (actual, limit) = (layout.segments(), SEGMENTS_MAX);
             return Err(OpenError::Limit {
@@ -231,10 +205,10 @@ impl Header {
                 limit,
             });
         }
-        expect_key(d, 5, HEADER)?;
-        let created = d.u64().map_err(cbor(HEADER))?;
-        expect_key(d, 6, HEADER)?;
-        let content_type = d.str().map_err(cbor(HEADER))?;
+        d.key(5)?;
+        let created = d.uint()?;
+        d.key(6)?;
+        let content_type = d.text()?;
         check_limit("content type", content_type.len(), CONTENT_TYPE_BYTES_MAX)?;
         if !is_content_type(content_type) {
             return Err(Malformed::ContentType.into());
@@ -251,25 +225,25 @@ impl Header {
             unknown: Vec::new(),
         };
         header.read_optional(d, optional)?;
-        expect_deterministic(bytes, &header.encode(), HEADER)?;
+        expect_same(bytes, &header.encode(), HEADER)?;
         Ok(header)
     }
 
     /// Reads the optional keys, in ascending order.
-    fn read_optional(&mut self, d: &mut Decoder<'_>, count: u64) -> Result<(), OpenError> {
+    fn read_optional(&mut self, d: &mut Reader<'_>, count: u64) -> Result<(), OpenError> {
         let mut before = 6;
         for _ in 0..count {
-            let key = d.u64().map_err(cbor(HEADER))?;
+            let key = d.uint()?;
             if key <= before {
-                return Err(Malformed::Cbor(HEADER).into());
+                return Err(d.refused().into());
             }
             before = key;
             match key {
-                7 => self.publisher = Some(key_id(d, HEADER)?),
-                8 => self.revision = Some(d.u64().map_err(cbor(HEADER))?),
-                9 => self.owner = Some(key_id(d, HEADER)?),
-                HEADER_KEY_IGNORED_MIN.. => self.unknown.push((key, unknown(d)?)),
-                _ => return Err(Malformed::Cbor(HEADER).into()),
+                7 => self.publisher = Some(key_id(d)?),
+                8 => self.revision = Some(d.uint()?),
+                9 => self.owner = Some(key_id(d)?),
+                HEADER_KEY_IGNORED_MIN.. => self.unknown.push((key, d.ignored()?)),
+                _ => return Err(d.refused().into()),
             }
         }
         if self.revision == Some(0) {

@@ -1,15 +1,13 @@
 //! The owner's recipient list (`spec/sealed-artifact.md`, section 5.7).
 
+use casemate_cbor::{Encoder, Reader, Written, encode, expect_same};
 use casemate_crypto::{
     Purpose,
     encoding::{KeyId, PublicKey},
     signature::{SigningKey, VerifyingKey},
 };
-use minicbor::{Decoder, Encoder, data::Type};
 
-use super::{
-    CborResult, cbor, check_limit, encode, encode_recipients, expect_array, expect_deterministic,
-};
+use super::{check_limit, encode_recipients};
 use crate::{
     RecipientRecord,
     error::{Malformed, OpenError, OwnerError, SealError},
@@ -18,7 +16,7 @@ use crate::{
     wire::Header,
 };
 
-const LIST: &str = "recipient list";
+pub(super) const LIST: &str = "recipient list";
 const DELEGATION: &str = "delegation";
 
 /// The owner's permission for another key to sign recipient lists, up to a date and an epoch.
@@ -96,23 +94,23 @@ impl Delegation {
     ///
     /// [`OpenError::Malformed`] or [`OpenError::Limit`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, OpenError> {
-        let read = Self::read(&mut Decoder::new(bytes))?;
-        expect_deterministic(bytes, &read.to_bytes(), DELEGATION)?;
+        let read = Self::read(&mut Reader::new(bytes, DELEGATION))?;
+        expect_same(bytes, &read.to_bytes(), DELEGATION)?;
         Ok(read)
     }
 
-    fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> CborResult {
+    fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Written {
         e.array(4)?.bytes(&self.delegate)?;
         e.u64(self.until)?.u64(self.last_epoch)?;
         e.bytes(&self.signature).map(drop)
     }
 
-    fn read(d: &mut Decoder<'_>) -> Result<Self, OpenError> {
-        expect_array(d, 4, DELEGATION)?;
+    fn read(d: &mut Reader<'_>) -> Result<Self, OpenError> {
+        d.array_of(4)?;
         Ok(Self {
             delegate: bounded(d, "delegate's key", SPKI_BYTES_MAX)?,
-            until: d.u64().map_err(cbor(DELEGATION))?,
-            last_epoch: d.u64().map_err(cbor(DELEGATION))?,
+            until: d.uint()?,
+            last_epoch: d.uint()?,
             signature: bounded(d, "delegation's signature", SIGNATURE_BYTES_MAX)?,
         })
     }
@@ -213,14 +211,14 @@ fn verifying_key(spki: &[u8]) -> Result<VerifyingKey, OwnerError> {
     }
 }
 
-fn bounded(d: &mut Decoder<'_>, what: &'static str, limit: usize) -> Result<Vec<u8>, OpenError> {
-    let bytes = d.bytes().map_err(cbor(LIST))?;
+fn bounded(d: &mut Reader<'_>, what: &'static str, limit: usize) -> Result<Vec<u8>, OpenError> {
+    let bytes = d.bytes()?;
     check_limit(what, bytes.len(), limit)?;
     Ok(bytes.to_vec())
 }
 
 impl RecipientList {
-    pub(super) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> CborResult {
+    pub(super) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Written {
         e.array(5)?.u64(self.epoch)?.u64(self.date)?;
         e.bytes(&self.owner)?;
         match &self.delegation {
@@ -230,31 +228,22 @@ impl RecipientList {
         e.bytes(&self.signature).map(drop)
     }
 
-    pub(super) fn read(d: &mut Decoder<'_>) -> Result<Option<Self>, OpenError> {
-        if d.datatype().map_err(cbor(LIST))? == Type::Null {
-            d.null().map_err(cbor(LIST))?;
-            return Ok(None);
-        }
-        expect_array(d, 5, LIST)?;
-        let epoch = d.u64().map_err(cbor(LIST))?;
+    pub(super) fn read(d: &mut Reader<'_>) -> Result<Self, OpenError> {
+        d.array_of(5)?;
+        let epoch = d.uint()?;
         if epoch == 0 {
             return Err(Malformed::Epoch.into());
         }
-        let date = d.u64().map_err(cbor(LIST))?;
+        let date = d.uint()?;
         let owner = bounded(d, "owner's key", SPKI_BYTES_MAX)?;
-        let delegation = if d.datatype().map_err(cbor(LIST))? == Type::Null {
-            d.null().map_err(cbor(LIST))?;
-            None
-        } else {
-            Some(Delegation::read(d)?)
-        };
-        Ok(Some(Self {
+        let delegation = d.nullable(|d| d.within(DELEGATION, Delegation::read))?;
+        Ok(Self {
             epoch,
             date,
             owner,
             delegation,
             signature: bounded(d, "recipient list's signature", SIGNATURE_BYTES_MAX)?,
-        }))
+        })
     }
 
     /// Returns the owner's key.

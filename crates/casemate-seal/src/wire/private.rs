@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use casemate_cbor::{Reader, encode, expect_same};
 use casemate_crypto::{
     Purpose, Secret,
     hpke::{Aead, AeadKey, Kdf, TAG_BYTES},
     random,
 };
-use minicbor::Decoder;
 
-use super::{Header, cbor, check_limit, encode, expect_deterministic, expect_key, expect_map};
+use super::{Header, check_limit};
 use crate::{
     error::{Malformed, OpenError, SealError},
     limits::{NAME_BYTES_MAX, PRIVATE_BYTES_MAX},
@@ -48,28 +48,24 @@ impl Private {
     }
 
     fn decode(bytes: &[u8], content_len: u64) -> Result<Self, OpenError> {
-        let mut decoder = Decoder::new(bytes);
-        let d = &mut decoder;
-        expect_map(d, 3, PRIVATE)?;
-        expect_key(d, 0, PRIVATE)?;
-        let name = d.str().map_err(cbor(PRIVATE))?.to_owned();
+        let d = &mut Reader::new(bytes, PRIVATE);
+        d.map_of(3)?;
+        d.key(0)?;
+        let name = d.text()?.to_owned();
         check_limit("name", name.len(), NAME_BYTES_MAX)?;
-        expect_key(d, 1, PRIVATE)?;
-        if d.u64().map_err(cbor(PRIVATE))? != content_len {
+        d.key(1)?;
+        if d.uint()? != content_len {
             return Err(Malformed::PrivateLength.into());
         }
-        expect_key(d, 2, PRIVATE)?;
-        let count = d
-            .map()
-            .map_err(cbor(PRIVATE))?
-            .ok_or(Malformed::Cbor(PRIVATE))?;
+        d.key(2)?;
+        let count = d.map()?;
         let mut metadata = BTreeMap::new();
         for _ in 0..count {
-            let key = d.str().map_err(cbor(PRIVATE))?.to_owned();
-            metadata.insert(key, d.str().map_err(cbor(PRIVATE))?.to_owned());
+            let key = d.text()?.to_owned();
+            metadata.insert(key, d.text()?.to_owned());
         }
         let private = Self { name, metadata };
-        expect_deterministic(bytes, &private.encode(content_len), PRIVATE)?;
+        expect_same(bytes, &private.encode(content_len), PRIVATE)?;
         Ok(private)
     }
 }
@@ -168,7 +164,7 @@ pub(crate) fn open_recipient_part(
     aad: &[u8],
 ) -> Result<(), OpenError> {
     let plaintext = open_part(sealed, artifact_key, Purpose::ARTIFACT_RECIPIENTS, aad)?;
-    let mut decoder = Decoder::new(&plaintext);
-    expect_map(&mut decoder, 0, RECIPIENT_PART)?;
-    expect_deterministic(&plaintext, &encode_recipient_part(), RECIPIENT_PART)
+    Reader::new(&plaintext, RECIPIENT_PART).map_of(0)?;
+    let again = encode_recipient_part();
+    Ok(expect_same(&plaintext, &again, RECIPIENT_PART)?)
 }

@@ -1,19 +1,19 @@
 //! Recipients (`spec/sealed-artifact.md`, section 5.2).
 
+use casemate_cbor::{CborError, Encoder, Reader, Written, encode};
 use casemate_crypto::{
     encoding::KeyId,
     hpke::TAG_BYTES,
     suite::{HpkeTriple, KemSuite},
 };
-use minicbor::{Decoder, Encoder};
 
-use super::{CborResult, cbor, encode, expect_array, key_id};
+use super::key_id;
 use crate::{
     error::{Malformed, OpenError},
     limits::RECIPIENTS_MAX,
 };
 
-const RECIPIENTS: &str = "recipients";
+pub(super) const RECIPIENTS: &str = "recipients";
 /// Length of the encrypted artifact key, in bytes.
 pub(crate) const WRAPPED_KEY_BYTES: usize = 32 + TAG_BYTES;
 
@@ -28,7 +28,7 @@ pub struct RecipientRecord {
     pub(crate) ct: Vec<u8>,
 }
 
-pub(super) fn write(recipients: &[RecipientRecord], e: &mut Encoder<&mut Vec<u8>>) -> CborResult {
+pub(super) fn write(recipients: &[RecipientRecord], e: &mut Encoder<&mut Vec<u8>>) -> Written {
     e.array(recipients.len() as u64)?;
     for record in recipients {
         let HpkeTriple { kem, kdf, aead } = record.suite.hpke;
@@ -45,13 +45,10 @@ pub(crate) fn encode_recipients(recipients: &[RecipientRecord]) -> Vec<u8> {
     encode(|e| write(recipients, e))
 }
 
-pub(super) fn read(d: &mut Decoder<'_>) -> Result<Vec<RecipientRecord>, OpenError> {
-    let count = d
-        .array()
-        .map_err(cbor(RECIPIENTS))?
-        .ok_or(Malformed::Cbor(RECIPIENTS))?;
+pub(super) fn read(d: &mut Reader<'_>) -> Result<Vec<RecipientRecord>, OpenError> {
+    let count = d.array()?;
     if count == 0 {
-        return Err(Malformed::Cbor(RECIPIENTS).into());
+        return Err(d.refused().into());
     }
     if count > RECIPIENTS_MAX as u64 {
         let limit = RECIPIENTS_MAX as u64;
@@ -72,10 +69,9 @@ pub(super) fn read(d: &mut Decoder<'_>) -> Result<Vec<RecipientRecord>, OpenErro
     Ok(records)
 }
 
-fn read_one(d: &mut Decoder<'_>) -> Result<RecipientRecord, OpenError> {
-    expect_array(d, 6, RECIPIENTS)?;
-    let mut id = || d.u64().map_err(cbor(RECIPIENTS));
-    let numbers = [id()?, id()?, id()?];
+fn read_one(d: &mut Reader<'_>) -> Result<RecipientRecord, OpenError> {
+    d.array_of(6)?;
+    let numbers = [d.uint()?, d.uint()?, d.uint()?];
     // Registered numbers have 16 bits; a larger one is unknown.
     let known = match numbers.map(u16::try_from) {
         [Ok(kem), Ok(kdf), Ok(aead)] => KemSuite::by_hpke(HpkeTriple { kem, kdf, aead }),
@@ -85,10 +81,10 @@ fn read_one(d: &mut Decoder<'_>) -> Result<RecipientRecord, OpenError> {
         let [kem, kdf, aead] = numbers;
         OpenError::UnknownSuite(format!("HPKE {kem:04x},{kdf:04x},{aead:04x}"))
     })?;
-    let key = key_id(d, RECIPIENTS)?;
-    let enc = d.bytes().map_err(cbor(RECIPIENTS))?.to_vec();
+    let key = key_id(d)?;
+    let enc = d.bytes()?.to_vec();
     expect_len("encapsulated key", &enc, suite.ciphertext_bytes)?;
-    let ct = d.bytes().map_err(cbor(RECIPIENTS))?.to_vec();
+    let ct = d.bytes()?.to_vec();
     expect_len("wrapped artifact key", &ct, WRAPPED_KEY_BYTES)?;
     Ok(RecipientRecord {
         suite,
@@ -102,7 +98,7 @@ fn expect_len(field: &'static str, bytes: &[u8], expected: usize) -> Result<(), 
     if bytes.len() == expected {
         return Ok(());
     }
-    Err(Malformed::FieldLength {
+    Err(CborError::Length {
         field,
         actual: bytes.len(),
         expected,
