@@ -33,8 +33,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
             .push("openssl is not installed: skipped the baseline of another program".to_owned());
         return;
     };
-    let program: Vec<_> = version.split(' ').take(2).collect();
-    let program = program.join(" ");
+    let program = version.split(' ').take(2).collect::<Vec<_>>().join(" ");
     let seconds = if options.effort == Effort::Thorough {
         "3"
     } else {

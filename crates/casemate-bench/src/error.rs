@@ -2,7 +2,6 @@
 
 /// Why a measurement failed or a report could not be read.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum BenchError {
     /// An algorithm failed its check before it was timed.
     #[error("{algorithm} failed its check: {what}")]

@@ -98,11 +98,11 @@ pub(crate) fn noise(machine: &Machine, rows: &[Primitive]) -> Vec<String> {
         ));
     }
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load
+    let one_minute = load
         .split(' ')
         .next()
         .and_then(|text| text.parse::<f64>().ok());
-    if let Some(load) = load.filter(|load| *load > machine.cores as f64 * 0.9 + 0.5) {
+    if let Some(load) = one_minute.filter(|load| *load > machine.cores as f64 * 0.9 + 0.5) {
         notes.push(format!(
             "the load average is {load:.1} on {} cores: other programs were running",
             machine.cores

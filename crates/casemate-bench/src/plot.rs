@@ -92,7 +92,7 @@ pub(crate) fn bars(title: &str, unit: fn(f64) -> String, bars: &[Bar]) -> String
             out,
             "<div><span>{}</span><span class=\"track\"><i class=\"{}\" style=\"width:{:.1}%\"></i><b>{}</b></span></div>",
             escape(&bar.label),
-            bar.class,
+            escape(&bar.class),
             percent(bar.value).max(0.6),
             escape(&bar.text)
         );
@@ -176,7 +176,7 @@ pub(crate) fn scatter(title: &str, units: Units, names: (&str, &str), points: &[
         _ = writeln!(
             out,
             "<circle class=\"{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"5\"><title>{}</title></circle>",
-            point.class,
+            escape(&point.class),
             at.0,
             at.1,
             escape(&text)
@@ -275,7 +275,7 @@ pub(crate) fn lines(title: &str, units: Units, names: (&str, &str), lines: &[Lin
         _ = writeln!(
             out,
             "<polyline class=\"line {}\" points=\"{}\"><title>{}</title></polyline>",
-            line.class,
+            escape(&line.class),
             path.join(" "),
             escape(&line.label)
         );

@@ -32,7 +32,7 @@ type Make = fn(&'static str) -> Result<Subject, BenchError>;
 fn makers() -> Vec<(&'static str, Make)> {
     let mut makers = classical::MAKERS.to_vec();
     makers.extend(pq::MAKERS);
-    makers.extend(hybrid::MAKERS);
+    makers.extend(hybrid::makers());
     #[cfg(feature = "catalogue")]
     makers.extend(research::MAKERS);
     makers
@@ -121,14 +121,19 @@ pub(crate) fn measure(
 /// Returns whether a row is part of a selected hybrid: the parts of a hybrid are measured whenever
 /// the hybrid is.
 fn is_part_of_wanted(options: &Options, name: &str) -> bool {
-    hybrid::PARTS
+    hybrid::parts()
         .iter()
-        .filter(|(hybrid, _, _)| options.wants("primitives", hybrid))
-        .any(|(_, _, parts)| parts.iter().any(|(part, _)| *part == name))
+        .filter(|row| options.wants("primitives", row.hybrid))
+        .any(|row| row.parts.iter().any(|(part, _)| *part == name))
 }
 
 fn add_parts(rows: &mut [Primitive]) {
-    for (hybrid, operation, parts) in hybrid::PARTS {
+    for hybrid::PartsOf {
+        hybrid,
+        operation,
+        parts,
+    } in hybrid::parts()
+    {
         let find = |row: &str, operation: &str| {
             let row = rows.iter().find(|one| one.name == row)?;
             let found = row.operations.iter().find(|one| one.name == operation)?;
@@ -148,9 +153,9 @@ fn add_parts(rows: &mut [Primitive]) {
             .collect();
         let target = rows
             .iter_mut()
-            .filter(|row| row.name == *hybrid)
+            .filter(|row| row.name == hybrid)
             .flat_map(|row| &mut row.operations)
-            .find(|one| one.name == *operation);
+            .find(|one| one.name == operation);
         if let Some(target) = target {
             let ratio = whole / sum_us.max(1e-9);
             target.parts = Some(Parts { of, sum_us, ratio });
@@ -160,17 +165,20 @@ fn add_parts(rows: &mut [Primitive]) {
 
 #[cfg(test)]
 mod tests {
-    use casemate_crypto::hpke::TAG_BYTES;
+    use casemate_crypto::{
+        hpke::TAG_BYTES,
+        suite::{KEM_SUITES, SIGNATURE_SUITES},
+    };
 
     use super::*;
 
     #[test]
     fn names_are_unique_and_every_part_of_a_hybrid_is_measured() {
         let mut names: Vec<_> = makers().into_iter().map(|(name, _)| name).collect();
-        for (hybrid, _, parts) in hybrid::PARTS {
-            assert!(names.contains(hybrid), "{hybrid}");
-            for (part, _) in *parts {
-                assert!(names.contains(part), "{part}");
+        for row in hybrid::parts() {
+            assert!(names.contains(&row.hybrid), "{}", row.hybrid);
+            for (part, _) in row.parts {
+                assert!(names.contains(&part), "{part}");
             }
         }
         let count = names.len();
@@ -178,6 +186,37 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         assert!(subject("Kyber-1024").is_none());
+    }
+
+    #[test]
+    fn every_hybrid_suite_is_measured_and_compared_with_its_halves() {
+        let parts = hybrid::parts();
+        let compared = |name, operation| {
+            let row = parts
+                .iter()
+                .find(|row| row.hybrid == name && row.operation == operation);
+            row.map(|row| row.parts.as_slice())
+        };
+        let sealing = [
+            ("ML-KEM-768", "encapsulate"),
+            ("X25519", "keygen"),
+            ("X25519", "agree"),
+        ];
+        assert_eq!(compared("mlkem768-x25519", "seal"), Some(&sealing[..]));
+        let verifying = [("ML-DSA-87", "verify"), ("ECDSA P-384", "verify")];
+        assert_eq!(compared("mldsa87-p384", "verify"), Some(&verifying[..]));
+        assert_eq!(compared("mlkem1024", "seal"), None);
+        for suite in KEM_SUITES.into_iter().filter(|suite| suite.is_hybrid()) {
+            assert!(compared(suite.name, "open").is_some(), "{}", suite.name);
+            assert!(subject(suite.name).is_some(), "{}", suite.name);
+        }
+        for suite in SIGNATURE_SUITES
+            .into_iter()
+            .filter(|suite| suite.is_hybrid())
+        {
+            assert!(compared(suite.name, "sign").is_some(), "{}", suite.name);
+            assert!(subject(suite.name).is_some(), "{}", suite.name);
+        }
     }
 
     #[test]

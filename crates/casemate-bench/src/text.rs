@@ -355,14 +355,16 @@ fn baselines(report: &Report, out: &mut String) {
             .ours
             .map_or_else(|| "-".to_owned(), |ours| format!("{ours:.2} {}", row.unit));
         // Above one, Casemate is faster, whatever the unit.
-        let ratio = row.ours.map(|ours| {
-            if row.unit == "us" {
-                row.value / ours
-            } else {
-                ours / row.value
-            }
-        });
-        let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}x"));
+        let ratio = row
+            .ours
+            .map(|ours| {
+                if row.unit == "us" {
+                    row.value / ours
+                } else {
+                    ours / row.value
+                }
+            })
+            .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}x"));
         _ = writeln!(
             out,
             "{:<24} {:<18} {:>12} {ours:>12} {ratio:>8}",

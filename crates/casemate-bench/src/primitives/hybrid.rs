@@ -5,10 +5,14 @@ use std::hint::black_box;
 
 use casemate_crypto::{
     Purpose,
+    algorithm::{Curve, MlDsa, TradSignature},
     hpke::HpkeSuite,
     kem::{KemPrivateKey, KemPublicKey},
     signature::{HttpSigningKey, SigningKey},
-    suite::{KemConstruction, KemSuite, SignatureSuite},
+    suite::{
+        KEM_SUITES, KemConstruction, KemSuite, SIGNATURE_SUITES, SignatureConstruction,
+        SignatureSuite,
+    },
 };
 
 use super::{MESSAGE, Make, Subject, check};
@@ -16,128 +20,90 @@ use crate::{BenchError, rows::Sizes};
 
 const LIBRARY: &str = "Casemate on AWS-LC";
 
-pub(super) const MAKERS: [(&str, Make); 8] = [
-    ("mlkem1024-p384", kem),
-    ("mlkem768-x25519", kem),
-    ("mlkem768-p256", kem),
-    ("mlkem1024-x25519", kem),
-    ("mldsa87-p384", composite),
-    ("mldsa65-ed25519", composite),
-    ("mldsa65-p384", composite),
-    ("http-ed25519-mldsa65", http),
-];
+const HTTP: &str = "http-ed25519-mldsa65";
 
-type PartsOf = (
-    &'static str,
-    &'static str,
-    &'static [(&'static str, &'static str)],
-);
+/// Returns a row for every suite of the registry with two halves, and one for the pair that signs
+/// HTTP messages.
+pub(super) fn makers() -> Vec<(&'static str, Make)> {
+    let kems = KEM_SUITES.into_iter().filter(|suite| suite.is_hybrid());
+    let kems = kems.map(|suite| (suite.name, kem as Make));
+    let composites = SIGNATURE_SUITES
+        .into_iter()
+        .filter(|suite| suite.is_hybrid());
+    let composites = composites.map(|suite| (suite.name, composite as Make));
+    kems.chain(composites)
+        .chain([(HTTP, http as Make)])
+        .collect()
+}
 
-/// The parts that each operation of a hybrid is compared with: only the public-key operations,
-/// without hashes, key schedule and AEAD.
-pub(super) const PARTS: &[PartsOf] = &[
-    (
-        "mlkem1024-p384",
-        "seal",
-        &[
-            ("ML-KEM-1024", "encapsulate"),
-            ("ECDH P-384", "keygen"),
-            ("ECDH P-384", "agree"),
-        ],
-    ),
-    (
-        "mlkem1024-p384",
-        "open",
-        &[("ML-KEM-1024", "decapsulate"), ("ECDH P-384", "agree")],
-    ),
-    (
-        "mlkem768-x25519",
-        "seal",
-        &[
-            ("ML-KEM-768", "encapsulate"),
-            ("X25519", "keygen"),
-            ("X25519", "agree"),
-        ],
-    ),
-    (
-        "mlkem768-x25519",
-        "open",
-        &[("ML-KEM-768", "decapsulate"), ("X25519", "agree")],
-    ),
-    (
-        "mlkem768-p256",
-        "seal",
-        &[
-            ("ML-KEM-768", "encapsulate"),
-            ("ECDH P-256", "keygen"),
-            ("ECDH P-256", "agree"),
-        ],
-    ),
-    (
-        "mlkem768-p256",
-        "open",
-        &[("ML-KEM-768", "decapsulate"), ("ECDH P-256", "agree")],
-    ),
-    (
-        "mlkem1024-x25519",
-        "seal",
-        &[
-            ("ML-KEM-1024", "encapsulate"),
-            ("X25519", "keygen"),
-            ("X25519", "agree"),
-        ],
-    ),
-    (
-        "mlkem1024-x25519",
-        "open",
-        &[("ML-KEM-1024", "decapsulate"), ("X25519", "agree")],
-    ),
-    (
-        "mldsa87-p384",
-        "sign",
-        &[("ML-DSA-87", "sign"), ("ECDSA P-384", "sign")],
-    ),
-    (
-        "mldsa87-p384",
-        "verify",
-        &[("ML-DSA-87", "verify"), ("ECDSA P-384", "verify")],
-    ),
-    (
-        "mldsa65-ed25519",
-        "sign",
-        &[("ML-DSA-65", "sign"), ("Ed25519", "sign")],
-    ),
-    (
-        "mldsa65-ed25519",
-        "verify",
-        &[("ML-DSA-65", "verify"), ("Ed25519", "verify")],
-    ),
-    (
-        "mldsa65-p384",
-        "sign",
-        &[("ML-DSA-65", "sign"), ("ECDSA P-384", "sign")],
-    ),
-    (
-        "mldsa65-p384",
-        "verify",
-        &[("ML-DSA-65", "verify"), ("ECDSA P-384", "verify")],
-    ),
-    (
-        "http-ed25519-mldsa65",
-        "sign",
-        &[("ML-DSA-65", "sign"), ("Ed25519", "sign")],
-    ),
-    (
-        "http-ed25519-mldsa65",
-        "verify",
-        &[("ML-DSA-65", "verify"), ("Ed25519", "verify")],
-    ),
-];
+/// The operations that one operation of a hybrid is compared with.
+pub(super) struct PartsOf {
+    pub(super) hybrid: &'static str,
+    pub(super) operation: &'static str,
+    /// Row and operation of each part.
+    pub(super) parts: Vec<(&'static str, &'static str)>,
+}
+
+/// Returns the parts of every operation of the hybrids: only the public-key operations, without
+/// hashes, key schedule and AEAD.
+pub(super) fn parts() -> Vec<PartsOf> {
+    let mut all = Vec::new();
+    let mut add = |hybrid, operation, parts| {
+        all.push(PartsOf {
+            hybrid,
+            operation,
+            parts,
+        });
+    };
+    for suite in KEM_SUITES {
+        if let KemConstruction::Hybrid { pq, trad, .. } = suite.construction {
+            let (pq, trad) = (pq.name(), agreement(trad));
+            let sealing = vec![(pq, "encapsulate"), (trad, "keygen"), (trad, "agree")];
+            add(suite.name, "seal", sealing);
+            add(
+                suite.name,
+                "open",
+                vec![(pq, "decapsulate"), (trad, "agree")],
+            );
+        }
+    }
+    let composites = SIGNATURE_SUITES.into_iter().filter_map(|suite| {
+        let SignatureConstruction::Composite { pq, trad, .. } = suite.construction else {
+            return None;
+        };
+        Some((suite.name, pq, trad))
+    });
+    let http = (HTTP, MlDsa::MlDsa65, TradSignature::Ed25519);
+    for (name, pq, trad) in composites.chain([http]) {
+        for operation in ["sign", "verify"] {
+            let halves = vec![(pq.name(), operation), (signing(trad), operation)];
+            add(name, operation, halves);
+        }
+    }
+    all
+}
+
+/// Returns the row of a group.
+const fn agreement(curve: Curve) -> &'static str {
+    match curve {
+        Curve::X25519 => "X25519",
+        Curve::P256 => "ECDH P-256",
+        Curve::P384 => "ECDH P-384",
+    }
+}
+
+/// Returns the row of a classical signature.
+const fn signing(half: TradSignature) -> &'static str {
+    match half {
+        TradSignature::Ed25519 => "Ed25519",
+        TradSignature::EcdsaP384 => "ECDSA P-384",
+    }
+}
 
 fn kem(name: &'static str) -> Result<Subject, BenchError> {
-    let row = KemSuite::by_name(name);
-    check(name, row.is_some(), "the registry has no entry for it")?;
-    let Some(row) = row else { return missing(name) };
+    let Some(row) = KemSuite::by_name(name) else {
+        return missing(name);
+    };
     let suite = HpkeSuite::of(row)?;
     let key = KemPrivateKey::generate(row)?;
     let public = KemPublicKey::new(row, key.public_key().as_bytes())?;
@@ -191,11 +157,10 @@ fn composite(name: &'static str) -> Result<Subject, BenchError> {
         casemate_crypto::signature::VerifyingKey::new(row, key.verifying_key().as_bytes())?;
     let signature = key.sign(Purpose::ARTIFACT, MESSAGE)?;
     public.verify(Purpose::ARTIFACT, MESSAGE, &signature)?;
-    let expanded = match name {
-        "mldsa87-p384" => 4896 + 48,
-        "mldsa65-p384" => 4032 + 48,
-        _ => 4032 + 64,
+    let SignatureConstruction::Composite { pq, trad, .. } = row.construction else {
+        return missing(name);
     };
+    let expanded = pq.expanded_key_bytes() + expanded_bytes(trad);
     let stored = super::registered(name).and_then(|row| row.private_key_bytes);
     check(
         name,
@@ -231,7 +196,16 @@ fn composite(name: &'static str) -> Result<Subject, BenchError> {
     })
 }
 
+/// Returns the length of a classical private key as it is used: Ed25519's with the public key.
+const fn expanded_bytes(trad: TradSignature) -> usize {
+    match trad {
+        TradSignature::Ed25519 => trad.private_key_bytes() + trad.public_key_bytes(),
+        TradSignature::EcdsaP384 => trad.private_key_bytes(),
+    }
+}
+
 fn http(name: &'static str) -> Result<Subject, BenchError> {
+    let (pq, trad) = (MlDsa::MlDsa65, TradSignature::Ed25519);
     let key = HttpSigningKey::generate()?;
     let public = casemate_crypto::signature::HttpVerifyingKey::new(
         key.verifying_key().ed25519(),
@@ -244,9 +218,9 @@ fn http(name: &'static str) -> Result<Subject, BenchError> {
         family: "hybrid",
         library: LIBRARY,
         sizes: Sizes {
-            public_key: 32 + 1952,
-            private_key: 64,
-            private_key_expanded: Some(64 + 4032),
+            public_key: pq.public_key_bytes() + trad.public_key_bytes(),
+            private_key: MlDsa::SEED_BYTES + trad.private_key_bytes(),
+            private_key_expanded: Some(pq.expanded_key_bytes() + expanded_bytes(trad)),
             output: signatures.ed25519.len() + signatures.mldsa65.len(),
         },
         actions: vec![
