@@ -6,8 +6,7 @@
 
 use std::{
     process::{Command, Output},
-    sync::Mutex,
-    thread,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use crate::step::{Outcome, command, install, root, succeed};
@@ -44,23 +43,16 @@ fn measure() -> Result<usize, String> {
         return Err("casemate-ct must list both clean and leaky cases".to_owned());
     }
     refuses_to_run_unwatched(&cases)?;
-    let (queue, failed) = (Mutex::new(cases.iter()), Mutex::new(0_usize));
-    let next = || queue.lock().ok().and_then(|mut cases| cases.next());
-    let workers = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some((expected, name)) = next() {
-                    if !one(expected, name)
-                        && let Ok(mut failed) = failed.lock()
-                    {
-                        *failed = failed.saturating_add(1);
-                    }
-                }
-            });
+    let failed = AtomicUsize::new(0);
+    let check = |(): &mut (), at: u64| {
+        let case = usize::try_from(at).ok().and_then(|at| cases.get(at));
+        if case.is_some_and(|(expected, name)| !one(expected, name)) {
+            failed.fetch_add(1, Ordering::Relaxed);
         }
-    });
-    failed.into_inner().map_err(|error| error.to_string())
+        Ok::<_, String>(())
+    };
+    casemate_parallel::for_each_on(casemate_parallel::cores(), cases.len() as u64, || (), check)?;
+    Ok(failed.into_inner())
 }
 
 fn program() -> std::path::PathBuf {

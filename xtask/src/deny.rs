@@ -84,18 +84,20 @@ pub(crate) fn run() -> Outcome {
 }
 
 fn read() -> Result<(Rules, Metadata), String> {
-    let text = std::fs::read_to_string(root().join("deny.toml"));
-    let text = text.map_err(|error| format!("deny.toml: {error}"))?;
+    let text = std::fs::read_to_string(root().join("deny.toml"))
+        .map_err(|error| format!("deny.toml: {error}"))?;
     let rules = toml::from_str(&text).map_err(|error| format!("deny.toml: {error}"))?;
     let arguments = ["metadata", "--format-version", "1", "--all-features"];
     let target = ["--filter-platform", env!("XTASK_TARGET")];
-    let output = command("cargo", &arguments).args(target).output();
-    let output = output.map_err(|error| format!("cargo metadata: {error}"))?;
+    let output = command("cargo", &arguments)
+        .args(target)
+        .output()
+        .map_err(|error| format!("cargo metadata: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
-    let metadata = serde_json::from_slice(&output.stdout);
-    let mut metadata: Metadata = metadata.map_err(|error| format!("cargo metadata: {error}"))?;
+    let mut metadata: Metadata = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("cargo metadata: {error}"))?;
     let built = built()?;
     let is_built = |package: &Package| {
         let version = format!("v{}", package.version);
@@ -109,8 +111,9 @@ fn read() -> Result<(Rules, Metadata), String> {
 /// optional feature names and nothing turns on.
 fn built() -> Result<BTreeSet<(String, String)>, String> {
     let arguments = ["tree", "--workspace", "--all-features", "--prefix", "none"];
-    let output = command("cargo", &arguments).output();
-    let output = output.map_err(|error| format!("cargo tree: {error}"))?;
+    let output = command("cargo", &arguments)
+        .output()
+        .map_err(|error| format!("cargo tree: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
@@ -175,8 +178,8 @@ fn is_allowed(license: Option<&str>, allowed: &[String]) -> Result<bool, String>
     let Some(license) = license else {
         return Ok(false);
     };
-    let parsed = Expression::parse_mode(license, ParseMode::LAX);
-    let parsed = parsed.map_err(|error| format!("licence {license}: {error}"))?;
+    let parsed = Expression::parse_mode(license, ParseMode::LAX)
+        .map_err(|error| format!("licence {license}: {error}"))?;
     Ok(parsed.evaluate(|requirement| {
         let text = requirement.to_string();
         allowed.contains(&text)

@@ -22,9 +22,9 @@ pub(crate) fn run() -> Outcome {
     if let Outcome::Failed(reason) = program() {
         return Outcome::Failed(reason);
     }
-    let demo = root().join("target/release/casemate");
-    let demo = demo.to_string_lossy();
-    if let Outcome::Failed(reason) = succeed(&mut command(&demo, &["demo", "--exit"])) {
+    let program = root().join("target/release/casemate");
+    let program = program.to_string_lossy();
+    if let Outcome::Failed(reason) = succeed(&mut command(&program, &["demo", "--exit"])) {
         return Outcome::Failed(reason);
     }
     for document in DOCUMENTS {

@@ -8,7 +8,6 @@ use std::{
     os::{fd::OwnedFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    thread::available_parallelism,
 };
 
 use casemate_beneath::open_folder;
@@ -107,8 +106,11 @@ struct Item<'a> {
 /// Returns the model's name: the last component of its path, as on disk.
 pub(crate) fn name_of(path: &Path) -> Result<String, OmsError> {
     let whole = fs::canonicalize(path).map_err(OmsError::io(path))?;
-    let name = whole.file_name().unwrap_or_default();
-    let name = name.to_str().map(str::to_owned);
+    let name = whole
+        .file_name()
+        .unwrap_or_default()
+        .to_str()
+        .map(str::to_owned);
     name.ok_or(OmsError::NotUtf8(whole))
 }
 
@@ -217,7 +219,7 @@ impl Scope {
         progress(Step::Total(lens.fold(0, u64::saturating_add)));
         let resources = Mutex::new(Vec::with_capacity(items.len()));
         // With only one file, compute both of its hashes in parallel.
-        let is_alone = items.len() < available_parallelism().map_or(1, usize::from);
+        let is_alone = items.len() < casemate_parallel::cores();
         casemate_parallel::for_each(
             items.len() as u64,
             || vec![0; BLOCK],
@@ -333,8 +335,8 @@ fn check_count(what: &'static str, actual: usize, limit: usize) -> Result<(), Om
 fn list(folder: &Path, below: &str, open: &mut Vec<String>) -> Result<(), OmsError> {
     for entry in fs::read_dir(folder).map_err(OmsError::io(folder))? {
         let entry = entry.map_err(OmsError::io(folder))?;
-        let name = entry.file_name();
-        let name = name
+        let file_name = entry.file_name();
+        let name = file_name
             .to_str()
             .ok_or_else(|| OmsError::NotUtf8(entry.path()))?;
         open.push(if below.is_empty() {

@@ -32,6 +32,11 @@ use std::{
 
 const THREADS_PER_CORE: usize = 2;
 
+/// Returns the number of cores this process may use.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 /// A lock that lets one thread write at a time.
 #[derive(Debug, Default)]
 pub struct Turn(Mutex<()>);
@@ -45,7 +50,8 @@ impl Turn {
     }
 }
 
-/// Runs `job` for every index below `count`. `init` creates the state of each thread.
+/// Runs `job` for every index below `count`, on two threads per core. `init` creates the state of
+/// each thread.
 ///
 /// After the first error, no new index is started, and that error is returned.
 ///
@@ -57,8 +63,20 @@ pub fn for_each<S, E: Send>(
     init: impl Fn() -> S + Sync,
     job: impl Fn(&mut S, u64) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = cores.saturating_mul(THREADS_PER_CORE);
+    for_each_on(cores().saturating_mul(THREADS_PER_CORE), count, init, job)
+}
+
+/// As [`for_each`], on at most `threads` threads, for jobs that wait more than they compute.
+///
+/// # Errors
+///
+/// The error of the first job that failed.
+pub fn for_each_on<S, E: Send>(
+    threads: usize,
+    count: u64,
+    init: impl Fn() -> S + Sync,
+    job: impl Fn(&mut S, u64) -> Result<(), E> + Sync,
+) -> Result<(), E> {
     let workers = usize::try_from(count).unwrap_or(usize::MAX).min(threads);
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
@@ -128,6 +146,21 @@ mod tests {
         )
         .unwrap();
         assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn no_more_threads_run_than_allowed() {
+        let (running, most) = (AtomicU64::new(0), AtomicU64::new(0));
+        let job = |(): &mut (), _| {
+            let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            thread::sleep(std::time::Duration::from_millis(5));
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, ()>(())
+        };
+        for_each_on(3, 30, || (), job).unwrap();
+        assert_eq!(most.into_inner(), 3);
+        for_each_on(3, 0, || (), |(), _| Err(())).unwrap();
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::{io, path::PathBuf};
 
 /// Why an object store could not be used.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum StoreError {
     /// The address is not valid or not supported.
     #[error("`{url}` {rule}")]

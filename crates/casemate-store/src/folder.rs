@@ -167,11 +167,12 @@ impl SealedFolder for RemoteFolder {
     }
 
     fn check(&self, paths: &[&RelativePath]) -> Result<(), DirectoryError> {
-        let listing = list(&self.location, FILES_MAX.saturating_add(1));
-        let listing = listing.map_err(|source| DirectoryError::Io {
-            what: "list",
-            path: PathBuf::from(self.location.address()),
-            source,
+        let listing = list(&self.location, FILES_MAX.saturating_add(1)).map_err(|source| {
+            DirectoryError::Io {
+                what: "list",
+                path: PathBuf::from(self.location.address()),
+                source,
+            }
         })?;
         let mut expected = Expected::new(paths);
         for path in &listing {

@@ -67,8 +67,10 @@ struct Bounded(HttpClient);
 #[async_trait]
 impl HttpService for Bounded {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let range = request.headers().get(RANGE);
-        let range = range.and_then(|range| range_len(range.to_str().ok()?));
+        let range = request
+            .headers()
+            .get(RANGE)
+            .and_then(|range| range_len(range.to_str().ok()?));
         let most = range.unwrap_or(0).max(ANSWER_BYTES_MAX);
         let (parts, body) = self.0.execute(request).await?.into_parts();
         let body =

@@ -109,8 +109,9 @@ impl Inner {
             .location
             .bucket
             .store
-            .get_opts(&self.location.path, options);
-        let found = found.await.map_err(io_error)?;
+            .get_opts(&self.location.path, options)
+            .await
+            .map_err(io_error)?;
         // Object stores without entity tags use these conditions.
         if found.meta.size != self.meta.size || found.meta.e_tag != self.meta.e_tag {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, Changed));
@@ -140,9 +141,10 @@ fn wrong_length(expected: usize) -> io::Error {
 impl ReadAt for RemoteObject {
     fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
         let inner = &self.0;
-        let end = offset.checked_add(out.len() as u64);
-        let end = end.filter(|end| *end <= inner.meta.size);
-        let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let end = offset
+            .checked_add(out.len() as u64)
+            .filter(|end| *end <= inner.meta.size)
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         if out.is_empty() {
             return Ok(());
         }

@@ -100,9 +100,10 @@ impl Regional {
         let Some(uri) = moved(request.uri(), region) else {
             return Ok(None);
         };
-        let credential = credentials.get_credential().await;
-        let credential =
-            credential.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let credential = credentials
+            .get_credential()
+            .await
+            .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
         let mut anew: Request<_> = request.clone();
         *anew.uri_mut() = uri;
         let signed = AwsAuthorizer::new(&credential, "s3", region).try_authorize(&mut anew, None);

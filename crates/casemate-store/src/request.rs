@@ -70,10 +70,10 @@ impl Request<'_> {
         );
         let mut request = HttpRequest::new(HttpRequestBody::from(self.body.to_owned()));
         for (name, value) in self.headers {
-            let name = HeaderName::from_bytes(name.as_bytes());
-            let name = name.map_err(|error| Failed::Final(io::Error::other(error)))?;
-            let value = HeaderValue::from_str(value);
-            let value = value.map_err(|error| Failed::Final(io::Error::other(error)))?;
+            let name = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|error| Failed::Final(io::Error::other(error)))?;
+            let value = HeaderValue::from_str(value)
+                .map_err(|error| Failed::Final(io::Error::other(error)))?;
             options = options.with_signed_header(name.clone(), value.clone());
             request.headers_mut().insert(name, value);
         }
@@ -85,8 +85,11 @@ impl Request<'_> {
         *request.method_mut() = self.method.clone();
         let uri = url.as_str().parse();
         *request.uri_mut() = uri.map_err(|error| Failed::Final(io::Error::other(error)))?;
-        let answer = by.http.execute(request).await;
-        let answer = answer.map_err(|error| Failed::Passing(io::Error::other(error)))?;
+        let answer = by
+            .http
+            .execute(request)
+            .await
+            .map_err(|error| Failed::Passing(io::Error::other(error)))?;
         let (answer, body) = answer.into_parts();
         let (status, headers) = (answer.status, answer.headers);
         let mut text = Vec::new();

@@ -85,8 +85,8 @@ fn move_parts(object: &RemoteObject, body_len: u64, tail: &[u8]) -> io::Result<(
         let len = body_len.saturating_sub(at).min(buffer.len() as u64);
         let part = usize::try_from(len)
             .ok()
-            .and_then(|len| buffer.get_mut(..len));
-        let part = part.ok_or(io::ErrorKind::InvalidInput)?;
+            .and_then(|len| buffer.get_mut(..len))
+            .ok_or(io::ErrorKind::InvalidInput)?;
         object.read_exact_at(part, at)?;
         target.write_all_at(part, at)?;
         at = at.saturating_add(len);

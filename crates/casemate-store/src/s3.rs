@@ -98,8 +98,9 @@ impl S3 {
             tags: described.tags,
             ..PutMultipartOptions::default()
         };
-        let id = upload::start(bucket, &location.path, options).await;
-        let id = id.map_err(io_error)?;
+        let id = upload::start(bucket, &location.path, options)
+            .await
+            .map_err(io_error)?;
         let done = async {
             let copies = stream::iter(pieces(body_len).enumerate())
                 .map(|(number, piece)| self.copy_part(version, &id, number, piece))
@@ -191,8 +192,10 @@ impl S3 {
             parts: parts.collect(),
         };
         let body = quick_xml::se::to_string(&body).map_err(io::Error::other)?;
-        let condition = version.meta.e_tag.iter();
-        let condition: Vec<_> = condition
+        let condition: Vec<_> = version
+            .meta
+            .e_tag
+            .iter()
             .map(|e_tag| (IF_MATCH.as_str(), e_tag.clone()))
             .collect();
         let query = [("uploadId", id.to_owned())];

@@ -6,11 +6,7 @@ use std::{
     fs, io,
     ops::Range,
     path::Path,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
+    sync::{Mutex, PoisonError},
 };
 
 use aws_lc_rs::digest;
@@ -74,8 +70,8 @@ pub fn send<R: ReadAt>(
     journal: &Path,
     progress: Progress<'_>,
 ) -> io::Result<Sent> {
-    let artifact = Artifact::read(source);
-    let artifact = artifact.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let artifact = Artifact::read(source)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let len = artifact.artifact_len();
     let tail = read_tail(source, artifact.header().body_len(), len)?;
     if existing == Existing::Keep
@@ -233,27 +229,15 @@ impl<R: ReadAt> Sending<'_, R> {
             (journal.upload.clone(), missing.collect::<Vec<_>>())
         });
         self.save()?;
-        let next = AtomicU64::new(0);
-        let failed = Mutex::new(None);
-        let work = || {
-            let mut buffer = Vec::new();
-            while failed.lock().is_ok_and(|failed| failed.is_none()) {
-                let at = index(next.fetch_add(1, Ordering::Relaxed));
-                let Some(number) = missing.get(at) else {
-                    return;
-                };
-                let start = number.saturating_mul(part_bytes);
-                let range = start..start.saturating_add(part_bytes).min(len);
-                if let Err(error) =
-                    self.one_part(&upload, index(*number), range, &mut buffer, progress)
-                    && let Ok(mut first) = failed.lock()
-                {
-                    first.get_or_insert(error);
-                }
-            }
+        let send = |buffer: &mut Vec<u8>, at: u64| {
+            let Some(number) = missing.get(index(at)) else {
+                return Ok(());
+            };
+            let start = number.saturating_mul(part_bytes);
+            let range = start..start.saturating_add(part_bytes).min(len);
+            self.one_part(&upload, index(*number), range, buffer, progress)
         };
-        thread::scope(|scope| (0..THREADS).for_each(|_| _ = scope.spawn(work)));
-        failed.into_inner().ok().flatten().map_or(Ok(()), Err)
+        casemate_parallel::for_each_on(THREADS, missing.len() as u64, Vec::new, send)
     }
 
     fn one_part(
@@ -289,8 +273,7 @@ impl<R: ReadAt> Sending<'_, R> {
 
     fn complete(&self, existing: Existing) -> io::Result<()> {
         let (upload, parts, len) = self.with(|journal| {
-            let parts = journal.parts.values();
-            let parts = parts.map(|id| PartId {
+            let parts = journal.parts.values().map(|id| PartId {
                 content_id: id.clone(),
             });
             (
