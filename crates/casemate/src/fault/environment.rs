@@ -1,8 +1,8 @@
 //! Hints for names, files and policies of the user's environment.
 
-use casemate_environment::EnvironmentError as E;
+use casemate_environment::{EnvironmentError as E, ListRefused, Untrusted};
 
-use super::{Fault, Outcome};
+use super::{Fault, Outcome, keys};
 
 impl From<E> for Fault {
     fn from(error: E) -> Self {
@@ -11,14 +11,7 @@ impl From<E> for Fault {
             E::Store(error) => error.into(),
             E::Policy(error) => error.into(),
             E::Io { path, source } => Self::file("read", &path, source),
-            error => {
-                let hint = hint(&error);
-                let fault = Self::from_error(outcome(&error), error);
-                match hint {
-                    Some(hint) => fault.hint(hint),
-                    None => fault,
-                }
-            }
+            error => Self::hinted((outcome(&error), hint(&error).as_deref()), error),
         }
     }
 }
@@ -28,8 +21,23 @@ const fn outcome(error: &E) -> Outcome {
         E::Classical | E::NotInMemory(_) | E::NoMemoryFolder | E::Exposed { .. } => {
             Outcome::NotPermitted
         }
-        E::NoRoom { .. } => Outcome::Io,
-        _ => Outcome::Usage,
+        E::NoRoom { .. } | E::Io { .. } => Outcome::Io,
+        E::UnknownKey { .. }
+        | E::UnknownPolicy { .. }
+        | E::Variable { .. }
+        | E::ClassicalRecipient(_)
+        | E::BadReference(_)
+        | E::ShortId(_)
+        | E::Pattern(_)
+        | E::NoHome
+        | E::KeyFile { .. }
+        | E::TrustFile { .. }
+        | E::Age(_)
+        | E::Store(_)
+        | E::Policy(_)
+        | E::TooLong { .. }
+        | E::NotUtf8(_)
+        | E::Toml { .. } => Outcome::Usage,
     }
 }
 
@@ -62,7 +70,10 @@ fn hint(error: &E) -> Option<String> {
             "run `casemate keys list` to see the names; to name a file, write a path such as `./publisher.pub`"
         }
         E::UnknownPolicy { is_file: false, .. } => {
-            "profiles: hybrid, cnsa2, bsi, anssi, experimental; to name a file, write a path such as `./policy.toml`"
+            let profiles = keys::profiles();
+            return Some(format!(
+                "{profiles}; to name a file, write a path such as `./policy.toml`"
+            ));
         }
         E::BadReference(_) => {
             "give the name of a key in the key store, all 64 digits of a key id, or a path such as `./publisher.pub`"
@@ -85,4 +96,32 @@ fn hint(error: &E) -> Option<String> {
         | E::Toml { .. } => return None,
     };
     Some(hint.to_owned())
+}
+
+impl From<Untrusted> for Fault {
+    fn from(error: Untrusted) -> Self {
+        let hint = match &error {
+            Untrusted::NotListed { .. } | Untrusted::OtherRole { .. } => {
+                "add the publisher to the trust file if you trust it, or pass another --role"
+            }
+            Untrusted::ListWithdrawn { .. } => {
+                "have the owner sign a new recipient list with `casemate rewrap --owner NAME --to NAME`, or list this signature under `accept` in a trust file, by the owner's `message_sha384` from `casemate --json inspect`"
+            }
+            Untrusted::Withdrawn { .. } => {
+                "get the current version from the publisher, or list this signature under `accept` in a trust file"
+            }
+        };
+        Self::from_error(Outcome::NotPermitted, error).hint(hint)
+    }
+}
+
+impl From<ListRefused> for Fault {
+    fn from(error: ListRefused) -> Self {
+        match error {
+            ListRefused::Open(error) => error.into(),
+            ListRefused::Crypto(error) => error.into(),
+            ListRefused::Policy(error) => error.into(),
+            ListRefused::Untrusted(error) => error.into(),
+        }
+    }
 }

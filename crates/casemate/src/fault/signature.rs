@@ -6,7 +6,7 @@ use super::{Fault, Outcome};
 
 impl From<OmsError> for Fault {
     fn from(error: OmsError) -> Self {
-        let (outcome, hint) = match &error {
+        let hint = match &error {
             OmsError::Io { .. } => (Outcome::Io, None),
             OmsError::Exists(_) => (
                 Outcome::Usage,
@@ -57,12 +57,13 @@ impl From<OmsError> for Fault {
                 Outcome::CheckFailed,
                 Some("do not use this model; get it again from its publisher"),
             ),
-            _ => (Outcome::CheckFailed, None),
+            OmsError::Bundle(_)
+            | OmsError::Method(_)
+            | OmsError::Statement(_)
+            | OmsError::Limit { .. }
+            | OmsError::Encoding(_)
+            | OmsError::Crypto(_) => (Outcome::CheckFailed, None),
         };
-        let fault = Self::from_error(outcome, error);
-        match hint {
-            Some(hint) => fault.hint(hint),
-            None => fault,
-        }
+        Self::hinted(hint, error)
     }
 }
