@@ -1,10 +1,16 @@
 from collections.abc import Callable, Sequence
 from os import PathLike
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 __version__: str
+
+class _ReadAt(Protocol):
+    @property
+    def size(self) -> int: ...
+    def read_at(self, offset: int, length: int, /) -> bytes: ...
 
 class CasemateError(Exception): ...
 class VerificationError(CasemateError): ...
@@ -74,7 +80,7 @@ class TrustList:
 
 class Artifact:
     @staticmethod
-    def read(source: object) -> Artifact: ...
+    def read(source: str | PathLike[str] | _ReadAt) -> Artifact: ...
     @property
     def id(self) -> str: ...
     @property

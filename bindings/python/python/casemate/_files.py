@@ -7,13 +7,26 @@ import io
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any, Union
+from typing import Any, Protocol, Union
 
 import numpy as np
 
 from . import _casemate, _keys
 
-Source = Union[str, "os.PathLike[str]", Any]
+
+class ReadAt(Protocol):
+    """Anything that reads at an offset, such as an object in a bucket."""
+
+    @property
+    def size(self) -> int:
+        """The length in bytes."""
+
+    def read_at(self, offset: int, length: int, /) -> bytes:
+        """Return exactly ``length`` bytes."""
+
+
+#: A path, anything that reads at an offset, or the result of :func:`inspect`.
+Source = Union[str, "os.PathLike[str]", ReadAt, _casemate.Artifact]
 #: Bytes to read at a time for lines.
 LINE_BLOCK_BYTES = 256 << 10
 #: Content that is checked as it is read, at any offset.
@@ -40,7 +53,7 @@ def open_artifact(
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
     min_revision: int | None = None,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
 ) -> _casemate.Opened:
     """Open an artifact for reads at any offset, from any number of threads: ``read_at(offset, length)`` and ``readinto(offset, uint8_array)``.
 
@@ -63,7 +76,7 @@ def open(  # noqa: A001 - the expected name, as in gzip.open
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
     min_revision: int | None = None,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
 ) -> SealedFile:
     """Open an artifact as a read-only binary file. Takes the arguments and raises the errors of :func:`open_artifact`."""
     opened = open_artifact(
@@ -77,7 +90,7 @@ def open(  # noqa: A001 - the expected name, as in gzip.open
     return SealedFile(opened)
 
 
-def content_of(source: Any, keys: Any, signer: Any, unknown: bool, policy: str | None) -> Content:
+def content_of(source: Any, keys: _keys.Keys, signer: _keys.Signers, unknown: bool, policy: _keys.PathLike | None) -> Content:
     """Return the content of a file that is already open, or open an artifact."""
     if isinstance(source, (_casemate.Opened, _casemate.SignedContent)):
         refuse_terms(keys=keys, signer=signer, allow_unknown_signer=unknown, policy=policy)
@@ -264,7 +277,7 @@ def open_directory(
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
     min_revision: int = 1,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
 ) -> Directory:
     """Open a sealed folder. Verifies its manifest, and that the folder contains exactly the files in it.
 

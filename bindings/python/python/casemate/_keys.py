@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Union
+from typing import NamedTuple, Union
 
 from . import _casemate
 from ._casemate import CasemateError, KeyStore, PrivateKey, PublicKey, TrustList, VerificationError
@@ -13,38 +13,48 @@ from ._casemate import CasemateError, KeyStore, PrivateKey, PublicKey, TrustList
 PathLike = Union[str, "os.PathLike[str]"]
 #: A private key, its PEM file (a :class:`pathlib.Path`, or a ``str`` with a ``/``), a key store, the name or full id of a key in a key store that is also
 #: passed, a function that returns one of these for the recipients' key ids, or several of these.
-Keys = Union[PrivateKey, PathLike, KeyStore, Callable[[list[str]], object], Iterable[object], None]
+Keys = Union[PrivateKey, PathLike, KeyStore, Callable[[list[str]], "Keys"], Iterable["Keys"], None]
 #: A public key, its PEM file (a :class:`pathlib.Path`, or a ``str`` with a ``/``), the name or full id of a key in the key store in ``keys``, a trust file
 #: (:class:`TrustList`), or several of these.
-Signers = Union[PublicKey, TrustList, PathLike, Iterable[object], None]
+Signers = Union[PublicKey, PrivateKey, TrustList, PathLike, Iterable["Signers"], None]
+#: A public key, its PEM file (a :class:`pathlib.Path`, or a ``str`` with a ``/``), the name or full id of a key in the configured key store, an age
+#: recipient, a private key of which the public half is meant, or several of these.
+Recipients = Union[PublicKey, PrivateKey, TrustList, PathLike, Iterable["Recipients"], None]
+#: A private key, its PEM file (a :class:`pathlib.Path`, or a ``str`` with a ``/``), or the name or full id of a key in the configured key store.
+Signing = Union[PrivateKey, PathLike, None]
 
-_defaults: dict[str, object] = {}
+
+class _Defaults(NamedTuple):
+    keys: Keys = None
+    signer: Signers = None
+    to: Recipients = None
+    sign: Signing = None
+    policy: PathLike | None = None
+
+
+_defaults = _Defaults()
 
 
 def configure(
     *,
     keys: Keys = None,
     signer: Signers = None,
-    to: object = None,
-    sign: object = None,
-    policy: str | None = None,
+    to: Recipients = None,
+    sign: Signing = None,
+    policy: PathLike | None = None,
 ) -> None:
     """Set defaults for later calls: ``keys`` and ``signer`` to open, ``to`` and ``sign`` to seal, and ``policy``.
 
     Every call replaces all defaults; ``configure()`` removes them.
     """
-    _defaults.clear()
-    _defaults.update(keys=keys, signer=signer, to=to, sign=sign, policy=policy)
+    global _defaults
+    _defaults = _Defaults(keys, signer, to, sign, policy)
 
 
-def default(name: str, given: object) -> object:
-    return given if given is not None else _defaults.get(name)
-
-
-def policy_name(given: str | os.PathLike[str] | None) -> str | None:
+def policy_name(given: PathLike | None) -> str | None:
     """Return the policy from the argument or :func:`configure`. With ``None``, the environment decides, as for the command: ``CASEMATE_POLICY``,
     ``PQC_KEY_MANAGEMENT``, or else ``hybrid``. A :class:`pathlib.Path`, or a ``str`` with a ``/``, is a policy file; a bare word is a built-in policy."""
-    chosen = given or _defaults.get("policy")
+    chosen = given or _defaults.policy
     if chosen is None or isinstance(chosen, str):
         return chosen
     return _path(chosen)
@@ -83,13 +93,13 @@ def opening_keys(keys: Keys, recipients: list[str], *, all_of_store: bool = Fals
 
     With ``all_of_store``, a key store returns all keys that can open: while recipients of a folder are being changed, its files have different recipients.
     """
-    keys = default("keys", keys)
+    keys = _defaults.keys if keys is None else keys
     if keys is None:
         raise CasemateError("no key to open with; pass keys=, or call casemate.configure(keys=...)")
     return list(_flatten(keys, recipients, all_of_store, _store_in(keys)))
 
 
-def _store_in(keys: object) -> KeyStore | None:
+def _store_in(keys: Keys) -> KeyStore | None:
     """Return the key store among ``keys``, which resolves names."""
     if isinstance(keys, KeyStore):
         return keys
@@ -98,7 +108,7 @@ def _store_in(keys: object) -> KeyStore | None:
     return None
 
 
-def _flatten(keys: object, recipients: list[str], all_of_store: bool, store: KeyStore | None):
+def _flatten(keys: Keys, recipients: list[str], all_of_store: bool, store: KeyStore | None) -> Iterator[PrivateKey]:
     if isinstance(keys, PrivateKey):
         yield keys
     elif isinstance(keys, KeyStore):
@@ -155,18 +165,18 @@ def trusted_model_signers(signer: Signers, keys: Keys, found: list[str]) -> list
 
 
 def _trusted(signer: Signers, keys: Keys) -> list[PublicKey]:
-    signer = default("signer", signer)
-    keys = default("keys", keys)
+    signer = _defaults.signer if signer is None else signer
+    keys = _defaults.keys if keys is None else keys
     return list(_public(signer, _store_in(keys))) if signer is not None else _signers_of_store(keys)
 
 
-def _signers_of_store(keys: object) -> list[PublicKey]:
+def _signers_of_store(keys: Keys) -> list[PublicKey]:
     if isinstance(keys, KeyStore):
         return [keys.public(row[1]) for row in keys.list() if row[2] == "sign"]
     return []
 
 
-def _public(keys: object, store: KeyStore | None):
+def _public(keys: Signers | Recipients, store: KeyStore | None) -> Iterator[PublicKey]:
     if isinstance(keys, PublicKey):
         yield keys
     elif isinstance(keys, TrustList):
@@ -184,24 +194,24 @@ def _public(keys: object, store: KeyStore | None):
         raise TypeError(f"{type(keys).__name__} is not a public key or a file of one")
 
 
-def public_keys(keys: object) -> list[PublicKey]:
+def public_keys(keys: Recipients) -> list[PublicKey]:
     """Resolve public keys, their files, and names in the configured key store."""
-    return list(_public(keys, _store_in(default("keys", None))))
+    return list(_public(keys, _store_in(_defaults.keys)))
 
 
-def recipients(to: object) -> list[PublicKey]:
+def recipients(to: Recipients) -> list[PublicKey]:
     """Return the public keys to seal to."""
-    to = default("to", to)
+    to = _defaults.to if to is None else to
     if to is None:
         raise CasemateError("no recipient was given; pass to=, or call casemate.configure(to=...)")
     return public_keys(to)
 
 
-def signing_key(sign: object) -> PrivateKey | None:
+def signing_key(sign: Signing) -> PrivateKey | None:
     """Return the key to sign with, if one is given."""
-    sign = default("sign", sign)
+    sign = _defaults.sign if sign is None else sign
     if sign is None or isinstance(sign, PrivateKey):
         return sign
     if isinstance(sign, str):
-        return PrivateKey.named(sign, _store_in(default("keys", None)))
+        return PrivateKey.named(sign, _store_in(_defaults.keys))
     return PrivateKey.from_file(sign)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +21,13 @@ class Rewrapped(NamedTuple):
 def rewrap(
     path: str | os.PathLike[str],
     *,
-    to: object = None,
-    add: object = (),
-    remove: object = (),
+    to: _keys.Recipients = None,
+    add: _keys.Recipients = (),
+    remove: _keys.Recipients = (),
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
 ) -> Rewrapped:
     """Change the recipients of a sealed file or folder in place, without reading or writing its content.
 
@@ -66,7 +66,7 @@ def rewrap(
     return Rewrapped(*done)
 
 
-def _ids(keys: object):
+def _ids(keys: _keys.Recipients) -> Iterator[str]:
     """Yield the key ids of public keys and their files, and plain ids."""
     if isinstance(keys, str) and re.fullmatch("[0-9a-f]{64}", keys):
         yield keys

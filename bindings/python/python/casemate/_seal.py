@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Union
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Union
 
 import numpy as np
+import numpy.typing as npt
 
 from . import _casemate, _keys
 from ._files import Directory
 
 SEGMENT_BYTES = 1 << 20
-Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, Iterable[object]]
+#: A path, or content in memory: bytes, an array, or several of these to concatenate.
+Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, "npt.NDArray[Any]", Iterable["Source"]]
 
 
 class SealedFolder(NamedTuple):
@@ -28,14 +30,14 @@ def seal(
     source: Source,
     destination: str | os.PathLike[str],
     *,
-    to: object = None,
-    sign: object = None,
+    to: _keys.Recipients = None,
+    sign: _keys.Signing = None,
     name: str | None = None,
     metadata: Mapping[str, str] | None = None,
     content_type: str = "application/octet-stream",
     revision: int | None = None,
     segment_size: int = SEGMENT_BYTES,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
     force: bool = False,
 ) -> str:
     """Seal ``source`` to the recipients ``to``, signed with ``sign``. Returns the artifact's id (32 hex digits).
@@ -47,7 +49,7 @@ def seal(
     Raises :class:`CasemateError`, :class:`OSError`, and :class:`TypeError` for keys of the wrong kind.
     """
     if isinstance(source, (str, os.PathLike)):
-        given: object = os.fspath(source)
+        given: str | list[npt.NDArray[np.uint8]] = os.fspath(source)
         if os.path.isdir(given):
             raise IsADirectoryError(f"{given} is a folder; seal it with casemate.seal_directory")
         name = os.path.basename(given) if name is None else name
@@ -68,7 +70,7 @@ def seal(
     )
 
 
-def _parts(source: object):
+def _parts(source: Source) -> Iterator[npt.NDArray[np.uint8]]:
     if isinstance(source, np.ndarray):
         yield np.ascontiguousarray(source).reshape(-1).view(np.uint8)
     elif isinstance(source, (bytes, bytearray, memoryview)):
@@ -84,10 +86,10 @@ def seal_directory(
     source: str | os.PathLike[str],
     destination: str | os.PathLike[str],
     *,
-    to: object = None,
-    sign: object = None,
+    to: _keys.Recipients = None,
+    sign: _keys.Signing = None,
     segment_size: int = SEGMENT_BYTES,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
     follow_links: bool = False,
     exclude: Iterable[str] | Callable[[str, bool], bool] = (),
     since: Directory | None = None,

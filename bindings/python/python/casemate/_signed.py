@@ -16,10 +16,10 @@ def sign(
     model: str | os.PathLike[str],
     signature: str | os.PathLike[str] | None = None,
     *,
-    sign: object = None,
+    sign: _keys.Signing = None,
     ignore: _Paths = (),
     follow_links: bool = False,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
     force: bool = False,
 ) -> str:
     """Sign a model, a file or a folder, without sealing it. Returns the path of the signature, by default ``MODEL.sig``.
@@ -56,7 +56,7 @@ def open_signed(
     signer: _keys.Signers = None,
     keys: _keys.Keys = None,
     ignore: _Paths = (),
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
 ) -> SignedModel:
     """Open a model, a file or a folder, that is signed but not sealed. Each part is checked before it is returned; opening does not hash the files.
 

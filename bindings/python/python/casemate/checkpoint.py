@@ -116,9 +116,9 @@ class StorageWriter(FileSystemWriter):
         self,
         path: PathLike,
         *,
-        to: object = None,
-        sign: object = None,
-        policy: str | None = None,
+        to: _keys.Recipients = None,
+        sign: _keys.Signing = None,
+        policy: _keys.PathLike | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(path, **arguments)
@@ -164,7 +164,7 @@ class StorageReader(FileSystemReader):
         *,
         keys: _keys.Keys = None,
         signer: _keys.Signers = None,
-        policy: str | None = None,
+        policy: _keys.PathLike | None = None,
     ) -> None:
         super().__init__(path)
         trust = {"keys": keys, "signer": signer, "policy": policy}

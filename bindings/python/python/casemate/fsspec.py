@@ -48,7 +48,7 @@ class CasemateFileSystem(AbstractFileSystem):
         keys: _keys.Keys = None,
         signer: _keys.Signers = None,
         allow_unknown_signer: bool = False,
-        policy: str | None = None,
+        policy: _keys.PathLike | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)

@@ -16,7 +16,7 @@ __all__ = ["decapsulate", "encapsulate", "sign", "verify"]
 
 
 def encapsulate(
-    to: PublicKey, context: bytes, *, length: int = 32, policy: str | None = None
+    to: PublicKey, context: bytes, *, length: int = 32, policy: _keys.PathLike | None = None
 ) -> tuple[bytes, bytes]:
     """Create a fresh key to share with the owner of ``to``. Returns ``(key, ciphertext)``; the owner passes the ciphertext to :func:`decapsulate`.
 
@@ -28,7 +28,7 @@ def encapsulate(
 
 
 def decapsulate(
-    key: PrivateKey, ciphertext: bytes, context: bytes, *, length: int = 32, policy: str | None = None
+    key: PrivateKey, ciphertext: bytes, context: bytes, *, length: int = 32, policy: _keys.PathLike | None = None
 ) -> bytes:
     """Return the key of a ciphertext.
 
@@ -38,13 +38,13 @@ def decapsulate(
     return _casemate.decapsulate(key, ciphertext, context, length, _keys.policy_name(policy))
 
 
-def sign(key: PrivateKey, message: bytes, context: bytes, *, policy: str | None = None) -> bytes:
+def sign(key: PrivateKey, message: bytes, context: bytes, *, policy: _keys.PathLike | None = None) -> bytes:
     """Sign ``message``. Each signature of the same message is different; never use a signature as an identifier."""
     return _casemate.sign(key, message, context, _keys.policy_name(policy))
 
 
 def verify(
-    key: PublicKey, message: bytes, signature: bytes, context: bytes, *, policy: str | None = None
+    key: PublicKey, message: bytes, signature: bytes, context: bytes, *, policy: _keys.PathLike | None = None
 ) -> None:
     """Verify a signature: both halves must be valid.
 

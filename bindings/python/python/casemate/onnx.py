@@ -14,7 +14,7 @@ def inference_session(
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
     **arguments: Any,
 ) -> Any:
     """Create an :class:`onnxruntime.InferenceSession` from a sealed model, which is decrypted only into memory.

@@ -86,7 +86,7 @@ def load_file(
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
 ) -> dict[str, Any]:
     """Load every tensor of a sealed safetensors file. It is decrypted on all cores into one block of memory that the tensors share.
 
@@ -115,9 +115,9 @@ def save_file(
     filename: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
     *,
-    to: object = None,
-    sign: object = None,
-    policy: str | None = None,
+    to: _keys.Recipients = None,
+    sign: _keys.Signing = None,
+    policy: _keys.PathLike | None = None,
     force: bool = False,
 ) -> str:
     """Seal NumPy or PyTorch tensors as safetensors, without writing plaintext. Returns the artifact's id.
@@ -192,7 +192,7 @@ class safe_open:  # noqa: N801 - the name in safetensors
         keys: _keys.Keys = None,
         signer: _keys.Signers = None,
         allow_unknown_signer: bool = False,
-        policy: str | None = None,
+        policy: _keys.PathLike | None = None,
     ) -> None:
         self._framework = _framework(framework)
         self._device = device

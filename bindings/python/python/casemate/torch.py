@@ -21,9 +21,9 @@ def save(
     obj: Any,
     f: str | os.PathLike[str],
     *,
-    to: object = None,
-    sign: object = None,
-    policy: str | None = None,
+    to: _keys.Recipients = None,
+    sign: _keys.Signing = None,
+    policy: _keys.PathLike | None = None,
     force: bool = False,
     **arguments: Any,
 ) -> str:
@@ -52,7 +52,7 @@ def load(
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
     **arguments: Any,
 ) -> Any:
     """Load a sealed file, or an open file (:func:`casemate.open_signed`), with ``torch.load``.

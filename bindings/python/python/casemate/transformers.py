@@ -81,7 +81,7 @@ def from_pretrained(
     signer: _keys.Signers = None,
     allow_unknown_signer: bool = False,
     min_revision: int | None = None,
-    policy: str | None = None,
+    policy: _keys.PathLike | None = None,
     **arguments: Any,
 ) -> Any:
     """Call ``auto_class.from_pretrained`` for a sealed folder, as in ``from_pretrained(AutoModelForCausalLM, "model.sealed", ...)``.
