@@ -28,6 +28,7 @@ mod trust;
 
 use std::path::PathBuf;
 
+use casemate_environment::{PASSPHRASE_BYTES_MAX, without_line_end};
 use pyo3::{prelude::*, types::PyBytes};
 
 /// Return a folder in memory with room for `size` bytes, for plaintext files.
@@ -39,11 +40,9 @@ fn memory_folder(size: u64) -> PyResult<PathBuf> {
 /// Read a passphrase file without its line ending; a file that others can read is refused.
 #[pyfunction]
 fn read_passphrase(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
-    const LIMIT: usize = 4096;
-    let bytes = casemate_environment::read_secret(&path, LIMIT).map_err(error::from_environment)?;
-    let bytes = bytes.expose();
-    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    Ok(PyBytes::new(py, bytes.strip_suffix(b"\r").unwrap_or(bytes)))
+    let bytes = casemate_environment::read_secret(&path, PASSPHRASE_BYTES_MAX)
+        .map_err(error::from_environment)?;
+    Ok(PyBytes::new(py, without_line_end(bytes.expose())))
 }
 
 /// The compiled part of the package `casemate`.

@@ -30,7 +30,7 @@ mod trust;
 
 pub use date::seconds_of;
 pub use error::EnvironmentError;
-pub use file::{check_secret, read_limited, read_secret};
+pub use file::{PASSPHRASE_BYTES_MAX, check_secret, read_limited, read_secret, without_line_end};
 pub use home::{home, store_path};
 pub use ignore_file::Excluded;
 pub use place::{is_in_memory, memory_folder, temporary_folder};

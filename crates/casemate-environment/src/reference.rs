@@ -198,8 +198,11 @@ mod tests {
     #[test]
     fn a_file_with_the_name_of_a_key_is_not_that_key() {
         let folder = tempfile::tempdir().unwrap();
-        let planted = casemate_crypto::encoding::PrivateKey::generate("mldsa65-ed25519").unwrap();
-        let planted = planted.unwrap().public_key().unwrap();
+        let planted = casemate_crypto::encoding::PrivateKey::generate("mldsa65-ed25519")
+            .unwrap()
+            .unwrap()
+            .public_key()
+            .unwrap();
         let pem = planted.to_pem().unwrap();
         for name in ["publisher", "vendor"] {
             fs::write(folder.path().join(name), &pem).unwrap();

@@ -211,8 +211,8 @@ impl TrustList {
         }
         let has_role = |entry: &&Publisher| entry.roles.iter().any(|listed| listed == role);
         if !named.iter().any(has_role) {
-            let roles: Vec<_> = named.iter().flat_map(|entry| entry.roles.iter()).collect();
-            let roles = roles.iter().map(|role| role.as_str()).collect::<Vec<_>>();
+            let roles = named.iter().flat_map(|entry| entry.roles.iter());
+            let roles: Vec<_> = roles.map(String::as_str).collect();
             return Err(Untrusted::OtherRole {
                 id,
                 file: file(),

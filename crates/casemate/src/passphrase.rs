@@ -8,14 +8,11 @@ use std::{
 };
 
 use casemate_crypto::SecretBytes;
+use casemate_environment::{PASSPHRASE_BYTES_MAX, read_secret, without_line_end};
 use casemate_keys::{StoreKey, StoreSecret};
 use casemate_seal::file::{self, Access, Existing};
 
 use crate::fault::{Fault, Outcome};
-use casemate_environment::read_secret;
-
-/// Longest passphrase, in bytes.
-const PASSPHRASE_BYTES_MAX: usize = 4096;
 
 /// Reads the passphrase or random key of an existing store.
 pub(crate) fn existing(file: Option<&Path>) -> Result<StoreSecret, Fault> {
@@ -107,12 +104,7 @@ fn from_file(path: &Path) -> Result<SecretBytes, Fault> {
         read_secret(path, PASSPHRASE_BYTES_MAX)
             .map_err(|error| Fault::from(error).about("passphrase file"))?
     };
-    let trimmed = bytes
-        .expose()
-        .strip_suffix(b"\n")
-        .unwrap_or_else(|| bytes.expose());
-    let trimmed = trimmed.strip_suffix(b"\r").unwrap_or(trimmed);
-    Ok(SecretBytes::new(trimmed.to_vec()))
+    Ok(SecretBytes::new(without_line_end(bytes.expose()).to_vec()))
 }
 
 /// Reads at most `limit` bytes into a buffer that never grows, so that no copy stays behind.
