@@ -94,9 +94,10 @@ impl Artifact {
         min_revision: Option<u64>,
     ) -> PyResult<Opened> {
         let policy = casemate_environment::policy(policy).map_err(from_environment)?;
-        let signer = signer.as_ref();
-        let signer = signer.map(|key| key.verifier_of(&self.0, &policy));
-        let signer = signer.transpose()?;
+        let signer = signer
+            .as_ref()
+            .map(|key| key.verifier_of(&self.0, &policy))
+            .transpose()?;
         let key = choose(&self.0, &keys, &policy)?;
         crate::keys::check(&policy, &[], signer)?;
         let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);

@@ -40,8 +40,9 @@ impl Directory {
     #[staticmethod]
     fn recipients(py: Python<'_>, root: PathBuf) -> PyResult<(Vec<String>, Option<String>)> {
         // The lock may wait for another thread of this process that is changing recipients.
-        let artifact = py.detach(|| read_manifest(&open_folder(&root)?));
-        let artifact = artifact.map_err(from_directory)?;
+        let artifact = py
+            .detach(|| read_manifest(&open_folder(&root)?))
+            .map_err(from_directory)?;
         let recipients = artifact.recipients().iter().map(|r| r.key.to_hex());
         let signer = artifact.signature().map(|record| record.key.to_hex());
         Ok((recipients.collect(), signer))
@@ -101,10 +102,14 @@ impl Directory {
 
     /// Open one file.
     fn open_file(&self, py: Python<'_>, path: &str) -> PyResult<Opened> {
-        let entry = self.sealed.manifest().find(path);
-        let entry = entry.ok_or_else(|| PyKeyError::new_err(path.to_owned()))?;
-        let opened = py.detach(|| self.sealed.open_file(entry, &openers(&self.keys)));
-        let opened = opened.map_err(from_directory)?;
+        let entry = self
+            .sealed
+            .manifest()
+            .find(path)
+            .ok_or_else(|| PyKeyError::new_err(path.to_owned()))?;
+        let opened = py
+            .detach(|| self.sealed.open_file(entry, &openers(&self.keys)))
+            .map_err(from_directory)?;
         Ok(Opened::new(opened, self.origin_checked))
     }
 
@@ -207,8 +212,9 @@ pub(crate) fn open_sealed(
         Ok((folder, artifact))
     };
     let (folder, artifact) = py.detach(read).map_err(from_directory)?;
-    let signer = signer.map(|key| key.verifier_of(&artifact, policy));
-    let signer = signer.transpose()?;
+    let signer = signer
+        .map(|key| key.verifier_of(&artifact, policy))
+        .transpose()?;
     let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
     py.detach(|| SealedDirectory::open(Box::new(folder), artifact, keys, origin))
         .map_err(from_directory)

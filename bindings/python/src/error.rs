@@ -73,7 +73,6 @@ pub(crate) fn from_rewrap(error: RewrapError) -> PyErr {
     match error {
         RewrapError::Open(error) => from_open(error),
         RewrapError::Seal(error) => from_seal(error),
-        other => CasemateError::new_err(chain(&other)),
     }
 }
 

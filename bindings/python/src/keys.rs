@@ -324,8 +324,8 @@ impl KeyStore {
     /// Unlock the key store in `home`.
     #[staticmethod]
     fn unlock(py: Python<'_>, home: PathBuf, passphrase: &[u8]) -> PyResult<Self> {
-        let secret = StoreSecret::read(SecretBytes::new(passphrase.to_vec()));
-        let secret = secret.map_err(from_store)?;
+        let secret =
+            StoreSecret::read(SecretBytes::new(passphrase.to_vec())).map_err(from_store)?;
         let path = store_path(&home);
         let opened = py.detach(|| {
             let engine = SqliteEngine::open(&path, false)?;
@@ -388,8 +388,9 @@ fn entry(store: &Store, named: &str) -> PyResult<KeyEntry> {
 
 /// Refuses to use a key for something new if it is not valid now.
 fn check_now(status: &Status, id: KeyId) -> PyResult<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |since| since.as_secs());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     status.check_now(id, now).map_err(|why| {
         CasemateError::new_err(format!("key {id} cannot be used for anything new: {why}"))
     })

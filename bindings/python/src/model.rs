@@ -20,8 +20,9 @@ pub(crate) fn safetensors_header(
     json: &[u8],
     data_len: u64,
 ) -> PyResult<(Vec<Row>, BTreeMap<String, String>)> {
-    let header = py.detach(|| SafetensorsHeader::parse(json, data_len));
-    let header = header.map_err(|error| PyValueError::new_err(chain(&error)))?;
+    let header = py
+        .detach(|| SafetensorsHeader::parse(json, data_len))
+        .map_err(|error| PyValueError::new_err(chain(&error)))?;
     let rows = header.tensors.into_iter().map(|tensor| {
         let range = tensor.range;
         (
@@ -89,8 +90,9 @@ impl PickleScan {
 /// `ValueError` for other bytes.
 #[pyfunction]
 pub(crate) fn scan_pickle(py: Python<'_>, data: PyBackedBytes) -> PyResult<PickleScan> {
-    let found = py.detach(|| all_pickles(&data));
-    let found = found.map_err(|error| PyValueError::new_err(chain(&error)))?;
+    let found = py
+        .detach(|| all_pickles(&data))
+        .map_err(|error| PyValueError::new_err(chain(&error)))?;
     Ok(PickleScan(found))
 }
 

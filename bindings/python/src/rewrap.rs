@@ -89,20 +89,23 @@ pub(crate) fn rewrap_file(
     policy: Option<&str>,
 ) -> PyResult<(usize, usize)> {
     let change = Change::new(&add, &remove, keep, policy)?;
-    let file = py.detach(|| file::open_exclusive(&path));
-    let file = file.map_err(|error| with_path(error, &path))?;
+    let file = py
+        .detach(|| file::open_exclusive(&path))
+        .map_err(|error| with_path(error, &path))?;
     let artifact = Artifact::read(&file).map_err(crate::error::from_open)?;
-    let signer = signer.as_ref();
-    let signer = signer.map(|key| key.verifier_of(&artifact, &change.policy));
-    let signer = signer.transpose()?;
+    let signer = signer
+        .as_ref()
+        .map(|key| key.verifier_of(&artifact, &change.policy))
+        .transpose()?;
     let key = choose(&artifact, &keys, &change.policy)?;
     let kept = change.kept(artifact.recipients(), false)?;
     let added = change.added(&kept)?;
     check(&change.policy, &added, signer)?;
     let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
     let keep = |record: &RecipientRecord| kept.contains(&record.key);
-    let done = py.detach(|| change_recipients(&file, key, origin, &keep, &added, None));
-    let done = done.map_err(from_rewrap)?;
+    let done = py
+        .detach(|| change_recipients(&file, key, origin, &keep, &added, None))
+        .map_err(from_rewrap)?;
     Ok((done.before, done.after))
 }
 

@@ -46,8 +46,10 @@ impl<'a> SealParameters<'a> {
         segment_size: u64,
         policy: Option<&str>,
     ) -> PyResult<Self> {
-        let recipients: PyResult<Vec<_>> = to.iter().map(|key| key.recipient()).collect();
-        let recipients = recipients?;
+        let recipients = to
+            .iter()
+            .map(|key| key.recipient())
+            .collect::<PyResult<Vec<_>>>()?;
         let policy = casemate_environment::policy(policy).map_err(from_environment)?;
         let signer = sign.map(|key| key.signer()).transpose()?;
         check(&policy, &recipients, signer.map(SigningKey::verifying_key))?;
@@ -108,8 +110,11 @@ pub(crate) fn seal(
             run(py, &file, &target, &options)?
         }
         Input::Parts(arrays) => {
-            let slices: Result<Vec<_>, _> = arrays.iter().map(|array| array.as_slice()).collect();
-            let slices = slices.map_err(|_| PyValueError::new_err("an array is not contiguous"))?;
+            let slices = arrays
+                .iter()
+                .map(|array| array.as_slice())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| PyValueError::new_err("an array is not contiguous"))?;
             run(py, &Parts::new(slices), &target, &options)?
         }
     };
@@ -192,16 +197,17 @@ pub(crate) fn seal_directory(
             .as_ref()
             .map(|(directory, keys)| Since { directory, keys }),
     };
-    let sealed = py.detach(|| {
-        casemate_seal::directory::seal_directory(
-            &files,
-            &destination,
-            existing(force),
-            &options,
-            &|_| (),
-        )
-    });
-    let sealed = sealed.map_err(from_directory)?;
+    let sealed = py
+        .detach(|| {
+            casemate_seal::directory::seal_directory(
+                &files,
+                &destination,
+                existing(force),
+                &options,
+                &|_| (),
+            )
+        })
+        .map_err(from_directory)?;
     let manifest = sealed.manifest;
     Ok((
         manifest.id.to_string(),

@@ -52,8 +52,9 @@ pub(crate) fn sign_model(
     };
     py.detach(|| casemate_oms::check_output(&signature, force))
         .map_err(from_signing)?;
-    let bundle = py.detach(|| casemate_oms::sign(&model, &signing, &|_| ()));
-    let bundle = bundle.map_err(from_signing)?;
+    let bundle = py
+        .detach(|| casemate_oms::sign(&model, &signing, &|_| ()))
+        .map_err(from_signing)?;
     py.detach(|| file::write(&signature, &bundle, Access::Umask, existing))
         .map_err(|error| with_path(error, &signature))
 }
@@ -76,10 +77,12 @@ impl ModelSignature {
             let message = format!("{} is not a regular file", path.display());
             return Err(CasemateError::new_err(message));
         }
-        let bytes = py.detach(|| casemate_environment::read_limited(&path, BUNDLE_BYTES_MAX));
-        let bytes = bytes.map_err(from_environment)?;
-        let signature = py.detach(|| Signature::decode(bytes.expose()));
-        let signature = signature.map_err(from_oms)?;
+        let bytes = py
+            .detach(|| casemate_environment::read_limited(&path, BUNDLE_BYTES_MAX))
+            .map_err(from_environment)?;
+        let signature = py
+            .detach(|| Signature::decode(bytes.expose()))
+            .map_err(from_oms)?;
         Ok(Self { signature, path })
     }
 
@@ -156,8 +159,10 @@ impl SignedModel {
 
     /// Open one file.
     fn open_file(&self, py: Python<'_>, path: &str) -> PyResult<SignedContent> {
-        let file = self.0.find(path);
-        let file = file.ok_or_else(|| PyKeyError::new_err(path.to_owned()))?;
+        let file = self
+            .0
+            .find(path)
+            .ok_or_else(|| PyKeyError::new_err(path.to_owned()))?;
         let opened = py.detach(|| file.open());
         opened.map(SignedContent).map_err(from_oms)
     }

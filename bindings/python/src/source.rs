@@ -65,9 +65,12 @@ impl ReadAt for Source {
         match self {
             Self::File(file) => ReadAt::read_exact_at(file, out, offset),
             Self::Python { object, .. } => Python::attach(|py| {
-                let found = object.call_method1(py, "read_at", (offset, out.len()))?;
-                let found = found.bind(py).cast::<PyBytes>().map_err(PyErr::from)?;
-                let found = found.as_bytes();
+                let answer = object.call_method1(py, "read_at", (offset, out.len()))?;
+                let found = answer
+                    .bind(py)
+                    .cast::<PyBytes>()
+                    .map_err(PyErr::from)?
+                    .as_bytes();
                 if found.len() != out.len() {
                     let (got, wanted) = (found.len(), out.len());
                     return Err(PyEOFError::new_err(format!(

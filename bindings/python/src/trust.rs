@@ -29,8 +29,8 @@ impl TrustList {
         let guard = store.map(KeyStore::store).transpose()?;
         let list = List::read(&path, || {
             guard.as_deref().ok_or_else(|| no_store("a publisher"))
-        });
-        let list = list.map_err(|raised: LookupFailure| PyErr::from(raised))?;
+        })
+        .map_err(|raised: LookupFailure| PyErr::from(raised))?;
         Ok(Self {
             list: Arc::new(list),
             role: role.into(),

@@ -4,7 +4,6 @@ use std::io;
 
 /// Why an age file could not be written or read.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum AgeError {
     /// The text is not a recipient or identity of the hybrid type.
     #[error("not a hybrid age {what}: expected `{prefix}1...`")]

@@ -18,7 +18,6 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The encoding of an age file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "age has these two forms")]
 pub enum Encoding {
     /// Binary.
     Binary,

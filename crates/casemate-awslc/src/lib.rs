@@ -24,7 +24,6 @@ pub use shake::shake256;
 
 /// Why an AWS-LC operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// The bytes are not a valid key of this parameter set: wrong length, or a coefficient out of
     /// range.

@@ -27,7 +27,6 @@ pub use reader::{Reader, Value};
 
 /// Why bytes were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "every format maps each of them")]
 pub enum CborError {
     /// The structure is not the expected one.
     #[error("{0} is not the expected CBOR structure")]

@@ -8,10 +8,6 @@ use crate::CborError;
 
 /// A value that a format ignores: of a type whose encoding can be checked like any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a format that ignores values writes each kind again"
-)]
 pub enum Value {
     /// A number.
     Uint(u64),

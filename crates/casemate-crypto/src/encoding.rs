@@ -31,7 +31,6 @@ pub const KEY_FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a key file was refused.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum EncodingError {
     /// The file is longer than any key.
     #[error("key file of {actual} bytes exceeds the limit of {KEY_FILE_BYTES_MAX}")]

@@ -4,7 +4,6 @@
 ///
 /// Every failure that depends on a secret is [`Error::Rejected`], so the error reveals one bit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// A tag, a key or a ciphertext did not match.
     #[error("authentication failed: wrong key, or the data was changed")]
@@ -91,7 +90,7 @@ impl From<casemate_awslc::Error> for Error {
                 actual,
                 expected,
             },
-            _ => Self::Internal,
+            casemate_awslc::Error::Internal => Self::Internal,
         }
     }
 }

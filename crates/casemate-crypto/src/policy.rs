@@ -29,7 +29,6 @@ const BUILT_IN: [&str; 5] = [
 
 /// Why a policy is not valid, or does not allow something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum PolicyError {
     /// The file is not a TOML policy.
     #[error("not a policy file: {reason}")]

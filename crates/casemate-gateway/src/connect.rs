@@ -57,7 +57,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the gateway could not be used.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ConnectError {
     /// The URL is not an `https` URL of a gateway.
     #[error("`{0}` is not an https URL without path and query")]
@@ -224,8 +223,10 @@ impl Connector {
             }
         };
         loop {
-            let attempt = self.attempt(&keys, &delivery, request.clone(), &mut open);
-            let attempt = attempt.await.map_err(|error| (error, open));
+            let attempt = self
+                .attempt(&keys, &delivery, request.clone(), &mut open)
+                .await
+                .map_err(|error| (error, open));
             let FailedAttempt { event, error } =
                 match attempt.map_err(|(e, open)| give_up(e, open))? {
                     Ok(response) => return Ok(response),
@@ -293,8 +294,10 @@ impl Connector {
                 date: gateway,
                 response,
             } => {
-                let elapsed = since_start().saturating_sub(sent).as_secs();
-                let elapsed = elapsed.saturating_add(1);
+                let elapsed = since_start()
+                    .saturating_sub(sent)
+                    .as_secs()
+                    .saturating_add(1);
                 if matches!(refusal, Refusal::Late | Refusal::Early) {
                     self.learn_offset(keys.signer_id, gateway);
                 }
@@ -316,8 +319,9 @@ impl Connector {
     }
 
     fn learn_offset(&self, gateway: KeyId, date: u64) {
-        let offset = date.checked_signed_diff(self.clock.now());
-        let offset = offset.filter(|offset| offset.unsigned_abs() <= OFFSET_SECONDS_MAX);
+        let offset = date
+            .checked_signed_diff(self.clock.now())
+            .filter(|offset| offset.unsigned_abs() <= OFFSET_SECONDS_MAX);
         if let Some(seconds) = offset {
             tracing::warn!(%gateway, seconds, "the gateway's clock differs from the local clock; dating requests by the gateway's clock");
             let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -374,8 +378,9 @@ impl Connector {
         let media_type = answer
             .headers()
             .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let media_type = media_type.unwrap_or_default().to_owned();
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
         let body = http_io::read_body(answer.into_body(), limit, PATIENCE).await;
         let (body, _) = body.map_err(|error| match error {
             BodyError::Timeout => ConnectError::Timeout,

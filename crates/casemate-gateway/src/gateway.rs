@@ -37,7 +37,6 @@ const KEY_DOCUMENT_LEAD_SECONDS: u64 = 300;
 
 /// Why a gateway could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum GatewayError {
     /// The encryption key cannot be used.
     #[error("cannot use the gateway's encryption key")]
@@ -235,8 +234,10 @@ impl Gateway {
         let stand_in = self.identity.verifying_key();
         let now = self.clock.now();
         let verified = sign::verify_request(&request, channel, now, known, stand_in)?;
-        let client = self.clients.get(&verified.key);
-        let client = client.ok_or(Rejection::Refused(Refusal::Signature))?;
+        let client = self
+            .clients
+            .get(&verified.key)
+            .ok_or(Rejection::Refused(Refusal::Signature))?;
         let allowed = client.allow.iter().any(|route| route.allows(&request));
         if !allowed && !client.allow.is_empty() {
             return Err(Refusal::NotAllowed.into());
@@ -256,8 +257,8 @@ impl Gateway {
             tracing::info!(code, reason = %rejection, left_out, "refused a request before the model");
         }
         let internal = || Refusal::Internal;
-        let response = answer::refuse(refusal, &rejection.said(), self.clock.now());
-        let response = response.map_err(|_| internal())?;
+        let response =
+            answer::refuse(refusal, &rejection.said(), self.clock.now()).map_err(|_| internal())?;
         let bhttp = response.to_bhttp().map_err(|_| internal())?;
         sealer.seal(&bhttp).map_err(|_| internal())
     }
@@ -315,12 +316,14 @@ impl Gateway {
             sign::sign_response(&mut response, &request, &self.identity, &channel, now)?;
             Ok::<_, SignError>(response)
         };
-        let signed = response.map_err(SignError::from).and_then(&sign);
-        let signed = signed.or_else(|error| {
-            tracing::warn!(client = caller.name, %error, "cannot encode the upstream's answer");
-            let message = format!("cannot encode the upstream's answer: {error}");
-            sign(sealed_error(502, "upstream_error", "upstream", &message)?)
-        });
+        let signed = response
+            .map_err(SignError::from)
+            .and_then(&sign)
+            .or_else(|error| {
+                tracing::warn!(client = caller.name, %error, "cannot encode the upstream's answer");
+                let message = format!("cannot encode the upstream's answer: {error}");
+                sign(sealed_error(502, "upstream_error", "upstream", &message)?)
+            });
         let response = signed.map_err(|_| internal())?;
         let sealed = sealer
             .seal(&response.to_bhttp().map_err(|_| internal())?)

@@ -40,7 +40,8 @@ pub use upstream::{HttpUpstream, Judge, LoadError, ModelSource, Models, Upstream
 
 /// Formats an error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    let causes: Vec<_> = std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect();
     causes.join(": ")
 }

@@ -55,7 +55,6 @@ const HEADER_BYTES_MAX: usize = 64 * 1024;
 
 /// Why the gateway stopped serving.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ServeError {
     /// Listening on the address failed.
     #[error("cannot listen on {address}")]
@@ -286,8 +285,10 @@ impl Server {
         };
         let group = group.name();
         if is_classical(group) {
-            let count = self.classical.fetch_add(1, Ordering::Relaxed);
-            let count = count.saturating_add(1);
+            let count = self
+                .classical
+                .fetch_add(1, Ordering::Relaxed)
+                .saturating_add(1);
             tracing::warn!(
                 count,
                 "a peer connected without post-quantum key exchange; FALLBACK_CRYPTO allows this"

@@ -38,7 +38,6 @@ pub(crate) struct Call<'a> {
 
 /// Why an upstream did not answer.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum UpstreamError {
     /// The upstream's URL is not an `http` or `https` URL, or has a query.
     #[error("`{0}` is not an http or https URL without query")]

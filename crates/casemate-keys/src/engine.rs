@@ -87,7 +87,6 @@ pub struct Change {
 
 /// Why an engine failed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum EngineError {
     /// Another process changed the key store. Load it again and retry.
     #[error("another process changed the key store at the same time")]

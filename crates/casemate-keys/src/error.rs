@@ -7,7 +7,6 @@ use crate::engine::{EngineError, RecordId};
 
 /// Why an operation on the key store failed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum StoreError {
     /// There is no key store yet.
     #[error("there is no key store")]

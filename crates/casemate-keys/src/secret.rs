@@ -38,8 +38,10 @@ impl StoreSecret {
         if !text.expose().starts_with(KIND) {
             return Ok(Self::Passphrase(text));
         }
-        let digits = text.expose().strip_prefix(PREFIX);
-        let digits = digits.ok_or(StoreError::BadKeyText)?;
+        let digits = text
+            .expose()
+            .strip_prefix(PREFIX)
+            .ok_or(StoreError::BadKeyText)?;
         Ok(Self::Key(StoreKey::decode(digits)?))
     }
 

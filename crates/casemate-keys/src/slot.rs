@@ -134,8 +134,10 @@ impl Derivation {
                     passes: d.uint32()?,
                     lanes: d.uint32()?,
                 };
-                let cost = cost.check()?;
-                Ok(Self::Argon2id { salt, cost })
+                Ok(Self::Argon2id {
+                    salt,
+                    cost: cost.check()?,
+                })
             }
             (KEY, 3) => Ok(Self::Hkdf),
             _ => Err(StoreError::Header("unknown kind of slot")),
@@ -177,8 +179,10 @@ impl Slot {
             nonce: random::bytes()?,
             wrapped: Vec::new(),
         };
-        let key = slot.derivation.key(secret, store_id)?;
-        let key = key.ok_or(StoreError::Crypto(casemate_crypto::Error::Internal))?;
+        let key = slot
+            .derivation
+            .key(secret, store_id)?
+            .ok_or(StoreError::Crypto(casemate_crypto::Error::Internal))?;
         slot.wrapped = key.seal(&slot.nonce, &slot.aad(store_id), root.secret().expose())?;
         Ok(slot)
     }
@@ -190,8 +194,7 @@ impl Slot {
         secret: &StoreSecret,
         store_id: &[u8; STORE_ID_BYTES],
     ) -> Result<Option<Secret<32>>, StoreError> {
-        let key = self.derivation.key(secret, store_id)?;
-        let key = key.ok_or(match secret {
+        let key = self.derivation.key(secret, store_id)?.ok_or(match secret {
             StoreSecret::Passphrase(_) => StoreError::NeedsKey,
             StoreSecret::Key(_) => StoreError::NeedsPassphrase,
         })?;

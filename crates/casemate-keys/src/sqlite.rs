@@ -83,8 +83,8 @@ impl SqliteEngine {
                 "a change is in progress or unfinished, and the key store is read-only here; open it once where it is writable",
             ));
         }
-        let path = fs::canonicalize(path).map_err(storage)?;
-        let path = path
+        let absolute = fs::canonicalize(path).map_err(storage)?;
+        let path = absolute
             .to_str()
             .ok_or_else(|| storage_text("its path is not UTF-8"))?;
         let escaped = path

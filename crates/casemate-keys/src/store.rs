@@ -163,8 +163,7 @@ impl<E: Engine> KeyStore<E> {
             .snapshot
             .records
             .keys()
-            .filter_map(|id| RecordId::from_bytes(id));
-        let foreign = foreign
+            .filter_map(|id| RecordId::from_bytes(id))
             .filter(|id| !listed(id))
             .map(StoreError::ForeignRecord);
         listing.damage.extend(foreign);

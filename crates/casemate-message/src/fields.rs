@@ -21,7 +21,6 @@ pub const SIGNATURE_FIELDS: [&str; 6] = [
 
 /// Why a message was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum MessageError {
     /// The bytes are not a binary HTTP message, or are followed by something other than padding.
     #[error("not a binary HTTP message")]

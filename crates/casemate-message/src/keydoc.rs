@@ -36,7 +36,6 @@ const KNOWN: [&str; 10] = [
 
 /// Why a key document was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum KeyDocumentError {
     /// Not a key document, or of another version.
     #[error("not a key document of this version")]

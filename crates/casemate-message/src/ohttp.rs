@@ -31,7 +31,6 @@ const SYMMETRIC: [(Kdf, Aead); 2] = [
 
 /// Why an encapsulated message was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum OhttpError {
     /// The key configurations are malformed; the whole list is refused.
     #[error("malformed key configuration list")]

@@ -138,8 +138,10 @@ impl ReplayRecord {
         let expires = first
             .saturating_add(FIRST_ATTEMPT_SECONDS)
             .saturating_add(1);
-        let slice = self.slices.entry(expires.div_ceil(SLICE_SECONDS));
-        let slice = slice.or_default();
+        let slice = self
+            .slices
+            .entry(expires.div_ceil(SLICE_SECONDS))
+            .or_default();
         slice.marks.insert((client, id.0));
         let count = slice.counts.entry(client).or_default();
         *count = count.saturating_add(1);

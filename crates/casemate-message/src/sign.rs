@@ -27,7 +27,6 @@ const ML_DSA_65: (&str, &str) = ("pq", "ml-dsa-65");
 
 /// Why a message's signatures were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum SignError {
     /// A required field is missing or occurs more than once.
     #[error("field `{0}` must occur once")]
@@ -181,8 +180,9 @@ pub(crate) fn set_date(fields: &mut Fields, now: u64) -> Result<(), MessageError
     fields.remove("date");
     let date = UNIX_EPOCH.checked_add(Duration::from_secs(now));
     // The format allows only years of four digits.
-    let date = date.filter(|_| now < 253_402_300_800);
-    let date = date.ok_or(MessageError::BadBytes("date"))?;
+    let date = date
+        .filter(|_| now < 253_402_300_800)
+        .ok_or(MessageError::BadBytes("date"))?;
     fields.push("date", &httpdate::fmt_http_date(date))
 }
 

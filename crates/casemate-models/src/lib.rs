@@ -155,7 +155,6 @@ impl Model {
 
 /// Why a header could not be read.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ModelError {
     /// The file looks like this format but breaks a rule of it.
     #[error("not well-formed {format}: {rule}")]

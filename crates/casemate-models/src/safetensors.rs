@@ -144,8 +144,11 @@ impl SafetensorsHeader {
                 range: from..to,
             })
         };
-        let tensors = header.tensors.into_iter().map(entry);
-        let mut tensors = tensors.collect::<Result<Vec<_>, _>>()?;
+        let mut tensors = header
+            .tensors
+            .into_iter()
+            .map(entry)
+            .collect::<Result<Vec<_>, _>>()?;
         tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
         let mut end = 0;
         for tensor in &tensors {

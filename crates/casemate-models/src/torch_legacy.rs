@@ -53,8 +53,9 @@ pub(crate) fn read(source: &impl ReadAt) -> Result<Option<Model>, ModelError> {
 
 fn has_magic(source: &impl ReadAt) -> Result<bool, ModelError> {
     let mut start = [0; 2 + FRAME + MAGIC.len()];
-    let len = usize::try_from(source.byte_len()?).unwrap_or(usize::MAX);
-    let len = len.min(start.len());
+    let len = usize::try_from(source.byte_len()?)
+        .unwrap_or(usize::MAX)
+        .min(start.len());
     let start = start.get_mut(..len).unwrap_or_default();
     source.read_exact_at(start, 0)?;
     let rest = start.get(2..).unwrap_or_default();

@@ -357,8 +357,10 @@ fn sparse(values: &Values, arguments: &[Id], name: &str) -> Option<Tensor> {
         (!is_changed).then_some(part)
     };
     let parts = parts.into_iter().map(part).collect::<Option<Vec<_>>>()?;
-    let bytes = parts.iter().map(|part| part.bytes);
-    let bytes = bytes.reduce(|sum, bytes| sum?.checked_add(bytes?));
+    let bytes = parts
+        .iter()
+        .map(|part| part.bytes)
+        .reduce(|sum, bytes| sum?.checked_add(bytes?));
     let layout = layout.trim_start_matches("torch.");
     Some(Tensor {
         name: name.to_owned(),

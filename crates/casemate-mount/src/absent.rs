@@ -7,7 +7,6 @@ use crate::{MountError, MountedFile, Report};
 
 /// A mounted view.
 #[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "it has no values")]
 pub enum Mounted {}
 
 /// Refuses to mount.

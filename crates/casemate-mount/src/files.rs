@@ -133,8 +133,8 @@ impl Files {
             .cache
             .get((number, segment), opened.segment_bytes(), || {
                 opened.read_segment(segment)
-            });
-        let content = content.map_err(|error| self.tell(file, &error))?;
+            })
+            .map_err(|error| self.tell(file, &error))?;
         let start = segment.saturating_mul(opened.segment_bytes());
         let within = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
         let part = within(range.start)..within(range.end).min(content.len());

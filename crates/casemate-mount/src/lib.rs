@@ -67,7 +67,6 @@ pub type Report = Arc<dyn Fn(&str, &ReadError) + Send + Sync>;
 
 /// Why a view could not be mounted.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum MountError {
     /// FUSE is missing on this machine, or the user may not use it.
     NoFuse(io::Error),

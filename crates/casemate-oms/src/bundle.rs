@@ -195,8 +195,9 @@ impl Bundle {
         if envelope.signatures.is_empty() {
             return Err(OmsError::Bundle("it must have 1 to 8 signatures"));
         }
-        let payload = STANDARD.decode(&envelope.payload);
-        let payload = payload.map_err(|_| OmsError::Bundle("its payload is not base64"))?;
+        let payload = STANDARD
+            .decode(&envelope.payload)
+            .map_err(|_| OmsError::Bundle("its payload is not base64"))?;
         check_len("statement", payload.len(), PAYLOAD_BYTES_MAX)?;
         Ok(Self {
             hint: key.hint.filter(|hint| !hint.is_empty()),
@@ -222,11 +223,13 @@ impl Bundle {
         if let Some(found) = self.signatures.iter().find(named) {
             return found.bytes();
         }
-        let others = self
+        let others: Vec<_> = self
             .signatures
             .iter()
-            .filter_map(|signature| signature.keyid.as_deref());
-        let others: Vec<_> = others.filter(|id| !id.is_empty()).map(shown).collect();
+            .filter_map(|signature| signature.keyid.as_deref())
+            .filter(|id| !id.is_empty())
+            .map(shown)
+            .collect();
         Err(OmsError::OtherSigner {
             found: match others.as_slice() {
                 [] => "a classical key only".to_owned(),

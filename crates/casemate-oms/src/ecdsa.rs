@@ -58,8 +58,10 @@ impl EcdsaKey {
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, OmsError> {
-        let signature = self.0.sign(&SystemRandom::new(), message);
-        let signature = signature.map_err(|_| casemate_crypto::Error::Internal)?;
+        let signature = self
+            .0
+            .sign(&SystemRandom::new(), message)
+            .map_err(|_| casemate_crypto::Error::Internal)?;
         Ok(signature.as_ref().to_vec())
     }
 

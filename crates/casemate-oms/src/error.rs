@@ -4,7 +4,6 @@ use std::{io, path::PathBuf};
 
 /// Why a model could not be signed or verified.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum OmsError {
     /// No key was given to sign or to verify with.
     #[error("no key was given")]

@@ -67,7 +67,6 @@ pub type Progress<'a> = &'a (dyn Fn(Step) + Sync);
 
 /// A progress report of hashing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "bytes are all there is to tell")]
 pub enum Step {
     /// The total number of bytes to hash; reported first.
     Total(u64),
@@ -175,8 +174,9 @@ pub fn sign(
 /// Converts paths inside the model to the form used in the statement.
 fn texts(paths: &[PathBuf]) -> Result<Vec<String>, OmsError> {
     let text = |path: &PathBuf| {
-        let text = path.to_str();
-        let text = text.ok_or_else(|| OmsError::NotUtf8(path.clone()))?;
+        let text = path
+            .to_str()
+            .ok_or_else(|| OmsError::NotUtf8(path.clone()))?;
         below(text).ok_or_else(|| OmsError::NotBelow(path.clone()))
     };
     paths.iter().map(text).collect()
@@ -214,8 +214,9 @@ pub fn check_output(output: &Path, replace: bool) -> Result<(), OmsError> {
 /// Returns the path of `file` relative to the model, if it is inside: a signature written there
 /// cannot cover itself.
 pub fn path_inside(file: &Path, model: &Path) -> Option<PathBuf> {
-    let folder = file.parent().filter(|path| !path.as_os_str().is_empty());
-    let folder = folder
+    let folder = file
+        .parent()
+        .filter(|path| !path.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."))
         .canonicalize()
         .ok()?;

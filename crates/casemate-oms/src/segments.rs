@@ -96,10 +96,11 @@ impl Segments {
         {
             return Err(rule("a segment table has an invalid segment size"));
         }
-        let hash = Hash::of_segments(&table.hash);
-        let hash = hash.ok_or_else(|| rule("a segment table has an unknown hash"))?;
-        let hashes = STANDARD.decode(&table.hashes);
-        let hashes = hashes.map_err(|_| rule("a segment table is not base64"))?;
+        let hash = Hash::of_segments(&table.hash)
+            .ok_or_else(|| rule("a segment table has an unknown hash"))?;
+        let hashes = STANDARD
+            .decode(&table.hashes)
+            .map_err(|_| rule("a segment table is not base64"))?;
         let count = table.length.div_ceil(segment_len);
         if hashes.len() as u64 != count.saturating_mul(hash.len() as u64) {
             return Err(rule("a segment table has the wrong number of hashes"));

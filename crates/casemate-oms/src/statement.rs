@@ -155,8 +155,8 @@ impl Serialization {
 /// Reads decimal digits, optionally with `.0`, as some tools write them. A number parser would also
 /// accept `1e3`.
 fn shard_size<'de, D: Deserializer<'de>>(json: D) -> Result<Option<u64>, D::Error> {
-    let text = Box::<RawValue>::deserialize(json)?;
-    let text = text.get();
+    let number = Box::<RawValue>::deserialize(json)?;
+    let text = number.get();
     let digits = text.strip_suffix(".0").unwrap_or(text);
     let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     let size = digits.parse().ok().filter(|_| is_plain);
@@ -264,8 +264,10 @@ impl Statement {
 
     /// Compares the statement with the resources found.
     pub(crate) fn compare(&self, found: &[Resource]) -> Result<(), OmsError> {
-        let signed = self.predicate.resources.iter();
-        let mut signed: BTreeMap<&str, &Resource> = signed
+        let mut signed: BTreeMap<&str, &Resource> = self
+            .predicate
+            .resources
+            .iter()
             .map(|resource| (resource.name.as_str(), resource))
             .collect();
         for resource in found {

@@ -108,8 +108,10 @@ impl Model {
         self.inputs
             .iter()
             .map(|spec| {
-                let tensor = tensors.iter().find(|tensor| tensor.name == spec.name);
-                let tensor = tensor.ok_or_else(wrong_names)?;
+                let tensor = tensors
+                    .iter()
+                    .find(|tensor| tensor.name == spec.name)
+                    .ok_or_else(wrong_names)?;
                 spec.check(tensor)?;
                 Ok(tensor)
             })

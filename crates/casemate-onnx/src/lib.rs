@@ -27,7 +27,6 @@ pub use tensor::{Data, ElementType, NamedTensor, TensorSpec};
 
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ModelError {
     /// The bytes are not an ONNX model, or the model uses something that the engine does not
     /// support.

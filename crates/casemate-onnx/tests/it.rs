@@ -23,8 +23,7 @@ fn the_shipped_model_reads_all_but_one_of_the_samples() {
     let samples = samples["samples"].as_array().unwrap();
     let pixels = samples
         .iter()
-        .flat_map(|sample| sample["image"].as_array().unwrap());
-    let pixels = pixels
+        .flat_map(|sample| sample["image"].as_array().unwrap())
         .map(|pixel| f32::from(u8::try_from(pixel.as_u64().unwrap()).unwrap()))
         .collect();
     let outputs = model.run(&[image(pixels, &[50, 64])]).unwrap();

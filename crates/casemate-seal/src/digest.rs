@@ -3,11 +3,12 @@
 
 use std::{io, sync::Mutex};
 
+use casemate_memory::Buffer;
+
 use crate::{
     HashAlgorithm, Progress, ReadAt, SegmentSize, error::SealError, hash::Labelled as _,
     layout::Layout, limits::SEGMENTS_MAX,
 };
-use casemate_memory::Buffer;
 
 /// One hash for each segment, filled in any order.
 pub(crate) struct HashList {

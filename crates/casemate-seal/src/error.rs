@@ -9,7 +9,6 @@ use crate::limits;
 
 /// The rule of the format that an artifact breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Malformed {
     /// The CBOR does not have the expected structure or encoding.
     #[error(transparent)]
@@ -67,7 +66,6 @@ pub enum Malformed {
 
 /// Why the recipient list of an artifact with an owner is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum OwnerError {
     /// There is no recipient list.
     #[error("the owner's signed recipient list is missing")]
@@ -90,7 +88,6 @@ pub enum OwnerError {
 ///
 /// Every failure that depends on a secret is [`OpenError::Rejected`], so the error reveals one bit.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum OpenError {
     /// There is no footer: the file is of another kind, or truncated.
     #[error("not a sealed artifact, or its end is damaged or missing: no valid footer")]
@@ -196,7 +193,6 @@ impl OpenError {
 
 /// Why content could not be sealed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum SealError {
     /// No recipient was given.
     #[error("at least one recipient is required")]
@@ -283,7 +279,6 @@ impl SealError {
 
 /// Why the recipients of an artifact could not be changed. The artifact is unchanged.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum RewrapError {
     /// The artifact could not be opened with the given key.
     #[error(transparent)]

@@ -3,12 +3,12 @@
 use std::{fmt, io, ops::Deref, sync::Mutex};
 
 use casemate_crypto::Secret;
+use casemate_memory::Buffer;
 use casemate_parallel::{Turn, short_piece};
 use fast_floe::low_level::{DecryptionState, SegmentLayout, SharedDecryptionContext};
 use zeroize::Zeroizing;
 
 use crate::{Artifact, Progress, ReadAt, WriteAt, error::OpenError, wire::Private};
-use casemate_memory::Buffer;
 
 /// An artifact whose key is known. Segments are verified and decrypted on demand.
 pub struct Opened<R> {
@@ -93,12 +93,14 @@ impl<R: ReadAt> Opened<R> {
         progress: Progress<'_>,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let actual = self.content_len();
-        let len = usize::try_from(actual).ok().filter(|_| actual <= limit);
-        let len = len.ok_or(OpenError::Limit {
-            what: "content length",
-            actual,
-            limit,
-        })?;
+        let len = usize::try_from(actual)
+            .ok()
+            .filter(|_| actual <= limit)
+            .ok_or(OpenError::Limit {
+                what: "content length",
+                actual,
+                limit,
+            })?;
         let mut content = Zeroizing::new(vec![0; len]);
         self.artifact.will_read_body();
         if content.is_empty() {
@@ -177,8 +179,10 @@ impl<R: ReadAt> Opened<R> {
         if recent.segment != Some(segment) {
             self.load_recent(&mut recent, segment)?;
         }
-        let found = recent.content.get(skip..);
-        let found = found.and_then(|rest| rest.get(..out.len()));
+        let found = recent
+            .content
+            .get(skip..)
+            .and_then(|rest| rest.get(..out.len()));
         out.copy_from_slice(found.ok_or(OpenError::Rejected)?);
         Ok(true)
     }

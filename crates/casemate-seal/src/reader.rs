@@ -8,6 +8,7 @@ use std::{
 use casemate_crypto::{
     Purpose, Secret, hpke::HpkeSuite, kem::KemPrivateKey, signature::VerifyingKey,
 };
+use casemate_memory::Buffer;
 use fast_floe::Header as FloeHeader;
 use zeroize::Zeroizing;
 
@@ -24,7 +25,6 @@ use crate::{
     },
     writer::recipient_aad,
 };
-use casemate_memory::Buffer;
 
 /// The publisher that the caller trusts.
 #[derive(Clone, Copy, Debug)]
@@ -281,8 +281,8 @@ impl<R: ReadAt> Artifact<R> {
             .tail
             .recipients
             .iter()
-            .find(|record| record.key == id);
-        let record = record.ok_or(OpenError::NotARecipient { key: id })?;
+            .find(|record| record.key == id)
+            .ok_or(OpenError::NotARecipient { key: id })?;
         let info = Purpose::ARTIFACT_KEY.with(&self.0.header.digest());
         let opened = HpkeSuite::of(record.suite)
             .and_then(|suite| suite.open(&record.enc, key, &info, b"", &record.ct))
@@ -302,8 +302,9 @@ impl<R: ReadAt> Artifact<R> {
     /// until [`Self::check_segment`].
     pub(crate) fn fetch_segment(&self, index: u64, buffer: &mut Vec<u8>) -> Result<u64, OpenError> {
         let layout = &self.0.header.layout;
-        let segment = layout.floe_segment(index);
-        let segment = segment.ok_or(OpenError::SegmentHash { segment: index })?;
+        let segment = layout
+            .floe_segment(index)
+            .ok_or(OpenError::SegmentHash { segment: index })?;
         buffer.resize(segment.ciphertext_length(), 0);
         self.0
             .source
@@ -350,8 +351,9 @@ fn check_publisher(header: &Header, signature: Option<&SignatureRecord>) -> Resu
     if header.publisher() == Some(signed) {
         return Ok(());
     }
-    let sealed = header.publisher();
-    let sealed = sealed.map_or_else(|| "none".to_owned(), |key| key.to_string());
+    let sealed = header
+        .publisher()
+        .map_or_else(|| "none".to_owned(), |key| key.to_string());
     Err(Malformed::Publisher { sealed, signed })
 }
 

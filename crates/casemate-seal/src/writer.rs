@@ -3,6 +3,7 @@
 use casemate_crypto::{
     Purpose, Secret, encoding::KeyId, hpke::HpkeSuite, kem::KemPublicKey, signature::SigningKey,
 };
+use casemate_memory::Buffer;
 use casemate_parallel::Turn;
 use fast_floe::low_level::{SEGMENT_PAYLOAD_OFFSET, SharedEncryptionContext};
 
@@ -18,7 +19,6 @@ use crate::{
         encode_recipients, is_content_type, seal_publisher_part, seal_recipient_part,
     },
 };
-use casemate_memory::Buffer;
 
 /// How to seal an artifact.
 #[derive(Debug)]

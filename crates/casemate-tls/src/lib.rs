@@ -39,7 +39,6 @@ pub enum Fallback {
 
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum TlsError {
     /// A PEM file has no certificate or no key.
     #[error("the PEM file has no {0}")]

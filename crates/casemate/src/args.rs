@@ -545,9 +545,9 @@ impl FromStr for ListenAddress {
             Some("") => Err("a path is missing after `unix:`".to_owned()),
             Some(path) => Ok(Self::Socket(path.into())),
             None => {
-                let address = text.parse();
-                let address =
-                    address.map_err(|_| "expected an address such as 127.0.0.1:8080, or unix:PATH");
+                let address = text
+                    .parse()
+                    .map_err(|_| "expected an address such as 127.0.0.1:8080, or unix:PATH");
                 Ok(Self::Address(address?))
             }
         }

@@ -59,8 +59,10 @@ impl<'a> Context<'a> {
             let client = Client::new(variables, tls)?;
             self.object_stores.get_or_init(|| client);
         }
-        let client = self.object_stores.get();
-        let client = client.ok_or_else(|| Fault::usage("there is no object store client"))?;
+        let client = self
+            .object_stores
+            .get()
+            .ok_or_else(|| Fault::usage("there is no object store client"))?;
         Ok(client.locate(address)?)
     }
 

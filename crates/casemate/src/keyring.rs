@@ -186,8 +186,11 @@ impl<'a> Keyring<'a> {
                     .hint("make one with `casemate keys generate --kind kem --name NAME`"),
             ),
             several => {
-                let names: Vec<_> = several.iter().map(|entry| entry.name.as_str()).collect();
-                let names = names.join(", ");
+                let names = several
+                    .iter()
+                    .map(|entry| entry.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 Err(Fault::usage(format!("--to-self could mean {names}"))
                     .hint("name the key with --to"))
             }

@@ -30,8 +30,11 @@ pub(crate) fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Fault>
 
 /// Refuses an output inside the input folder, which would change the input.
 pub(crate) fn refuse_inside(input: &Path, output: &Path) -> Result<(), Fault> {
-    let above = output.parent().filter(|path| !path.as_os_str().is_empty());
-    let above = above.unwrap_or_else(|| Path::new(".")).canonicalize();
+    let above = output
+        .parent()
+        .filter(|path| !path.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."))
+        .canonicalize();
     let (Ok(above), Ok(root)) = (above, input.canonicalize()) else {
         return Ok(());
     };

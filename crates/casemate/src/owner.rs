@@ -6,6 +6,7 @@ use casemate_crypto::{
     encoding::KeyId,
     signature::{SigningKey, VerifyingKey},
 };
+use casemate_environment::read_limited;
 use casemate_gateway::unix_seconds;
 use casemate_seal::{Artifact, Delegation, ListSigner, ReadAt, RecipientList};
 use serde_json::{Value, json};
@@ -16,7 +17,6 @@ use crate::{
     keyring::Keyring,
     printer::time_text,
 };
-use casemate_environment::read_limited;
 
 /// Longest delegation file, in bytes.
 const DELEGATION_BYTES_MAX: usize = 64 * 1024;

@@ -97,13 +97,13 @@ impl Context<'_> {
                 if !is_sealed_directory(path) {
                     return Err(no_manifest(place));
                 }
-                let folder = LocalFolder::open(path.clone());
-                let folder = folder.map_err(|error| Fault::file("open", path, error))?;
+                let folder = LocalFolder::open(path.clone())
+                    .map_err(|error| Fault::file("open", path, error))?;
                 Ok(Sealed::Folder(Box::new(folder)))
             }
             Place::Local(path) => {
-                let file = file::open_shared(path);
-                let file = file.map_err(|error| Fault::file("open", path, error))?;
+                let file =
+                    file::open_shared(path).map_err(|error| Fault::file("open", path, error))?;
                 Ok(Sealed::File(Box::new(file)))
             }
             Place::Remote(address) => {

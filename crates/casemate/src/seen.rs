@@ -7,6 +7,7 @@ use std::{
 };
 
 use casemate_crypto::{encoding::KeyId, signature::SigningKey};
+use casemate_environment::read_limited;
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
     directory::{Manifest, SealedDirectory, SealedFiles},
@@ -20,7 +21,6 @@ use crate::{
     fault::{Fault, Outcome},
     printer::time_text,
 };
-use casemate_environment::read_limited;
 
 const FILE_NAME: &str = "seen.json";
 const FILE_BYTES_MAX: usize = 16 << 20;

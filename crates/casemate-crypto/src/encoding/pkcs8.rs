@@ -39,8 +39,11 @@ fn parse(der: &[u8]) -> Result<(ObjectIdentifier, &[u8]), EncodingError> {
     let key = info.private_key.as_bytes();
     // The key is the last field and was copied verbatim, so it is enough to compare everything
     // before it, which includes the total length. The key itself is not compared.
-    let framing = again.expose().len().checked_sub(key.len());
-    let framing = framing.ok_or(MALFORMED)?;
+    let framing = again
+        .expose()
+        .len()
+        .checked_sub(key.len())
+        .ok_or(MALFORMED)?;
     let plain = again.expose().get(..framing) == der.get(..framing);
     if info.algorithm.parameters.is_some() || info.public_key.is_some() || !plain {
         return Err(MALFORMED);

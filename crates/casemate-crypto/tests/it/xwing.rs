@@ -13,8 +13,8 @@ fn seed_and_randomness_of_the_draft_give_its_keys_ciphertexts_and_secrets() {
         "xwing/test-vectors.json",
         "xwing/rustcrypto-x-wing-test-vectors.json",
     ] {
-        let vectors = public_json(file);
-        let vectors = vectors.as_array().unwrap();
+        let document = public_json(file);
+        let vectors = document.as_array().unwrap();
         assert_eq!(vectors.len(), 3, "{file}");
         for vector in vectors {
             let [seed, eseed, sk, pk, ct, ss] =

@@ -314,8 +314,10 @@ impl LocalProxy {
             waits: waits(&parts.headers),
         };
         let declared = body.size_hint().exact();
-        let received = receiver.receive(body, declared).await;
-        let received = received.map_err(|refusal| self.not_received(refusal))?;
+        let received = receiver
+            .receive(body, declared)
+            .await
+            .map_err(|refusal| self.not_received(refusal))?;
         self.access.strip(&mut parts.headers);
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let (method, authority) = (parts.method.as_str(), self.connector.authority());

@@ -58,8 +58,10 @@ impl Server {
         request: Request<Incoming>,
         seat: &Seat,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
-        let media_type = request.headers().get(CONTENT_TYPE);
-        let media_type = media_type.and_then(|value| value.to_str().ok());
+        let media_type = request
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
         if !media_type.is_some_and(|found| found.trim().eq_ignore_ascii_case(REQUEST_MEDIA_TYPE)) {
             return Err(Refusal::MediaType);
         }

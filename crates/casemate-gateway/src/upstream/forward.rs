@@ -86,8 +86,9 @@ impl HttpUpstream {
         }
         let base = self.base.as_str().trim_end_matches('/');
         let unreachable = |error: http::Error| UpstreamError::Unreachable(Box::new(error));
-        let uri = format!("{base}{path}").parse::<Uri>();
-        let uri = uri.map_err(|error| unreachable(error.into()))?;
+        let uri = format!("{base}{path}")
+            .parse::<Uri>()
+            .map_err(|error| unreachable(error.into()))?;
         let head = with_client(&call)?;
         let plain = http_io::to_upstream(&head, call.content, uri).map_err(unreachable)?;
         let sent = tokio::time::timeout(PATIENCE, self.client.request(plain)).await;

@@ -161,9 +161,11 @@ pub(super) fn infer(
         let message = format!("the model has no output named `{}`", unknown.name);
         return Err(Failure::Content(message));
     }
-    let inputs = request.inputs.iter();
-    let inputs = inputs.map(|input| to_tensor(input, &mut binary, turn));
-    let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+    let inputs = request
+        .inputs
+        .iter()
+        .map(|input| to_tensor(input, &mut binary, turn))
+        .collect::<Result<Vec<_>, _>>()?;
     if !binary.is_empty() {
         let message = format!("{} bytes follow the last binary tensor", binary.len());
         return Err(Failure::Content(message));
@@ -178,8 +180,10 @@ fn answer(
     outputs: &[NamedTensor],
     turn: &mut Turn,
 ) -> Answer {
-    let of_all = request.parameters.as_ref();
-    let of_all = of_all.is_some_and(|all| all.binary_data_output);
+    let of_all = request
+        .parameters
+        .as_ref()
+        .is_some_and(|all| all.binary_data_output);
     let as_binary = |tensor: &NamedTensor| {
         let mut wanted = request.outputs.iter().flatten();
         let wanted = wanted.find(|wanted| wanted.name == tensor.name);
@@ -257,8 +261,7 @@ fn to_tensor(
             })?;
             *binary = rest;
             turn.take(len)?;
-            let data = Data::from_le_bytes(element, bytes);
-            let data = data.ok_or_else(|| {
+            let data = Data::from_le_bytes(element, bytes).ok_or_else(|| {
                 Failure::Content(format!(
                     "{what}: {len} bytes is not a multiple of the element size"
                 ))

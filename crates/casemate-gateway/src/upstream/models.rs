@@ -37,8 +37,9 @@ impl Job {
         match self {
             Self::Predict => predict::answer(models, content, turn),
             Self::Infer { model, json_len } => {
-                let loaded = models.get(model);
-                let loaded = loaded.ok_or_else(|| Failure::NoModel(model.clone()))?;
+                let loaded = models
+                    .get(model)
+                    .ok_or_else(|| Failure::NoModel(model.clone()))?;
                 kserve::infer(loaded, content, *json_len, turn)
             }
         }
@@ -91,8 +92,10 @@ impl Models {
             _ => (None, segments),
         };
         let known = |name: &str| {
-            let loaded = self.by_name.get(name);
-            let loaded = loaded.ok_or_else(|| Failure::NoModel(name.to_owned()))?;
+            let loaded = self
+                .by_name
+                .get(name)
+                .ok_or_else(|| Failure::NoModel(name.to_owned()))?;
             if version.is_none_or(|version| loaded.is_version(version)) {
                 return Ok(loaded);
             }

@@ -136,8 +136,10 @@ fn shape_of(spec: &TensorSpec, nested: &[usize]) -> Option<Vec<usize>> {
 }
 
 fn columns(spec: &TensorSpec) -> String {
-    let dims = spec.shape.iter().skip(1);
-    let dims: Vec<_> = dims
+    let dims: Vec<_> = spec
+        .shape
+        .iter()
+        .skip(1)
         .map(|dim| dim.map_or_else(|| "any".to_owned(), |dim| dim.to_string()))
         .collect();
     format!("[{}]", dims.join(", "))
@@ -163,10 +165,12 @@ impl Scored {
         let (output, scores) =
             found.ok_or_else(|| model("the model has no FP32 or FP64 output"))?;
         check_text(output, turn)?;
-        let width = scores.len().checked_div(rows).filter(|width| *width > 0);
-        let width = width.filter(|width| width.checked_mul(rows) == Some(scores.len()));
-        let width =
-            width.ok_or_else(|| model("the model's output does not have one row per instance"))?;
+        let width = scores
+            .len()
+            .checked_div(rows)
+            .filter(|width| *width > 0)
+            .filter(|width| width.checked_mul(rows) == Some(scores.len()))
+            .ok_or_else(|| model("the model's output does not have one row per instance"))?;
         turn.take(scores.len().saturating_mul(size_of::<f64>()))?;
         let of_rows =
             |output: &NamedTensor| classes(&output.data).filter(|classes| classes.len() == rows);
@@ -196,8 +200,7 @@ fn run_rows(
     }
     let mut all = Scored::default();
     for at in 0..rows {
-        let row = row(&input, at, rows);
-        let row = row.ok_or_else(|| {
+        let row = row(&input, at, rows).ok_or_else(|| {
             Failure::Model("the instances do not match the model's input".to_owned())
         })?;
         let outputs = loaded.run(&[row], turn)?;

@@ -13,7 +13,6 @@ const MODEL_BYTES_MAX: u64 = 8 << 30;
 
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum LoadError {
     /// The artifact cannot be read.
     #[error("cannot open {path}")]

@@ -21,8 +21,8 @@ async fn handshake(
     let name = running.address.ip().into();
     let connected = TlsConnector::from(Arc::new(config))
         .connect(name, stream)
-        .await;
-    let connected = connected.map_err(|error| error.to_string())?;
+        .await
+        .map_err(|error| error.to_string())?;
     Ok(u16::from(
         connected
             .get_ref()

@@ -148,8 +148,8 @@ impl<'a> Covered<'a> {
             self.fields
         };
         if component.bs {
-            let values = section.values(name);
-            let values: Vec<_> = values
+            let values: Vec<_> = section
+                .values(name)
                 .map(|value| format!(":{}:", BASE64.encode(value)))
                 .collect();
             return Some(values.join(", "));
@@ -218,11 +218,11 @@ impl Parameters<'_> {
             .iter()
             .map(|component| (component.clone(), component.identifier()))
             .collect();
-        let list: Vec<_> = components
+        let list = components
             .iter()
             .map(|(_, identifier)| identifier.as_str())
-            .collect();
-        let list = list.join(" ");
+            .collect::<Vec<_>>()
+            .join(" ");
         let serialized =
             format!("({list});created={created};keyid=\"{key_id}\";alg=\"{alg}\";tag=\"{tag}\"");
         let text = str::to_owned;
@@ -265,8 +265,12 @@ fn parse_input(member: ListEntry) -> Result<ParsedInput, SignError> {
         serializer.members([&ListEntry::Item(item.clone())]);
         Some((component, serializer.finish()?))
     };
-    let components = list.items.iter().map(component);
-    let components = components.collect::<Option<_>>().ok_or(COMPONENTS)?;
+    let components = list
+        .items
+        .iter()
+        .map(component)
+        .collect::<Option<_>>()
+        .ok_or(COMPONENTS)?;
     if list.params.len() != 4 {
         return Err(SignError::Malformed("signature parameters"));
     }
@@ -276,8 +280,11 @@ fn parse_input(member: ListEntry) -> Result<ParsedInput, SignError> {
             .map(|text| text.as_str().to_owned())
             .ok_or(SignError::Malformed(name))
     };
-    let created = list.params.get("created").and_then(BareItem::as_integer);
-    let created = created.and_then(|value| u64::try_from(i64::from(value)).ok());
+    let created = list
+        .params
+        .get("created")
+        .and_then(BareItem::as_integer)
+        .and_then(|value| u64::try_from(i64::from(value)).ok());
     Ok(ParsedInput {
         created: created.ok_or(SignError::Malformed("created"))?,
         key_id: text("keyid")?,

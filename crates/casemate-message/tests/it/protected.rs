@@ -173,8 +173,7 @@ fn a_trailer_cannot_pose_as_a_field() {
     for name in ["content-type", "signature", "date", "casemate-request"] {
         let mut request = request();
         request.trailers.push(name, "x").unwrap();
-        let refused = sign::sign_request(&mut request, &key, &channel(), &MARK, NOW);
-        let refused = refused.unwrap_err();
+        let refused = sign::sign_request(&mut request, &key, &channel(), &MARK, NOW).unwrap_err();
         assert_eq!(refused, SignError::Message(MessageError::Trailer), "{name}");
         let received = Request::from_bhttp(&request.to_bhttp().unwrap());
         assert_eq!(received.unwrap_err(), MessageError::Trailer, "{name}");

@@ -9,7 +9,6 @@ use crate::{OpenError, RewrapError, SealError, limits};
 
 /// Why a folder could not be sealed, opened or rewrapped.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum DirectoryError {
     /// A path that is not allowed in a manifest.
     #[error("path `{path}` {rule}")]

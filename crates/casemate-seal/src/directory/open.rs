@@ -42,8 +42,9 @@ pub(crate) fn read(
     place: &Path,
     path: &str,
 ) -> Result<Artifact<Source>, DirectoryError> {
-    let source = folder.open(place);
-    let source = source.map_err(DirectoryError::io("open", folder.shown(place)))?;
+    let source = folder
+        .open(place)
+        .map_err(DirectoryError::io("open", folder.shown(place)))?;
     Artifact::read(source).map_err(DirectoryError::open(path))
 }
 
@@ -91,8 +92,8 @@ impl SealedDirectory {
             .read_all(MANIFEST_BYTES_MAX as u64, &|_| ())
             .map_err(failed())?;
         let manifest = Manifest::decode(&content).map_err(DirectoryError::not_as_sealed)?;
-        let public = PublicList::decode(artifact.public_part());
-        let public = public.map_err(DirectoryError::not_as_sealed)?;
+        let public =
+            PublicList::decode(artifact.public_part()).map_err(DirectoryError::not_as_sealed)?;
         if !public.agrees_with(&manifest) {
             return Err(DirectoryError::Manifest(
                 "the public list does not match it",
@@ -153,8 +154,8 @@ impl SealedDirectory {
         let failed = || DirectoryError::io("lock", folder.root());
         let own = folder.descriptor().try_clone_to_owned().map_err(failed())?;
         // A separate descriptor, so that closing it releases the lock.
-        let opened = openat(&own, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        let opened = opened.map_err(|errno| failed()(errno.into()))?;
+        let opened = openat(&own, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failed()(errno.into()))?;
         flock(&opened, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| failed()(errno.into()))?;
         Ok(Some(opened))
@@ -284,8 +285,7 @@ pub fn verify_without_key(
     manifest
         .verify_segments(&|_| ())
         .map_err(DirectoryError::open(MANIFEST_NAME))?;
-    let list = PublicList::decode(manifest.public_part());
-    let list = list.map_err(DirectoryError::not_as_sealed)?;
+    let list = PublicList::decode(manifest.public_part()).map_err(DirectoryError::not_as_sealed)?;
     folder
         .check(&list.paths())
         .map_err(DirectoryError::not_as_sealed)?;

@@ -89,9 +89,12 @@ pub fn rekey_directory<T: SealTarget>(
         expires: before.expires,
     };
     let mut public = Vec::with_capacity(before.files.len());
-    let sealed_to: Result<Arc<[KeyId]>, casemate_crypto::Error> =
-        options.recipients.iter().map(|key| key.id()).collect();
-    let sealed_to = sealed_to.map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()))?;
+    let sealed_to = options
+        .recipients
+        .iter()
+        .map(|key| key.id())
+        .collect::<Result<Arc<[KeyId]>, casemate_crypto::Error>>()
+        .map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()))?;
     let seal = |entry: &FileEntry| {
         let opened = directory.open_file(entry, keys)?;
         let (place, path) = (entry.path.sealed(), entry.path.as_str());

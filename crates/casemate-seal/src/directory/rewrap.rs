@@ -190,8 +190,8 @@ impl Change<'_> {
         path: &str,
         expected_root: &[u8],
     ) -> Result<bool, DirectoryError> {
-        let target = file::open_exclusive_below(folder.descriptor(), place);
-        let target = target.map_err(DirectoryError::io("open", folder.shown(place)))?;
+        let target = file::open_exclusive_below(folder.descriptor(), place)
+            .map_err(DirectoryError::io("open", folder.shown(place)))?;
         let artifact = Artifact::read(&target).map_err(DirectoryError::open(path))?;
         if artifact.root() != expected_root {
             let (path, what) = (path.to_owned(), "root");
@@ -202,8 +202,10 @@ impl Change<'_> {
         }
         let key = open::key_for(&artifact, self.keys).map_err(DirectoryError::open(path))?;
         let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
-        let missing = self.added.iter().copied();
-        let missing: Vec<_> = missing
+        let missing: Vec<_> = self
+            .added
+            .iter()
+            .copied()
             .filter(|key| !key.id().is_ok_and(|id| present.contains(&id)))
             .collect();
         let keep = |record: &RecipientRecord| self.wanted.contains(&record.key);

@@ -80,8 +80,11 @@ impl AtomicFile {
             Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
                 remove_leftovers(folder.as_fd(), &name);
                 let temporary = naming(&name).make()?;
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR;
-                let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let flags = OFlags::CREATE
+                    | OFlags::EXCL
+                    | OFlags::RDWR
+                    | OFlags::NOFOLLOW
+                    | OFlags::CLOEXEC;
                 let file = openat(&folder, &temporary, flags, access.mode())?;
                 (file, Some(temporary))
             }

@@ -141,8 +141,8 @@ impl Header {
             self.revision.is_some(),
             self.owner.is_some(),
         ];
-        let optional = present.into_iter().filter(|is| *is).count();
-        let optional = optional.saturating_add(self.unknown.len()) as u64;
+        let known = present.into_iter().filter(|is| *is).count();
+        let optional = known.saturating_add(self.unknown.len()) as u64;
         encode(|e| {
             e.map(ALWAYS.saturating_add(optional))?
                 .u8(0)?

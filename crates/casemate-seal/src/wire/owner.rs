@@ -157,8 +157,10 @@ impl ListSigner<'_> {
 
     /// Returns the epoch of the next list, if this key may sign it.
     pub(crate) fn next_epoch(&self, before: Option<u64>) -> Result<u64, SealError> {
-        let next = before.unwrap_or(0).checked_add(1);
-        let next = next.ok_or(SealError::LastEpoch)?;
+        let next = before
+            .unwrap_or(0)
+            .checked_add(1)
+            .ok_or(SealError::LastEpoch)?;
         let epoch = self.epoch.unwrap_or(next);
         if epoch < next {
             return Err(SealError::Epoch { epoch, next });

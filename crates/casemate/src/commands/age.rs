@@ -12,6 +12,7 @@ use casemate_crypto::{
     kem::KemPrivateKey,
     suite::MLKEM768_X25519,
 };
+use casemate_environment::read_secret;
 use casemate_keys::Role;
 use casemate_seal::file::{Access, AtomicFile, Existing};
 use serde_json::json;
@@ -23,7 +24,6 @@ use crate::{
     keyring::Keyring,
     printer::{bytes_text, path_text},
 };
-use casemate_environment::read_secret;
 
 pub(crate) fn run(context: &Context<'_>, command: &AgeCommand) -> Result<(), Fault> {
     let (AgeCommand::Encrypt(AgeEncryptOptions { input, .. })

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use casemate_bench::{Effort, Options, REPORT_BYTES_MAX, Report, compare, html, memory, text};
+use casemate_environment::read_limited;
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
     WriteAt as _,
@@ -16,7 +17,6 @@ use crate::{
     fault::{Fault, Outcome},
     progress,
 };
-use casemate_environment::read_limited;
 
 pub(crate) fn run(context: &Context<'_>, options: &BenchOptions) -> Result<(), Fault> {
     if let Some(name) = &options.probe_memory {
@@ -34,8 +34,8 @@ pub(crate) fn run(context: &Context<'_>, options: &BenchOptions) -> Result<(), F
     }
     // Create the page first, so that a bad path fails before minutes of measuring.
     let page = options.html.as_deref().map(|path| {
-        let target = AtomicFile::create(path, Access::Umask, Existing::Replace);
-        let target = target.map_err(|error| Fault::file("write", path, error))?;
+        let target = AtomicFile::create(path, Access::Umask, Existing::Replace)
+            .map_err(|error| Fault::file("write", path, error))?;
         Ok::<_, Fault>((path, target))
     });
     let page = page.transpose()?;

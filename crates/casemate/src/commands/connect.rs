@@ -4,6 +4,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use casemate_crypto::{SecretBytes, random, suite::MLKEM768_X25519};
+use casemate_environment::read_limited;
 use casemate_gateway::{
     Access as LocalAccess, Connector, ConnectorOptions, Limits, Local, LocalListener, SlewingClock,
     serve_connector,
@@ -20,7 +21,6 @@ use crate::{
     keyring::Keyring,
     runtime::{init_logging, runtime, shutdown},
 };
-use casemate_environment::read_limited;
 
 /// Length of a token in bytes, before it is encoded as text.
 const TOKEN_BYTES: usize = 32;

@@ -21,6 +21,7 @@ use casemate_seal::{
     Artifact,
     file::{self, Access, Existing},
 };
+use casemate_tls::{self as tls, Fallback};
 
 use crate::{
     args::GatewayOptions,
@@ -29,7 +30,6 @@ use crate::{
     keyring::Keyring,
     runtime::{init_logging, runtime, shutdown},
 };
-use casemate_tls::{self as tls, Fallback};
 use config::{Config, Tls, UpstreamEntry};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -140,9 +140,11 @@ fn http_upstream(
     base: &Path,
     provider: Arc<rustls::crypto::CryptoProvider>,
 ) -> Result<HttpUpstream, Fault> {
-    let ca = config.ca.as_ref();
-    let ca = ca.map(|ca| read_limited(&base.join(ca), TLS_FILE_BYTES_MAX));
-    let ca = ca.transpose()?;
+    let ca = config
+        .ca
+        .as_ref()
+        .map(|ca| read_limited(&base.join(ca), TLS_FILE_BYTES_MAX))
+        .transpose()?;
     let tls = tls::client_config(provider, ca.as_ref().map(SecretBytes::expose))?;
     HttpUpstream::new(&config.url, tls, config.allow_plain_upstream).map_err(|error| {
         let plain = matches!(error, UpstreamError::Plain(_));

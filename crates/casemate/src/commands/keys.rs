@@ -48,9 +48,12 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
             validity,
             successor_of,
         } => {
-            let successor_of = successor_of.as_deref();
-            let successor_of = successor_of.map(|named| Keyring::new(context).public(named));
-            let successor_of = successor_of.transpose()?.map(|key| key.id()).transpose()?;
+            let successor_of = successor_of
+                .as_deref()
+                .map(|named| Keyring::new(context).public(named))
+                .transpose()?
+                .map(|key| key.id())
+                .transpose()?;
             let status = Status {
                 valid_from: validity.valid_from,
                 valid_until: validity.valid_until,

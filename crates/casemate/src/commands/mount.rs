@@ -165,7 +165,7 @@ fn start(content: Content, point: &Path, damage: &Damage) -> Result<Mounted, Fau
                 "install the package fuse3 and load the kernel module fuse, or use `casemate run --memory` or `casemate open --to-memory`"
             }
             MountError::NotEmpty(_) => "mount at an empty folder",
-            _ => "mount at a folder that you own",
+            MountError::Io(_) => "mount at a folder that you own",
         };
         Fault::from_error(Outcome::Io, error).hint(hint)
     })

@@ -26,8 +26,10 @@ pub(crate) fn run(context: &Context<'_>, options: &OpenOptions) -> Result<(), Fa
         refuse_inside(path, &output)?;
     }
     if options.to_memory {
-        let parent = output.parent().filter(|path| !path.as_os_str().is_empty());
-        let parent = parent.unwrap_or_else(|| Path::new("."));
+        let parent = output
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty())
+            .unwrap_or_else(|| Path::new("."));
         if output == Path::new("-") || !is_in_memory(parent) {
             let message = format!("{} is not on an in-memory file system", output.display());
             return Err(Fault::new(Outcome::NotPermitted, message)

@@ -170,8 +170,7 @@ impl Rewrap<'_> {
         let (context, options, wanted) = (self.context, self.options, self.wanted);
         let owned = keyring.openers()?;
         let keys: Vec<_> = owned.iter().collect();
-        let place = LocalFolder::open(input);
-        let place = place.map_err(|error| Fault::file("open", input, error))?;
+        let place = LocalFolder::open(input).map_err(|error| Fault::file("open", input, error))?;
         // After an interruption, the command may find its work half done.
         let again = matches!(unfinished_rewrap(&place), Ok(Some(_)));
         let folder = folder::open_folder(
@@ -305,8 +304,9 @@ fn split<'w, R: ReadAt>(
             kept.push(record.key);
         }
     }
-    let added = wanted.added.iter();
-    let added: Vec<_> = added
+    let added: Vec<_> = wanted
+        .added
+        .iter()
         .filter(|key| !key.id().is_ok_and(|id| kept.contains(&id)))
         .collect();
     Ok((kept, added))

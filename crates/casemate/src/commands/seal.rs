@@ -56,9 +56,8 @@ fn parse_size(text: &str) -> Result<SegmentSize, Fault> {
     let bytes = digits
         .parse::<u64>()
         .ok()
-        .and_then(|number| number.checked_mul(1 << shift));
-    let bytes =
-        bytes.ok_or_else(|| Fault::usage(format!("--segment-size `{text}` is not a size")))?;
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| Fault::usage(format!("--segment-size `{text}` is not a size")))?;
     SegmentSize::new(bytes).map_err(|_| {
         Fault::usage(format!(
             "--segment-size {text} is not a power of two from 64k to 16m"

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use casemate_crypto::encoding::KEY_FILE_BYTES_MAX;
+use casemate_environment::read_secret;
 use casemate_oms::{EcdsaKey, Signing, check_output, sign};
 use casemate_seal::{
     directory::is_sealed_directory,
@@ -20,7 +21,6 @@ use crate::{
     progress,
     signature::{advance, classical_only_error},
 };
-use casemate_environment::read_secret;
 
 pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fault> {
     if is_sealed_directory(&options.model) {

@@ -24,8 +24,8 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
     note_leftover(context, &artifact);
     let mut keyring = Keyring::new(context);
     let signer =
-        trust::expected_signer(context, &mut keyring, &artifact, options.trusted_signers())?;
-    let signer = signer.ok_or_else(|| Fault::usage("no expected signer was given"))?;
+        trust::expected_signer(context, &mut keyring, &artifact, options.trusted_signers())?
+            .ok_or_else(|| Fault::usage("no expected signer was given"))?;
     artifact.verify_signature(&signer)?;
     if let Some(minimum) = options.min_revision {
         artifact.require_revision(minimum)?;

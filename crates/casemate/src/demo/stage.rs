@@ -135,8 +135,9 @@ pub(super) struct DemoServers {
 /// Starts a connector and returns its address and token.
 async fn serve_locally(connector: Arc<Connector>) -> Result<(SocketAddr, String), Fault> {
     let listener = LocalListener::tcp(any_port()).await?;
-    let address = listener.address();
-    let address = address.ok_or_else(|| Fault::usage("no local address"))?;
+    let address = listener
+        .address()
+        .ok_or_else(|| Fault::usage("no local address"))?;
     let token = URL_SAFE_NO_PAD.encode(random::bytes::<32>()?);
     let access = LocalAccess {
         token: Some(SecretBytes::new(token.clone().into_bytes())),
@@ -269,8 +270,8 @@ impl DemoServers {
 
         let opened = key
             .receive(sealed)
-            .and_then(|received| key.open(received, &signer));
-        let opened = opened.map_err(io_fault)?;
+            .and_then(|received| key.open(received, &signer))
+            .map_err(io_fault)?;
         let mut response = casemate_message::Response::new(200, Vec::new()).map_err(io_fault)?;
         let plain_response = response.to_bhttp().map_err(io_fault)?.len();
         sign::sign_response(&mut response, &request, &self.scale, &channel, now)

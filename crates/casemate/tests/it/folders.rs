@@ -66,8 +66,9 @@ fn a_change_that_cannot_be_made_leaves_no_journal() {
     for change in [&["--to", "bob", "--to", "bob"][..], &["--remove", "alice"]] {
         let refused = house.run(&[&["rewrap", "m.sealed"], change].concat());
         assert_eq!(refused.code, 2, "{refused:?}");
-        let names = fs::read_dir(house.path("m.sealed")).unwrap();
-        let mut names = names.map(|entry| entry.unwrap().file_name());
+        let mut names = fs::read_dir(house.path("m.sealed"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
         assert!(names.all(|name| name != ".casemate-rewrap"), "{refused:?}");
     }
     // Nothing was begun that another command would take for its own.

@@ -332,14 +332,17 @@ fn a_killed_run_is_cleared_away_by_the_next_with_its_view() {
         }
         let content = fs::read_to_string(&shown).unwrap();
         fs::remove_file(&shown).unwrap();
-        let own = Path::new(content.trim_end()).ancestors().find(|path| {
-            path.file_name()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .starts_with("casemate-")
-        });
-        let own = own.unwrap().to_owned();
+        let own = Path::new(content.trim_end())
+            .ancestors()
+            .find(|path| {
+                path.file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .starts_with("casemate-")
+            })
+            .unwrap()
+            .to_owned();
         assert_eq!(own.starts_with(&runtime), way.is_empty(), "{own:?}");
         child.kill().unwrap();
         child.wait().unwrap();

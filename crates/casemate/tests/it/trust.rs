@@ -161,8 +161,8 @@ fn another_thing_by_the_same_publisher_is_refused_by_its_id() {
         let seen: Value = serde_json::from_str(&house.ok(&["--json", "inspect", "1"])).unwrap();
         let id = seen["directory"]["id"]
             .as_str()
-            .or_else(|| seen["id"].as_str());
-        let id = id.unwrap();
+            .or_else(|| seen["id"].as_str())
+            .unwrap();
         house.ok(&["open", "1", "-o", "out", "--id", id]);
         house.ok(&["verify", "1", "--signer", "publisher", "--id", id]);
         house.refused(&["open", "2", "-o", "never", "--id", id], 1, "its id is");

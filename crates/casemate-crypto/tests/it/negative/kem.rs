@@ -123,8 +123,8 @@ fn an_encapsulation_key_with_a_coefficient_past_the_modulus_is_refused() {
         let bad = bad_moduli(set);
         assert_eq!(bad.len(), keys);
         for suite in suites {
-            let good = KemPrivateKey::generate(suite).unwrap();
-            let good = good.public_key().as_bytes();
+            let key = KemPrivateKey::generate(suite).unwrap();
+            let good = key.public_key().as_bytes();
             let whole = KemPublicKey::new(suite, good).unwrap();
             assert_eq!(whole.encapsulate().unwrap().0.len(), suite.ciphertext_bytes);
             for bad in &bad {

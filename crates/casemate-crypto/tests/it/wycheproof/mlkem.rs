@@ -97,8 +97,9 @@ fn encapsulation(name: TestName, set: MlKem) {
     for test in tests.test_groups.iter().flat_map(|group| &group.tests) {
         let [ek, m] = [&test.encaps_key, &test.msg].map(|field| bytes(field.as_ref()));
         let m: &[u8; 32] = m.try_into().unwrap();
-        let sent = MlKemEncapsulationKey::new(set, ek).and_then(|key| key.encapsulate_derand(m));
-        let sent = sent.map(|sent| (sent.ciphertext, sent.shared_secret.to_vec()));
+        let sent = MlKemEncapsulationKey::new(set, ek)
+            .and_then(|key| key.encapsulate_derand(m))
+            .map(|sent| (sent.ciphertext, sent.shared_secret.to_vec()));
         let expected = if test.result == TestResult::Valid {
             let [ct, secret] = [&test.ct, &test.shared_secret].map(|field| bytes(field.as_ref()));
             Ok((ct.to_vec(), secret.to_vec()))
@@ -110,8 +111,10 @@ fn encapsulation(name: TestName, set: MlKem) {
         assert_eq!(sent, expected, "{name:?} {}", test.tc_id);
 
         if set == MlKem::MlKem1024 {
-            let pure = KemPublicKey::new(&MLKEM1024, ek).and_then(|key| key.encapsulate_derand(m));
-            let pure = pure.map(|(ct, secret)| (ct, secret.expose().to_vec())).ok();
+            let pure = KemPublicKey::new(&MLKEM1024, ek)
+                .and_then(|key| key.encapsulate_derand(m))
+                .map(|(ct, secret)| (ct, secret.expose().to_vec()))
+                .ok();
             assert_eq!(pure, expected.ok(), "{name:?} {}", test.tc_id);
         }
         tally.count(test.result);

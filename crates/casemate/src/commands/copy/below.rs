@@ -21,8 +21,7 @@ use crate::{
 pub(super) fn units(from: &Endpoint) -> Result<Option<SealedListing>, Fault> {
     let paths = match from {
         Endpoint::Local(root) if root.is_dir() && !is_sealed_directory(root) => {
-            let files = list_source(root, Links::Refuse, &|_, _| true);
-            let files = files.map_err(|error| {
+            let files = list_source(root, Links::Refuse, &|_, _| true).map_err(|error| {
                 Fault::from(error).hint("remove it, or copy the artifacts beside it one by one")
             })?;
             files.iter().map(|file| file.path.to_string()).collect()

@@ -47,8 +47,8 @@ pub(super) fn copy_file(
             if is_same_file(source, &path)? {
                 whole
             } else {
-                let target = AtomicFile::create(&path, Access::Umask, existing);
-                let target = target.map_err(|error| Fault::file("write", &path, error))?;
+                let target = AtomicFile::create(&path, Access::Umask, existing)
+                    .map_err(|error| Fault::file("write", &path, error))?;
                 let bytes = fetch(source, target, &path, existing, &count)?;
                 Copied {
                     bytes,
@@ -59,8 +59,11 @@ pub(super) fn copy_file(
         }
         Endpoint::Remote(location) => {
             let location = if location.is_prefix() {
-                let name = job.name.file_name().and_then(|name| name.to_str());
-                let name = name.ok_or_else(|| Fault::usage("the file's name is not UTF-8"))?;
+                let name = job
+                    .name
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .ok_or_else(|| Fault::usage("the file's name is not UTF-8"))?;
                 location.join(name).map_err(|error| job.failed(error))?
             } else {
                 location.clone()

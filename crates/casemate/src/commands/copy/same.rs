@@ -49,8 +49,10 @@ fn have_equal_tails(source: &Source, found: &impl ReadAt) -> Result<bool, Compar
     if found.byte_len().map_err(CompareError::Io)? != len {
         return Ok(false);
     }
-    let body = Artifact::read(source).map_err(CompareError::Artifact)?;
-    let body = body.header().body_len();
+    let body = Artifact::read(source)
+        .map_err(CompareError::Artifact)?
+        .header()
+        .body_len();
     let tail = usize::try_from(len.saturating_sub(body)).unwrap_or(0);
     let (mut ours, mut theirs) = (vec![0; tail], vec![0; tail]);
     source

@@ -99,10 +99,13 @@ fn text(rows: &[Value], plain: &[String]) -> String {
             continue;
         }
         let kind = row["kind"].as_str().unwrap_or_default();
-        let size = row["content_bytes"].as_u64().map(bytes_text);
-        let size = size.map_or_else(String::new, |size| format!(", {size}"));
-        let revision = row["revision"].as_u64();
-        let revision = revision.map_or_else(String::new, |number| format!(", revision {number}"));
+        let size = row["content_bytes"]
+            .as_u64()
+            .map(bytes_text)
+            .map_or_else(String::new, |size| format!(", {size}"));
+        let revision = row["revision"]
+            .as_u64()
+            .map_or_else(String::new, |number| format!(", revision {number}"));
         _ = writeln!(out, "{path}\n  {kind}{size}{revision}");
         let publisher = row["publisher"].as_str().unwrap_or("nobody");
         _ = writeln!(out, "  signed by   {publisher} (not verified)");

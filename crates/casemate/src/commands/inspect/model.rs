@@ -124,8 +124,13 @@ fn lines(model: &Model) -> String {
         let (name, value) = (name.escape_debug(), value.escape_debug());
         _ = write!(text, "\n  {name} = {value}");
     }
-    let width = model.tensors.iter().map(|tensor| tensor.name.len()).max();
-    let width = width.unwrap_or(0).min(60);
+    let width = model
+        .tensors
+        .iter()
+        .map(|tensor| tensor.name.len())
+        .max()
+        .unwrap_or(0)
+        .min(60);
     for tensor in &model.tensors {
         let sides: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
         let name = tensor.name.escape_debug().to_string();

@@ -43,8 +43,11 @@ pub(super) struct Folder {
 
 impl Folder {
     fn open(&self, path: &str) -> Result<Opened<Source>, DirectoryError> {
-        let entry = self.directory.manifest().find(path);
-        let entry = entry.ok_or_else(|| DirectoryError::Missing(path.to_owned()))?;
+        let entry = self
+            .directory
+            .manifest()
+            .find(path)
+            .ok_or_else(|| DirectoryError::Missing(path.to_owned()))?;
         let keys: Vec<_> = self.keys.iter().collect();
         self.directory.open_file(entry, &keys)
     }
@@ -174,8 +177,8 @@ impl Content {
             Self::File(name, opened) => {
                 let path = place.join(name);
                 let failed = |error| Fault::file("write", &path, error);
-                let target = AtomicFile::create(&path, Access::Owner, Existing::Keep);
-                let target = target.map_err(failed)?;
+                let target =
+                    AtomicFile::create(&path, Access::Owner, Existing::Keep).map_err(failed)?;
                 let bar = progress::bar(opened.content_len(), "opening");
                 opened.copy_to(target.file(), &|bytes| bar.inc(bytes))?;
                 bar.finish_and_clear();

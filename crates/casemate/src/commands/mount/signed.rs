@@ -103,8 +103,8 @@ impl Signed {
                     .create(parent);
                 made.map_err(failed)?;
             }
-            let written = AtomicFile::create(&place, Access::Owner, Existing::Keep);
-            let written = written.map_err(failed)?;
+            let written =
+                AtomicFile::create(&place, Access::Owner, Existing::Keep).map_err(failed)?;
             let checked = file.open()?;
             let mut at = 0;
             while at < checked.content_len() {

@@ -35,8 +35,11 @@ fn publisher_key(
     options: &RewrapOptions,
     publisher: Option<KeyId>,
 ) -> Result<Option<SigningKey>, Fault> {
-    let key = options.sign.as_deref().map(|named| keyring.signer(named));
-    let key = key.transpose()?;
+    let key = options
+        .sign
+        .as_deref()
+        .map(|named| keyring.signer(named))
+        .transpose()?;
     let id = key.as_ref().map(|key| key.verifying_key().id());
     match (publisher, id.transpose()?) {
         (None, None) => Ok(None),
@@ -63,8 +66,7 @@ impl Rewrap<'_> {
         refuse_part_of_a_folder(input)?;
         let failed = |what, error| Fault::file(what, input, error);
         // Lock out other rewraps.
-        let held = file::open_exclusive(input);
-        let held = held.map_err(|error| failed("change", error))?;
+        let held = file::open_exclusive(input).map_err(|error| failed("change", error))?;
         let artifact = Artifact::read(&held)?;
         let trusted_signers = self.options.trusted_signers();
         let expected = trust::expected_signer(self.context, keyring, &artifact, trusted_signers)?;
@@ -72,8 +74,10 @@ impl Rewrap<'_> {
         let publisher = publisher_key(keyring, self.options, artifact.header().publisher())?;
         let owner = self.owner(&artifact)?;
         // Re-sign only content whose signature by the publisher verifies.
-        let signer = publisher.as_ref().map(SigningKey::verifying_key);
-        let signer = signer.or(expected.as_ref());
+        let signer = publisher
+            .as_ref()
+            .map(SigningKey::verifying_key)
+            .or(expected.as_ref());
         let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
         let opened = artifact.open(&key, origin)?;
         let recipients: Vec<_> = self.wanted.added.iter().collect();

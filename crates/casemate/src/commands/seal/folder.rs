@@ -49,10 +49,11 @@ pub(super) fn seal(
         None => Vec::new(),
     };
     let keys: Vec<_> = owned.iter().collect();
-    let before = options.since.as_deref();
-    let before = before
-        .map(|root| open_previous_version(context, &mut keyring, root, &keys, signer.is_some()));
-    let before = before.transpose()?;
+    let before = options
+        .since
+        .as_deref()
+        .map(|root| open_previous_version(context, &mut keyring, root, &keys, signer.is_some()))
+        .transpose()?;
     if let (Some((before, trusted_signers)), Some(place)) = (&before, &options.since) {
         let place = place.display().to_string();
         let minimum = options.min_revision;

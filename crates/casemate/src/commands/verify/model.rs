@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use casemate_crypto::encoding::KEY_FILE_BYTES_MAX;
+use casemate_environment::read_limited;
 use casemate_oms::{EcdsaPublicKey, Trusted};
 use serde_json::json;
 
@@ -16,7 +17,6 @@ use crate::{
     progress,
     signature::{self, advance, classical_only_error, ignored},
 };
-use casemate_environment::read_limited;
 
 /// Checks a model against its detached signature.
 pub(super) fn verify(
@@ -78,8 +78,9 @@ pub(super) fn verify(
     );
     if model.is_dir() {
         text.push_str("; left out by the publisher: ");
-        let ignored = verified.ignored.iter();
-        let ignored: Vec<_> = ignored
+        let ignored: Vec<_> = verified
+            .ignored
+            .iter()
             .map(|path| path.escape_debug().to_string())
             .collect();
         text.push_str(&ignored.join(", "));

@@ -23,8 +23,8 @@ pub(super) fn verify(
         return Err(Fault::usage(message)
             .hint("use a key store with a recipient's key, or leave out both options"));
     }
-    let signer = trust::expected_signer(context, keyring, manifest, options.trusted_signers())?;
-    let signer = signer.ok_or_else(|| Fault::usage("no expected signer was given"))?;
+    let signer = trust::expected_signer(context, keyring, manifest, options.trusted_signers())?
+        .ok_or_else(|| Fault::usage("no expected signer was given"))?;
     owner::require_epoch(manifest, options.min_epoch)?;
     let bar = progress::spinner();
     let list = verify_without_key(folder, manifest, &signer, &|bytes| bar.inc(bytes))?;
