@@ -1,7 +1,7 @@
 //! Runs every fuzz target for a short time.
 //!
-//! The targets are ordinary cargo-fuzz targets. They are built here with the flags of cargo-fuzz,
-//! which a stable compiler accepts, so nothing has to be installed.
+//! The program is an ordinary cargo-fuzz target. It is built here with the flags of cargo-fuzz, which
+//! a stable compiler accepts, so nothing has to be installed.
 
 use std::{env, fs, path::Path};
 
@@ -42,12 +42,7 @@ pub(crate) fn run() -> Outcome {
         if let Err(error) = fs::create_dir_all(&found) {
             return Outcome::Failed(format!("{}: {error}", found.display()));
         }
-        let binary = root()
-            .join("fuzz/target")
-            .join(host)
-            .join("release")
-            .join(&name);
-        let outcome = one(&binary, &found, &seeds.join(&name), &limit);
+        let outcome = one(&name, &found, &seeds.join(&name), &limit);
         if let Outcome::Failed(reason) = outcome {
             return Outcome::Failed(reason);
         }
@@ -55,9 +50,10 @@ pub(crate) fn run() -> Outcome {
     Outcome::Passed
 }
 
-fn one(binary: &Path, found: &Path, seeds: &Path, limit: &str) -> Outcome {
-    let [binary, found, seeds] =
-        [binary, found, seeds].map(|path| path.to_string_lossy().into_owned());
+fn one(target: &str, found: &Path, seeds: &Path, limit: &str) -> Outcome {
+    let program = root().join("fuzz/target").join(env!("XTASK_TARGET"));
+    let [program, found, seeds] = [&program.join("release/parser"), found, seeds]
+        .map(|path| path.to_string_lossy().into_owned());
     let arguments = [
         limit,
         "-rss_limit_mb=2048",
@@ -68,5 +64,5 @@ fn one(binary: &Path, found: &Path, seeds: &Path, limit: &str) -> Outcome {
         &found,
         &seeds,
     ];
-    succeed(&mut command(&binary, &arguments))
+    succeed(command(&program, &arguments).env("CASEMATE_FUZZ_TARGET", target))
 }
