@@ -6,6 +6,8 @@ mod header;
 mod owner;
 mod private;
 mod recipients;
+#[cfg(test)]
+mod tests;
 
 use casemate_cbor::{CborError, Reader, encode, expect_same};
 use casemate_crypto::{encoding::KeyId, suite::SignatureSuite};

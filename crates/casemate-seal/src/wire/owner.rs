@@ -123,10 +123,10 @@ pub struct RecipientList {
     pub epoch: u64,
     /// When it was signed, as claimed by the signer, in seconds since 1970-01-01 UTC.
     pub date: u64,
-    owner: Vec<u8>,
+    pub(super) owner: Vec<u8>,
     /// The delegation, if a delegate signed the list.
     pub delegation: Option<Delegation>,
-    signature: Vec<u8>,
+    pub(super) signature: Vec<u8>,
 }
 
 /// The signer of recipient lists.

@@ -47,7 +47,7 @@ impl Private {
         })
     }
 
-    fn decode(bytes: &[u8], content_len: u64) -> Result<Self, OpenError> {
+    pub(super) fn decode(bytes: &[u8], content_len: u64) -> Result<Self, OpenError> {
         let d = &mut Reader::new(bytes, PRIVATE);
         d.map_of(3)?;
         d.key(0)?;
