@@ -20,9 +20,9 @@ def changed(data: bytes, at: int, new: bytes) -> bytes:
 
 
 @attack("truncate", "storage", "sealed-artifact 6, 7.1")
-def truncate(house: Setup) -> Cases:
+def truncate(setup: Setup) -> Cases:
     """The file ends early: in the body, in the tail, in the footer, or at byte 0."""
-    victim = house.sealed()
+    victim = setup.sealed()
     data = victim.read_bytes()
     body = parts(victim)[0].header.body
     for label, length in {
@@ -34,23 +34,23 @@ def truncate(house: Setup) -> Cases:
         "to less than a footer": 31,
         "to nothing": 0,
     }.items():
-        yield Case(label, victim, house.write(data[:length]), CONTENT, trials(NO_FOOTER, *ALL))
+        yield Case(label, victim, setup.write(data[:length]), CONTENT, trials(NO_FOOTER, *ALL))
 
 
 @attack("truncate-whole-segments", "storage", "sealed-artifact 5.1, 6")
-def truncate_whole_segments(house: Setup) -> Cases:
+def truncate_whole_segments(setup: Setup) -> Cases:
     """The last segments are removed and the footer is repaired."""
-    victim = house.sealed()
+    victim = setup.sealed()
     body = parts(victim)[1]
     for label, length in {"one segment": FIRST + 3 * WHOLE, "all segments": FIRST, "one byte": len(body) - 1}.items():
-        forged = house.write(rebuilt(victim, body=body[:length]))
+        forged = setup.write(rebuilt(victim, body=body[:length]))
         yield Case(label, victim, forged, CONTENT, trials("malformed artifact: tail begins before the body ends", *ALL))
 
 
 @attack("extend", "storage", "sealed-artifact 8", Promise.CONTAINED)
-def extend(house: Setup) -> Cases:
+def extend(setup: Setup) -> Cases:
     """Bytes after the footer or before the tail belong to no content; they are ignored and reported."""
-    victim = house.sealed()
+    victim = setup.sealed()
     data = victim.read_bytes()
     body = parts(victim)[1]
     for label, forged in {
@@ -60,21 +60,21 @@ def extend(house: Setup) -> Cases:
     }.items():
         note = "an unfinished rewrap left 100 bytes"
         reports = trials(note, OPEN_FROM, VERIFY, code=0) + trials("leftover    100 B", INSPECT, code=0)
-        yield Case(label, victim, house.write(forged), CONTENT, reports)
+        yield Case(label, victim, setup.write(forged), CONTENT, reports)
 
 
 @attack("extend-past-candidates", "storage", "sealed-artifact 8")
-def extend_past_candidates(house: Setup) -> Cases:
+def extend_past_candidates(setup: Setup) -> Cases:
     """More false footers than a reader checks, so a search must stop."""
-    victim = house.sealed()
+    victim = setup.sealed()
     data = victim.read_bytes() + (b"CSMT" + bytes(28)) * 32
-    yield Case("32 magics", victim, house.write(data), CONTENT, trials(NO_FOOTER, *ALL))
+    yield Case("32 magics", victim, setup.write(data), CONTENT, trials(NO_FOOTER, *ALL))
 
 
 @attack("extend-with-segment", "storage", "sealed-artifact 4, 5.3")
-def extend_with_segment(house: Setup) -> Cases:
+def extend_with_segment(setup: Setup) -> Cases:
     """One more segment at the end of the body."""
-    victim = house.sealed()
+    victim = setup.sealed()
     artifact, body, tail = parts(victim)
     added = body[FIRST : FIRST + WHOLE]
     longer = body + added
@@ -87,7 +87,7 @@ def extend_with_segment(house: Setup) -> Cases:
         ("its hash", rebuilt(victim, body=longer, k3=hashes), trials(malformed.format(160, 128), *ALL)),
         ("both", rebuilt(victim, body=longer, k0=header, k3=hashes), FORGED_ROOT),
     ):
-        yield Case(label, victim, house.write(forged), CONTENT, says)
+        yield Case(label, victim, setup.write(forged), CONTENT, says)
 
 
 SIGNATURE = "the publisher's signature does not verify"
@@ -97,41 +97,41 @@ FORGED_ROOT = trials(SIGNATURE, OPEN_FROM, VERIFY) + trials(REJECTED, OPEN_ANYON
 
 
 @attack("swap-segments", "storage", "sealed-artifact 5.3")
-def swap_segments(house: Setup) -> Cases:
+def swap_segments(setup: Setup) -> Cases:
     """Two segments are swapped, with and without their hashes."""
-    victim = house.sealed()
+    victim = setup.sealed()
     artifact, body, _ = parts(victim)
     first, second = body[FIRST : FIRST + WHOLE], body[FIRST + WHOLE : FIRST + 2 * WHOLE]
     swapped = changed(body, FIRST, second + first)
-    yield Case("segments", victim, house.write(rebuilt(victim, body=swapped)), CONTENT, trials(EITHER, *CONTENT_READERS))
+    yield Case("segments", victim, setup.write(rebuilt(victim, body=swapped)), CONTENT, trials(EITHER, *CONTENT_READERS))
     size = artifact.header.hash_size
     hashes = artifact.hashes[size : 2 * size] + artifact.hashes[:size] + artifact.hashes[2 * size :]
-    forged = house.write(rebuilt(victim, body=swapped, k3=hashes))
+    forged = setup.write(rebuilt(victim, body=swapped, k3=hashes))
     yield Case("segments and hashes", victim, forged, CONTENT, FORGED_ROOT)
 
 
 @attack("splice-segment", "storage", "sealed-artifact 5.3")
-def splice_segment(house: Setup) -> Cases:
+def splice_segment(setup: Setup) -> Cases:
     """A segment from another artifact with the same publisher, recipients and position."""
-    victim, other = house.sealed(), house.sealed("other")
+    victim, other = setup.sealed(), setup.sealed("other")
     donor = other.read_bytes()[FIRST : FIRST + WHOLE]
     body = changed(parts(victim)[1], FIRST, donor)
-    yield Case("segment", victim, house.write(rebuilt(victim, body=body)), CONTENT, trials("segment 0 was changed", *CONTENT_READERS))
+    yield Case("segment", victim, setup.write(rebuilt(victim, body=body)), CONTENT, trials("segment 0 was changed", *CONTENT_READERS))
     artifact = parts(victim)[0]
     hashed = artifact.header.hashed("casemate/v1/artifact-segment", donor)
-    forged = house.write(rebuilt(victim, body=body, k3=hashed + artifact.hashes[32:]))
+    forged = setup.write(rebuilt(victim, body=body, k3=hashed + artifact.hashes[32:]))
     yield Case("segment and hash", victim, forged, CONTENT, FORGED_ROOT)
     # The whole body of the other artifact, with this artifact's tail.
     whole = parts(other)[1]
-    yield Case("whole body", victim, house.write(rebuilt(victim, body=whole)), CONTENT, FORGED_ROOT)
-    forged = house.write(rebuilt(victim, body=whole[:FIRST] + parts(victim)[1][FIRST:]))
+    yield Case("whole body", victim, setup.write(rebuilt(victim, body=whole)), CONTENT, FORGED_ROOT)
+    forged = setup.write(rebuilt(victim, body=whole[:FIRST] + parts(victim)[1][FIRST:]))
     yield Case("start of the body", victim, forged, CONTENT, FORGED_ROOT)
 
 
 @attack("flip", "storage", "sealed-artifact 4, 5.3")
-def flip(house: Setup) -> Cases:
+def flip(setup: Setup) -> Cases:
     """One bit is flipped in the content, or in the bytes that protect it."""
-    victim = house.sealed()
+    victim = setup.sealed()
     data = victim.read_bytes()
     for label, at, says in (
         ("prefix of segment 0", FIRST, "segment 0 was changed"),
@@ -139,16 +139,16 @@ def flip(house: Setup) -> Cases:
         ("ciphertext of segment 2", FIRST + 2 * WHOLE + 500, "segment 2 was changed"),
         ("tag of the last", parts(victim)[0].header.body - 1, "segment 3 was changed"),
     ):
-        forged = house.write(changed(data, at, bytes([data[at] ^ 1])))
+        forged = setup.write(changed(data, at, bytes([data[at] ^ 1])))
         yield Case(label, victim, forged, CONTENT, trials(says, *CONTENT_READERS))
     for label, at in {"FLOE nonce": 10, "FLOE tag": 73}.items():
-        yield Case(label, victim, house.write(changed(data, at, bytes([data[at] ^ 1]))), CONTENT, FORGED_ROOT)
+        yield Case(label, victim, setup.write(changed(data, at, bytes([data[at] ^ 1]))), CONTENT, FORGED_ROOT)
     says = "malformed artifact: body parameters differ from the header"
     for label, at in {"FLOE algorithm": 0, "FLOE segment length": 5, "FLOE nonce length": 9}.items():
-        yield Case(label, victim, house.write(changed(data, at, bytes([data[at] ^ 1]))), CONTENT, trials(says, *ALL))
+        yield Case(label, victim, setup.write(changed(data, at, bytes([data[at] ^ 1]))), CONTENT, trials(says, *ALL))
 
 
 @attack("replace-by-other-file", "storage", "sealed-artifact 1", Promise.NOT_PROMISED)
-def replace_by_other_file(house: Setup) -> Cases:
+def replace_by_other_file(setup: Setup) -> Cases:
     """Another artifact of the same publisher takes its place; only its id, or a manifest, would reveal it."""
-    yield Case("another file", house.sealed(), house.sealed("other"), CONTENT, trials("opened", OPEN_FROM, code=0), opens_to=OTHER_CONTENT)
+    yield Case("another file", setup.sealed(), setup.sealed("other"), CONTENT, trials("opened", OPEN_FROM, code=0), opens_to=OTHER_CONTENT)

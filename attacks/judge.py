@@ -168,14 +168,14 @@ def content_of(path: Path) -> Content | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def perform(house: Setup, owner: str, command: tuple[str, ...], target: Path) -> Run:
+def perform(setup: Setup, owner: str, command: tuple[str, ...], target: Path) -> Run:
     """Run one command, one folder down, so that a path that leaves the folder is detected."""
-    outer = house.fresh()
+    outer = setup.fresh()
     inner = outer / "here"
     inner.mkdir()
     copy(target, inner / "x.sealed")
     before = snapshot(outer)
-    said = house.run(owner, *command, cwd=inner)
+    said = setup.run(owner, *command, cwd=inner)
     run = Run(said, snapshot(outer) != before, content_of(inner / "out"))
     shutil.rmtree(outer)
     return run
@@ -205,20 +205,20 @@ def faults(trial: Trial, run: Run, content: Content) -> list[str]:
 
 
 class Judge:
-    """Judges attacks in one house; caches the runs on untouched victims."""
+    """Judges attacks in one setup; caches the runs on untouched victims."""
 
-    def __init__(self, house: Setup) -> None:
-        self.house = house
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
         self._untouched: dict[tuple[str, Path, tuple[str, ...]], Run] = {}
 
     def judge(self, attack: Attack) -> Report:
         """Run every trial of an attack on its forgery and on the honest twin."""
         report, started = Report(attack), time.monotonic()
-        for case in attack.make(self.house):
+        for case in attack.make(self.setup):
             report.cases += 1
             for trial in case.trials:
                 report.commands += 1
-                run = perform(self.house, case.owner, trial.command, case.forged)
+                run = perform(self.setup, case.owner, trial.command, case.forged)
                 where = f"{case.label}: {' '.join(trial.command)}: "
                 report.problems += [where + fault for fault in faults(trial, run, wanted(case))]
                 report.broken += [where + fault for fault in self.twin_faults(case, trial)]
@@ -242,7 +242,7 @@ class Judge:
         """Return the run of a command on an untouched victim."""
         key = (owner, victim, command)
         if key not in self._untouched:
-            self._untouched[key] = perform(self.house, owner, command, victim)
+            self._untouched[key] = perform(self.setup, owner, command, victim)
         return self._untouched[key]
 
 

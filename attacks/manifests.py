@@ -23,9 +23,9 @@ Entry = list[Any]
 class FolderBuilder:
     """Creates folders with two good files and an arbitrary manifest."""
 
-    def __init__(self, house: Setup) -> None:
-        self.house = house
-        self.sealed = {path: house.seal(content) for path, content in FILES.items()}
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.sealed = {path: setup.seal(content) for path, content in FILES.items()}
         self.entries = {path: self.entry(path) for path in FILES}
         self.honest = self.folder(self.manifest([*self.entries.values()]))
 
@@ -38,13 +38,13 @@ class FolderBuilder:
     def manifest(self, files: object, **change: Any) -> bytes:
         """Return the encoded content of a manifest."""
         self.files = files if isinstance(files, list) else []
-        return cbor({0: 1, 1: bytes(16), 2: 1, 3: files, 4: [[self.house.kem["alice"].key_id]]} | {int(name[1:]): value for name, value in change.items()})
+        return cbor({0: 1, 1: bytes(16), 2: 1, 3: files, 4: [[self.setup.kem["alice"].key_id]]} | {int(name[1:]): value for name, value in change.items()})
 
     def folder(self, manifest: bytes, names: dict[str, str] | None = None, **options: Any) -> Path:
         """Create a folder with this manifest; `names` maps paths to artifacts."""
-        root = self.house.fresh() / "forged"
+        root = self.setup.fresh() / "forged"
         options = {"public": self.public(names)} | options
-        sealed = self.house.seal(manifest, content_type=TYPE, **options)
+        sealed = self.setup.seal(manifest, content_type=TYPE, **options)
         placed = {f"{path}.sealed": self.sealed[of] for path, of in (names or {"a": "a", "b": "b"}).items()}
         write_tree(root, {"manifest.casemate": sealed} | placed)
         return root
@@ -84,10 +84,10 @@ def shown(path: str) -> str:
     return "".join(escaped)[:200]
 
 
-@attack("manifest-path", "publisher", "sealed-directory 3.1")
-def manifest_path(house: Setup) -> Cases:
+@attack("manifest-path", "publisher", "sealed-folder 3.1")
+def manifest_path(setup: Setup) -> Cases:
     """Paths that leave the folder, disguise themselves, or are too long: zip-slip in every form."""
-    press = FolderBuilder(house)
+    press = FolderBuilder(setup)
     for rule, paths in path_rules().items():
         for path in paths:
             manifest = press.manifest([press.entry(path, "a")])
@@ -100,10 +100,10 @@ def manifest_path(house: Setup) -> Cases:
     yield press.case("bytes", press.manifest([[b"c", *entry[1:]]]), NOT_A_MANIFEST + "unexpected CBOR structure")
 
 
-@attack("manifest-collision", "publisher", "sealed-directory 3, 3.1")
-def manifest_collision(house: Setup) -> Cases:
+@attack("manifest-collision", "publisher", "sealed-folder 3, 3.1")
+def manifest_collision(setup: Setup) -> Cases:
     """Two files where one would replace the other, or where a file would have to be a folder."""
-    press = FolderBuilder(house)
+    press = FolderBuilder(setup)
 
     def files(*paths: str) -> bytes:
         return press.manifest([press.entry(path, "a") for path in paths])
@@ -116,10 +116,10 @@ def manifest_collision(house: Setup) -> Cases:
         yield press.case(" ".join(paths), files(*paths), below.format(paths[-1]))
 
 
-@attack("manifest-case", "publisher", "sealed-directory 3.1", Promise.CONTAINED)
-def manifest_case(house: Setup) -> Cases:
+@attack("manifest-case", "publisher", "sealed-folder 3.1", Promise.CONTAINED)
+def manifest_case(setup: Setup) -> Cases:
     """Names that differ in case or in Unicode normal form; where the file system distinguishes them, each keeps its content."""
-    press = FolderBuilder(house)
+    press = FolderBuilder(setup)
     for label, first, second in (("case", "README", "readme"), ("composition", "e\u0301", "\u00e9"), ("look-alike", "a", "\u0430")):
         manifest = press.manifest([press.entry(first, "a"), press.entry(second, "b")])
         forged = press.folder(manifest, {first: "a", second: "b"})
@@ -127,10 +127,10 @@ def manifest_case(house: Setup) -> Cases:
         yield Case(label, press.honest, forged, FILES, opened, opens_to={first: FILES["a"], second: FILES["b"]})
 
 
-@attack("manifest-bomb", "publisher", "sealed-directory 3")
-def manifest_bomb(house: Setup) -> Cases:
+@attack("manifest-bomb", "publisher", "sealed-folder 3")
+def manifest_bomb(setup: Setup) -> Cases:
     """Unbounded counts and lengths, and a manifest past its limit."""
-    press = FolderBuilder(house)
+    press = FolderBuilder(setup)
     start = cbor_head(5, 5) + b"".join(cbor(k) + cbor(v) for k, v in ((0, 1), (1, bytes(16)), (2, 1))) + cbor(3)
     shape = NOT_A_MANIFEST + "unexpected CBOR structure"
     for label, manifest in {
@@ -149,14 +149,14 @@ def manifest_bomb(house: Setup) -> Cases:
     yield press.case("64 MiB and a byte", bytes(limit + 1), says, segment=1 << 24)
 
 
-@attack("manifest-form", "publisher", "sealed-directory 3, 5")
-def manifest_form(house: Setup) -> Cases:
+@attack("manifest-form", "publisher", "sealed-folder 3, 5")
+def manifest_form(setup: Setup) -> Cases:
     """A manifest of another version, in another encoding, without files, or with roots of another length."""
-    press = FolderBuilder(house)
+    press = FolderBuilder(setup)
     files = [*press.entries.values()]
     good = press.manifest(files)
     shape, form = NOT_A_MANIFEST + "unexpected CBOR structure", NOT_A_MANIFEST + "not in deterministic encoding"
-    entry, self_id = press.entries["a"], house.kem["alice"].key_id
+    entry, self_id = press.entries["a"], setup.kem["alice"].key_id
     for label, manifest, says in (
         ("version 2", press.manifest(files, k0=2), NOT_A_MANIFEST + "unknown version"),
         ("revision 0", press.manifest(files, k2=0), NOT_A_MANIFEST + "revisions start at 1"),
@@ -179,24 +179,24 @@ def manifest_form(house: Setup) -> Cases:
         yield press.case(label, manifest, says)
     says = NOT_A_MANIFEST + "wrong content type"
     plain = press.folder(good)
-    (plain / "manifest.casemate").write_bytes(house.seal(good))
+    (plain / "manifest.casemate").write_bytes(setup.seal(good))
     yield Case("another content type", press.honest, plain, FILES, trials(says, *READERS))
 
 
-@attack("manifest-entry", "publisher", "sealed-directory 5.5")
-def manifest_entry(house: Setup) -> Cases:
+@attack("manifest-entry", "publisher", "sealed-folder 5.5")
+def manifest_entry(setup: Setup) -> Cases:
     """A line of the manifest that does not match the file that is there."""
-    press = FolderBuilder(house)
+    press = FolderBuilder(setup)
     entry = press.entries["a"]
     for what, at, value in (("length", 1, 6), ("length", 1, 2**64 - 1), ("artifact id", 2, bytes(16)), ("root", 3, bytes(32))):
         files = [[*entry[:at], value, *entry[at + 1 :]], press.entries["b"]]
         yield press.case(f"{what} {value!r:.12}", press.manifest(files), OTHER_VERSION.format("a", what))
 
 
-@attack("public-list", "publisher", "sealed-directory 3.2")
-def public_list(house: Setup) -> Cases:
+@attack("public-list", "publisher", "sealed-folder 3.2")
+def public_list(setup: Setup) -> Cases:
     """The public list differs from the manifest that recipients read, or is missing."""
-    press = FolderBuilder(house)
+    press = FolderBuilder(setup)
     good = press.manifest([*press.entries.values()])
     lines = [[path, read(press.sealed[path]).header.digest, read(press.sealed[path]).root] for path in FILES]
     assert press.public() == cbor(lines)
@@ -217,12 +217,12 @@ def public_list(house: Setup) -> Cases:
         yield press.case(label, good, says, public=public)
 
 
-@attack("manifest-signer", "publisher", "sealed-directory 5.1")
-def manifest_signer(house: Setup) -> Cases:
+@attack("manifest-signer", "publisher", "sealed-folder 5.1")
+def manifest_signer(setup: Setup) -> Cases:
     """A valid manifest by an untrusted publisher, or unsigned."""
-    press = FolderBuilder(house)
+    press = FolderBuilder(setup)
     good = press.manifest([*press.entries.values()])
-    rival, expected = hex_id(house.sign["rival"]), hex_id(house.sign["publisher"])
+    rival, expected = hex_id(setup.sign["rival"]), hex_id(setup.sign["publisher"])
     checkers = (OPEN_FROM, VERIFY)
     # Even with the signature check waived, the files are reported as another publisher's.
     anyones = trials(OTHER_VERSION.format("a", "publisher"), OPEN_ANYONES)
@@ -233,20 +233,20 @@ def manifest_signer(house: Setup) -> Cases:
     yield Case("nobody", press.honest, press.folder(good, signer=None), FILES, unsigned + anyones)
 
 
-@attack("adopt-to-read", "publisher", "sealed-directory 5.5")
-def adopt_to_read(house: Setup) -> Cases:
+@attack("adopt-to-read", "publisher", "sealed-folder 5.5")
+def adopt_to_read(setup: Setup) -> Cases:
     """Like `re-sign-to-read`, with a folder: a manifest lists an artifact that its publisher cannot open."""
-    press = FolderBuilder(house)
-    stolen = house.sealed(to=("alice",))
+    press = FolderBuilder(setup)
+    stolen = setup.sealed(to=("alice",))
     other = OTHER_VERSION.format("a", "publisher")
-    claimed = rebuilt(stolen, **claimed_by(parts(stolen)[0], house.sign["second"]))
+    claimed = rebuilt(stolen, **claimed_by(parts(stolen)[0], setup.sign["second"]))
     for label, adopted, says in (
         ("as it is", stolen.read_bytes(), other),
         ("with a header of the own", claimed, f"a: {REJECTED}"),
-        ("one that nobody signed", house.seal(signer=None), other),
+        ("one that nobody signed", setup.seal(signer=None), other),
     ):
         press.sealed["a"] = adopted
         forged = press.folder(press.manifest([press.entry("a")]), {"a": "a"}, signer="second")
-        press.sealed["a"] = house.seal(b"own", signer="second")
+        press.sealed["a"] = setup.seal(b"own", signer="second")
         honest = press.folder(press.manifest([press.entry("a")]), {"a": "a"}, signer="second")
         yield Case(label, honest, forged, {"a": b"own"}, trials(says, ADD_BOB), owner="both")

@@ -57,15 +57,15 @@ def tensor(name: str, start: int, end: int) -> str:
     return f'"{name}":{{"dtype":"U8","shape":[{end - start}],"data_offsets":[{start},{end}]}}'
 
 
-def looked_at(house: Setup, good: bytes, cases: dict[str, tuple[bytes, str]]) -> Cases:
+def looked_at(setup: Setup, good: bytes, cases: dict[str, tuple[bytes, str]]) -> Cases:
     """Seal each file with a small segment size, with a good file of the format as the twin."""
-    honest = house.write(house.seal(good))
+    honest = setup.write(setup.seal(good))
     for label, (content, says) in cases.items():
-        yield Case(label, honest, house.write(house.seal(content)), good, trials(says, MODEL))
+        yield Case(label, honest, setup.write(setup.seal(content)), good, trials(says, MODEL))
 
 
 @attack("safetensors-bomb", "anybody", "SECURITY: model header")
-def safetensors_bomb(house: Setup) -> Cases:
+def safetensors_bomb(setup: Setup) -> Cases:
     """A header made to exhaust or confuse the parser: lengths, nesting, counts, overlaps."""
     bad = "not well-formed safetensors: "
     length, json = bad + "the header's length is impossible", bad + "the header cannot be read: "
@@ -73,7 +73,7 @@ def safetensors_bomb(house: Setup) -> Cases:
     shape, gap = bad + "a tensor has an invalid shape or invalid offsets", bad + "tensors leave a gap or overlap"
     size, end = bad + "the size of a tensor does not match its shape", bad + "the data does not end where the file ends"
     empty = ",".join(tensor(str(i), 0, 0) for i in range((1 << 20) + 1))
-    yield from looked_at(house, safetensors(f"{{{tensor('a', 0, 4)}}}".encode(), bytes(4)), {
+    yield from looked_at(setup, safetensors(f"{{{tensor('a', 0, 4)}}}".encode(), bytes(4)), {
         "header of 2^63 bytes": ((2**63).to_bytes(8, "little") + b"{}", length),
         "header of 2^64-1 bytes": ((2**64 - 1).to_bytes(8, "little") + b"{}", length),
         "header past the end": ((1000).to_bytes(8, "little") + b"{}", length),
@@ -94,11 +94,11 @@ def safetensors_bomb(house: Setup) -> Cases:
 
 
 @attack("gguf-bomb", "anybody", "SECURITY: model header")
-def gguf_bomb(house: Setup) -> Cases:
+def gguf_bomb(setup: Setup) -> Cases:
     """Unbounded counts, strings and nested lists."""
     many = "the header exceeds the limit for {}"
     cut = "not well-formed gguf: the header ends too early"
-    yield from looked_at(house, gguf(0, 0), {
+    yield from looked_at(setup, gguf(0, 0), {
         "2^64-1 tensors": (gguf(2**64 - 1, 0), many.format("tensors or pairs")),
         "2^64-1 pairs": (gguf(0, 2**64 - 1), many.format("tensors or pairs")),
         "2^20 tensors that do not follow": (gguf(1 << 20, 0), cut),
@@ -115,7 +115,7 @@ FRAMED = b"\x80\x04\x95" + struct.pack("<Q", 2) + b"c_codecs\nencode\n."
 
 
 @attack("pickle-bomb", "anybody", "SECURITY: model header, pickle")
-def pickle_bomb(house: Setup) -> Cases:
+def pickle_bomb(setup: Setup) -> Cases:
     """Pickles that would exhaust a scan, end early, or hide in a zip that loaders read differently."""
     bad, many = "not well-formed pickle: ", "the header exceeds the limit for {}"
     zip_ = "not well-formed pytorch: {}"
@@ -124,7 +124,7 @@ def pickle_bomb(house: Setup) -> Cases:
     longer = good[:-10] + struct.pack("<I", list_len + 1) + good[-6:]
     other = zipped("a/dbta.pkl", b"\x80\x02N.", more=("a/data.pkl", b"\x80\x02N."))
     twice = other.replace(b"a/dbta.pkl", b"a/data.pkl")
-    yield from looked_at(house, pickle.dumps([1]), {
+    yield from looked_at(setup, pickle.dumps([1]), {
         "2^22 operations": (b"\x80\x04" + b"N0" * (1 << 21) + b"N.", many.format("operations")),
         "2^20 + 1 memorised values": (b"\x80\x04N" + b"\x94" * ((1 << 20) + 1) + b".", many.format("memorised values")),
         "text of 2^64-1 bytes": (b"\x80\x04\x8d" + b"\xff" * 8 + b".", bad + "it ends without a final operation"),
@@ -141,10 +141,10 @@ def pickle_bomb(house: Setup) -> Cases:
 
 
 @attack("pickle-named", "anybody", "SECURITY: model header, pickle", Promise.CONTAINED)
-def pickle_named(house: Setup) -> Cases:
+def pickle_named(setup: Setup) -> Cases:
     """A pickle that runs a command; it is reported, however it is written, and does not run."""
     good = pickle.dumps([1])
-    honest = house.write(house.seal(good))
+    honest = setup.write(setup.seal(good))
     for label, content in {
         "protocol 0": pickle.dumps(Runs(), 0),
         "protocol 2": pickle.dumps(Runs(), 2),
@@ -157,29 +157,29 @@ def pickle_named(house: Setup) -> Cases:
         "beside the expected name": zipped("a/constants.pkl", b"\x80\x02" + TOUCH),
         "after a polite beginning": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + TOUCH,
     }.items():
-        yield Case(label, honest, house.write(house.seal(content)), good, CALLED_DANGEROUS)
+        yield Case(label, honest, setup.write(setup.seal(content)), good, CALLED_DANGEROUS)
 
 
 @attack("pickle-unnamed", "anybody", "SECURITY: model header, pickle", Promise.CONTAINED)
-def pickle_unnamed(house: Setup) -> Cases:
+def pickle_unnamed(setup: Setup) -> Cases:
     """A pickle without magic, on which the scan gives up after an import and a call; it is reported anyway."""
     good = pickle.dumps([1], 0)
-    honest = house.write(house.seal(good))
+    honest = setup.write(setup.seal(good))
     for label, content in {
         "a long line before": b"S'" + b"a" * 5000 + b"'\n0" + TOUCH,
         "an unknown operation after": TOUCH[:-1] + b"\xff",
         "cut after the call": TOUCH[:-1],
         "more operations before than are looked at": b"N0" * (1 << 21) + TOUCH,
     }.items():
-        yield Case(label, honest, house.write(house.seal(content)), good, CALLED_DANGEROUS)
+        yield Case(label, honest, setup.write(setup.seal(content)), good, CALLED_DANGEROUS)
 
 
 @attack("model-names", "anybody", "SECURITY: model header", Promise.CONTAINED)
-def model_names(house: Setup) -> Cases:
+def model_names(setup: Setup) -> Cases:
     """Names with terminal control sequences, which are shown escaped."""
     good = safetensors(f"{{{tensor('a', 0, 4)}}}".encode(), bytes(4))
-    honest = house.write(house.seal(good))
+    honest = setup.write(setup.seal(good))
     hostile = safetensors(("{" + tensor("\\u001b[2J", 0, 4) + "}").encode(), bytes(4))
-    yield Case("tensor", honest, house.write(house.seal(hostile)), good, trials("\\u{1b}[2J  U8", MODEL, code=0))
+    yield Case("tensor", honest, setup.write(setup.seal(hostile)), good, trials("\\u{1b}[2J  U8", MODEL, code=0))
     value = safetensors(b'{"__metadata__":{"a":"\\u001b]0;x\\u0007"}}')
-    yield Case("metadata", honest, house.write(house.seal(value)), good, trials("a = \\u{1b}]0;x\\u{7}", MODEL, code=0))
+    yield Case("metadata", honest, setup.write(setup.seal(value)), good, trials("a = \\u{1b}]0;x\\u{7}", MODEL, code=0))

@@ -17,13 +17,13 @@ ADD_BOB = ("rewrap", "x.sealed", "--add", "@bob", "--signer", "@publisher")
 
 
 @attack("recipient-changes-owned", "recipient", "sealed-artifact 5.7")
-def recipient_changes_owned(house: Setup) -> Cases:
+def recipient_changes_owned(setup: Setup) -> Cases:
     """A recipient adds someone to an artifact that only its owner may change: with the old list, with none, and with lists of their own."""
-    owner, stranger = house.sign["second"], signing_key()
-    victim = house.write(house.seal(owner=owner))
+    owner, stranger = setup.sign["second"], signing_key()
+    victim = setup.write(setup.seal(owner=owner))
     artifact, _, tail = parts(victim)
-    key = artifact_key(house, artifact, "alice")
-    added = house.kem["bob"]
+    key = artifact_key(setup, artifact, "alice")
+    added = setup.kem["bob"]
     entry = [*added.suite.triple, added.key_id, *encapsulate(added, b"casemate/v1/artifact-key\0" + artifact.header.digest, key)]  # type: ignore[union-attr]
     entries = [*tail[1], entry]
     aad = artifact.header.digest + artifact.root + sha384(cbor(entries))
@@ -47,24 +47,24 @@ def recipient_changes_owned(house: Setup) -> Cases:
         ("a list of the own under the owner's key", borrowed, unsigned),
         ("a delegation of the own", claimed, "the delegation does not cover this recipient list"),
     ):
-        yield Case(label, victim, house.write(forged(list_)), CONTENT, trials(says, *ALL[:4]))
+        yield Case(label, victim, setup.write(forged(list_)), CONTENT, trials(says, *ALL[:4]))
 
 
 @attack("delegate-after-the-end", "past delegate", "sealed-artifact 5.7")
-def delegate_after_the_end(house: Setup) -> Cases:
+def delegate_after_the_end(setup: Setup) -> Cases:
     """A delegate signs lists after the end of the delegation, or past its last epoch."""
-    owner, delegate = house.sign["second"], signing_key()
+    owner, delegate = setup.sign["second"], signing_key()
     given = {"owner": owner, "delegation": (delegate, (UNTIL, 5))}
-    victim = house.write(house.seal(**given, epoch=5, date=UNTIL))
+    victim = setup.write(setup.seal(**given, epoch=5, date=UNTIL))
     says = trials("the delegation does not cover this recipient list", *ALL[:4])
     for label, late in {"later": {"epoch": 5, "date": UNTIL + 1}, "a higher epoch": {"epoch": 6, "date": UNTIL}}.items():
-        yield Case(label, victim, house.write(house.seal(**given, **late)), CONTENT, says)
+        yield Case(label, victim, setup.write(setup.seal(**given, **late)), CONTENT, says)
 
 
 @attack("rewrap-without-the-owner", "recipient", "sealed-artifact 5.7")
-def rewrap_without_the_owner(house: Setup) -> Cases:
+def rewrap_without_the_owner(setup: Setup) -> Cases:
     """A recipient runs the program itself, which says whose permission is missing."""
-    honest = house.sealed(to=("alice",))
-    owned = house.write(house.seal(owner=house.sign["second"]))
-    says = f"only the owner, key {house.sign['second'].key_id.hex()}, may change the recipients"
+    honest = setup.sealed(to=("alice",))
+    owned = setup.write(setup.seal(owner=setup.sign["second"]))
+    says = f"only the owner, key {setup.sign['second'].key_id.hex()}, may change the recipients"
     yield Case("rewrap", honest, owned, CONTENT, trials(says, ADD_BOB, code=4))

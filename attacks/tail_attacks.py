@@ -23,9 +23,9 @@ def put(pairs: list[tuple[Any, Any]], head: bytes | None = None) -> bytes:
 
 
 @attack("cbor-bomb", "storage", "sealed-artifact 3, 5")
-def cbor_bomb(house: Setup) -> Cases:
+def cbor_bomb(setup: Setup) -> Cases:
     """CBOR that would exhaust a careless parser: unbounded nesting, counts and lengths."""
-    victim = house.sealed()
+    victim = setup.sealed()
     _, body, tail = parts(victim)
     start = put([(0, tail[0])], cbor_head(5, 8)) + cbor(1)
     deep = 1_000_000
@@ -41,16 +41,16 @@ def cbor_bomb(house: Setup) -> Cases:
         ("1,024 recipients that do not follow", start + cbor_head(4, 1024), "recipients"),
         ("key id of 2^64-1 bytes", start + cbor_head(4, 1) + cbor_head(4, 6) + cbor(0x51) + cbor(2) + cbor(2) + cbor_head(2, 2**64 - 1), "recipients"),
     ):
-        yield Case(label, victim, house.write(assemble(body, forged)), CONTENT, trials(NOT_CBOR.format(what), *ALL[:4]))
+        yield Case(label, victim, setup.write(assemble(body, forged)), CONTENT, trials(NOT_CBOR.format(what), *ALL[:4]))
     many = start + cbor_head(4, 2**64 - 1)
     says = "number of recipients of 18446744073709551615 exceeds the limit of 1024"
-    yield Case("2^64-1 recipients", victim, house.write(assemble(body, many)), CONTENT, trials(says, *ALL[:4]))
+    yield Case("2^64-1 recipients", victim, setup.write(assemble(body, many)), CONTENT, trials(says, *ALL[:4]))
 
 
 @attack("cbor-other-form", "storage", "sealed-artifact 5")
-def cbor_other_form(house: Setup) -> Cases:
+def cbor_other_form(setup: Setup) -> Cases:
     """The same data in another encoding, which two readers could interpret differently."""
-    victim = house.sealed()
+    victim = setup.sealed()
     _, body, tail = parts(victim)
     pairs = list(tail.items())
     hashes = tail[3]
@@ -71,17 +71,17 @@ def cbor_other_form(house: Setup) -> Cases:
         ("missing key", put(pairs[:7]), NOT_CBOR),
         ("tagged", b"\xd9\xd9\xf7" + put(pairs), NOT_CBOR),
     ):
-        yield Case(label, victim, house.write(assemble(body, forged)), CONTENT, trials(says.format("tail"), OPEN_FROM, INSPECT))
+        yield Case(label, victim, setup.write(assemble(body, forged)), CONTENT, trials(says.format("tail"), OPEN_FROM, INSPECT))
     recipients = b"\x9f" + b"".join(map(cbor, tail[1])) + b"\xff"
     says = NOT_CBOR.format("recipients")
-    forged = house.write(rebuilt(victim, k1=Raw(recipients)))
+    forged = setup.write(rebuilt(victim, k1=Raw(recipients)))
     yield Case("indefinite array", victim, forged, CONTENT, trials(says, OPEN_FROM, INSPECT))
 
 
 @attack("oversized-length", "storage", "sealed-artifact 3")
-def oversized_length(house: Setup) -> Cases:
+def oversized_length(setup: Setup) -> Cases:
     """Every limit is exceeded by one."""
-    victim = house.sealed()
+    victim = setup.sealed()
     _, body, tail = parts(victim)
     one = tail[1][0]
     many = [[*one[:3], hashlib.sha256(bytes([i // 256, i % 256])).digest(), *one[4:]] for i in range(1025)]
@@ -94,9 +94,9 @@ def oversized_length(house: Setup) -> Cases:
         ("signature", 32769, 32768, {"k4": [*signature[:2], bytes(32769)]}),
     ):
         says = f"{what} of {size} exceeds the limit of {limit}"
-        yield Case(what, victim, house.write(rebuilt(victim, **changes)), CONTENT, trials(says, *ALL))
+        yield Case(what, victim, setup.write(rebuilt(victim, **changes)), CONTENT, trials(says, *ALL))
     # The file must have the length in its footer, so it is sparse.
-    huge = house.write(body)
+    huge = setup.write(body)
     with huge.open("r+b") as file:
         file.seek(len(body) + MAX_TAIL + 1)
         file.write(b"CSMT\0\1\0\0" + len(body).to_bytes(8) + (MAX_TAIL + 1).to_bytes(4) + bytes(12))
@@ -105,9 +105,9 @@ def oversized_length(house: Setup) -> Cases:
 
 
 @attack("footer", "storage", "sealed-artifact 6")
-def footer(house: Setup) -> Cases:
+def footer(setup: Setup) -> Cases:
     """Offsets that wrap, overlap the body or point outside the file, and another version."""
-    victim = house.sealed()
+    victim = setup.sealed()
     data = victim.read_bytes()
     body, tail = parts(victim)[1], data[len(parts(victim)[1]) : -32]
 
@@ -123,13 +123,13 @@ def footer(house: Setup) -> Cases:
         ("version 2", ended(2, len(body), len(tail)), "format version 2 is not supported; this program reads version 1"),
         ("version 0", ended(0, len(body), len(tail)), no_footer),
     ):
-        yield Case(label, victim, house.write(forged), CONTENT, trials(says, *ALL))
+        yield Case(label, victim, setup.write(forged), CONTENT, trials(says, *ALL))
 
 
 @attack("header-disagrees", "storage", "sealed-artifact 5.1, 7")
-def header_disagrees(house: Setup) -> Cases:
+def header_disagrees(setup: Setup) -> Cases:
     """A header that does not match what it describes, or that nobody signed."""
-    victim = house.sealed()
+    victim = setup.sealed()
     artifact, _, tail = parts(victim)
     h = artifact.header
     fields = h.fields()
@@ -150,42 +150,42 @@ def header_disagrees(house: Setup) -> Cases:
         ("an ignored key with a list", {64: []}, NOT_CBOR.format("header")),
         ("an owner", {9: bytes(32)}, "the owner's signed recipient list is missing"),
     ):
-        yield Case(label, victim, house.write(rebuilt(victim, k0=cbor(fields | change))), CONTENT, trials(says, *ALL))
+        yield Case(label, victim, setup.write(rebuilt(victim, k0=cbor(fields | change))), CONTENT, trials(says, *ALL))
     for label, change in {"another id": {1: bytes(16)}, "older": {5: 1}, "a revision": {8: 1}, "another content type": {6: "application/vnd.casemate.manifest"}}.items():
-        yield Case(label, victim, house.write(rebuilt(victim, k0=cbor(fields | change))), CONTENT, FORGED_ROOT)
-    other = parts(house.sealed("other"))[2]
-    yield Case("of another artifact", victim, house.write(rebuilt(victim, k0=other[0])), CONTENT, FORGED_ROOT)
+        yield Case(label, victim, setup.write(rebuilt(victim, k0=cbor(fields | change))), CONTENT, FORGED_ROOT)
+    other = parts(setup.sealed("other"))[2]
+    yield Case("of another artifact", victim, setup.write(rebuilt(victim, k0=other[0])), CONTENT, FORGED_ROOT)
 
 
 @attack("hash-list-changed", "storage", "sealed-artifact 5.3")
-def hash_list_changed(house: Setup) -> Cases:
+def hash_list_changed(setup: Setup) -> Cases:
     """Hashes of other segments, or the wrong number of hashes."""
-    victim = house.sealed()
+    victim = setup.sealed()
     hashes = parts(victim)[2][3]
     flipped = bytes([hashes[0] ^ 1]) + hashes[1:]
-    yield Case("one bit", victim, house.write(rebuilt(victim, k3=flipped)), CONTENT, FORGED_ROOT)
-    other = parts(house.sealed("other"))[2][3]
-    yield Case("of another artifact", victim, house.write(rebuilt(victim, k3=other)), CONTENT, FORGED_ROOT)
+    yield Case("one bit", victim, setup.write(rebuilt(victim, k3=flipped)), CONTENT, FORGED_ROOT)
+    other = parts(setup.sealed("other"))[2][3]
+    yield Case("of another artifact", victim, setup.write(rebuilt(victim, k3=other)), CONTENT, FORGED_ROOT)
     for label, changed in {"none": b"", "one too few": hashes[32:], "one too many": hashes + hashes[:32]}.items():
         says = f"malformed artifact: {len(changed)} bytes of segment hashes, expected 128"
-        yield Case(label, victim, house.write(rebuilt(victim, k3=changed)), CONTENT, trials(says, *ALL))
+        yield Case(label, victim, setup.write(rebuilt(victim, k3=changed)), CONTENT, trials(says, *ALL))
 
 
 @attack("publisher-part-changed", "storage", "sealed-artifact 5.3, 5.5")
-def publisher_part_changed(house: Setup) -> Cases:
+def publisher_part_changed(setup: Setup) -> Cases:
     """The signed name and metadata are changed, cut, or replaced by those of another artifact with the same recipients."""
-    victim, other = house.sealed(), parts(house.sealed("other"))[2]
+    victim, other = setup.sealed(), parts(setup.sealed("other"))[2]
     for label, changed in damaged(parts(victim)[2][2], other[2]).items():
-        yield Case(label, victim, house.write(rebuilt(victim, k2=changed)), CONTENT, FORGED_ROOT)
+        yield Case(label, victim, setup.write(rebuilt(victim, k2=changed)), CONTENT, FORGED_ROOT)
 
 
 @attack("recipient-part-changed", "storage", "sealed-artifact 5.6")
-def recipient_part_changed(house: Setup) -> Cases:
+def recipient_part_changed(setup: Setup) -> Cases:
     """The data that binds the recipients to the artifact key is changed, cut, or replaced by that of another artifact with the same recipients."""
-    victim, other = house.sealed(), parts(house.sealed("other"))[2]
+    victim, other = setup.sealed(), parts(setup.sealed("other"))[2]
     for label, changed in damaged(parts(victim)[2][5], other[5]).items():
-        yield Case(label, victim, house.write(rebuilt(victim, k5=changed)), CONTENT, trials(REJECTED, *OPENERS))
-    forged = house.write(rebuilt(victim, k1=other[1], k5=other[5]))
+        yield Case(label, victim, setup.write(rebuilt(victim, k5=changed)), CONTENT, trials(REJECTED, *OPENERS))
+    forged = setup.write(rebuilt(victim, k1=other[1], k5=other[5]))
     yield Case("of another artifact, with its recipients", victim, forged, CONTENT, trials(REJECTED, *OPENERS))
 
 

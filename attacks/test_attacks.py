@@ -20,7 +20,7 @@ from victim import Setup, workplace
 
 @pytest.fixture(scope="session")
 def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]]]:
-    """Run the selected attacks, two at a time in one house."""
+    """Run the selected attacks, two at a time in one setup."""
     binary = os.environ.get("CASEMATE_BIN")
     if not binary:
         pytest.exit("set CASEMATE_BIN to the path of the casemate program", 2)

@@ -162,7 +162,7 @@ def test_key_document(site, gateway, client):
 
 
 def test_key_id_and_pem_are_those_of_the_binary(site):
-    shown = json.loads(site.cli("--json", "keys", "show", str(site.directory / "python.pem")))
+    shown = json.loads(site.cli("--json", "keys", "show", str(site.folder / "python.pem")))
     assert site.python.public.id in json.dumps(shown)
     listed = json.loads(site.cli("--json", "keys", "list"))["keys"]
     assert site.pinned.id in [key["id"] for key in listed if key["name"] == "gateway"]

@@ -110,7 +110,7 @@ def test_binary_tensors_that_do_not_add_up(client):
 def test_a_model_whose_first_output_is_the_label(site):
     """The form in which scikit-learn exports classifiers: `LinearClassifier` of ai.onnx.ml with classes 10, 20 and 30. ONNX Runtime computed the numbers."""
     source = Path(__file__).with_name("label_first.onnx")
-    sealed = site.directory / "label_first.sealed"
+    sealed = site.folder / "label_first.sealed"
     site.cli("seal", "--to", "model", "--sign", "publisher", "-o", str(sealed), str(source))
     model = '[[model]]\nname = "labels"\nartifact = "label_first.sealed"\nkey = "model"\npublisher = "publisher"\n'
     with site.gateway(allow=model) as gateway, site.connector(gateway.url) as connector:

@@ -27,9 +27,9 @@ def features(content: bytes) -> list[int]:
 
 
 def test_a_third_party_model_gives_the_same_answer_sealed_and_served(site, model):
-    (site.directory / "magika.onnx").write_bytes(model)
-    sealing = ["seal", str(site.directory / "magika.onnx"), "--to", "model", "--sign", "publisher"]
-    output_option = ["-o", str(site.directory / "magika.sealed"), "--force"]
+    (site.folder / "magika.onnx").write_bytes(model)
+    sealing = ["seal", str(site.folder / "magika.onnx"), "--to", "model", "--sign", "publisher"]
+    output_option = ["-o", str(site.folder / "magika.sealed"), "--force"]
     command = [support.BINARY, *site.common, *sealing, *output_option]
     subprocess.run(command, check=True, env=support.clean_environment())
     contents = [b"#!/usr/bin/env python3\nimport os\nprint(os.name)\n" * 20, b"<html><body><p>x</p></body></html>" * 40]
@@ -41,7 +41,7 @@ def test_a_third_party_model_gives_the_same_answer_sealed_and_served(site, model
         '[[client]]\nname = "connector"\nkey = "client"\n'
         '[[model]]\nname = "magika"\nartifact = "magika.sealed"\nkey = "model"\npublisher = "publisher"\n'
     )
-    path = site.directory / "magika.toml"
+    path = site.folder / "magika.toml"
     path.write_text(config)
     with support.Service([*site.common, "gateway", "--config", str(path)], r"serving on (https://\S+)") as gateway:
         with site.connector(gateway.url) as connector:

@@ -32,7 +32,7 @@ pub(crate) fn run() -> Outcome {
             Ok(script) => script,
             Err(error) => return Outcome::Failed(format!("{document}: {error}")),
         };
-        let outcome = in_empty_directory(document, &script);
+        let outcome = in_empty_folder(document, &script);
         if let Outcome::Failed(reason) = outcome {
             return Outcome::Failed(reason);
         }
@@ -59,11 +59,11 @@ fn script_of(path: &Path) -> std::io::Result<String> {
     Ok(script)
 }
 
-fn in_empty_directory(document: &str, script: &str) -> Outcome {
+fn in_empty_folder(document: &str, script: &str) -> Outcome {
     let name = document.replace(['/', '.'], "-");
-    let directory = env::temp_dir().join(format!("casemate-readme-{}-{name}", std::process::id()));
-    if let Err(error) = fs::create_dir_all(&directory) {
-        return Outcome::Failed(format!("{}: {error}", directory.display()));
+    let folder = env::temp_dir().join(format!("casemate-readme-{}-{name}", std::process::id()));
+    if let Err(error) = fs::create_dir_all(&folder) {
+        return Outcome::Failed(format!("{}: {error}", folder.display()));
     }
     let path = env::var_os("PATH").unwrap_or_default();
     let mut paths = vec![root().join("target/release")];
@@ -74,15 +74,15 @@ fn in_empty_directory(document: &str, script: &str) -> Outcome {
     println!("running the commands of {document}");
     let mut shell = command("bash", &["-c", script]);
     shell
-        .current_dir(&directory)
+        .current_dir(&folder)
         .env("PATH", path)
-        .env("HOME", &directory);
+        .env("HOME", &folder);
     shell
         .env_remove("CASEMATE_HOME")
         .env_remove("XDG_DATA_HOME");
     let outcome = succeed(&mut shell);
-    // If this fails, the files stay in the system's temporary directory.
-    _ = fs::remove_dir_all(&directory);
+    // If this fails, the files stay in the system's temporary folder.
+    _ = fs::remove_dir_all(&folder);
     match outcome {
         Outcome::Failed(_) => Outcome::Failed(format!("a command of {document} failed")),
         other => other,

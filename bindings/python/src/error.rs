@@ -6,7 +6,7 @@ use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
 use casemate_environment::EnvironmentError;
 use casemate_keys::StoreError;
 use casemate_oms::OmsError;
-use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
+use casemate_seal::{OpenError, RewrapError, SealError, folder::FolderError};
 use pyo3::{
     PyErr, create_exception,
     exceptions::{PyException, PyFileExistsError},
@@ -76,8 +76,8 @@ pub(crate) fn from_rewrap(error: RewrapError) -> PyErr {
     }
 }
 
-pub(crate) fn from_directory(error: DirectoryError) -> PyErr {
-    use DirectoryError as D;
+pub(crate) fn from_folder(error: FolderError) -> PyErr {
+    use FolderError as D;
     let text = chain(&error);
     match error {
         D::Io { source, .. } => os_error(source, text),

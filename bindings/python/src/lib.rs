@@ -13,8 +13,8 @@
 )]
 
 mod artifact;
-mod directory;
 mod error;
+mod folder;
 mod hybrid;
 mod judge;
 mod keys;
@@ -51,9 +51,9 @@ mod _casemate {
     #[pymodule_export]
     use super::artifact::{Artifact, Opened};
     #[pymodule_export]
-    use super::directory::Directory;
-    #[pymodule_export]
     use super::error::{CasemateError, KeyStoreError, NotARecipientError, VerificationError};
+    #[pymodule_export]
+    use super::folder::Folder;
     #[pymodule_export]
     use super::hybrid::{decapsulate, encapsulate, sign, verify};
     #[pymodule_export]
@@ -67,7 +67,7 @@ mod _casemate {
     #[pymodule_export]
     use super::rewrap::{rewrap_file, rewrap_folder};
     #[pymodule_export]
-    use super::seal::{seal, seal_directory};
+    use super::seal::{seal, seal_folder};
     #[pymodule_export]
     use super::signed::{ModelSignature, SignedContent, SignedModel, sign_model};
     #[pymodule_export]

@@ -4,16 +4,15 @@ use std::path::{Path, PathBuf};
 
 use casemate_crypto::{encoding::KeyId, policy::Policy};
 use casemate_seal::{
-    Artifact, Origin, RecipientRecord, change_recipients,
-    directory::{rewrap_directory, unfinished_rewrap},
-    file,
+    Artifact, Origin, RecipientRecord, change_recipients, file,
+    folder::{self, unfinished_rewrap},
 };
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
     artifact::choose,
-    directory::{allowed, open_folder, open_sealed, openers},
-    error::{from_crypto, from_directory, from_environment, from_policy, from_rewrap},
+    error::{from_crypto, from_environment, from_folder, from_policy, from_rewrap},
+    folder::{allowed, open_folder, open_sealed, openers},
     keys::{PrivateKey, PublicKey, check},
     source::with_path,
 };
@@ -136,14 +135,14 @@ pub(crate) fn rewrap_folder(
     let added = change.added(&kept)?;
     check(&change.policy, &added, None)?;
     let after = kept.len().saturating_add(added.len());
-    py.detach(|| rewrap_directory(sealed, &keys, &kept, &added, None, &|| ()))
-        .map_err(from_directory)?;
+    py.detach(|| folder::rewrap_folder(sealed, &keys, &kept, &added, None, &|| ()))
+        .map_err(from_folder)?;
     Ok((before, after))
 }
 
 /// Returns whether an earlier change of recipients was interrupted.
 fn is_unfinished(py: Python<'_>, root: &Path) -> PyResult<bool> {
-    let folder = open_folder(root).map_err(from_directory)?;
+    let folder = open_folder(root).map_err(from_folder)?;
     let found = py.detach(|| unfinished_rewrap(&folder));
     Ok(matches!(found, Ok(Some(_))))
 }

@@ -11,15 +11,15 @@ use casemate_crypto::{kem::KemPublicKey, policy::Policy, signature::SigningKey};
 use casemate_environment::Excluded;
 use casemate_seal::{
     Private, ReadAt, SealOptions, SegmentSize,
-    directory::{DirectoryOptions, Links, Since, list_source},
     file::{Access, AtomicFile, Existing},
+    folder::{FolderOptions, Links, Since, list_source},
 };
 use numpy::PyReadonlyArray1;
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
-    directory::Directory,
-    error::{from_directory, from_environment, from_seal},
+    error::{from_environment, from_folder, from_seal},
+    folder::Folder,
     keys::{PrivateKey, PublicKey, check},
     source::{Parts, with_path},
 };
@@ -137,7 +137,7 @@ fn run(
 #[pyfunction]
 #[pyo3(signature = (source, destination, to, sign, *, segment_size, policy, follow_links, patterns, exclude, since, force))]
 #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
-pub(crate) fn seal_directory(
+pub(crate) fn seal_folder(
     py: Python<'_>,
     source: PathBuf,
     destination: PathBuf,
@@ -148,7 +148,7 @@ pub(crate) fn seal_directory(
     follow_links: bool,
     patterns: Vec<String>,
     exclude: Option<Bound<'_, PyAny>>,
-    since: Option<PyRef<'_, Directory>>,
+    since: Option<PyRef<'_, Folder>>,
     force: bool,
 ) -> PyResult<(String, u64, usize, usize)> {
     let wish = SealParameters::new(&to, sign.as_ref(), segment_size, policy)?;
@@ -182,9 +182,9 @@ pub(crate) fn seal_directory(
     if let Some(error) = failed {
         return Err(error);
     }
-    let files = files.map_err(from_directory)?;
+    let files = files.map_err(from_folder)?;
     let before = since.as_ref().map(|before| before.opened());
-    let options = DirectoryOptions {
+    let options = FolderOptions {
         owner: None,
         expires: None,
         recipients: &wish.recipients,
@@ -193,13 +193,11 @@ pub(crate) fn seal_directory(
         hash: wish.policy.hash(),
         created: wish.created,
         content_type: |_| "application/octet-stream",
-        since: before
-            .as_ref()
-            .map(|(directory, keys)| Since { directory, keys }),
+        since: before.as_ref().map(|(folder, keys)| Since { folder, keys }),
     };
     let sealed = py
         .detach(|| {
-            casemate_seal::directory::seal_directory(
+            casemate_seal::folder::seal_folder(
                 &files,
                 &destination,
                 existing(force),
@@ -207,7 +205,7 @@ pub(crate) fn seal_directory(
                 &|_| (),
             )
         })
-        .map_err(from_directory)?;
+        .map_err(from_folder)?;
     let manifest = sealed.manifest;
     Ok((
         manifest.id.to_string(),

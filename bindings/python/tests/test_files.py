@@ -284,22 +284,22 @@ def test_folders(tmp_path, to, trust, keys):
     (source / "a" / "x.tmp").write_bytes(b"x")
     (source / "secret.env").write_bytes(b"x")
     (source / ".casemateignore").write_text("*.env\n")
-    sealed = casemate.seal_directory(source, tmp_path / "s", exclude=["*.tmp"], **to)
+    sealed = casemate.seal_folder(source, tmp_path / "s", exclude=["*.tmp"], **to)
     assert (sealed.revision, sealed.files, sealed.unchanged) == (1, 2, 0)
-    directory = casemate.open_directory(tmp_path / "s", **trust)
-    assert directory.files == ["a/w.bin", "config.json"]
-    assert directory.open("a/w.bin").read() == CONTENT
-    directory.extract(tmp_path / "out")
+    folder = casemate.open_folder(tmp_path / "s", **trust)
+    assert folder.files == ["a/w.bin", "config.json"]
+    assert folder.open("a/w.bin").read() == CONTENT
+    folder.extract(tmp_path / "out")
     assert (tmp_path / "out/a/w.bin").read_bytes() == CONTENT
     with pytest.raises(KeyError):
-        directory.open("a/x.tmp")
+        folder.open("a/x.tmp")
     with pytest.raises(casemate.VerificationError, match="revision 1 is older"):
-        casemate.open_directory(tmp_path / "s", min_revision=2, **trust)
+        casemate.open_folder(tmp_path / "s", min_revision=2, **trust)
     (tmp_path / "s" / "added").write_bytes(b"x")
     with pytest.raises(casemate.VerificationError, match="added does not belong"):
-        casemate.open_directory(tmp_path / "s", **trust)
+        casemate.open_folder(tmp_path / "s", **trust)
     with pytest.raises(ZeroDivisionError):
-        casemate.seal_directory(source, tmp_path / "t", exclude=lambda *_: 1 / 0, **to)
+        casemate.seal_folder(source, tmp_path / "t", exclude=lambda *_: 1 / 0, **to)
 
 
 def test_the_next_version_reuses_unchanged_artifacts(tmp_path):
@@ -309,15 +309,15 @@ def test_the_next_version_reuses_unchanged_artifacts(tmp_path):
     source.mkdir()
     (source / "w.bin").write_bytes(CONTENT)
     (source / "config.json").write_text("{}")
-    first = casemate.seal_directory(source, tmp_path / "1", **to)
+    first = casemate.seal_folder(source, tmp_path / "1", **to)
     (source / "config.json").write_text("{1}")
-    before = casemate.open_directory(tmp_path / "1", **trust)
-    second = casemate.seal_directory(source, tmp_path / "2", since=before, **to)
+    before = casemate.open_folder(tmp_path / "1", **trust)
+    second = casemate.seal_folder(source, tmp_path / "2", since=before, **to)
     assert (second.id, second.revision, second.unchanged) == (first.id, 2, 1)
-    third = casemate.seal_directory(source, tmp_path / "3", since=before, to=me.public_key, sign=other)
+    third = casemate.seal_folder(source, tmp_path / "3", since=before, to=me.public_key, sign=other)
     assert third.unchanged == 0
-    directory = casemate.open_directory(tmp_path / "2", min_revision=2, **trust)
-    assert directory.open("config.json").read() == b"{1}" and directory.open("w.bin").read() == CONTENT
+    folder = casemate.open_folder(tmp_path / "2", min_revision=2, **trust)
+    assert folder.open("config.json").read() == b"{1}" and folder.open("w.bin").read() == CONTENT
 
 
 def test_an_older_file_is_refused(tmp_path):
@@ -346,13 +346,13 @@ def test_opening_a_folder_that_is_being_changed_does_not_block_other_threads(tmp
     """Waiting for the file lock releases the interpreter lock, or no other thread could release the file lock."""
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "a").write_bytes(b"x")
-    casemate.seal_directory(tmp_path / "m", tmp_path / "f", **to)
+    casemate.seal_folder(tmp_path / "m", tmp_path / "f", **to)
     script = """
 import fcntl, sys, threading, time
 import casemate
 manifest = open(sys.argv[1] + "/manifest.casemate", "rb")
 fcntl.flock(manifest, fcntl.LOCK_EX)
-waiting = threading.Thread(target=casemate.open_directory, args=sys.argv[1:2], kwargs={"keys": lambda ids: [], "signer": lambda i: None})
+waiting = threading.Thread(target=casemate.open_folder, args=sys.argv[1:2], kwargs={"keys": lambda ids: [], "signer": lambda i: None})
 waiting.start()
 time.sleep(0.5)
 assert waiting.is_alive()
@@ -367,12 +367,12 @@ print("went on")
 def test_a_key_that_the_policy_forbids_is_skipped_in_a_folder(tmp_path, keys, to, trust):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "a").write_bytes(b"x")
-    casemate.seal_directory(tmp_path / "m", tmp_path / "f", **to)
+    casemate.seal_folder(tmp_path / "m", tmp_path / "f", **to)
     pure = casemate.PrivateKey.generate("mlkem1024")
     more = {**trust, "keys": [pure, keys.alice], "policy": "hybrid"}
-    assert casemate.open_directory(tmp_path / "f", **more).open("a").read() == b"x"
+    assert casemate.open_folder(tmp_path / "f", **more).open("a").read() == b"x"
     with pytest.raises(casemate.CasemateError, match="policy"):
-        casemate.open_directory(tmp_path / "f", **more | {"keys": pure})
+        casemate.open_folder(tmp_path / "f", **more | {"keys": pure})
 
 
 @pytest.mark.skipif("CASEMATE_BIN" not in os.environ, reason="CASEMATE_BIN is not set to the casemate program")

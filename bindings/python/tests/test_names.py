@@ -103,12 +103,12 @@ def test_a_key_that_ended_is_not_trusted_and_not_used(tmp_path, keys, home):
     casemate.seal(b"x", tmp_path / "x", to="alice", sign="publisher")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "w").write_bytes(b"w")
-    casemate.seal_directory(tmp_path / "d", tmp_path / "d.sealed", to="alice", sign="publisher")
+    casemate.seal_folder(tmp_path / "d", tmp_path / "d.sealed", to="alice", sign="publisher")
 
     def trusting(signer):
         yield lambda: casemate.open(tmp_path / "x", signer=signer).read()
         yield lambda: casemate.inspect(tmp_path / "x").verify(store.public("publisher"))
-        yield lambda: casemate.open_directory(tmp_path / "d.sealed", signer=signer)
+        yield lambda: casemate.open_folder(tmp_path / "d.sealed", signer=signer)
         yield lambda: casemate.rewrap(tmp_path / "x", to="alice", signer=signer)
 
     for call in [*trusting("publisher"), *trusting(None)]:

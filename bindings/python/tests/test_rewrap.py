@@ -19,7 +19,7 @@ def folder(tmp_path, to):
     source.mkdir()
     for name in ("config.json", "model.safetensors"):
         (source / name).write_bytes(CONTENT)
-    casemate.seal_directory(source, tmp_path / "m.sealed", **to)
+    casemate.seal_folder(source, tmp_path / "m.sealed", **to)
     return tmp_path / "m.sealed"
 
 
@@ -27,7 +27,7 @@ def reads(path, keys, key):
     """Return what a key can read of a file or a folder."""
     trust = {"keys": key, "signer": keys.publisher.public_key}
     if path.is_dir():
-        with casemate.open_directory(path, **trust) as directory, directory.open("model.safetensors") as file:
+        with casemate.open_folder(path, **trust) as folder, folder.open("model.safetensors") as file:
             return file.read()
     with casemate.open(path, **trust) as file:
         return file.read()
@@ -90,8 +90,8 @@ def test_a_file_that_is_being_read_is_not_changed_until_it_is_closed(artifact, k
 
 
 def test_a_folder_that_is_closed_can_be_changed(folder, keys, trust):
-    with casemate.open_directory(folder, **trust) as directory:
-        assert "config.json" in directory
+    with casemate.open_folder(folder, **trust) as opened:
+        assert "config.json" in opened
     casemate.rewrap(folder, add=keys.bob.public_key, **trust)
     with pytest.raises(ValueError, match="closed"):
-        directory.open("config.json")
+        opened.open("config.json")

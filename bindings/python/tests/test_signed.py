@@ -219,14 +219,14 @@ def test_a_folder_that_has_expired(tmp_path, keys, store_home):
     run(store_home, *seal, "--expires", "2999-01-01")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        opened = casemate.open_directory(tmp_path / "folder.sealed", **trust)
+        opened = casemate.open_folder(tmp_path / "folder.sealed", **trust)
     assert opened.expires == 32_472_144_000
     run(store_home, *seal, "--expires", "2020-01-01")
     run(store_home, *seal[:2], "-o", tmp_path / "second.sealed", *seal[2:], "--expires", "2020-01-01")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for name in ("folder.sealed", "second.sealed", "second.sealed"):
-            casemate.open_directory(tmp_path / name, **trust)
+            casemate.open_folder(tmp_path / name, **trust)
     texts = [str(one.message) for one in caught]
     assert len(texts) == 2 and "folder.sealed has expired" in texts[0] and "second.sealed has expired" in texts[1]
     assert {one.filename for one in caught} == {__file__}
@@ -234,4 +234,4 @@ def test_a_folder_that_has_expired(tmp_path, keys, store_home):
     source = Path(__file__).parents[3] / "crates/casemate-crypto/policies/hybrid.toml"
     policy.write_text(source.read_text().replace("hash =", 'expired = "refuse"\nhash ='))
     with pytest.raises(casemate.CasemateError, match="policy refuses"):
-        casemate.open_directory(tmp_path / "folder.sealed", policy=policy, **trust)
+        casemate.open_folder(tmp_path / "folder.sealed", policy=policy, **trust)

@@ -23,7 +23,7 @@ def model(request, tmp_path):
 
 
 def test_a_sealed_model_gives_the_same_answers_as_the_plain_one(tmp_path, model, to, trust):
-    casemate.seal_directory(tmp_path / "model", tmp_path / "sealed", **to)
+    casemate.seal_folder(tmp_path / "model", tmp_path / "sealed", **to)
     loaded = from_pretrained(transformers.AutoModel, tmp_path / "sealed", **trust).eval()
     words = torch.tensor([[1, 2, 3, 4]])
     with torch.no_grad():
@@ -34,7 +34,7 @@ def test_a_sealed_model_gives_the_same_answers_as_the_plain_one(tmp_path, model,
 
 
 def test_a_folder_by_an_unknown_publisher_is_refused(tmp_path, model, to, keys):
-    casemate.seal_directory(tmp_path / "model", tmp_path / "sealed", **to)
+    casemate.seal_folder(tmp_path / "model", tmp_path / "sealed", **to)
     with pytest.raises(casemate.VerificationError):
         from_pretrained(
             transformers.AutoModel, tmp_path / "sealed", keys=keys.alice, signer=keys.stranger.public_key
@@ -72,7 +72,7 @@ def same(found, expected):
 )
 def test_arguments_work_as_for_a_plain_folder(tmp_path, llama, to, trust, arguments):
     llama.save_pretrained(tmp_path / "model")
-    casemate.seal_directory(tmp_path / "model", tmp_path / "sealed", **to)
+    casemate.seal_folder(tmp_path / "model", tmp_path / "sealed", **to)
     for auto_class in (transformers.AutoModelForCausalLM, transformers.LlamaForCausalLM):
         expected = auto_class.from_pretrained(tmp_path / "model", **arguments)
         found = from_pretrained(auto_class, tmp_path / "sealed", **arguments, **trust)
@@ -97,7 +97,7 @@ def test_variants_subfolders_and_pickled_weights(tmp_path, llama, to, trust):
         torch.save({**llama.state_dict()}, folder / name / "pytorch_model.bin")
     (folder / "bin" / "model.safetensors").unlink()
     (folder / "both" / "pytorch_model.bin").write_bytes(b"no pickle at all")
-    casemate.seal_directory(folder, tmp_path / "sealed", **to)
+    casemate.seal_folder(folder, tmp_path / "sealed", **to)
     auto_class = transformers.AutoModelForCausalLM
     for arguments in [
         {"subfolder": "plain/lm"},
@@ -122,10 +122,10 @@ def test_variants_subfolders_and_pickled_weights(tmp_path, llama, to, trust):
 
 def test_options_are_refused_for_an_open_folder(tmp_path, llama, to, trust):
     llama.save_pretrained(tmp_path / "model")
-    casemate.seal_directory(tmp_path / "model", tmp_path / "sealed", **to)
-    directory = casemate.open_directory(tmp_path / "sealed", **trust)
+    casemate.seal_folder(tmp_path / "model", tmp_path / "sealed", **to)
+    folder = casemate.open_folder(tmp_path / "sealed", **trust)
     auto_class = transformers.AutoModelForCausalLM
-    assert from_pretrained(auto_class, directory).dtype == torch.bfloat16
+    assert from_pretrained(auto_class, folder).dtype == torch.bfloat16
     for terms in [trust, {"min_revision": 7}, {"policy": "cnsa2"}, {"allow_unknown_signer": True}]:
         with pytest.raises(TypeError, match="already open"):
-            from_pretrained(auto_class, directory, **terms)
+            from_pretrained(auto_class, folder, **terms)

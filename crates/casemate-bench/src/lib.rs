@@ -81,8 +81,8 @@ pub struct Options {
     pub effort: Effort,
     /// Measures only rows whose table or name contains this text, in lower case.
     pub filter: Option<String>,
-    /// Working directory for the files of the checkpoint table.
-    pub directory: PathBuf,
+    /// Folder for the files of the checkpoint table.
+    pub folder: PathBuf,
     /// This program, which the memory and network measurements start again; without it they are
     /// skipped.
     pub program: Option<PathBuf>,

@@ -26,7 +26,7 @@ use casemate_message::{
 };
 use casemate_seal::{
     Artifact, ArtifactId, Delegation, HashAlgorithm, ListSigner, Private, SealOptions, SegmentSize,
-    directory::{DirectoryId, FileEntry, Manifest, PublicEntry, PublicList, RelativePath},
+    folder::{FileEntry, FolderId, Manifest, PublicEntry, PublicList, RelativePath},
     seal,
 };
 
@@ -84,7 +84,7 @@ fn main() {
         sealed_to: [KeyId::from_bytes([root; 32])].into(),
     };
     let manifest = Manifest {
-        id: DirectoryId::random().unwrap(),
+        id: FolderId::random().unwrap(),
         revision: 2,
         files: vec![entry("a/b.safetensors", 1), entry("config.json", 2)],
         expires: Some(1_900_000_000),

@@ -33,7 +33,7 @@ use casemate_message::{
 use casemate_models::{read_model, scan_pickle, tensors_of_pickle};
 use casemate_seal::{
     Artifact, Delegation, Origin,
-    directory::{Manifest, PublicList},
+    folder::{Manifest, PublicList},
 };
 
 /// A function that accepts any bytes.

@@ -1,4 +1,4 @@
-//! The digest of plaintext content (`spec/sealed-directory.md`, section 4), and the hash list that
+//! The digest of plaintext content (`spec/sealed-folder.md`, section 4), and the hash list that
 //! threads fill.
 
 use std::{io, sync::Mutex};

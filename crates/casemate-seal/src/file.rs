@@ -142,7 +142,7 @@ fn lock_exclusive(file: File) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::ResourceBusy, busy))
 }
 
-pub(crate) fn directory_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."))

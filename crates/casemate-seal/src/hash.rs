@@ -1,5 +1,5 @@
 //! Segment hashes and their root (`spec/sealed-artifact.md`, section 5.3), and the digest of
-//! content (`spec/sealed-directory.md`, section 4).
+//! content (`spec/sealed-folder.md`, section 4).
 
 use aws_lc_rs::digest::{self, SHA384};
 use casemate_crypto::{Purpose, algorithm::HashAlgorithm};

@@ -3,7 +3,7 @@
 //!
 //! The format is `spec/sealed-artifact.md`, version 1. This crate does not use the network, the
 //! clock or the environment. It reads through [`ReadAt`] and writes through [`WriteAt`]; only
-//! [`mod@file`] and [`directory`] touch the local file system.
+//! [`mod@file`] and [`folder`] touch the local file system.
 //!
 //! | task | entry |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | inspect an artifact, verify its signature | [`Artifact::read`], [`Artifact::verify_signature`], [`Artifact::verify_segments`] |
 //! | open | [`Artifact::open`], then [`Opened::copy_to`] or [`Opened::read_all`] |
 //! | change recipients | [`rewrap()`], [`change_recipients`] |
-//! | seal a folder as a unit | [`directory`] |
+//! | seal a folder as a unit | [`folder`] |
 //!
 //! Seal bytes to a key, and open them again:
 //!
@@ -47,9 +47,9 @@
 
 mod body;
 mod digest;
-pub mod directory;
 mod error;
 pub mod file;
+pub mod folder;
 mod footer;
 mod hash;
 #[cfg(feature = "hazmat")]

@@ -1,4 +1,4 @@
-//! The limits of the formats (`spec/sealed-artifact.md`, section 3; `spec/sealed-directory.md`,
+//! The limits of the formats (`spec/sealed-artifact.md`, section 3; `spec/sealed-folder.md`,
 //! section 3).
 
 /// Smallest segment, in bytes of content.

@@ -10,8 +10,8 @@ use std::{
 
 use casemate_seal::{
     NewTail, Progress, ReadAt, Source, WriteAt,
-    directory::{DirectoryError, RelativePath, SealTarget, SealedFolder},
     file::Existing,
+    folder::{FolderError, FolderSource, RelativePath, SealTarget},
 };
 use rustls::ClientConfig;
 
@@ -148,12 +148,12 @@ impl RemoteFolder {
     }
 }
 
-impl SealedFolder for RemoteFolder {
+impl FolderSource for RemoteFolder {
     fn open(&self, _path: &Path) -> io::Result<Source> {
         match self.0 {}
     }
 
-    fn check(&self, _paths: &[&RelativePath]) -> Result<(), DirectoryError> {
+    fn check(&self, _paths: &[&RelativePath]) -> Result<(), FolderError> {
         match self.0 {}
     }
 

@@ -7,11 +7,10 @@ use std::{
 
 use casemate_seal::{
     Source,
-    directory::{
-        DirectoryError, Expected, MANIFEST_NAME, RelativePath, SEALED_SUFFIX, SealTarget,
-        SealedFolder,
-    },
     file::Existing,
+    folder::{
+        Expected, FolderError, FolderSource, MANIFEST_NAME, RelativePath, SEALED_SUFFIX, SealTarget,
+    },
     limits::FILES_MAX,
 };
 use object_store::{ObjectMeta, list::PaginatedListOptions};
@@ -161,14 +160,14 @@ pub fn list_sealed(prefix: &Location, limit: usize) -> io::Result<Vec<Location>>
     paths.iter().map(|path| prefix.join(path)).collect()
 }
 
-impl SealedFolder for RemoteFolder {
+impl FolderSource for RemoteFolder {
     fn open(&self, path: &Path) -> io::Result<Source> {
         Ok(Box::new(RemoteObject::open(&self.at(path)?)?))
     }
 
-    fn check(&self, paths: &[&RelativePath]) -> Result<(), DirectoryError> {
+    fn check(&self, paths: &[&RelativePath]) -> Result<(), FolderError> {
         let listing = list(&self.location, FILES_MAX.saturating_add(1)).map_err(|source| {
-            DirectoryError::Io {
+            FolderError::Io {
                 what: "list",
                 path: PathBuf::from(self.location.address()),
                 source,

@@ -117,11 +117,11 @@ pub(crate) struct BenchOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// Compare two reports written with `--json`, instead of measuring
-    #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with_all = ["filter", "effort", "html", "directory"])]
+    #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with_all = ["filter", "effort", "html", "folder"])]
     pub(crate) compare: Option<Vec<PathBuf>>,
     /// Folder for the files of the checkpoint table [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
-    pub(crate) directory: Option<PathBuf>,
+    pub(crate) folder: Option<PathBuf>,
     #[arg(long, hide = true)]
     pub(crate) probe_memory: Option<String>,
     #[arg(long, hide = true)]

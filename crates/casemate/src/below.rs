@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use casemate_seal::directory::{MANIFEST_NAME, SEALED_SUFFIX};
+use casemate_seal::folder::{MANIFEST_NAME, SEALED_SUFFIX};
 
 /// A single artifact, or a sealed folder.
 pub(crate) struct SealedItem {

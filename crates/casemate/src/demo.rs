@@ -27,7 +27,7 @@ use stage::DemoServers;
 const MODEL: &[u8] = include_bytes!("../../../assets/digits/digits.onnx");
 
 pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fault> {
-    let directory = scratch()?;
+    let folder = scratch()?;
     let say = |text: &str| context.printer.line(text);
     let io_fault = |error: io::Error| Fault::from_error(Outcome::Io, error);
     say("Casemate: a real model, sealed, served and called with hybrid post-quantum cryptography.");
@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
     );
 
     let started = Instant::now();
-    let keys = stage::Keys::create(directory.path())?;
+    let keys = stage::Keys::create(folder.path())?;
     step(
         context,
         "keys",
@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
     );
 
     let started = Instant::now();
-    let artifact_path = directory.path().join("digits.onnx.sealed");
+    let artifact_path = folder.path().join("digits.onnx.sealed");
     let artifact_len = stage::seal_model(MODEL, &artifact_path, &keys)?;
     let added = artifact_len.saturating_sub(MODEL.len() as u64);
     let cost = format!("{} B + {added} B", MODEL.len());

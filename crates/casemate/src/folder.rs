@@ -4,7 +4,7 @@ use casemate_crypto::{kem::KemPrivateKey, policy::Expired};
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
     Artifact, Origin, ReadAt,
-    directory::{LocalFolder, SealedDirectory, SealedFolder, read_manifest, unfinished_rewrap},
+    folder::{FolderSource, LocalFolder, SealedFolder, read_manifest, unfinished_rewrap},
 };
 
 use crate::{
@@ -23,10 +23,10 @@ const NAMED_MAX: usize = 8;
 pub(crate) fn open_folder(
     context: &Context<'_>,
     keyring: &mut Keyring<'_>,
-    folder: Box<dyn SealedFolder>,
+    folder: Box<dyn FolderSource>,
     keys: &[&KemPrivateKey],
     trusted_signers: TrustedSigners<'_>,
-) -> Result<SealedDirectory, Fault> {
+) -> Result<SealedFolder, Fault> {
     if let Some(local) = folder.local() {
         note_unfinished(context, local);
     }
@@ -34,35 +34,35 @@ pub(crate) fn open_folder(
     note_leftover(context, &artifact);
     let signer = trust::expected_signer_with_warning(context, keyring, &artifact, trusted_signers)?;
     let origin = signer.as_ref().map_or(Origin::Unchecked, Origin::SignedBy);
-    Ok(SealedDirectory::open(folder, artifact, keys, origin)?)
+    Ok(SealedFolder::open(folder, artifact, keys, origin)?)
 }
 
 /// Refuses a version older than one seen before; called before anything of it is used.
 pub(crate) fn check_not_older(
     context: &Context<'_>,
-    directory: &SealedDirectory,
+    sealed: &SealedFolder,
     trusted_signers: TrustedSigners<'_>,
     place: &str,
     minimum: Option<u64>,
 ) -> Result<(), Fault> {
     if let Some(minimum) = minimum {
-        directory.require_revision(minimum)?;
+        sealed.require_revision(minimum)?;
     }
-    let publisher = directory.artifact().header().publisher();
+    let publisher = sealed.artifact().header().publisher();
     let verified = publisher.filter(|_| !matches!(trusted_signers, TrustedSigners::Anyone));
-    seen::check(context, directory, verified, place, minimum)
+    seen::check(context, sealed, verified, place, minimum)
 }
 
 /// As [`check_not_older`]; also handles expiry as the policy says.
 pub(crate) fn check_current(
     context: &Context<'_>,
-    directory: &SealedDirectory,
+    sealed: &SealedFolder,
     trusted_signers: TrustedSigners<'_>,
     place: &str,
     minimum: Option<u64>,
 ) -> Result<(), Fault> {
-    check_not_older(context, directory, trusted_signers, place, minimum)?;
-    let Some(end) = directory.manifest().expires else {
+    check_not_older(context, sealed, trusted_signers, place, minimum)?;
+    let Some(end) = sealed.manifest().expires else {
         return Ok(());
     };
     if end >= unix_seconds() {

@@ -8,8 +8,8 @@ use std::{
 
 use casemate_seal::{
     Source,
-    directory::{LocalFolder, MANIFEST_NAME, SealedFolder, is_sealed_directory},
     file::{self, Existing},
+    folder::{FolderSource, LocalFolder, MANIFEST_NAME, is_sealed_folder},
 };
 use casemate_store::{Location, RemoteFolder, RemoteObject};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -86,7 +86,7 @@ impl fmt::Display for Place {
 /// A sealed file or folder at a path or address.
 pub(crate) enum Sealed {
     File(Source),
-    Folder(Box<dyn SealedFolder>),
+    Folder(Box<dyn FolderSource>),
 }
 
 impl Context<'_> {
@@ -94,7 +94,7 @@ impl Context<'_> {
     pub(crate) fn sealed(&self, place: &Place) -> Result<Sealed, Fault> {
         match place {
             Place::Local(path) if path.is_dir() => {
-                if !is_sealed_directory(path) {
+                if !is_sealed_folder(path) {
                     return Err(no_manifest(place));
                 }
                 let folder = LocalFolder::open(path.clone())

@@ -1,4 +1,4 @@
-//! The highest revision of each folder seen on this machine (`spec/sealed-directory.md`, section
+//! The highest revision of each folder seen on this machine (`spec/sealed-folder.md`, section
 //! 5).
 
 use std::{
@@ -10,8 +10,8 @@ use casemate_crypto::{encoding::KeyId, signature::SigningKey};
 use casemate_environment::read_limited;
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
-    directory::{Manifest, SealedDirectory, SealedFiles},
     file::{self, Access, Existing},
+    folder::{Manifest, SealedFiles, SealedFolder},
 };
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -108,7 +108,7 @@ impl SeenFolders {
 /// a `publisher`, whose signature the caller has verified.
 pub(crate) fn check(
     context: &Context<'_>,
-    directory: &SealedDirectory,
+    sealed: &SealedFolder,
     publisher: Option<KeyId>,
     place: &str,
     minimum: Option<u64>,
@@ -116,8 +116,8 @@ pub(crate) fn check(
     let Some(publisher) = publisher else {
         return Ok(());
     };
-    let root = directory.artifact().root();
-    let new = SeenFolder::new(publisher, directory.manifest(), root, place);
+    let root = sealed.artifact().root();
+    let new = SeenFolder::new(publisher, sealed.manifest(), root, place);
     change(context, |seen| {
         if let Some(known) = seen.find(&new.publisher, &new.id) {
             refuse_older(context, known, &new, minimum)?;

@@ -3,7 +3,7 @@
 ====================================  =======================================================
 seal a file, bytes or arrays          :func:`seal`
 open it as a file object              :func:`open`, or :func:`open_artifact` for reads at an offset
-seal and open a folder                :func:`seal_directory`, :func:`open_directory`
+seal and open a folder                :func:`seal_folder`, :func:`open_folder`
 sign a model without sealing it       :func:`sign`, :func:`open_signed`
 change the recipients                 :func:`rewrap`
 keys and signatures for other formats :mod:`casemate.hybrid`
@@ -28,22 +28,22 @@ from ._casemate import (
     __version__,
 )
 from ._files import (
-    Directory,
+    Folder,
     SealedFile,
     SignedFile,
     inspect,
     open,
     open_artifact,
-    open_directory,
+    open_folder,
 )
 from ._keys import configure, open_store
 from ._rewrap import Rewrapped, rewrap
-from ._seal import seal, seal_directory
+from ._seal import seal, seal_folder
 from ._signed import SignedModel, open_signed, sign
 
 __all__ = [
     "CasemateError",
-    "Directory",
+    "Folder",
     "KeyStore",
     "KeyStoreError",
     "NotARecipientError",
@@ -60,11 +60,11 @@ __all__ = [
     "inspect",
     "open",
     "open_artifact",
-    "open_directory",
+    "open_folder",
     "open_signed",
     "open_store",
     "rewrap",
     "seal",
-    "seal_directory",
+    "seal_folder",
     "sign",
 ]

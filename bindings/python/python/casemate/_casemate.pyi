@@ -152,7 +152,7 @@ class SignedContent:
     def read_array(self, offset: int, length: int) -> npt.NDArray[np.uint8]: ...
     def readinto(self, offset: int, out: npt.NDArray[np.uint8]) -> None: ...
 
-class Directory:
+class Folder:
     @staticmethod
     def recipients(root: str | PathLike[str]) -> tuple[list[str], str | None]: ...
     @staticmethod
@@ -162,7 +162,7 @@ class Directory:
         signer: PublicKey | None,
         policy: str | None,
         min_revision: int,
-    ) -> Directory: ...
+    ) -> Folder: ...
     @property
     def files(self) -> list[tuple[str, int]]: ...
     @property
@@ -216,7 +216,7 @@ def seal(
     policy: str | None,
     force: bool,
 ) -> str: ...
-def seal_directory(
+def seal_folder(
     source: str | PathLike[str],
     destination: str | PathLike[str],
     to: Sequence[PublicKey],
@@ -227,6 +227,6 @@ def seal_directory(
     follow_links: bool,
     patterns: Sequence[str],
     exclude: Callable[[str, bool], bool] | None,
-    since: Directory | None,
+    since: Folder | None,
     force: bool,
 ) -> tuple[str, int, int, int]: ...

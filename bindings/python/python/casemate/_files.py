@@ -37,7 +37,7 @@ def _read(source: Source) -> _casemate.Artifact:
     if isinstance(source, _casemate.Artifact):
         return source
     if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
-        raise IsADirectoryError(f"{os.fspath(source)} is a folder; open it with casemate.open_directory")
+        raise IsADirectoryError(f"{os.fspath(source)} is a folder; open it with casemate.open_folder")
     return _casemate.Artifact.read(os.fspath(source) if isinstance(source, (str, os.PathLike)) else source)
 
 
@@ -270,7 +270,7 @@ class SignedFile(CheckedFile):
     """A file of a signed model as a seekable, read-only binary file."""
 
 
-def open_directory(
+def open_folder(
     root: str | os.PathLike[str],
     *,
     keys: _keys.Keys = None,
@@ -278,35 +278,35 @@ def open_directory(
     allow_unknown_signer: bool = False,
     min_revision: int = 1,
     policy: _keys.PathLike | None = None,
-) -> Directory:
+) -> Folder:
     """Open a sealed folder. Verifies its manifest, and that the folder contains exactly the files in it.
 
     A revision below ``min_revision`` is refused. An expired version causes a warning, or an error if the policy requires it. Raises the errors of
     :func:`open_artifact`.
     """
     root = os.fspath(root)
-    recipients, found = _casemate.Directory.recipients(root)
+    recipients, found = _casemate.Folder.recipients(root)
     trusted = _keys.trusted_signer(signer, keys, found, allow_unknown_signer)
     private = _keys.opening_keys(keys, recipients, all_of_store=True)
-    return Directory(_casemate.Directory.open(root, private, trusted, _keys.policy_name(policy), min_revision))
+    return Folder(_casemate.Folder.open(root, private, trusted, _keys.policy_name(policy), min_revision))
 
 
-class Directory:
+class Folder:
     """An open sealed folder. Its recipients cannot be changed while it or one of its files is open; :meth:`close` or ``with`` closes it."""
 
-    def __init__(self, directory: _casemate.Directory) -> None:
-        self._sealed: _casemate.Directory | None = directory
-        self._sizes = dict(directory.files)
+    def __init__(self, folder: _casemate.Folder) -> None:
+        self._sealed: _casemate.Folder | None = folder
+        self._sizes = dict(folder.files)
 
     @property
-    def _directory(self) -> _casemate.Directory:
+    def _folder(self) -> _casemate.Folder:
         return still_open(self._sealed)
 
     def close(self) -> None:
         """Close the folder and release its keys and its lock. Its open files stay open."""
         self._sealed = None
 
-    def __enter__(self) -> Directory:
+    def __enter__(self) -> Folder:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -320,17 +320,17 @@ class Directory:
     @property
     def revision(self) -> int:
         """The revision number."""
-        return self._directory.revision
+        return self._folder.revision
 
     @property
     def expires(self) -> int | None:
         """When this version expires, in seconds since 1970 UTC; ``None`` if it does not."""
-        return self._directory.expires
+        return self._folder.expires
 
     @property
     def id(self) -> str:
         """The folder's id, which is the same in every version."""
-        return self._directory.id
+        return self._folder.id
 
     def size(self, path: str) -> int:
         """Length of one file's content, in bytes."""
@@ -338,20 +338,20 @@ class Directory:
 
     def open(self, path: str) -> SealedFile:
         """Open one file. Raises :class:`KeyError` if there is no file with this path."""
-        return SealedFile(self._directory.open_file(path))
+        return SealedFile(self._folder.open_file(path))
 
     def open_artifact(self, path: str) -> _casemate.Opened:
         """Open one file for reads at an offset."""
-        return self._directory.open_file(path)
+        return self._folder.open_file(path)
 
     content = open_artifact
 
     def extract(self, destination: str | os.PathLike[str]) -> None:
         """Write every file as plaintext below ``destination``, a new folder that only its owner can read."""
-        self._directory.extract(os.fspath(destination))
+        self._folder.extract(os.fspath(destination))
 
     def __contains__(self, path: object) -> bool:
         return path in self._sizes
 
     def __repr__(self) -> str:
-        return f"<casemate.Directory {len(self._sizes)} files>"
+        return f"<casemate.Folder {len(self._sizes)} files>"

@@ -45,7 +45,7 @@ def rewrap(
     root = os.fspath(path)
     is_folder = os.path.isdir(root)
     if is_folder:
-        present, found = _casemate.Directory.recipients(root)
+        present, found = _casemate.Folder.recipients(root)
     else:
         artifact = _casemate.Artifact.read(root)
         present, found = artifact.recipients, artifact.signer

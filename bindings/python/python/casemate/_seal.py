@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _casemate, _keys
-from ._files import Directory
+from ._files import Folder
 
 SEGMENT_BYTES = 1 << 20
 #: A path, or content in memory: bytes, an array, or several of these to concatenate.
@@ -51,7 +51,7 @@ def seal(
     if isinstance(source, (str, os.PathLike)):
         given: str | list[npt.NDArray[np.uint8]] = os.fspath(source)
         if os.path.isdir(given):
-            raise IsADirectoryError(f"{given} is a folder; seal it with casemate.seal_directory")
+            raise IsADirectoryError(f"{given} is a folder; seal it with casemate.seal_folder")
         name = os.path.basename(given) if name is None else name
     else:
         given = list(_parts(source))
@@ -82,7 +82,7 @@ def _parts(source: Source) -> Iterator[npt.NDArray[np.uint8]]:
         raise TypeError(f"cannot seal {type(source).__name__}; pass a path, bytes, an array or a list of these")
 
 
-def seal_directory(
+def seal_folder(
     source: str | os.PathLike[str],
     destination: str | os.PathLike[str],
     *,
@@ -92,20 +92,20 @@ def seal_directory(
     policy: _keys.PathLike | None = None,
     follow_links: bool = False,
     exclude: Iterable[str] | Callable[[str, bool], bool] = (),
-    since: Directory | None = None,
+    since: Folder | None = None,
     force: bool = False,
 ) -> SealedFolder:
     """Seal a folder as a unit.
 
-    ``since`` is the previous version, opened with :func:`casemate.open_directory`. Unchanged artifacts by the same publisher are reused, and the revision
+    ``since`` is the previous version, opened with :func:`casemate.open_folder`. Unchanged artifacts by the same publisher are reused, and the revision
     is incremented.
 
     ``exclude`` is a list of patterns as in ``.gitignore``, or a function that takes a path and whether it is a folder. A ``.casemateignore`` file in the
     folder is read too. ``follow_links`` seals the targets of symbolic links, as in the Hugging Face cache.
     """
-    if since is not None and not isinstance(since, Directory):
-        raise TypeError("since= must be the previous version, opened with casemate.open_directory, not a path")
-    sealed = _casemate.seal_directory(
+    if since is not None and not isinstance(since, Folder):
+        raise TypeError("since= must be the previous version, opened with casemate.open_folder, not a path")
+    sealed = _casemate.seal_folder(
         os.fspath(source),
         os.fspath(destination),
         _keys.recipients(to),
@@ -115,7 +115,7 @@ def seal_directory(
         follow_links=follow_links,
         patterns=[] if callable(exclude) else list(exclude),
         exclude=exclude if callable(exclude) else None,
-        since=None if since is None else since._directory,
+        since=None if since is None else since._folder,
         force=force,
     )
     return SealedFolder(*sealed)

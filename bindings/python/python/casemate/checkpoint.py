@@ -7,7 +7,7 @@
 
 Every file is sealed, including the metadata. PyTorch unpickles the metadata, so its publisher and content type are always verified first: a checkpoint
 by an unknown publisher cannot run code. The metadata names the artifact of every file, so a file of another checkpoint by the same publisher is
-refused. A whole older checkpoint is not detected. To prevent that, seal the finished folder with :func:`casemate.seal_directory`.
+refused. A whole older checkpoint is not detected. To prevent that, seal the finished folder with :func:`casemate.seal_folder`.
 """
 
 from __future__ import annotations

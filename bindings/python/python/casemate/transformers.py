@@ -25,7 +25,7 @@ FOR_WEIGHTS = ("dtype", "quantization_config", "torch_dtype")
 
 
 def state_dict(
-    directory: _files.Directory | _signed.SignedModel,
+    opened: _files.Folder | _signed.SignedModel,
     device: str = "cpu",
     *,
     variant: str | None = None,
@@ -39,11 +39,11 @@ def state_dict(
     """
     for name in _weight_files(variant, use_safetensors):
         path = str(PurePosixPath(subfolder, name))
-        if path not in directory:
+        if path not in opened:
             continue
         if not name.endswith(".json"):
-            return _weights(directory, path, device)
-        return _shards(directory, path, device)
+            return _weights(opened, path, device)
+        return _shards(opened, path, device)
     names = ", ".join(_weight_files(variant, use_safetensors))
     where = f"{subfolder!r} in the folder" if subfolder else "the folder"
     raise FileNotFoundError(f"{where} has none of the weight files {names}")
@@ -56,17 +56,17 @@ def _weight_files(variant: str | None, use_safetensors: bool | None) -> list[str
     return (safe if use_safetensors is not False else []) + (pickled if not use_safetensors else [])
 
 
-def _weights(directory: _files.Directory | _signed.SignedModel, path: str, device: str) -> dict[str, Any]:
+def _weights(opened: _files.Folder | _signed.SignedModel, path: str, device: str) -> dict[str, Any]:
     if path.endswith(".safetensors"):
-        return safetensors.load(directory.content(path), device, framework="pt")
-    return torch.load(directory.open(path), map_location=device)
+        return safetensors.load(opened.content(path), device, framework="pt")
+    return torch.load(opened.open(path), map_location=device)
 
 
-def _shards(directory: _files.Directory | _signed.SignedModel, path: str, device: str) -> dict[str, Any]:
-    index = json.loads(directory.open(path).read())
+def _shards(opened: _files.Folder | _signed.SignedModel, path: str, device: str) -> dict[str, Any]:
+    index = json.loads(opened.open(path).read())
     weights: dict[str, Any] = {}
     for shard in sorted(set(index["weight_map"].values())):
-        weights.update(_weights(directory, str(PurePosixPath(path).parent / shard), device))
+        weights.update(_weights(opened, str(PurePosixPath(path).parent / shard), device))
     missing = set(index["weight_map"]) - set(weights)
     if missing:
         raise KeyError(f"the index lists tensors that are in no shard, such as {min(missing)!r}")
@@ -75,7 +75,7 @@ def _shards(directory: _files.Directory | _signed.SignedModel, path: str, device
 
 def from_pretrained(
     auto_class: Any,
-    root: str | os.PathLike[str] | _files.Directory | _signed.SignedModel,
+    root: str | os.PathLike[str] | _files.Folder | _signed.SignedModel,
     *,
     keys: _keys.Keys = None,
     signer: _keys.Signers = None,
@@ -86,18 +86,18 @@ def from_pretrained(
 ) -> Any:
     """Call ``auto_class.from_pretrained`` for a sealed folder, as in ``from_pretrained(AutoModelForCausalLM, "model.sealed", ...)``.
 
-    ``root`` may also be the result of :func:`casemate.open_directory` or :func:`casemate.open_signed`; pass the expected signer there. Other arguments are
+    ``root`` may also be the result of :func:`casemate.open_folder` or :func:`casemate.open_signed`; pass the expected signer there. Other arguments are
     those of ``from_pretrained``: ``variant``, ``subfolder``, ``dtype``, and those that change the configuration, such as ``num_labels``.
 
     Weights are decrypted directly into memory. transformers needs paths for configuration and tokenizer files, so these are stored during the call in
     a folder in memory (``$XDG_RUNTIME_DIR`` or ``/dev/shm``) that only its owner can read. Models with their own code are refused; use ``casemate mount`` for
     them.
 
-    Raises the errors of :func:`casemate.open_directory` and ``from_pretrained``.
+    Raises the errors of :func:`casemate.open_folder` and ``from_pretrained``.
     """
     if arguments.pop("trust_remote_code", False):
         raise ValueError("cannot load a model with its own code this way; use `casemate mount`")
-    if isinstance(root, (_files.Directory, _signed.SignedModel)):
+    if isinstance(root, (_files.Folder, _signed.SignedModel)):
         _files.refuse_terms(
             keys=keys,
             signer=signer,
@@ -105,9 +105,9 @@ def from_pretrained(
             min_revision=min_revision,
             policy=policy,
         )
-        directory = root
+        opened = root
     else:
-        directory = _files.open_directory(
+        opened = _files.open_folder(
             root,
             keys=keys,
             signer=signer,
@@ -115,14 +115,14 @@ def from_pretrained(
             min_revision=1 if min_revision is None else min_revision,
             policy=policy,
         )
-    texts = [path for path in directory.files if _is_text(directory, path)]
-    memory = _casemate.memory_folder(sum(directory.size(path) for path in texts))
+    texts = [path for path in opened.files if _is_text(opened, path)]
+    memory = _casemate.memory_folder(sum(opened.size(path) for path in texts))
     with tempfile.TemporaryDirectory(prefix="casemate-", dir=memory) as folder:
         for path in texts:
             place = os.path.join(folder, path)
             os.makedirs(os.path.dirname(place), exist_ok=True)
             with open(place, "xb") as file:
-                file.write(directory.open(path).read())
+                file.write(opened.open(path).read())
         if not _takes_weights(auto_class):
             return auto_class.from_pretrained(folder, trust_remote_code=False, **arguments)
         for name in HUB:
@@ -131,17 +131,17 @@ def from_pretrained(
             raise ValueError("cannot load GGUF files this way; use `casemate mount`")
         chosen = {name: arguments.pop(name, None) for name in ("variant", "use_safetensors")}
         subfolder = arguments.pop("subfolder", None) or ""
-        if subfolder and not any(path.startswith(f"{subfolder.strip('/')}/") for path in directory.files):
+        if subfolder and not any(path.startswith(f"{subfolder.strip('/')}/") for path in opened.files):
             raise FileNotFoundError(f"the folder has no subfolder {subfolder!r}")
         arguments.pop("weights_only", None)
         place = os.path.join(folder, subfolder)
         config, arguments = _configured(auto_class, place, arguments)
         generation = _generation_config(place)
-    weights = state_dict(directory, subfolder=subfolder, **chosen)
+    weights = state_dict(opened, subfolder=subfolder, **chosen)
     model_class, config = _model_class(auto_class, config)
     loaded = model_class.from_pretrained(None, config=config, state_dict=weights, trust_remote_code=False, **arguments)
     model = loaded[0] if isinstance(loaded, tuple) else loaded
-    if directory is not root:
+    if opened is not root:
         # transformers takes the name from a path, but it was given none.
         model.name_or_path = model.config.name_or_path = os.fspath(root)
     if generation is not None and getattr(model, "generation_config", None) is not None:
@@ -167,8 +167,8 @@ def _configured(auto_class: Any, folder: str, arguments: dict[str, Any]) -> tupl
     return config, {**rest, **kept}
 
 
-def _is_text(directory: Any, path: str) -> bool:
-    return PurePosixPath(path).suffix not in WEIGHTS and directory.size(path) <= TEXT_BYTES_MAX
+def _is_text(opened: Any, path: str) -> bool:
+    return PurePosixPath(path).suffix not in WEIGHTS and opened.size(path) <= TEXT_BYTES_MAX
 
 
 def _generation_config(folder: str) -> Any:

@@ -35,7 +35,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
         Effort::Standard => (1_000 * MB, 3),
         Effort::Thorough => (2_000 * MB, 5),
     };
-    let folder = tempfile::tempdir_in(&options.directory)?;
+    let folder = tempfile::tempdir_in(&options.folder)?;
     let fixed = fixed_bytes(&keys, folder.path())?;
     for size in SIZES {
         let formula = formula(size, fixed);
@@ -53,8 +53,8 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<(), Benc
                 time(&keys, folder.path(), samples, &mut row)?;
             } else {
                 report.notes.push(format!(
-                    "{} has too little space to seal {size} bytes; choose another folder with `--directory`",
-                    options.directory.display()
+                    "{} has too little space to seal {size} bytes; choose another folder with `--folder`",
+                    options.folder.display()
                 ));
             }
         }

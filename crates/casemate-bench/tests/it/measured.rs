@@ -7,7 +7,7 @@ fn measured(filter: &str) -> Report {
     let options = Options {
         effort: Effort::Quick,
         filter: Some(filter.to_owned()),
-        directory: folder.path().to_owned(),
+        folder: folder.path().to_owned(),
         program: None,
         created: 1_767_225_600,
     };

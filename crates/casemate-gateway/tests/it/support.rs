@@ -26,12 +26,12 @@ pub(crate) struct Running {
     pub(crate) certificates: SelfSigned,
     pub(crate) client_seeds: ([u8; 32], [u8; 32]),
     pub(crate) gateway_key: HttpVerifyingKey,
-    _directory: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 /// Seals the shipped model and loads it back.
-pub(crate) fn models(directory: &Path, publisher: &SigningKey, key: &KemPrivateKey) -> Models {
-    let artifact = directory.join("digits.sealed");
+pub(crate) fn models(folder: &Path, publisher: &SigningKey, key: &KemPrivateKey) -> Models {
+    let artifact = folder.join("digits.sealed");
     let options = SealOptions {
         recipients: &[key.public_key()],
         signer: Some(publisher),
@@ -64,10 +64,10 @@ pub(crate) async fn start(groups: &[TlsGroup], fallback: Fallback) -> Running {
 
 /// As [`start`], with a client that may call only some routes.
 pub(crate) async fn start_with(groups: &[TlsGroup], fallback: Fallback, allow: &[&str]) -> Running {
-    let directory = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let publisher = SigningKey::generate(&suite::MLDSA87_P384).unwrap();
     let model_key = KemPrivateKey::generate(&suite::MLKEM1024_P384).unwrap();
-    let upstream = Upstream::Models(models(directory.path(), &publisher, &model_key));
+    let upstream = Upstream::Models(models(folder.path(), &publisher, &model_key));
     let client_seeds = ([1; 32], [2; 32]);
     let identity = HttpSigningKey::generate().unwrap();
     let gateway_key = public(&identity);
@@ -116,7 +116,7 @@ pub(crate) async fn start_with(groups: &[TlsGroup], fallback: Fallback, allow: &
         certificates,
         client_seeds,
         gateway_key,
-        _directory: directory,
+        _folder: folder,
     }
 }
 

@@ -18,7 +18,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{Access, Existing, directory_of};
+use super::{Access, Existing, folder_of};
 use crate::{
     WriteAt,
     scratch::{Naming, by_number},
@@ -55,7 +55,7 @@ impl AtomicFile {
     /// file nor a link to one.
     pub fn create(destination: &Path, access: Access, existing: Existing) -> io::Result<Self> {
         let name = destination.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let folder = beneath::open_folder(directory_of(destination))?;
+        let folder = beneath::open_folder(folder_of(destination))?;
         let found = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         if existing == Existing::Keep && found {
             return Err(Errno::EXIST.into());

@@ -11,7 +11,7 @@
 )]
 
 mod crash;
-mod directory;
+mod folder;
 mod hostile;
 mod locks;
 mod many;

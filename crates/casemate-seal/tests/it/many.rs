@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use casemate_seal::directory::rewrap_directory;
+use casemate_seal::folder::rewrap_folder;
 
 use crate::{
-    directory::{Model, tree},
+    folder::{Model, tree},
     support::{KEM, OTHER_KEM, content},
 };
 
@@ -25,10 +25,10 @@ fn many_files_come_back_in_their_order_or_not_at_all() {
         .collect();
     assert!(paths.len() == 204 && paths.is_sorted());
     assert_eq!(model.extract("sealed").unwrap(), tree(&model.at("model")));
-    let directory = model.open("sealed").unwrap();
+    let folder = model.open("sealed").unwrap();
     let keep = [KEM.public_key().id().unwrap()];
-    let done = rewrap_directory(
-        directory,
+    let done = rewrap_folder(
+        folder,
         &[&*KEM],
         &keep,
         &[OTHER_KEM.public_key()],

@@ -4,14 +4,12 @@ use std::{fs, path::Path};
 
 use casemate_seal::{
     HashAlgorithm, Progress, SegmentSize,
-    directory::{
-        DirectoryError, DirectoryOptions, Links, SealedFiles, list_source, seal_directory,
-    },
     file::Existing,
+    folder::{FolderError, FolderOptions, Links, SealedFiles, list_source, seal_folder},
 };
 
 use crate::{
-    directory::Model,
+    folder::Model,
     support::{KEM, SEGMENT, SIGNER},
 };
 
@@ -19,10 +17,10 @@ fn seal_again(
     model: &Model,
     to: &Path,
     progress: Progress<'_>,
-) -> Result<SealedFiles, DirectoryError> {
+) -> Result<SealedFiles, FolderError> {
     let files = list_source(&model.at("model"), Links::Refuse, &|_, _| true).unwrap();
     let recipients = [KEM.public_key()];
-    let options = DirectoryOptions {
+    let options = FolderOptions {
         owner: None,
         expires: None,
         recipients: &recipients,
@@ -33,7 +31,7 @@ fn seal_again(
         content_type: |_| "application/octet-stream",
         since: None,
     };
-    seal_directory(&files, to, Existing::Replace, &options, progress)
+    seal_folder(&files, to, Existing::Replace, &options, progress)
 }
 
 /// Names beside the model, to see what stays behind.
@@ -55,10 +53,7 @@ fn a_sealed_folder_that_holds_other_things_is_not_replaced() {
     fs::write(&notes, "years").unwrap();
     let replace = || seal_again(&home, &home.at("v1"), &|_| ());
     let refused = replace().unwrap_err();
-    assert!(
-        matches!(refused, DirectoryError::NotReplaced(_)),
-        "{refused}"
-    );
+    assert!(matches!(refused, FolderError::NotReplaced(_)), "{refused}");
     assert_eq!(fs::read_to_string(&notes).unwrap(), "years");
     fs::remove_file(&notes).unwrap();
     replace().unwrap();
@@ -74,7 +69,7 @@ fn a_folder_in_the_way_is_replaced_only_if_it_holds_nothing_else() {
     copy().unwrap();
     copy().unwrap();
     fs::write(out.join("notes.txt"), b"mine").unwrap();
-    assert!(matches!(copy(), Err(DirectoryError::NotReplaced(_))));
+    assert!(matches!(copy(), Err(FolderError::NotReplaced(_))));
     assert_eq!(fs::read(out.join("notes.txt")).unwrap(), b"mine");
 }
 
@@ -87,7 +82,7 @@ fn what_comes_into_a_folder_while_its_replacement_is_made_is_kept() {
     let write = |_| fs::write(&notes, b"mine").unwrap();
     let refused = seal_again(&model, &model.at("sealed"), &write).unwrap_err();
     assert!(
-        matches!(refused, DirectoryError::NotReplaced(ref path) if *path == notes),
+        matches!(refused, FolderError::NotReplaced(ref path) if *path == notes),
         "{refused}"
     );
     assert_eq!(fs::read(&notes).unwrap(), b"mine");
@@ -100,7 +95,7 @@ fn what_comes_into_a_folder_while_its_replacement_is_made_is_kept() {
     copy(&|_| ()).unwrap();
     let notes = out.join("tokenizer/notes.txt");
     let write = |_| fs::write(&notes, b"mine").unwrap();
-    assert!(matches!(copy(&write), Err(DirectoryError::NotReplaced(_))));
+    assert!(matches!(copy(&write), Err(FolderError::NotReplaced(_))));
     assert_eq!(fs::read(&notes).unwrap(), b"mine");
     fs::remove_file(&notes).unwrap();
     copy(&|_| ()).unwrap();

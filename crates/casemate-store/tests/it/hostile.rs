@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use casemate_seal::{ReadAt, directory::RelativePath};
+use casemate_seal::{ReadAt, folder::RelativePath};
 use casemate_store::{RemoteObject, list, list_sealed};
 
 use crate::support::{Seen, Server, answer, plain, s3};

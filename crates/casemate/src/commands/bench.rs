@@ -54,11 +54,11 @@ pub(crate) fn run(context: &Context<'_>, options: &BenchOptions) -> Result<(), F
 }
 
 fn measure(context: &Context<'_>, options: &BenchOptions) -> Result<Report, Fault> {
-    let directory = options.directory.clone().unwrap_or_else(std::env::temp_dir);
-    if !directory.is_dir() {
+    let folder = options.folder.clone().unwrap_or_else(std::env::temp_dir);
+    if !folder.is_dir() {
         return Err(Fault::usage(format!(
             "{} is not a folder",
-            directory.display()
+            folder.display()
         )));
     }
     let wanted = Options {
@@ -68,7 +68,7 @@ fn measure(context: &Context<'_>, options: &BenchOptions) -> Result<Report, Faul
             EffortOption::Thorough => Effort::Thorough,
         },
         filter: options.filter.as_ref().map(|text| text.to_lowercase()),
-        directory,
+        folder,
         program: std::env::current_exe().ok(),
         created: unix_seconds(),
     };

@@ -229,11 +229,11 @@ fn read_tls_files(
     let (certificate, key) = match tls {
         Tls::Files { certificate, key } => (base.join(certificate), base.join(key)),
         Tls::SelfSigned { self_signed, names } => {
-            let directory = base.join(self_signed);
-            let paths = (directory.join("cert.pem"), directory.join("key.pem"));
+            let folder = base.join(self_signed);
+            let paths = (folder.join("cert.pem"), folder.join("key.pem"));
             if !paths.0.exists() {
-                make_self_signed(&directory, names)?;
-                let root = directory.join("root.pem");
+                make_self_signed(&folder, names)?;
+                let root = folder.join("root.pem");
                 context.printer.done(&format!(
                     "created a self-signed certificate; clients must trust {}",
                     root.display()
@@ -249,11 +249,11 @@ fn read_tls_files(
     ))
 }
 
-fn make_self_signed(directory: &Path, names: &[String]) -> Result<(), Fault> {
-    fs::create_dir_all(directory).map_err(|error| Fault::file("create", directory, error))?;
+fn make_self_signed(folder: &Path, names: &[String]) -> Result<(), Fault> {
+    fs::create_dir_all(folder).map_err(|error| Fault::file("create", folder, error))?;
     let made = tls::self_signed(names.to_vec())?;
     let write = |name: &str, bytes: &[u8], access| {
-        let path = directory.join(name);
+        let path = folder.join(name);
         file::write(&path, bytes, access, Existing::Replace)
             .map_err(|error| Fault::file("write", &path, error))
     };

@@ -9,8 +9,8 @@ use std::{fmt::Write as _, path::Path};
 use casemate_crypto::encoding::KeyId;
 use casemate_seal::{
     Artifact, ReadAt,
-    directory::read_manifest,
     file::{self, Existing},
+    folder::read_manifest,
     looks_sealed,
 };
 use casemate_store::{Location, RemoteFolder};
@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context<'_>, options: &InspectOptions) -> Result<(),
         match folder::listing(context, folder) {
             Ok((listing, lines)) => {
                 text.push_str(&lines);
-                fields.insert("directory".to_owned(), listing);
+                fields.insert("folder".to_owned(), listing);
             }
             Err(fault) => context
                 .printer

@@ -7,9 +7,8 @@ use std::{cell::RefCell, path::Path};
 
 use casemate_crypto::{encoding::KeyId, kem::KemPublicKey, signature::VerifyingKey};
 use casemate_seal::{
-    Artifact, ListSigner, Origin, ReadAt, RecipientRecord, change_recipients,
-    directory::{LocalFolder, is_sealed_directory, rewrap_directory, unfinished_rewrap},
-    file,
+    Artifact, ListSigner, Origin, ReadAt, RecipientRecord, change_recipients, file,
+    folder::{LocalFolder, is_sealed_folder, rewrap_folder, unfinished_rewrap},
 };
 use serde_json::{Value, json};
 
@@ -105,7 +104,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
                     .hint("copy it here with `casemate copy`, re-seal it, and copy it back"));
             }
             Place::Remote(address) => change.address(keyring, address),
-            Place::Local(path) => match (is_sealed_directory(path), options.rekey) {
+            Place::Local(path) => match (is_sealed_folder(path), options.rekey) {
                 (true, true) => change.rekey_folder(keyring, path),
                 (true, false) => change.folder(keyring, path),
                 (false, true) => change.rekey_file(keyring, path),
@@ -190,7 +189,7 @@ impl Rewrap<'_> {
         let files = folder.manifest().files.len().saturating_add(1);
         let bar = progress::bar(files as u64, "rewrapping");
         let list = self.list(owner.as_ref());
-        let done = rewrap_directory(folder, &keys, &kept, &added, list, &|| bar.inc(1))?;
+        let done = rewrap_folder(folder, &keys, &kept, &added, list, &|| bar.inc(1))?;
         bar.finish_and_clear();
         let mut own = Vec::new();
         for key in &keys {
@@ -206,8 +205,8 @@ impl Rewrap<'_> {
             count_text(changed, "artifact")
         ));
         Ok(json!({
-            "schema": "casemate.rewrapped-directory/1",
-            "directory": path_text(input),
+            "schema": "casemate.rewrapped-folder/1",
+            "folder": path_text(input),
             "recipients_before": before,
             "recipients_after": after,
             "changed": changed,

@@ -6,8 +6,8 @@ use casemate_crypto::encoding::KEY_FILE_BYTES_MAX;
 use casemate_environment::read_secret;
 use casemate_oms::{EcdsaKey, Signing, check_output, sign};
 use casemate_seal::{
-    directory::is_sealed_directory,
     file::{self, Access},
+    folder::is_sealed_folder,
 };
 use serde_json::json;
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fault> {
-    if is_sealed_directory(&options.model) {
+    if is_sealed_folder(&options.model) {
         let shown = options.model.display();
         let message = format!("{shown} is a sealed folder, which already carries a signature");
         return Err(Fault::usage(message).hint("run `casemate verify` to check it"));

@@ -55,8 +55,8 @@ fn io_fault(error: impl std::error::Error + Send + Sync + 'static) -> Fault {
 
 impl Keys {
     /// Makes the keys in a store under a random key and reads them back.
-    pub(super) fn create(directory: &Path) -> Result<Self, Fault> {
-        let path = directory.join("keys.db");
+    pub(super) fn create(folder: &Path) -> Result<Self, Fault> {
+        let path = folder.join("keys.db");
         let secret = StoreSecret::Key(StoreKey::generate()?);
         let engine = SqliteEngine::open(&path, true).map_err(io_fault)?;
         let now = unix_seconds();

@@ -1,6 +1,6 @@
 //! Hints for errors of artifacts and sealed folders.
 
-use casemate_seal::{OpenError, RewrapError, SealError, directory::DirectoryError};
+use casemate_seal::{OpenError, RewrapError, SealError, folder::FolderError};
 
 use super::{Fault, Outcome};
 
@@ -95,9 +95,9 @@ impl From<RewrapError> for Fault {
     }
 }
 
-impl From<DirectoryError> for Fault {
-    fn from(error: DirectoryError) -> Self {
-        use DirectoryError as D;
+impl From<FolderError> for Fault {
+    fn from(error: FolderError) -> Self {
+        use FolderError as D;
         let (outcome, hint) = match error {
             D::Open { path, source } => return Self::from(source).about(&path),
             D::Seal { path, source } => return Self::from(source).about(&path),

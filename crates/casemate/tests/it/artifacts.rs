@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::support::House;
+use crate::support::Sandbox;
 
-fn sealed() -> House {
-    let house = House::with_keys();
-    house.write("model", &vec![7; 200_000]);
-    house.ok(&[
+fn sealed() -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("model", &vec![7; 200_000]);
+    sandbox.ok(&[
         "seal",
         "model",
         "--to",
@@ -17,136 +17,136 @@ fn sealed() -> House {
         "--segment-size",
         "64k",
     ]);
-    house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
-    house
+    sandbox.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    sandbox
 }
 
 #[test]
 fn a_file_is_sealed_inspected_verified_opened_and_rewrapped() {
-    let house = sealed();
+    let sandbox = sealed();
     let seen: Value =
-        serde_json::from_str(&house.ok(&["inspect", "model.sealed", "--json"])).unwrap();
+        serde_json::from_str(&sandbox.ok(&["inspect", "model.sealed", "--json"])).unwrap();
     assert_eq!(seen["schema"], "casemate.artifact/1");
     assert_eq!(
         (&seen["content_bytes"], &seen["segments"]),
         (&200_000.into(), &4.into())
     );
-    house.ok(&["verify", "model.sealed", "--signer", "./publisher.pub"]);
-    house.ok(&["open", "model.sealed", "-o", "copy"]);
-    assert_eq!(house.read("copy"), house.read("model"));
+    sandbox.ok(&["verify", "model.sealed", "--signer", "./publisher.pub"]);
+    sandbox.ok(&["open", "model.sealed", "-o", "copy"]);
+    assert_eq!(sandbox.read("copy"), sandbox.read("model"));
     assert_eq!(
-        house.run(&["open", "model.sealed", "-o", "-"]).out.len(),
+        sandbox.run(&["open", "model.sealed", "-o", "-"]).out.len(),
         200_000
     );
 
-    house.ok(&["rewrap", "model.sealed", "--to", "alice", "--to", "bob"]);
+    sandbox.ok(&["rewrap", "model.sealed", "--to", "alice", "--to", "bob"]);
     let seen: Value =
-        serde_json::from_str(&house.ok(&["inspect", "model.sealed", "--json"])).unwrap();
+        serde_json::from_str(&sandbox.ok(&["inspect", "model.sealed", "--json"])).unwrap();
     assert_eq!(seen["recipients"].as_array().unwrap().len(), 2);
-    house.ok(&["verify", "model.sealed", "--signer", "publisher"]);
-    house.ok(&["rewrap", "model.sealed", "--to", "bob"]);
-    house.ok(&["open", "model.sealed", "-o", "copy", "--force"]);
-    assert_eq!(house.read("copy"), house.read("model"));
+    sandbox.ok(&["verify", "model.sealed", "--signer", "publisher"]);
+    sandbox.ok(&["rewrap", "model.sealed", "--to", "bob"]);
+    sandbox.ok(&["open", "model.sealed", "-o", "copy", "--force"]);
+    assert_eq!(sandbox.read("copy"), sandbox.read("model"));
 }
 
 #[test]
 fn an_opened_file_is_the_owners_only_and_nothing_is_replaced_unasked() {
     use std::os::unix::fs::PermissionsExt;
-    let house = sealed();
-    house.ok(&["open", "model.sealed", "-o", "copy"]);
-    let mode = std::fs::metadata(house.path("copy"))
+    let sandbox = sealed();
+    sandbox.ok(&["open", "model.sealed", "-o", "copy"]);
+    let mode = std::fs::metadata(sandbox.path("copy"))
         .unwrap()
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    house.refused(&["open", "model.sealed"], 2, "cannot write model");
-    house.refused(
+    sandbox.refused(&["open", "model.sealed"], 2, "cannot write model");
+    sandbox.refused(
         &["seal", "model", "--to", "alice"],
         2,
         "cannot write model.sealed",
     );
-    assert_eq!(house.read("model"), vec![7; 200_000]);
+    assert_eq!(sandbox.read("model"), vec![7; 200_000]);
 }
 
 #[test]
 fn force_replaces_files_that_are_not_the_input_and_nothing_else() {
-    let house = sealed();
+    let sandbox = sealed();
     let seal = ["seal", "model", "--to", "alice", "--force", "-o"];
     let to = |output| [seal.as_slice(), &[output]].concat();
-    let artifact = house.read("model.sealed");
+    let artifact = sandbox.read("model.sealed");
     for name in ["folder", "socket", "link-to-device"] {
         match name {
-            "folder" => std::fs::create_dir(house.path(name)).unwrap(),
+            "folder" => std::fs::create_dir(sandbox.path(name)).unwrap(),
             "socket" => {
-                std::os::unix::net::UnixListener::bind(house.path(name)).unwrap();
+                std::os::unix::net::UnixListener::bind(sandbox.path(name)).unwrap();
             }
-            _ => std::os::unix::fs::symlink("/dev/null", house.path(name)).unwrap(),
+            _ => std::os::unix::fs::symlink("/dev/null", sandbox.path(name)).unwrap(),
         }
-        house.refused(&to(name), 2, "it is not a regular file and is not replaced");
-        house.refused(
+        sandbox.refused(&to(name), 2, "it is not a regular file and is not replaced");
+        sandbox.refused(
             &["open", "model.sealed", "--force", "-o", name],
             2,
             "it is not a regular file and is not replaced",
         );
     }
-    std::os::unix::fs::symlink("model", house.path("link-to-input")).unwrap();
+    std::os::unix::fs::symlink("model", sandbox.path("link-to-input")).unwrap();
     for name in ["model", "./model", "link-to-input"] {
-        house.refused(&to(name), 2, "is both the input and the output");
+        sandbox.refused(&to(name), 2, "is both the input and the output");
     }
-    house.refused(
+    sandbox.refused(
         &["open", "model.sealed", "--force", "-o", "model.sealed"],
         2,
         "is both the input and the output",
     );
-    house.refused(&to("-"), 2, "cannot seal to standard output");
-    assert_eq!(house.read("model"), vec![7; 200_000]);
-    assert_eq!(house.read("model.sealed"), artifact);
-    house.ok(&to("model.sealed"));
-    house.ok(&["open", "model.sealed", "--force", "--allow-unknown-signer"]);
+    sandbox.refused(&to("-"), 2, "cannot seal to standard output");
+    assert_eq!(sandbox.read("model"), vec![7; 200_000]);
+    assert_eq!(sandbox.read("model.sealed"), artifact);
+    sandbox.ok(&to("model.sealed"));
+    sandbox.ok(&["open", "model.sealed", "--force", "--allow-unknown-signer"]);
 }
 
 #[test]
 fn origin_is_demanded_unless_waived() {
-    let house = sealed();
-    house.ok(&["seal", "model", "--to", "alice", "-o", "unsigned.sealed"]);
-    house.refused(&["open", "unsigned.sealed", "-o", "x"], 1, "is not signed");
-    house.refused(
+    let sandbox = sealed();
+    sandbox.ok(&["seal", "model", "--to", "alice", "-o", "unsigned.sealed"]);
+    sandbox.refused(&["open", "unsigned.sealed", "-o", "x"], 1, "is not signed");
+    sandbox.refused(
         &["verify", "unsigned.sealed", "--signer", "publisher"],
         1,
         "is not signed",
     );
-    house.ok(&[
+    sandbox.ok(&[
         "open",
         "unsigned.sealed",
         "-o",
         "x",
         "--allow-unknown-signer",
     ]);
-    house.ok(&["keys", "generate", "--name", "other", "--kind", "sign"]);
-    house.refused(
+    sandbox.ok(&["keys", "generate", "--name", "other", "--kind", "sign"]);
+    sandbox.refused(
         &["verify", "model.sealed", "--signer", "other"],
         1,
         "is signed by key",
     );
-    house.refused(
+    sandbox.refused(
         &["open", "model.sealed", "-o", "y", "--signer", "other"],
         1,
         "is signed by key",
     );
-    house.refused(
+    sandbox.refused(
         &["verify", "model.sealed", "--signer", "alice"],
         2,
         "not a key of kind `sign`",
     );
 
-    let stranger = House::with_keys();
-    stranger.write("model.sealed", &house.read("model.sealed"));
+    let stranger = Sandbox::with_keys();
+    stranger.write("model.sealed", &sandbox.read("model.sealed"));
     stranger.refused(
         &["open", "model.sealed"],
         4,
         "which is not in the key store",
     );
-    stranger.write("publisher.pub", &house.read("publisher.pub"));
+    stranger.write("publisher.pub", &sandbox.read("publisher.pub"));
     let arguments = ["open", "model.sealed", "--signer", "./publisher.pub"];
     stranger.refused(
         &arguments,
@@ -166,8 +166,8 @@ const READERS: [&[&str]; 5] = [
 
 #[test]
 fn cut_bent_oversized_and_later_artifacts_get_one_error_and_leave_no_file() {
-    let house = sealed();
-    let good = house.read("model.sealed");
+    let sandbox = sealed();
+    let good = sandbox.read("model.sealed");
     let body = 74 + 200_000 + 4 * 32;
     let bent = |at: usize| {
         let mut bytes = good.clone();
@@ -193,77 +193,77 @@ fn cut_bent_oversized_and_later_artifacts_get_one_error_and_leave_no_file() {
     ];
     for (what, bytes, code) in cases {
         for arguments in READERS {
-            house.write("bad.sealed", &bytes);
-            let said = house.run(arguments);
+            sandbox.write("bad.sealed", &bytes);
+            let said = sandbox.run(arguments);
             assert_eq!(said.code, code, "{what}, {arguments:?}: {said:?}");
             assert!(
                 said.err.contains("error: ") && !said.err.contains("panicked"),
                 "{said:?}"
             );
             assert_eq!(
-                house.read("bad.sealed"),
+                sandbox.read("bad.sealed"),
                 bytes,
                 "{what}: the artifact itself was changed"
             );
-            assert!(!house.path("out").exists(), "{what}: a file was left");
+            assert!(!sandbox.path("out").exists(), "{what}: a file was left");
         }
     }
     // A bent segment is seen by whoever reads segments; a rewrap does not.
-    house.write("bad.sealed", &bent(100_000));
+    sandbox.write("bad.sealed", &bent(100_000));
     for arguments in &READERS[1..4] {
-        house.refused(arguments, 1, "segment 1 was changed");
-        assert!(!house.path("out").exists());
+        sandbox.refused(arguments, 1, "segment 1 was changed");
+        assert!(!sandbox.path("out").exists());
     }
 }
 
 #[test]
 fn wrong_use_is_told_apart_from_missing_files() {
-    let house = sealed();
-    house.refused(&["open", "missing.sealed"], 3, "cannot open missing.sealed");
-    house.refused(&["open", "missing"], 3, "cannot open missing");
-    house.refused(&["inspect", "missing"], 3, "cannot open missing");
-    house.refused(
+    let sandbox = sealed();
+    sandbox.refused(&["open", "missing.sealed"], 3, "cannot open missing.sealed");
+    sandbox.refused(&["open", "missing"], 3, "cannot open missing");
+    sandbox.refused(&["inspect", "missing"], 3, "cannot open missing");
+    sandbox.refused(
         &["seal", "missing", "--to", "alice"],
         3,
         "cannot read missing",
     );
-    house.refused(
+    sandbox.refused(
         &["seal", "/dev/null", "--to", "alice"],
         2,
         "is not a regular file",
     );
-    house.refused(
+    sandbox.refused(
         &["seal", "model", "--to", "alice", "--segment-size", "100k"],
         2,
         "power of two",
     );
-    house.refused(
+    sandbox.refused(
         &["seal", "model", "--to", "alice", "--metadata", "x"],
         2,
         "is not NAME=VALUE",
     );
-    house.refused(
+    sandbox.refused(
         &["seal", "model", "--to", "alice", "--to", "alice", "-o", "o"],
         2,
         "given twice",
     );
-    house.refused(
+    sandbox.refused(
         &["seal", "model", "--to", "publisher"],
         2,
         "not a key of kind `kem`",
     );
-    house.refused(&["open", "model", "-o", "out"], 1, "not a sealed artifact");
-    house.refused(
+    sandbox.refused(&["open", "model", "-o", "out"], 1, "not a sealed artifact");
+    sandbox.refused(
         &["seal", "model", "--to", "alice", "-o", "no/such/dir"],
         3,
         "cannot write",
     );
-    assert_eq!(house.run(&["seal"]).code, 2);
-    assert_eq!(house.run(&["nonsense"]).code, 2);
-    let said = house.run(&["gateway", "--config", "missing.toml"]);
+    assert_eq!(sandbox.run(&["seal"]).code, 2);
+    assert_eq!(sandbox.run(&["nonsense"]).code, 2);
+    let said = sandbox.run(&["gateway", "--config", "missing.toml"]);
     assert_eq!(said.code, 3, "{said:?}");
-    house.write("bad.toml", b"listen = 1\n");
-    house.refused(&["gateway", "--config", "bad.toml"], 2, "bad.toml");
+    sandbox.write("bad.toml", b"listen = 1\n");
+    sandbox.refused(&["gateway", "--config", "bad.toml"], 2, "bad.toml");
     let connect = [
         "connect",
         "--gateway",
@@ -273,5 +273,5 @@ fn wrong_use_is_told_apart_from_missing_files() {
         "--identity",
         "alice",
     ];
-    house.refused(&connect, 2, "not a key of kind `http`");
+    sandbox.refused(&connect, 2, "not a key of kind `http`");
 }

@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use crate::support::House;
+use crate::support::Sandbox;
 
-fn measured(house: &House, filter: &str) -> Value {
+fn measured(sandbox: &Sandbox, filter: &str) -> Value {
     let arguments = ["--json", "bench", "--effort", "quick", "--filter", filter];
-    serde_json::from_str(&house.ok(&arguments)).unwrap()
+    serde_json::from_str(&sandbox.ok(&arguments)).unwrap()
 }
 
 #[test]
 fn a_hybrid_is_measured_with_its_parts_sizes_and_memory() {
-    let house = House::empty();
-    let report = measured(&house, "mlkem768-x25519");
+    let sandbox = Sandbox::empty();
+    let report = measured(&sandbox, "mlkem768-x25519");
     assert_eq!(report["schema"], "casemate.bench/1");
     let rows = report["primitives"].as_array().unwrap();
     let names: Vec<_> = rows
@@ -39,8 +39,8 @@ fn a_hybrid_is_measured_with_its_parts_sizes_and_memory() {
 
 #[test]
 fn tables_are_chosen_by_name_and_nothing_is_an_error() {
-    let house = House::empty();
-    let report = measured(&house, "tls handshake");
+    let sandbox = Sandbox::empty();
+    let report = measured(&sandbox, "tls handshake");
     let groups: Vec<_> = report["handshakes"]
         .as_array()
         .unwrap()
@@ -55,19 +55,19 @@ fn tables_are_chosen_by_name_and_nothing_is_an_error() {
     assert!(groups.contains(&("X25519MLKEM768", "hybrid")));
     assert!(groups.contains(&("MLKEM1024", "pure")));
     assert!(report["primitives"].as_array().unwrap().is_empty());
-    house.refused(
+    sandbox.refused(
         &["bench", "--filter", "rot13"],
         2,
         "no table or algorithm matches",
     );
-    let bad = ["bench", "--directory", "nowhere"];
-    house.refused(&bad, 2, "nowhere is not a folder");
+    let bad = ["bench", "--folder", "nowhere"];
+    sandbox.refused(&bad, 2, "nowhere is not a folder");
 }
 
 #[test]
 fn the_text_names_the_machine_and_the_page_stands_alone() {
-    let house = House::empty();
-    let text = house.ok(&[
+    let sandbox = Sandbox::empty();
+    let text = sandbox.ok(&[
         "bench",
         "--effort",
         "quick",
@@ -78,19 +78,19 @@ fn the_text_names_the_machine_and_the_page_stands_alone() {
     ]);
     assert!(text.contains("cores") && text.contains("Ed25519"), "{text}");
     assert!(text.contains("--features bench-catalogue"), "{text}");
-    let page = String::from_utf8(house.read("page.html")).unwrap();
+    let page = String::from_utf8(sandbox.read("page.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
     assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
 }
 
 #[test]
 fn two_reports_are_compared_and_other_files_are_refused() {
-    let house = House::empty();
-    let report = measured(&house, "ed25519").to_string();
-    house.write("first.json", report.as_bytes());
-    house.write("second.json", report.as_bytes());
+    let sandbox = Sandbox::empty();
+    let report = measured(&sandbox, "ed25519").to_string();
+    sandbox.write("first.json", report.as_bytes());
+    sandbox.write("second.json", report.as_bytes());
     let compare = |first, second| ["--json", "bench", "--compare", first, second];
-    let said = house.ok(&compare("first.json", "second.json"));
+    let said = sandbox.ok(&compare("first.json", "second.json"));
     let changes: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(changes["schema"], "casemate.bench-comparison/1");
     let changes = changes["changes"].as_array().unwrap();
@@ -103,33 +103,33 @@ fn two_reports_are_compared_and_other_files_are_refused() {
     }
     // A name that is not in the report would make a comparison of nothing.
     let slower = report.replace("\"median_us\":", "\"median_us\":9");
-    house.write("slower.json", slower.as_bytes());
-    let said = house.ok(&["bench", "--compare", "first.json", "slower.json"]);
+    sandbox.write("slower.json", slower.as_bytes());
+    let said = sandbox.ok(&["bench", "--compare", "first.json", "slower.json"]);
     assert!(
         said.lines()
             .any(|line| line.contains("Ed25519 sign") && line.contains(" * us")),
         "{said}"
     );
 
-    house.write("other.json", b"{\"schema\":\"casemate.bench/9\"}");
-    house.refused(&compare("first.json", "other.json"), 2, "casemate.bench/9");
+    sandbox.write("other.json", b"{\"schema\":\"casemate.bench/9\"}");
+    sandbox.refused(&compare("first.json", "other.json"), 2, "casemate.bench/9");
     let forged = report.replacen("Ed25519", "\\u001b[31mEd", 1);
-    house.write("forged.json", forged.as_bytes());
-    house.refused(&compare("forged.json", "first.json"), 2, "too many values");
-    house.write("no.json", b"[1,2]");
-    house.refused(
+    sandbox.write("forged.json", forged.as_bytes());
+    sandbox.refused(&compare("forged.json", "first.json"), 2, "too many values");
+    sandbox.write("no.json", b"[1,2]");
+    sandbox.refused(
         &compare("no.json", "first.json"),
         2,
         "not a benchmark report",
     );
     let unknown = report.replacen("\"created\":", "\"invented\":1,\"created\":", 1);
-    house.write("unknown.json", unknown.as_bytes());
-    house.refused(
+    sandbox.write("unknown.json", unknown.as_bytes());
+    sandbox.refused(
         &compare("unknown.json", "first.json"),
         2,
         "not a benchmark report",
     );
-    house.refused(
+    sandbox.refused(
         &compare("gone.json", "first.json"),
         3,
         "cannot read gone.json",
@@ -138,15 +138,15 @@ fn two_reports_are_compared_and_other_files_are_refused() {
 
 #[test]
 fn a_page_that_cannot_be_written_is_said_before_anything_is_measured() {
-    let house = House::empty();
+    let sandbox = Sandbox::empty();
     let bench = ["bench", "--effort", "thorough", "--html"];
     let started = std::time::Instant::now();
-    house.refused(
+    sandbox.refused(
         &[&bench[..], &["none/page.html"]].concat(),
         3,
         "none/page.html",
     );
-    house.refused(
+    sandbox.refused(
         &[&bench[..], &["/dev/null"]].concat(),
         2,
         "not a regular file",
@@ -157,9 +157,9 @@ fn a_page_that_cannot_be_written_is_said_before_anything_is_measured() {
 
 #[test]
 fn the_figures_of_the_article_stand_beside_ours() {
-    let house = House::empty();
+    let sandbox = Sandbox::empty();
     let bench = ["bench", "--effort", "quick", "--filter", "ml-kem-1024"];
-    let said = house.ok(&bench);
+    let said = sandbox.ok(&bench);
     let row = said
         .lines()
         .find(|line| line.contains("Kyber-1024") && line.contains("encapsulate"));
@@ -171,7 +171,7 @@ fn the_figures_of_the_article_stand_beside_ours() {
         said.contains("public 1568 (1568), private 3168 (3168 expanded)"),
         "{said}"
     );
-    let none = house.ok(&[
+    let none = sandbox.ok(&[
         "bench",
         "--effort",
         "quick",

@@ -4,20 +4,20 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::House;
+use crate::support::Sandbox;
 
 /// A model folder with a cache that nobody wants and a link into it.
-fn model() -> House {
-    let house = House::with_keys();
-    fs::create_dir_all(house.path("m/.cache")).unwrap();
-    fs::create_dir_all(house.path("m/onnx")).unwrap();
-    house.write("m/config.json", b"{\"layers\": 2}");
-    house.write("m/model.safetensors", &vec![7; 200_000]);
-    house.write("m/onnx/model.onnx", &vec![9; 70_000]);
-    house.write("m/.cache/lock", b"x");
-    house.write("m/notes.tmp", b"x");
-    house.write("m/.casemateignore", b"*.tmp\n");
-    house
+fn model() -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    fs::create_dir_all(sandbox.path("m/.cache")).unwrap();
+    fs::create_dir_all(sandbox.path("m/onnx")).unwrap();
+    sandbox.write("m/config.json", b"{\"layers\": 2}");
+    sandbox.write("m/model.safetensors", &vec![7; 200_000]);
+    sandbox.write("m/onnx/model.onnx", &vec![9; 70_000]);
+    sandbox.write("m/.cache/lock", b"x");
+    sandbox.write("m/notes.tmp", b"x");
+    sandbox.write("m/.casemateignore", b"*.tmp\n");
+    sandbox
 }
 
 const SEAL: [&str; 8] = [
@@ -31,62 +31,62 @@ const SEAL: [&str; 8] = [
     ".cache/",
 ];
 
-fn json(house: &House, arguments: &[&str]) -> Value {
+fn json(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     let arguments = [arguments, &["--json"]].concat();
-    serde_json::from_str(&house.ok(&arguments)).unwrap()
+    serde_json::from_str(&sandbox.ok(&arguments)).unwrap()
 }
 
 #[test]
 fn a_folder_is_not_sealed_into_itself() {
-    let house = model();
+    let sandbox = model();
     for output in ["m/m.sealed", "m", "./m/onnx/x", "m/../m/x"] {
-        let refused = house.run(&[&SEAL[..], &["-o", output]].concat());
+        let refused = sandbox.run(&[&SEAL[..], &["-o", output]].concat());
         assert_eq!(refused.code, 2, "{refused:?}");
     }
-    house.refused(
+    sandbox.refused(
         &[&SEAL[..], &["-o", "m/x"]].concat(),
         2,
         "m/x is inside the input, m",
     );
     let here = [&["seal", "."], &SEAL[2..]].concat();
-    house.refused(&here, 2, "is inside the input, .");
-    house.ok(&[&SEAL[..], &["-o", "mm"]].concat());
-    house.refused(
+    sandbox.refused(&here, 2, "is inside the input, .");
+    sandbox.ok(&[&SEAL[..], &["-o", "mm"]].concat());
+    sandbox.refused(
         &["open", "mm", "-o", "mm/out"],
         2,
         "mm/out is inside the input, mm",
     );
-    house.ok(&["open", "mm", "-o", "mmm"]);
+    sandbox.ok(&["open", "mm", "-o", "mmm"]);
 }
 
 #[test]
 fn a_change_that_cannot_be_made_leaves_no_journal() {
-    let house = model();
-    house.ok(&SEAL);
+    let sandbox = model();
+    sandbox.ok(&SEAL);
     for change in [&["--to", "bob", "--to", "bob"][..], &["--remove", "alice"]] {
-        let refused = house.run(&[&["rewrap", "m.sealed"], change].concat());
+        let refused = sandbox.run(&[&["rewrap", "m.sealed"], change].concat());
         assert_eq!(refused.code, 2, "{refused:?}");
-        let mut names = fs::read_dir(house.path("m.sealed"))
+        let mut names = fs::read_dir(sandbox.path("m.sealed"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name());
         assert!(names.all(|name| name != ".casemate-rewrap"), "{refused:?}");
     }
     // Nothing was begun that another command would take for its own.
     let stranger = ["rewrap", "m.sealed", "--remove", "bob"];
-    house.refused(&stranger, 2, "not a recipient");
+    sandbox.refused(&stranger, 2, "not a recipient");
 }
 
 #[test]
 fn a_folder_is_sealed_listed_verified_opened_and_rewrapped() {
-    let house = model();
-    let sealed = json(&house, &SEAL);
-    assert_eq!(sealed["schema"], "casemate.sealed-directory/1");
+    let sandbox = model();
+    let sealed = json(&sandbox, &SEAL);
+    assert_eq!(sealed["schema"], "casemate.sealed-folder/1");
     assert_eq!(
         (&sealed["files"], &sealed["revision"]),
         (&3.into(), &1.into())
     );
-    let seen = json(&house, &["inspect", "m.sealed"]);
-    let files = seen["directory"]["files"].as_array().unwrap();
+    let seen = json(&sandbox, &["inspect", "m.sealed"]);
+    let files = seen["folder"]["files"].as_array().unwrap();
     let paths: Vec<_> = files
         .iter()
         .map(|file| file["path"].as_str().unwrap())
@@ -95,29 +95,29 @@ fn a_folder_is_sealed_listed_verified_opened_and_rewrapped() {
         paths,
         ["config.json", "model.safetensors", "onnx/model.onnx"]
     );
-    house.ok(&["verify", "m.sealed", "--signer", "publisher"]);
-    house.ok(&["open", "m.sealed/", "-o", "copy"]);
+    sandbox.ok(&["verify", "m.sealed", "--signer", "publisher"]);
+    sandbox.ok(&["open", "m.sealed/", "-o", "copy"]);
     for path in paths {
         assert_eq!(
-            house.read(&format!("copy/{path}")),
-            house.read(&format!("m/{path}"))
+            sandbox.read(&format!("copy/{path}")),
+            sandbox.read(&format!("m/{path}"))
         );
     }
-    assert!(!house.path("copy/notes.tmp").exists() && !house.path("copy/.cache").exists());
+    assert!(!sandbox.path("copy/notes.tmp").exists() && !sandbox.path("copy/.cache").exists());
     // One file alone, as any other artifact.
-    house.ok(&["open", "m.sealed/config.json.sealed", "-o", "config"]);
-    assert_eq!(house.read("config"), house.read("m/config.json"));
+    sandbox.ok(&["open", "m.sealed/config.json.sealed", "-o", "config"]);
+    assert_eq!(sandbox.read("config"), sandbox.read("m/config.json"));
 
-    let done = json(&house, &["rewrap", "m.sealed", "--add", "bob"]);
+    let done = json(&sandbox, &["rewrap", "m.sealed", "--add", "bob"]);
     assert_eq!(
         (&done["changed"], &done["recipients_after"]),
         (&4.into(), &2.into())
     );
-    let done = json(&house, &["rewrap", "m.sealed", "--add", "bob"]);
+    let done = json(&sandbox, &["rewrap", "m.sealed", "--add", "bob"]);
     assert_eq!((&done["changed"], &done["skipped"]), (&0.into(), &4.into()));
-    house.ok(&["rewrap", "m.sealed", "--remove", "alice"]);
-    house.ok(&["verify", "m.sealed", "--signer", "publisher"]);
-    let refused = house.run(&["rewrap", "m.sealed", "--remove", "alice"]);
+    sandbox.ok(&["rewrap", "m.sealed", "--remove", "alice"]);
+    sandbox.ok(&["verify", "m.sealed", "--signer", "publisher"]);
+    let refused = sandbox.run(&["rewrap", "m.sealed", "--remove", "alice"]);
     assert_eq!(refused.code, 2);
     assert!(
         refused.err.contains("is not a recipient"),
@@ -128,16 +128,16 @@ fn a_folder_is_sealed_listed_verified_opened_and_rewrapped() {
 
 #[test]
 fn the_next_version_takes_over_what_did_not_change() {
-    let house = model();
-    house.ok(&SEAL);
-    house.write("m/config.json", b"{\"layers\": 3}");
+    let sandbox = model();
+    sandbox.ok(&SEAL);
+    sandbox.write("m/config.json", b"{\"layers\": 3}");
     let next = [&SEAL[..], &["--since", "m.sealed", "-o", "next"]].concat();
-    let sealed = json(&house, &next);
+    let sealed = json(&sandbox, &next);
     assert_eq!(
         (&sealed["unchanged"], &sealed["revision"]),
         (&2.into(), &2.into())
     );
-    house.ok(&[
+    sandbox.ok(&[
         "verify",
         "next",
         "--signer",
@@ -145,23 +145,23 @@ fn the_next_version_takes_over_what_did_not_change() {
         "--min-revision",
         "2",
     ]);
-    let refused = house.run(&["open", "m.sealed", "-o", "old", "--min-revision", "2"]);
+    let refused = sandbox.run(&["open", "m.sealed", "-o", "old", "--min-revision", "2"]);
     assert_eq!(refused.code, 1);
     assert!(
         refused.err.contains("revision 1 is older"),
         "{}",
         refused.err
     );
-    assert!(!house.path("old").exists());
+    assert!(!sandbox.path("old").exists());
 
     // In the place of the version before, in one step.
     let again = [&SEAL[..], &["--since", "next", "-o", "next", "--force"]].concat();
-    let said = house.run(&[&again[..], &["--json"]].concat());
+    let said = sandbox.run(&[&again[..], &["--json"]].concat());
     let sealed: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(sealed["revision"], 3);
     let starts_again = "starts again at revision 1";
     assert!(!said.err.contains(starts_again), "{}", said.err);
-    house.ok(&[
+    sandbox.ok(&[
         "verify",
         "next",
         "--signer",
@@ -169,12 +169,12 @@ fn the_next_version_takes_over_what_did_not_change() {
         "--min-revision",
         "3",
     ]);
-    let said = house.run(&[&SEAL[..], &["-o", "next", "--force"]].concat());
+    let said = sandbox.run(&[&SEAL[..], &["-o", "next", "--force"]].concat());
     assert!(
         said.code == 0 && said.err.contains(starts_again),
         "{said:?}"
     );
-    let left = fs::read_dir(house.directory.path()).unwrap();
+    let left = fs::read_dir(sandbox.folder.path()).unwrap();
     let hidden: Vec<_> = left
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.contains(".part"))
@@ -184,10 +184,10 @@ fn the_next_version_takes_over_what_did_not_change() {
 
 #[test]
 fn a_folder_that_was_changed_is_refused_with_its_reason_and_code() {
-    let house = model();
-    house.ok(&SEAL);
-    let verify = || house.run(&["verify", "m.sealed", "--signer", "publisher"]);
-    house.write("m.sealed/extra.bin", b"x");
+    let sandbox = model();
+    sandbox.ok(&SEAL);
+    let verify = || sandbox.run(&["verify", "m.sealed", "--signer", "publisher"]);
+    sandbox.write("m.sealed/extra.bin", b"x");
     let refused = verify();
     assert_eq!(refused.code, 1);
     assert!(
@@ -195,10 +195,10 @@ fn a_folder_that_was_changed_is_refused_with_its_reason_and_code() {
         "{}",
         refused.err
     );
-    fs::remove_file(house.path("m.sealed/extra.bin")).unwrap();
+    fs::remove_file(sandbox.path("m.sealed/extra.bin")).unwrap();
     assert_eq!(verify().code, 0);
 
-    let shard = house.path("m.sealed/model.safetensors.sealed");
+    let shard = sandbox.path("m.sealed/model.safetensors.sealed");
     let mut bytes = fs::read(&shard).unwrap();
     bytes[100] ^= 1;
     fs::write(&shard, bytes).unwrap();
@@ -209,19 +209,19 @@ fn a_folder_that_was_changed_is_refused_with_its_reason_and_code() {
         "{}",
         refused.err
     );
-    let refused = house.run(&["open", "m.sealed", "-o", "copy"]);
+    let refused = sandbox.run(&["open", "m.sealed", "-o", "copy"]);
     assert_eq!(refused.code, 1);
-    assert!(!house.path("copy").exists());
+    assert!(!sandbox.path("copy").exists());
 }
 
 #[test]
 fn wrong_use_is_named() {
-    let house = model();
-    std::os::unix::fs::symlink("config.json", house.path("m/link.json")).unwrap();
-    let refused = house.run(&SEAL);
+    let sandbox = model();
+    std::os::unix::fs::symlink("config.json", sandbox.path("m/link.json")).unwrap();
+    let refused = sandbox.run(&SEAL);
     assert!(refused.err.contains("--follow-links"), "{}", refused.err);
     let followed = [&SEAL[..], &["--follow-links"]].concat();
-    assert_eq!(json(&house, &followed)["files"], 4);
+    assert_eq!(json(&sandbox, &followed)["files"], 4);
     for (arguments, expected) in [
         (
             &["seal", "m.sealed", "--to", "alice"][..],
@@ -257,7 +257,7 @@ fn wrong_use_is_named() {
             "cannot be used with",
         ),
     ] {
-        let refused = house.run(arguments);
+        let refused = sandbox.run(arguments);
         assert!(refused.code > 0, "{arguments:?}");
         assert!(
             refused.err.contains(expected),
@@ -269,13 +269,13 @@ fn wrong_use_is_named() {
 
 #[test]
 fn a_folder_is_verified_without_a_key() {
-    let house = House::with_keys();
-    fs::create_dir(house.path("tree")).unwrap();
+    let sandbox = Sandbox::with_keys();
+    fs::create_dir(sandbox.path("tree")).unwrap();
     for name in ["tree/a", "tree/b"] {
-        house.write(name, name.as_bytes());
+        sandbox.write(name, name.as_bytes());
     }
-    house.ok(&["seal", "tree", "--to", "alice", "--sign", "publisher"]);
-    house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    sandbox.ok(&["seal", "tree", "--to", "alice", "--sign", "publisher"]);
+    sandbox.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
     let verify = |more: &[&str]| {
         let start = [
             "--home",
@@ -285,7 +285,7 @@ fn a_folder_is_verified_without_a_key() {
             "--signer",
             "./publisher.pub",
         ];
-        house.run(&[&start[..], more].concat())
+        sandbox.run(&[&start[..], more].concat())
     };
     let said = verify(&["--json"]);
     let seen: Value = serde_json::from_str(&said.out).unwrap();
@@ -295,7 +295,7 @@ fn a_folder_is_verified_without_a_key() {
         "{said:?}"
     );
     assert_eq!(verify(&["--min-revision", "1"]).code, 2);
-    let seen: Value = serde_json::from_str(&house.ok(&[
+    let seen: Value = serde_json::from_str(&sandbox.ok(&[
         "verify",
         "tree.sealed",
         "--signer",
@@ -305,7 +305,7 @@ fn a_folder_is_verified_without_a_key() {
     .unwrap();
     assert_eq!(seen["opened"], true);
 
-    let a = house.path("tree.sealed/a.sealed");
+    let a = sandbox.path("tree.sealed/a.sealed");
     let good = fs::read(&a).unwrap();
     let mut bent = good.clone();
     bent[80] ^= 1;
@@ -313,24 +313,24 @@ fn a_folder_is_verified_without_a_key() {
     let said = verify(&[]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("segment 0 was changed"), "{said:?}");
-    fs::copy(house.path("tree.sealed/b.sealed"), &a).unwrap();
+    fs::copy(sandbox.path("tree.sealed/b.sealed"), &a).unwrap();
     let said = verify(&[]);
     assert!(said.err.contains("its header differs"), "{said:?}");
     fs::remove_file(&a).unwrap();
     let said = verify(&[]);
     assert!(said.err.contains("a is missing"), "{said:?}");
     fs::write(&a, &good).unwrap();
-    house.write("tree.sealed/c.sealed", b"more");
+    sandbox.write("tree.sealed/c.sealed", b"more");
     let said = verify(&[]);
     assert!(said.err.contains("c.sealed does not belong"), "{said:?}");
 }
 
 #[test]
 fn who_has_keys_checks_less_only_if_asked() {
-    let house = House::with_keys();
-    fs::create_dir(house.path("tree")).unwrap();
-    house.write("tree/a", b"a");
-    house.ok(&["seal", "tree", "--to", "alice", "--sign", "publisher"]);
+    let sandbox = Sandbox::with_keys();
+    fs::create_dir(sandbox.path("tree")).unwrap();
+    sandbox.write("tree/a", b"a");
+    sandbox.ok(&["seal", "tree", "--to", "alice", "--sign", "publisher"]);
     let asked = [
         "verify",
         "tree.sealed",
@@ -338,9 +338,9 @@ fn who_has_keys_checks_less_only_if_asked() {
         "publisher",
         "--without-key",
     ];
-    assert!(house.ok(&asked).contains("without a key"));
+    assert!(sandbox.ok(&asked).contains("without a key"));
     // Who has keys is not led to check less by a list of recipients.
-    house.ok(&[
+    sandbox.ok(&[
         "seal",
         "tree",
         "--to",
@@ -351,16 +351,16 @@ fn who_has_keys_checks_less_only_if_asked() {
         "bobs",
     ]);
     let bobs = ["verify", "bobs", "--signer", "publisher"];
-    house.ok(&bobs);
-    house.ok(&["keys", "remove", "bob", "--destroy"]);
-    house.refused(&bobs, 4, "not sealed to key");
+    sandbox.ok(&bobs);
+    sandbox.ok(&["keys", "remove", "bob", "--destroy"]);
+    sandbox.refused(&bobs, 4, "not sealed to key");
 }
 
 #[test]
 fn a_file_that_others_could_open_is_sealed_anew() {
-    let house = House::with_keys();
-    fs::create_dir(house.path("tree")).unwrap();
-    house.write("tree/a", b"a");
+    let sandbox = Sandbox::with_keys();
+    fs::create_dir(sandbox.path("tree")).unwrap();
+    sandbox.write("tree/a", b"a");
     let seal = |to: &[&str], since: &str, output: &str| -> u64 {
         let mut arguments = vec![
             "seal",
@@ -375,48 +375,48 @@ fn a_file_that_others_could_open_is_sealed_anew() {
         if !since.is_empty() {
             arguments.extend(["--since", since]);
         }
-        let seen: Value = serde_json::from_str(&house.ok(&arguments)).unwrap();
+        let seen: Value = serde_json::from_str(&sandbox.ok(&arguments)).unwrap();
         seen["unchanged"].as_u64().unwrap()
     };
     assert_eq!(seal(&["alice"], "", "one"), 0);
     // One more recipient: the artifact is taken over and rewrapped.
     assert_eq!(seal(&["alice", "bob"], "one", "two"), 1);
     // Whoever the version was made for has had the key, whoever was removed since.
-    house.ok(&["rewrap", "two", "--remove", "bob"]);
+    sandbox.ok(&["rewrap", "two", "--remove", "bob"]);
     assert_eq!(seal(&["alice"], "two", "three"), 0);
-    house.ok(&["rewrap", "three", "--to", "bob"]);
+    sandbox.ok(&["rewrap", "three", "--to", "bob"]);
     assert_eq!(seal(&["alice", "bob"], "three", "four"), 1);
     // Who came by a rewrap counts as well.
-    house.ok(&["rewrap", "four", "--to", "alice", "--to", "bob"]);
+    sandbox.ok(&["rewrap", "four", "--to", "alice", "--to", "bob"]);
     assert_eq!(seal(&["bob"], "four", "five"), 0);
 }
 
 /// Two revisions of a folder, and the newer one opened once.
-fn two_versions() -> House {
-    let house = House::with_keys();
-    fs::create_dir(house.path("tree")).unwrap();
-    house.write("tree/a", b"one");
+fn two_versions() -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    fs::create_dir(sandbox.path("tree")).unwrap();
+    sandbox.write("tree/a", b"one");
     let seal = ["seal", "tree", "--to", "alice", "--sign", "publisher"];
-    house.ok(&[&seal[..], &["-o", "one"]].concat());
-    house.write("tree/a", b"two");
-    house.ok(&[&seal[..], &["-o", "two", "--since", "one"]].concat());
-    house.ok(&["open", "two", "-o", "out", "--force"]);
-    house
+    sandbox.ok(&[&seal[..], &["-o", "one"]].concat());
+    sandbox.write("tree/a", b"two");
+    sandbox.ok(&[&seal[..], &["-o", "two", "--since", "one"]].concat());
+    sandbox.ok(&["open", "two", "-o", "out", "--force"]);
+    sandbox
 }
 
 #[test]
 fn an_older_version_than_one_seen_before_is_refused() {
-    let house = two_versions();
+    let sandbox = two_versions();
     let older = "revision 1 is older than revision 2, which was already seen";
-    house.refused(&["open", "one", "-o", "out", "--force"], 1, older);
+    sandbox.refused(&["open", "one", "-o", "out", "--force"], 1, older);
     let verify = ["verify", "one", "--signer", "publisher"];
-    house.refused(&verify, 1, older);
-    house.ok(&[&verify[..], &["--min-revision", "1"]].concat());
+    sandbox.refused(&verify, 1, older);
+    sandbox.ok(&[&verify[..], &["--min-revision", "1"]].concat());
     // Having been accepted does not make it the newest.
-    house.refused(&verify, 1, older);
-    house.ok(&["verify", "two", "--signer", "publisher"]);
+    sandbox.refused(&verify, 1, older);
+    sandbox.ok(&["verify", "two", "--signer", "publisher"]);
     // Who does not know the publisher knows no order either.
-    house.ok(&[
+    sandbox.ok(&[
         "open",
         "one",
         "-o",
@@ -425,7 +425,7 @@ fn an_older_version_than_one_seen_before_is_refused() {
         "--allow-unknown-signer",
     ]);
 
-    house.ok(&[
+    sandbox.ok(&[
         "seal",
         "tree",
         "--to",
@@ -435,29 +435,29 @@ fn an_older_version_than_one_seen_before_is_refused() {
         "-o",
         "other",
     ]);
-    fs::remove_dir_all(house.path("two")).unwrap();
-    fs::rename(house.path("other"), house.path("two")).unwrap();
-    let said = house.run(&["verify", "two", "--signer", "publisher"]);
+    fs::remove_dir_all(sandbox.path("two")).unwrap();
+    fs::rename(sandbox.path("other"), sandbox.path("two")).unwrap();
+    let said = sandbox.run(&["verify", "two", "--signer", "publisher"]);
     assert!(
         said.code == 0 && said.err.contains("a different folder was here before"),
         "{said:?}"
     );
 
-    let seen = fs::read_dir(house.path("")).unwrap().find_map(|entry| {
+    let seen = fs::read_dir(sandbox.path("")).unwrap().find_map(|entry| {
         let file = entry.unwrap().path().join("seen.json");
         file.exists().then_some(file)
     });
     let seen = seen.unwrap();
     let verify = ["verify", "two", "--signer", "publisher"];
     fs::write(&seen, b"{").unwrap();
-    let said = house.run(&verify);
+    let said = sandbox.run(&verify);
     assert!(
         said.code == 0 && said.err.contains("it is damaged"),
         "{said:?}"
     );
     fs::remove_file(&seen).unwrap();
     fs::create_dir(&seen).unwrap();
-    let said = house.run(&verify);
+    let said = sandbox.run(&verify);
     assert!(
         said.code == 0 && said.err.contains("cannot be detected"),
         "{said:?}"
@@ -466,11 +466,11 @@ fn an_older_version_than_one_seen_before_is_refused() {
 
 #[test]
 fn one_revision_is_one_version() {
-    let house = two_versions();
-    house.write("tree/a", b"another two");
+    let sandbox = two_versions();
+    sandbox.write("tree/a", b"another two");
     let seal = ["seal", "tree", "--to", "alice", "--sign", "publisher"];
     let from = ["--since", "one", "--min-revision", "1", "-o", "again"];
-    let said = house.run(&[&seal[..], &from].concat());
+    let said = sandbox.run(&[&seal[..], &from].concat());
     assert!(
         said.code == 0
             && said
@@ -478,20 +478,20 @@ fn one_revision_is_one_version() {
                 .contains("anyone who has seen revision 2 will refuse it"),
         "{said:?}"
     );
-    house.ok(&["verify", "again", "--signer", "publisher"]);
+    sandbox.ok(&["verify", "again", "--signer", "publisher"]);
     let other = "a different revision 2 was already seen on this machine";
-    house.refused(&["verify", "two", "--signer", "publisher"], 1, other);
+    sandbox.refused(&["verify", "two", "--signer", "publisher"], 1, other);
 }
 
 #[test]
 fn a_version_ends_when_its_publisher_says() {
-    let house = House::with_keys();
-    fs::create_dir(house.path("tree")).unwrap();
-    house.write("tree/a", b"one");
+    let sandbox = Sandbox::with_keys();
+    fs::create_dir(sandbox.path("tree")).unwrap();
+    sandbox.write("tree/a", b"one");
     let seal = ["seal", "tree", "--to", "alice", "--sign", "publisher"];
-    house.ok(&[&seal[..], &["-o", "ended", "--expires", "2020-01-01"]].concat());
-    house.ok(&[&seal[..], &["-o", "good", "--expires", "2999-01-01"]].concat());
-    let said = house.run(&["open", "ended", "-o", "out"]);
+    sandbox.ok(&[&seal[..], &["-o", "ended", "--expires", "2020-01-01"]].concat());
+    sandbox.ok(&[&seal[..], &["-o", "good", "--expires", "2999-01-01"]].concat());
+    let said = sandbox.run(&["open", "ended", "-o", "out"]);
     assert!(
         said.code == 0 && said.err.contains("expired on Wed, 01 Jan 2020"),
         "{said:?}"
@@ -503,7 +503,7 @@ fn a_version_ends_when_its_publisher_says() {
     let strict = policy
         .unwrap()
         .replace("hash =", "expired = \"refuse\"\nhash =");
-    house.write("strict.toml", strict.as_bytes());
+    sandbox.write("strict.toml", strict.as_bytes());
     let open = |path| {
         [
             "--policy",
@@ -515,9 +515,9 @@ fn a_version_ends_when_its_publisher_says() {
             "--force",
         ]
     };
-    house.refused(&open("ended"), 4, "expired on Wed, 01 Jan 2020");
-    house.ok(&open("good"));
-    house.write("plain", b"x");
+    sandbox.refused(&open("ended"), 4, "expired on Wed, 01 Jan 2020");
+    sandbox.ok(&open("good"));
+    sandbox.write("plain", b"x");
     let single = [
         "seal",
         "plain",
@@ -528,25 +528,25 @@ fn a_version_ends_when_its_publisher_says() {
         "--expires",
         "2999-01-01",
     ];
-    house.refused(&single, 2, "is not a folder");
+    sandbox.refused(&single, 2, "is not a folder");
 }
 
 #[test]
 fn an_unsigned_folder_gets_a_next_version() {
-    let house = House::with_keys();
-    fs::create_dir(house.path("tree")).unwrap();
-    house.write("tree/a", b"one");
-    house.ok(&["seal", "tree", "--to", "alice", "-o", "one"]);
+    let sandbox = Sandbox::with_keys();
+    fs::create_dir(sandbox.path("tree")).unwrap();
+    sandbox.write("tree/a", b"one");
+    sandbox.ok(&["seal", "tree", "--to", "alice", "-o", "one"]);
     let next = [
         "seal", "tree", "--to", "alice", "-o", "two", "--since", "one",
     ];
-    let said = house.run(&next);
+    let said = sandbox.run(&next);
     assert!(
         said.code == 0 && said.err.contains("the previous version is not signed"),
         "{said:?}"
     );
-    let seen: Value = serde_json::from_str(&house.ok(&["inspect", "two", "--json"])).unwrap();
-    assert_eq!(seen["directory"]["revision"], 2);
+    let seen: Value = serde_json::from_str(&sandbox.ok(&["inspect", "two", "--json"])).unwrap();
+    assert_eq!(seen["folder"]["revision"], 2);
     // Who signs stands for what was before, so somebody has to have signed that.
     let signed = [
         "seal",
@@ -560,5 +560,5 @@ fn an_unsigned_folder_gets_a_next_version() {
         "--since",
         "one",
     ];
-    house.refused(&signed, 1, "the artifact is not signed");
+    sandbox.refused(&signed, 1, "the artifact is not signed");
 }

@@ -1,11 +1,11 @@
 //! What is wrong with a gateway's configuration.
 
-use crate::support::House;
+use crate::support::Sandbox;
 
 #[test]
 fn a_wrong_name_in_the_table_of_certificates_is_named() {
-    let house = House::empty();
-    house.ok(&["keys", "init"]);
+    let sandbox = Sandbox::empty();
+    sandbox.ok(&["keys", "init"]);
     for (table, why) in [
         (
             "self_signd = \"tls\"\nnames = [\"a\"]",
@@ -29,23 +29,23 @@ fn a_wrong_name_in_the_table_of_certificates_is_named() {
         ),
     ] {
         let config = format!("listen = \"127.0.0.1:0\"\nidentity = \"x\"\n[tls]\n{table}\n");
-        house.write("gateway.toml", config.as_bytes());
-        house.refused(&["gateway", "--config", "gateway.toml"], 2, why);
+        sandbox.write("gateway.toml", config.as_bytes());
+        sandbox.refused(&["gateway", "--config", "gateway.toml"], 2, why);
     }
 }
 
 #[test]
 fn a_sealed_folder_is_no_model_to_serve() {
-    let house = House::with_keys();
-    house.ok(&["keys", "generate", "--name", "gate", "--kind", "http"]);
-    std::fs::create_dir(house.path("folder")).unwrap();
-    house.write("folder/model.onnx", b"x");
-    house.ok(&["seal", "folder", "--to", "alice", "--sign", "publisher"]);
+    let sandbox = Sandbox::with_keys();
+    sandbox.ok(&["keys", "generate", "--name", "gate", "--kind", "http"]);
+    std::fs::create_dir(sandbox.path("folder")).unwrap();
+    sandbox.write("folder/model.onnx", b"x");
+    sandbox.ok(&["seal", "folder", "--to", "alice", "--sign", "publisher"]);
     let config = "listen = \"127.0.0.1:0\"\nidentity = \"gate\"\n[tls]\nself_signed = \"tls\"\nnames = [\"localhost\"]\n\
          [[model]]\nname = \"m\"\nartifact = \"folder.sealed\"\nkey = \"alice\"\npublisher = \"publisher\"\n";
-    house.write("gateway.toml", config.as_bytes());
+    sandbox.write("gateway.toml", config.as_bytes());
     let gateway = ["gateway", "--config", "gateway.toml"];
-    house.refused(
+    sandbox.refused(
         &gateway,
         2,
         "folder.sealed is a folder; a served model must be a single sealed file",

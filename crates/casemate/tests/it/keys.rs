@@ -7,26 +7,26 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{House, Run};
+use crate::support::{Run, Sandbox};
 
 #[test]
 fn version_help_and_completions_work_without_a_store() {
-    let house = House::empty();
-    let mut odd = house.command(&[]);
+    let sandbox = Sandbox::empty();
+    let mut odd = sandbox.command(&[]);
     odd.arg(std::ffi::OsStr::from_bytes(b"\xff"));
     let said = Run::from(odd.output().unwrap());
     assert!(said.code == 2 && !said.err.contains("panicked"), "{said:?}");
-    assert!(house.ok(&["--version"]).starts_with("casemate "));
-    assert!(house.ok(&["--help"]).contains("Usage: casemate"));
+    assert!(sandbox.ok(&["--version"]).starts_with("casemate "));
+    assert!(sandbox.ok(&["--help"]).contains("Usage: casemate"));
     for shell in ["bash", "zsh", "fish"] {
-        assert!(house.ok(&["completions", shell]).contains("casemate"));
+        assert!(sandbox.ok(&["completions", shell]).contains("casemate"));
     }
 }
 
 #[test]
 fn keys_are_listed_shown_exported_and_imported() {
-    let house = House::with_keys();
-    let list: Value = serde_json::from_str(&house.ok(&["keys", "list", "--json"])).unwrap();
+    let sandbox = Sandbox::with_keys();
+    let list: Value = serde_json::from_str(&sandbox.ok(&["keys", "list", "--json"])).unwrap();
     assert_eq!(list["schema"], "casemate.keys/1");
     let names: Vec<_> = list["keys"]
         .as_array()
@@ -38,12 +38,12 @@ fn keys_are_listed_shown_exported_and_imported() {
     assert_eq!(list["keys"][0]["suite"], "mlkem1024-p384");
     assert_eq!(list["keys"][2]["suite"], "mldsa87-p384");
 
-    house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    sandbox.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
     let shown: Value =
-        serde_json::from_str(&house.ok(&["keys", "show", "./publisher.pub", "--json"])).unwrap();
+        serde_json::from_str(&sandbox.ok(&["keys", "show", "./publisher.pub", "--json"])).unwrap();
     assert_eq!(shown["id"], list["keys"][2]["id"]);
-    let other = House::with_keys();
-    other.write("publisher.pub", &house.read("publisher.pub"));
+    let other = Sandbox::with_keys();
+    other.write("publisher.pub", &sandbox.read("publisher.pub"));
     other.ok(&["keys", "import", "publisher.pub", "--name", "vendor"]);
     assert!(other.ok(&["keys", "list"]).contains("vendor"));
     other.refused(
@@ -55,12 +55,12 @@ fn keys_are_listed_shown_exported_and_imported() {
 
 #[test]
 fn a_random_key_opens_the_store_in_place_of_a_passphrase() {
-    let house = House::empty();
+    let sandbox = Sandbox::empty();
     let with = |file: &'static str, arguments: &[&'static str]| {
-        house.ok(&[&["--passphrase-file", file], arguments].concat());
+        sandbox.ok(&[&["--passphrase-file", file], arguments].concat());
     };
     let refused = |file: &'static str, arguments: &[&'static str], code, words| {
-        house.refused(
+        sandbox.refused(
             &[&["--passphrase-file", file], arguments].concat(),
             code,
             words,
@@ -68,10 +68,10 @@ fn a_random_key_opens_the_store_in_place_of_a_passphrase() {
     };
     let init = ["keys", "init", "--random-key"];
     refused("passphrase", &init, 2, "write the random key to");
-    assert_eq!(house.read("passphrase"), b"correct horse\n");
+    assert_eq!(sandbox.read("passphrase"), b"correct horse\n");
     refused("-", &init, 2, "no file was given for the random key");
     with("store.key", &init);
-    let mode = fs::metadata(house.path("store.key"))
+    let mode = fs::metadata(sandbox.path("store.key"))
         .unwrap()
         .permissions()
         .mode();
@@ -81,7 +81,7 @@ fn a_random_key_opens_the_store_in_place_of_a_passphrase() {
         &["keys", "generate", "--name", "a", "--kind", "kem"],
     );
     refused("other.key", &init, 2, "a key store already exists at");
-    assert!(!house.names().contains(&"other.key".to_owned()));
+    assert!(!sandbox.names().contains(&"other.key".to_owned()));
 
     refused(
         "passphrase",
@@ -89,9 +89,9 @@ fn a_random_key_opens_the_store_in_place_of_a_passphrase() {
         4,
         "opens with its key file, not with a passphrase",
     );
-    house.write("short.key", &house.read("store.key")[..50]);
+    sandbox.write("short.key", &sandbox.read("store.key")[..50]);
     refused("short.key", &["keys", "list"], 2, "the key file is damaged");
-    let other = House::empty();
+    let other = Sandbox::empty();
     other.ok(&[
         "--passphrase-file",
         "store.key",
@@ -99,38 +99,38 @@ fn a_random_key_opens_the_store_in_place_of_a_passphrase() {
         "init",
         "--random-key",
     ]);
-    house.write("other.key", &other.read("store.key"));
+    sandbox.write("other.key", &other.read("store.key"));
     refused("other.key", &["keys", "list"], 4, "wrong key file");
 }
 
 #[test]
 fn a_database_without_a_store_is_no_obstacle_to_making_one() {
-    let house = House::empty();
-    fs::create_dir(house.path("home")).unwrap();
-    house.write("home/keys.db", b"");
-    house.refused(&["keys", "list"], 2, "there is no key store");
-    house.ok(&["keys", "init"]);
-    house.refused(&["keys", "init"], 2, "a key store already exists at");
+    let sandbox = Sandbox::empty();
+    fs::create_dir(sandbox.path("home")).unwrap();
+    sandbox.write("home/keys.db", b"");
+    sandbox.refused(&["keys", "list"], 2, "there is no key store");
+    sandbox.ok(&["keys", "init"]);
+    sandbox.refused(&["keys", "init"], 2, "a key store already exists at");
 }
 
 #[test]
 fn a_store_that_cannot_be_written_is_read() {
-    let house = House::with_keys();
+    let sandbox = Sandbox::with_keys();
     for (name, mode) in [(".", 0o755), ("home/keys.db", 0o444), ("home", 0o555)] {
-        fs::set_permissions(house.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(sandbox.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     // For the user of below; where the tests are not root's it is the same user as now.
-    _ = std::os::unix::fs::chown(house.path("passphrase"), Some(65_534), None);
+    _ = std::os::unix::fs::chown(sandbox.path("passphrase"), Some(65_534), None);
     // The superuser can write whatever the mode says.
     let as_nobody = |arguments: &[&str]| {
-        let plain = house.command(arguments);
+        let plain = sandbox.command(arguments);
         let mut command = std::process::Command::new("setpriv");
         command
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
             .arg(plain.get_program())
             .args(plain.get_args())
-            .current_dir(house.path("."))
-            .env("CASEMATE_HOME", house.path("home"));
+            .current_dir(sandbox.path("."))
+            .env("CASEMATE_HOME", sandbox.path("home"));
         Run::from(command.output().unwrap())
     };
     let is_root = as_nobody(&["--version"]).code == 0;
@@ -138,7 +138,7 @@ fn a_store_that_cannot_be_written_is_read() {
         if is_root {
             as_nobody(arguments)
         } else {
-            house.run(arguments)
+            sandbox.run(arguments)
         }
     };
     let listed = run(&["keys", "list"]);
@@ -146,26 +146,26 @@ fn a_store_that_cannot_be_written_is_read() {
     assert!(listed.out.contains("publisher"));
     let refused = run(&["keys", "generate", "--name", "x", "--kind", "kem"]);
     assert_eq!(refused.code, 3, "{refused:?}");
-    fs::write(house.path("home/keys.db-wal"), b"x").unwrap();
+    fs::write(sandbox.path("home/keys.db-wal"), b"x").unwrap();
     let unfinished = run(&["keys", "list"]);
     assert!(unfinished.err.contains("unfinished"), "{unfinished:?}");
-    // For whoever removes the directory.
-    fs::set_permissions(house.path("home"), fs::Permissions::from_mode(0o755)).unwrap();
+    // For whoever removes the folder.
+    fs::set_permissions(sandbox.path("home"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]
 fn wrong_use_of_keys_names_what_is_wrong() {
-    let house = House::empty();
-    house.refused(&["keys", "list"], 2, "there is no key store");
-    house.ok(&["keys", "init"]);
-    house.refused(&["keys", "init"], 2, "a key store already exists at");
-    house.ok(&["keys", "generate", "--name", "a", "--kind", "kem"]);
-    house.refused(
+    let sandbox = Sandbox::empty();
+    sandbox.refused(&["keys", "list"], 2, "there is no key store");
+    sandbox.ok(&["keys", "init"]);
+    sandbox.refused(&["keys", "init"], 2, "a key store already exists at");
+    sandbox.ok(&["keys", "generate", "--name", "a", "--kind", "kem"]);
+    sandbox.refused(
         &["keys", "generate", "--name", "a", "--kind", "kem"],
         2,
         "already exists",
     );
-    house.refused(
+    sandbox.refused(
         &["keys", "generate", "--name", "A B", "--kind", "kem"],
         2,
         "is not a valid key name",
@@ -180,38 +180,38 @@ fn wrong_use_of_keys_names_what_is_wrong() {
         "--suite",
         "kyber1024",
     ];
-    house.refused(&kyber, 2, "no suite is named");
-    house.refused(&["keys", "show", "nobody"], 2, "no key `nobody`");
-    house.write(
+    sandbox.refused(&kyber, 2, "no suite is named");
+    sandbox.refused(&["keys", "show", "nobody"], 2, "no key `nobody`");
+    sandbox.write(
         "junk.pem",
         b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     );
-    house.refused(
+    sandbox.refused(
         &["keys", "import", "junk.pem", "--name", "j"],
         2,
         "malformed",
     );
-    house.write("empty.pem", b"");
-    house.refused(
+    sandbox.write("empty.pem", b"");
+    sandbox.refused(
         &["keys", "import", "empty.pem", "--name", "j"],
         2,
         "not a PEM key file",
     );
-    house.write("long.pem", &vec![b'x'; 100_000]);
-    house.refused(
+    sandbox.write("long.pem", &vec![b'x'; 100_000]);
+    sandbox.refused(
         &["keys", "import", "long.pem", "--name", "j"],
         2,
         "longer than 65536 bytes",
     );
-    house.refused(
+    sandbox.refused(
         &["keys", "import", "missing.pem", "--name", "j"],
         3,
         "cannot read missing.pem",
     );
-    house.write("passphrase", b"wrong horse battery");
-    house.refused(&["keys", "list"], 4, "wrong passphrase");
-    house.write("passphrase", b"short");
-    let other = House::empty();
+    sandbox.write("passphrase", b"wrong horse battery");
+    sandbox.refused(&["keys", "list"], 4, "wrong passphrase");
+    sandbox.write("passphrase", b"short");
+    let other = Sandbox::empty();
     other.write("passphrase", b"short");
     other.refused(&["keys", "init"], 2, "shorter than 8");
     assert!(!other.path("home/keys.db").exists());
@@ -219,8 +219,8 @@ fn wrong_use_of_keys_names_what_is_wrong() {
 
 #[test]
 fn a_flipped_bit_in_the_database_is_named_and_the_other_keys_work() {
-    let house = House::with_keys();
-    let database = rusqlite::Connection::open(house.path("home/keys.db")).unwrap();
+    let sandbox = Sandbox::with_keys();
+    let database = rusqlite::Connection::open(sandbox.path("home/keys.db")).unwrap();
     let (id, mut value): (Vec<u8>, Vec<u8>) = database
         .query_row("SELECT id, value FROM records LIMIT 1", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -231,7 +231,7 @@ fn a_flipped_bit_in_the_database_is_named_and_the_other_keys_work() {
         .execute("UPDATE records SET value = ?1 WHERE id = ?2", (value, id))
         .unwrap();
     drop(database);
-    let said = house.run(&["keys", "list"]);
+    let said = sandbox.run(&["keys", "list"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("damaged"), "{said:?}");
     assert_eq!(
@@ -243,7 +243,7 @@ fn a_flipped_bit_in_the_database_is_named_and_the_other_keys_work() {
 
 #[test]
 fn policies_decide_which_suites_may_be_used() {
-    let house = House::with_keys();
+    let sandbox = Sandbox::with_keys();
     let pure = [
         "keys",
         "generate",
@@ -254,30 +254,30 @@ fn policies_decide_which_suites_may_be_used() {
         "--suite",
         "mlkem1024",
     ];
-    house.refused(
+    sandbox.refused(
         &pure,
         4,
         "policy `hybrid` does not allow the suite mlkem1024",
     );
-    house.ok(&[
+    sandbox.ok(&[
         "keys", "generate", "--name", "pure", "--kind", "kem", "--policy", "cnsa2",
     ]);
-    house.write("model", b"weights");
-    house.refused(&["seal", "model", "--to", "pure"], 4, "does not allow");
+    sandbox.write("model", b"weights");
+    sandbox.refused(&["seal", "model", "--to", "pure"], 4, "does not allow");
     let arguments = ["seal", "model", "--to", "alice", "--policy", "cnsa2"];
-    house.refused(
+    sandbox.refused(
         &arguments,
         4,
         "policy `cnsa2` does not allow the suite mlkem1024-p384",
     );
-    house.refused(
+    sandbox.refused(
         &["seal", "model", "--to", "alice", "--policy", "nonsense"],
         2,
         "no built-in policy `nonsense`",
     );
 
     let under = |value| {
-        house.run_with(
+        sandbox.run_with(
             &["seal", "model", "--to", "pure"],
             &[("PQC_KEY_MANAGEMENT", value)],
         )

@@ -12,34 +12,34 @@ use std::{
 
 use casemate_crypto::encoding::PrivateKey;
 
-use crate::support::House;
+use crate::support::Sandbox;
 
-fn sealed() -> House {
-    let house = House::with_keys();
-    house.write("m", b"model");
-    house.ok(&["seal", "m", "--to", "alice", "--sign", "publisher"]);
-    house
+fn sealed() -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("m", b"model");
+    sandbox.ok(&["seal", "m", "--to", "alice", "--sign", "publisher"]);
+    sandbox
 }
 
 /// A process that has unlocked the key store and holds the model in the clear, with core dumps
 /// allowed by the shell.
-fn running(house: &House, directory: &Path) -> Child {
+fn running(sandbox: &Sandbox, folder: &Path) -> Child {
     let run = "ulimit -c unlimited; cd \"$1\"; shift; exec \"$@\"";
-    let ready = directory.join("ready");
+    let ready = folder.join("ready");
     let script = format!("touch {}; sleep 20", ready.display());
-    let home = house.path("home");
-    let passphrase = house.path("passphrase");
+    let home = sandbox.path("home");
+    let passphrase = sandbox.path("passphrase");
     let mut command = Command::new("sh");
     command
         .args(["-c", run, "sh"])
-        .arg(directory)
+        .arg(folder)
         .arg(env!("CARGO_BIN_EXE_casemate"))
         .arg("--home")
         .arg(home)
         .arg("--passphrase-file")
         .arg(passphrase)
         .args(["run", "--memory"])
-        .arg(house.path("m.sealed"))
+        .arg(sandbox.path("m.sealed"))
         .args(["--", "sh", "-c", &script])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -53,17 +53,17 @@ fn running(house: &House, directory: &Path) -> Child {
     child
 }
 
-fn cores(directory: &Path) -> usize {
-    let entries = fs::read_dir(directory).unwrap();
+fn cores(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with("core")).count()
 }
 
 #[test]
 fn a_crash_leaves_no_core_and_keys_are_locked() {
-    let house = sealed();
-    let directory = tempfile::tempdir().unwrap();
-    let mut child = running(&house, directory.path());
+    let sandbox = sealed();
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = running(&sandbox, folder.path());
     let about = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", child.id()));
     if let Ok(maps) = about("smaps") {
         let flags = maps
@@ -87,20 +87,20 @@ fn a_crash_leaves_no_core_and_keys_are_locked() {
     let sent = Command::new("kill").args(["-ABRT", &id]).status().unwrap();
     assert!(sent.success());
     child.wait().unwrap();
-    assert_eq!(cores(directory.path()), 0);
+    assert_eq!(cores(folder.path()), 0);
     // The twin: a process that allows it leaves one here, so that its absence says something.
     let crash = "ulimit -c unlimited; cd \"$1\"; kill -ABRT $$";
     let mut twin = Command::new("sh");
-    twin.args(["-c", crash, "sh"]).arg(directory.path());
+    twin.args(["-c", crash, "sh"]).arg(folder.path());
     twin.status().unwrap();
-    if cores(directory.path()) == 0 {
+    if cores(folder.path()) == 0 {
         println!("this system writes core dumps elsewhere, so only the limit was looked at");
     }
 }
 
 #[test]
 fn a_program_that_is_run_keeps_its_own_limit() {
-    let house = sealed();
+    let sandbox = sealed();
     let line = "ulimit -S -c 7; exec \"$@\"";
     let run = [
         "run",
@@ -111,14 +111,14 @@ fn a_program_that_is_run_keeps_its_own_limit() {
         "-c",
         "sleep 0.5; ulimit -S -c",
     ];
-    let given = house.command(&run);
+    let given = sandbox.command(&run);
     let mut command = Command::new("sh");
     command
         .args(["-c", line, "sh"])
         .arg(given.get_program())
         .args(given.get_args())
-        .current_dir(house.directory.path())
-        .env("CASEMATE_HOME", house.path("home"))
+        .current_dir(sandbox.folder.path())
+        .env("CASEMATE_HOME", sandbox.path("home"))
         .stdin(Stdio::null());
     let done = command.output().unwrap();
     let shown = String::from_utf8(done.stdout).unwrap();
@@ -132,25 +132,25 @@ fn a_program_that_is_run_keeps_its_own_limit() {
 
 #[test]
 fn a_file_with_a_secret_that_others_can_read_is_refused() {
-    let house = sealed();
+    let sandbox = sealed();
     let key = PrivateKey::generate("mlkem768-x25519").unwrap().unwrap();
-    house.write("key.pem", key.to_pem().unwrap().expose());
+    sandbox.write("key.pem", key.to_pem().unwrap().expose());
     let readable = |name: &str, mode| {
-        fs::set_permissions(house.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(sandbox.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
     let words = "other users can read or change";
     for mode in [0o644, 0o604, 0o660] {
         readable("passphrase", mode);
-        house.refused(&["keys", "list"], 4, words);
+        sandbox.refused(&["keys", "list"], 4, words);
         readable("passphrase", 0o600);
         readable("key.pem", mode);
-        house.refused(&["keys", "import", "key.pem", "--name", "k"], 4, words);
-        house.refused(
+        sandbox.refused(&["keys", "import", "key.pem", "--name", "k"], 4, words);
+        sandbox.refused(
             &["sign", "m", "--oms", "key.pem", "--allow-classical"],
             4,
             words,
         );
-        house.refused(
+        sandbox.refused(
             &["age", "decrypt", "m", "--identity", "key.pem", "-o", "x"],
             4,
             words,
@@ -159,9 +159,9 @@ fn a_file_with_a_secret_that_others_can_read_is_refused() {
     // What a group shares is the group's own decision.
     readable("key.pem", 0o640);
     readable("passphrase", 0o640);
-    house.ok(&["keys", "import", "key.pem", "--name", "k"]);
+    sandbox.ok(&["keys", "import", "key.pem", "--name", "k"]);
     // A public key is anyone's to read.
-    house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    sandbox.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
     readable("publisher.pub", 0o644);
-    house.ok(&["verify", "m.sealed", "--signer", "./publisher.pub"]);
+    sandbox.ok(&["verify", "m.sealed", "--signer", "./publisher.pub"]);
 }

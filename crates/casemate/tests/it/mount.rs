@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::House;
+use crate::support::Sandbox;
 
 fn has_fuse() -> bool {
     let found = fs::File::options()
@@ -28,21 +28,21 @@ fn content() -> Vec<u8> {
     (0..3_300_000_u32).map(|at| (at / 251 + at) as u8).collect()
 }
 
-fn sealed() -> House {
-    let house = House::with_keys();
-    house.write("model.bin", &content());
-    house.ok(&["seal", "model.bin", "--to", "alice", "--sign", "publisher"]);
-    fs::create_dir(house.path("view")).unwrap();
-    house
+fn sealed() -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("model.bin", &content());
+    sandbox.ok(&["seal", "model.bin", "--to", "alice", "--sign", "publisher"]);
+    fs::create_dir(sandbox.path("view")).unwrap();
+    sandbox
 }
 
 /// A mount in the background; waits until `file` can be seen.
-fn mounted(house: &House, input: &str, file: &Path) -> Child {
-    mounted_with(house, &[input, "view"], file)
+fn mounted(sandbox: &Sandbox, input: &str, file: &Path) -> Child {
+    mounted_with(sandbox, &[input, "view"], file)
 }
 
-fn mounted_with(house: &House, arguments: &[&str], file: &Path) -> Child {
-    let mut child = house
+fn mounted_with(sandbox: &Sandbox, arguments: &[&str], file: &Path) -> Child {
+    let mut child = sandbox
         .command(&[&["mount"], arguments].concat())
         .stderr(Stdio::piped())
         .spawn()
@@ -72,10 +72,10 @@ fn a_mounted_file_reads_as_the_plain_one_and_goes_with_the_command() {
     if !has_fuse() {
         return;
     }
-    let house = sealed();
-    let (point, content) = (house.path("view"), content());
+    let sandbox = sealed();
+    let (point, content) = (sandbox.path("view"), content());
     let file = point.join("model.bin");
-    let mut child = mounted(&house, "model.bin.sealed", &file);
+    let mut child = mounted(&sandbox, "model.bin.sealed", &file);
     assert_eq!(fs::read(&file).unwrap(), content);
     let open = fs::File::open(&file).unwrap();
     for (offset, len) in [
@@ -113,14 +113,14 @@ fn a_signed_model_is_checked_as_it_is_read() {
     if !has_fuse() {
         return;
     }
-    let (house, content) = (House::with_keys(), content());
+    let (sandbox, content) = (Sandbox::with_keys(), content());
     for folder in ["model/sub", "view"] {
-        fs::create_dir_all(house.path(folder)).unwrap();
+        fs::create_dir_all(sandbox.path(folder)).unwrap();
     }
-    house.write("model/sub/large.bin", &content);
-    house.write("model/small", b"small");
-    house.ok(&["sign", "model", "--sign", "publisher"]);
-    let file = house.path("view/sub/large.bin");
+    sandbox.write("model/sub/large.bin", &content);
+    sandbox.write("model/small", b"small");
+    sandbox.ok(&["sign", "model", "--sign", "publisher"]);
+    let file = sandbox.path("view/sub/large.bin");
     let arguments = [
         "model",
         "view",
@@ -129,14 +129,14 @@ fn a_signed_model_is_checked_as_it_is_read() {
         "--signer",
         "publisher",
     ];
-    let child = mounted_with(&house, &arguments, &file);
-    assert_eq!(fs::read(house.path("view/small")).unwrap(), b"small");
+    let child = mounted_with(&sandbox, &arguments, &file);
+    assert_eq!(fs::read(sandbox.path("view/small")).unwrap(), b"small");
     // The kernel has not read the last segment when it is changed.
     let mut first = [0; 100];
     let open = fs::File::open(&file).unwrap();
     open.read_exact_at(&mut first, 0).unwrap();
     assert_eq!(first, content[..100]);
-    let original = house.path("model/sub/large.bin");
+    let original = sandbox.path("model/sub/large.bin");
     let target = fs::File::options().write(true).open(original).unwrap();
     target
         .write_all_at(&[!content[3_200_000]], 3_200_000)
@@ -152,9 +152,9 @@ fn a_signed_model_is_checked_as_it_is_read() {
     let told = String::from_utf8(told.stderr).unwrap();
     assert!(told.contains("sub/large.bin was changed"), "{told}");
     // What is not the signed model is not shown at all.
-    house.write("model/added", b"");
+    sandbox.write("model/added", b"");
     let again = ["mount", "model", "view", "--signature", "model.sig"];
-    house.refused(&again, 1, "added was not signed");
+    sandbox.refused(&again, 1, "added was not signed");
 }
 
 #[test]
@@ -162,14 +162,14 @@ fn a_view_whose_process_was_killed_is_replaced() {
     if !has_fuse() {
         return;
     }
-    let house = sealed();
-    let point = house.path("view");
+    let sandbox = sealed();
+    let point = sandbox.path("view");
     let file = point.join("model.bin");
-    let mut child = mounted(&house, "model.bin.sealed", &file);
+    let mut child = mounted(&sandbox, "model.bin.sealed", &file);
     signal(&child, "-KILL");
     child.wait().unwrap();
     fs::read_dir(&point).expect_err("the view is stale");
-    let mut child = mounted(&house, "model.bin.sealed", &file);
+    let mut child = mounted(&sandbox, "model.bin.sealed", &file);
     assert_eq!(fs::read(&file).unwrap(), content());
     signal(&child, "-INT");
     assert!(child.wait().unwrap().success());
@@ -181,13 +181,13 @@ fn damage_is_an_error_to_the_reader_and_named_to_the_user() {
     if !has_fuse() {
         return;
     }
-    let house = sealed();
-    let artifact = house.path("model.bin.sealed");
+    let sandbox = sealed();
+    let artifact = sandbox.path("model.bin.sealed");
     let mut bytes = fs::read(&artifact).unwrap();
     bytes[2_200_000] ^= 1;
     fs::write(&artifact, bytes).unwrap();
-    let file = house.path("view").join("model.bin");
-    let child = mounted(&house, "model.bin.sealed", &file);
+    let file = sandbox.path("view").join("model.bin");
+    let child = mounted(&sandbox, "model.bin.sealed", &file);
     let open = fs::File::open(&file).unwrap();
     let mut part = [0; 100];
     open.read_exact_at(&mut part, 100).unwrap();
@@ -206,13 +206,13 @@ fn a_folder_is_mounted_whole_and_a_changed_one_not_at_all() {
     if !has_fuse() {
         return;
     }
-    let house = sealed();
-    fs::create_dir_all(house.path("m/a/b")).unwrap();
-    house.write("m/config.json", b"{}");
-    house.write("m/a/b/w.bin", &content());
-    house.ok(&["seal", "m", "--to", "alice", "--sign", "publisher"]);
-    let point = house.path("view");
-    let mut child = mounted(&house, "m.sealed", &point.join("config.json"));
+    let sandbox = sealed();
+    fs::create_dir_all(sandbox.path("m/a/b")).unwrap();
+    sandbox.write("m/config.json", b"{}");
+    sandbox.write("m/a/b/w.bin", &content());
+    sandbox.ok(&["seal", "m", "--to", "alice", "--sign", "publisher"]);
+    let point = sandbox.path("view");
+    let mut child = mounted(&sandbox, "m.sealed", &point.join("config.json"));
     assert_eq!(fs::read(point.join("a/b/w.bin")).unwrap(), content());
     let names = |path: &Path| {
         let mut names: Vec<_> = fs::read_dir(path)
@@ -227,17 +227,17 @@ fn a_folder_is_mounted_whole_and_a_changed_one_not_at_all() {
     signal(&child, "-TERM");
     assert!(child.wait().unwrap().success());
 
-    house.write("m.sealed/extra", b"x");
-    let refused = house.run(&["mount", "m.sealed", "view"]);
+    sandbox.write("m.sealed/extra", b"x");
+    let refused = sandbox.run(&["mount", "m.sealed", "view"]);
     assert_eq!(refused.code, 1);
     assert!(
         refused.err.contains("extra does not belong"),
         "{}",
         refused.err
     );
-    house.write("view/full", b"x");
-    fs::remove_file(house.path("m.sealed/extra")).unwrap();
-    let refused = house.run(&["mount", "m.sealed", "view"]);
+    sandbox.write("view/full", b"x");
+    fs::remove_file(sandbox.path("m.sealed/extra")).unwrap();
+    let refused = sandbox.run(&["mount", "m.sealed", "view"]);
     assert!(
         refused.err.contains("not an empty folder"),
         "{}",
@@ -247,7 +247,7 @@ fn a_folder_is_mounted_whole_and_a_changed_one_not_at_all() {
 
 #[test]
 fn a_program_runs_on_it_and_nothing_stays() {
-    let house = sealed();
+    let sandbox = sealed();
     let ways: &[&[&str]] = if has_fuse() {
         &[&[], &["--memory"]]
     } else {
@@ -255,7 +255,7 @@ fn a_program_runs_on_it_and_nothing_stays() {
     };
     for way in ways {
         let run = |command: &[&str]| {
-            house.run(&[&["run", "model.bin.sealed"], *way, &["--"], command].concat())
+            sandbox.run(&[&["run", "model.bin.sealed"], *way, &["--"], command].concat())
         };
         let same = run(&["cmp", "{}", "model.bin"]);
         assert_eq!(same.code, 0, "{}", same.err);
@@ -282,14 +282,14 @@ fn a_program_runs_on_it_and_nothing_stays() {
     fs::create_dir_all(dead.join("folder")).unwrap();
     fs::set_permissions(dead, fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(dead.join("folder/w"), b"plaintext").unwrap();
-    fs::create_dir_all(house.path("m/a")).unwrap();
-    house.write("m/a/w.bin", &content());
-    house.ok(&["seal", "m", "--to", "alice", "--sign", "publisher"]);
+    fs::create_dir_all(sandbox.path("m/a")).unwrap();
+    sandbox.write("m/a/w.bin", &content());
+    sandbox.ok(&["seal", "m", "--to", "alice", "--sign", "publisher"]);
     for way in ways {
         let same =
-            house.run(&[&["run", "m.sealed"], *way, &["--", "diff", "-r", "m", "{}"]].concat());
+            sandbox.run(&[&["run", "m.sealed"], *way, &["--", "diff", "-r", "m", "{}"]].concat());
         assert_eq!(same.code, 0, "{}", same.err);
-        let shown = house.run(&[&["run", "m.sealed"], *way, &["--", "echo", "{}"]].concat());
+        let shown = sandbox.run(&[&["run", "m.sealed"], *way, &["--", "echo", "{}"]].concat());
         let place = Path::new(shown.out.trim_end());
         let is_own = |name: &str| name.starts_with("casemate-");
         let own = place.ancestors().find(|path| {
@@ -303,8 +303,8 @@ fn a_program_runs_on_it_and_nothing_stays() {
 
 #[test]
 fn a_killed_run_is_cleared_away_by_the_next_with_its_view() {
-    let house = sealed();
-    let runtime = house.path("runtime");
+    let sandbox = sealed();
+    let runtime = sandbox.path("runtime");
     fs::create_dir(&runtime).unwrap();
     fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).unwrap();
     let ways: &[&[&str]] = if has_fuse() {
@@ -313,7 +313,7 @@ fn a_killed_run_is_cleared_away_by_the_next_with_its_view() {
         &[&["--memory=/dev/shm"]]
     };
     for way in ways {
-        let shown = house.path("shown");
+        let shown = sandbox.path("shown");
         let script = "echo {} > shown.new; mv shown.new shown; sleep 30";
         let run = [
             &["run", "model.bin.sealed"],
@@ -321,7 +321,7 @@ fn a_killed_run_is_cleared_away_by_the_next_with_its_view() {
             &["--", "sh", "-c", script],
         ]
         .concat();
-        let mut command = house.command(&run);
+        let mut command = sandbox.command(&run);
         command.env("XDG_RUNTIME_DIR", &runtime);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -348,7 +348,7 @@ fn a_killed_run_is_cleared_away_by_the_next_with_its_view() {
         child.wait().unwrap();
         assert!(own.exists());
         let again = [&["run", "model.bin.sealed"], *way, &["--", "true"]].concat();
-        let seen = house.run_with(&again, &[("XDG_RUNTIME_DIR", runtime.to_str().unwrap())]);
+        let seen = sandbox.run_with(&again, &[("XDG_RUNTIME_DIR", runtime.to_str().unwrap())]);
         assert_eq!(seen.code, 0, "{seen:?}");
         assert!(!own.exists(), "{own:?}");
     }
@@ -356,23 +356,23 @@ fn a_killed_run_is_cleared_away_by_the_next_with_its_view() {
 
 #[test]
 fn a_copy_in_memory_goes_where_it_is_told_and_only_to_memory() {
-    let house = sealed();
+    let sandbox = sealed();
     let own = tempfile::tempdir_in("/dev/shm").unwrap();
     let memory = format!("--memory={}", own.path().display());
-    let seen = house.run(&["run", &memory, "model.bin.sealed", "--", "echo", "{}"]);
+    let seen = sandbox.run(&["run", &memory, "model.bin.sealed", "--", "echo", "{}"]);
     assert!(
         seen.out.starts_with(own.path().to_str().unwrap()),
         "{seen:?}"
     );
     let disk = ["run", "--memory=/proc", "model.bin.sealed", "--", "true"];
-    house.refused(&disk, 4, "not on an in-memory file system");
+    sandbox.refused(&disk, 4, "not on an in-memory file system");
 }
 
 #[test]
 fn the_name_in_the_artifact_reaches_no_shell() {
-    let house = sealed();
-    house.write("w$(touch INJECTED).bin", b"x");
-    house.ok(&[
+    let sandbox = sealed();
+    sandbox.write("w$(touch INJECTED).bin", b"x");
+    sandbox.ok(&[
         "seal",
         "w$(touch INJECTED).bin",
         "-o",
@@ -382,14 +382,14 @@ fn the_name_in_the_artifact_reaches_no_shell() {
         "--sign",
         "publisher",
     ]);
-    let shown = house.run(&["run", "--memory", "m.sealed", "--", "sh", "-c", "echo {}"]);
+    let shown = sandbox.run(&["run", "--memory", "m.sealed", "--", "sh", "-c", "echo {}"]);
     assert!(shown.out.ends_with("/m\n"), "{}", shown.out);
     fs::copy(
-        house.path("m.sealed"),
-        house.path("$(touch INJECTED).sealed"),
+        sandbox.path("m.sealed"),
+        sandbox.path("$(touch INJECTED).sealed"),
     )
     .unwrap();
-    let shown = house.run(&[
+    let shown = sandbox.run(&[
         "run",
         "--memory",
         "$(touch INJECTED).sealed",
@@ -399,15 +399,15 @@ fn the_name_in_the_artifact_reaches_no_shell() {
         "echo {}",
     ]);
     assert!(shown.out.ends_with("/content\n"), "{}", shown.out);
-    assert!(!house.path("INJECTED").exists());
+    assert!(!sandbox.path("INJECTED").exists());
 }
 
 #[test]
 fn plaintext_goes_to_memory_only_where_that_was_asked_for() {
-    let house = sealed();
-    let refused = house.run(&["open", "model.bin.sealed", "-o", "out", "--to-memory"]);
+    let sandbox = sealed();
+    let refused = sandbox.run(&["open", "model.bin.sealed", "-o", "out", "--to-memory"]);
     let in_memory = Command::new("stat")
-        .args(["-f", "-c", "%T", house.directory.path().to_str().unwrap()])
+        .args(["-f", "-c", "%T", sandbox.folder.path().to_str().unwrap()])
         .output()
         .unwrap();
     if in_memory.stdout.starts_with(b"tmpfs") {
@@ -422,7 +422,7 @@ fn plaintext_goes_to_memory_only_where_that_was_asked_for() {
     );
     let target = tempfile::tempdir_in("/dev/shm").unwrap();
     let out = target.path().join("out");
-    house.ok(&[
+    sandbox.ok(&[
         "open",
         "model.bin.sealed",
         "--to-memory",

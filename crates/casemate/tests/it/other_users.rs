@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use crate::support::{House, Run};
+use crate::support::{Run, Sandbox};
 
 const NOBODY: u32 = 65_534;
 
@@ -37,23 +37,23 @@ fn as_nobody(line: &str) {
     assert!(done.status.success(), "{line}: {done:?}");
 }
 
-/// A house with a sealed file and folder, and a private tree that must survive.
-fn house() -> House {
-    let house = House::with_keys();
-    fs::create_dir_all(house.path("m/a")).unwrap();
-    house.write("m/a/w", b"weights");
-    house.write("f", b"file");
+/// A sandbox with a sealed file and folder, and a private tree that must survive.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    fs::create_dir_all(sandbox.path("m/a")).unwrap();
+    sandbox.write("m/a/w", b"weights");
+    sandbox.write("f", b"file");
     for input in ["m", "f"] {
-        house.ok(&["seal", input, "--to", "alice", "--sign", "publisher"]);
+        sandbox.ok(&["seal", input, "--to", "alice", "--sign", "publisher"]);
     }
-    fs::create_dir(house.path("private")).unwrap();
-    house.write("private/thesis", b"years");
-    house
+    fs::create_dir(sandbox.path("private")).unwrap();
+    sandbox.write("private/thesis", b"years");
+    sandbox
 }
 
-fn assert_precious(house: &House) {
-    assert_eq!(house.read("private/thesis"), b"years");
-    assert_eq!(house.read("f"), b"file");
+fn assert_precious(sandbox: &Sandbox) {
+    assert_eq!(sandbox.read("private/thesis"), b"years");
+    assert_eq!(sandbox.read("f"), b"file");
 }
 
 /// Paths that go with the test, whoever made them.
@@ -72,8 +72,8 @@ fn a_run_in_memory_touches_nothing_that_another_user_placed_there() {
     if !is_root() {
         return;
     }
-    let house = house();
-    let private = house.path("private");
+    let sandbox = sandbox();
+    let private = sandbox.path("private");
     let at = |digit: char| {
         PathBuf::from(format!(
             "/dev/shm/casemate-run-{}",
@@ -103,8 +103,8 @@ fn a_run_in_memory_touches_nothing_that_another_user_placed_there() {
     }
     as_nobody(&format!("ln -s {} {link}", private.display()));
     for input in ["m.sealed", "f.sealed"] {
-        house.ok(&["run", "--memory=/dev/shm", input, "--", "true"]);
-        assert_precious(&house);
+        sandbox.ok(&["run", "--memory=/dev/shm", input, "--", "true"]);
+        assert_precious(&sandbox);
         for path in [&folder, &open, &format!("{new}.new")] {
             assert_eq!(fs::read(Path::new(path).join("file")).unwrap(), b"mine\n");
         }
@@ -118,7 +118,7 @@ fn another_users_run_touches_nothing_of_roots() {
     if !is_root() {
         return;
     }
-    let house = house();
+    let sandbox = sandbox();
     let planted = Planted(
         ['1', '2']
             .map(|digit: char| {
@@ -141,7 +141,7 @@ fn another_users_run_touches_nothing_of_roots() {
     ));
     let owned = Command::new("chown")
         .args(["-R", "65534:65534"])
-        .arg(house.directory.path())
+        .arg(sandbox.folder.path())
         .status();
     assert!(owned.unwrap().success());
     let mut command = Command::new("setpriv");
@@ -159,7 +159,7 @@ fn another_users_run_touches_nothing_of_roots() {
             "--",
             "true",
         ])
-        .current_dir(house.directory.path());
+        .current_dir(sandbox.folder.path());
     let said = Run::from(command.output().unwrap());
     if said.code == 126 || said.err.contains("Permission denied") && said.err.starts_with("setpriv")
     {
@@ -170,7 +170,7 @@ fn another_users_run_touches_nothing_of_roots() {
     assert_eq!(fs::read(ours.join("file")).unwrap(), b"root's");
     // Their own they clear away.
     assert!(!theirs.exists());
-    assert_eq!(fs::metadata(house.path("f")).unwrap().uid(), NOBODY);
+    assert_eq!(fs::metadata(sandbox.path("f")).unwrap().uid(), NOBODY);
 }
 
 #[test]
@@ -178,12 +178,12 @@ fn a_folder_made_in_a_shared_one_takes_nothing_of_another_user_away() {
     if !is_root() {
         return;
     }
-    let house = house();
-    let shared = house.path("shared");
+    let sandbox = sandbox();
+    let shared = sandbox.path("shared");
     fs::create_dir(&shared).unwrap();
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
-    fs::set_permissions(house.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let private = house.path("private");
+    fs::set_permissions(sandbox.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let private = sandbox.path("private");
     for name in ["m.sealed", "back", "f.sealed"] {
         let at = |digits: &str| shared.join(format!(".{name}.{}.part", digits.repeat(16)));
         let [folder, link, file] = ["a", "b", "c"].map(at);
@@ -219,8 +219,8 @@ fn a_folder_made_in_a_shared_one_takes_nothing_of_another_user_away() {
                 &to,
             ],
         };
-        house.ok(&make);
-        assert_precious(&house);
+        sandbox.ok(&make);
+        assert_precious(&sandbox);
         assert_eq!(fs::read(folder.join("file")).unwrap(), b"mine\n");
         assert_eq!(fs::read(file).unwrap(), b"mine\n");
         assert!(link.is_symlink());
@@ -229,38 +229,38 @@ fn a_folder_made_in_a_shared_one_takes_nothing_of_another_user_away() {
 
 #[test]
 fn a_journal_that_was_placed_in_a_folder_is_replaced_and_not_written_through() {
-    let house = house();
-    house.write("precious", b"years");
-    let journal = house.path("m.sealed/.casemate-rewrap");
+    let sandbox = sandbox();
+    sandbox.write("precious", b"years");
+    let journal = sandbox.path("m.sealed/.casemate-rewrap");
     let place: [fn(&Path, &Path); 2] = [
         |from, to| fs::hard_link(from, to).unwrap(),
         |from, to| symlink(from, to).unwrap(),
     ];
     for (round, place) in place.into_iter().enumerate() {
-        place(&house.path("precious"), &journal);
+        place(&sandbox.path("precious"), &journal);
         let change = ["--add", "--remove"][round];
-        let said = house.run(&["rewrap", "m.sealed", change, "bob"]);
-        assert_eq!(house.read("precious"), b"years", "{said:?}");
+        let said = sandbox.run(&["rewrap", "m.sealed", change, "bob"]);
+        assert_eq!(sandbox.read("precious"), b"years", "{said:?}");
         _ = fs::remove_file(&journal);
-        house.ok(&["rewrap", "m.sealed", "--to", "alice"]);
-        house.ok(&["rewrap", "m.sealed", "--to", "alice", "--to", "bob"]);
+        sandbox.ok(&["rewrap", "m.sealed", "--to", "alice"]);
+        sandbox.ok(&["rewrap", "m.sealed", "--to", "alice", "--to", "bob"]);
     }
 }
 
 #[test]
 fn no_folder_on_the_way_to_a_sealed_file_is_a_link() {
-    let house = house();
-    fs::create_dir(house.path("outside")).unwrap();
-    fs::rename(house.path("m.sealed/a"), house.path("outside/a")).unwrap();
-    symlink("../outside/a", house.path("m.sealed/a")).unwrap();
+    let sandbox = sandbox();
+    fs::create_dir(sandbox.path("outside")).unwrap();
+    fs::rename(sandbox.path("m.sealed/a"), sandbox.path("outside/a")).unwrap();
+    symlink("../outside/a", sandbox.path("m.sealed/a")).unwrap();
     for command in [
         ["open", "m.sealed", "-o", "out"],
         ["verify", "m.sealed", "--signer", "publisher"],
         ["rewrap", "m.sealed", "--to", "bob"],
     ] {
-        house.refused(&command, 1, "symbolic link");
+        sandbox.refused(&command, 1, "symbolic link");
     }
-    fs::remove_file(house.path("m.sealed/a")).unwrap();
-    fs::rename(house.path("outside/a"), house.path("m.sealed/a")).unwrap();
-    house.ok(&["open", "m.sealed", "-o", "out"]);
+    fs::remove_file(sandbox.path("m.sealed/a")).unwrap();
+    fs::rename(sandbox.path("outside/a"), sandbox.path("m.sealed/a")).unwrap();
+    sandbox.ok(&["open", "m.sealed", "-o", "out"]);
 }

@@ -8,18 +8,18 @@ use std::{
     process::Stdio,
 };
 
-use crate::support::House;
+use crate::support::Sandbox;
 
-fn sealed() -> House {
-    let house = House::with_keys();
-    house.write("f", &vec![7; 300_000]);
-    house.ok(&["seal", "f", "--to", "alice", "--sign", "publisher"]);
-    house
+fn sealed() -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("f", &vec![7; 300_000]);
+    sandbox.ok(&["seal", "f", "--to", "alice", "--sign", "publisher"]);
+    sandbox
 }
 
 #[test]
 fn a_full_disk_behind_standard_output_is_an_error() {
-    let house = sealed();
+    let sandbox = sealed();
     for arguments in [
         &["keys", "export", "publisher"] as &[_],
         &["keys", "list"],
@@ -33,7 +33,7 @@ fn a_full_disk_behind_standard_output_is_an_error() {
         &["--version"],
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let done = house.command(arguments).stdout(full).output().unwrap();
+        let done = sandbox.command(arguments).stdout(full).output().unwrap();
         let told = String::from_utf8(done.stderr).unwrap();
         assert_eq!(done.status.code(), Some(3), "{arguments:?}: {told}");
         let expected = "cannot write to standard output";
@@ -43,7 +43,7 @@ fn a_full_disk_behind_standard_output_is_an_error() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
-    let house = sealed();
+    let sandbox = sealed();
     for arguments in [
         &["inspect", "f.sealed"] as &[_],
         &["open", "f.sealed", "-o", "-"],
@@ -51,23 +51,23 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let done = house.command(arguments).stdout(writer).output().unwrap();
+        let done = sandbox.command(arguments).stdout(writer).output().unwrap();
         let told = String::from_utf8(done.stderr).unwrap();
         assert_eq!(done.status.code(), Some(0), "{arguments:?}: {told}");
         assert!(!told.contains("error"), "{arguments:?}: {told}");
     }
     // What is wrong with the artifact is said all the same where it is found first.
-    let mut damaged = house.read("f.sealed");
+    let mut damaged = sandbox.read("f.sealed");
     damaged[1000] ^= 1;
-    house.write("damaged.sealed", &damaged);
+    sandbox.write("damaged.sealed", &damaged);
     let open = ["open", "damaged.sealed", "-o", "-"];
-    house.refused(&open, 1, "segment");
+    sandbox.refused(&open, 1, "segment");
 }
 
 #[test]
 fn what_is_wrong_with_the_input_is_told_when_the_reader_has_gone() {
-    let house = House::with_keys();
-    house.ok(&[
+    let sandbox = Sandbox::with_keys();
+    sandbox.ok(&[
         "keys",
         "generate",
         "--kind",
@@ -78,14 +78,14 @@ fn what_is_wrong_with_the_input_is_told_when_the_reader_has_gone() {
         "mlkem768-x25519",
     ]);
     // Two chunks of age: the first fits into a pipe.
-    house.write("f", &vec![7; 100_000]);
-    house.ok(&["age", "encrypt", "f", "--to", "a"]);
-    let whole = house.read("f.age");
+    sandbox.write("f", &vec![7; 100_000]);
+    sandbox.ok(&["age", "encrypt", "f", "--to", "a"]);
+    let whole = sandbox.read("f.age");
     let mut damaged = whole.clone();
     *damaged.last_mut().unwrap() ^= 1;
     for (content, code, words) in [(damaged, 1, "error"), (whole, 0, "")] {
         let (mut reader, writer) = std::io::pipe().unwrap();
-        let mut command = house.command(&["age", "decrypt", "-", "-o", "-"]);
+        let mut command = sandbox.command(&["age", "decrypt", "-", "-o", "-"]);
         command.stdin(Stdio::piped()).stdout(writer);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         drop(command);
@@ -105,10 +105,10 @@ fn what_is_wrong_with_the_input_is_told_when_the_reader_has_gone() {
 
 #[test]
 fn names_that_are_not_utf8_work() {
-    let house = sealed();
+    let sandbox = sealed();
     let name = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
     let run = |arguments: &[&OsStr]| {
-        let mut command = house.command(&["--json"]);
+        let mut command = sandbox.command(&["--json"]);
         command.args(arguments);
         let done = command.output().unwrap();
         let told = String::from_utf8(done.stderr).unwrap();
@@ -116,7 +116,7 @@ fn names_that_are_not_utf8_work() {
         String::from_utf8(done.stdout).unwrap()
     };
     let artifact = name(b"Gr\xf6.bin.sealed");
-    fs::copy(house.path("f.sealed"), house.directory().join(&artifact)).unwrap();
+    fs::copy(sandbox.path("f.sealed"), sandbox.folder().join(&artifact)).unwrap();
     let text =
         |words: &[&str]| -> Vec<_> { words.iter().map(OsStr::new).map(OsStr::to_owned).collect() };
     let with = |words: &[&str], more: &[&OsStr]| {
@@ -135,8 +135,8 @@ fn names_that_are_not_utf8_work() {
     with(&["inspect"], &[&artifact]);
     with(&["verify", "--signer", "publisher"], &[&artifact]);
     let folder = name(b"dir\xff");
-    fs::create_dir(house.directory().join(&folder)).unwrap();
-    fs::write(house.directory().join(&folder).join("a"), "x").unwrap();
+    fs::create_dir(sandbox.folder().join(&folder)).unwrap();
+    fs::write(sandbox.folder().join(&folder).join("a"), "x").unwrap();
     with(
         &["seal", "--to", "alice", "--sign", "publisher"],
         &[&folder],
@@ -156,7 +156,7 @@ fn names_that_are_not_utf8_work() {
 
 #[test]
 fn a_passphrase_that_nobody_could_type_is_refused_for_a_new_store() {
-    let house = House::empty();
+    let sandbox = Sandbox::empty();
     for (content, why) in [
         (b"first line\nsecond line\n" as &[u8], "more than one line"),
         (b"correct horse\n\n", "more than one line"),
@@ -164,16 +164,16 @@ fn a_passphrase_that_nobody_could_type_is_refused_for_a_new_store() {
         (b"\xef\xbb\xbfcorrect horse\n", "byte-order mark"),
         (b"correct\0horse\n", "zero byte"),
     ] {
-        house.write("odd", content);
-        house.refused(&["--passphrase-file", "odd", "keys", "init"], 2, why);
-        assert!(!house.path("home").join("keys.db").exists());
+        sandbox.write("odd", content);
+        sandbox.refused(&["--passphrase-file", "odd", "keys", "init"], 2, why);
+        assert!(!sandbox.path("home").join("keys.db").exists());
     }
-    house.write("windows", b"correct horse\r\n");
-    house.ok(&["--passphrase-file", "windows", "keys", "init"]);
+    sandbox.write("windows", b"correct horse\r\n");
+    sandbox.ok(&["--passphrase-file", "windows", "keys", "init"]);
     // The same line without its end opens it.
-    house.ok(&["keys", "list"]);
-    house.write("odd", b"first line\nsecond line\n");
-    house.refused(
+    sandbox.ok(&["keys", "list"]);
+    sandbox.write("odd", b"first line\nsecond line\n");
+    sandbox.refused(
         &["keys", "passwd", "--new-passphrase-file", "odd"],
         2,
         "more than one line",
@@ -182,14 +182,14 @@ fn a_passphrase_that_nobody_could_type_is_refused_for_a_new_store() {
 
 #[test]
 fn the_passphrase_file_can_be_named_in_the_environment() {
-    let house = House::empty();
-    house.ok(&["keys", "init"]);
+    let sandbox = Sandbox::empty();
+    sandbox.ok(&["keys", "init"]);
     for (file, code) in [("passphrase", Some(0)), ("missing", Some(3))] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_casemate"));
+        command.args(["keys", "list"]).current_dir(sandbox.folder());
         command
-            .args(["keys", "list"])
-            .current_dir(house.directory());
-        command.env_clear().env("CASEMATE_HOME", house.path("home"));
+            .env_clear()
+            .env("CASEMATE_HOME", sandbox.path("home"));
         let done = command.env("CASEMATE_PASSPHRASE_FILE", file).output();
         assert_eq!(done.unwrap().status.code(), code);
     }
@@ -197,14 +197,14 @@ fn the_passphrase_file_can_be_named_in_the_environment() {
 
 #[test]
 fn standard_input_is_not_passphrase_and_file_at_once() {
-    let house = House::empty();
-    house.ok(&["keys", "init"]);
+    let sandbox = Sandbox::empty();
+    sandbox.ok(&["keys", "init"]);
     for verb in [
         &["age", "decrypt"] as &[_],
         &["age", "encrypt", "--to", "x"],
     ] {
         let arguments = [&["--passphrase-file", "-"], verb, &["-"]].concat();
-        let mut child = house
+        let mut child = sandbox
             .command(&arguments)
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())

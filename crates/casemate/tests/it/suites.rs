@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::support::House;
+use crate::support::Sandbox;
 
 #[test]
 fn the_table_fits_100_columns_and_says_what_protects_and_why_not() {
-    let house = House::empty();
-    let table = house.ok(&["suites"]);
+    let sandbox = Sandbox::empty();
+    let table = sandbox.ok(&["suites"]);
     for line in table.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
@@ -24,15 +24,15 @@ fn the_table_fits_100_columns_and_says_what_protects_and_why_not() {
     assert!(row("mceliece6688128").contains("1044992    208 no ["));
     assert!(table.contains("[1]  only under --policy cnsa2 or experimental"));
     assert!(
-        !house.path("home").exists(),
+        !sandbox.path("home").exists(),
         "no key store is needed or made"
     );
 }
 
 #[test]
 fn the_table_follows_the_policy_in_force() {
-    let house = House::empty();
-    let table = house.ok(&["suites", "--policy", "cnsa2"]);
+    let sandbox = Sandbox::empty();
+    let table = sandbox.ok(&["suites", "--policy", "cnsa2"]);
     let pure = table.lines().find(|line| line.starts_with("mlkem1024 "));
     assert!(pure.unwrap().ends_with(" yes"));
     let hybrid = table
@@ -43,8 +43,8 @@ fn the_table_follows_the_policy_in_force() {
 
 #[test]
 fn json_has_every_suite_with_identifiers_and_verdicts() {
-    let house = House::empty();
-    let json: Value = serde_json::from_str(&house.ok(&["suites", "--json"])).unwrap();
+    let sandbox = Sandbox::empty();
+    let json: Value = serde_json::from_str(&sandbox.ok(&["suites", "--json"])).unwrap();
     assert_eq!(json["schema"], "casemate.suites/1");
     assert_eq!(json["policy"], "hybrid");
     let rows = json["algorithms"].as_array().unwrap();
@@ -74,8 +74,8 @@ fn json_has_every_suite_with_identifiers_and_verdicts() {
 
 #[test]
 fn one_algorithm_is_shown_whole_under_any_spelling() {
-    let house = House::empty();
-    let page = house.ok(&["suites", "MLKEM768-X25519"]);
+    let sandbox = Sandbox::empty();
+    let page = sandbox.ok(&["suites", "MLKEM768-X25519"]);
     for words in [
         "HPKE          0x647a 0x0001 0x0002 (KEM, KDF, AEAD)",
         "OID           1.3.6.1.5.5.7.6.58",
@@ -88,19 +88,19 @@ fn one_algorithm_is_shown_whole_under_any_spelling() {
         assert!(page.contains(words), "{words}: {page}");
     }
     let json: Value =
-        serde_json::from_str(&house.ok(&["suites", "mlkem768-x25519", "--json"])).unwrap();
+        serde_json::from_str(&sandbox.ok(&["suites", "mlkem768-x25519", "--json"])).unwrap();
     assert_eq!(json["algorithms"].as_array().unwrap().len(), 1);
-    let dates = house.ok(&["suites", "rsa-2048-pss"]);
+    let dates = sandbox.ok(&["suites", "rsa-2048-pss"]);
     assert!(dates.contains("deprecated after 2030-12-31"));
     assert!(dates.contains("disallowed after 2035-12-31"));
 }
 
 #[test]
 fn an_unknown_name_is_wrong_use_and_near_names_are_offered() {
-    let house = House::empty();
-    house.refused(&["suites", "kyber1024"], 2, "kyber1024-round3");
-    house.refused(&["suites", "kyber1024"], 2, "no algorithm is named");
-    house.refused(
+    let sandbox = Sandbox::empty();
+    sandbox.refused(&["suites", "kyber1024"], 2, "kyber1024-round3");
+    sandbox.refused(&["suites", "kyber1024"], 2, "no algorithm is named");
+    sandbox.refused(
         &["suites", "quux"],
         2,
         "run `casemate suites` to list all algorithms",

@@ -1,4 +1,4 @@
-//! A house of one's own for each test: directory, passphrase, key store.
+//! A sandbox of one's own for each test: folder, passphrase, key store.
 
 use std::{
     fs,
@@ -8,8 +8,8 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-pub(crate) struct House {
-    pub(crate) directory: tempfile::TempDir,
+pub(crate) struct Sandbox {
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// What a finished command said.
@@ -30,32 +30,32 @@ impl From<Output> for Run {
     }
 }
 
-impl House {
-    /// An empty house with a passphrase file.
+impl Sandbox {
+    /// An empty sandbox with a passphrase file.
     pub(crate) fn empty() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let house = Self { directory };
-        house.write("passphrase", b"correct horse\n");
-        house
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = Self { folder };
+        sandbox.write("passphrase", b"correct horse\n");
+        sandbox
     }
 
-    /// A house with keys `alice`, `bob` (KEM) and `publisher` (signing).
+    /// A sandbox with keys `alice`, `bob` (KEM) and `publisher` (signing).
     pub(crate) fn with_keys() -> Self {
-        let house = Self::empty();
-        house.ok(&["keys", "init"]);
+        let sandbox = Self::empty();
+        sandbox.ok(&["keys", "init"]);
         for name in ["alice", "bob"] {
-            house.ok(&["keys", "generate", "--name", name, "--kind", "kem"]);
+            sandbox.ok(&["keys", "generate", "--name", name, "--kind", "kem"]);
         }
-        house.ok(&["keys", "generate", "--name", "publisher", "--kind", "sign"]);
-        house
+        sandbox.ok(&["keys", "generate", "--name", "publisher", "--kind", "sign"]);
+        sandbox
     }
 
-    pub(crate) fn directory(&self) -> &std::path::Path {
-        self.directory.path()
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.folder.path().join(name)
     }
 
     /// Writes a file that only its owner can read, as it must be for a passphrase or a private key.
@@ -70,9 +70,9 @@ impl House {
         fs::read(self.path(name)).unwrap()
     }
 
-    /// Names in the house's directory, sorted.
+    /// Names in the sandbox's folder, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.directory.path()).unwrap();
+        let entries = fs::read_dir(self.folder.path()).unwrap();
         let mut names: Vec<_> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
@@ -87,7 +87,7 @@ impl House {
         }
         command
             .args(arguments)
-            .current_dir(self.directory.path())
+            .current_dir(self.folder.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("CASEMATE_HOME", self.path("home"))

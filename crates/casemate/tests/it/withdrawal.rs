@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::House;
+use crate::support::Sandbox;
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -12,18 +12,18 @@ fn text(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap().to_owned()
 }
 
-/// A house with `m.sealed` by `publisher`, a folder `d.sealed`, and a detached signature `m.sig`.
-fn signed() -> House {
-    let house = House::with_keys();
-    house.write("m", b"model");
-    std::fs::create_dir(house.path("d")).unwrap();
-    house.write("d/w", b"weights");
+/// A sandbox with `m.sealed` by `publisher`, a folder `d.sealed`, and a detached signature `m.sig`.
+fn signed() -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("m", b"model");
+    std::fs::create_dir(sandbox.path("d")).unwrap();
+    sandbox.write("d/w", b"weights");
     for input in ["m", "d"] {
-        house.ok(&["seal", input, "--to", "alice", "--sign", "publisher"]);
+        sandbox.ok(&["seal", input, "--to", "alice", "--sign", "publisher"]);
     }
-    house.ok(&["sign", "m", "--sign", "publisher"]);
-    house.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
-    house
+    sandbox.ok(&["sign", "m", "--sign", "publisher"]);
+    sandbox.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    sandbox
 }
 
 /// Every way in which a signature by the store's `publisher` is asked for.
@@ -45,24 +45,24 @@ const TRUSTING: [&[&str]; 8] = [
     &["run", "--memory", "d.sealed", "--", "true"],
 ];
 
-fn clear(house: &House) {
-    _ = std::fs::remove_file(house.path("out"));
-    _ = std::fs::remove_dir_all(house.path("dir"));
+fn clear(sandbox: &Sandbox) {
+    _ = std::fs::remove_file(sandbox.path("out"));
+    _ = std::fs::remove_dir_all(sandbox.path("dir"));
 }
 
 #[test]
 fn nothing_by_a_compromised_signer_is_accepted_whatever_its_date() {
-    let house = signed();
+    let sandbox = signed();
     for command in TRUSTING {
-        house.ok(command);
-        clear(&house);
+        sandbox.ok(command);
+        clear(&sandbox);
     }
-    house.ok(&["keys", "retire", "publisher", "--compromised"]);
+    sandbox.ok(&["keys", "retire", "publisher", "--compromised"]);
     for command in TRUSTING {
-        house.refused(command, 4, "is compromised");
-        assert!(!house.path("out").exists() && !house.path("dir").exists());
+        sandbox.refused(command, 4, "is compromised");
+        assert!(!sandbox.path("out").exists() && !sandbox.path("dir").exists());
     }
-    house.refused(
+    sandbox.refused(
         &[
             "seal",
             "m",
@@ -76,30 +76,30 @@ fn nothing_by_a_compromised_signer_is_accepted_whatever_its_date() {
         4,
         "is compromised",
     );
-    house.refused(
+    sandbox.refused(
         &["sign", "m", "--sign", "publisher", "-o", "x"],
         4,
         "is compromised",
     );
-    house.refused(
+    sandbox.refused(
         &["keys", "retire", "publisher", "--superseded"],
         4,
         "cannot be undone",
     );
-    assert!(house.ok(&["keys", "list"]).contains("(compromised)"));
+    assert!(sandbox.ok(&["keys", "list"]).contains("(compromised)"));
 }
 
 #[test]
 fn a_superseded_signer_keeps_what_it_signed_before() {
-    let house = signed();
-    house.ok(&["keys", "retire", "publisher", "--superseded=2100-01-01"]);
+    let sandbox = signed();
+    sandbox.ok(&["keys", "retire", "publisher", "--superseded=2100-01-01"]);
     for command in TRUSTING.iter().filter(|command| command[1] != "m") {
-        house.ok(command);
-        clear(&house);
+        sandbox.ok(command);
+        clear(&sandbox);
     }
     // Without a signed date it counts as later.
-    house.refused(TRUSTING[2], 4, "no signed date");
-    house.refused(
+    sandbox.refused(TRUSTING[2], 4, "no signed date");
+    sandbox.refused(
         &[
             "seal",
             "m",
@@ -113,11 +113,11 @@ fn a_superseded_signer_keeps_what_it_signed_before() {
         4,
         "superseded",
     );
-    house.ok(&["keys", "retire", "publisher", "--superseded=2001-01-01"]);
+    sandbox.ok(&["keys", "retire", "publisher", "--superseded=2001-01-01"]);
     for command in TRUSTING.iter().filter(|command| command[1] != "m") {
-        house.refused(command, 4, "superseded when it was used");
+        sandbox.refused(command, 4, "superseded when it was used");
     }
-    house.refused(
+    sandbox.refused(
         &["keys", "retire", "publisher", "--superseded=soon"],
         2,
         "is not a date",
@@ -126,8 +126,8 @@ fn a_superseded_signer_keeps_what_it_signed_before() {
 
 #[test]
 fn a_key_counts_from_when_to_when_its_validity_says() {
-    let house = signed();
-    house.ok(&[
+    let sandbox = signed();
+    sandbox.ok(&[
         "keys",
         "retire",
         "publisher",
@@ -136,10 +136,10 @@ fn a_key_counts_from_when_to_when_its_validity_says() {
         "--valid-until",
         "2100-01-01",
     ]);
-    house.ok(TRUSTING[0]);
-    house.ok(&["keys", "retire", "publisher", "--valid-until", "2002-01-01"]);
-    house.refused(TRUSTING[0], 4, "had expired when it was used");
-    house.refused(
+    sandbox.ok(TRUSTING[0]);
+    sandbox.ok(&["keys", "retire", "publisher", "--valid-until", "2002-01-01"]);
+    sandbox.refused(TRUSTING[0], 4, "had expired when it was used");
+    sandbox.refused(
         &[
             "seal",
             "m",
@@ -153,7 +153,7 @@ fn a_key_counts_from_when_to_when_its_validity_says() {
         4,
         "was valid until",
     );
-    house.ok(&[
+    sandbox.ok(&[
         "keys",
         "retire",
         "publisher",
@@ -162,8 +162,8 @@ fn a_key_counts_from_when_to_when_its_validity_says() {
         "--valid-until",
         "2100-01-01",
     ]);
-    house.refused(TRUSTING[0], 4, "not yet valid");
-    house.refused(
+    sandbox.refused(TRUSTING[0], 4, "not yet valid");
+    sandbox.refused(
         &[
             "seal",
             "m",
@@ -177,8 +177,8 @@ fn a_key_counts_from_when_to_when_its_validity_says() {
         4,
         "is not valid before",
     );
-    house.ok(&["keys", "retire", "bob", "--superseded"]);
-    house.refused(
+    sandbox.ok(&["keys", "retire", "bob", "--superseded"]);
+    sandbox.refused(
         &["seal", "m", "--to", "bob", "--sign", "publisher", "-o", "x"],
         4,
         "`bob` was superseded on",
@@ -187,11 +187,11 @@ fn a_key_counts_from_when_to_when_its_validity_says() {
 
 #[test]
 fn a_successor_falls_with_the_key_that_named_it() {
-    let house = signed();
-    let other = House::with_keys();
+    let sandbox = signed();
+    let other = Sandbox::with_keys();
     other.ok(&["keys", "export", "publisher", "-o", "next.pub"]);
-    house.write("next.pub", &other.read("next.pub"));
-    house.ok(&[
+    sandbox.write("next.pub", &other.read("next.pub"));
+    sandbox.ok(&[
         "keys",
         "import",
         "next.pub",
@@ -200,24 +200,24 @@ fn a_successor_falls_with_the_key_that_named_it() {
         "--successor-of",
         "publisher",
     ]);
-    house.ok(&["keys", "export", "alice", "-o", "alice.pub"]);
-    other.write("alice.pub", &house.read("alice.pub"));
+    sandbox.ok(&["keys", "export", "alice", "-o", "alice.pub"]);
+    other.write("alice.pub", &sandbox.read("alice.pub"));
     other.write("n", b"next");
     other.ok(&["seal", "n", "--to", "./alice.pub", "--sign", "publisher"]);
-    house.write("n.sealed", &other.read("n.sealed"));
+    sandbox.write("n.sealed", &other.read("n.sealed"));
     let verify = ["verify", "n.sealed", "--signer", "next"];
-    house.ok(&verify);
-    house.ok(&["keys", "retire", "publisher", "--superseded"]);
-    house.ok(&verify);
-    house.ok(&["keys", "retire", "publisher", "--compromised"]);
-    house.refused(&verify, 4, "is compromised");
+    sandbox.ok(&verify);
+    sandbox.ok(&["keys", "retire", "publisher", "--superseded"]);
+    sandbox.ok(&verify);
+    sandbox.ok(&["keys", "retire", "publisher", "--compromised"]);
+    sandbox.refused(&verify, 4, "is compromised");
 }
 
 #[test]
 fn a_trust_file_ends_keys_and_lists_what_counts_all_the_same() {
-    let house = signed();
+    let sandbox = signed();
     let digest_of = |command: &[&str]| {
-        let seen = house.ok(&[&["--json"], command].concat());
+        let seen = sandbox.ok(&[&["--json"], command].concat());
         text(&json(&seen), "message_sha384")
     };
     let digest = digest_of(TRUSTING[0]);
@@ -273,11 +273,11 @@ fn a_trust_file_ends_keys_and_lists_what_counts_all_the_same() {
             Some("is compromised"),
         ),
     ] {
-        house.write("trust.toml", format!("{old}{more}").as_bytes());
+        sandbox.write("trust.toml", format!("{old}{more}").as_bytes());
         for (command, refused) in [(&trust[..], sealed), (&signature, beside)] {
             match refused {
-                None => _ = house.ok(command),
-                Some(words) => house.refused(command, 4, words),
+                None => _ = sandbox.ok(command),
+                Some(words) => sandbox.refused(command, 4, words),
             }
         }
     }
@@ -285,7 +285,7 @@ fn a_trust_file_ends_keys_and_lists_what_counts_all_the_same() {
 
 #[test]
 fn a_trust_file_that_contradicts_itself_is_refused() {
-    let house = signed();
+    let sandbox = signed();
     let old = "[[publisher]]\nkey = \"./publisher.pub\"\nroles = [\"model\"]\n";
     let trust = ["verify", "m.sealed", "--trust", "trust.toml"];
     for (more, words) in [
@@ -298,47 +298,47 @@ fn a_trust_file_that_contradicts_itself_is_refused() {
         ("successor_of = \"publisher\"\n", "64 digits"),
         ("until = 2002-01-01\n", "unknown field"),
     ] {
-        house.write("trust.toml", format!("{old}{more}").as_bytes());
-        house.refused(&trust, 2, words);
+        sandbox.write("trust.toml", format!("{old}{more}").as_bytes());
+        sandbox.refused(&trust, 2, words);
     }
 }
 
 #[test]
 fn a_key_is_removed_and_a_private_one_only_in_words() {
-    let house = signed();
-    let vendor = House::with_keys();
-    vendor.write("publisher.pub", &house.read("publisher.pub"));
+    let sandbox = signed();
+    let vendor = Sandbox::with_keys();
+    vendor.write("publisher.pub", &sandbox.read("publisher.pub"));
     vendor.ok(&["keys", "import", "publisher.pub", "--name", "vendor"]);
     vendor.ok(&["keys", "remove", "vendor"]);
     vendor.refused(&["keys", "remove", "vendor"], 2, "no key `vendor`");
-    house.refused(&["keys", "remove", "bob"], 4, "cannot be undone");
-    house.ok(&["keys", "show", "bob"]);
-    house.ok(&["keys", "remove", "bob", "--destroy"]);
-    house.refused(&["keys", "show", "bob"], 2, "no key `bob`");
-    house.ok(&["open", "m.sealed", "-o", "out"]);
+    sandbox.refused(&["keys", "remove", "bob"], 4, "cannot be undone");
+    sandbox.ok(&["keys", "show", "bob"]);
+    sandbox.ok(&["keys", "remove", "bob", "--destroy"]);
+    sandbox.refused(&["keys", "show", "bob"], 2, "no key `bob`");
+    sandbox.ok(&["open", "m.sealed", "-o", "out"]);
 }
 
 #[test]
 fn a_new_passphrase_opens_the_store_and_the_old_one_does_not() {
-    let house = signed();
-    house.write("new", b"a longer horse\n");
-    house.refused(
+    let sandbox = signed();
+    sandbox.write("new", b"a longer horse\n");
+    sandbox.refused(
         &["keys", "passwd", "--new-passphrase-file", "short"],
         3,
         "cannot read short",
     );
-    house.write("short", b"short");
-    house.refused(
+    sandbox.write("short", b"short");
+    sandbox.refused(
         &["keys", "passwd", "--new-passphrase-file", "short"],
         2,
         "shorter than 8",
     );
-    house.ok(&["keys", "passwd", "--new-passphrase-file", "new"]);
-    house.refused(&["keys", "list"], 4, "wrong passphrase");
+    sandbox.ok(&["keys", "passwd", "--new-passphrase-file", "new"]);
+    sandbox.refused(&["keys", "list"], 4, "wrong passphrase");
     let with = |file: &'static str, more: &[&'static str]| {
         let mut command = vec!["--passphrase-file", file];
         command.extend(more);
-        house.run(&command)
+        sandbox.run(&command)
     };
     assert_eq!(with("new", &["keys", "list"]).code, 0);
     let said = with(
@@ -358,7 +358,7 @@ fn a_new_passphrase_opens_the_store_and_the_old_one_does_not() {
     }
     assert_eq!(with("new", &["keys", "list"]).code, 4);
     assert_eq!(with("key", &["open", "m.sealed", "-o", "out"]).code, 0);
-    assert_eq!(house.read("out"), b"model");
+    assert_eq!(sandbox.read("out"), b"model");
     // A file that is there may hold what opens something else.
     assert_eq!(
         with(
@@ -379,7 +379,7 @@ fn a_new_passphrase_opens_the_store_and_the_old_one_does_not() {
 
 #[test]
 fn errors_repeat_little_of_a_file() {
-    let house = signed();
+    let sandbox = signed();
     let long = "x".repeat(60_000);
     for content in [
         format!("{long} = 1"),
@@ -391,7 +391,7 @@ fn errors_repeat_little_of_a_file() {
         ),
         long.clone(),
     ] {
-        house.write("f.toml", content.as_bytes());
+        sandbox.write("f.toml", content.as_bytes());
         for command in [
             &["verify", "m.sealed", "--trust", "f.toml"][..],
             &["gateway", "--config", "f.toml"],
@@ -401,7 +401,7 @@ fn errors_repeat_little_of_a_file() {
             &["verify", "m.sealed", "--signer", "./f.toml"],
             &["verify", "m.sealed", "--signer", &content],
         ] {
-            let said = house.run(command);
+            let said = sandbox.run(command);
             assert_ne!(said.code, 0, "{command:?}");
             assert!(
                 said.err.len() < 5_000,
@@ -415,7 +415,7 @@ fn errors_repeat_little_of_a_file() {
 
 #[test]
 fn what_an_argument_holds_does_not_drive_the_terminal() {
-    let house = House::empty();
+    let sandbox = Sandbox::empty();
     for bad in ["gpj.\u{202e}exe", "a\u{1b}[2Jb", "a\u{9b}2Jb"] {
         for command in [
             &[bad][..],
@@ -425,7 +425,7 @@ fn what_an_argument_holds_does_not_drive_the_terminal() {
             &["verify", bad, "--signer", "x"],
             &["seal", bad, "--to", "x"],
         ] {
-            let said = house.run(command);
+            let said = sandbox.run(command);
             assert_ne!(said.code, 0);
             let shown = said.out + &said.err;
             assert!(
@@ -434,8 +434,8 @@ fn what_an_argument_holds_does_not_drive_the_terminal() {
             );
         }
     }
-    let said = house.run(&["AGE-SECRET-KEY-PQ-1QQQQ", "--nonsense"]);
+    let said = sandbox.run(&["AGE-SECRET-KEY-PQ-1QQQQ", "--nonsense"]);
     assert!(!said.err.contains("QQQQ"), "{said:?}");
-    assert_eq!(house.run(&["--version"]).code, 0);
-    assert!(house.run(&["--help"]).out.contains("Usage"));
+    assert_eq!(sandbox.run(&["--version"]).code, 0);
+    assert!(sandbox.run(&["--help"]).out.contains("Usage"));
 }

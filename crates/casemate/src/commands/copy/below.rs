@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use casemate_seal::{
     Source,
-    directory::{Links, LocalFolder, RelativePath, SealedFolder, is_sealed_directory, list_source},
     file::{self, Existing},
+    folder::{FolderSource, Links, LocalFolder, RelativePath, is_sealed_folder, list_source},
 };
 use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, RemoteObject, list};
 
@@ -20,7 +20,7 @@ use crate::{
 /// Lists what is below `from`; `None` if `from` is itself an artifact or a sealed folder.
 pub(super) fn units(from: &Endpoint) -> Result<Option<SealedListing>, Fault> {
     let paths = match from {
-        Endpoint::Local(root) if root.is_dir() && !is_sealed_directory(root) => {
+        Endpoint::Local(root) if root.is_dir() && !is_sealed_folder(root) => {
             let files = list_source(root, Links::Refuse, &|_, _| true).map_err(|error| {
                 Fault::from(error).hint("remove it, or copy the artifacts beside it one by one")
             })?;
@@ -107,7 +107,7 @@ fn open(from: &Endpoint, unit: &SealedItem) -> Result<Sealed, Fault> {
     Ok(match (from, unit.is_folder) {
         (Endpoint::Local(root), true) => {
             let folder = LocalFolder::open(root).map_err(failed)?;
-            Sealed::Folder(Box::new(folder) as Box<dyn SealedFolder>)
+            Sealed::Folder(Box::new(folder) as Box<dyn FolderSource>)
         }
         (Endpoint::Local(path), false) => {
             let file = file::open_shared(path).map_err(failed)?;

@@ -4,12 +4,11 @@ use std::path::Path;
 
 use casemate_seal::{
     Progress,
-    directory::{
-        Links, LocalFolder, MANIFEST_NAME, RelativePath, SEALED_SUFFIX, SealedFolder,
-        StagedDirectory, check_sealed_replaceable, is_sealed_directory, list_source, read_manifest,
-        unfinished_rewrap,
-    },
     file::{Access, Existing},
+    folder::{
+        FolderSource, Links, LocalFolder, MANIFEST_NAME, RelativePath, SEALED_SUFFIX, StagedFolder,
+        check_sealed_replaceable, is_sealed_folder, list_source, read_manifest, unfinished_rewrap,
+    },
 };
 use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, list};
 
@@ -27,7 +26,7 @@ use crate::{
 
 pub(super) fn copy_folder(
     context: &Context<'_>,
-    folder: &dyn SealedFolder,
+    folder: &dyn FolderSource,
     job: &CopyJob,
 ) -> Result<Copied, Fault> {
     // Copy only sealed folders.
@@ -91,7 +90,7 @@ fn artifacts_of(from: &Endpoint) -> Result<(Vec<String>, Vec<String>), Fault> {
 }
 
 fn fetch_folder(
-    folder: &dyn SealedFolder,
+    folder: &dyn FolderSource,
     paths: &[String],
     root: &Path,
     force: bool,
@@ -100,7 +99,7 @@ fn fetch_folder(
     let failed = |error| Fault::file("write", root, error);
     let existing = existing(force);
     let is_replaceable = &check_sealed_replaceable;
-    let stage = StagedDirectory::create(root, Access::Umask, existing, is_replaceable)?;
+    let stage = StagedFolder::create(root, Access::Umask, existing, is_replaceable)?;
     let mut copied = Copied::default();
     for path in paths {
         if path != MANIFEST_NAME {
@@ -119,11 +118,11 @@ fn fetch_folder(
 
 /// Returns the result of an earlier copy, if `root` contains exactly the same artifacts.
 fn completed_copy(
-    folder: &dyn SealedFolder,
+    folder: &dyn FolderSource,
     paths: &[String],
     root: &Path,
 ) -> Result<Option<Copied>, Fault> {
-    if !is_sealed_directory(root) {
+    if !is_sealed_folder(root) {
         return Ok(None);
     }
     let (there, added) = artifacts_of(&Endpoint::Local(root.to_owned()))?;
@@ -155,7 +154,7 @@ fn completed_copy(
 
 fn send_folder(
     context: &Context<'_>,
-    folder: &dyn SealedFolder,
+    folder: &dyn FolderSource,
     paths: &[String],
     prefix: &Location,
     count: Progress<'_>,

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use casemate_seal::{Artifact, ReadAt as _, directory::read_manifest, file::Existing};
+use casemate_seal::{Artifact, ReadAt as _, file::Existing, folder::read_manifest};
 use casemate_store::{Location, OBJECTS_MAX, RemoteFolder, RemoteObject, list};
 use serde_json::{Value, json};
 

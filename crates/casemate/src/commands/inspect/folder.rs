@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use casemate_seal::{
     Origin,
-    directory::{SealedDirectory, SealedFolder, read_manifest},
+    folder::{FolderSource, SealedFolder, read_manifest},
 };
 use serde_json::{Value, json};
 
@@ -13,15 +13,15 @@ use crate::{context::Context, fault::Fault, keyring::Keyring, printer::bytes_tex
 /// Lists the files, which takes a key. Without one the caller shows only the manifest's artifact.
 pub(super) fn listing(
     context: &Context<'_>,
-    folder: Box<dyn SealedFolder>,
+    folder: Box<dyn FolderSource>,
 ) -> Result<(Value, String), Fault> {
     let mut keyring = Keyring::new(context);
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
     let artifact = read_manifest(&*folder)?;
     // Only `verify` checks that the signer is trusted; the output says that this listing did not.
-    let directory = SealedDirectory::open(folder, artifact, &keys, Origin::Unchecked)?;
-    let manifest = directory.manifest();
+    let sealed = SealedFolder::open(folder, artifact, &keys, Origin::Unchecked)?;
+    let manifest = sealed.manifest();
     let files: Vec<_> = manifest
         .files
         .iter()
@@ -30,7 +30,7 @@ pub(super) fn listing(
     let json =
         json!({ "id": manifest.id.to_string(), "revision": manifest.revision, "files": files });
     let mut text = format!(
-        "\ndirectory   {}\nrevision    {}\nfiles       {}, {}",
+        "\nfolder      {}\nrevision    {}\nfiles       {}, {}",
         manifest.id,
         manifest.revision,
         manifest.files.len(),

@@ -8,8 +8,8 @@ use std::{
 use casemate_mount::{MountedFile, ReadError};
 use casemate_seal::{
     Artifact, Opened, Source,
-    directory::{DirectoryError, SealedDirectory},
     file::{Access, AtomicFile, Existing},
+    folder::{FolderError, SealedFolder},
 };
 
 use crate::{
@@ -37,19 +37,19 @@ pub(super) enum Content {
 }
 
 pub(super) struct Folder {
-    directory: SealedDirectory,
+    sealed: SealedFolder,
     keys: Vec<casemate_crypto::kem::KemPrivateKey>,
 }
 
 impl Folder {
-    fn open(&self, path: &str) -> Result<Opened<Source>, DirectoryError> {
+    fn open(&self, path: &str) -> Result<Opened<Source>, FolderError> {
         let entry = self
-            .directory
+            .sealed
             .manifest()
             .find(path)
-            .ok_or_else(|| DirectoryError::Missing(path.to_owned()))?;
+            .ok_or_else(|| FolderError::Missing(path.to_owned()))?;
         let keys: Vec<_> = self.keys.iter().collect();
-        self.directory.open_file(entry, &keys)
+        self.sealed.open_file(entry, &keys)
     }
 }
 
@@ -84,8 +84,8 @@ impl Content {
                     origin.min_revision,
                 )?;
                 require_epoch(found.artifact(), origin.min_epoch)?;
-                let directory = found;
-                return Ok(Self::Folder(Arc::new(Folder { directory, keys })));
+                let sealed = found;
+                return Ok(Self::Folder(Arc::new(Folder { sealed, keys })));
             }
         };
         let artifact = Artifact::read(source)?;
@@ -144,8 +144,8 @@ impl Content {
             }
             Self::Signed(signed) => signed.into_files(),
             Self::Folder(folder) => {
-                let entries = folder.directory.manifest().files.iter();
-                let file = |entry: &casemate_seal::directory::FileEntry| {
+                let entries = folder.sealed.manifest().files.iter();
+                let file = |entry: &casemate_seal::folder::FileEntry| {
                     let (folder, path) = (Arc::clone(&folder), entry.path.clone());
                     MountedFile {
                         path: entry.path.to_string(),
@@ -166,7 +166,7 @@ impl Content {
         match self {
             Self::Signed(signed) => signed.len(),
             Self::File(_, opened) => opened.content_len(),
-            Self::Folder(folder) => folder.directory.manifest().content_len(),
+            Self::Folder(folder) => folder.sealed.manifest().content_len(),
         }
     }
 
@@ -186,13 +186,13 @@ impl Content {
             }
             Self::Folder(folder) => {
                 let keys: Vec<_> = folder.keys.iter().collect();
-                let bar = progress::bar(folder.directory.manifest().content_len(), "opening");
-                let copied = folder.directory.copy_to(
-                    &place.join(FOLDER),
-                    Existing::Keep,
-                    &keys,
-                    &|bytes| bar.inc(bytes),
-                );
+                let bar = progress::bar(folder.sealed.manifest().content_len(), "opening");
+                let copied =
+                    folder
+                        .sealed
+                        .copy_to(&place.join(FOLDER), Existing::Keep, &keys, &|bytes| {
+                            bar.inc(bytes);
+                        });
                 bar.finish_and_clear();
                 Ok(copied?)
             }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use casemate_seal::directory::SealedFolder;
+use casemate_seal::folder::FolderSource;
 use serde_json::json;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 pub(super) fn open(
     context: &Context<'_>,
     options: &OpenOptions,
-    folder: Box<dyn SealedFolder>,
+    folder: Box<dyn FolderSource>,
     output: &Path,
 ) -> Result<(), Fault> {
     if output == Path::new("-") {
@@ -32,23 +32,23 @@ pub(super) fn open(
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
     let trusted_signers = options.origin.trusted_signers();
-    let directory = open_folder(context, &mut keyring, folder, &keys, trusted_signers)?;
+    let sealed = open_folder(context, &mut keyring, folder, &keys, trusted_signers)?;
     let place = options.input.to_text();
-    trust::require_id(&directory.manifest().id, options.origin.id.as_deref())?;
+    trust::require_id(&sealed.manifest().id, options.origin.id.as_deref())?;
     check_current(
         context,
-        &directory,
+        &sealed,
         trusted_signers,
         &place,
         options.origin.min_revision,
     )?;
-    owner::require_epoch(directory.artifact(), options.origin.min_epoch)?;
-    let manifest = directory.manifest();
+    owner::require_epoch(sealed.artifact(), options.origin.min_epoch)?;
+    let manifest = sealed.manifest();
     let bar = progress::bar(manifest.content_len(), "opening");
-    directory.copy_to(output, existing(options.force), &keys, &|n| bar.inc(n))?;
+    sealed.copy_to(output, existing(options.force), &keys, &|n| bar.inc(n))?;
     bar.finish_and_clear();
     let json = json!({
-        "schema": "casemate.opened-directory/1",
+        "schema": "casemate.opened-folder/1",
         "output": path_text(output),
         "id": manifest.id.to_string(),
         "revision": manifest.revision,

@@ -10,11 +10,11 @@ use casemate_crypto::{
 use casemate_gateway::unix_seconds;
 use casemate_seal::{
     Artifact, Origin,
-    directory::{
-        LocalFolder, RekeyOptions, StagedDirectory, check_sealed_replaceable, is_sealed_directory,
-        rekey_directory,
-    },
     file::{self, Access, AtomicFile, Existing},
+    folder::{
+        LocalFolder, RekeyOptions, StagedFolder, check_sealed_replaceable, is_sealed_folder,
+        rekey_folder,
+    },
     seal,
 };
 use serde_json::{Value, json};
@@ -130,16 +130,16 @@ impl Rewrap<'_> {
         let rekey = self.rekey(&recipients, publisher.as_ref(), owner.as_ref());
         let bar = progress::bar(folder.manifest().content_len(), "re-sealing");
         let replaceable = &check_sealed_replaceable;
-        let stage = StagedDirectory::create(input, Access::Umask, Existing::Replace, replaceable)?;
-        let sealed = rekey_directory(&folder, &keys, &stage, &rekey, &|bytes| bar.inc(bytes))?;
+        let stage = StagedFolder::create(input, Access::Umask, Existing::Replace, replaceable)?;
+        let sealed = rekey_folder(&folder, &keys, &stage, &rekey, &|bytes| bar.inc(bytes))?;
         stage.commit(input, Existing::Replace, replaceable)?;
         seen::record(context, publisher.as_ref(), &sealed, &place)?;
         bar.finish_and_clear();
         let own: Result<Vec<_>, _> = keys.iter().map(|key| key.public_key().id()).collect();
         self.report_rekeyed(input, &own?, &recipients);
         Ok(json!({
-            "schema": "casemate.rekeyed-directory/1",
-            "directory": path_text(input),
+            "schema": "casemate.rekeyed-folder/1",
+            "folder": path_text(input),
             "id": sealed.manifest.id.to_string(),
             "revision": sealed.manifest.revision,
             "files": sealed.manifest.files.len(),
@@ -176,7 +176,7 @@ impl Rewrap<'_> {
 /// Refuses a file inside a sealed folder: it must stay the artifact that the manifest lists.
 fn refuse_part_of_a_folder(input: &Path) -> Result<(), Fault> {
     let mut above = input.ancestors().skip(1);
-    let Some(folder) = above.find(|folder| is_sealed_directory(folder)) else {
+    let Some(folder) = above.find(|folder| is_sealed_folder(folder)) else {
         return Ok(());
     };
     let message = format!("{} is part of a sealed folder", input.display());

@@ -7,7 +7,7 @@ use std::{
 
 use casemate_crypto::encoding::KeyId;
 use casemate_seal::{
-    Artifact, Origin, RecipientRecord, directory::MANIFEST_NAME, file::Existing, new_tail,
+    Artifact, Origin, RecipientRecord, file::Existing, folder::MANIFEST_NAME, new_tail,
 };
 use casemate_store::{
     Location, OBJECTS_MAX, RemoteFolder, RemoteObject, list_sealed, replace_tail,

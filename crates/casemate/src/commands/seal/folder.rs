@@ -5,9 +5,9 @@ use std::path::Path;
 use casemate_crypto::kem::KemPrivateKey;
 use casemate_environment::Excluded;
 use casemate_gateway::unix_seconds;
-use casemate_seal::directory::{
-    DirectoryOptions, Links, SealedDirectory, SealedFiles, Since, SourceFile, is_sealed_directory,
-    list_source, read_manifest, seal_directory, seal_directory_to,
+use casemate_seal::folder::{
+    FolderOptions, Links, SealedFiles, SealedFolder, Since, SourceFile, is_sealed_folder,
+    list_source, read_manifest, seal_folder, seal_folder_to,
 };
 use serde_json::json;
 
@@ -64,7 +64,7 @@ pub(super) fn seal(
             );
         }
     }
-    let sealing = DirectoryOptions {
+    let sealing = FolderOptions {
         owner: keys::list_signer(owner.as_ref()),
         expires: options.expires,
         recipients: &recipients,
@@ -73,8 +73,8 @@ pub(super) fn seal(
         hash: context.policy()?.hash(),
         created: unix_seconds(),
         content_type: |_| CONTENT_TYPE,
-        since: before.as_ref().map(|(directory, _)| Since {
-            directory,
+        since: before.as_ref().map(|(folder, _)| Since {
+            folder,
             keys: &keys,
         }),
     };
@@ -85,10 +85,10 @@ pub(super) fn seal(
     let existing = existing(options.force);
     let count = |bytes| bar.inc(bytes);
     let sealed = match output {
-        Place::Local(path) => seal_directory(&files, path, existing, &sealing, &count)?,
+        Place::Local(path) => seal_folder(&files, path, existing, &sealing, &count)?,
         Place::Remote(address) => {
             let target = empty_prefix(&context.locate(address)?)?;
-            seal_directory_to(&files, &target, &sealing, &count)?
+            seal_folder_to(&files, &target, &sealing, &count)?
         }
     };
     bar.finish_and_clear();
@@ -107,8 +107,8 @@ fn report_sealed(
 ) {
     let manifest = &sealed.manifest;
     let json = json!({
-        "schema": "casemate.sealed-directory/1",
-        "directory": output.to_text(),
+        "schema": "casemate.sealed-folder/1",
+        "folder": output.to_text(),
         "id": manifest.id.to_string(),
         "revision": manifest.revision,
         "files": manifest.files.len(),
@@ -135,7 +135,7 @@ fn warn_if_restarting_revisions(context: &Context<'_>, options: &SealOptions, ou
     if let Place::Local(output) = output
         && options.force
         && options.since.is_none()
-        && is_sealed_directory(output)
+        && is_sealed_folder(output)
     {
         let shown = output.display();
         context.printer.warning(&format!(
@@ -151,7 +151,7 @@ fn open_previous_version(
     root: &Path,
     keys: &[&KemPrivateKey],
     signs: bool,
-) -> Result<(SealedDirectory, TrustedSigners<'static>), Fault> {
+) -> Result<(SealedFolder, TrustedSigners<'static>), Fault> {
     match context.sealed(&Place::Local(root.to_owned()))? {
         Sealed::Folder(folder) => {
             let unsigned = read_manifest(&*folder)?.signature().is_none();
@@ -183,7 +183,7 @@ fn source_files(options: &SealOptions) -> Result<Vec<SourceFile>, Fault> {
             "--metadata, --revision and --content-type are for single files, not folders",
         ));
     }
-    if is_sealed_directory(&options.input) {
+    if is_sealed_folder(&options.input) {
         let shown = options.input.display();
         return Err(Fault::usage(format!("{shown} is already sealed"))
             .hint("run `casemate rewrap` to change its recipients"));

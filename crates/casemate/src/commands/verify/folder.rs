@@ -1,6 +1,6 @@
 //! `casemate verify` for a folder.
 
-use casemate_seal::directory::{SealedFolder, read_manifest};
+use casemate_seal::folder::{FolderSource, read_manifest};
 use serde_json::json;
 
 use super::without_key;
@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn verify(
     context: &Context<'_>,
     options: &VerifyOptions,
-    folder: Box<dyn SealedFolder>,
+    folder: Box<dyn FolderSource>,
 ) -> Result<(), Fault> {
     let mut keyring = Keyring::new(context);
     // The recipient list is not authenticated yet, so it must not decide how much is checked.
@@ -27,40 +27,40 @@ pub(super) fn verify(
     }
     let owned = keyring.openers()?;
     let keys: Vec<_> = owned.iter().collect();
-    let directory = open_folder(
+    let sealed = open_folder(
         context,
         &mut keyring,
         folder,
         &keys,
         options.trusted_signers(),
     )?;
-    trust::require_id(&directory.manifest().id, options.id.as_deref())?;
+    trust::require_id(&sealed.manifest().id, options.id.as_deref())?;
     let (place, trusted_signers) = (options.input.to_text(), options.trusted_signers());
     check_current(
         context,
-        &directory,
+        &sealed,
         trusted_signers,
         &place,
         options.min_revision,
     )?;
-    owner::require_epoch(directory.artifact(), options.min_epoch)?;
-    let manifest = directory.manifest();
+    owner::require_epoch(sealed.artifact(), options.min_epoch)?;
+    let manifest = sealed.manifest();
     let bar = progress::bar(manifest.content_len(), "verifying");
-    directory.verify_files(&keys, &|bytes| bar.inc(bytes))?;
+    sealed.verify_files(&keys, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     // It was verified when the folder was opened.
-    let record = directory.artifact().signature();
+    let record = sealed.artifact().signature();
     let (id, suite) = record.map_or_else(Default::default, |r| (r.key.to_hex(), r.suite.name));
     let json = json!({
-        "schema": "casemate.verified-directory/1",
-        "directory": options.input.to_text(),
+        "schema": "casemate.verified-folder/1",
+        "folder": options.input.to_text(),
         "id": manifest.id.to_string(),
         "revision": manifest.revision,
         "files": manifest.files.len(),
         "signer": id,
         "suite": suite,
-        "owner": owner::fields(directory.artifact()),
-        "message_sha384": hex::encode(directory.artifact().message_digest()),
+        "owner": owner::fields(sealed.artifact()),
+        "message_sha384": hex::encode(sealed.artifact().message_digest()),
         "opened": true,
     });
     let text = format!(

@@ -2,7 +2,7 @@
 
 use casemate_seal::{
     Artifact, Source,
-    directory::{SealedFolder, verify_without_key},
+    folder::{FolderSource, verify_without_key},
 };
 use serde_json::json;
 
@@ -15,7 +15,7 @@ pub(super) fn verify(
     context: &Context<'_>,
     options: &VerifyOptions,
     keyring: &mut Keyring<'_>,
-    folder: &dyn SealedFolder,
+    folder: &dyn FolderSource,
     manifest: &Artifact<Source>,
 ) -> Result<(), Fault> {
     if options.min_revision.is_some() || options.id.is_some() {
@@ -32,8 +32,8 @@ pub(super) fn verify(
     let id = signer.id()?;
     let files = list.files().len();
     let json = json!({
-        "schema": "casemate.verified-directory/1",
-        "directory": options.input.to_text(),
+        "schema": "casemate.verified-folder/1",
+        "folder": options.input.to_text(),
         "id": null,
         "revision": null,
         "files": files,

@@ -10,7 +10,7 @@ use casemate_beneath as beneath;
 use rustix::fs::FileType;
 
 use super::{
-    DirectoryError, JOURNAL_NAME, MANIFEST_NAME, Manifest, RelativePath, SEALED_SUFFIX,
+    FolderError, JOURNAL_NAME, MANIFEST_NAME, Manifest, RelativePath, SEALED_SUFFIX,
     expected::{Expected, extra},
 };
 use crate::limits::FILES_MAX;
@@ -43,16 +43,16 @@ pub struct SourceFile {
 ///
 /// # Errors
 ///
-/// [`DirectoryError`], which names what cannot be sealed.
+/// [`FolderError`], which names what cannot be sealed.
 pub fn list_source(
     root: &Path,
     links: Links,
     include: &dyn Fn(&Path, bool) -> bool,
-) -> Result<Vec<SourceFile>, DirectoryError> {
+) -> Result<Vec<SourceFile>, FolderError> {
     let mut files = Vec::new();
     walk(root, &mut |below, location, file_type| {
         let is_link = file_type.is_symlink();
-        let metadata = || fs::metadata(location).map_err(DirectoryError::io("read", location));
+        let metadata = || fs::metadata(location).map_err(FolderError::io("read", location));
         let target_is_dir = is_link && links == Links::Follow && metadata()?.is_dir();
         if !include(below, file_type.is_dir() || target_is_dir) {
             return Ok(false);
@@ -61,14 +61,14 @@ pub fn list_source(
             return Ok(true);
         }
         if target_is_dir {
-            return Err(DirectoryError::FolderLink(location.to_owned()));
+            return Err(FolderError::FolderLink(location.to_owned()));
         }
         if is_link && links == Links::Refuse {
-            return Err(DirectoryError::Link(location.to_owned()));
+            return Err(FolderError::Link(location.to_owned()));
         }
         let metadata = metadata()?;
         if !metadata.is_file() {
-            return Err(DirectoryError::Special(location.to_owned()));
+            return Err(FolderError::Special(location.to_owned()));
         }
         files.push(SourceFile {
             path: relative(below)?,
@@ -76,14 +76,14 @@ pub fn list_source(
             len: metadata.len(),
         });
         if files.len() > FILES_MAX {
-            return Err(DirectoryError::TooManyFiles {
+            return Err(FolderError::TooManyFiles {
                 actual: files.len(),
             });
         }
         Ok(false)
     })?;
     if files.is_empty() {
-        return Err(DirectoryError::Empty);
+        return Err(FolderError::Empty);
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     RelativePath::check_list(&files.iter().map(|file| &file.path).collect::<Vec<_>>())?;
@@ -91,35 +91,35 @@ pub fn list_source(
 }
 
 /// Checks that the sealed folder holds exactly the artifacts in the manifest
-/// (`spec/sealed-directory.md`, section 5, step 4).
+/// (`spec/sealed-folder.md`, section 5, step 4).
 pub(crate) fn check_sealed(
     root: &Path,
     folder: BorrowedFd<'_>,
     paths: &[&RelativePath],
-) -> Result<(), DirectoryError> {
+) -> Result<(), FolderError> {
     let mut expected = Expected::new(paths);
     let folders = expected.folders();
     let listed = beneath::walk(folder, &mut |below, file_type| {
         match file_type {
-            FileType::Symlink => return Err(DirectoryError::Link(root.join(below)).into()),
+            FileType::Symlink => return Err(FolderError::Link(root.join(below)).into()),
             FileType::Directory if folders.contains(below) => return Ok(true),
             FileType::Directory => return Err(extra(below).into()),
             FileType::RegularFile => expected.found(below)?,
-            _ => return Err(DirectoryError::Special(root.join(below)).into()),
+            _ => return Err(FolderError::Special(root.join(below)).into()),
         }
         Ok(false)
     });
     match listed {
         Ok(()) => expected.end(),
         Err(Walked::Refused(error)) => Err(error),
-        Err(Walked::Io(error)) => Err(DirectoryError::io("list", root)(error)),
+        Err(Walked::Io(error)) => Err(FolderError::io("list", root)(error)),
     }
 }
 
 /// Why a walk ended early.
 enum Walked {
     Io(io::Error),
-    Refused(DirectoryError),
+    Refused(FolderError),
 }
 
 impl From<io::Error> for Walked {
@@ -128,8 +128,8 @@ impl From<io::Error> for Walked {
     }
 }
 
-impl From<DirectoryError> for Walked {
-    fn from(error: DirectoryError) -> Self {
+impl From<FolderError> for Walked {
+    fn from(error: FolderError) -> Self {
         Self::Refused(error)
     }
 }
@@ -139,13 +139,13 @@ impl From<DirectoryError> for Walked {
 ///
 /// # Errors
 ///
-/// [`DirectoryError::NotReplaced`], which names the first other file.
-pub fn check_sealed_replaceable(root: &Path) -> Result<(), DirectoryError> {
+/// [`FolderError::NotReplaced`], which names the first other file.
+pub fn check_sealed_replaceable(root: &Path) -> Result<(), FolderError> {
     if fs::symlink_metadata(root).is_err() {
         return Ok(());
     }
     if !root.join(MANIFEST_NAME).is_file() {
-        return Err(DirectoryError::NotReplaced(root.to_owned()));
+        return Err(FolderError::NotReplaced(root.to_owned()));
     }
     walk(root, &mut |below, location, file_type| {
         let own = [MANIFEST_NAME, JOURNAL_NAME]
@@ -158,12 +158,12 @@ pub fn check_sealed_replaceable(root: &Path) -> Result<(), DirectoryError> {
         if file_type.is_dir() || (file_type.is_file() && (own || sealed)) {
             return Ok(file_type.is_dir());
         }
-        Err(DirectoryError::NotReplaced(location.to_owned()))
+        Err(FolderError::NotReplaced(location.to_owned()))
     })
 }
 
 /// Checks that an existing folder holds only files in this manifest.
-pub(crate) fn check_replaceable(root: &Path, manifest: &Manifest) -> Result<(), DirectoryError> {
+pub(crate) fn check_replaceable(root: &Path, manifest: &Manifest) -> Result<(), FolderError> {
     if !root.exists() {
         return Ok(());
     }
@@ -172,14 +172,14 @@ pub(crate) fn check_replaceable(root: &Path, manifest: &Manifest) -> Result<(), 
         if file_type.is_dir() || (file_type.is_file() && known.is_some()) {
             return Ok(file_type.is_dir());
         }
-        Err(DirectoryError::NotReplaced(location.to_owned()))
+        Err(FolderError::NotReplaced(location.to_owned()))
     })
 }
 
-fn relative(below: &Path) -> Result<RelativePath, DirectoryError> {
+fn relative(below: &Path) -> Result<RelativePath, FolderError> {
     let text = below
         .to_str()
-        .ok_or_else(|| DirectoryError::NotUtf8(below.to_owned()))?;
+        .ok_or_else(|| FolderError::NotUtf8(below.to_owned()))?;
     RelativePath::new(text)
 }
 
@@ -187,17 +187,17 @@ fn relative(below: &Path) -> Result<RelativePath, DirectoryError> {
 /// descend into a folder.
 fn walk(
     root: &Path,
-    visit: &mut dyn FnMut(&Path, &Path, fs::FileType) -> Result<bool, DirectoryError>,
-) -> Result<(), DirectoryError> {
+    visit: &mut dyn FnMut(&Path, &Path, fs::FileType) -> Result<bool, FolderError>,
+) -> Result<(), FolderError> {
     // A list instead of recursion: the system's path length limits nesting, not our stack.
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
         let location = root.join(&folder);
-        let listing = fs::read_dir(&location).map_err(DirectoryError::io("list", &location))?;
+        let listing = fs::read_dir(&location).map_err(FolderError::io("list", &location))?;
         for entry in listing {
-            let entry = entry.map_err(DirectoryError::io("list", &location))?;
+            let entry = entry.map_err(FolderError::io("list", &location))?;
             let at = entry.path();
-            let file_type = entry.file_type().map_err(DirectoryError::io("read", &at))?;
+            let file_type = entry.file_type().map_err(FolderError::io("read", &at))?;
             let below = folder.join(entry.file_name());
             if visit(&below, &at, file_type)? {
                 folders.push(below);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, RelativePath};
+use super::{FolderError, JOURNAL_NAME, MANIFEST_NAME, RelativePath};
 
 /// The expected entries of a listing, without those already found.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ impl<'m> Expected<'m> {
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Extra`] if it is not expected.
-    pub fn found(&mut self, path: &Path) -> Result<(), DirectoryError> {
+    /// [`FolderError::Extra`] if it is not expected.
+    pub fn found(&mut self, path: &Path) -> Result<(), FolderError> {
         let known = self.0.remove(path).is_some()
             || path == Path::new(MANIFEST_NAME)
             || path == Path::new(JOURNAL_NAME);
@@ -43,16 +43,14 @@ impl<'m> Expected<'m> {
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Missing`], which names the first file that was not found.
-    pub fn end(self) -> Result<(), DirectoryError> {
+    /// [`FolderError::Missing`], which names the first file that was not found.
+    pub fn end(self) -> Result<(), FolderError> {
         let first = self.0.values().min();
-        first.map_or(Ok(()), |path| {
-            Err(DirectoryError::Missing(path.to_string()))
-        })
+        first.map_or(Ok(()), |path| Err(FolderError::Missing(path.to_string())))
     }
 }
 
-pub(crate) fn extra(path: &Path) -> DirectoryError {
+pub(crate) fn extra(path: &Path) -> FolderError {
     let shown = path.display().to_string();
-    DirectoryError::Extra(shown.escape_debug().to_string())
+    FolderError::Extra(shown.escape_debug().to_string())
 }

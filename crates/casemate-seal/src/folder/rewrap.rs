@@ -1,4 +1,4 @@
-//! Changing the recipients of a sealed folder (`spec/sealed-directory.md`, section 6).
+//! Changing the recipients of a sealed folder (`spec/sealed-folder.md`, section 6).
 
 use std::{
     collections::HashSet,
@@ -14,8 +14,8 @@ use casemate_crypto::{
 use rustix::fs::{AtFlags, FlockOperation, flock, fsync, unlinkat};
 
 use super::{
-    DirectoryError, FileEntry, JOURNAL_NAME, LocalFolder, MANIFEST_NAME, SealedDirectory,
-    SealedFolder as _,
+    FileEntry, FolderError, FolderSource as _, JOURNAL_NAME, LocalFolder, MANIFEST_NAME,
+    SealedFolder,
     each::for_each_file,
     open::{self, Released},
 };
@@ -30,7 +30,7 @@ const JOURNAL_BYTES_MAX: u64 = 1 << 17;
 
 /// The result of a rewrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RewrappedDirectory {
+pub struct RewrappedFolder {
     /// Number of artifacts that were changed, including the manifest.
     pub changed: usize,
     /// Number of artifacts that already had the wanted recipients.
@@ -45,35 +45,35 @@ pub struct RewrappedDirectory {
 ///
 /// # Errors
 ///
-/// [`DirectoryError`]; artifacts that were already changed stay changed.
-pub fn rewrap_directory(
-    directory: SealedDirectory,
+/// [`FolderError`]; artifacts that were already changed stay changed.
+pub fn rewrap_folder(
+    sealed: SealedFolder,
     keys: &[&KemPrivateKey],
     keep: &[KeyId],
     added: &[&KemPublicKey],
     owner: Option<ListSigner<'_>>,
     progress: &(dyn Fn() + Sync),
-) -> Result<RewrappedDirectory, DirectoryError> {
+) -> Result<RewrappedFolder, FolderError> {
     let mut wanted = keep.to_vec();
     for key in added {
         let id = key
             .id()
-            .map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()))?;
+            .map_err(|error| FolderError::seal(MANIFEST_NAME)(error.into()))?;
         // Before the journal records that a rewrap has begun.
         if wanted.contains(&id) {
             let error = SealError::DuplicateRecipient(id);
-            return Err(DirectoryError::seal(MANIFEST_NAME)(error));
+            return Err(FolderError::seal(MANIFEST_NAME)(error));
         }
         wanted.push(id);
     }
     if wanted.is_empty() {
-        return Err(DirectoryError::seal(MANIFEST_NAME)(SealError::NoRecipient));
+        return Err(FolderError::seal(MANIFEST_NAME)(SealError::NoRecipient));
     }
     // Release the manifest's lock, which would block the rewrap.
-    let directory = directory.release()?;
-    let folder = &directory.folder;
+    let sealed = sealed.release()?;
+    let folder = &sealed.folder;
     let journal = Path::new(JOURNAL_NAME);
-    let failed = || DirectoryError::io("write", folder.shown(journal));
+    let failed = || FolderError::io("write", folder.shown(journal));
     flock(folder.descriptor(), FlockOperation::LockExclusive).map_err(|e| failed()(e.into()))?;
     let change = Change {
         keys,
@@ -81,7 +81,7 @@ pub fn rewrap_directory(
         added,
         owner,
     };
-    check_before(&directory, &change)?;
+    check_before(&sealed, &change)?;
     // A temporary name would not belong to the folder: if we were killed now, the folder could not
     // be opened.
     let text = journal_text(&wanted);
@@ -92,12 +92,12 @@ pub fn rewrap_directory(
         progress();
         Ok(changed)
     };
-    let mut changed = for_each_file(&directory.manifest.files, tail_only, apply)?;
+    let mut changed = for_each_file(&sealed.manifest.files, tail_only, apply)?;
     let place = Path::new(MANIFEST_NAME);
-    changed.push(change.apply(folder, place, MANIFEST_NAME, &directory.manifest_root)?);
+    changed.push(change.apply(folder, place, MANIFEST_NAME, &sealed.manifest_root)?);
     progress();
     let (changed, skipped): (Vec<bool>, Vec<bool>) = changed.iter().partition(|changed| **changed);
-    let done = RewrappedDirectory {
+    let done = RewrappedFolder {
         changed: changed.len(),
         skipped: skipped.len(),
     };
@@ -107,15 +107,15 @@ pub fn rewrap_directory(
 }
 
 /// Refuses, before anything is written, a rewrap that could not be finished.
-fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), DirectoryError> {
-    let folder = &directory.folder;
+fn check_before(sealed: &Released, change: &Change<'_>) -> Result<(), FolderError> {
+    let folder = &sealed.folder;
     let now = open::read_manifest(folder)?;
-    if !has_exactly(now.recipients(), &directory.recipients) {
-        return Err(DirectoryError::Concurrent);
+    if !has_exactly(now.recipients(), &sealed.recipients) {
+        return Err(FolderError::Concurrent);
     }
     change
         .check_signer(&now)
-        .map_err(DirectoryError::seal(MANIFEST_NAME))?;
+        .map_err(FolderError::seal(MANIFEST_NAME))?;
     let added: HashSet<_> = change
         .added
         .iter()
@@ -124,20 +124,20 @@ fn check_before(directory: &Released, change: &Change<'_>) -> Result<(), Directo
     let check = |entry: &FileEntry| {
         let path = entry.path.as_str();
         let artifact = open::read(folder, &entry.path.sealed(), path)?;
-        open::check_version(entry, &artifact, directory.publisher)?;
+        open::check_version(entry, &artifact, sealed.publisher)?;
         change.check_recipients(&artifact, path)?;
         change
             .check_signer(&artifact)
-            .map_err(DirectoryError::seal(path))?;
+            .map_err(FolderError::seal(path))?;
         let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
         let mut wanted = change.wanted.iter();
         if let Some(key) = wanted.find(|id| !present.contains(id) && !added.contains(id)) {
             let (path, key) = (path.to_owned(), *key);
-            return Err(DirectoryError::LostRecipient { path, key });
+            return Err(FolderError::LostRecipient { path, key });
         }
         Ok(())
     };
-    for_each_file(&directory.manifest.files, tail_only, check).map(drop)
+    for_each_file(&sealed.manifest.files, tail_only, check).map(drop)
 }
 
 /// Returns 0, because only the tail of a file is read and written.
@@ -158,16 +158,12 @@ impl Change<'_> {
     ///
     /// Only a recipient can detect this. A caller who removed their own key in an interrupted
     /// attempt cannot check, and has nothing left to do for that artifact.
-    fn check_recipients(
-        &self,
-        artifact: &Artifact<Source>,
-        path: &str,
-    ) -> Result<(), DirectoryError> {
+    fn check_recipients(&self, artifact: &Artifact<Source>, path: &str) -> Result<(), FolderError> {
         match open::key_for(artifact, self.keys) {
             Err(_) if has_exactly(artifact.recipients(), self.wanted) => Ok(()),
             found => found
                 .and_then(|key| artifact.open(key, Origin::Unchecked).map(drop))
-                .map_err(DirectoryError::open(path)),
+                .map_err(FolderError::open(path)),
         }
     }
 
@@ -189,18 +185,18 @@ impl Change<'_> {
         place: &Path,
         path: &str,
         expected_root: &[u8],
-    ) -> Result<bool, DirectoryError> {
+    ) -> Result<bool, FolderError> {
         let target = file::open_exclusive_below(folder.descriptor(), place)
-            .map_err(DirectoryError::io("open", folder.shown(place)))?;
-        let artifact = Artifact::read(&target).map_err(DirectoryError::open(path))?;
+            .map_err(FolderError::io("open", folder.shown(place)))?;
+        let artifact = Artifact::read(&target).map_err(FolderError::open(path))?;
         if artifact.root() != expected_root {
             let (path, what) = (path.to_owned(), "root");
-            return Err(DirectoryError::OtherVersion { path, what });
+            return Err(FolderError::OtherVersion { path, what });
         }
         if has_exactly(artifact.recipients(), self.wanted) {
             return Ok(false);
         }
-        let key = open::key_for(&artifact, self.keys).map_err(DirectoryError::open(path))?;
+        let key = open::key_for(&artifact, self.keys).map_err(FolderError::open(path))?;
         let present: HashSet<_> = artifact.recipients().iter().map(|r| r.key).collect();
         let missing: Vec<_> = self
             .added
@@ -212,7 +208,7 @@ impl Change<'_> {
         // It was compared with the signed manifest above.
         let changed =
             change_recipients(&target, key, Origin::Unchecked, &keep, &missing, self.owner);
-        changed.map_err(|source| DirectoryError::Rewrap {
+        changed.map_err(|source| FolderError::Rewrap {
             path: path.to_owned(),
             source,
         })?;

@@ -1,4 +1,4 @@
-//! Directories sealed as a unit: what comes back, what is refused, and what the next version takes
+//! Folders sealed as a unit: what comes back, what is refused, and what the next version takes
 //! over.
 
 use std::{
@@ -11,12 +11,11 @@ use std::{
 use casemate_crypto::{kem::KemPrivateKey, signature::SigningKey};
 use casemate_seal::{
     Artifact, HashAlgorithm, Origin, SegmentSize,
-    directory::{
-        DirectoryError, DirectoryOptions, Links, LocalFolder, Manifest, SealedDirectory,
-        SealedFiles, Since, list_source, read_manifest, rewrap_directory, seal_directory,
-        unfinished_rewrap,
-    },
     file::Existing,
+    folder::{
+        FolderError, FolderOptions, Links, LocalFolder, Manifest, SealedFiles, SealedFolder, Since,
+        list_source, read_manifest, rewrap_folder, seal_folder, unfinished_rewrap,
+    },
 };
 use tempfile::TempDir;
 
@@ -56,13 +55,13 @@ impl Model {
     fn seal_since(
         &self,
         to: &str,
-        since: Option<&SealedDirectory>,
+        since: Option<&SealedFolder>,
         recipients: &[&KemPrivateKey],
-    ) -> Result<SealedFiles, DirectoryError> {
+    ) -> Result<SealedFiles, FolderError> {
         let files = list_source(&self.at("model"), Links::Refuse, &|_, _| true)?;
         let keys = [&*KEM];
         let recipients: Vec<_> = recipients.iter().map(|key| key.public_key()).collect();
-        let options = DirectoryOptions {
+        let options = FolderOptions {
             owner: None,
             expires: None,
             recipients: &recipients,
@@ -71,19 +70,19 @@ impl Model {
             hash: HashAlgorithm::Blake3,
             created: 1_700_000_000,
             content_type: |_| "application/octet-stream",
-            since: since.map(|directory| Since {
-                directory,
+            since: since.map(|folder| Since {
+                folder,
                 keys: &keys,
             }),
         };
-        seal_directory(&files, &self.at(to), Existing::Keep, &options, &|_| ())
+        seal_folder(&files, &self.at(to), Existing::Keep, &options, &|_| ())
     }
 
-    pub(crate) fn open(&self, name: &str) -> Result<SealedDirectory, DirectoryError> {
+    pub(crate) fn open(&self, name: &str) -> Result<SealedFolder, FolderError> {
         let root = self.at(name);
         let artifact = read_manifest(&LocalFolder::open(&root).unwrap())?;
         let origin = Origin::SignedBy(SIGNER.verifying_key());
-        SealedDirectory::open(
+        SealedFolder::open(
             Box::new(LocalFolder::open(&root).unwrap()),
             artifact,
             &[&*KEM],
@@ -92,7 +91,7 @@ impl Model {
     }
 
     /// Opens, decrypts everything and says what came out.
-    pub(crate) fn extract(&self, name: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>, DirectoryError> {
+    pub(crate) fn extract(&self, name: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>, FolderError> {
         let out = self.at("out");
         self.open(name)?
             .copy_to(&out, Existing::Keep, &[&*KEM], &|_| ())?;
@@ -126,7 +125,7 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn a_directory_comes_back_as_it_was_for_the_owner_only() {
+fn a_folder_comes_back_as_it_was_for_the_owner_only() {
     let model = Model::new();
     let sealed = model.seal("sealed");
     assert_eq!((sealed.manifest.revision, sealed.unchanged), (1, 0));
@@ -160,7 +159,7 @@ fn what_another_publisher_sealed_is_not_taken_over() {
     let keys = [&*KEM];
     let recipients = [KEM.public_key()];
     let seal = |signer: &SigningKey, to: &str| {
-        let options = DirectoryOptions {
+        let options = FolderOptions {
             owner: None,
             expires: None,
             recipients: &recipients,
@@ -170,18 +169,18 @@ fn what_another_publisher_sealed_is_not_taken_over() {
             created: 1_700_000_000,
             content_type: |_| "application/octet-stream",
             since: Some(Since {
-                directory: &before,
+                folder: &before,
                 keys: &keys,
             }),
         };
-        seal_directory(&files, &home.at(to), Existing::Keep, &options, &|_| ()).unwrap()
+        seal_folder(&files, &home.at(to), Existing::Keep, &options, &|_| ()).unwrap()
     };
     assert_eq!(seal(&SIGNER, "v2").unchanged, files.len());
     assert_eq!(seal(&OTHER_SIGNER, "v3").unchanged, 0);
     let folder = LocalFolder::open(home.at("v3")).unwrap();
     let artifact = read_manifest(&folder).unwrap();
     let origin = Origin::SignedBy(OTHER_SIGNER.verifying_key());
-    let opened = SealedDirectory::open(Box::new(folder), artifact, &keys, origin).unwrap();
+    let opened = SealedFolder::open(Box::new(folder), artifact, &keys, origin).unwrap();
     opened.verify_files(&keys, &|_| ()).unwrap();
 }
 
@@ -269,7 +268,7 @@ fn an_older_version_as_a_whole_is_refused_by_its_revision() {
     let refused = old.require_revision(2).unwrap_err();
     assert!(matches!(
         refused,
-        DirectoryError::Revision {
+        FolderError::Revision {
             found: 1,
             minimum: 2
         }
@@ -282,7 +281,7 @@ fn a_manifest_of_another_signer_or_for_another_key_is_refused() {
     model.seal("sealed");
     let root = model.at("sealed");
     let open = |keys: &[&KemPrivateKey], origin| {
-        SealedDirectory::open(
+        SealedFolder::open(
             Box::new(LocalFolder::open(&root).unwrap()),
             read_manifest(&LocalFolder::open(&root).unwrap()).unwrap(),
             keys,
@@ -295,7 +294,7 @@ fn a_manifest_of_another_signer_or_for_another_key_is_refused() {
     let refused = open(&[&*KEM], origin);
     assert!(matches!(
         refused,
-        DirectoryError::Open {
+        FolderError::Open {
             source: casemate_seal::OpenError::OtherSigner { .. },
             ..
         }
@@ -303,12 +302,12 @@ fn a_manifest_of_another_signer_or_for_another_key_is_refused() {
     let refused = open(&[&*OTHER_KEM], Origin::Unchecked);
     assert!(matches!(
         refused,
-        DirectoryError::Open {
+        FolderError::Open {
             source: casemate_seal::OpenError::NotARecipient { .. },
             ..
         }
     ));
-    // A file of the directory in the place of the manifest.
+    // A file of the folder in the place of the manifest.
     fs::copy(
         root.join("config.json.sealed"),
         root.join("manifest.casemate"),
@@ -370,7 +369,7 @@ fn links_special_files_and_bad_names_are_refused_by_name() {
     symlink("..", root.join("up")).unwrap();
     assert!(matches!(
         list(Links::Follow).unwrap_err(),
-        DirectoryError::FolderLink(_)
+        FolderError::FolderLink(_)
     ));
     fs::remove_file(root.join("up")).unwrap();
     fs::write(root.join("a\\b"), b"").unwrap();
@@ -380,7 +379,7 @@ fn links_special_files_and_bad_names_are_refused_by_name() {
     let socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
     assert!(matches!(
         list(Links::Follow).unwrap_err(),
-        DirectoryError::Special(_)
+        FolderError::Special(_)
     ));
     drop(socket);
     let kept = list_source(&root, Links::Follow, &|path, is_dir| {
@@ -388,7 +387,7 @@ fn links_special_files_and_bad_names_are_refused_by_name() {
     });
     assert_eq!(kept.unwrap().len(), 2);
     let none = list_source(&root, Links::Follow, &|_, _| false);
-    assert!(matches!(none.unwrap_err(), DirectoryError::Empty));
+    assert!(matches!(none.unwrap_err(), FolderError::Empty));
 }
 
 #[test]
@@ -412,7 +411,7 @@ fn recipients_change_everywhere_and_again_after_an_interruption() {
     let (before, inode) = (body(shard), fs::metadata(root.join(shard)).unwrap().ino());
     let added = [OTHER_KEM.public_key()];
     let rewrap = |keep: &[_], added: &[_]| {
-        rewrap_directory(open(), &[&*KEM], keep, added, None, &|| ()).unwrap()
+        rewrap_folder(open(), &[&*KEM], keep, added, None, &|| ()).unwrap()
     };
     let done = rewrap(&[keep], &added);
     assert_eq!((done.changed, done.skipped), (5, 0));
@@ -436,7 +435,7 @@ fn recipients_change_everywhere_and_again_after_an_interruption() {
 
     let other = [&*OTHER_KEM];
     let origin = Origin::SignedBy(SIGNER.verifying_key());
-    let opened = SealedDirectory::open(
+    let opened = SealedFolder::open(
         Box::new(LocalFolder::open(&root).unwrap()),
         read_manifest(&LocalFolder::open(&root).unwrap()).unwrap(),
         &other,
@@ -452,7 +451,7 @@ fn recipients_change_everywhere_and_again_after_an_interruption() {
 
     rewrap(&[], &added);
     let refused = model.open("sealed").map(|_| ()).unwrap_err();
-    assert!(matches!(refused, DirectoryError::Open { .. }));
+    assert!(matches!(refused, FolderError::Open { .. }));
 }
 
 #[test]
@@ -462,12 +461,12 @@ fn a_planted_artifact_is_not_rewrapped_to_anyone() {
     model.seal("other");
     let name = "config.json.sealed";
     fs::copy(model.at("other").join(name), model.at("sealed").join(name)).unwrap();
-    let directory = model.open("sealed").unwrap();
+    let folder = model.open("sealed").unwrap();
     let added = [OTHER_KEM.public_key()];
-    let refused = rewrap_directory(directory, &[&*KEM], &[], &added, None, &|| ());
+    let refused = rewrap_folder(folder, &[&*KEM], &[], &added, None, &|| ());
     assert!(matches!(
         refused.unwrap_err(),
-        DirectoryError::OtherVersion { .. }
+        FolderError::OtherVersion { .. }
     ));
 }
 
@@ -481,7 +480,7 @@ fn an_interrupted_seal_leaves_nothing_that_stays() {
     fs::create_dir(&foreign).unwrap();
     // A suite that cannot be made: no recipient at all.
     let refused = model.seal_since("sealed", None, &[]);
-    assert!(matches!(refused, Err(DirectoryError::Seal { .. })));
+    assert!(matches!(refused, Err(FolderError::Seal { .. })));
     assert!(!model.at("sealed").exists() && !left.exists() && foreign.exists());
     let names = fs::read_dir(model.home.path()).unwrap().count();
     assert_eq!(names, 2, "the model and the folder that is not ours");
@@ -540,7 +539,7 @@ fn a_version_before_that_holds_something_else_is_not_taken_over() {
     let refused = model.seal_since("two", Some(&old), &[&KEM]).unwrap_err();
     assert!(matches!(
         refused,
-        DirectoryError::Seal { .. } | DirectoryError::Open { .. }
+        FolderError::Seal { .. } | FolderError::Open { .. }
     ));
     assert!(!model.at("two").exists());
     fs::write(&shard, whole).unwrap();
@@ -557,7 +556,7 @@ fn a_recipient_that_one_file_lost_is_named_before_anything_changes() {
     let (kem, other) = (KEM.public_key(), OTHER_KEM.public_key());
     let ids = [kem.id().unwrap(), other.id().unwrap()];
     let rewrap = |keep: &[_], added: &[_]| {
-        rewrap_directory(
+        rewrap_folder(
             model.open("sealed").unwrap(),
             &[&*KEM],
             keep,
@@ -571,7 +570,7 @@ fn a_recipient_that_one_file_lost_is_named_before_anything_changes() {
     fs::write(&late, before).unwrap();
     let untouched = tree(&root);
     let refused = rewrap(&ids, &[]).unwrap_err();
-    assert!(matches!(refused, DirectoryError::LostRecipient { key, .. } if key == ids[1]));
+    assert!(matches!(refused, FolderError::LostRecipient { key, .. } if key == ids[1]));
     assert_eq!(tree(&root), untouched);
     rewrap(&[], &[kem, other]).unwrap();
     rewrap(&ids, &[]).unwrap();
@@ -582,8 +581,5 @@ fn an_empty_folder_that_was_added_is_refused() {
     let model = Model::new();
     model.seal("sealed");
     fs::create_dir_all(model.at("sealed/extra/deep")).unwrap();
-    assert!(matches!(
-        model.open("sealed"),
-        Err(DirectoryError::Extra(_))
-    ));
+    assert!(matches!(model.open("sealed"), Err(FolderError::Extra(_))));
 }

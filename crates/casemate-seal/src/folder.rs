@@ -1,20 +1,19 @@
-//! Folders sealed as a unit (`spec/sealed-directory.md`).
+//! Folders sealed as a unit (`spec/sealed-folder.md`).
 //!
 //! Each file is an artifact. A sealed, signed manifest lists the artifacts that belong to the
 //! folder. Only this module and [`crate::file`] touch the local file system.
 //!
 //! | task | entry |
 //! |---|---|
-//! | seal | [`seal_directory`] with [`DirectoryOptions`] |
+//! | seal | [`seal_folder`] with [`FolderOptions`] |
 //! | verify without a key | [`verify_without_key`] |
-//! | open | [`read_manifest`], then [`SealedDirectory::open`] |
-//! | change recipients | [`rewrap_directory`] |
-//! | change keys | [`rekey_directory`] |
+//! | open | [`read_manifest`], then [`SealedFolder::open`] |
+//! | change recipients | [`rewrap_folder`] |
+//! | change keys | [`rekey_folder`] |
 
 mod each;
 mod error;
 mod expected;
-mod folder;
 mod manifest;
 mod open;
 mod path;
@@ -22,20 +21,21 @@ mod public;
 mod rekey;
 mod rewrap;
 mod seal;
+mod source;
 mod stage;
 mod tree;
 
-pub use error::DirectoryError;
+pub use error::FolderError;
 pub use expected::Expected;
-pub use folder::{LocalFolder, SealTarget, SealedFolder};
-pub use manifest::{DirectoryId, FileEntry, Manifest};
-pub use open::{SealedDirectory, is_sealed_directory, read_manifest, verify_without_key};
+pub use manifest::{FileEntry, FolderId, Manifest};
+pub use open::{SealedFolder, is_sealed_folder, read_manifest, verify_without_key};
 pub use path::RelativePath;
 pub use public::{PublicEntry, PublicList};
-pub use rekey::{RekeyOptions, rekey_directory};
-pub use rewrap::{RewrappedDirectory, rewrap_directory, unfinished_rewrap};
-pub use seal::{DirectoryOptions, SealedFiles, Since, seal_directory, seal_directory_to};
-pub use stage::{IsReplaceable, StagedDirectory};
+pub use rekey::{RekeyOptions, rekey_folder};
+pub use rewrap::{RewrappedFolder, rewrap_folder, unfinished_rewrap};
+pub use seal::{FolderOptions, SealedFiles, Since, seal_folder, seal_folder_to};
+pub use source::{FolderSource, LocalFolder, SealTarget};
+pub use stage::{IsReplaceable, StagedFolder};
 pub use tree::{Links, SourceFile, check_sealed_replaceable, list_source};
 
 /// Name of the manifest in the sealed folder.

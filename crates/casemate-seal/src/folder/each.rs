@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::DirectoryError;
+use super::FolderError;
 
 /// Maximum length of a file that one thread processes alone, in bytes. The segments of longer files
 /// keep all cores busy.
@@ -18,8 +18,8 @@ const SMALL_BYTES_MAX: u64 = 1 << 20;
 pub(super) fn for_each_file<F: Sync, T: Send>(
     files: &[F],
     len_of: impl Fn(&F) -> u64,
-    job: impl Fn(&F) -> Result<T, DirectoryError> + Sync,
-) -> Result<Vec<T>, DirectoryError> {
+    job: impl Fn(&F) -> Result<T, FolderError> + Sync,
+) -> Result<Vec<T>, FolderError> {
     let numbered = files.iter().enumerate();
     let (small, large): (Vec<_>, Vec<_>) =
         numbered.partition(|(_, file)| len_of(file) <= SMALL_BYTES_MAX);

@@ -1,8 +1,8 @@
-//! Paths in a manifest (`spec/sealed-directory.md`, section 3.1).
+//! Paths in a manifest (`spec/sealed-folder.md`, section 3.1).
 
 use std::{fmt, path::PathBuf};
 
-use super::{DirectoryError, JOURNAL_NAME, MANIFEST_NAME, SEALED_SUFFIX};
+use super::{FolderError, JOURNAL_NAME, MANIFEST_NAME, SEALED_SUFFIX};
 use crate::limits::{COMPONENT_BYTES_MAX, COMPONENTS_MAX, PATH_BYTES_MAX};
 
 /// A relative path that can be joined safely to a folder: not absolute, without `..`, and
@@ -15,9 +15,9 @@ impl RelativePath {
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Path`], which names the broken rule.
-    pub fn new(text: &str) -> Result<Self, DirectoryError> {
-        let refuse = |rule| DirectoryError::Path {
+    /// [`FolderError::Path`], which names the broken rule.
+    pub fn new(text: &str) -> Result<Self, FolderError> {
+        let refuse = |rule| FolderError::Path {
             path: text.escape_debug().take(200).collect(),
             rule,
         };
@@ -68,12 +68,12 @@ impl RelativePath {
 
     /// Refuses a list in which one file would have to be a folder containing another, decrypted or
     /// sealed.
-    pub(crate) fn check_list(paths: &[&Self]) -> Result<(), DirectoryError> {
+    pub(crate) fn check_list(paths: &[&Self]) -> Result<(), FolderError> {
         for pair in paths.windows(2) {
             if let [first, second] = pair
                 && first >= second
             {
-                return Err(DirectoryError::Manifest("paths are not in ascending order"));
+                return Err(FolderError::Manifest("paths are not in ascending order"));
             }
         }
         let names: std::collections::HashSet<&str> =
@@ -83,7 +83,7 @@ impl RelativePath {
                 let folder = path.0.get(..at).unwrap_or_default();
                 let sealed = folder.strip_suffix(SEALED_SUFFIX);
                 if names.contains(folder) || sealed.is_some_and(|file| names.contains(file)) {
-                    return Err(DirectoryError::Path {
+                    return Err(FolderError::Path {
                         path: path.0.clone(),
                         rule: "lies below another file in the list, or below its artifact",
                     });

@@ -1,8 +1,8 @@
-//! The public list of a folder's artifacts (`spec/sealed-directory.md`, section 3.2).
+//! The public list of a folder's artifacts (`spec/sealed-folder.md`, section 3.2).
 
 use casemate_cbor::{CborError, Reader, encode};
 
-use super::{DirectoryError, Manifest, RelativePath};
+use super::{FolderError, Manifest, RelativePath};
 use crate::limits::FILES_MAX;
 
 /// The public information about a file.
@@ -20,7 +20,7 @@ pub struct PublicEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicList(Vec<PublicEntry>);
 
-const NOT_ONE: DirectoryError = DirectoryError::Manifest("the public list is not valid");
+const NOT_ONE: FolderError = FolderError::Manifest("the public list is not valid");
 
 impl PublicList {
     /// Lists `files`, which must be in ascending order of their paths.
@@ -58,14 +58,14 @@ impl PublicList {
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Manifest`], [`DirectoryError::Path`] or [`DirectoryError::TooManyFiles`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, DirectoryError> {
+    /// [`FolderError::Manifest`], [`FolderError::Path`] or [`FolderError::TooManyFiles`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, FolderError> {
         let refused = |_: CborError| NOT_ONE;
         let d = &mut Reader::new(bytes, "public list");
         let count = d.array().map_err(refused)?;
         let actual = usize::try_from(count).unwrap_or(usize::MAX);
         if actual > FILES_MAX {
-            return Err(DirectoryError::TooManyFiles { actual });
+            return Err(FolderError::TooManyFiles { actual });
         }
         let mut files = Vec::new();
         for _ in 0..actual {

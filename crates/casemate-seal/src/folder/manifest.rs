@@ -1,11 +1,11 @@
-//! The manifest's CBOR (`spec/sealed-directory.md`, section 3).
+//! The manifest's CBOR (`spec/sealed-folder.md`, section 3).
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use casemate_cbor::{Reader, encode};
 use casemate_crypto::encoding::KeyId;
 
-use super::{DirectoryError, PublicEntry, RelativePath};
+use super::{FolderError, PublicEntry, RelativePath};
 use crate::{
     ArtifactId,
     limits::{FILES_MAX, MANIFEST_BYTES_MAX, RECIPIENTS_MAX},
@@ -15,10 +15,10 @@ const VERSION: u64 = 1;
 
 /// A random id that a folder keeps in all its versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DirectoryId([u8; Self::BYTES]);
+pub struct FolderId([u8; Self::BYTES]);
 
-impl DirectoryId {
-    /// Length of a directory id, in bytes.
+impl FolderId {
+    /// Length of a folder id, in bytes.
     pub const BYTES: usize = 16;
 
     /// Generates a random id.
@@ -32,7 +32,7 @@ impl DirectoryId {
 }
 
 /// Shows 32 hex digits.
-impl fmt::Display for DirectoryId {
+impl fmt::Display for FolderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -70,7 +70,7 @@ impl FileEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// The id of the folder.
-    pub id: DirectoryId,
+    pub id: FolderId,
     /// The revision, starting at 1.
     pub revision: u64,
     /// The files, in ascending order of their paths.
@@ -141,16 +141,16 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Manifest`], [`DirectoryError::Path`] or [`DirectoryError::TooManyFiles`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, DirectoryError> {
+    /// [`FolderError::Manifest`], [`FolderError::Path`] or [`FolderError::TooManyFiles`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, FolderError> {
         if bytes.len() > MANIFEST_BYTES_MAX {
-            return Err(DirectoryError::Manifest("longer than 64 MiB"));
+            return Err(FolderError::Manifest("longer than 64 MiB"));
         }
         let d = &mut Reader::new(bytes, "manifest");
         let entries = d.map()?;
         d.key(0)?;
         if d.uint()? != VERSION {
-            return Err(DirectoryError::Manifest("unknown version"));
+            return Err(FolderError::Manifest("unknown version"));
         }
         if ![5, 6].contains(&entries) {
             return Err(d.refused().into());
@@ -160,16 +160,16 @@ impl Manifest {
         d.key(2)?;
         let revision = d.uint()?;
         if revision == 0 {
-            return Err(DirectoryError::Manifest("revisions start at 1"));
+            return Err(FolderError::Manifest("revisions start at 1"));
         }
         d.key(3)?;
         let count = d.array()?;
         let actual = usize::try_from(count).unwrap_or(usize::MAX);
         if actual > FILES_MAX {
-            return Err(DirectoryError::TooManyFiles { actual });
+            return Err(FolderError::TooManyFiles { actual });
         }
         if actual == 0 {
-            return Err(DirectoryError::Manifest("it lists no files"));
+            return Err(FolderError::Manifest("it lists no files"));
         }
         // Grows as entries are read, so a large count alone allocates nothing.
         let (mut files, mut sets_of) = (Vec::new(), Vec::new());
@@ -193,20 +193,20 @@ impl Manifest {
         let paths: Vec<_> = files.iter().map(|file| &file.path).collect();
         RelativePath::check_list(&paths)?;
         let manifest = Self {
-            id: DirectoryId(id),
+            id: FolderId(id),
             revision,
             files,
             expires,
         };
         if manifest.encode() != bytes {
-            return Err(DirectoryError::Manifest("not in deterministic encoding"));
+            return Err(FolderError::Manifest("not in deterministic encoding"));
         }
         Ok(manifest)
     }
 }
 
 /// Reads a file entry without the keys it was sealed to, and the index of their set.
-fn read_file(d: &mut Reader<'_>) -> Result<(FileEntry, u64), DirectoryError> {
+fn read_file(d: &mut Reader<'_>) -> Result<(FileEntry, u64), FolderError> {
     d.array_of(6)?;
     let path = RelativePath::new(d.text()?)?;
     let content_len = d.uint()?;
@@ -214,7 +214,7 @@ fn read_file(d: &mut Reader<'_>) -> Result<(FileEntry, u64), DirectoryError> {
     let root = d.bytes()?.to_vec();
     let digest = d.bytes()?.to_vec();
     if ![32, 48].contains(&root.len()) || digest.len() != root.len() {
-        return Err(DirectoryError::Manifest(
+        return Err(FolderError::Manifest(
             "a root or digest has the wrong length",
         ));
     }
@@ -230,7 +230,7 @@ fn read_file(d: &mut Reader<'_>) -> Result<(FileEntry, u64), DirectoryError> {
 }
 
 /// Reads the sets of keys that files were sealed to; there are at most as many sets as files.
-fn read_sets(d: &mut Reader<'_>, files: usize) -> Result<Vec<Arc<[KeyId]>>, DirectoryError> {
+fn read_sets(d: &mut Reader<'_>, files: usize) -> Result<Vec<Arc<[KeyId]>>, FolderError> {
     let len = |d: &mut Reader<'_>, most: usize| {
         let len = usize::try_from(d.array()?).unwrap_or(usize::MAX);
         let fits = (1..=most).contains(&len);

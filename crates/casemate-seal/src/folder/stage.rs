@@ -18,9 +18,9 @@ use rustix::{
     io::Errno,
 };
 
-use super::DirectoryError;
+use super::FolderError;
 use crate::{
-    file::{Access, AtomicFile, Existing, directory_of, naming},
+    file::{Access, AtomicFile, Existing, folder_of, naming},
     scratch::{ScratchFolder, remove_abandoned},
 };
 
@@ -32,14 +32,14 @@ const EXCHANGED: &str = "exchanged";
 const SINGLE_FLUSHES_MAX: usize = 64;
 
 /// Checks whether the folder at a path may be removed.
-pub type IsReplaceable<'a> = &'a dyn Fn(&Path) -> Result<(), DirectoryError>;
+pub type IsReplaceable<'a> = &'a dyn Fn(&Path) -> Result<(), FolderError>;
 
 /// A folder that stays inside a private folder beside its destination until
-/// [`StagedDirectory::commit`].
+/// [`StagedFolder::commit`].
 ///
 /// Leftovers of a killed process are removed by the next attempt at the same destination.
 #[derive(Debug)]
-pub struct StagedDirectory {
+pub struct StagedFolder {
     scratch: ScratchFolder,
     content: OwnedFd,
     name: OsString,
@@ -48,7 +48,7 @@ pub struct StagedDirectory {
     files: AtomicUsize,
 }
 
-impl StagedDirectory {
+impl StagedFolder {
     /// Starts a folder that will appear at `destination`.
     ///
     /// If `destination` exists, `is_replaceable` decides whether it may be removed, both now and
@@ -63,12 +63,12 @@ impl StagedDirectory {
         access: Access,
         existing: Existing,
         is_replaceable: IsReplaceable<'_>,
-    ) -> Result<Self, DirectoryError> {
-        let failed = || DirectoryError::io("write", destination);
+    ) -> Result<Self, FolderError> {
+        let failed = || FolderError::io("write", destination);
         let name = destination
             .file_name()
             .ok_or_else(|| failed()(io::ErrorKind::InvalidInput.into()))?;
-        let parent = directory_of(destination);
+        let parent = folder_of(destination);
         let there = destination.symlink_metadata().is_ok();
         if there && existing == Existing::Keep {
             return Err(failed()(Errno::EXIST.into()));
@@ -127,8 +127,8 @@ impl StagedDirectory {
         destination: &Path,
         existing: Existing,
         is_replaceable: IsReplaceable<'_>,
-    ) -> Result<(), DirectoryError> {
-        let failed = || DirectoryError::io("write", destination);
+    ) -> Result<(), FolderError> {
+        let failed = || FolderError::io("write", destination);
         let files = self.files.load(Ordering::Relaxed);
         flush(self.content.as_fd(), files).map_err(failed())?;
         let (inside, parent) = (self.scratch.folder(), self.scratch.parent());
@@ -148,8 +148,8 @@ impl StagedDirectory {
         &self,
         destination: &Path,
         is_replaceable: IsReplaceable<'_>,
-    ) -> Result<(), DirectoryError> {
-        let failed = |errno: Errno| DirectoryError::io("write", destination)(errno.into());
+    ) -> Result<(), FolderError> {
+        let failed = |errno: Errno| FolderError::io("write", destination)(errno.into());
         let (inside, parent) = (self.scratch.folder(), self.scratch.parent());
         let exchange = || {
             let flags = RenameFlags::EXCHANGE;

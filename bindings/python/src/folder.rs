@@ -12,8 +12,8 @@ use casemate_crypto::{
 };
 use casemate_seal::{
     Origin,
-    directory::{DirectoryError, LocalFolder, SealedDirectory, read_manifest},
     file::Existing,
+    folder::{FolderError, LocalFolder, SealedFolder, read_manifest},
 };
 use pyo3::{
     exceptions::{PyKeyError, PyUserWarning},
@@ -22,27 +22,27 @@ use pyo3::{
 
 use crate::{
     artifact::Opened,
-    error::{CasemateError, from_directory, from_environment},
+    error::{CasemateError, from_environment, from_folder},
     keys::{PrivateKey, PublicKey},
 };
 
 /// A sealed folder whose manifest was verified.
 #[pyclass(frozen, module = "casemate")]
-pub(crate) struct Directory {
-    sealed: SealedDirectory,
+pub(crate) struct Folder {
+    sealed: SealedFolder,
     keys: Vec<PrivateKey>,
     origin_checked: bool,
 }
 
 #[pymethods]
-impl Directory {
+impl Folder {
     /// Key ids of the recipients and the signer of the manifest of `root`, not verified.
     #[staticmethod]
     fn recipients(py: Python<'_>, root: PathBuf) -> PyResult<(Vec<String>, Option<String>)> {
         // The lock may wait for another thread of this process that is changing recipients.
         let artifact = py
             .detach(|| read_manifest(&open_folder(&root)?))
-            .map_err(from_directory)?;
+            .map_err(from_folder)?;
         let recipients = artifact.recipients().iter().map(|r| r.key.to_hex());
         let signer = artifact.signature().map(|record| record.key.to_hex());
         Ok((recipients.collect(), signer))
@@ -62,9 +62,7 @@ impl Directory {
         let signer = signer.as_deref();
         let keys = allowed(&keys, signer, &policy)?;
         let sealed = open_sealed(py, &root, &openers(&keys), signer, &policy)?;
-        sealed
-            .require_revision(min_revision)
-            .map_err(from_directory)?;
+        sealed.require_revision(min_revision).map_err(from_folder)?;
         check_expiry(py, &root, &sealed, &policy)?;
         Ok(Self {
             sealed,
@@ -109,7 +107,7 @@ impl Directory {
             .ok_or_else(|| PyKeyError::new_err(path.to_owned()))?;
         let opened = py
             .detach(|| self.sealed.open_file(entry, &openers(&self.keys)))
-            .map_err(from_directory)?;
+            .map_err(from_folder)?;
         Ok(Opened::new(opened, self.origin_checked))
     }
 
@@ -120,25 +118,25 @@ impl Directory {
             self.sealed
                 .copy_to(&destination, Existing::Keep, &keys, &|_| ())
         })
-        .map_err(from_directory)
+        .map_err(from_folder)
     }
 }
 
-impl Directory {
+impl Folder {
     /// Returns the folder, and the keys it was opened with.
-    pub(crate) fn opened(&self) -> (&SealedDirectory, Vec<&KemPrivateKey>) {
+    pub(crate) fn opened(&self) -> (&SealedFolder, Vec<&KemPrivateKey>) {
         (&self.sealed, openers(&self.keys))
     }
 }
 
-/// Stack level for warnings: the caller of `open_directory`.
+/// Stack level for warnings: the caller of `open_folder`.
 const CALLER: i32 = 2;
 
 /// Warns of an expired version, or refuses it if the policy does.
 fn check_expiry(
     py: Python<'_>,
     root: &Path,
-    sealed: &SealedDirectory,
+    sealed: &SealedFolder,
     policy: &Policy,
 ) -> PyResult<()> {
     let Some(end) = sealed.manifest().expires else {
@@ -190,8 +188,8 @@ pub(crate) fn allowed(
     }
 }
 
-pub(crate) fn open_folder(root: &Path) -> Result<LocalFolder, DirectoryError> {
-    LocalFolder::open(root).map_err(|source| DirectoryError::Io {
+pub(crate) fn open_folder(root: &Path) -> Result<LocalFolder, FolderError> {
+    LocalFolder::open(root).map_err(|source| FolderError::Io {
         what: "open",
         path: root.to_owned(),
         source,
@@ -205,19 +203,19 @@ pub(crate) fn open_sealed(
     keys: &[&KemPrivateKey],
     signer: Option<&PublicKey>,
     policy: &Policy,
-) -> PyResult<SealedDirectory> {
+) -> PyResult<SealedFolder> {
     let read = || {
         let folder = open_folder(root)?;
         let artifact = read_manifest(&folder)?;
         Ok((folder, artifact))
     };
-    let (folder, artifact) = py.detach(read).map_err(from_directory)?;
+    let (folder, artifact) = py.detach(read).map_err(from_folder)?;
     let signer = signer
         .map(|key| key.verifier_of(&artifact, policy))
         .transpose()?;
     let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
-    py.detach(|| SealedDirectory::open(Box::new(folder), artifact, keys, origin))
-        .map_err(from_directory)
+    py.detach(|| SealedFolder::open(Box::new(folder), artifact, keys, origin))
+        .map_err(from_folder)
 }
 
 pub(crate) fn openers(keys: &[PrivateKey]) -> Vec<&KemPrivateKey> {

@@ -9,7 +9,7 @@ use crate::{OpenError, RewrapError, SealError, limits};
 
 /// Why a folder could not be sealed, opened or rewrapped.
 #[derive(Debug, thiserror::Error)]
-pub enum DirectoryError {
+pub enum FolderError {
     /// A path that is not allowed in a manifest.
     #[error("path `{path}` {rule}")]
     Path {
@@ -124,7 +124,7 @@ pub enum DirectoryError {
     },
 }
 
-impl DirectoryError {
+impl FolderError {
     /// Marks a problem as one in a sealed folder, not one that the caller can fix in a folder of
     /// their own.
     pub(crate) fn not_as_sealed(self) -> Self {
@@ -155,7 +155,7 @@ impl DirectoryError {
     }
 }
 
-impl From<CborError> for DirectoryError {
+impl From<CborError> for FolderError {
     fn from(_: CborError) -> Self {
         Self::Manifest("unexpected CBOR structure")
     }

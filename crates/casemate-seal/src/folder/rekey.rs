@@ -9,8 +9,8 @@ use casemate_crypto::{
 };
 
 use super::{
-    DirectoryError, FileEntry, MANIFEST_NAME, Manifest, PublicList, SealTarget, SealedDirectory,
-    SealedFiles,
+    FileEntry, FolderError, MANIFEST_NAME, Manifest, PublicList, SealTarget, SealedFiles,
+    SealedFolder,
     each::for_each_file,
     seal::{next_revision, write_one},
 };
@@ -72,16 +72,16 @@ impl<'a> RekeyOptions<'a> {
 ///
 /// # Errors
 ///
-/// [`DirectoryError`]; `target` is then not a valid sealed folder.
-pub fn rekey_directory<T: SealTarget>(
-    directory: &SealedDirectory,
+/// [`FolderError`]; `target` is then not a valid sealed folder.
+pub fn rekey_folder<T: SealTarget>(
+    sealed: &SealedFolder,
     keys: &[&KemPrivateKey],
     target: &T,
     options: &RekeyOptions<'_>,
     progress: Progress<'_>,
-) -> Result<SealedFiles, DirectoryError> {
-    let before = directory.manifest();
-    let _alone = directory.lock_alone()?;
+) -> Result<SealedFiles, FolderError> {
+    let before = sealed.manifest();
+    let _alone = sealed.lock_alone()?;
     let mut manifest = Manifest {
         id: before.id,
         revision: next_revision(Some(before))?,
@@ -94,13 +94,11 @@ pub fn rekey_directory<T: SealTarget>(
         .iter()
         .map(|key| key.id())
         .collect::<Result<Arc<[KeyId]>, casemate_crypto::Error>>()
-        .map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()))?;
+        .map_err(|error| FolderError::seal(MANIFEST_NAME)(error.into()))?;
     let seal = |entry: &FileEntry| {
-        let opened = directory.open_file(entry, keys)?;
+        let opened = sealed.open_file(entry, keys)?;
         let (place, path) = (entry.path.sealed(), entry.path.as_str());
-        let sealing = options
-            .sealing(&opened)
-            .map_err(DirectoryError::seal(path))?;
+        let sealing = options.sealing(&opened).map_err(FolderError::seal(path))?;
         write_one(&opened, &place, path, target, &sealing, progress)
     };
     let mut artifact_len = 0_u64;
@@ -118,11 +116,11 @@ pub fn rekey_directory<T: SealTarget>(
         let last = manifest.files.last();
         public.extend(last.map(|entry| entry.public(sealed.header_digest)));
     }
-    let (header, private) = (directory.artifact().header(), Private::default());
+    let (header, private) = (sealed.artifact().header(), Private::default());
     let public = PublicList::new(public).encode();
     let sealing = options
         .like(header, &private, &public)
-        .map_err(DirectoryError::seal(MANIFEST_NAME))?;
+        .map_err(FolderError::seal(MANIFEST_NAME))?;
     let (place, content) = (Path::new(MANIFEST_NAME), manifest.encode());
     let sealed = write_one(&content, place, MANIFEST_NAME, target, &sealing, &|_| ())?;
     Ok(SealedFiles {

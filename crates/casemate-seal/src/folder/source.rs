@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{DirectoryError, RelativePath, StagedDirectory, tree};
+use super::{FolderError, RelativePath, StagedFolder, tree};
 use crate::{
     Source, WriteAt,
     file::{self, AtomicFile, Existing},
@@ -16,7 +16,7 @@ use crate::{
 use casemate_beneath as beneath;
 
 /// A place that holds the artifacts of one sealed folder.
-pub trait SealedFolder: Send + Sync {
+pub trait FolderSource: Send + Sync {
     /// Opens the file at `path`, relative to the folder, for reading.
     ///
     /// # Errors
@@ -24,13 +24,13 @@ pub trait SealedFolder: Send + Sync {
     /// The error of the place.
     fn open(&self, path: &Path) -> io::Result<Source>;
 
-    /// Checks that the folder holds exactly the artifacts of `paths` (`spec/sealed-directory.md`,
+    /// Checks that the folder holds exactly the artifacts of `paths` (`spec/sealed-folder.md`,
     /// section 5, step 4).
     ///
     /// # Errors
     ///
-    /// [`DirectoryError`], which names the missing or extra file.
-    fn check(&self, paths: &[&RelativePath]) -> Result<(), DirectoryError>;
+    /// [`FolderError`], which names the missing or extra file.
+    fn check(&self, paths: &[&RelativePath]) -> Result<(), FolderError>;
 
     /// Returns `path` as shown in errors.
     fn shown(&self, path: &Path) -> PathBuf;
@@ -76,12 +76,12 @@ impl LocalFolder {
     }
 }
 
-impl SealedFolder for LocalFolder {
+impl FolderSource for LocalFolder {
     fn open(&self, path: &Path) -> io::Result<Source> {
         Ok(Box::new(self.file(path)?))
     }
 
-    fn check(&self, paths: &[&RelativePath]) -> Result<(), DirectoryError> {
+    fn check(&self, paths: &[&RelativePath]) -> Result<(), FolderError> {
         tree::check_sealed(&self.root, self.descriptor(), paths)
     }
 
@@ -125,7 +125,7 @@ pub trait SealTarget: Sync {
     }
 }
 
-impl SealTarget for StagedDirectory {
+impl SealTarget for StagedFolder {
     type File = AtomicFile;
 
     fn create(&self, path: &Path, _len: u64) -> io::Result<AtomicFile> {

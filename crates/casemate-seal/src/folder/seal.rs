@@ -9,9 +9,9 @@ use casemate_crypto::{
 };
 
 use super::{
-    DirectoryError, DirectoryId, FileEntry, MANIFEST_NAME, MANIFEST_TYPE, Manifest, PublicList,
-    RelativePath, SealTarget, SealedDirectory, SourceFile, each::for_each_file, open, rewrap,
-    stage::StagedDirectory, tree,
+    FileEntry, FolderError, FolderId, MANIFEST_NAME, MANIFEST_TYPE, Manifest, PublicList,
+    RelativePath, SealTarget, SealedFolder, SourceFile, each::for_each_file, open, rewrap,
+    stage::StagedFolder, tree,
 };
 use crate::{
     HashAlgorithm, ListSigner, Origin, Private, Progress, RecipientRecord, SealOptions, Sealed,
@@ -23,7 +23,7 @@ use crate::{
 
 /// How to seal a folder.
 #[derive(Debug)]
-pub struct DirectoryOptions<'a> {
+pub struct FolderOptions<'a> {
     /// The recipients; at least one.
     pub recipients: &'a [&'a KemPublicKey],
     /// The publisher, who signs each artifact and the manifest.
@@ -48,7 +48,7 @@ pub struct DirectoryOptions<'a> {
 #[derive(Debug)]
 pub struct Since<'a> {
     /// The opened folder.
-    pub directory: &'a SealedDirectory,
+    pub folder: &'a SealedFolder,
     /// Keys that open it.
     pub keys: &'a [&'a KemPrivateKey],
 }
@@ -70,17 +70,17 @@ pub struct SealedFiles {
 ///
 /// # Errors
 ///
-/// [`DirectoryError`]; `destination` is then unchanged.
-pub fn seal_directory(
+/// [`FolderError`]; `destination` is then unchanged.
+pub fn seal_folder(
     files: &[SourceFile],
     destination: &Path,
     existing: Existing,
-    options: &DirectoryOptions<'_>,
+    options: &FolderOptions<'_>,
     progress: Progress<'_>,
-) -> Result<SealedFiles, DirectoryError> {
+) -> Result<SealedFiles, FolderError> {
     let is_replaceable = &tree::check_sealed_replaceable;
-    let stage = StagedDirectory::create(destination, Access::Umask, existing, is_replaceable)?;
-    let sealed = seal_directory_to(files, &stage, options, progress)?;
+    let stage = StagedFolder::create(destination, Access::Umask, existing, is_replaceable)?;
+    let sealed = seal_folder_to(files, &stage, options, progress)?;
     stage.commit(destination, existing, is_replaceable)?;
     Ok(sealed)
 }
@@ -90,14 +90,14 @@ pub fn seal_directory(
 ///
 /// # Errors
 ///
-/// [`DirectoryError`]; [`DirectoryError::NotLocal`] if a previous version is given and it or the
+/// [`FolderError`]; [`FolderError::NotLocal`] if a previous version is given and it or the
 /// target is not local.
-pub fn seal_directory_to<T: SealTarget>(
+pub fn seal_folder_to<T: SealTarget>(
     files: &[SourceFile],
     target: &T,
-    options: &DirectoryOptions<'_>,
+    options: &FolderOptions<'_>,
     progress: Progress<'_>,
-) -> Result<SealedFiles, DirectoryError> {
+) -> Result<SealedFiles, FolderError> {
     let mut entries = Vec::with_capacity(files.len());
     let mut public = Vec::with_capacity(files.len());
     let (mut unchanged, mut artifact_len) = (0_usize, 0_u64);
@@ -114,12 +114,9 @@ pub fn seal_directory_to<T: SealTarget>(
         public.push(made.entry.public(made.header));
         entries.push(made.entry);
     }
-    let before = options
-        .since
-        .as_ref()
-        .map(|since| since.directory.manifest());
+    let before = options.since.as_ref().map(|since| since.folder.manifest());
     let random =
-        || DirectoryId::random().map_err(|error| DirectoryError::seal(MANIFEST_NAME)(error.into()));
+        || FolderId::random().map_err(|error| FolderError::seal(MANIFEST_NAME)(error.into()));
     let manifest = Manifest {
         id: before.map_or_else(random, |before| Ok(before.id))?,
         revision: next_revision(before)?,
@@ -135,17 +132,17 @@ pub fn seal_directory_to<T: SealTarget>(
     })
 }
 
-pub(super) fn next_revision(before: Option<&Manifest>) -> Result<u64, DirectoryError> {
+pub(super) fn next_revision(before: Option<&Manifest>) -> Result<u64, FolderError> {
     let next = before.map_or(Some(1), |before| before.revision.checked_add(1));
-    next.ok_or(DirectoryError::Manifest(
+    next.ok_or(FolderError::Manifest(
         "it already has the highest possible revision",
     ))
 }
 
 /// Returns the key ids of the recipients.
-fn recipient_ids(options: &DirectoryOptions<'_>) -> Result<Arc<[KeyId]>, DirectoryError> {
+fn recipient_ids(options: &FolderOptions<'_>) -> Result<Arc<[KeyId]>, FolderError> {
     let ids: Result<_, _> = options.recipients.iter().map(|key| key.id()).collect();
-    ids.map_err(|error: casemate_crypto::Error| DirectoryError::seal(MANIFEST_NAME)(error.into()))
+    ids.map_err(|error: casemate_crypto::Error| FolderError::seal(MANIFEST_NAME)(error.into()))
 }
 
 /// The artifact of a file, new or reused.
@@ -158,10 +155,10 @@ struct Made {
 fn seal_file<T: SealTarget>(
     source: &SourceFile,
     target: &T,
-    options: &DirectoryOptions<'_>,
+    options: &FolderOptions<'_>,
     wanted: &Arc<[KeyId]>,
     progress: Progress<'_>,
-) -> Result<Made, DirectoryError> {
+) -> Result<Made, FolderError> {
     let path = &source.path;
     let content = open_source(source)?;
     let sealed_path = path.sealed();
@@ -193,11 +190,11 @@ fn seal_manifest<T: SealTarget>(
     manifest: &Manifest,
     public: &PublicList,
     target: &T,
-    options: &DirectoryOptions<'_>,
-) -> Result<Sealed, DirectoryError> {
+    options: &FolderOptions<'_>,
+) -> Result<Sealed, FolderError> {
     let content = manifest.encode();
     if content.len() > MANIFEST_BYTES_MAX {
-        return Err(DirectoryError::Manifest("longer than 64 MiB"));
+        return Err(FolderError::Manifest("longer than 64 MiB"));
     }
     let names = Names {
         place: Path::new(MANIFEST_NAME),
@@ -225,9 +222,9 @@ fn seal_one<T: SealTarget>(
     content: &impl crate::ReadAt,
     names: &Names<'_>,
     target: &T,
-    options: &DirectoryOptions<'_>,
+    options: &FolderOptions<'_>,
     progress: Progress<'_>,
-) -> Result<Sealed, DirectoryError> {
+) -> Result<Sealed, FolderError> {
     let private = Private {
         name: names.name.to_owned(),
         ..Private::default()
@@ -256,24 +253,24 @@ pub(super) fn write_one<T: SealTarget>(
     target: &T,
     sealing: &SealOptions<'_>,
     progress: Progress<'_>,
-) -> Result<Sealed, DirectoryError> {
-    let failed = || DirectoryError::io("write the artifact of", path);
+) -> Result<Sealed, FolderError> {
+    let failed = || FolderError::io("write the artifact of", path);
     let len = content.byte_len().map_err(failed())?;
     let file = target.create(place, len).map_err(failed())?;
-    let sealed = seal(content, &file, sealing, progress).map_err(DirectoryError::seal(path))?;
+    let sealed = seal(content, &file, sealing, progress).map_err(FolderError::seal(path))?;
     target.commit(file).map_err(failed())?;
     Ok(sealed)
 }
 
-fn open_source(source: &SourceFile) -> Result<File, DirectoryError> {
-    File::open(&source.location).map_err(DirectoryError::io("read", &source.location))
+fn open_source(source: &SourceFile) -> Result<File, FolderError> {
+    File::open(&source.location).map_err(FolderError::io("read", &source.location))
 }
 
 /// Returns whether an artifact of the previous version can be reused if it holds the same content.
 fn is_as_wanted(
     artifact: &crate::Artifact<crate::Source>,
     entry: &FileEntry,
-    options: &DirectoryOptions<'_>,
+    options: &FolderOptions<'_>,
     wanted: &[KeyId],
 ) -> Result<bool, casemate_crypto::Error> {
     let header = artifact.header();
@@ -298,63 +295,63 @@ fn is_as_wanted(
 fn take_over<T: SealTarget>(
     source: &SourceFile,
     target: &T,
-    options: &DirectoryOptions<'_>,
+    options: &FolderOptions<'_>,
     wanted: &Arc<[KeyId]>,
     progress: Progress<'_>,
-) -> Result<Option<Made>, DirectoryError> {
+) -> Result<Option<Made>, FolderError> {
     let Some(since) = &options.since else {
         return Ok(None);
     };
     let path = source.path.as_str();
-    let Some(entry) = since.directory.manifest().find(path) else {
+    let Some(entry) = since.folder.manifest().find(path) else {
         return Ok(None);
     };
     if entry.content_len != source.len {
         return Ok(None);
     }
-    let artifact = since.directory.read(entry)?;
+    let artifact = since.folder.read(entry)?;
     let header = artifact.header();
     let as_wanted = is_as_wanted(&artifact, entry, options, wanted);
-    if !as_wanted.map_err(|error| DirectoryError::seal(path)(error.into()))? {
+    if !as_wanted.map_err(|error| FolderError::seal(path)(error.into()))? {
         return Ok(None);
     }
     let content = open_source(source)?;
     // Report progress only once it is known that nothing is sealed again, so that no byte counts
     // twice.
     let digest = content_digest(&content, header.segment_size(), header.hash(), &|_| ())
-        .map_err(DirectoryError::seal(path))?;
+        .map_err(FolderError::seal(path))?;
     if digest != entry.digest {
         return Ok(None);
     }
-    let failed = || DirectoryError::io("copy the artifact of", path);
-    let from = since.directory.local_file(entry).map_err(failed())?;
+    let failed = || FolderError::io("copy the artifact of", path);
+    let from = since.folder.local_file(entry).map_err(failed())?;
     let place = target.local(&source.path.sealed()).map_err(failed())?;
     let (Some(mut from), Some(place)) = (from, place) else {
-        return Err(DirectoryError::NotLocal);
+        return Err(FolderError::NotLocal);
     };
     let mut copy = place.file();
     // Shares blocks if the file system supports it.
     io::copy(&mut from, &mut copy).map_err(failed())?;
-    let copied = crate::Artifact::read(copy).map_err(DirectoryError::open(path))?;
+    let copied = crate::Artifact::read(copy).map_err(FolderError::open(path))?;
     open::check_version(entry, &copied, header.publisher())?;
-    let key = open::key_for(&copied, since.keys).map_err(DirectoryError::open(path))?;
+    let key = open::key_for(&copied, since.keys).map_err(FolderError::open(path))?;
     // The manifest claims that this artifact holds this content. The signer of the previous version
     // may be another, and its files may have been damaged since, so check the content before
     // signing it.
     let opened = copied
         .open(key, Origin::Unchecked)
-        .map_err(DirectoryError::open(path))?;
+        .map_err(FolderError::open(path))?;
     let held = content_digest(&opened, header.segment_size(), header.hash(), &|_| ())
-        .map_err(DirectoryError::seal(path))?;
+        .map_err(FolderError::seal(path))?;
     if held != digest {
         let (path, what) = (path.to_owned(), "content");
-        return Err(DirectoryError::OtherVersion { path, what });
+        return Err(FolderError::OtherVersion { path, what });
     }
     if !rewrap::has_exactly(copied.recipients(), wanted) {
         let nobody = |_: &RecipientRecord| false;
         let (recipients, owner) = (options.recipients, options.owner);
         change_recipients(copy, key, Origin::Unchecked, &nobody, recipients, owner).map_err(
-            |source| DirectoryError::Rewrap {
+            |source| FolderError::Rewrap {
                 path: path.to_owned(),
                 source,
             },

@@ -1,4 +1,4 @@
-//! Opening a sealed folder (`spec/sealed-directory.md`, section 5).
+//! Opening a sealed folder (`spec/sealed-folder.md`, section 5).
 
 use std::{
     fs::File,
@@ -12,8 +12,8 @@ use casemate_crypto::{encoding::KeyId, kem::KemPrivateKey, signature::VerifyingK
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 
 use super::{
-    DirectoryError, FileEntry, LocalFolder, MANIFEST_NAME, MANIFEST_TYPE, Manifest, PublicEntry,
-    PublicList, SealedFolder, each::for_each_file, stage::StagedDirectory, tree,
+    FileEntry, FolderError, FolderSource, LocalFolder, MANIFEST_NAME, MANIFEST_TYPE, Manifest,
+    PublicEntry, PublicList, each::for_each_file, stage::StagedFolder, tree,
 };
 use crate::{
     Artifact, OpenError, Opened, Origin, Progress, ReadAt, Source,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Returns whether the folder at `root` has a manifest.
-pub fn is_sealed_directory(root: &Path) -> bool {
+pub fn is_sealed_folder(root: &Path) -> bool {
     root.join(MANIFEST_NAME).is_file()
 }
 
@@ -32,20 +32,20 @@ pub fn is_sealed_directory(root: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// [`DirectoryError::Open`] for the manifest.
-pub fn read_manifest(folder: &dyn SealedFolder) -> Result<Artifact<Source>, DirectoryError> {
+/// [`FolderError::Open`] for the manifest.
+pub fn read_manifest(folder: &dyn FolderSource) -> Result<Artifact<Source>, FolderError> {
     read(folder, Path::new(MANIFEST_NAME), MANIFEST_NAME)
 }
 
 pub(crate) fn read(
-    folder: &dyn SealedFolder,
+    folder: &dyn FolderSource,
     place: &Path,
     path: &str,
-) -> Result<Artifact<Source>, DirectoryError> {
+) -> Result<Artifact<Source>, FolderError> {
     let source = folder
         .open(place)
-        .map_err(DirectoryError::io("open", folder.shown(place)))?;
-    Artifact::read(source).map_err(DirectoryError::open(path))
+        .map_err(FolderError::io("open", folder.shown(place)))?;
+    Artifact::read(source).map_err(FolderError::open(path))
 }
 
 /// What is known about a folder after its manifest was closed.
@@ -60,48 +60,46 @@ pub(crate) struct Released {
 }
 
 /// A sealed folder with a verified manifest and a complete listing.
-pub struct SealedDirectory {
-    folder: Box<dyn SealedFolder>,
+pub struct SealedFolder {
+    folder: Box<dyn FolderSource>,
     manifest: Manifest,
     artifact: Artifact<Source>,
     public: PublicList,
 }
 
-impl SealedDirectory {
+impl SealedFolder {
     /// Opens the manifest with the first of `keys` that fits, and checks that the folder holds
     /// exactly the files it lists.
     ///
     /// # Errors
     ///
-    /// [`DirectoryError`]; for the manifest's artifact, [`DirectoryError::Open`] with the errors of
+    /// [`FolderError`]; for the manifest's artifact, [`FolderError::Open`] with the errors of
     /// [`Artifact::open`].
     pub fn open(
-        folder: Box<dyn SealedFolder>,
+        folder: Box<dyn FolderSource>,
         artifact: Artifact<Source>,
         keys: &[&KemPrivateKey],
         origin: Origin<'_>,
-    ) -> Result<Self, DirectoryError> {
-        let failed = || DirectoryError::open(MANIFEST_NAME);
+    ) -> Result<Self, FolderError> {
+        let failed = || FolderError::open(MANIFEST_NAME);
         let opened = artifact
             .open(key_for(&artifact, keys).map_err(failed())?, origin)
             .map_err(failed())?;
         if artifact.header().content_type() != MANIFEST_TYPE {
-            return Err(DirectoryError::Manifest("wrong content type"));
+            return Err(FolderError::Manifest("wrong content type"));
         }
         let content = opened
             .read_all(MANIFEST_BYTES_MAX as u64, &|_| ())
             .map_err(failed())?;
-        let manifest = Manifest::decode(&content).map_err(DirectoryError::not_as_sealed)?;
+        let manifest = Manifest::decode(&content).map_err(FolderError::not_as_sealed)?;
         let public =
-            PublicList::decode(artifact.public_part()).map_err(DirectoryError::not_as_sealed)?;
+            PublicList::decode(artifact.public_part()).map_err(FolderError::not_as_sealed)?;
         if !public.agrees_with(&manifest) {
-            return Err(DirectoryError::Manifest(
-                "the public list does not match it",
-            ));
+            return Err(FolderError::Manifest("the public list does not match it"));
         }
         folder
             .check(&public.paths())
-            .map_err(DirectoryError::not_as_sealed)?;
+            .map_err(FolderError::not_as_sealed)?;
         Ok(Self {
             folder,
             manifest,
@@ -111,8 +109,8 @@ impl SealedDirectory {
     }
 
     /// Closes the manifest's file, which a rewrap must lock exclusively. The folder must be local.
-    pub(crate) fn release(self) -> Result<Released, DirectoryError> {
-        let folder = self.folder.local().ok_or(DirectoryError::NotLocal)?;
+    pub(crate) fn release(self) -> Result<Released, FolderError> {
+        let folder = self.folder.local().ok_or(FolderError::NotLocal)?;
         let recipients = self.artifact.recipients().iter().map(|r| r.key);
         Ok(Released {
             folder: folder.clone(),
@@ -137,21 +135,21 @@ impl SealedDirectory {
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Revision`].
-    pub const fn require_revision(&self, minimum: u64) -> Result<(), DirectoryError> {
+    /// [`FolderError::Revision`].
+    pub const fn require_revision(&self, minimum: u64) -> Result<(), FolderError> {
         let found = self.manifest.revision;
         if found >= minimum {
             return Ok(());
         }
-        Err(DirectoryError::Revision { found, minimum })
+        Err(FolderError::Revision { found, minimum })
     }
 
     /// Blocks changes of recipients in a local folder until the descriptor is closed.
-    pub(crate) fn lock_alone(&self) -> Result<Option<OwnedFd>, DirectoryError> {
+    pub(crate) fn lock_alone(&self) -> Result<Option<OwnedFd>, FolderError> {
         let Some(folder) = self.folder.local() else {
             return Ok(None);
         };
-        let failed = || DirectoryError::io("lock", folder.root());
+        let failed = || FolderError::io("lock", folder.root());
         let own = folder.descriptor().try_clone_to_owned().map_err(failed())?;
         // A separate descriptor, so that closing it releases the lock.
         let opened = openat(&own, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -173,15 +171,15 @@ impl SealedDirectory {
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::OtherVersion`], [`DirectoryError::Io`] or [`DirectoryError::Open`].
-    pub fn read(&self, entry: &FileEntry) -> Result<Artifact<Source>, DirectoryError> {
+    /// [`FolderError::OtherVersion`], [`FolderError::Io`] or [`FolderError::Open`].
+    pub fn read(&self, entry: &FileEntry) -> Result<Artifact<Source>, FolderError> {
         let path = entry.path.as_str();
         let artifact = read(&*self.folder, &entry.path.sealed(), path)?;
         check_version(entry, &artifact, self.artifact.header().publisher())?;
         let public = self.public.find(path).map(|public| public.header);
         if public != Some(artifact.header().digest()) {
             let (path, what) = (path.to_owned(), "header");
-            return Err(DirectoryError::OtherVersion { path, what });
+            return Err(FolderError::OtherVersion { path, what });
         }
         Ok(artifact)
     }
@@ -190,13 +188,13 @@ impl SealedDirectory {
     ///
     /// # Errors
     ///
-    /// As [`Self::read`], and [`DirectoryError::Open`] with the errors of [`Artifact::open`].
+    /// As [`Self::read`], and [`FolderError::Open`] with the errors of [`Artifact::open`].
     pub fn open_file(
         &self,
         entry: &FileEntry,
         keys: &[&KemPrivateKey],
-    ) -> Result<Opened<Source>, DirectoryError> {
-        let failed = || DirectoryError::open(entry.path.as_str());
+    ) -> Result<Opened<Source>, FolderError> {
+        let failed = || FolderError::open(entry.path.as_str());
         let artifact = self.read(entry)?;
         let key = key_for(&artifact, keys).map_err(failed())?;
         // The manifest's signature covers the root, which was compared above.
@@ -213,13 +211,13 @@ impl SealedDirectory {
         &self,
         keys: &[&KemPrivateKey],
         progress: Progress<'_>,
-    ) -> Result<(), DirectoryError> {
+    ) -> Result<(), FolderError> {
         let verify = |entry: &FileEntry| {
             // The list of recipients is authenticated only when the artifact is opened.
             self.open_file(entry, keys)?
                 .artifact()
                 .verify_segments(progress)
-                .map_err(DirectoryError::open(entry.path.as_str()))
+                .map_err(FolderError::open(entry.path.as_str()))
         };
         for_each_file(&self.manifest.files, |entry| entry.content_len, verify).map(drop)
     }
@@ -235,27 +233,27 @@ impl SealedDirectory {
         existing: Existing,
         keys: &[&KemPrivateKey],
         progress: Progress<'_>,
-    ) -> Result<(), DirectoryError> {
+    ) -> Result<(), FolderError> {
         let is_replaceable = |folder: &Path| tree::check_replaceable(folder, &self.manifest);
-        let stage = StagedDirectory::create(destination, Access::Owner, existing, &is_replaceable)?;
+        let stage = StagedFolder::create(destination, Access::Owner, existing, &is_replaceable)?;
         self.copy_into(&stage, keys, progress)?;
         stage.commit(destination, existing, &is_replaceable)
     }
 
     fn copy_into(
         &self,
-        stage: &StagedDirectory,
+        stage: &StagedFolder,
         keys: &[&KemPrivateKey],
         progress: Progress<'_>,
-    ) -> Result<(), DirectoryError> {
+    ) -> Result<(), FolderError> {
         let copy = |entry: &FileEntry| {
             let opened = self.open_file(entry, keys)?;
             let path = PathBuf::from(entry.path.as_str());
-            let failed = || DirectoryError::io("write", &path);
+            let failed = || FolderError::io("write", &path);
             let target = stage.file(&path).map_err(failed())?;
             opened
                 .copy_to(target.file(), progress)
-                .map_err(DirectoryError::open(entry.path.as_str()))?;
+                .map_err(FolderError::open(entry.path.as_str()))?;
             target.commit(Existing::Keep).map_err(failed())
         };
         for_each_file(&self.manifest.files, |entry| entry.content_len, copy).map(drop)
@@ -269,26 +267,26 @@ impl SealedDirectory {
 ///
 /// # Errors
 ///
-/// [`DirectoryError`].
+/// [`FolderError`].
 pub fn verify_without_key(
-    folder: &dyn SealedFolder,
+    folder: &dyn FolderSource,
     manifest: &Artifact<Source>,
     signer: &VerifyingKey,
     progress: Progress<'_>,
-) -> Result<PublicList, DirectoryError> {
+) -> Result<PublicList, FolderError> {
     manifest
         .verify_signature(signer)
-        .map_err(DirectoryError::open(MANIFEST_NAME))?;
+        .map_err(FolderError::open(MANIFEST_NAME))?;
     if manifest.header().content_type() != MANIFEST_TYPE {
-        return Err(DirectoryError::Manifest("wrong content type"));
+        return Err(FolderError::Manifest("wrong content type"));
     }
     manifest
         .verify_segments(&|_| ())
-        .map_err(DirectoryError::open(MANIFEST_NAME))?;
-    let list = PublicList::decode(manifest.public_part()).map_err(DirectoryError::not_as_sealed)?;
+        .map_err(FolderError::open(MANIFEST_NAME))?;
+    let list = PublicList::decode(manifest.public_part()).map_err(FolderError::not_as_sealed)?;
     folder
         .check(&list.paths())
-        .map_err(DirectoryError::not_as_sealed)?;
+        .map_err(FolderError::not_as_sealed)?;
     let verify = |file: &PublicEntry| {
         let path = file.path.as_str();
         let artifact = read(folder, &file.path.sealed(), path)?;
@@ -304,20 +302,20 @@ pub fn verify_without_key(
         };
         if let Some(what) = what {
             let path = path.to_owned();
-            return Err(DirectoryError::OtherVersion { path, what });
+            return Err(FolderError::OtherVersion { path, what });
         }
         artifact
             .verify_segments(progress)
-            .map_err(DirectoryError::open(path))
+            .map_err(FolderError::open(path))
     };
     // The list does not include their lengths.
     for_each_file(list.files(), |_| 0, verify)?;
     Ok(list)
 }
 
-impl std::fmt::Debug for SealedDirectory {
+impl std::fmt::Debug for SealedFolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SealedDirectory")
+        f.debug_struct("SealedFolder")
             .field("folder", &self.folder.shown(Path::new("")))
             .finish_non_exhaustive()
     }
@@ -327,7 +325,7 @@ pub(crate) fn check_version<R: ReadAt>(
     entry: &FileEntry,
     artifact: &Artifact<R>,
     publisher: Option<KeyId>,
-) -> Result<(), DirectoryError> {
+) -> Result<(), FolderError> {
     let what = if artifact.header().id() != entry.id {
         "artifact id"
     } else if artifact.root() != entry.root {
@@ -340,7 +338,7 @@ pub(crate) fn check_version<R: ReadAt>(
         return Ok(());
     };
     let path = entry.path.as_str().to_owned();
-    Err(DirectoryError::OtherVersion { path, what })
+    Err(FolderError::OtherVersion { path, what })
 }
 
 /// Returns the first of `keys` that the artifact is sealed to.
