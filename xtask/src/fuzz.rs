@@ -1,7 +1,7 @@
 //! Runs every fuzz target for a short time.
 //!
-//! The program is an ordinary cargo-fuzz target. It is built here with the flags of cargo-fuzz, which
-//! a stable compiler accepts, so nothing has to be installed.
+//! The program is an ordinary cargo-fuzz target. It is built here with the flags of cargo-fuzz,
+//! which a stable compiler accepts, so nothing has to be installed.
 
 use std::{env, fs, path::Path};
 
