@@ -28,6 +28,8 @@ mod slot;
 mod sqlite;
 mod status;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Change, Engine, EngineError, MemoryEngine, RecordId, Role, Snapshot};
 pub use error::StoreError;
