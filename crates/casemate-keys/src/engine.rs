@@ -28,9 +28,6 @@ pub struct RecordId {
 }
 
 impl RecordId {
-    /// Length of an encoded record id, in bytes.
-    pub const BYTES: usize = KeyId::BYTES + 1;
-
     /// Encodes the id.
     pub fn to_bytes(self) -> Vec<u8> {
         let role = match self.role {

@@ -6,7 +6,10 @@
     reason = "lengths in these tests are small"
 )]
 
+mod addresses;
 mod faulty;
+mod folders;
+mod profiles;
 mod reading;
 mod writing;
 

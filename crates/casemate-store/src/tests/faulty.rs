@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use futures_util::{TryStreamExt as _, stream::BoxStream};
 use object_store::{
     CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, MultipartId, MultipartUpload,
     ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
@@ -29,7 +29,21 @@ pub(super) struct Faulty {
     pub(super) parts_taken: AtomicUsize,
     /// The next ranged read panics.
     pub(super) panics: AtomicBool,
+    listing: Listing,
     turns: Option<Turns>,
+}
+
+/// Objects on a page of a listing.
+const PAGE: usize = 2;
+
+/// How the store lists.
+pub(super) enum Listing {
+    /// Page by page.
+    Whole,
+    /// The same empty page forever.
+    Stuck,
+    /// A new empty page forever.
+    Empty,
 }
 
 /// Makes the first reads wait for each other and end in reverse order.
@@ -48,7 +62,15 @@ impl Faulty {
             parts_left: AtomicUsize::new(usize::MAX),
             parts_taken: AtomicUsize::default(),
             panics: AtomicBool::default(),
+            listing: Listing::Whole,
             turns: None,
+        }
+    }
+
+    pub(super) fn listing(listing: Listing) -> Self {
+        Self {
+            listing,
+            ..Self::new()
         }
     }
 
@@ -193,13 +215,36 @@ impl MultipartStore for Faulty {
 impl PaginatedListStore for Faulty {
     async fn list_paginated(
         &self,
-        _below: Option<&str>,
-        _how: PaginatedListOptions,
+        below: Option<&str>,
+        how: PaginatedListOptions,
     ) -> Result<PaginatedListResult> {
-        Err(Error::NotImplemented {
-            operation: "list_paginated".to_owned(),
-            implementer: self.to_string(),
-        })
+        let page = |objects, page_token: Option<&str>| PaginatedListResult {
+            result: ListResult {
+                common_prefixes: Vec::new(),
+                objects,
+                extensions: http::Extensions::default(),
+            },
+            page_token: page_token.map(str::to_owned),
+        };
+        match self.listing {
+            Listing::Stuck => return Ok(page(Vec::new(), Some("same"))),
+            Listing::Empty => {
+                let turn = self.parts_taken.fetch_add(1, Ordering::SeqCst);
+                return Ok(page(Vec::new(), Some(&turn.to_string())));
+            }
+            Listing::Whole => (),
+        }
+        let mut objects: Vec<_> = self.inner.list(None).try_collect().await?;
+        objects.retain(|one| {
+            let key = one.location.as_ref();
+            let is_later = how.page_token.as_deref().is_none_or(|token| key > token);
+            is_later && key.starts_with(below.unwrap_or_default())
+        });
+        objects.sort_by(|a, b| a.location.cmp(&b.location));
+        let is_last = objects.len() <= PAGE;
+        objects.truncate(PAGE);
+        let token = objects.last().map(|one| one.location.to_string());
+        Ok(page(objects, token.as_deref().filter(|_| !is_last)))
     }
 }
 
