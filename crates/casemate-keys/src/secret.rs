@@ -126,6 +126,21 @@ mod tests {
     }
 
     #[test]
+    fn a_new_passphrase_has_eight_bytes_and_a_line_no_copy() {
+        let check = |text: &[u8]| read(text).unwrap().check_new();
+        check(b"8 bytes!").unwrap();
+        let refused = check(b"7 bytes").unwrap_err();
+        let short = StoreError::PassphraseTooShort {
+            actual: 7,
+            least: 8,
+        };
+        assert_eq!(refused.to_string(), short.to_string());
+        // A line that grew would have left a copy behind.
+        let line = StoreKey::generate().unwrap().to_line().unwrap();
+        assert_eq!(line.expose().len(), LINE_BYTES);
+    }
+
+    #[test]
     fn a_damaged_key_is_no_passphrase() {
         // 32 zeros, as Python's `base64.urlsafe_b64encode(bytes(32))` writes them.
         let good = format!("casemate-store-key-1:{}", "A".repeat(43));

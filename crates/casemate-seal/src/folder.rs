@@ -23,6 +23,8 @@ mod rewrap;
 mod seal;
 mod source;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use error::FolderError;

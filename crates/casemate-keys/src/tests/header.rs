@@ -1,5 +1,7 @@
 use super::*;
-use crate::{StoreError, header::Header};
+use casemate_crypto::SecretBytes;
+
+use crate::{PassphraseCost, StoreError, StoreKey, StoreSecret, header::Header};
 
 /// A slot for a random key.
 fn key_slot() -> Vec<u8> {
@@ -161,4 +163,29 @@ fn the_cost_of_a_passphrase_is_bounded_alone_and_in_sum() {
     with(3, array(&[half(), half(), key_slot()])).unwrap();
     let refused = with(3, array(&[half(), half(), passphrase_slot(1, 1, 1)]));
     assert_damaged(refused, "the total cost of its slots exceeds the limit");
+}
+
+#[test]
+fn a_root_key_other_than_the_committed_one_is_refused() {
+    let cost = PassphraseCost {
+        memory_kib: 8,
+        passes: 1,
+        lanes: 1,
+    };
+    let passphrase = StoreSecret::Passphrase(SecretBytes::new(b"passphrase".to_vec()));
+    let key = StoreSecret::Key(StoreKey::generate().unwrap());
+    for secret in [&passphrase, &key] {
+        let (mut header, root) = Header::create(secret, cost, 0).unwrap();
+        let (found, slot) = header.unlock(secret).unwrap();
+        assert!(found.secret().ct_eq(root.secret()));
+        assert_eq!(slot, 0);
+        // The slot opens, but the writer of the header committed to another root key.
+        header.commitment[31] ^= 1;
+        let refused = header.unlock(secret).err();
+        let is_named = match secret {
+            StoreSecret::Passphrase(_) => matches!(refused, Some(StoreError::WrongPassphrase)),
+            StoreSecret::Key(_) => matches!(refused, Some(StoreError::WrongKey)),
+        };
+        assert!(is_named, "{refused:?}");
+    }
 }

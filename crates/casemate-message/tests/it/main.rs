@@ -6,6 +6,7 @@
     reason = "a failed expectation fails the test"
 )]
 
+mod binary_http;
 mod documents;
 mod interop;
 mod model;
