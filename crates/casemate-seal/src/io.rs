@@ -171,3 +171,81 @@ impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
         (**self).will_read(range);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_source(source: &impl ReadAt) {
+        assert_eq!(source.byte_len().unwrap(), 5);
+        let read = |offset, len| {
+            let mut out = vec![0xee; len];
+            source.read_exact_at(&mut out, offset).map(|()| out)
+        };
+        assert_eq!(read(0, 5).unwrap(), b"hello");
+        assert_eq!(read(1, 3).unwrap(), b"ell");
+        assert_eq!(read(5, 0).unwrap(), b"");
+        for (offset, len) in [(0, 6), (4, 2), (5, 1), (6, 1)] {
+            let refused = read(offset, len).unwrap_err();
+            assert_eq!(
+                refused.kind(),
+                io::ErrorKind::UnexpectedEof,
+                "{offset} {len}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_source_reads_the_same_and_ends_where_it_ends() {
+        let bytes = b"hello".to_vec();
+        check_source(&bytes);
+        check_source(&bytes.as_slice());
+        check_source(&Box::new(bytes.clone()));
+        let source: Source = Box::new(bytes.clone());
+        check_source(&source);
+        let file = tempfile::tempfile().unwrap();
+        WriteAt::write_all_at(&file, &bytes, 0).unwrap();
+        check_source(&file);
+    }
+
+    #[test]
+    fn memory_is_lent_and_files_are_not() {
+        let bytes = b"hello".to_vec();
+        assert_eq!(bytes.in_memory(1, 3), Some(&b"ell"[..]));
+        assert_eq!(bytes.as_slice().in_memory(0, 5), Some(&b"hello"[..]));
+        assert_eq!((&&bytes).in_memory(5, 0), Some(&b""[..]));
+        for (offset, len) in [(0, 6), (6, 0), (u64::MAX, 1), (1, usize::MAX)] {
+            assert_eq!(bytes.in_memory(offset, len), None, "{offset} {len}");
+        }
+        let source: Source = Box::new(bytes);
+        assert_eq!(source.in_memory(0, 1), Some(&b"h"[..]));
+        assert_eq!(tempfile::tempfile().unwrap().in_memory(0, 0), None);
+    }
+
+    #[test]
+    fn a_sink_in_memory_grows_and_is_filled_in_any_order() {
+        let sink = Mutex::new(Vec::new());
+        sink.write_all_at(b"lo", 3).unwrap();
+        assert_eq!(*sink.lock().unwrap(), b"\0\0\0lo");
+        sink.write_all_at(b"hel", 0).unwrap();
+        sink.write_all_at(b"", 2).unwrap();
+        assert_eq!(sink.into_inner().unwrap(), b"hello");
+        let sink = Mutex::new(Vec::new());
+        let refused = sink.write_all_at(b"x", u64::MAX).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        assert!(sink.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_is_cut_and_extended() {
+        let file = tempfile::tempfile().unwrap();
+        WriteAt::write_all_at(&file, b"hello", 0).unwrap();
+        file.set_byte_len(2).unwrap();
+        file.flush_to_storage().unwrap();
+        assert_eq!(file.byte_len().unwrap(), 2);
+        file.set_byte_len(3).unwrap();
+        let mut read = [1; 3];
+        ReadAt::read_exact_at(&file, &mut read, 0).unwrap();
+        assert_eq!(&read, b"he\0");
+    }
+}

@@ -10,6 +10,7 @@
     reason = "a failed expectation fails the test"
 )]
 
+mod content;
 mod crash;
 mod folder;
 mod hostile;
