@@ -454,6 +454,11 @@ def test_everything_below_a_prefix_is_copied_and_nothing_else(store: Store, fold
     assert across["files"] == 6 and across["not_sealed"] == []
     store.ok("verify", f"s3://{BUCKET}/other/v1", "--signer", "publisher")
     assert not any(key.endswith(".txt") for key in store.keys() if key.startswith(("backup/", "other/")))
+    # A folder where a file belongs is in the way, and takes no file into it.
+    (store.work / "all/single.sealed").unlink()
+    (store.work / "all/single.sealed").mkdir()
+    assert "all/single.sealed" in store.refused(2, "copy", f"s3://{BUCKET}/", "all")
+    (store.work / "all/single.sealed").rmdir()
     # A link below the target is not followed, nor is one in the source.
     (store.work / "elsewhere").mkdir(exist_ok=True)
     shutil.rmtree(store.work / "all/deep")

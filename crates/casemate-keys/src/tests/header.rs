@@ -1,7 +1,7 @@
 use super::*;
 use casemate_crypto::SecretBytes;
 
-use crate::{PassphraseCost, StoreError, StoreKey, StoreSecret, header::Header};
+use crate::{PassphraseCost, StoreError, StoreKey, StoreSecret, header::Header, slot::Slot};
 
 /// A slot for a random key.
 fn key_slot() -> Vec<u8> {
@@ -188,4 +188,34 @@ fn a_root_key_other_than_the_committed_one_is_refused() {
         };
         assert!(is_named, "{refused:?}");
     }
+}
+
+#[test]
+fn a_slot_opens_in_its_own_store_only() {
+    let cost = PassphraseCost {
+        memory_kib: 8,
+        passes: 1,
+        lanes: 1,
+    };
+    let secret = StoreSecret::Passphrase(SecretBytes::new(b"passphrase".to_vec()));
+    let slot = Slot::new(&secret, cost, &root(7), &[1; 16]).unwrap();
+    let opened = slot.open(&secret, &[1; 16]).unwrap().unwrap();
+    assert!(opened.ct_eq(root(7).secret()));
+    // The passphrase and its salt are the same, so only the binding to the store refuses it.
+    assert!(slot.open(&secret, &[2; 16]).unwrap().is_none());
+    let wrong = StoreSecret::Passphrase(SecretBytes::new(b"Passphrase".to_vec()));
+    assert!(slot.open(&wrong, &[1; 16]).unwrap().is_none());
+    assert_eq!(slot.work(), 8);
+    let key = StoreSecret::Key(StoreKey::generate().unwrap());
+    assert!(matches!(
+        slot.open(&key, &[1; 16]),
+        Err(StoreError::NeedsPassphrase)
+    ));
+    let slot = Slot::new(&key, cost, &root(7), &[1; 16]).unwrap();
+    assert_eq!(slot.work(), 0);
+    assert!(slot.open(&key, &[2; 16]).unwrap().is_none());
+    assert!(matches!(
+        slot.open(&secret, &[1; 16]),
+        Err(StoreError::NeedsKey)
+    ));
 }

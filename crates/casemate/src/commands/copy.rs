@@ -76,8 +76,8 @@ impl Endpoint {
 /// One artifact or folder to copy.
 struct CopyJob {
     from: Endpoint,
-    /// The name it gets if the target is a folder.
-    name: PathBuf,
+    /// The name it gets if the target is a folder; `None` if the target is its own path.
+    name: Option<PathBuf>,
     to: Endpoint,
     force: bool,
 }
@@ -95,7 +95,7 @@ pub(crate) fn run(context: &Context<'_>, options: &CopyOptions) -> Result<(), Fa
     }
     let job = CopyJob {
         from: Endpoint::of(context, &options.from)?,
-        name: options.from.file_name(),
+        name: Some(options.from.file_name()),
         to: Endpoint::of(context, &options.to)?,
         force: options.force,
     };

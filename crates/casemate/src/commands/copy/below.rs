@@ -62,7 +62,7 @@ pub(super) fn copy_below(
         RelativePath::new(&unit.path)?;
         let one = CopyJob {
             from: job.from.join(&unit.path)?,
-            name: Path::new(&unit.path).to_owned(),
+            name: None,
             to: job.to.join(&unit.path)?,
             force: job.force,
         };

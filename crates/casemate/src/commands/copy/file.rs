@@ -39,10 +39,9 @@ pub(super) fn copy_file(
     };
     let copied = match &job.to {
         Endpoint::Local(path) => {
-            let path = if path.is_dir() {
-                path.join(&job.name)
-            } else {
-                path.clone()
+            let path = match &job.name {
+                Some(name) if path.is_dir() => path.join(name),
+                _ => path.clone(),
             };
             if is_same_file(source, &path)? {
                 whole
@@ -61,7 +60,8 @@ pub(super) fn copy_file(
             let location = if location.is_prefix() {
                 let name = job
                     .name
-                    .file_name()
+                    .as_deref()
+                    .and_then(Path::file_name)
                     .and_then(|name| name.to_str())
                     .ok_or_else(|| Fault::usage("the file's name is not UTF-8"))?;
                 location.join(name).map_err(|error| job.failed(error))?

@@ -1,6 +1,6 @@
 //! Copies a sealed folder to or from an object store.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use casemate_seal::{
     Progress,
@@ -33,28 +33,25 @@ pub(super) fn copy_folder(
     read_manifest(folder)?;
     let (paths, plain) = artifacts_of(&job.from)?;
     let failed = |error| job.failed(error);
-    let mut sources = Vec::with_capacity(paths.len());
     let mut total = 0_u64;
-    for path in paths {
-        let source = folder.open(Path::new(&path)).map_err(failed)?;
+    for path in &paths {
+        let source = folder.open(Path::new(path)).map_err(failed)?;
         total = total.saturating_add(source.byte_len().map_err(failed)?);
-        drop(source);
-        sources.push(path);
     }
     let bar = progress::bar(total, "copying");
     let count = |bytes| bar.inc(bytes);
     let mut copied =
         match &job.to {
-            Endpoint::Local(root) => match completed_copy(folder, &sources, root)? {
+            Endpoint::Local(root) => match completed_copy(folder, &paths, root)? {
                 Some(copied) => copied,
-                None => fetch_folder(folder, &sources, root, job.force, &count)?,
+                None => fetch_folder(folder, &paths, root, job.force, &count)?,
             },
             Endpoint::Remote(_) if job.force => {
                 return Err(Fault::usage("cannot replace a folder in an object store").hint(
                 "give each version its own prefix, for example one that ends in its revision",
             ));
             }
-            Endpoint::Remote(prefix) => send_folder(context, folder, &sources, prefix, &count)?,
+            Endpoint::Remote(prefix) => send_folder(context, folder, &paths, prefix, &count)?,
         };
     bar.finish_and_clear();
     copied.plain = plain;
@@ -171,7 +168,8 @@ fn send_folder(
         }
     }
     let found = list(prefix, OBJECTS_MAX).map_err(failed)?;
-    if found.iter().any(|path| !paths.contains(path)) {
+    let ours: HashSet<_> = paths.iter().collect();
+    if found.iter().any(|path| !ours.contains(path)) {
         empty_prefix(prefix)?;
     }
     let mut copied = Copied::default();
