@@ -111,6 +111,60 @@ impl AeadKey {
         Ok(out)
     }
 
+    /// Encrypts `plaintext` into `ciphertext`, of the same length, and its tag into `tag`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if the nonce is not 12 bytes long; [`Error::Internal`] if an output does
+    /// not have its length.
+    ///
+    /// # Security
+    ///
+    /// Never use a nonce twice with the same key.
+    pub fn seal_into(
+        &self,
+        nonce: &[u8],
+        aad: &[u8],
+        plaintext: &[u8],
+        ciphertext: &mut [u8],
+        tag: &mut [u8],
+    ) -> Result<(), Error> {
+        let nonce = parse_nonce(nonce)?;
+        Ok(self.0.seal_out_of_place_scatter(
+            nonce,
+            Aad::from(aad),
+            plaintext,
+            ciphertext,
+            &[],
+            tag,
+        )?)
+    }
+
+    /// Decrypts `ciphertext` and `tag` into `plaintext`, of the same length as the ciphertext.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] if the tag does not verify. What is in `plaintext` must then not be
+    /// used.
+    pub fn open_into(
+        &self,
+        nonce: &[u8],
+        aad: &[u8],
+        ciphertext: &[u8],
+        tag: &[u8],
+        plaintext: &mut [u8],
+    ) -> Result<(), Error> {
+        self.0
+            .open_separate_gather(
+                parse_nonce(nonce)?,
+                Aad::from(aad),
+                ciphertext,
+                tag,
+                plaintext,
+            )
+            .map_err(|_| Error::Rejected)
+    }
+
     /// Encrypts `buffer` in place and appends the tag.
     fn seal_in_place(&self, nonce: &[u8], aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), Error> {
         Ok(self

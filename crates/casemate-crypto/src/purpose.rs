@@ -38,6 +38,18 @@ impl Purpose {
     pub const DATA: Self = Self("casemate/v1/data");
     /// Composite signature context: an update in a federated round.
     pub const ROUND: Self = Self("casemate/v1/round");
+    /// Composite signature context: the roster of a training job.
+    pub const TRAIN_ROSTER: Self = Self("casemate/v1/train-roster");
+    /// Composite signature context: the hello and the answer of a channel's handshake.
+    pub const TRAIN_HANDSHAKE: Self = Self("casemate/v1/train-handshake");
+    /// HPKE `info` prefix, exporter context and hash domain of a channel.
+    pub const TRAIN_CHANNEL: Self = Self("casemate/v1/train-channel");
+    /// HKDF info: the key of one generation of a channel.
+    pub const TRAIN_KEY: Self = Self("casemate/v1/train-key");
+    /// HKDF info: the chain of the next generation of a channel.
+    pub const TRAIN_NEXT: Self = Self("casemate/v1/train-next");
+    /// HKDF info: the key that proves the end of a channel's handshake.
+    pub const TRAIN_FINISH: Self = Self("casemate/v1/train-finish");
     /// RFC 9421 tag of a signed request.
     pub const REQUEST: Self = Self("casemate/v1/request");
     /// RFC 9421 tag of a signed response.
