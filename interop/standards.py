@@ -152,20 +152,34 @@ class Kem(NamedTuple):
         return AESGCM(key).decrypt(nonce, ct, b"")
 
 
-def key_schedule(triple: tuple[int, int, int], secret: bytes, info: bytes) -> tuple[bytes, bytes]:
-    """Return key and base nonce of RFC 9180, mode base, for AES-256-GCM with HKDF-SHA256 or HKDF-SHA384."""
+def _schedule(triple: tuple[int, int, int], secret: bytes, info: bytes) -> Callable[[bytes, int], bytes]:
+    """Return the expansion of RFC 9180, mode base, by label and length; HKDF-SHA256 or HKDF-SHA384."""
     digest = {1: hashes.SHA256(), 2: hashes.SHA384()}[triple[1]]
     suite = b"HPKE" + b"".join(part.to_bytes(2) for part in triple)
 
     def extract(salt: bytes, label: bytes, ikm: bytes) -> bytes:
         return hmac.digest(salt or bytes(digest.digest_size), b"HPKE-v1" + suite + label + ikm, digest.name)
 
-    def expand(prk: bytes, label: bytes, length: int) -> bytes:
+    def expand(prk: bytes, label: bytes, context: bytes, length: int) -> bytes:
         return HKDFExpand(digest, length, length.to_bytes(2) + b"HPKE-v1" + suite + label + context).derive(prk)
 
     context = b"\0" + extract(b"", b"psk_id_hash", b"") + extract(b"", b"info_hash", info)
     prk = extract(secret, b"secret", b"")
-    return expand(prk, b"key", 32), expand(prk, b"base_nonce", 12)
+    return lambda label, length: expand(prk, label, context, length)
+
+
+def key_schedule(triple: tuple[int, int, int], secret: bytes, info: bytes) -> tuple[bytes, bytes]:
+    """Return key and base nonce of RFC 9180, mode base, for AES-256-GCM."""
+    expand = _schedule(triple, secret, info)
+    return expand(b"key", 32), expand(b"base_nonce", 12)
+
+
+def exporter(triple: tuple[int, int, int], secret: bytes, info: bytes, context: bytes, length: int) -> bytes:
+    """Return `Export(context, length)` (RFC 9180, section 5.3)."""
+    digest = {1: hashes.SHA256(), 2: hashes.SHA384()}[triple[1]]
+    suite = b"HPKE" + b"".join(part.to_bytes(2) for part in triple)
+    prk = _schedule(triple, secret, info)(b"exp", digest.digest_size)
+    return HKDFExpand(digest, length, length.to_bytes(2) + b"HPKE-v1" + suite + b"sec" + context).derive(prk)
 
 
 P256, P384 = ec.SECP256R1(), ec.SECP384R1()
