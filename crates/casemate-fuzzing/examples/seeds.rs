@@ -37,6 +37,17 @@ fn main() {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(name), bytes).unwrap();
     };
+    let signed = casemate_fuzzing::job(3).sign(signer()).unwrap();
+    write("roster", "signed", &signed);
+    let mut reader = casemate_cbor::Reader::new(&signed, "roster");
+    reader.array_of(2).unwrap();
+    write("roster", "content", reader.bytes().unwrap());
+    let vector: serde_json::Value =
+        serde_json::from_str(include_str!("../../../vectors/channel.json")).unwrap();
+    for name in ["hello", "answer", "finish"] {
+        let bytes = hex::decode(vector[name].as_str().unwrap()).unwrap();
+        write("handshake", name, &bytes);
+    }
     let delegation = Delegation::sign(signer(), signer().verifying_key(), 9, 9).unwrap();
     write("manifest", "delegation", &delegation.to_bytes());
     let owner = ListSigner {

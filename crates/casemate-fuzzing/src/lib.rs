@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use casemate_crypto::{
-    SecretBytes,
+    Purpose, SecretBytes,
     encoding::{KeyId, PrivateKey, PublicKey},
     kem::KemPrivateKey,
     policy::Policy,
@@ -35,12 +35,13 @@ use casemate_seal::{
     Artifact, Delegation, Origin,
     folder::{Manifest, PublicList},
 };
+use casemate_train::{Identity, Initiator, Order, Responder, Roster, Terms};
 
 /// A function that accepts any bytes.
 pub type Target = fn(&[u8]);
 
 /// The name and function of every target.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("artifact", artifact),
     ("artifact_tail", artifact_tail),
     ("manifest", manifest),
@@ -54,6 +55,8 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("ohttp", ohttp),
     ("bhttp", bhttp),
     ("signatures", signatures),
+    ("roster", roster),
+    ("handshake", handshake),
 ];
 
 static KEM: LazyLock<KemPrivateKey> =
@@ -252,6 +255,59 @@ pub fn ohttp(bytes: &[u8]) {
         _ = GATEWAY.open(received, &GATEWAY_ID);
     }
     _ = keydoc::verify(bytes, HTTP.verifying_key(), 0);
+}
+
+static TRAINER: LazyLock<SigningKey> =
+    LazyLock::new(|| SigningKey::generate(&suite::MLDSA65_ED25519).unwrap());
+static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::by_name("hybrid").unwrap());
+static JOB: LazyLock<Roster> = LazyLock::new(|| job(1));
+
+/// Returns a roster of `server`, with the key of [`signer`], and `trainer`.
+pub fn job(epoch: u64) -> Roster {
+    let members = [
+        ("server", signer().verifying_key()),
+        ("trainer", TRAINER.verifying_key()),
+    ];
+    Roster::new([7; 16], epoch, 1, 9, &members).unwrap()
+}
+
+/// Reads a signed roster, and a roster that its signer signed whatever it says.
+pub fn roster(bytes: &[u8]) {
+    let terms = Terms {
+        signer: signer().verifying_key(),
+        now: 5,
+        epoch_min: 1,
+        policy: &POLICY,
+    };
+    _ = Roster::open(bytes, &terms);
+    let signature = signer().sign(Purpose::TRAIN_ROSTER, bytes).unwrap();
+    let signed = casemate_cbor::encode(|e| e.array(2)?.bytes(bytes)?.bytes(&signature).map(drop));
+    if let Ok(opened) = Roster::open(&signed, &terms) {
+        let again = Roster::open(&opened.sign(signer()).unwrap(), &terms).unwrap();
+        assert_eq!(again.digest(), opened.digest());
+    }
+}
+
+/// Reads each message of a handshake as if it came from a stranger.
+pub fn handshake(bytes: &[u8]) {
+    let own = |name| Identity {
+        name,
+        key: if name == "server" { signer() } else { &TRAINER },
+    };
+    let random = &mut |out: &mut [u8]| casemate_crypto::random::fill(out);
+    _ = Responder::answer(&JOB, own("server"), bytes, random);
+    // Beginning a handshake is slow, so only for what is a later message.
+    if bytes.get(1).is_none_or(|kind| *kind != 2 && *kind != 3) {
+        return;
+    }
+    let (initiator, hello) = Initiator::start(&JOB, own("trainer"), "server", random).unwrap();
+    let (responder, _) = Responder::answer(&JOB, own("server"), &hello, random).unwrap();
+    let answered = initiator.finish(&JOB, own("trainer"), bytes, Order::Strict);
+    let finished = responder.finish(&JOB, bytes, Order::Strict);
+    assert!(
+        answered.is_err() && finished.is_err(),
+        "accepted a message that was never signed"
+    );
 }
 
 /// Parses binary HTTP, which must round-trip.
