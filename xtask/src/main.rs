@@ -43,11 +43,11 @@ const LANES: [&[Step]; 2] = [
         Step::new("readme", readme::run),
         Step::new("python", python::run),
         Step::new("ct", ct::run),
+        Step::new("page", page::run),
     ],
     &[
         Step::new("fuzz", fuzz::run),
         Step::new("interop", interop::run),
-        Step::new("page", page::run),
     ],
 ];
 
