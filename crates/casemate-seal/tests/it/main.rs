@@ -16,6 +16,7 @@ mod folder;
 mod hostile;
 mod locks;
 mod many;
+mod outputs;
 mod replaced;
 mod roundtrip;
 mod support;
