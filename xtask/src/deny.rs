@@ -164,7 +164,13 @@ fn check(rules: &Rules, metadata: &Metadata) -> Result<Vec<String>, String> {
             }
         }
     }
-    for (name, versions) in versions.into_iter().filter(|(_, found)| found.len() > 1) {
+    versions.retain(|_, found| found.len() > 1);
+    for skip in &rules.bans.skip {
+        if !versions.contains_key(skip.name.as_str()) {
+            findings.push(format!("{}: skipped, but has one version", skip.name));
+        }
+    }
+    for (name, versions) in versions {
         if !rules.bans.skip.iter().any(|skip| skip.name == name) {
             let versions: Vec<_> = versions.into_iter().collect();
             findings.push(format!("{name}: several versions: {}", versions.join(", ")));
@@ -234,5 +240,42 @@ mod tests {
             check(&rules("c"), &metadata).unwrap(),
             ["a 1.0.0: may not depend on b"]
         );
+    }
+
+    #[test]
+    fn several_versions_are_skipped_by_name_and_a_skip_needs_them() {
+        let rules = |skipped: &str| -> Rules {
+            toml::from_str(&format!(
+                "[licenses]\nallow = [\"MIT\"]\n[bans]\ndeny = []\nskip = [{skipped}]\n"
+            ))
+            .unwrap()
+        };
+        let package = |id: &str, name: &str, version: &str| {
+            format!(
+                r#"{{"id":"{id}","name":"{name}","version":"{version}","license":"MIT","source":null}}"#
+            )
+        };
+        let node = |id: &str| format!(r#"{{"id":"{id}","dependencies":[]}}"#);
+        let text = format!(
+            r#"{{"packages":[{},{},{}],"resolve":{{"nodes":[{},{},{}]}}}}"#,
+            package("a1", "a", "1.0.0"),
+            package("a2", "a", "2.0.0"),
+            package("b", "b", "1.0.0"),
+            node("a1"),
+            node("a2"),
+            node("b"),
+        );
+        let metadata: Metadata = serde_json::from_str(&text).unwrap();
+        for (skipped, expected) in [
+            ("{ crate = \"a\" }", None),
+            ("", Some("a: several versions: 1.0.0, 2.0.0")),
+            (
+                "{ crate = \"a\" }, { crate = \"b\" }",
+                Some("b: skipped, but has one version"),
+            ),
+        ] {
+            let findings = check(&rules(skipped), &metadata).unwrap();
+            assert_eq!(findings, Vec::from_iter(expected), "{skipped}");
+        }
     }
 }

@@ -214,7 +214,8 @@ fn check_commands(file: &str, text: &str, findings: &mut Vec<String>) {
     };
     let own = below.split(['/', '.']).next().unwrap_or_default();
     let imports = text.split("commands::").skip(1);
-    let others = imports.filter(|rest| !rest.starts_with(own));
+    let is_name = |next: char| next == '_' || next.is_alphanumeric();
+    let others = imports.filter(|rest| rest.split(|next| !is_name(next)).next() != Some(own));
     if others.count() > 0 || !below.contains('/') && text.contains("use super::") {
         findings.push(format!("{file}: imports another command"));
     }
