@@ -1,12 +1,12 @@
 //! Cleanup when a signal ends the process.
 
-use std::{fs::File, process, thread};
+use std::{fs::File, process, sync::mpsc, thread};
 
 use casemate_seal::scratch;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::runtime::Builder;
 
-use crate::{args::Command, runtime::shutdown};
+use crate::{args::Command, runtime::Signals};
 
 /// The exit code that shells use for a program ended by an interrupt.
 const STOPPED: i32 = 130;
@@ -27,11 +27,16 @@ pub(crate) fn clean_up_on_signal(command: &Command) {
         return;
     }
     let terminal = Terminal::now();
+    let (installed, ready) = mpsc::channel::<()>();
     let wait = move || {
         let Ok(runtime) = Builder::new_current_thread().enable_io().build() else {
             return;
         };
-        runtime.block_on(shutdown());
+        runtime.block_on(async {
+            let signals = Signals::install();
+            drop(installed);
+            signals.received().await;
+        });
         scratch::discard();
         if let Some(terminal) = terminal {
             terminal.restore();
@@ -41,6 +46,9 @@ pub(crate) fn clean_up_on_signal(command: &Command) {
     // If the thread cannot start, a signal ends the process at once, and the next run at the same
     // place cleans up.
     drop(thread::Builder::new().spawn(wait));
+    // Before this, a signal would leave behind what the command has begun. Nothing is sent: the
+    // other end closes once the handlers are installed, or if they cannot be.
+    _ = ready.recv();
 }
 
 #[expect(
