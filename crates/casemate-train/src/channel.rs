@@ -284,10 +284,7 @@ impl Receiver {
                 window.accept(sequence);
                 let first = self.chain.generation.saturating_mul(GENERATION);
                 // No number of the generation before can be accepted any more.
-                if first
-                    .checked_sub(1)
-                    .is_none_or(|last| window.refuse(last) == Some("it is older than the window"))
-                {
+                if first.checked_sub(1).is_none_or(|last| window.is_past(last)) {
                     self.before = None;
                 }
             }

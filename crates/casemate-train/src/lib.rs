@@ -32,6 +32,7 @@ mod chain;
 mod channel;
 mod error;
 mod handshake;
+mod parts;
 mod roster;
 #[cfg(test)]
 mod tests;
@@ -42,5 +43,6 @@ pub use channel::{
     WINDOW_MAX,
 };
 pub use error::{Phase, TrainError};
-pub use handshake::{HANDSHAKE_BYTES_MAX, Identity, Initiator, Random, Responder};
+pub use handshake::{Identity, Initiator, Random, Responder};
+pub use parts::HANDSHAKE_BYTES_MAX;
 pub use roster::{MEMBERS_MAX, Member, ROSTER_BYTES_MAX, Roster, Terms};

@@ -3,7 +3,7 @@
 /// A window of sequence numbers below and at the highest accepted one.
 #[derive(Debug)]
 pub(crate) struct Window {
-    /// One bit for each number of the window, at its remainder.
+    /// Whether each number of the window was accepted, at its remainder.
     seen: Vec<bool>,
     /// The highest accepted number; `None` before the first.
     highest: Option<u64>,
@@ -22,12 +22,19 @@ impl Window {
         usize::try_from(number.checked_rem(len).unwrap_or(0)).unwrap_or(0)
     }
 
+    /// Returns whether the window has left a number behind.
+    pub(crate) fn is_past(&self, number: u64) -> bool {
+        let behind = self.highest.and_then(|highest| highest.checked_sub(number));
+        behind.is_some_and(|behind| behind >= self.seen.len() as u64)
+    }
+
     /// Returns why a number cannot be accepted, if it cannot.
     pub(crate) fn refuse(&self, number: u64) -> Option<&'static str> {
-        let highest = self.highest?;
-        let behind = highest.checked_sub(number)?;
-        if behind >= self.seen.len() as u64 {
+        if self.is_past(number) {
             return Some("it is older than the window");
+        }
+        if number > self.highest? {
+            return None;
         }
         let seen = self.seen.get(self.place(number)).copied();
         seen.unwrap_or(true).then_some("it came before")
