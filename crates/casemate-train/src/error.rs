@@ -75,6 +75,12 @@ pub enum TrainError {
     /// A name is not in the roster, or with another key.
     #[error("`{0}` is not a member of the roster with this key")]
     NotAMember(String),
+    /// A member was to establish a channel with itself.
+    #[error("`{0}` cannot establish a channel with itself")]
+    Itself(String),
+    /// A handshake was continued with another roster.
+    #[error("the handshake began with another roster; start a new one")]
+    OtherRoster,
     /// A handshake message came out of its phase.
     #[error("expected the {expected} of `{from}`, not its {found}")]
     Phase {

@@ -145,6 +145,7 @@ fn info(hello: &[u8; 48]) -> Vec<u8> {
 pub struct Initiator {
     key: KemPrivateKey,
     hello: [u8; 48],
+    roster: [u8; 48],
     name: String,
     responder: String,
 }
@@ -165,7 +166,7 @@ impl Initiator {
         roster.own(own.name, own.key)?;
         let peer = roster.member(responder)?;
         if own.name == responder {
-            return Err(TrainError::NotAMember(responder.to_owned()));
+            return Err(TrainError::Itself(responder.to_owned()));
         }
         let seed = casemate_crypto::Secret::<32>::try_init(|seed| random(seed))?;
         let mut nonce = [0; NONCE_BYTES];
@@ -183,6 +184,7 @@ impl Initiator {
         let initiator = Self {
             key,
             hello: sha384(&[&hello]),
+            roster: *roster.digest(),
             name: own.name.to_owned(),
             responder: peer.name.clone(),
         };
@@ -191,11 +193,17 @@ impl Initiator {
 
     /// Returns an initiator after its hello, from a vector.
     #[cfg(test)]
-    pub(crate) fn resumed(key: KemPrivateKey, hello: [u8; 48], names: [&str; 2]) -> Self {
+    pub(crate) fn resumed(
+        key: KemPrivateKey,
+        hello: &[u8],
+        roster: &Roster,
+        names: [&str; 2],
+    ) -> Self {
         let [name, responder] = names.map(str::to_owned);
         Self {
             key,
-            hello,
+            hello: sha384(&[hello]),
+            roster: *roster.digest(),
             name,
             responder,
         }
@@ -225,8 +233,8 @@ impl Initiator {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Phase`], [`TrainError::Handshake`]; [`TrainError::NotAMember`] if `own` is
-    /// another member; [`TrainError::Length`] for a window.
+    /// [`TrainError::Phase`], [`TrainError::Handshake`]; [`TrainError::OtherRoster`];
+    /// [`TrainError::NotAMember`] if `own` is another member; [`TrainError::Length`] for a window.
     pub fn finish(
         self,
         roster: &Roster,
@@ -234,8 +242,8 @@ impl Initiator {
         answer: &[u8],
         order: Order,
     ) -> Result<(Channel, Vec<u8>), TrainError> {
+        let peer = roster.member_as_begun(&self.roster, &self.responder)?;
         roster.own(&self.name, own.key)?;
-        let peer = roster.member(&self.responder)?;
         let mut parts = Parts::new(answer, Phase::Answer, &self.responder)?;
         parts.take(NONCE_BYTES)?;
         let enc = parts.take(SUITE.ciphertext_bytes)?;
@@ -260,6 +268,7 @@ impl Initiator {
 /// The end that answered, waiting for the finish.
 pub struct Responder {
     established: Established,
+    roster: [u8; 48],
     initiator: String,
 }
 
@@ -277,7 +286,8 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Phase`], [`TrainError::Handshake`], [`TrainError::NotAMember`].
+    /// [`TrainError::Phase`], [`TrainError::Handshake`], [`TrainError::NotAMember`],
+    /// [`TrainError::Crypto`].
     pub fn answer(
         roster: &Roster,
         own: Identity<'_>,
@@ -317,6 +327,7 @@ impl Responder {
         Ok((
             Self {
                 established,
+                roster: *roster.digest(),
                 initiator,
             },
             answer,
@@ -332,14 +343,15 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Phase`], [`TrainError::Handshake`]; [`TrainError::Length`] for a window.
+    /// [`TrainError::Phase`], [`TrainError::Handshake`]; [`TrainError::OtherRoster`];
+    /// [`TrainError::Length`] for a window.
     pub fn finish(
         self,
         roster: &Roster,
         finish: &[u8],
         order: Order,
     ) -> Result<Channel, TrainError> {
-        let peer = roster.member(&self.initiator)?;
+        let peer = roster.member_as_begun(&self.roster, &self.initiator)?;
         let parts = Parts::new(finish, Phase::Finish, &self.initiator)?;
         self.established.check_finish(peer, &parts)?;
         self.established.into_channel(false, order, self.initiator)

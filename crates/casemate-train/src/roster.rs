@@ -290,6 +290,18 @@ impl Roster {
             .ok_or_else(|| not_a_member(name))
     }
 
+    /// Returns a member, if this is the roster with which the handshake began.
+    pub(crate) fn member_as_begun(
+        &self,
+        digest: &[u8; 48],
+        name: &str,
+    ) -> Result<&Member, TrainError> {
+        if *digest != self.digest {
+            return Err(TrainError::OtherRoster);
+        }
+        self.member(name)
+    }
+
     /// Returns the member of this name if it has this key.
     pub(crate) fn own(&self, name: &str, key: &SigningKey) -> Result<&Member, TrainError> {
         let member = self.member(name)?;

@@ -1,7 +1,7 @@
 use casemate_crypto::kem::KemPrivateKey;
 
 use super::*;
-use crate::{HANDSHAKE_BYTES_MAX, Phase, roster::sha384};
+use crate::{HANDSHAKE_BYTES_MAX, Phase};
 
 /// A handshake up to its finish.
 struct Run {
@@ -173,7 +173,9 @@ fn members_are_who_the_roster_says() {
     };
     let refused = Initiator::start(&roster, impostor, "bob", &mut fill).map(drop);
     assert_eq!(refused, Err(TrainError::NotAMember("alice".to_owned())));
-    for peer in ["dave", "alice", ""] {
+    let refused = Initiator::start(&roster, alice(), "alice", &mut fill).map(drop);
+    assert_eq!(refused, Err(TrainError::Itself("alice".to_owned())));
+    for peer in ["dave", ""] {
         let refused = Initiator::start(&roster, alice(), peer, &mut fill).map(drop);
         assert_eq!(refused, Err(TrainError::NotAMember(peer.to_owned())));
     }
@@ -197,7 +199,7 @@ fn members_are_who_the_roster_says() {
     ]
     .concat();
     let (responder, answer) = answered(&roster, &hello).unwrap();
-    let carol = Initiator::resumed(key, sha384(&[&hello]), ["alice", "bob"]);
+    let carol = Initiator::resumed(key, &hello, &forged, ["alice", "bob"]);
     let (_, finish) = carol
         .finish(&forged, impostor, &answer, Order::Strict)
         .unwrap();
@@ -214,6 +216,23 @@ fn members_are_who_the_roster_says() {
     // The roster of another epoch is another roster.
     let (_, hello) = Initiator::start(&super::roster(2), alice(), "bob", &mut fill).unwrap();
     assert_rule(answered(&roster, &hello), "it uses another roster");
+}
+
+#[test]
+fn a_handshake_goes_on_with_the_roster_it_began_with() {
+    // A later epoch can give a name to another key.
+    let later = [
+        ("alice", CAROL.verifying_key()),
+        ("bob", BOB.verifying_key()),
+    ];
+    let later = Roster::new(JOB, 2, NOW, NOW + 1000, &later).unwrap();
+    let run = run();
+    let refused = run.responder.finish(&later, &run.finish, Order::Strict);
+    assert_eq!(refused.map(drop), Err(TrainError::OtherRoster));
+    let (initiator, hello) = Initiator::start(&run.roster, alice(), "bob", &mut fill).unwrap();
+    let (_, answer) = answered(&run.roster, &hello).unwrap();
+    let refused = initiator.finish(&later, alice(), &answer, Order::Strict);
+    assert_eq!(refused.map(drop), Err(TrainError::OtherRoster));
 }
 
 #[test]

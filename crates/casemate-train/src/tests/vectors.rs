@@ -3,11 +3,10 @@
 use casemate_crypto::{
     encoding::PublicKey, kem::KemPrivateKey, signature::VerifyingKey, suite::MLKEM768_X25519,
 };
+use casemate_testkit::{array_at, hex_at};
 use serde_json::Value;
 
 use super::*;
-use crate::roster::sha384;
-
 const VECTOR: &str = include_str!("../../../../vectors/channel.json");
 
 struct Vector(Value);
@@ -18,7 +17,7 @@ impl Vector {
     }
 
     fn bytes(&self, name: &str) -> Vec<u8> {
-        hex::decode(self.0[name].as_str().unwrap()).unwrap()
+        hex_at(&self.0, name)
     }
 
     fn roster(&self) -> Roster {
@@ -36,8 +35,8 @@ impl Vector {
     /// The initiator as it was after it sent the hello.
     fn initiator(&self) -> Initiator {
         let key = KemPrivateKey::from_seed(&MLKEM768_X25519, &self.bytes("share_seed"));
-        let hello = sha384(&[&self.bytes("hello")]);
-        Initiator::resumed(key.unwrap(), hello, ["trainer-1", "server"])
+        let names = ["trainer-1", "server"];
+        Initiator::resumed(key.unwrap(), &self.bytes("hello"), &self.roster(), names)
     }
 }
 
@@ -83,8 +82,8 @@ fn the_channel_is_the_one_that_the_second_implementation_made() {
     let (mut channel, finish) = established.unwrap();
     assert_eq!(finish.len(), vector.bytes("finish").len());
     assert_eq!(channel.id()[..], vector.bytes("id"));
-    for message in vector.0["messages"].as_array().unwrap() {
-        let field = |name: &str| hex::decode(message[name].as_str().unwrap()).unwrap();
+    for message in array_at(&vector.0, "messages") {
+        let field = |name: &str| hex_at(message, name);
         let (content, associated) = (field("content"), field("associated"));
         let sequence = message["sequence"].as_u64().unwrap();
         // Sequence numbers are used one after another.
