@@ -1,5 +1,5 @@
-//! Test support shared by the crates' tests: the published vectors of `vectors/public`, and readers
-//! for hex and JSON.
+//! Test support shared by the crates' tests: the published vectors of `vectors/public`, readers for
+//! hex and JSON, and raw CBOR.
 //!
 //! A missing vector fails the test that needs it.
 //!
@@ -15,6 +15,8 @@
     reason = "a test helper fails the test it serves"
 )]
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
+
+pub mod cbor;
 
 use std::{env, fs::File, path::PathBuf};
 

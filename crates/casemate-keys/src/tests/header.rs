@@ -115,7 +115,7 @@ fn a_store_has_one_to_sixteen_slots() {
     let range = "there must be 1 to 16 slots";
     assert_damaged(with(3, array(&[])), range);
     assert_damaged(with(3, array(&vec![key_slot(); 17])), range);
-    let absurd = item(|e| e.array(u64::MAX).map(drop));
+    let absurd = encode(|e| e.array(u64::MAX).map(drop));
     assert_damaged(with(3, absurd), range);
 }
 

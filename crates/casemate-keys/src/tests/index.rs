@@ -117,7 +117,7 @@ fn an_index_in_another_form_is_refused_even_with_a_valid_tag() {
 
 #[test]
 fn an_index_has_a_limit_and_a_count_allocates_nothing() {
-    let mut absurd = item(|e| e.array(u64::MAX).map(drop));
+    let mut absurd = encode(|e| e.array(u64::MAX).map(drop));
     absurd.extend(row(&id(1, Role::Private).to_bytes(), 3, 48));
     let bytes = tagged(&[(0, uint(3)), (1, absurd)]);
     assert!(matches!(open(&bytes), Err(StoreError::Index)));

@@ -1,36 +1,9 @@
 //! Every rule of manifests and public lists, from bytes that a writer of ours would not produce.
 
-use casemate_cbor::encode;
+use casemate_testkit::cbor::{array, bytes, encode, map, text, uint};
 
 use super::{FolderError, Manifest, PublicList, RelativePath};
 use crate::limits::{FILES_MAX, MANIFEST_BYTES_MAX, RECIPIENTS_MAX};
-
-fn uint(value: u64) -> Vec<u8> {
-    encode(|e| e.u64(value).map(drop))
-}
-
-fn bytes(value: &[u8]) -> Vec<u8> {
-    encode(|e| e.bytes(value).map(drop))
-}
-
-fn text(value: &str) -> Vec<u8> {
-    encode(|e| e.str(value).map(drop))
-}
-
-fn array(items: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = encode(|e| e.array(items.len() as u64).map(drop));
-    items.iter().for_each(|item| out.extend(item));
-    out
-}
-
-fn map(entries: &[(u64, Vec<u8>)]) -> Vec<u8> {
-    let mut out = encode(|e| e.map(entries.len() as u64).map(drop));
-    for (key, value) in entries {
-        out.extend(uint(*key));
-        out.extend(value);
-    }
-    out
-}
 
 /// A file sealed to the set of keys `set`.
 fn file(path: &str, set: u64) -> Vec<u8> {

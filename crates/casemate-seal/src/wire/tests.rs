@@ -5,44 +5,10 @@ mod owner;
 mod parts;
 mod tail;
 
-use casemate_cbor::{CborError, Encoder, Written, encode};
+use casemate_cbor::CborError;
+use casemate_testkit::cbor::{NULL, array, bytes, encode, map, text, uint};
 
 use crate::error::{Malformed, OpenError};
-
-/// Returns the encoding of one item.
-fn item(write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Written) -> Vec<u8> {
-    encode(write)
-}
-
-fn uint(value: u64) -> Vec<u8> {
-    item(|e| e.u64(value).map(drop))
-}
-
-fn bytes(value: &[u8]) -> Vec<u8> {
-    item(|e| e.bytes(value).map(drop))
-}
-
-fn text(value: &str) -> Vec<u8> {
-    item(|e| e.str(value).map(drop))
-}
-
-const NULL: &[u8] = &[0xf6];
-
-/// Returns a map with these entries in this order, whatever a format demands.
-fn map(entries: &[(u64, Vec<u8>)]) -> Vec<u8> {
-    let mut out = item(|e| e.map(entries.len() as u64).map(drop));
-    for (key, value) in entries {
-        out.extend(uint(*key));
-        out.extend(value);
-    }
-    out
-}
-
-fn array(items: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = item(|e| e.array(items.len() as u64).map(drop));
-    items.iter().for_each(|item| out.extend(item));
-    out
-}
 
 fn structure(what: &'static str) -> Malformed {
     Malformed::Cbor(CborError::Structure(what))

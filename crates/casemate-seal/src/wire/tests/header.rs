@@ -286,7 +286,7 @@ fn only_the_shortest_encoding_is_accepted() {
 #[test]
 fn a_map_of_absurd_length_is_refused_without_memory_for_it() {
     for count in [7 + 513, u64::from(u32::MAX), u64::MAX] {
-        let mut bytes = item(|e| e.map(count).map(drop));
+        let mut bytes = encode(|e| e.map(count).map(drop));
         bytes.extend(&map(&entries())[1..]);
         assert_malformed(Header::decode(&bytes), structure("header"), "entries");
     }

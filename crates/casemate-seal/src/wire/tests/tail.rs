@@ -178,7 +178,7 @@ fn recipients_are_between_one_and_the_limit_and_all_different() {
         "{twice}"
     );
     // A count without its records allocates nothing.
-    let mut absurd = item(|e| e.array(1024).map(drop));
+    let mut absurd = encode(|e| e.array(1024).map(drop));
     absurd.extend(recipient(1));
     assert_malformed(with(1, absurd), structure("recipients"), "too few");
 }
