@@ -15,14 +15,15 @@ import pytest
 ECHO = 3  # Index of the local flags in the result of `termios.tcgetattr`.
 
 
-@pytest.mark.parametrize("command", [["seal", "f", "--to", "me"], ["keys", "list"]])
+@pytest.mark.parametrize("command", [["seal", "f", "--to", "me"], ["keys", "list"], ["run", "g.sealed", "--allow-unknown-signer", "--memory", "--", "true"]])
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_prompt_restores_the_terminal(tmp_path: Path, command: list[str], stop: signal.Signals) -> None:
     binary = str(Path(os.environ["CASEMATE_BIN"]).resolve())
     (tmp_path / "f").write_text("x")
     (tmp_path / "passphrase").write_text("correct horse")
     home = [binary, "--home", "home"]
-    subprocess.run([*home, "--passphrase-file", "passphrase", "keys", "init"], cwd=tmp_path, check=True, capture_output=True)
+    for setup in (["keys", "init"], ["keys", "generate", "--name", "me", "--kind", "kem", "--suite", "mlkem768-x25519"], ["seal", "f", "-o", "g.sealed", "--to", "me"]):
+        subprocess.run([*home, "--passphrase-file", "passphrase", *setup], cwd=tmp_path, check=True, capture_output=True)
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     assert before[ECHO] & termios.ECHO

@@ -19,7 +19,8 @@ use crate::{
     args::DemoOptions,
     context::Context,
     fault::{Fault, Outcome},
-    runtime::{runtime, shutdown},
+    runtime::runtime,
+    stop::Stop,
 };
 use samples::Sample;
 use stage::DemoServers;
@@ -27,6 +28,7 @@ use stage::DemoServers;
 const MODEL: &[u8] = include_bytes!("../../../assets/digits/digits.onnx");
 
 pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fault> {
+    let stop = Stop::take_over();
     let folder = scratch()?;
     let say = |text: &str| context.printer.line(text);
     let io_fault = |error: io::Error| Fault::from_error(Outcome::Io, error);
@@ -72,7 +74,7 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
     );
 
     let runtime = runtime()?;
-    runtime.block_on(async {
+    let show = async {
         let started = Instant::now();
         let stage = DemoServers::start(keys, &artifact_path).await?;
         let where_to = format!("gateway on {}, connector on {}", stage.gateway, stage.local);
@@ -82,7 +84,21 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
         predict(context, &stage, &samples).await?;
         say("\nWhat an attacker might try, and what happens:");
         attacks::run(context, &stage, &bytes, &samples).await?;
-        closing(context, &stage, options, &samples).await
+        invite(context, &stage, options, &samples);
+        Ok::<_, Fault>(stage)
+    };
+    runtime.block_on(async {
+        let stage = tokio::select! {
+            shown = show => shown?,
+            () = stop.requested() => {
+                return Err(Fault::new(Outcome::Io, "stopped before the demo ended"));
+            }
+        };
+        if !options.exit {
+            stop.requested().await;
+        }
+        drop(stage);
+        Ok(())
     })
 }
 
@@ -152,15 +168,10 @@ async fn predict(
     Ok(())
 }
 
-async fn closing(
-    context: &Context<'_>,
-    stage: &DemoServers,
-    options: &DemoOptions,
-    samples: &[Sample],
-) -> Result<(), Fault> {
+/// Shows a request to try, unless the server is about to stop.
+fn invite(context: &Context<'_>, stage: &DemoServers, options: &DemoOptions, samples: &[Sample]) {
     let Some(sample) = samples.first().filter(|_| !options.exit) else {
-        // The server is about to stop, so there is nothing to try.
-        return Ok(());
+        return;
     };
     let body = json!({ "instances": [sample.image] });
     context.printer.line(&format!(
@@ -168,8 +179,6 @@ async fn closing(
         stage.local, stage.token
     ));
     context.printer.line("Serving until Ctrl-C.");
-    shutdown().await;
-    Ok(())
 }
 
 /// Creates a temporary folder that is removed when the demo ends.

@@ -91,7 +91,7 @@ fn run(
         ..
     } = arguments;
     let context = Context::new(printer, home, policy, passphrase_file);
-    stop::clean_up_on_signal(&command);
+    stop::clean_up_on_signal();
     let code = dispatch(&context, command, before);
     let classical = casemate_tls::classical_connections();
     if classical > 0 {

@@ -1,8 +1,6 @@
-//! The runtime, the signals and the log of commands that serve.
+//! The runtime and the log of commands that serve.
 
-use std::{future::pending, io::IsTerminal as _};
-
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::io::IsTerminal as _;
 
 use crate::fault::{Fault, Outcome};
 
@@ -23,42 +21,4 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
         .enable_all()
         .build()
         .map_err(|error| Fault::from_error(Outcome::Io, error))
-}
-
-/// The handlers of Ctrl-C and SIGTERM.
-pub(crate) struct Signals {
-    interrupt: Option<Signal>,
-    terminate: Option<Signal>,
-}
-
-impl Signals {
-    /// Installs the handlers. Where one cannot be installed, its signal ends the process at once.
-    ///
-    /// Must be called inside a runtime.
-    pub(crate) fn install() -> Self {
-        Self {
-            interrupt: signal(SignalKind::interrupt()).ok(),
-            terminate: signal(SignalKind::terminate()).ok(),
-        }
-    }
-
-    /// Completes on the first signal since the handlers were installed.
-    pub(crate) async fn received(self) {
-        tokio::select! {
-            () = received(self.interrupt) => (),
-            () = received(self.terminate) => (),
-        }
-    }
-}
-
-async fn received(signal: Option<Signal>) {
-    match signal {
-        Some(mut signal) => _ = signal.recv().await,
-        None => pending().await,
-    }
-}
-
-/// Completes on Ctrl-C or SIGTERM.
-pub(crate) async fn shutdown() {
-    Signals::install().received().await;
 }

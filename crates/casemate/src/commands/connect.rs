@@ -19,7 +19,8 @@ use crate::{
     context::Context,
     fault::Fault,
     keyring::Keyring,
-    runtime::{init_logging, runtime, shutdown},
+    runtime::{init_logging, runtime},
+    stop::Stop,
 };
 
 /// Length of a token in bytes, before it is encoded as text.
@@ -54,6 +55,7 @@ pub(crate) fn run(context: &Context<'_>, options: &ConnectOptions) -> Result<(),
     runtime()?.block_on(async {
         // A wrong address, certificate or key should show at the start, not at the first request.
         connector.fetch_keys().await?;
+        let stop = Stop::take_over();
         let listener = match &options.listen {
             ListenAddress::Address(address) => LocalListener::tcp(*address).await?,
             ListenAddress::Socket(path) => LocalListener::unix(path.clone())?,
@@ -82,7 +84,7 @@ pub(crate) fn run(context: &Context<'_>, options: &ConnectOptions) -> Result<(),
                 ..Limits::default()
             },
         };
-        serve_connector(connector, listener, local, shutdown()).await;
+        serve_connector(connector, listener, local, stop.requested()).await;
         Ok(())
     })
 }

@@ -28,7 +28,8 @@ use crate::{
     context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
-    runtime::{init_logging, runtime, shutdown},
+    runtime::{init_logging, runtime},
+    stop::Stop,
 };
 use config::{Config, Tls, UpstreamEntry};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -86,6 +87,7 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
         trusted_proxies: config.trusted_proxies.clone(),
         tls,
     };
+    let stop = Stop::take_over();
     let runtime = runtime()?;
     let ready = |listening: Listening| {
         let done = |text: &str| context.printer.done(text);
@@ -94,7 +96,7 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
         }
         done(&format!("serving on https://{}", listening.address));
     };
-    let served = runtime.block_on(serve(Arc::new(gateway), serving, ready, shutdown()));
+    let served = runtime.block_on(serve(Arc::new(gateway), serving, ready, stop.requested()));
     // Dropping the runtime would wait for a model that is still computing.
     runtime.shutdown_background();
     Ok(served?)

@@ -29,6 +29,7 @@ use crate::{
     memory::CoreDumpLimit,
     printer::path_text,
     runtime,
+    stop::Stop,
 };
 use content::Content;
 
@@ -40,6 +41,7 @@ const VIEW: &str = "view";
 pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(), Fault> {
     let content = Content::open(context, &options.input, &options.checks)?;
     let path = content.below(&options.point);
+    let stop = Stop::take_over();
     let mounted = start(content, &options.point, &Damage::default())?;
     let json = json!({ "schema": "casemate.mounted/1", "point": path_text(&options.point), "path": path_text(&path) });
     if context.printer.is_json() {
@@ -56,7 +58,7 @@ pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(),
             }
         };
         tokio::select! {
-            () = runtime::shutdown() => (),
+            () = stop.requested() => (),
             () = gone => (),
         }
     });
@@ -71,8 +73,9 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Fault> {
     let content = Content::open(context, &options.input, &options.checks)?;
     // From here on a signal ends the program, not this process, which must clean up.
+    let stop = Stop::take_over();
     let runtime = runtime::runtime()?;
-    let stop = runtime.spawn(runtime::shutdown());
+    let stop = runtime.spawn(async move { stop.requested().await });
     let damage = Damage::default();
     let (scratch, path, mounted) = match &options.memory {
         Some(given) => copied(&content, given.as_deref())?,

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     path::Path,
     process::{Child, Command, Stdio},
@@ -106,6 +107,29 @@ fn a_mounted_file_reads_as_the_plain_one_and_goes_with_the_command() {
     signal(&child, "-TERM");
     assert!(child.wait().unwrap().success());
     assert!(!is_mounted(&point) && !file.exists());
+}
+
+#[test]
+fn a_signal_right_after_the_mount_unmounts() {
+    if !has_fuse() {
+        return;
+    }
+    let sandbox = sealed();
+    for _ in 0..5 {
+        let mut child = sandbox
+            .command(&["mount", "model.bin.sealed", "view"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("mounted at") {
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "{line}");
+        }
+        signal(&child, "-TERM");
+        assert!(child.wait().unwrap().success());
+        assert!(!is_mounted(&sandbox.path("view")));
+    }
 }
 
 #[test]
