@@ -276,6 +276,7 @@ pub fn roster(bytes: &[u8]) {
     let terms = Terms {
         signer: signer().verifying_key(),
         now: 5,
+        job: None,
         epoch_min: 1,
         policy: &POLICY,
     };
@@ -295,14 +296,14 @@ pub fn handshake(bytes: &[u8]) {
         key: if name == "server" { signer() } else { &TRAINER },
     };
     let random = &mut |out: &mut [u8]| casemate_crypto::random::fill(out);
-    _ = Responder::answer(&JOB, own("server"), bytes, random);
+    _ = Responder::answer(&JOB, own("server"), bytes, 5, random);
     // Beginning a handshake is slow, so only for what is a later message.
     if bytes.get(1).is_none_or(|kind| *kind != 2 && *kind != 3) {
         return;
     }
-    let (initiator, hello) = Initiator::start(&JOB, own("trainer"), "server", random).unwrap();
-    let (responder, _) = Responder::answer(&JOB, own("server"), &hello, random).unwrap();
-    let answered = initiator.finish(&JOB, own("trainer"), bytes, Order::Strict);
+    let (initiator, hello) = Initiator::start(&JOB, own("trainer"), "server", 5, random).unwrap();
+    let (responder, _) = Responder::answer(&JOB, own("server"), &hello, 5, random).unwrap();
+    let answered = initiator.finish(&JOB, &TRAINER, bytes, Order::Strict);
     let finished = responder.finish(&JOB, bytes, Order::Strict);
     assert!(
         answered.is_err() && finished.is_err(),

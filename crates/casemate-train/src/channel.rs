@@ -44,6 +44,18 @@ pub struct Channel {
 }
 
 impl Channel {
+    pub(crate) fn new(
+        send: Direction,
+        receive: Direction,
+        order: Order,
+        peer: String,
+    ) -> Result<Self, TrainError> {
+        Ok(Self {
+            sender: Sender::new(send),
+            receiver: Receiver::new(receive, order, peer)?,
+        })
+    }
+
     /// Returns the name of the other end.
     pub fn peer(&self) -> &str {
         &self.receiver.peer
@@ -51,21 +63,21 @@ impl Channel {
 
     /// Returns the id of the channel, the same at both ends.
     pub const fn id(&self) -> &[u8; 32] {
-        &self.sender.bound.id
+        &self.sender.direction.id
     }
 }
 
-/// What every message of a direction is bound to.
-#[derive(Clone, Copy)]
-pub(crate) struct Bound {
+/// The keys of one direction and what each of its messages is bound to.
+pub(crate) struct Direction {
+    pub(crate) chain: Chain,
     pub(crate) id: [u8; 32],
     /// 1 from the initiator, 2 from the responder.
-    pub(crate) direction: u8,
+    pub(crate) number: u8,
 }
 
-impl Bound {
+impl Direction {
     fn aad(&self, sequence: [u8; SEQUENCE_BYTES], associated: &[u8]) -> Vec<u8> {
-        [&[self.direction][..], &self.id, &sequence, associated].concat()
+        [&[self.number][..], &self.id, &sequence, associated].concat()
     }
 }
 
@@ -77,9 +89,8 @@ fn nonce(sequence: [u8; SEQUENCE_BYTES]) -> [u8; 12] {
 
 /// The sending end of a direction.
 pub struct Sender {
-    chain: Chain,
+    direction: Direction,
     next: u64,
-    bound: Bound,
 }
 
 impl fmt::Debug for Sender {
@@ -91,12 +102,8 @@ impl fmt::Debug for Sender {
 }
 
 impl Sender {
-    pub(crate) const fn new(chain: Chain, bound: Bound) -> Self {
-        Self {
-            chain,
-            next: 0,
-            bound,
-        }
+    const fn new(direction: Direction) -> Self {
+        Self { direction, next: 0 }
     }
 
     /// Returns the sequence number of the next message.
@@ -126,15 +133,17 @@ impl Sender {
         }
         let sequence = self.next;
         self.next = self.next.saturating_add(1);
-        if sequence / GENERATION > self.chain.generation {
-            self.chain = self.chain.next()?;
+        let chain = &mut self.direction.chain;
+        if sequence / GENERATION > chain.generation {
+            *chain = chain.next()?;
         }
         let bytes = sequence.to_be_bytes();
-        let aad = self.bound.aad(bytes, associated);
+        let aad = self.direction.aad(bytes, associated);
         let (head, sealed) = out.split_at_mut(SEQUENCE_BYTES);
         head.copy_from_slice(&bytes);
         let (ciphertext, tag) = sealed.split_at_mut(content.len());
         Ok(self
+            .direction
             .chain
             .key
             .seal_into(&nonce(bytes), &aad, content, ciphertext, tag)?)
@@ -160,11 +169,10 @@ enum Turn {
 
 /// The receiving end of a direction.
 pub struct Receiver {
-    chain: Chain,
+    direction: Direction,
     /// The key of the generation before the chain's, while the window reaches into it.
     before: Option<AeadKey>,
     turn: Turn,
-    bound: Bound,
     peer: String,
 }
 
@@ -177,12 +185,7 @@ impl fmt::Debug for Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(
-        chain: Chain,
-        bound: Bound,
-        order: Order,
-        peer: String,
-    ) -> Result<Self, TrainError> {
+    fn new(direction: Direction, order: Order, peer: String) -> Result<Self, TrainError> {
         let turn = match order {
             Order::Strict => Turn::Strict(0),
             Order::Window(len) => {
@@ -191,12 +194,21 @@ impl Receiver {
             }
         };
         Ok(Self {
-            chain,
+            direction,
             before: None,
             turn,
-            bound,
             peer,
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn generation(&self) -> u64 {
+        self.direction.chain.generation
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn holds_older_key(&self) -> bool {
+        self.before.is_some()
     }
 
     fn out_of_turn(&self, found: u64, rule: &'static str) -> TrainError {
@@ -213,11 +225,11 @@ impl Receiver {
             Turn::Strict(_) => Some("it does not follow the last one"),
             Turn::Window(window) => window.refuse(sequence),
         };
-        let ahead = (sequence / GENERATION).saturating_sub(self.chain.generation);
+        let ahead = (sequence / GENERATION).saturating_sub(self.direction.chain.generation);
         match rule {
             Some(rule) => Err(self.out_of_turn(sequence, rule)),
             None if sequence >= SEQUENCE_END => {
-                Err(self.out_of_turn(sequence, "there are no such numbers"))
+                Err(self.out_of_turn(sequence, "it is above the highest sequence number"))
             }
             None if ahead > AHEAD => {
                 Err(self.out_of_turn(sequence, "it is too far ahead of the last one"))
@@ -249,19 +261,27 @@ impl Receiver {
         let sequence = u64::from_be_bytes(bytes);
         self.check_turn(sequence)?;
         let (ciphertext, tag) = sealed.split_at(len);
-        let aad = self.bound.aad(bytes, associated);
+        let aad = self.direction.aad(bytes, associated);
         let generation = sequence / GENERATION;
+        let current = &self.direction.chain;
         // Derived for this message; kept only once it is authenticated.
         let mut ahead: Vec<Chain> = Vec::new();
-        while ahead.last().unwrap_or(&self.chain).generation < generation {
-            let next = ahead.last().unwrap_or(&self.chain).next()?;
+        while ahead.last().unwrap_or(current).generation < generation {
+            let next = ahead.last().unwrap_or(current).next()?;
             ahead.push(next);
         }
-        let newest = ahead.last().unwrap_or(&self.chain);
+        let newest = ahead.last().unwrap_or(current);
         let key = if newest.generation == generation {
             Some(&newest.key)
         } else {
             self.before.as_ref()
+        };
+        // In strict order no other message of this generation can come after its last one.
+        let is_strict = matches!(self.turn, Turn::Strict(_));
+        let following = if is_strict && sequence % GENERATION == GENERATION - 1 {
+            Some(newest.next()?)
+        } else {
+            None
         };
         let opened = key.map(|key| key.open_into(&nonce(bytes), &aad, ciphertext, tag, out));
         if !matches!(opened, Some(Ok(()))) {
@@ -271,8 +291,8 @@ impl Receiver {
                 from: self.peer.clone(),
             });
         }
-        for chain in ahead {
-            let before = std::mem::replace(&mut self.chain, chain);
+        for chain in ahead.into_iter().chain(following) {
+            let before = std::mem::replace(&mut self.direction.chain, chain);
             self.before = Some(before.key);
         }
         match &mut self.turn {
@@ -282,7 +302,7 @@ impl Receiver {
             }
             Turn::Window(window) => {
                 window.accept(sequence);
-                let first = self.chain.generation.saturating_mul(GENERATION);
+                let first = self.direction.chain.generation.saturating_mul(GENERATION);
                 // No number of the generation before can be accepted any more.
                 if first.checked_sub(1).is_none_or(|last| window.is_past(last)) {
                     self.before = None;

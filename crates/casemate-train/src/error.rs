@@ -54,12 +54,21 @@ pub enum TrainError {
     /// The expected signer did not sign the roster.
     #[error("the roster is not signed by the expected signer")]
     RosterSignature,
-    /// The roster is not valid at this time.
-    #[error("the roster is valid from {created} to {expires}, and it is {now}")]
-    RosterDate {
+    /// The roster is of another job.
+    #[error("the roster is of another job")]
+    RosterJob,
+    /// The roster was made in the future.
+    #[error("the roster was made {} s in the future; check the clocks", created.saturating_sub(*now))]
+    RosterEarly {
         /// When it was made.
         created: u64,
-        /// When it expires.
+        /// The member's time.
+        now: u64,
+    },
+    /// The roster has expired.
+    #[error("the roster expired {} s ago", now.saturating_sub(*expires))]
+    RosterExpired {
+        /// When it expired.
         expires: u64,
         /// The member's time.
         now: u64,
@@ -72,9 +81,12 @@ pub enum TrainError {
         /// The minimum.
         minimum: u64,
     },
-    /// A name is not in the roster, or with another key.
-    #[error("`{0}` is not a member of the roster with this key")]
+    /// A name is not in the roster.
+    #[error("`{0}` is not in the roster")]
     NotAMember(String),
+    /// A member has another key than the roster gives it.
+    #[error("`{0}` has another key in the roster")]
+    OtherKey(String),
     /// A member was to establish a channel with itself.
     #[error("`{0}` cannot establish a channel with itself")]
     Itself(String),
@@ -82,22 +94,22 @@ pub enum TrainError {
     #[error("the handshake began with another roster; start a new one")]
     OtherRoster,
     /// A handshake message came out of its phase.
-    #[error("expected the {expected} of `{from}`, not its {found}")]
+    #[error("expected the {expected}{}, not the {found}", of(from.as_deref()))]
     Phase {
         /// The message that was expected.
         expected: Phase,
         /// The message that came.
         found: Phase,
-        /// Who should have sent it.
-        from: String,
+        /// Who should have sent it, if that is known.
+        from: Option<String>,
     },
     /// A handshake message breaks a rule.
-    #[error("invalid {phase} of `{from}`: {rule}")]
+    #[error("invalid {phase}{}: {rule}", of(from.as_deref()))]
     Handshake {
         /// The message.
         phase: Phase,
-        /// Who sent it, as far as the message says.
-        from: String,
+        /// Who sent it, if the message says.
+        from: Option<String>,
         /// The rule.
         rule: &'static str,
     },
@@ -119,12 +131,12 @@ pub enum TrainError {
         /// Who sent it.
         from: String,
     },
-    /// Something is shorter or longer than its limits.
-    #[error("{what} of {actual} bytes; allowed are {least} to {most}")]
+    /// Something is shorter or longer than its limits, in bytes or, for a window, in messages.
+    #[error("{what} has length {actual}, must be {least} to {most}")]
     Length {
         /// What it is.
         what: &'static str,
-        /// Its length in bytes.
+        /// Its length.
         actual: usize,
         /// The least allowed.
         least: usize,
@@ -140,6 +152,10 @@ pub enum TrainError {
     /// A cryptographic operation failed.
     #[error(transparent)]
     Crypto(#[from] casemate_crypto::Error),
+}
+
+fn of(from: Option<&str>) -> String {
+    from.map(|name| format!(" of `{name}`")).unwrap_or_default()
 }
 
 impl From<CborError> for TrainError {

@@ -10,7 +10,7 @@ use casemate_crypto::{
 
 use crate::{
     chain::{CHAIN_BYTES, Chain},
-    channel::{Bound, Channel, Order, Receiver, Sender},
+    channel::{Channel, Direction, Order},
     error::{Phase, TrainError},
     parts::{Parts, VERSION},
     roster::{Member, Roster, sha384},
@@ -75,8 +75,8 @@ impl Established {
         answer: &[u8],
         export: impl FnOnce(&[u8], usize) -> Result<SecretBytes, Error>,
     ) -> Result<Self, TrainError> {
-        let answer = sha384(&[answer]);
-        let transcript = sha384(&[&Purpose::TRAIN_CHANNEL.with(&[*hello, answer].concat())]);
+        let answer = sha384(answer);
+        let transcript = sha384(&Purpose::TRAIN_CHANNEL.with(&[*hello, answer].concat()));
         let exported = export(&Purpose::TRAIN_CHANNEL.with(&transcript), 2 * CHAIN_BYTES)?;
         let (initiator, responder) = exported.expose().split_at(CHAIN_BYTES);
         let mut id = [0; 32];
@@ -107,32 +107,14 @@ impl Established {
         verify(member, parts, (&message, &[], &signature))
     }
 
-    fn into_channel(
-        self,
-        is_initiator: bool,
-        order: Order,
-        peer: String,
-    ) -> Result<Channel, TrainError> {
-        let bound = |direction| Bound {
+    /// Returns the initiator's direction and the responder's.
+    fn directions(self) -> (Direction, Direction) {
+        let direction = |chain, number| Direction {
+            chain,
             id: self.id,
-            direction,
+            number,
         };
-        let (from_initiator, from_responder) = (bound(1), bound(2));
-        let ((send, sent), (receive, received)) = if is_initiator {
-            (
-                (self.initiator, from_initiator),
-                (self.responder, from_responder),
-            )
-        } else {
-            (
-                (self.responder, from_responder),
-                (self.initiator, from_initiator),
-            )
-        };
-        Ok(Channel {
-            sender: Sender::new(send, sent),
-            receiver: Receiver::new(receive, received, order, peer)?,
-        })
+        (direction(self.initiator, 1), direction(self.responder, 2))
     }
 }
 
@@ -155,14 +137,16 @@ impl Initiator {
     ///
     /// # Errors
     ///
-    /// [`TrainError::NotAMember`] if either name is not in the roster with its key;
-    /// [`TrainError::Crypto`].
+    /// [`TrainError::NotAMember`], [`TrainError::OtherKey`], [`TrainError::Itself`] for a name;
+    /// [`TrainError::RosterExpired`], [`TrainError::RosterEarly`]; [`TrainError::Crypto`].
     pub fn start(
         roster: &Roster,
         own: Identity<'_>,
         responder: &str,
+        now: u64,
         random: Random<'_>,
     ) -> Result<(Self, Vec<u8>), TrainError> {
+        roster.check_date(now)?;
         roster.own(own.name, own.key)?;
         let peer = roster.member(responder)?;
         if own.name == responder {
@@ -183,7 +167,7 @@ impl Initiator {
         let hello = body.concat();
         let initiator = Self {
             key,
-            hello: sha384(&[&hello]),
+            hello: sha384(&hello),
             roster: *roster.digest(),
             name: own.name.to_owned(),
             responder: peer.name.clone(),
@@ -202,7 +186,7 @@ impl Initiator {
         let [name, responder] = names.map(str::to_owned);
         Self {
             key,
-            hello: sha384(&[hello]),
+            hello: sha384(hello),
             roster: *roster.digest(),
             name,
             responder,
@@ -219,32 +203,38 @@ impl Initiator {
     ) -> Result<(), TrainError> {
         let enc = answer.get(2 + NONCE_BYTES..).unwrap_or_default();
         let enc = enc.get(..SUITE.ciphertext_bytes).unwrap_or_default();
-        let recipient =
-            HpkeSuite::of(SUITE)?.setup_recipient(enc, &self.key, &info(&self.hello))?;
-        let established = Established::new(&self.hello, answer, |context, len| {
-            recipient.export(context, len)
-        })?;
-        let parts = Parts::new(finish, Phase::Finish, &self.name)?;
+        let established = self.establish(enc, answer)?.unwrap();
+        let parts = Parts::new(finish, Phase::Finish, Some(&self.name))?;
         established.check_finish(roster.member(&self.name)?, &parts)
     }
 
-    /// Verifies the answer and returns the channel and the finish to send. `own` and `roster` are
+    /// Derives what the responder derived; `None` for an `enc` that is malformed.
+    fn establish(&self, enc: &[u8], answer: &[u8]) -> Result<Option<Established>, TrainError> {
+        let suite = HpkeSuite::of(SUITE)?;
+        let Ok(recipient) = suite.setup_recipient(enc, &self.key, &info(&self.hello)) else {
+            return Ok(None);
+        };
+        let export = |context: &[u8], len| recipient.export(context, len);
+        Established::new(&self.hello, answer, export).map(Some)
+    }
+
+    /// Verifies the answer and returns the channel and the finish to send. `key` and `roster` are
     /// those of the start.
     ///
     /// # Errors
     ///
     /// [`TrainError::Phase`], [`TrainError::Handshake`]; [`TrainError::OtherRoster`];
-    /// [`TrainError::NotAMember`] if `own` is another member; [`TrainError::Length`] for a window.
+    /// [`TrainError::OtherKey`]; [`TrainError::Length`] for a window.
     pub fn finish(
         self,
         roster: &Roster,
-        own: Identity<'_>,
+        key: &SigningKey,
         answer: &[u8],
         order: Order,
     ) -> Result<(Channel, Vec<u8>), TrainError> {
         let peer = roster.member_as_begun(&self.roster, &self.responder)?;
-        roster.own(&self.name, own.key)?;
-        let mut parts = Parts::new(answer, Phase::Answer, &self.responder)?;
+        roster.own(&self.name, key)?;
+        let mut parts = Parts::new(answer, Phase::Answer, Some(&self.responder))?;
         parts.take(NONCE_BYTES)?;
         let enc = parts.take(SUITE.ciphertext_bytes)?;
         let body = answer.len().saturating_sub(parts.rest.len());
@@ -253,14 +243,12 @@ impl Initiator {
         parts.end()?;
         let prefix = [&[Phase::Answer.id()][..], &self.hello].concat();
         verify(peer, &parts, (&prefix, body, signature))?;
-        let recipient = HpkeSuite::of(SUITE)?
-            .setup_recipient(enc, &self.key, &info(&self.hello))
-            .map_err(|_| parts.refused("its key share is malformed"))?;
-        let established = Established::new(&self.hello, answer, |context, len| {
-            recipient.export(context, len)
-        })?;
-        let finish = established.finish(own.key)?;
-        let channel = established.into_channel(true, order, self.responder)?;
+        let established = self
+            .establish(enc, answer)?
+            .ok_or_else(|| parts.refused("its key share is malformed"))?;
+        let finish = established.finish(key)?;
+        let (send, receive) = established.directions();
+        let channel = Channel::new(send, receive, order, self.responder)?;
         Ok((channel, finish))
     }
 }
@@ -286,19 +274,22 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Phase`], [`TrainError::Handshake`], [`TrainError::NotAMember`],
-    /// [`TrainError::Crypto`].
+    /// [`TrainError::Phase`], [`TrainError::Handshake`]; [`TrainError::NotAMember`],
+    /// [`TrainError::OtherKey`] for a name; [`TrainError::RosterExpired`],
+    /// [`TrainError::RosterEarly`]; [`TrainError::Crypto`].
     pub fn answer(
         roster: &Roster,
         own: Identity<'_>,
         hello: &[u8],
+        now: u64,
         random: Random<'_>,
     ) -> Result<(Self, Vec<u8>), TrainError> {
+        roster.check_date(now)?;
         roster.own(own.name, own.key)?;
-        let mut parts = Parts::new(hello, Phase::Hello, "?")?;
+        let mut parts = Parts::new(hello, Phase::Hello, None)?;
         let digest: &[u8; 48] = parts.array()?;
         let initiator = parts.name()?;
-        initiator.clone_into(&mut parts.from);
+        parts.sent_by(initiator);
         let responder = parts.name()?;
         parts.take(NONCE_BYTES)?;
         let share = parts.take(SUITE.public_key_bytes)?;
@@ -312,7 +303,7 @@ impl Responder {
         let peer = roster.member(initiator)?;
         let public = KemPublicKey::new(SUITE, share)
             .map_err(|_| parts.refused("its key share is malformed"))?;
-        let hello = sha384(&[hello]);
+        let hello = sha384(hello);
         let mut nonce = [0; NONCE_BYTES];
         random(&mut nonce)?;
         let (enc, sender) = HpkeSuite::of(SUITE)?
@@ -352,8 +343,9 @@ impl Responder {
         order: Order,
     ) -> Result<Channel, TrainError> {
         let peer = roster.member_as_begun(&self.roster, &self.initiator)?;
-        let parts = Parts::new(finish, Phase::Finish, &self.initiator)?;
+        let parts = Parts::new(finish, Phase::Finish, Some(&self.initiator))?;
         self.established.check_finish(peer, &parts)?;
-        self.established.into_channel(false, order, self.initiator)
+        let (receive, send) = self.established.directions();
+        Channel::new(send, receive, order, self.initiator)
     }
 }

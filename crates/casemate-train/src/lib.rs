@@ -1,4 +1,4 @@
-//! Protected training (`spec/training.md`), without I/O, clock or randomness of its own.
+//! Protected training (`spec/training.md`), without I/O or clock of its own.
 //!
 //! | task | entry point |
 //! |---|---|
@@ -14,13 +14,14 @@
 //! let members = [("trainer", a.verifying_key()), ("server", b.verifying_key())];
 //! let signed = Roster::new([7; 16], 1, 1_800_000_000, 1_800_086_400, &members)?.sign(&owner)?;
 //! let policy = Policy::by_name("hybrid")?;
-//! let terms = Terms { signer: owner.verifying_key(), now: 1_800_000_100, epoch_min: 1, policy: &policy };
+//! let now = 1_800_000_100;
+//! let terms = Terms { signer: owner.verifying_key(), now, job: None, epoch_min: 1, policy: &policy };
 //! let roster = Roster::open(&signed, &terms)?;
 //!
 //! let random = &mut |out: &mut [u8]| casemate_crypto::random::fill(out);
-//! let (initiator, hello) = Initiator::start(&roster, Identity { name: "trainer", key: &a }, "server", random)?;
-//! let (responder, answer) = Responder::answer(&roster, Identity { name: "server", key: &b }, &hello, random)?;
-//! let (mut trainer, finish) = initiator.finish(&roster, Identity { name: "trainer", key: &a }, &answer, Order::Strict)?;
+//! let (initiator, hello) = Initiator::start(&roster, Identity { name: "trainer", key: &a }, "server", now, random)?;
+//! let (responder, answer) = Responder::answer(&roster, Identity { name: "server", key: &b }, &hello, now, random)?;
+//! let (mut trainer, finish) = initiator.finish(&roster, &a, &answer, Order::Strict)?;
 //! let mut server = responder.finish(&roster, &finish, Order::Strict)?;
 //!
 //! let message = trainer.sender.seal(b"gradient", b"layer 0")?;

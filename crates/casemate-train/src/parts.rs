@@ -7,21 +7,25 @@ pub const HANDSHAKE_BYTES_MAX: usize = 36_864;
 const SIGNATURE_BYTES_MAX: usize = 32 * 1024;
 pub(crate) const VERSION: u8 = 1;
 
-/// Reads the parts of one handshake message.
+/// A reader within one message.
 pub(crate) struct Parts<'a> {
     pub(crate) rest: &'a [u8],
     phase: Phase,
-    /// Who sent it, as far as is known.
-    pub(crate) from: String,
+    /// Who sent it, if that is known.
+    from: Option<String>,
 }
 
 impl<'a> Parts<'a> {
-    pub(crate) fn new(message: &'a [u8], phase: Phase, from: &str) -> Result<Self, TrainError> {
+    pub(crate) fn new(
+        message: &'a [u8],
+        phase: Phase,
+        from: Option<&str>,
+    ) -> Result<Self, TrainError> {
         check_len("handshake message", message.len(), 2, HANDSHAKE_BYTES_MAX)?;
         let mut parts = Self {
             rest: message,
             phase,
-            from: from.to_owned(),
+            from: from.map(str::to_owned),
         };
         let [version, kind] = *parts.array()?;
         if version != VERSION {
@@ -34,14 +38,19 @@ impl<'a> Parts<'a> {
                 found,
                 from: parts.from,
             }),
-            None => Err(parts.refused("it is no message of the handshake")),
+            None => Err(parts.refused("it is not a handshake message")),
         }
+    }
+
+    /// Names the sender, as the message says.
+    pub(crate) fn sent_by(&mut self, name: &str) {
+        self.from = Some(name.escape_debug().to_string());
     }
 
     pub(crate) fn refused(&self, rule: &'static str) -> TrainError {
         TrainError::Handshake {
             phase: self.phase,
-            from: self.from.escape_debug().to_string(),
+            from: self.from.clone(),
             rule,
         }
     }

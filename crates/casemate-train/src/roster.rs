@@ -48,6 +48,8 @@ pub struct Terms<'a> {
     pub signer: &'a VerifyingKey,
     /// The current time, in seconds since 1970-01-01 UTC.
     pub now: u64,
+    /// The job; `None` only for a member that has not accepted any roster of it yet.
+    pub job: Option<[u8; 16]>,
     /// The highest epoch accepted for the job before; 0 or 1 if there was none.
     pub epoch_min: u64,
     /// The policy in force, which every key must meet.
@@ -57,15 +59,12 @@ pub struct Terms<'a> {
 /// The members of a job.
 #[derive(Debug)]
 pub struct Roster {
-    /// The job, the same in each of its rosters.
-    pub job: [u8; 16],
-    /// The epoch, from 1.
-    pub epoch: u64,
-    /// When it was made, in seconds since 1970-01-01 UTC.
-    pub created: u64,
-    /// When it expires, in seconds since 1970-01-01 UTC.
-    pub expires: u64,
+    job: [u8; 16],
+    epoch: u64,
+    created: u64,
+    expires: u64,
     members: Vec<Member>,
+    encoded: Vec<u8>,
     digest: [u8; 48],
 }
 
@@ -105,17 +104,19 @@ impl Roster {
             created,
             expires,
             members: members.collect::<Result<_, _>>()?,
+            encoded: Vec::new(),
             digest: [0; 48],
         };
         roster.check()?;
-        roster.digest = sha384(&[&roster.encode()?]);
+        roster.encoded = roster.encode()?;
+        roster.digest = sha384(&roster.encoded);
         Ok(roster)
     }
 
     fn member_of(name: &str, key: VerifyingKey) -> Result<Member, TrainError> {
         if !is_name(name) {
             return Err(TrainError::Roster(
-                "a name has other characters than allowed",
+                "a name must have 1 to 64 characters from a-z, 0-9, `.`, `_` and `-`, and begin with a letter or digit",
             ));
         }
         let id = key.id()?;
@@ -131,7 +132,7 @@ impl Roster {
             return Err(TrainError::Roster("epochs start at 1"));
         }
         if self.expires <= self.created {
-            return Err(TrainError::Roster("it expires before it was made"));
+            return Err(TrainError::Roster("it does not expire after it was made"));
         }
         if !(MEMBERS_MIN..=MEMBERS_MAX).contains(&self.members.len()) {
             return Err(TrainError::Roster("there must be 2 to 4,096 members"));
@@ -171,19 +172,21 @@ impl Roster {
     ///
     /// # Errors
     ///
+    /// [`TrainError::Length`] if it has more than [`ROSTER_BYTES_MAX`] bytes;
     /// [`TrainError::Crypto`] if signing fails.
     pub fn sign(&self, signer: &SigningKey) -> Result<Vec<u8>, TrainError> {
-        let roster = self.encode()?;
-        let signature = signer.sign(Purpose::TRAIN_ROSTER, &roster)?;
-        Ok(envelope(&roster, &signature))
+        let signature = signer.sign(Purpose::TRAIN_ROSTER, &self.encoded)?;
+        let signed = envelope(&self.encoded, &signature);
+        check_len("signed roster", signed.len(), 0, ROSTER_BYTES_MAX)?;
+        Ok(signed)
     }
 
     /// Verifies a signed roster.
     ///
     /// # Errors
     ///
-    /// [`TrainError::RosterSignature`], [`TrainError::RosterDate`], [`TrainError::RosterEpoch`],
-    /// [`TrainError::Policy`], or [`TrainError::Roster`] for a rule that it breaks.
+    /// [`TrainError::RosterSignature`], [`TrainError::RosterJob`], [`TrainError::RosterEarly`],
+    /// [`TrainError::RosterExpired`], [`TrainError::RosterEpoch`], [`TrainError::Policy`], or [`TrainError::Roster`] for a rule that it breaks.
     pub fn open(bytes: &[u8], terms: &Terms<'_>) -> Result<Self, TrainError> {
         check_len("signed roster", bytes.len(), 0, ROSTER_BYTES_MAX)?;
         let d = &mut Reader::new(bytes, ROSTER);
@@ -198,14 +201,10 @@ impl Roster {
             .verify(Purpose::TRAIN_ROSTER, encoded, signature)
             .map_err(|_| TrainError::RosterSignature)?;
         let roster = Self::decode(encoded)?;
-        let (created, expires, now) = (roster.created, roster.expires, terms.now);
-        if now < created || now >= expires {
-            return Err(TrainError::RosterDate {
-                created,
-                expires,
-                now,
-            });
+        if terms.job.is_some_and(|job| job != roster.job) {
+            return Err(TrainError::RosterJob);
         }
+        roster.check_date(terms.now)?;
         if roster.epoch < terms.epoch_min {
             return Err(TrainError::RosterEpoch {
                 epoch: roster.epoch,
@@ -258,11 +257,49 @@ impl Roster {
             created,
             expires,
             members,
-            digest: sha384(&[bytes]),
+            encoded: bytes.to_vec(),
+            digest: sha384(bytes),
         };
         roster.check()?;
         expect_same(bytes, &roster.encode()?, ROSTER)?;
         Ok(roster)
+    }
+
+    /// Checks that the roster is valid at this time.
+    pub(crate) const fn check_date(&self, now: u64) -> Result<(), TrainError> {
+        if now < self.created {
+            return Err(TrainError::RosterEarly {
+                created: self.created,
+                now,
+            });
+        }
+        if now >= self.expires {
+            return Err(TrainError::RosterExpired {
+                expires: self.expires,
+                now,
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the job, the same in each of its rosters.
+    pub const fn job(&self) -> &[u8; 16] {
+        &self.job
+    }
+
+    /// Returns the epoch, from 1.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Returns when it was made, in seconds since 1970-01-01 UTC.
+    pub const fn created(&self) -> u64 {
+        self.created
+    }
+
+    /// Returns when it expires, in seconds since 1970-01-01 UTC.
+    pub const fn expires(&self) -> u64 {
+        self.expires
     }
 
     /// Returns the members, in ascending order of their names.
@@ -308,7 +345,7 @@ impl Roster {
         if member.id == key.verifying_key().id()? {
             return Ok(member);
         }
-        Err(not_a_member(name))
+        Err(TrainError::OtherKey(member.name.clone()))
     }
 }
 
@@ -322,8 +359,8 @@ fn envelope(roster: &[u8], signature: &[u8]) -> Vec<u8> {
     encode(|e| e.array(2)?.bytes(roster)?.bytes(signature).map(drop))
 }
 
-pub(crate) fn sha384(parts: &[&[u8]]) -> [u8; 48] {
+pub(crate) fn sha384(bytes: &[u8]) -> [u8; 48] {
     let mut out = [0; 48];
-    out.copy_from_slice(digest(&SHA384, &parts.concat()).as_ref());
+    out.copy_from_slice(digest(&SHA384, bytes).as_ref());
     out
 }

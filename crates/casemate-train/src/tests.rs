@@ -29,6 +29,7 @@ fn terms() -> Terms<'static> {
     Terms {
         signer: OWNER.verifying_key(),
         now: NOW,
+        job: Some(JOB),
         epoch_min: 1,
         policy: &POLICY,
     }
@@ -65,9 +66,9 @@ fn fill(out: &mut [u8]) -> Result<(), Error> {
 /// The ends of alice, who began, and bob.
 fn channels(order: Order) -> (Channel, Channel) {
     let roster = roster(1);
-    let (initiator, hello) = Initiator::start(&roster, alice(), "bob", &mut fill).unwrap();
-    let (responder, answer) = Responder::answer(&roster, bob(), &hello, &mut fill).unwrap();
-    let (alice, finish) = initiator.finish(&roster, alice(), &answer, order).unwrap();
+    let (initiator, hello) = Initiator::start(&roster, alice(), "bob", NOW, &mut fill).unwrap();
+    let (responder, answer) = Responder::answer(&roster, bob(), &hello, NOW, &mut fill).unwrap();
+    let (alice, finish) = initiator.finish(&roster, &ALICE, &answer, order).unwrap();
     let bob = responder.finish(&roster, &finish, order).unwrap();
     (alice, bob)
 }

@@ -37,7 +37,7 @@ impl Window {
             return None;
         }
         let seen = self.seen.get(self.place(number)).copied();
-        seen.unwrap_or(true).then_some("it came before")
+        seen.unwrap_or(true).then_some("it was already accepted")
     }
 
     /// Records a number that was authenticated.

@@ -87,7 +87,7 @@ fn in_a_window_each_message_comes_once_in_any_order() {
     }
     // 7 was the highest, so 4 is the oldest that may still come.
     for (n, rule) in [
-        (7, "it came before"),
+        (7, "already accepted"),
         (3, "older than the window"),
         (2, "older than the window"),
     ] {
@@ -103,7 +103,7 @@ fn in_a_window_each_message_comes_once_in_any_order() {
     let mut forged = messages[9].clone();
     forged[..8].copy_from_slice(&100_u64.to_be_bytes());
     assert_rule(bob.receiver.open(&forged, b""), "was changed");
-    assert_rule(bob.receiver.open(&messages[8], b""), "it came before");
+    assert_rule(bob.receiver.open(&messages[8], b""), "already accepted");
 }
 
 #[test]
@@ -124,10 +124,12 @@ fn generations_change_their_keys_and_forget_the_old_ones() {
             [n]
         );
     }
+    assert!(bob.receiver.holds_older_key(), "the window reaches back");
     for _ in 0..20 {
         let message = alice.sender.seal(b"x", b"").unwrap();
         bob.receiver.open(&message, b"").unwrap();
     }
+    assert!(!bob.receiver.holds_older_key());
     assert_rule(bob.receiver.open(&around[4], b""), "older than the window");
     // A message may be two generations ahead, and its forgery is refused without a change.
     let mut forged = around[5].clone();
@@ -136,9 +138,50 @@ fn generations_change_their_keys_and_forget_the_old_ones() {
     forged[..8].copy_from_slice(&(4 * GENERATION).to_be_bytes());
     assert_rule(bob.receiver.open(&forged, b""), "too far ahead");
     forged[..8].copy_from_slice(&u64::MAX.to_be_bytes());
-    assert_rule(bob.receiver.open(&forged, b""), "no such numbers");
+    assert_rule(bob.receiver.open(&forged, b""), "above the highest");
     let message = alice.sender.seal(b"still", b"").unwrap();
     assert_eq!(bob.receiver.open(&message, b"").unwrap(), b"still");
+}
+
+#[test]
+fn in_strict_order_the_last_message_of_a_generation_ends_its_key() {
+    let (mut alice, mut bob) = channels(Order::Strict);
+    for number in 0..GENERATION {
+        assert_eq!(bob.receiver.generation(), 0, "{number}");
+        let message = alice.sender.seal(b"", b"").unwrap();
+        if number == GENERATION - 1 {
+            // A forgery of it ends nothing.
+            let mut forged = message.clone();
+            forged[8] ^= 1;
+            assert_rule(bob.receiver.open(&forged, b""), "was changed");
+        }
+        bob.receiver.open(&message, b"").unwrap();
+        if number == GENERATION - 1 {
+            assert_eq!(bob.receiver.generation(), 1);
+            assert!(!bob.receiver.holds_older_key());
+        }
+    }
+    let message = alice.sender.seal(b"next", b"").unwrap();
+    assert_eq!(bob.receiver.open(&message, b"").unwrap(), b"next");
+}
+
+#[test]
+fn a_window_jumps_two_generations_and_no_further() {
+    let (mut alice, mut bob) = channels(Order::Window(8));
+    let (mut second, mut third) = (Vec::new(), Vec::new());
+    for number in 0..=3 * GENERATION {
+        let message = alice.sender.seal(b"", b"").unwrap();
+        if number == 2 * GENERATION {
+            second = message;
+        } else if number == 3 * GENERATION {
+            third = message;
+        }
+    }
+    assert_rule(bob.receiver.open(&third, b""), "too far ahead");
+    bob.receiver.open(&second, b"").unwrap();
+    assert_eq!(bob.receiver.generation(), 2);
+    bob.receiver.open(&third, b"").unwrap();
+    assert_eq!(bob.receiver.generation(), 3);
 }
 
 #[test]
@@ -147,25 +190,28 @@ fn lengths_are_checked_before_anything_changes() {
     let mut short = [0; 7 + OVERHEAD_BYTES];
     assert_rule(
         alice.sender.seal_into(b"8 bytes!", b"", &mut short),
-        "output of 31 bytes",
+        "output has length 31",
     );
     let long = vec![0; ASSOCIATED_BYTES_MAX + 1];
     assert_rule(
         alice.sender.seal(b"", &long),
-        "associated data of 1025 bytes",
+        "associated data has length 1025",
     );
     assert_eq!(alice.sender.next_sequence(), 0);
     let message = alice.sender.seal(b"8 bytes!", &long[1..]).unwrap();
     assert_rule(
         bob.receiver.open_into(&message, &long[1..], &mut [0; 7]),
-        "output of 7 bytes",
+        "output has length 7",
     );
     assert_rule(
         bob.receiver.open(&message, &long),
-        "associated data of 1025 bytes",
+        "associated data has length 1025",
     );
     for len in 0..OVERHEAD_BYTES {
-        assert_rule(bob.receiver.open(&message[..len], b""), "message of");
+        assert_rule(
+            bob.receiver.open(&message[..len], b""),
+            "message has length",
+        );
     }
     let mut out = [0xee; 8];
     bob.receiver.open_into(&message, b"", &mut out).unwrap_err();
@@ -180,10 +226,10 @@ fn lengths_are_checked_before_anything_changes() {
 fn a_window_has_its_limits() {
     let roster = roster(1);
     for len in [0, WINDOW_MAX + 1] {
-        let (initiator, hello) = Initiator::start(&roster, alice(), "bob", &mut fill).unwrap();
-        let (_, answer) = Responder::answer(&roster, bob(), &hello, &mut fill).unwrap();
+        let (initiator, hello) = Initiator::start(&roster, alice(), "bob", NOW, &mut fill).unwrap();
+        let (_, answer) = Responder::answer(&roster, bob(), &hello, NOW, &mut fill).unwrap();
         let refused = initiator
-            .finish(&roster, alice(), &answer, Order::Window(len))
+            .finish(&roster, &ALICE, &answer, Order::Window(len))
             .map(drop);
         assert!(
             matches!(refused, Err(TrainError::Length { what: "window", .. })),
@@ -225,7 +271,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes: Vec<u8>, associated: Vec<u8>) {
         let roster = roster(1);
-        _ = Responder::answer(&roster, bob(), &bytes, &mut fill);
+        _ = Responder::answer(&roster, bob(), &bytes, NOW, &mut fill);
         _ = Roster::open(&bytes, &terms());
         let (mut alice, _) = channels(Order::Window(16));
         _ = alice.receiver.open(&bytes, &associated);

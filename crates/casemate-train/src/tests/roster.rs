@@ -13,8 +13,8 @@ fn a_roster_comes_back_from_its_signer_and_lists_its_members() {
     let signed = made.sign(&OWNER).unwrap();
     let opened = open(&signed).unwrap();
     assert_eq!(opened.digest(), made.digest());
-    assert_eq!((opened.job, opened.epoch), (JOB, 3));
-    assert_eq!((opened.created, opened.expires), (NOW, NOW + 1000));
+    assert_eq!((opened.job(), opened.epoch()), (&JOB, 3));
+    assert_eq!((opened.created(), opened.expires()), (NOW, NOW + 1000));
     let names: Vec<_> = opened
         .members()
         .iter()
@@ -66,7 +66,7 @@ fn only_the_expected_signer_is_believed() {
     );
     assert_rule(
         open(&vec![0; ROSTER_BYTES_MAX + 1]),
-        "signed roster of 16777217 bytes",
+        "signed roster has length 16777217",
     );
 }
 
@@ -86,16 +86,12 @@ fn a_roster_holds_from_its_date_to_before_its_end_and_never_goes_back() {
     };
     assert_eq!(at(NOW, 3), Ok(()));
     assert_eq!(at(NOW + 999, 0), Ok(()));
-    for now in [0, NOW - 1, NOW + 1000, u64::MAX] {
-        let (created, expires) = (NOW, NOW + 1000);
-        assert_eq!(
-            at(now, 1),
-            Err(TrainError::RosterDate {
-                created,
-                expires,
-                now
-            })
-        );
+    let (created, expires) = (NOW, NOW + 1000);
+    for now in [0, NOW - 1] {
+        assert_eq!(at(now, 1), Err(TrainError::RosterEarly { created, now }));
+    }
+    for now in [expires, u64::MAX] {
+        assert_eq!(at(now, 1), Err(TrainError::RosterExpired { expires, now }));
     }
     assert_eq!(
         at(NOW, 4),
@@ -123,7 +119,7 @@ fn members_have_names_and_keys_of_their_own() {
     for name in [
         "", "A", "-a", ".a", "a b", "a/b", "\u{e4}", "a\u{1b}", &long,
     ] {
-        assert_rule(make(&[("a", &ALICE), (name, &BOB)]), "other characters");
+        assert_rule(make(&[("a", &ALICE), (name, &BOB)]), "1 to 64 characters");
     }
     assert_eq!(make(&[("a", &ALICE), (&long[..64], &BOB)]), Ok(()));
     let dates = |epoch, created, expires| {
@@ -131,7 +127,7 @@ fn members_have_names_and_keys_of_their_own() {
         Roster::new(JOB, epoch, created, expires, &members).map(drop)
     };
     assert_rule(dates(0, 1, 2), "epochs start at 1");
-    assert_rule(dates(1, 2, 2), "expires before");
+    assert_rule(dates(1, 2, 2), "does not expire after");
 }
 
 /// A signed roster with this content, whatever a writer of ours would think of it.
@@ -181,7 +177,7 @@ fn a_signature_does_not_excuse_another_form() {
     );
     assert_rule(
         open(&signed(&content(1, &[two[0], ("b", &[])], false))),
-        "a member's key of 0 bytes",
+        "a member's key has length 0",
     );
     let trailing = [&content(1, &two, false)[..], &[0]].concat();
     assert_rule(open(&signed(&trailing)), "not in deterministic encoding");
@@ -191,6 +187,15 @@ fn a_signature_does_not_excuse_another_form() {
         open(&signed(&content(1, &many, false))),
         "2 to 4,096 members",
     );
+}
+
+#[test]
+fn a_roster_is_of_the_job_that_is_known() {
+    let signed = roster(9).sign(&OWNER).unwrap();
+    let opened = |job| Roster::open(&signed, &Terms { job, ..terms() }).map(drop);
+    assert_eq!(opened(None), Ok(()));
+    assert_eq!(opened(Some(JOB)), Ok(()));
+    assert_eq!(opened(Some([8; 16])), Err(TrainError::RosterJob));
 }
 
 #[test]
