@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use crate::step::{Outcome, command, install, root, succeed};
+use crate::step::{Outcome, command, install, root, succeed, target};
 
 /// Exit code of a program in which memcheck found something.
 const REPORTED: i32 = 99;
@@ -56,9 +56,7 @@ fn measure() -> Result<usize, String> {
 }
 
 fn program() -> std::path::PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root().join("target"), |given| root().join(given));
-    target.join("release/casemate-ct")
+    target().join("release/casemate-ct")
 }
 
 fn output(command: &mut Command) -> Result<Output, String> {

@@ -3,7 +3,7 @@
 use std::{env, fs, path::Path};
 
 use crate::{
-    step::{Outcome, command, has, pytest, root, succeed},
+    step::{Outcome, command, has, pytest, root, succeed, target},
     tools::program,
 };
 
@@ -16,7 +16,7 @@ pub(crate) fn run() -> Outcome {
         let reason = "python3 with venv is not installed (Debian: python3-venv): skipped the interoperability tests";
         return Outcome::Skipped(vec![reason.to_owned()]);
     }
-    let work = root().join("target/interop");
+    let work = target().join("interop");
     let venv = work.join("venv");
     match prepare(&work, &venv) {
         Ok(mut skipped) => {

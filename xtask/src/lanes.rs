@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use crate::step::{OUTCOME, Outcome, Report, Step, command, root};
+use crate::step::{OUTCOME, Outcome, Report, Step, command, target};
 
 /// Runs the steps of each lane one after another, and the lanes in parallel.
 pub(crate) fn run(lanes: &[Vec<&Step>], report: &mut Report) {
@@ -37,7 +37,7 @@ pub(crate) fn run(lanes: &[Vec<&Step>], report: &mut Report) {
 
 /// Runs one step in a separate process, and returns its outcome and its output.
 fn child(name: &str) -> (Outcome, String) {
-    let folder = root().join("target/xtask");
+    let folder = target().join("xtask");
     let place = |ending: &str| folder.join(format!("{name}.{ending}"));
     match spawn(name, &folder, &place("log"), &place("outcome")) {
         Ok(status) => {

@@ -2,7 +2,7 @@
 
 use crate::{
     interop::virtual_environment,
-    step::{Outcome, install, pytest, root, succeed},
+    step::{Outcome, install, pytest, succeed, target},
     tools::program,
 };
 
@@ -16,7 +16,7 @@ pub(crate) fn run() -> Outcome {
         let reason = "Chromium is not installed (Debian: chromium, chromium-driver): skipped the benchmark page";
         return Outcome::Skipped(vec![reason.to_owned()]);
     }
-    let work = root().join("target/interop");
+    let work = target().join("interop");
     let venv = work.join("venv");
     if let Err(reason) = virtual_environment(&work, &venv, &["interop/page/requirements.txt"]) {
         return Outcome::Failed(reason);

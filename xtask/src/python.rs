@@ -2,7 +2,7 @@
 
 use crate::{
     interop::virtual_environment,
-    step::{Outcome, command, has, pytest, root, succeed},
+    step::{Outcome, command, has, pytest, succeed, target},
     tools::program,
 };
 
@@ -16,7 +16,7 @@ pub(crate) fn run() -> Outcome {
             "python3 with venv is not installed (Debian: python3-venv): skipped the Python package";
         return Outcome::Skipped(vec![reason.to_owned()]);
     }
-    let work = root().join("target/python");
+    let work = target().join("python");
     let venv = work.join("venv");
     let requirements = ["bindings/python/tests/requirements.txt"];
     if let Err(reason) = virtual_environment(&work, &venv, &requirements) {
@@ -34,7 +34,7 @@ pub(crate) fn run() -> Outcome {
     ];
     let mut install = command(&program("pip"), &install);
     // Reuses what the other steps have compiled.
-    install.env("CARGO_TARGET_DIR", root().join("target"));
+    install.env("CARGO_TARGET_DIR", target());
     if let Outcome::Failed(reason) = succeed(&mut install) {
         return Outcome::Failed(reason);
     }

@@ -4,7 +4,7 @@
 use std::{env, fs, path::Path};
 
 use crate::{
-    step::{Outcome, command, root, succeed},
+    step::{Outcome, command, root, succeed, target},
     tools::program,
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn run() -> Outcome {
     if let Outcome::Failed(reason) = program() {
         return Outcome::Failed(reason);
     }
-    let program = root().join("target/release/casemate");
+    let program = target().join("release/casemate");
     let program = program.to_string_lossy();
     if let Outcome::Failed(reason) = succeed(&mut command(&program, &["demo", "--exit"])) {
         return Outcome::Failed(reason);
@@ -66,7 +66,7 @@ fn in_empty_folder(document: &str, script: &str) -> Outcome {
         return Outcome::Failed(format!("{}: {error}", folder.display()));
     }
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut paths = vec![root().join("target/release")];
+    let mut paths = vec![target().join("release")];
     paths.extend(env::split_paths(&path));
     let Ok(path) = env::join_paths(paths) else {
         return Outcome::Failed("cannot extend PATH".to_owned());

@@ -120,6 +120,12 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// Returns the folder that cargo builds into.
+pub(crate) fn target() -> PathBuf {
+    let given = env::var_os("CARGO_TARGET_DIR");
+    root().join(given.unwrap_or_else(|| "target".into()))
+}
+
 /// Returns a command that runs pytest from a virtual environment against the built program.
 pub(crate) fn pytest(venv: &Path, arguments: &[&str]) -> Command {
     let python = venv.join("bin/python");
@@ -128,7 +134,7 @@ pub(crate) fn pytest(venv: &Path, arguments: &[&str]) -> Command {
         .args(["-p", "no:cacheprovider", "-p", "strict_skips"])
         .args(arguments)
         .env("PYTHONPATH", root().join("interop"))
-        .env("CASEMATE_BIN", root().join("target/release/casemate"))
+        .env("CASEMATE_BIN", target().join("release/casemate"))
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }

@@ -186,7 +186,8 @@ impl Roster {
     /// # Errors
     ///
     /// [`TrainError::RosterSignature`], [`TrainError::RosterJob`], [`TrainError::RosterEarly`],
-    /// [`TrainError::RosterExpired`], [`TrainError::RosterEpoch`], [`TrainError::Policy`], or [`TrainError::Roster`] for a rule that it breaks.
+    /// [`TrainError::RosterExpired`], [`TrainError::RosterEpoch`], [`TrainError::Policy`], or
+    /// [`TrainError::Roster`] for a rule that it breaks.
     pub fn open(bytes: &[u8], terms: &Terms<'_>) -> Result<Self, TrainError> {
         check_len("signed roster", bytes.len(), 0, ROSTER_BYTES_MAX)?;
         let d = &mut Reader::new(bytes, ROSTER);
