@@ -85,7 +85,7 @@ impl From<PolicyError> for Fault {
             | PolicyError::UnknownGroup { .. }
             | PolicyError::Empty { .. } => (
                 Outcome::Usage,
-                "see `policies/` in the source tree for the format of a policy file",
+                "a policy file is TOML: `name`, `description` and `hash` as text, `kem`, `signature` and `tls` as lists of names that `casemate suites` shows",
             ),
         };
         Self::from_error(outcome, error).hint(hint)
