@@ -22,15 +22,7 @@ fn a_report_is_read_and_written_without_loss() {
 
 #[test]
 fn each_single_table_makes_a_report_not_empty() {
-    for table in [
-        "primitives",
-        "bulk",
-        "gradients",
-        "checkpoints",
-        "handshakes",
-        "rounds",
-        "baselines",
-    ] {
+    for table in sample::TABLES {
         let mut value = serde_json::to_value(sample::empty()).unwrap();
         value[table] = sample::json()[table].clone();
         assert!(!sample::read(&value).is_empty(), "{table}");

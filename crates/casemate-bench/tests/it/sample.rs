@@ -75,20 +75,23 @@ pub(crate) fn read(value: &Value) -> Report {
     Report::from_json(value.to_string().as_bytes()).unwrap()
 }
 
+/// The tables that can have rows.
+pub(crate) const TABLES: [&str; 7] = [
+    "primitives",
+    "bulk",
+    "gradients",
+    "checkpoints",
+    "handshakes",
+    "rounds",
+    "baselines",
+];
+
 /// Returns the report without any rows.
 pub(crate) fn empty() -> Report {
     let mut value = json();
-    for table in [
-        "primitives",
-        "bulk",
-        "gradients",
-        "checkpoints",
-        "handshakes",
-        "rounds",
-        "baselines",
-        "notes",
-    ] {
+    for table in TABLES {
         value[table] = json!([]);
     }
+    value["notes"] = json!([]);
     read(&value)
 }
