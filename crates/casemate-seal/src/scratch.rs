@@ -350,6 +350,8 @@ mod tests {
         os::unix::fs::{PermissionsExt as _, symlink},
     };
 
+    use casemate_testkit::names;
+
     use super::*;
 
     fn naming() -> Naming {
@@ -357,15 +359,6 @@ mod tests {
             prefix: OsString::from("run-"),
             suffix: ".part",
         }
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
     }
 
     /// Creates a folder as a killed process leaves it: named but not locked.

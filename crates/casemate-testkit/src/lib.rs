@@ -1,5 +1,5 @@
 //! Test support shared by the crates' tests: the published vectors of `vectors/public`, readers for
-//! hex and JSON, and raw CBOR.
+//! hex and JSON, raw CBOR, and the names in a folder.
 //!
 //! A missing vector fails the test that needs it.
 //!
@@ -18,7 +18,11 @@
 
 pub mod cbor;
 
-use std::{env, fs::File, path::PathBuf};
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
 
 use flate2::read::GzDecoder;
 use serde_json::Value;
@@ -39,6 +43,17 @@ pub fn public_vectors(name: &str) -> PathBuf {
         .join(name);
     assert!(path.exists(), "vectors/public/{name} is missing");
     path
+}
+
+/// Returns the names in a folder, in order.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a readable folder");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").file_name().into_string())
+        .collect::<Result<_, _>>()
+        .expect("names in UTF-8");
+    names.sort();
+    names
 }
 
 /// Reads a JSON file of the published vectors, which is stored compressed.

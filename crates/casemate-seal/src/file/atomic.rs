@@ -227,16 +227,9 @@ impl Drop for AtomicFile {
 mod tests {
     use std::fs;
 
-    use super::*;
+    use casemate_testkit::names;
 
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
+    use super::*;
 
     #[test]
     fn what_a_killed_replacement_left_is_removed_and_what_is_not_ours_to_remove_stays() {

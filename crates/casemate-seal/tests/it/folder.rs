@@ -10,16 +10,16 @@ use std::{
 
 use casemate_crypto::{kem::KemPrivateKey, signature::SigningKey};
 use casemate_seal::{
-    Artifact, HashAlgorithm, Origin, SegmentSize,
+    Artifact, Origin,
     file::Existing,
     folder::{
-        FolderError, FolderOptions, Links, LocalFolder, Manifest, SealedFiles, SealedFolder, Since,
-        list_source, read_manifest, rewrap_folder, seal_folder, unfinished_rewrap,
+        FolderError, Links, LocalFolder, Manifest, SealedFiles, SealedFolder, Since, list_source,
+        read_manifest, rewrap_folder, seal_folder, unfinished_rewrap,
     },
 };
 use tempfile::TempDir;
 
-use crate::support::{KEM, OTHER_KEM, OTHER_SIGNER, SEGMENT, SIGNER, content};
+use crate::support::{KEM, OTHER_KEM, OTHER_SIGNER, SIGNER, content, folder_options};
 
 /// A model in the Hugging Face layout, small.
 pub(crate) struct Model {
@@ -61,20 +61,11 @@ impl Model {
         let files = list_source(&self.at("model"), Links::Refuse, &|_, _| true)?;
         let keys = [&*KEM];
         let recipients: Vec<_> = recipients.iter().map(|key| key.public_key()).collect();
-        let options = FolderOptions {
-            owner: None,
-            expires: None,
-            recipients: &recipients,
-            signer: Some(&SIGNER),
-            segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
-            hash: HashAlgorithm::Blake3,
-            created: 1_700_000_000,
-            content_type: |_| "application/octet-stream",
-            since: since.map(|folder| Since {
-                folder,
-                keys: &keys,
-            }),
-        };
+        let since = since.map(|folder| Since {
+            folder,
+            keys: &keys,
+        });
+        let options = folder_options(&recipients, &SIGNER, since);
         seal_folder(&files, &self.at(to), Existing::Keep, &options, &|_| ())
     }
 
@@ -159,20 +150,11 @@ fn what_another_publisher_sealed_is_not_taken_over() {
     let keys = [&*KEM];
     let recipients = [KEM.public_key()];
     let seal = |signer: &SigningKey, to: &str| {
-        let options = FolderOptions {
-            owner: None,
-            expires: None,
-            recipients: &recipients,
-            signer: Some(signer),
-            segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
-            hash: HashAlgorithm::Blake3,
-            created: 1_700_000_000,
-            content_type: |_| "application/octet-stream",
-            since: Some(Since {
-                folder: &before,
-                keys: &keys,
-            }),
+        let since = Since {
+            folder: &before,
+            keys: &keys,
         };
+        let options = folder_options(&recipients, signer, Some(since));
         seal_folder(&files, &home.at(to), Existing::Keep, &options, &|_| ()).unwrap()
     };
     assert_eq!(seal(&SIGNER, "v2").unchanged, files.len());

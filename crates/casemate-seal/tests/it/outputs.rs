@@ -11,15 +11,7 @@ use casemate_seal::{
     WriteAt as _,
     file::{self, Access, AtomicFile, Existing},
 };
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
+use casemate_testkit::names;
 
 fn create(path: &Path, existing: Existing) -> io::Result<AtomicFile> {
     AtomicFile::create(path, Access::Umask, existing)

@@ -3,14 +3,15 @@
 use std::{fs, path::Path};
 
 use casemate_seal::{
-    HashAlgorithm, Progress, SegmentSize,
+    Progress,
     file::Existing,
-    folder::{FolderError, FolderOptions, Links, SealedFiles, list_source, seal_folder},
+    folder::{FolderError, Links, SealedFiles, list_source, seal_folder},
 };
+use casemate_testkit::names;
 
 use crate::{
     folder::Model,
-    support::{KEM, SEGMENT, SIGNER},
+    support::{KEM, SIGNER, folder_options},
 };
 
 fn seal_again(
@@ -20,28 +21,8 @@ fn seal_again(
 ) -> Result<SealedFiles, FolderError> {
     let files = list_source(&model.at("model"), Links::Refuse, &|_, _| true).unwrap();
     let recipients = [KEM.public_key()];
-    let options = FolderOptions {
-        owner: None,
-        expires: None,
-        recipients: &recipients,
-        signer: Some(&SIGNER),
-        segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
-        hash: HashAlgorithm::Blake3,
-        created: 1_700_000_000,
-        content_type: |_| "application/octet-stream",
-        since: None,
-    };
+    let options = folder_options(&recipients, &SIGNER, None);
     seal_folder(&files, to, Existing::Replace, &options, progress)
-}
-
-/// Names beside the model, to see what stays behind.
-fn names(model: &Model) -> Vec<String> {
-    let entries = fs::read_dir(model.at("")).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -77,7 +58,7 @@ fn a_folder_in_the_way_is_replaced_only_if_it_holds_nothing_else() {
 fn what_comes_into_a_folder_while_its_replacement_is_made_is_kept() {
     let model = Model::new();
     model.seal("sealed");
-    let before = names(&model);
+    let before = names(&model.at(""));
     let notes = model.at("sealed/notes.txt");
     let write = |_| fs::write(&notes, b"mine").unwrap();
     let refused = seal_again(&model, &model.at("sealed"), &write).unwrap_err();
@@ -87,7 +68,7 @@ fn what_comes_into_a_folder_while_its_replacement_is_made_is_kept() {
     );
     assert_eq!(fs::read(&notes).unwrap(), b"mine");
     fs::remove_file(&notes).unwrap();
-    assert_eq!(names(&model), before);
+    assert_eq!(names(&model.at("")), before);
     seal_again(&model, &model.at("sealed"), &|_| ()).unwrap();
 
     let (opened, out) = (model.open("sealed").unwrap(), model.at("out"));

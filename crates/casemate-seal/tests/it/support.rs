@@ -2,9 +2,15 @@
 
 use std::sync::{LazyLock, Mutex};
 
-use casemate_crypto::{kem::KemPrivateKey, signature::SigningKey, suite};
+use casemate_crypto::{
+    kem::{KemPrivateKey, KemPublicKey},
+    signature::SigningKey,
+    suite,
+};
 use casemate_seal::{
-    HashAlgorithm, OpenError, Opened, Private, ReadAt, SealOptions, SegmentSize, seal,
+    HashAlgorithm, OpenError, Opened, Private, ReadAt, SealOptions, SegmentSize,
+    folder::{FolderOptions, Since},
+    seal,
 };
 
 pub(crate) static KEM: LazyLock<KemPrivateKey> =
@@ -55,6 +61,25 @@ pub(crate) fn sealed_with(
     let artifact = sink.into_inner().unwrap();
     assert_eq!(result.artifact_len, artifact.len() as u64);
     artifact
+}
+
+/// The options of a folder in the smallest segments.
+pub(crate) fn folder_options<'a>(
+    recipients: &'a [&'a KemPublicKey],
+    signer: &'a SigningKey,
+    since: Option<Since<'a>>,
+) -> FolderOptions<'a> {
+    FolderOptions {
+        owner: None,
+        expires: None,
+        recipients,
+        signer: Some(signer),
+        segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
+        hash: HashAlgorithm::Blake3,
+        created: 1_700_000_000,
+        content_type: |_| "application/octet-stream",
+        since,
+    }
 }
 
 /// Reads the content in every way that there is, and gives what all of them give.

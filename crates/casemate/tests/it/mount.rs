@@ -238,16 +238,8 @@ fn a_folder_is_mounted_whole_and_a_changed_one_not_at_all() {
     let point = sandbox.path("view");
     let mut child = mounted(&sandbox, "m.sealed", &point.join("config.json"));
     assert_eq!(fs::read(point.join("a/b/w.bin")).unwrap(), content());
-    let names = |path: &Path| {
-        let mut names: Vec<_> = fs::read_dir(path)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    };
-    assert_eq!(names(&point), ["a", "config.json"]);
-    assert_eq!(names(&point.join("a/b")), ["w.bin"]);
+    assert_eq!(casemate_testkit::names(&point), ["a", "config.json"]);
+    assert_eq!(casemate_testkit::names(&point.join("a/b")), ["w.bin"]);
     signal(&child, "-TERM");
     assert!(child.wait().unwrap().success());
 

@@ -72,12 +72,7 @@ impl Sandbox {
 
     /// Names in the sandbox's folder, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder.path()).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
+        casemate_testkit::names(self.folder.path())
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
