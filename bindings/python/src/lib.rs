@@ -1,5 +1,5 @@
-//! The Python module `casemate._casemate`: artifacts, folders and keys. Users import the Python
-//! layer above it.
+//! The Python module `casemate._casemate`: artifacts, folders, keys and training
+//! channels. Users import the Python layer above it.
 //!
 //! Every call that encrypts, decrypts, hashes or unlocks releases the interpreter.
 #![expect(clippy::disallowed_methods, reason = "a program reads the clock")]
@@ -24,6 +24,7 @@ mod rewrap;
 mod seal;
 mod signed;
 mod source;
+mod train;
 mod trust;
 
 use std::path::PathBuf;
@@ -70,6 +71,8 @@ mod _casemate {
     use super::seal::{seal, seal_folder};
     #[pymodule_export]
     use super::signed::{ModelSignature, SignedContent, SignedModel, sign_model};
+    #[pymodule_export]
+    use super::train::{Channel, Initiator, Responder, Roster, sign_roster};
     #[pymodule_export]
     use super::trust::TrustList;
     use super::{Bound, PyModule, PyModuleMethods as _, PyResult};
