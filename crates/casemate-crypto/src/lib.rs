@@ -6,6 +6,8 @@
 //! | sign and verify | [`signature::SigningKey`], [`signature::VerifyingKey`] |
 //! | agree on a key, or sign, for another program | [`hybrid`] |
 //! | sign HTTP messages | [`signature::HttpSigningKey`] |
+//! | hash a transcript | [`hash::sha384`] |
+//! | mask numbers | [`keystream::Keystream`] |
 //! | read and write key files | [`encoding::PublicKey`], [`encoding::PrivateKey`] |
 //! | name an algorithm | [`algorithm`] |
 //! | decide what may be used | [`policy::Policy`] over the tables of [`suite`] |
@@ -41,9 +43,11 @@ pub mod algorithm;
 pub mod catalogue;
 pub mod encoding;
 mod error;
+pub mod hash;
 pub mod hpke;
 pub mod hybrid;
 pub mod kem;
+pub mod keystream;
 pub mod policy;
 mod purpose;
 pub mod random;

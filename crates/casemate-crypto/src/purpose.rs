@@ -50,6 +50,26 @@ impl Purpose {
     pub const TRAIN_NEXT: Self = Self("casemate/v1/train-next");
     /// HKDF info: the key that proves the end of a channel's handshake.
     pub const TRAIN_FINISH: Self = Self("casemate/v1/train-finish");
+    /// Composite signature context: the policy of secure aggregation.
+    pub const AGGREGATE_POLICY: Self = Self("casemate/v1/aggregate-policy");
+    /// Hash domain: what every message of an aggregation round is bound to.
+    pub const AGGREGATE: Self = Self("casemate/v1/aggregate");
+    /// Composite signature context: a client's message in an aggregation round.
+    pub const AGGREGATE_MESSAGE: Self = Self("casemate/v1/aggregate-message");
+    /// HKDF info: a client's KEM keys of a round.
+    pub const AGGREGATE_KEY: Self = Self("casemate/v1/aggregate-key");
+    /// HKDF info and HPKE `info` prefix: a client's part of an edge's secret.
+    pub const AGGREGATE_EDGE: Self = Self("casemate/v1/aggregate-edge");
+    /// HKDF info: the key of a client's own mask.
+    pub const AGGREGATE_SELF: Self = Self("casemate/v1/aggregate-self");
+    /// HKDF info: the key of the mask between two clients.
+    pub const AGGREGATE_PAIR: Self = Self("casemate/v1/aggregate-pair");
+    /// HPKE `info` prefix: shares for another client.
+    pub const AGGREGATE_SHARE: Self = Self("casemate/v1/aggregate-share");
+    /// Hash domain: the commitment to a share.
+    pub const AGGREGATE_COMMITMENT: Self = Self("casemate/v1/aggregate-commitment");
+    /// HPKE `info` prefix: revealed shares for the aggregator.
+    pub const AGGREGATE_REVEAL: Self = Self("casemate/v1/aggregate-reveal");
     /// RFC 9421 tag of a signed request.
     pub const REQUEST: Self = Self("casemate/v1/request");
     /// RFC 9421 tag of a signed response.

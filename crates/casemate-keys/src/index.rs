@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest::{SHA384, digest};
 use casemate_cbor::{CborError, Reader, encode};
+use casemate_crypto::hash::{HASH_BYTES, sha384};
 
 use crate::{
     StoreError,
@@ -11,7 +11,6 @@ use crate::{
     root::{RootKey, TAG_BYTES},
 };
 
-const HASH_BYTES: usize = 48;
 /// Most records in a key store.
 pub(crate) const RECORDS_MAX: usize = 65_536;
 
@@ -27,19 +26,13 @@ impl IndexEntry {
     pub(crate) fn new(generation: u64, sealed: &[u8]) -> Self {
         Self {
             generation,
-            hash: hash_of(sealed),
+            hash: sha384(sealed),
         }
     }
 
     pub(crate) fn matches(&self, sealed: &[u8]) -> bool {
-        self.hash == hash_of(sealed)
+        self.hash == sha384(sealed)
     }
-}
-
-fn hash_of(sealed: &[u8]) -> [u8; HASH_BYTES] {
-    let mut hash = [0; HASH_BYTES];
-    hash.copy_from_slice(digest(&SHA384, sealed).as_ref());
-    hash
 }
 
 /// The list of records.

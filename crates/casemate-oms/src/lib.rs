@@ -44,7 +44,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aws_lc_rs::digest;
 use casemate_crypto::{
     Purpose,
     algorithm::HashAlgorithm,
@@ -266,9 +265,7 @@ impl ModelSignature {
     /// Returns the SHA-384 of the message that the signatures cover, which identifies it in a trust
     /// list.
     pub fn message_digest(&self) -> [u8; 48] {
-        let mut digest = [0; 48];
-        digest.copy_from_slice(digest::digest(&digest::SHA384, &self.signed).as_ref());
-        digest
+        casemate_crypto::hash::sha384(&self.signed)
     }
 
     /// Verifies the signatures, and that the model at `path` is exactly what was signed. Unsigned

@@ -2,7 +2,7 @@
 //! content (`spec/sealed-folder.md`, section 4).
 
 use aws_lc_rs::digest::{self, SHA384};
-use casemate_crypto::{Purpose, algorithm::HashAlgorithm};
+use casemate_crypto::{Purpose, algorithm::HashAlgorithm, hash::sha384};
 
 /// The hashes of an artifact, each under the label of its purpose.
 pub(crate) trait Labelled {
@@ -67,11 +67,4 @@ fn labelled(hash: HashAlgorithm, purpose: Purpose, parts: &[&[u8]]) -> Vec<u8> {
             context.finish().as_ref().to_vec()
         }
     }
-}
-
-/// Computes SHA-384, which binds the header and the recipients regardless of the segment hash.
-pub(crate) fn sha384(bytes: &[u8]) -> [u8; 48] {
-    let mut out = [0; 48];
-    out.copy_from_slice(digest::digest(&SHA384, bytes).as_ref());
-    out
 }

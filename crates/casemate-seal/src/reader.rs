@@ -6,7 +6,7 @@ use std::{
 };
 
 use casemate_crypto::{
-    Purpose, Secret, hpke::HpkeSuite, kem::KemPrivateKey, signature::VerifyingKey,
+    Purpose, Secret, hash::sha384, hpke::HpkeSuite, kem::KemPrivateKey, signature::VerifyingKey,
 };
 use casemate_memory::Buffer;
 use fast_floe::Header as FloeHeader;
@@ -16,7 +16,7 @@ use crate::{
     Opened, Progress, ReadAt, body,
     error::{Malformed, OpenError},
     footer,
-    hash::{Labelled as _, sha384},
+    hash::Labelled as _,
     layout::FLOE_HEADER_LEN,
     limits::GAP_BYTES_MAX,
     wire::{

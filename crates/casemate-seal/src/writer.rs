@@ -1,7 +1,8 @@
 //! Sealing artifacts.
 
 use casemate_crypto::{
-    Purpose, Secret, encoding::KeyId, hpke::HpkeSuite, kem::KemPublicKey, signature::SigningKey,
+    Purpose, Secret, encoding::KeyId, hash::sha384, hpke::HpkeSuite, kem::KemPublicKey,
+    signature::SigningKey,
 };
 use casemate_memory::Buffer;
 use casemate_parallel::Turn;
@@ -12,7 +13,7 @@ use crate::{
     digest::{HashList, READING, layout_of, refuse_changed_source},
     error::SealError,
     footer,
-    hash::{Labelled as _, sha384},
+    hash::Labelled as _,
     limits::{CONTENT_TYPE_BYTES_MAX, PUBLIC_PART_BYTES_MAX, RECIPIENTS_MAX},
     wire::{
         ArtifactId, Header, ListSigner, Private, RecipientRecord, SignatureRecord, Tail,

@@ -2,6 +2,7 @@
 
 use casemate_crypto::{
     Error, Purpose, SecretBytes,
+    hash::sha384,
     hpke::HpkeSuite,
     kem::{KemPrivateKey, KemPublicKey},
     signature::SigningKey,
@@ -13,7 +14,7 @@ use crate::{
     channel::{Channel, Direction, Order},
     error::{Phase, TrainError},
     parts::{Parts, VERSION},
-    roster::{Member, Roster, sha384},
+    roster::{Member, Roster},
 };
 
 const NONCE_BYTES: usize = 32;

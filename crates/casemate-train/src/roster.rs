@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use aws_lc_rs::digest::{SHA384, digest};
 use casemate_cbor::{Reader, encode, expect_same};
 use casemate_crypto::{
     Purpose,
     encoding::{KeyId, PublicKey},
+    hash::sha384,
     policy::Policy,
     signature::{SigningKey, VerifyingKey},
 };
@@ -358,10 +358,4 @@ fn not_a_member(name: &str) -> TrainError {
 
 fn envelope(roster: &[u8], signature: &[u8]) -> Vec<u8> {
     encode(|e| e.array(2)?.bytes(roster)?.bytes(signature).map(drop))
-}
-
-pub(crate) fn sha384(bytes: &[u8]) -> [u8; 48] {
-    let mut out = [0; 48];
-    out.copy_from_slice(digest(&SHA384, bytes).as_ref());
-    out
 }

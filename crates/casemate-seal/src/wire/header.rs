@@ -3,13 +3,12 @@
 use std::fmt;
 
 use casemate_cbor::{Reader, Value, encode, expect_same};
-use casemate_crypto::encoding::KeyId;
+use casemate_crypto::{encoding::KeyId, hash::sha384};
 
 use super::{check_limit, key_id};
 use crate::{
     HashAlgorithm, SegmentSize,
     error::{Malformed, OpenError},
-    hash::sha384,
     layout::Layout,
     limits::{CONTENT_TYPE_BYTES_MAX, HEADER_KEY_IGNORED_MIN, SEGMENTS_MAX},
 };

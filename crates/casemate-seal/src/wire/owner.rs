@@ -4,6 +4,7 @@ use casemate_cbor::{Encoder, Reader, Written, encode, expect_same};
 use casemate_crypto::{
     Purpose,
     encoding::{KeyId, PublicKey},
+    hash::sha384,
     signature::{SigningKey, VerifyingKey},
 };
 
@@ -11,7 +12,6 @@ use super::{check_limit, encode_recipients};
 use crate::{
     RecipientRecord,
     error::{Malformed, OpenError, OwnerError, SealError},
-    hash::sha384,
     limits::{SIGNATURE_BYTES_MAX, SPKI_BYTES_MAX},
     wire::Header,
 };
