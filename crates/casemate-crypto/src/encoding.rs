@@ -242,13 +242,24 @@ impl PublicKey {
 
     fn spkis(&self) -> Result<Vec<Vec<u8>>, EncodingError> {
         match self {
-            Self::Kem(key) => Ok(vec![spki::write(key.suite().oid, key.as_bytes())?]),
-            Self::Sign(key) => Ok(vec![spki::write(key.suite().oid, key.as_bytes())?]),
+            Self::Kem(key) => Ok(vec![key.to_spki_der()?]),
+            Self::Sign(key) => Ok(vec![key.to_spki_der()?]),
             Self::Http(key) => Ok(vec![
                 spki::write(spki::ED25519, key.ed25519())?,
                 spki::write(spki::ML_DSA_65, key.mldsa65())?,
             ]),
         }
+    }
+}
+
+impl KemPublicKey {
+    /// Returns the DER of the key's `SubjectPublicKeyInfo`, whose SHA-256 is the key id.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError::Der`] if the key cannot be encoded, which cannot happen with a valid key.
+    pub fn to_spki_der(&self) -> Result<Vec<u8>, EncodingError> {
+        spki::write(self.suite().oid, self.as_bytes())
     }
 }
 

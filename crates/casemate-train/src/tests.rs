@@ -1,5 +1,6 @@
 //! The state machines against members that follow the rules and others.
 
+mod aggregate;
 mod channel;
 mod handshake;
 mod roster;

@@ -1,0 +1,345 @@
+//! The server's side of a round (`spec/secure-aggregation.md`, sections 4 and 6).
+
+use std::collections::BTreeMap;
+
+use casemate_crypto::{Purpose, SecretBytes, hash::sha384, hpke::HpkeSuite, kem::KemPrivateKey};
+
+use super::{
+    error::{AggregateError, Step, at_least, refused},
+    fields::{
+        Fields, MESSAGE_BYTES_MAX, SIGNATURE_BYTES_MAX, check_len, write_count, write_members,
+        write_sized,
+    },
+    outcome::{Aggregate, Unmasking},
+    peers::{ADVERTISEMENT_BYTES_MAX, SEALED_BYTES},
+    round::{KEM, Kind, Position, Round, SEED_BYTES},
+    signed::{agreement_message, check_signature, survivors_message, update_message, verify},
+    vector::add_packed,
+};
+
+/// What a client sent for its share holders.
+pub(super) struct Shares {
+    /// The hash of the whole message, which the client signs again with its update.
+    hash: [u8; 48],
+    /// The commitment to its self seed.
+    pub(super) own: [u8; 48],
+    pub(super) holders: Vec<Position>,
+    /// What was sealed for each holder, in the same order.
+    pub(super) sealed: Vec<Vec<u8>>,
+}
+
+/// A share that a client revealed.
+pub(super) struct Revealed {
+    pub(super) by: Position,
+    pub(super) of: Position,
+    pub(super) kind: Kind,
+    pub(super) share: SecretBytes,
+}
+
+/// What the server sends at the end of a step.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// A message to each of these clients.
+    Messages(BTreeMap<String, Vec<u8>>),
+    /// The result: the round is over.
+    Aggregate(Aggregate),
+}
+
+/// A server in a round: collects the clients' messages of one step after the other.
+pub struct Server {
+    round: Round,
+    /// Which messages are collected; `None` after the round.
+    collects: Option<Step>,
+    advertisements: BTreeMap<Position, Vec<u8>>,
+    shares: BTreeMap<Position, Shares>,
+    sum: Vec<u32>,
+    survivors: Vec<Position>,
+    agreements: BTreeMap<Position, Vec<u8>>,
+    revealed: Vec<Revealed>,
+    answered: Vec<Position>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("collects", &self.collects)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Begins a round, and collects advertisements.
+    pub fn new(round: Round) -> Self {
+        Self {
+            round,
+            collects: Some(Step::Advertisement),
+            advertisements: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            sum: Vec::new(),
+            survivors: Vec::new(),
+            agreements: BTreeMap::new(),
+            revealed: Vec::new(),
+            answered: Vec::new(),
+        }
+    }
+
+    /// Returns which messages the server collects; `None` after the round.
+    pub const fn collects(&self) -> Option<Step> {
+        self.collects
+    }
+
+    /// Takes a client's message of the current step, and returns the client's name. A message that
+    /// is refused changes nothing. `aggregator` is the private key of the policy's aggregator.
+    ///
+    /// # Errors
+    ///
+    /// [`AggregateError::Message`] with the client's name.
+    pub fn receive(
+        &mut self,
+        message: &[u8],
+        aggregator: &KemPrivateKey,
+    ) -> Result<String, AggregateError> {
+        let sender = match self.collects {
+            Some(Step::Advertisement) => self.take_advertisement(message)?,
+            Some(Step::Shares) => self.take_shares(message)?,
+            Some(Step::Update) => self.take_update(message)?,
+            Some(Step::Agreement) => self.take_agreement(message)?,
+            Some(Step::Reveal) => self.take_reveal(message, aggregator)?,
+            _ => return Err(refused(Step::Reveal, "the round is over")),
+        };
+        Ok(self.round.name(sender))
+    }
+
+    /// Ends the current step with the clients that have answered, and returns what to send them.
+    ///
+    /// # Errors
+    ///
+    /// [`AggregateError::TooFew`] if too few have; the round is then over.
+    pub fn close(&mut self) -> Result<Outgoing, AggregateError> {
+        let least = self.round.parameters().cohort_min;
+        match self.collects.take() {
+            Some(Step::Advertisement) => {
+                at_least(
+                    "clients that advertised keys",
+                    self.advertisements.len(),
+                    least,
+                )?;
+                self.collects = Some(Step::Shares);
+                let mut cohort = vec![Step::Cohort.id()];
+                write_count(&mut cohort, self.advertisements.len());
+                for advertisement in self.advertisements.values() {
+                    write_sized(&mut cohort, advertisement);
+                }
+                Ok(self.to_all(self.advertisements.keys(), &cohort))
+            }
+            Some(Step::Shares) => {
+                at_least("clients that sent shares", self.shares.len(), least)?;
+                self.collects = Some(Step::Update);
+                self.sum = vec![0; self.round.parameters().length.saturating_add(1)];
+                Ok(self.inboxes())
+            }
+            Some(Step::Update) => {
+                at_least("clients that sent updates", self.survivors.len(), least)?;
+                self.collects = Some(Step::Agreement);
+                self.survivors.sort_unstable();
+                let list = survivors_message(&self.survivors);
+                Ok(self.to_all(self.survivors.iter(), &list))
+            }
+            Some(Step::Agreement) => {
+                self.collects = Some(Step::Reveal);
+                let mut message = vec![Step::Agreements.id()];
+                write_count(&mut message, self.agreements.len());
+                for (member, signature) in &self.agreements {
+                    message.extend_from_slice(&member.to_be_bytes());
+                    write_sized(&mut message, signature);
+                }
+                Ok(self.to_all(self.agreements.keys(), &message))
+            }
+            Some(Step::Reveal) => {
+                let unmasking = Unmasking {
+                    round: &self.round,
+                    advertisements: &self.advertisements,
+                    shares: &self.shares,
+                    survivors: &self.survivors,
+                };
+                let sum = std::mem::take(&mut self.sum);
+                Ok(Outgoing::Aggregate(unmasking.finish(sum, &self.revealed)?))
+            }
+            _ => Err(refused(Step::Reveal, "the round is over")),
+        }
+    }
+
+    fn to_all<'a>(&self, members: impl Iterator<Item = &'a Position>, message: &[u8]) -> Outgoing {
+        Outgoing::Messages(
+            members
+                .map(|member| (self.round.name(*member), message.to_vec()))
+                .collect(),
+        )
+    }
+
+    /// Returns each client's inbox.
+    fn inboxes(&self) -> Outgoing {
+        let members: Vec<Position> = self.shares.keys().copied().collect();
+        let mut start = vec![Step::Inbox.id()];
+        write_members(&mut start, &members);
+        let inbox = |to: Position| {
+            let for_client: Vec<_> = self
+                .shares
+                .iter()
+                .filter_map(|(from, shares)| {
+                    let at = shares.holders.binary_search(&to).ok()?;
+                    Some((*from, shares.sealed.get(at)?))
+                })
+                .collect();
+            let mut inbox = start.clone();
+            write_count(&mut inbox, for_client.len());
+            for (from, sealed) in for_client {
+                inbox.extend_from_slice(&from.to_be_bytes());
+                inbox.extend_from_slice(sealed);
+            }
+            (self.round.name(to), inbox)
+        };
+        Outgoing::Messages(members.iter().copied().map(inbox).collect())
+    }
+
+    fn take_advertisement(&mut self, message: &[u8]) -> Result<Position, AggregateError> {
+        check_len(message, Step::Advertisement, ADVERTISEMENT_BYTES_MAX)?;
+        let (mut fields, sender) = Fields::of_client(message, Step::Advertisement, &self.round)?;
+        fields.take(KEM.public_key_bytes)?;
+        fields.take(KEM.public_key_bytes)?;
+        check_signature(&self.round, sender, message, &fields)?;
+        if self.advertisements.contains_key(&sender) {
+            return Err(fields.refused("the client sent it already"));
+        }
+        if self.advertisements.len() >= self.round.parameters().cohort_max {
+            return Err(fields.refused("the cohort is full"));
+        }
+        self.advertisements.insert(sender, message.to_vec());
+        Ok(sender)
+    }
+
+    fn take_shares(&mut self, message: &[u8]) -> Result<Position, AggregateError> {
+        check_len(message, Step::Shares, MESSAGE_BYTES_MAX)?;
+        let (mut fields, sender) = Fields::of_client(message, Step::Shares, &self.round)?;
+        if !self.advertisements.contains_key(&sender) {
+            return Err(fields.refused("the client is not in the cohort"));
+        }
+        if self.shares.contains_key(&sender) {
+            return Err(fields.refused("the client sent it already"));
+        }
+        let own = *fields.array()?;
+        let count = usize::from(fields.position()?);
+        let (mut holders, mut sealed) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let holder = fields.position()?;
+            fields.check_next(&self.round, holders.last().copied(), holder)?;
+            if holder == sender || !self.advertisements.contains_key(&holder) {
+                return Err(fields.refused("a share holder is not another client of the cohort"));
+            }
+            holders.push(holder);
+            sealed.push(fields.take(SEALED_BYTES)?.to_vec());
+        }
+        if count != self.round.parameters().holders(self.advertisements.len()) {
+            return Err(fields.refused("it has the wrong number of share holders"));
+        }
+        check_signature(&self.round, sender, message, &fields)?;
+        let shares = Shares {
+            hash: sha384(message),
+            own,
+            holders,
+            sealed,
+        };
+        self.shares.insert(sender, shares);
+        Ok(sender)
+    }
+
+    fn take_update(&mut self, message: &[u8]) -> Result<Position, AggregateError> {
+        let parameters = self.round.parameters();
+        let most = MESSAGE_BYTES_MAX.saturating_add(parameters.vector_bytes());
+        check_len(message, Step::Update, most)?;
+        let (mut fields, sender) = Fields::of_client(message, Step::Update, &self.round)?;
+        let Some(shares) = self.shares.get(&sender) else {
+            return Err(fields.refused("the client did not send shares"));
+        };
+        if self.survivors.contains(&sender) {
+            return Err(fields.refused("the client sent it already"));
+        }
+        let signature = fields.sized(SIGNATURE_BYTES_MAX)?;
+        let vector = fields.take(parameters.vector_bytes())?;
+        fields.end()?;
+        let signed = update_message(sender, self.round.context(), &shares.hash, vector);
+        verify(&self.round, sender, &signed, signature)
+            .ok_or_else(|| fields.refused("its signature is not the client's"))?;
+        add_packed(&mut self.sum, vector, parameters.ring_bits);
+        self.survivors.push(sender);
+        Ok(sender)
+    }
+
+    fn take_agreement(&mut self, message: &[u8]) -> Result<Position, AggregateError> {
+        check_len(message, Step::Agreement, MESSAGE_BYTES_MAX)?;
+        let (mut fields, sender) = Fields::of_client(message, Step::Agreement, &self.round)?;
+        if !self.survivors.contains(&sender) {
+            return Err(fields.refused("the client is not among the survivors"));
+        }
+        if self.agreements.contains_key(&sender) {
+            return Err(fields.refused("the client sent it already"));
+        }
+        let hash: &[u8; 48] = fields.array()?;
+        let list = survivors_message(&self.survivors);
+        if *hash != sha384(&list) {
+            return Err(fields.refused("it is for another list of survivors"));
+        }
+        let signed = agreement_message(sender, &self.round, &list);
+        verify(&self.round, sender, &signed, fields.rest)
+            .ok_or_else(|| fields.refused("its signature is not the client's"))?;
+        self.agreements.insert(sender, fields.rest.to_vec());
+        Ok(sender)
+    }
+
+    fn take_reveal(
+        &mut self,
+        message: &[u8],
+        aggregator: &KemPrivateKey,
+    ) -> Result<Position, AggregateError> {
+        check_len(message, Step::Reveal, MESSAGE_BYTES_MAX)?;
+        let (mut fields, sender) = Fields::of_client(message, Step::Reveal, &self.round)?;
+        if !self.agreements.contains_key(&sender) {
+            return Err(fields.refused("the client did not agree on the survivors"));
+        }
+        if self.answered.contains(&sender) {
+            return Err(fields.refused("the client sent it already"));
+        }
+        let enc = fields.take(KEM.ciphertext_bytes)?;
+        let info = self
+            .round
+            .info(Purpose::AGGREGATE_REVEAL, &[&sender.to_be_bytes()]);
+        let list = sha384(&survivors_message(&self.survivors));
+        let opened = HpkeSuite::of(KEM)?
+            .open(enc, aggregator, &info, &list, fields.rest)
+            .map_err(|_| fields.refused("it does not open with the aggregator's key"))?;
+        let opened = SecretBytes::new(opened);
+        fields.rest = opened.expose();
+        let count = fields.position()?;
+        let (mut revealed, mut before) = (Vec::new(), None);
+        for _ in 0..count {
+            let of = fields.position()?;
+            fields.check_next(&self.round, before, of)?;
+            before = Some(of);
+            let [kind] = *fields.array()?;
+            let kind = [Kind::Mask, Kind::Own]
+                .into_iter()
+                .find(|known| known.id() == kind);
+            let share = fields.take(SEED_BYTES)?;
+            revealed.push(Revealed {
+                by: sender,
+                of,
+                kind: kind.ok_or_else(|| fields.refused("a share is of an unknown kind"))?,
+                share: SecretBytes::new(share.to_vec()),
+            });
+        }
+        fields.end()?;
+        self.revealed.append(&mut revealed);
+        self.answered.push(sender);
+        Ok(sender)
+    }
+}

@@ -1,0 +1,149 @@
+//! Shares of two seeds at once, over GF(2^8).
+
+use std::convert::Infallible;
+
+use casemate_crypto::{
+    Error, Secret,
+    keystream::{Keystream, WORDS_MAX},
+};
+use rand_core::{TryCryptoRng, TryRng};
+use vsss_rs::Gf256;
+use zeroize::Zeroizing;
+
+use super::error::AggregateError;
+
+/// A generator over a keystream, as the library wants one.
+struct Generator {
+    stream: Keystream,
+    words: Zeroizing<Vec<u32>>,
+    failed: bool,
+}
+
+impl Generator {
+    fn new(key: &Secret<32>) -> Result<Self, Error> {
+        Ok(Self {
+            stream: Keystream::new(key)?,
+            words: Zeroizing::new(Vec::with_capacity(WORDS_MAX)),
+            failed: false,
+        })
+    }
+
+    fn word(&mut self) -> u32 {
+        if self.words.is_empty() {
+            match self.stream.words(WORDS_MAX) {
+                Ok(words) => self.words.extend(words),
+                Err(_) => self.failed = true,
+            }
+        }
+        self.words.pop().unwrap_or_default()
+    }
+}
+
+impl TryRng for Generator {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.word())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(u64::from(self.word()) << 32 | u64::from(self.word()))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in out.chunks_mut(4) {
+            let word = self.word().to_le_bytes();
+            for (to, from) in chunk.iter_mut().zip(word) {
+                *to = from;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Generator {}
+
+/// Splits a secret into `holders` shares, of which `needed` restore it. The share of place `x`,
+/// from 1, is at `x - 1`. `key` determines the polynomials and must be fresh.
+pub(super) fn split<const N: usize>(
+    secret: &Secret<N>,
+    needed: usize,
+    holders: usize,
+    key: &Secret<32>,
+) -> Result<Vec<Secret<N>>, AggregateError> {
+    // The library has no sharing in which one share is enough.
+    if needed < 2 || needed > holders {
+        return Err(AggregateError::Policy(
+            "the threshold does not fit the share holders",
+        ));
+    }
+    let mut generator = Generator::new(key)?;
+    let shares = Gf256::split_bytes(needed, holders, secret.expose(), &mut generator);
+    let shares = Zeroizing::new(shares.map_err(|_| Error::Internal)?);
+    if generator.failed {
+        return Err(Error::Internal.into());
+    }
+    let place_and_share = shares.iter().map(|share| share.split_first());
+    place_and_share
+        .map(|split| {
+            let (_, share) = split.ok_or(Error::Internal)?;
+            Ok(Secret::copy_from("share", share)?)
+        })
+        .collect()
+}
+
+/// Restores secrets from their shares in the same places. Each share is of all the secrets, one
+/// after the other.
+pub(super) fn combine(shares: &[(u8, &[u8])]) -> Result<Zeroizing<Vec<u8>>, AggregateError> {
+    let shares: Vec<Vec<u8>> = shares
+        .iter()
+        .map(|(place, share)| [&[*place], *share].concat())
+        .collect();
+    let shares = Zeroizing::new(shares);
+    let combined = Gf256::combine_bytes(shares.as_slice());
+    Ok(Zeroizing::new(combined.map_err(|_| Error::Internal)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(byte: u8) -> Secret<64> {
+        Secret::take(&mut [byte; 64])
+    }
+
+    fn places<'a>(shares: &'a [Secret<64>], which: &[usize]) -> Vec<(u8, &'a [u8])> {
+        let one = |at: &usize| {
+            (
+                u8::try_from(*at).unwrap() + 1,
+                shares[*at].expose().as_slice(),
+            )
+        };
+        which.iter().map(one).collect()
+    }
+
+    #[test]
+    fn enough_shares_restore_the_secret_and_fewer_or_wrong_ones_do_not() {
+        let key = Secret::random().unwrap();
+        let shares = split(&secret(7), 3, 5, &key).unwrap();
+        for which in [[0, 1, 2], [4, 2, 0], [1, 3, 4]] {
+            assert_eq!(*combine(&places(&shares, &which)).unwrap(), [7; 64]);
+        }
+        assert_ne!(*combine(&places(&shares, &[0, 1])).unwrap(), [7; 64]);
+        let mut wrong = places(&shares, &[0, 1, 2]);
+        wrong[1].0 = 5;
+        assert_ne!(*combine(&wrong).unwrap(), [7; 64]);
+        assert!(split(&secret(7), 1, 5, &key).is_err());
+        assert!(split(&secret(7), 6, 5, &key).is_err());
+    }
+
+    #[test]
+    fn all_255_places_can_be_used_and_other_keys_give_other_shares() {
+        let (one, two) = (Secret::random().unwrap(), Secret::random().unwrap());
+        let shares = split(&secret(9), 2, 255, &one).unwrap();
+        assert_eq!(*combine(&places(&shares, &[0, 254])).unwrap(), [9; 64]);
+        let others = split(&secret(9), 2, 255, &two).unwrap();
+        assert_ne!(shares[3].expose(), others[3].expose());
+        assert!(split(&secret(9), 2, 256, &one).is_err());
+    }
+}

@@ -1,0 +1,104 @@
+//! What clients sign in a round, and how it is checked.
+
+use casemate_crypto::{Purpose, hash::sha384};
+
+use super::{
+    error::{AggregateError, Step},
+    fields::{Fields, SIGNATURE_BYTES_MAX, check_len, write_members},
+    policy::COHORT_MAX,
+    round::{Position, Round},
+};
+
+/// Returns the beginning of a client's message.
+pub(super) fn head(step: Step, at: Position, ctx: &[u8; 48]) -> Vec<u8> {
+    [&[step.id()][..], &at.to_be_bytes(), ctx].concat()
+}
+
+/// Returns what a client signs with its masked update.
+pub(super) fn update_message(
+    at: Position,
+    ctx: &[u8; 48],
+    shares: &[u8; 48],
+    vector: &[u8],
+) -> Vec<u8> {
+    let mut message = head(Step::Update, at, ctx);
+    message.extend_from_slice(shares);
+    message.extend_from_slice(&sha384(vector));
+    message
+}
+
+/// Returns the message that lists survivors.
+pub(super) fn survivors_message(survivors: &[Position]) -> Vec<u8> {
+    let mut message = vec![Step::Survivors.id()];
+    write_members(&mut message, survivors);
+    message
+}
+
+/// Returns what a client signs of a list of survivors.
+pub(super) fn agreement_message(at: Position, round: &Round, survivors: &[u8]) -> Vec<u8> {
+    let mut message = head(Step::Agreement, at, round.context());
+    message.extend_from_slice(&sha384(survivors));
+    message
+}
+
+/// Checks the signature that `fields` has left over at the end of a client's message.
+pub(super) fn check_signature(
+    round: &Round,
+    sender: Position,
+    message: &[u8],
+    fields: &Fields<'_>,
+) -> Result<(), AggregateError> {
+    let signature = fields.rest;
+    let signed = message.len().saturating_sub(signature.len());
+    let signed = message.get(..signed).unwrap_or_default();
+    verify(round, sender, signed, signature)
+        .ok_or_else(|| fields.refused("its signature is not the client's"))
+}
+
+/// Returns whether a member signed a message.
+pub(super) fn verify(
+    round: &Round,
+    member: Position,
+    message: &[u8],
+    signature: &[u8],
+) -> Option<()> {
+    if signature.len() > SIGNATURE_BYTES_MAX {
+        return None;
+    }
+    let member = round.member(member)?;
+    let verified = member
+        .key
+        .verify(Purpose::AGGREGATE_MESSAGE, message, signature);
+    verified.ok()
+}
+
+/// Counts the members that `counts`, and whose agreement on a list is right. One that is wrong ends
+/// the round.
+pub(super) fn count_agreements(
+    round: &Round,
+    message: &[u8],
+    survivors: &[u8],
+    counts: impl Fn(Position) -> bool,
+) -> Result<usize, AggregateError> {
+    let most = 3 + COHORT_MAX * (6 + SIGNATURE_BYTES_MAX);
+    check_len(message, Step::Agreements, most)?;
+    let mut fields = Fields::new(message, Step::Agreements)?;
+    let count = fields.position()?;
+    let (mut before, mut agreed) = (None, 0usize);
+    for _ in 0..count {
+        let member = fields.position()?;
+        fields.check_next(round, before, member)?;
+        before = Some(member);
+        let signature = fields.sized(SIGNATURE_BYTES_MAX)?;
+        if !counts(member) {
+            continue;
+        }
+        fields.about(round, member);
+        let signed = agreement_message(member, round, survivors);
+        verify(round, member, &signed, signature)
+            .ok_or_else(|| fields.refused("it is not on this list of survivors"))?;
+        agreed = agreed.saturating_add(1);
+    }
+    fields.end()?;
+    Ok(agreed)
+}

@@ -1,0 +1,219 @@
+//! Quantised, masked and packed vectors (`spec/secure-aggregation.md`, section 5).
+
+use casemate_crypto::{
+    Secret,
+    keystream::{Keystream, WORDS_MAX},
+};
+
+use super::{error::AggregateError, policy::Parameters, round::SEED_BYTES};
+
+/// Coordinates that are worked on at once, while they are in the first cache.
+const BLOCK: usize = WORDS_MAX;
+
+/// The streams that are added to a vector or subtracted from it.
+#[derive(Default)]
+pub(super) struct Masks {
+    added: Vec<Keystream>,
+    subtracted: Vec<Keystream>,
+}
+
+impl Masks {
+    pub(super) fn add(&mut self, key: &Secret<SEED_BYTES>) -> Result<(), AggregateError> {
+        self.added.push(Keystream::new(key)?);
+        Ok(())
+    }
+
+    pub(super) fn subtract(&mut self, key: &Secret<SEED_BYTES>) -> Result<(), AggregateError> {
+        self.subtracted.push(Keystream::new(key)?);
+        Ok(())
+    }
+
+    /// Applies the next words of each stream.
+    fn apply(&mut self, block: &mut [u32]) -> Result<(), AggregateError> {
+        let len = block.len();
+        for stream in &mut self.added {
+            for (value, word) in block.iter_mut().zip(stream.words(len)?) {
+                *value = value.wrapping_add(word);
+            }
+        }
+        for stream in &mut self.subtracted {
+            for (value, word) in block.iter_mut().zip(stream.words(len)?) {
+                *value = value.wrapping_sub(word);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rounds updates to integers.
+pub(super) struct Quantiser {
+    clip: f64,
+    weight: f64,
+    scale: f64,
+    rounding: Keystream,
+}
+
+impl Quantiser {
+    /// `rounding` is the key of the random numbers for rounding, and must be fresh.
+    pub(super) fn new(
+        parameters: &Parameters,
+        weight: u32,
+        rounding: &Secret<SEED_BYTES>,
+    ) -> Result<Self, AggregateError> {
+        let clip = clip(parameters);
+        Ok(Self {
+            clip,
+            weight: f64::from(weight) / f64::from(parameters.weight_max),
+            scale: f64::from(parameters.level_max()) / (2.0 * clip),
+            rounding: Keystream::new(rounding)?,
+        })
+    }
+
+    /// Quantises finite values.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the value is between 0 and 2^b"
+    )]
+    fn quantise(&mut self, values: &[f32], out: &mut [u32]) -> Result<(), AggregateError> {
+        const UNIT: f64 = 1.0 / 4_294_967_296.0;
+        let (clip, weight, scale) = (self.clip, self.weight, self.scale);
+        let words = self.rounding.words(values.len())?;
+        for ((value, word), to) in values.iter().zip(words).zip(out) {
+            let clipped = f64::from(*value).clamp(-clip, clip);
+            let level = (clipped * weight + clip) * scale;
+            *to = (level + f64::from(word) * UNIT) as u32;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the largest absolute value of a coordinate.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a clip is at most 10^15, below 2^53"
+)]
+pub(super) fn clip(parameters: &Parameters) -> f64 {
+    parameters.clip_nano as f64 / 1e9
+}
+
+/// Quantises an update, masks it and packs it into `out`.
+pub(super) fn mask_update(
+    parameters: &Parameters,
+    (values, weight): (&[f32], u32),
+    mut quantiser: Quantiser,
+    mut masks: Masks,
+    out: &mut [u8],
+) -> Result<(), AggregateError> {
+    let level_max = parameters.level_max();
+    let mut packer = Packer::new(out, parameters.ring_bits);
+    let mut block = zeroize::Zeroizing::new([0; BLOCK]);
+    let mut at = 0usize;
+    for chunk in values.chunks(BLOCK) {
+        if let Some(bad) = chunk.iter().position(|value| !value.is_finite()) {
+            let index = at.saturating_add(bad);
+            let reason = format!("coordinate {index} is not a finite number");
+            return Err(AggregateError::Update(reason));
+        }
+        at = at.saturating_add(chunk.len());
+        let (used, _) = block.split_at_mut(chunk.len());
+        quantiser.quantise(chunk, used)?;
+        used.iter_mut()
+            .for_each(|value| *value = (*value).min(level_max));
+        // The weight is one more coordinate; it may begin a block of its own.
+        let last = at == values.len() && chunk.len() < BLOCK;
+        let len = chunk.len().saturating_add(usize::from(last));
+        let (used, _) = block.split_at_mut(len);
+        if last && let Some(slot) = used.last_mut() {
+            *slot = weight;
+        }
+        masks.apply(used)?;
+        packer.write(used);
+    }
+    if at.is_multiple_of(BLOCK) {
+        let mut last = [weight];
+        masks.apply(&mut last)?;
+        packer.write(&last);
+    }
+    packer.finish();
+    Ok(())
+}
+
+/// Adds a packed vector to a sum.
+pub(super) fn add_packed(sum: &mut [u32], packed: &[u8], ring_bits: u32) {
+    let mut bytes = packed.iter();
+    let (mut buffer, mut held) = (0u64, 0u32);
+    let mask = mask_of(ring_bits);
+    for value in sum {
+        while held < ring_bits {
+            let byte = bytes.next().copied().unwrap_or_default();
+            buffer |= u64::from(byte) << held;
+            held = held.saturating_add(8);
+        }
+        let [low, _] = halves(buffer);
+        *value = value.wrapping_add(low & mask);
+        buffer >>= ring_bits;
+        held = held.saturating_sub(ring_bits);
+    }
+}
+
+/// Applies masks to a whole sum.
+pub(super) fn apply_masks(sum: &mut [u32], mut masks: Masks) -> Result<(), AggregateError> {
+    sum.chunks_mut(BLOCK)
+        .try_for_each(|block| masks.apply(block))
+}
+
+/// Returns the ones of the ring.
+pub(super) const fn mask_of(ring_bits: u32) -> u32 {
+    u32::MAX >> 32u32.saturating_sub(ring_bits)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "each half is taken")]
+const fn halves(value: u64) -> [u32; 2] {
+    [value as u32, (value >> 32) as u32]
+}
+
+/// Writes numbers of a few bits each, the lowest bit first.
+struct Packer<'a> {
+    out: std::slice::IterMut<'a, u8>,
+    bits: u32,
+    buffer: u64,
+    held: u32,
+}
+
+impl<'a> Packer<'a> {
+    fn new(out: &'a mut [u8], bits: u32) -> Self {
+        Self {
+            out: out.iter_mut(),
+            bits,
+            buffer: 0,
+            held: 0,
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        for (byte, to) in bytes.iter().zip(self.out.by_ref()) {
+            *to = *byte;
+        }
+    }
+
+    fn write(&mut self, values: &[u32]) {
+        let mask = mask_of(self.bits);
+        for value in values {
+            self.buffer |= u64::from(value & mask) << self.held;
+            self.held = self.held.saturating_add(self.bits);
+            if self.held >= 32 {
+                let [low, high] = halves(self.buffer);
+                self.put(&low.to_le_bytes());
+                self.buffer = u64::from(high);
+                self.held = self.held.saturating_sub(32);
+            }
+        }
+    }
+
+    fn finish(mut self) {
+        let len = self.held.div_ceil(8) as usize;
+        let bytes = self.buffer.to_le_bytes();
+        self.put(bytes.get(..len).unwrap_or_default());
+    }
+}
