@@ -375,6 +375,28 @@ impl Client {
     }
 }
 
+/// What only clients that do not follow the protocol do.
+#[cfg(test)]
+impl Client {
+    /// Signs other shares with the update than were sent first.
+    pub(crate) fn set_shares_hash(&mut self, shares: &[u8]) {
+        if let Stage::Shared { message, .. } = &mut self.stage {
+            *message = sha384(shares);
+        }
+    }
+
+    /// Changes a share that the client holds.
+    pub(crate) fn spoil_held_share(&mut self, of: Position) {
+        if let Stage::Agreed { held, .. } = &mut self.stage {
+            for one in held.iter_mut().filter(|one| one.of == of) {
+                let mut share = *one.shares.expose();
+                share[40] ^= 1;
+                one.shares = Secret::take(&mut share);
+            }
+        }
+    }
+}
+
 fn check_update(round: &Round, values: &[f32], weight: u32) -> Result<(), AggregateError> {
     let parameters = round.parameters();
     if values.len() != parameters.length {

@@ -13,7 +13,7 @@ pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Fields<'a> {
     pub(super) rest: &'a [u8],
     step: Step,
-    /// Who sent it, or whom a part of it is about.
+    /// Which client sent it.
     from: Option<String>,
 }
 
@@ -30,7 +30,7 @@ impl<'a> Fields<'a> {
         if round.member(sender).is_none() {
             return Err(fields.refused("its sender is not in the roster"));
         }
-        fields.about(round, sender);
+        fields.from = Some(round.name(sender));
         let ctx: &[u8; 48] = fields.array()?;
         if ctx != round.context() {
             return Err(fields.refused("it is of another round, model, policy or roster"));
@@ -52,9 +52,18 @@ impl<'a> Fields<'a> {
         Err(fields.refused("another message came instead"))
     }
 
-    /// Names the member that errors are about.
-    pub(super) fn about(&mut self, round: &Round, member: Position) {
-        self.from = Some(round.name(member));
+    /// Refuses a part of the message that is about this member.
+    pub(super) fn refused_of(
+        &self,
+        round: &Round,
+        member: Position,
+        rule: &'static str,
+    ) -> AggregateError {
+        AggregateError::Message {
+            step: self.step,
+            from: Some(round.name(member)),
+            rule,
+        }
     }
 
     pub(super) fn refused(&self, rule: &'static str) -> AggregateError {

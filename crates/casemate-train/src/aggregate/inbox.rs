@@ -42,11 +42,10 @@ impl Inbox {
         for _ in 0..count {
             let of = fields.position()?;
             fields.check_next(round, held.last().map(|before| before.of), of)?;
-            fields.about(round, of);
             let (to, sealed_shares) = ((of, at), fields.take(SEALED_SHARES_BYTES)?);
             let sealed_part = fields.take(SEALED_EDGE_BYTES)?;
             let commitments: [&[u8; 48]; 2] = [fields.array()?, fields.array()?];
-            let not_opened = |_| fields.refused("a share does not open");
+            let not_opened = |_| fields.refused_of(round, of, "a share does not open");
             let shares: Secret<SHARES_BYTES> = round
                 .open(Purpose::AGGREGATE_SHARE, to, &channel_key, sealed_shares)
                 .map_err(not_opened)?;
@@ -57,7 +56,8 @@ impl Inbox {
             let expected = [(Kind::Mask, mask), (Kind::Own, own)]
                 .map(|(kind, share)| round.commitment(kind, of, at, share));
             if commitments.map(|one| *one) != expected {
-                return Err(fields.refused("a share does not match its commitment"));
+                let rule = "a share does not match its commitment";
+                return Err(fields.refused_of(round, of, rule));
             }
             held.push(Held { of, shares });
             parts.push(part);

@@ -17,6 +17,7 @@ mod round;
 mod server;
 mod shamir;
 mod signed;
+mod state;
 mod vector;
 
 pub use client::{Client, MaskedUpdate, Participation};

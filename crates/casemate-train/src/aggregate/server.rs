@@ -169,6 +169,13 @@ impl Server {
         }
     }
 
+    /// Returns the kinds of the shares that were revealed of a client.
+    #[cfg(test)]
+    pub(crate) fn revealed_kinds(&self, of: Position) -> Vec<u8> {
+        let of = self.revealed.iter().filter(|one| one.of == of);
+        of.map(|one| one.kind.id()).collect()
+    }
+
     fn to_all<'a>(&self, members: impl Iterator<Item = &'a Position>, message: &[u8]) -> Outgoing {
         Outgoing::Messages(
             members

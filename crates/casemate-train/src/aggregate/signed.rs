@@ -93,10 +93,10 @@ pub(super) fn count_agreements(
         if !counts(member) {
             continue;
         }
-        fields.about(round, member);
         let signed = agreement_message(member, round, survivors);
-        verify(round, member, &signed, signature)
-            .ok_or_else(|| fields.refused("it is not on this list of survivors"))?;
+        verify(round, member, &signed, signature).ok_or_else(|| {
+            fields.refused_of(round, member, "it is not on this list of survivors")
+        })?;
         agreed = agreed.saturating_add(1);
     }
     fields.end()?;

@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::job::{Job, Run, parameters};
+use super::{
+    NOBODY,
+    job::{Job, Run, parameters},
+};
 use crate::aggregate::{AggregateError, Parameters};
-
-const NOBODY: &[&str] = &[];
 
 #[test]
 fn the_mean_is_that_of_the_plain_updates() {
