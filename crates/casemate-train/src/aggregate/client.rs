@@ -255,8 +255,9 @@ impl Client {
         let masks = inbox.masks(round, at, &seeds, &holders)?;
         let parameters = round.parameters();
         let mut vector = vec![0; parameters.vector_bytes()];
-        let quantiser = Quantiser::new(parameters, weight, &seed(random)?)?;
-        mask_update(parameters, (values, weight), quantiser, masks, &mut vector)?;
+        let update = (values, weight);
+        let quantiser = Quantiser::new(parameters, update, &seed(random)?, &seed(random)?)?;
+        mask_update(parameters, update, quantiser, masks, &mut vector)?;
         let signed = update_message(at, &self.ctx, &message, &vector);
         let signature = with.own.key.sign(Purpose::AGGREGATE_MESSAGE, &signed)?;
         let mut head = head(Step::Update, at, &self.ctx);

@@ -52,6 +52,15 @@ impl<'a> Fields<'a> {
         Err(fields.refused("another message came instead"))
     }
 
+    /// Reads what a part of the message decrypts to.
+    pub(super) fn within(self, plaintext: &[u8]) -> Fields<'_> {
+        Fields {
+            rest: plaintext,
+            step: self.step,
+            from: self.from,
+        }
+    }
+
     /// Refuses a part of the message that is about this member.
     pub(super) fn refused_of(
         &self,

@@ -8,11 +8,14 @@ mod client;
 mod error;
 mod fields;
 mod floors;
+mod generator;
 mod graph;
 mod inbox;
 mod outcome;
 mod peers;
 mod policy;
+mod privacy;
+mod reveal;
 mod round;
 mod server;
 mod shamir;
@@ -28,5 +31,12 @@ pub use outcome::{Aggregate, Blame};
 pub use policy::{
     AggregationPolicy, COHORT_MAX, HOLDERS_MAX, LENGTH_MAX, Noise, POLICY_BYTES_MAX, Parameters,
 };
+pub use privacy::Accountant;
 pub use round::Round;
 pub use server::{Outgoing, Server};
+
+/// Restores secrets from shares by place.
+#[cfg(test)]
+pub(crate) fn combine_for_tests(shares: &[(u8, &[u8])]) -> Vec<u8> {
+    shamir::combine(shares).unwrap().to_vec()
+}

@@ -9,8 +9,9 @@ use super::{
     error::{AggregateError, Step, at_least},
     peers::{SEALED_EDGE_BYTES, SEALED_SHARES_BYTES},
     policy::Parameters,
+    reveal::Revealed,
     round::{KEM, Kind, Position, Round, SEED_BYTES},
-    server::{Revealed, Shares},
+    server::Shares,
     shamir::combine,
     vector::{Masks, apply_masks, clip, mask_of},
 };

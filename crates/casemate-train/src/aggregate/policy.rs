@@ -148,6 +148,9 @@ impl Parameters {
                     "noise needs a norm, a variance, and the largest weight 1",
                 ));
             }
+            if noise.norm_nano > CLIP_NANO_MAX {
+                return Err(rule("the norm must be at most 10^15, in 10^-9"));
+            }
             if noise.variance > 1 << 50 {
                 return Err(rule("the variance of the noise must be at most 2^50"));
             }

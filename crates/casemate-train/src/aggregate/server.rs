@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use casemate_crypto::{Purpose, SecretBytes, hash::sha384, hpke::HpkeSuite, kem::KemPrivateKey};
+use casemate_crypto::{hash::sha384, kem::KemPrivateKey};
 
 use super::{
     error::{AggregateError, Step, at_least, refused},
@@ -12,7 +12,8 @@ use super::{
     },
     outcome::{Aggregate, Unmasking},
     peers::{ADVERTISEMENT_BYTES_MAX, SEALED_BYTES},
-    round::{KEM, Kind, Position, Round, SEED_BYTES},
+    reveal::{Revealed, read_reveal},
+    round::{KEM, Position, Round},
     signed::{agreement_message, check_signature, survivors_message, update_message, verify},
     vector::add_packed,
 };
@@ -26,14 +27,6 @@ pub(super) struct Shares {
     pub(super) holders: Vec<Position>,
     /// What was sealed for each holder, in the same order.
     pub(super) sealed: Vec<Vec<u8>>,
-}
-
-/// A share that a client revealed.
-pub(super) struct Revealed {
-    pub(super) by: Position,
-    pub(super) of: Position,
-    pub(super) kind: Kind,
-    pub(super) share: SecretBytes,
 }
 
 /// What the server sends at the end of a step.
@@ -167,6 +160,20 @@ impl Server {
             }
             _ => Err(refused(Step::Reveal, "the round is over")),
         }
+    }
+
+    /// Opens a reveal alone: of whom, the kind and the share.
+    #[cfg(test)]
+    pub(crate) fn open_reveal(
+        round: &Round,
+        message: &[u8],
+        survivors: &[u8],
+        aggregator: &KemPrivateKey,
+    ) -> Vec<(Position, u8, Vec<u8>)> {
+        let fields = Fields::of_client(message, Step::Reveal, round).unwrap();
+        let revealed = read_reveal(round, fields, survivors, aggregator).unwrap();
+        let plain = |one: &Revealed| (one.of, one.kind.id(), one.share.expose().to_vec());
+        revealed.iter().map(plain).collect()
     }
 
     /// Returns the kinds of the shares that were revealed of a client.
@@ -309,42 +316,15 @@ impl Server {
         aggregator: &KemPrivateKey,
     ) -> Result<Position, AggregateError> {
         check_len(message, Step::Reveal, MESSAGE_BYTES_MAX)?;
-        let (mut fields, sender) = Fields::of_client(message, Step::Reveal, &self.round)?;
+        let (fields, sender) = Fields::of_client(message, Step::Reveal, &self.round)?;
         if !self.agreements.contains_key(&sender) {
             return Err(fields.refused("the client did not agree on the survivors"));
         }
         if self.answered.contains(&sender) {
             return Err(fields.refused("the client sent it already"));
         }
-        let enc = fields.take(KEM.ciphertext_bytes)?;
-        let info = self
-            .round
-            .info(Purpose::AGGREGATE_REVEAL, &[&sender.to_be_bytes()]);
-        let list = sha384(&survivors_message(&self.survivors));
-        let opened = HpkeSuite::of(KEM)?
-            .open(enc, aggregator, &info, &list, fields.rest)
-            .map_err(|_| fields.refused("it does not open with the aggregator's key"))?;
-        let opened = SecretBytes::new(opened);
-        fields.rest = opened.expose();
-        let count = fields.position()?;
-        let (mut revealed, mut before) = (Vec::new(), None);
-        for _ in 0..count {
-            let of = fields.position()?;
-            fields.check_next(&self.round, before, of)?;
-            before = Some(of);
-            let [kind] = *fields.array()?;
-            let kind = [Kind::Mask, Kind::Own]
-                .into_iter()
-                .find(|known| known.id() == kind);
-            let share = fields.take(SEED_BYTES)?;
-            revealed.push(Revealed {
-                by: sender,
-                of,
-                kind: kind.ok_or_else(|| fields.refused("a share is of an unknown kind"))?,
-                share: SecretBytes::new(share.to_vec()),
-            });
-        }
-        fields.end()?;
+        let list = survivors_message(&self.survivors);
+        let mut revealed = read_reveal(&self.round, (fields, sender), &list, aggregator)?;
         self.revealed.append(&mut revealed);
         self.answered.push(sender);
         Ok(sender)

@@ -1,67 +1,10 @@
 //! Shares of two seeds at once, over GF(2^8).
 
-use std::convert::Infallible;
-
-use casemate_crypto::{
-    Error, Secret,
-    keystream::{Keystream, WORDS_MAX},
-};
-use rand_core::{TryCryptoRng, TryRng};
+use casemate_crypto::{Error, Secret};
 use vsss_rs::Gf256;
 use zeroize::Zeroizing;
 
-use super::error::AggregateError;
-
-/// A generator over a keystream, as the library wants one.
-struct Generator {
-    stream: Keystream,
-    words: Zeroizing<Vec<u32>>,
-    failed: bool,
-}
-
-impl Generator {
-    fn new(key: &Secret<32>) -> Result<Self, Error> {
-        Ok(Self {
-            stream: Keystream::new(key)?,
-            words: Zeroizing::new(Vec::with_capacity(WORDS_MAX)),
-            failed: false,
-        })
-    }
-
-    fn word(&mut self) -> u32 {
-        if self.words.is_empty() {
-            match self.stream.words(WORDS_MAX) {
-                Ok(words) => self.words.extend(words),
-                Err(_) => self.failed = true,
-            }
-        }
-        self.words.pop().unwrap_or_default()
-    }
-}
-
-impl TryRng for Generator {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(self.word())
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(u64::from(self.word()) << 32 | u64::from(self.word()))
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        for chunk in out.chunks_mut(4) {
-            let word = self.word().to_le_bytes();
-            for (to, from) in chunk.iter_mut().zip(word) {
-                *to = from;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Generator {}
+use super::{error::AggregateError, generator::Generator};
 
 /// Splits a secret into `holders` shares, of which `needed` restore it. The share of place `x`,
 /// from 1, is at `x - 1`. `key` determines the polynomials and must be fresh.
@@ -80,9 +23,7 @@ pub(super) fn split<const N: usize>(
     let mut generator = Generator::new(key)?;
     let shares = Gf256::split_bytes(needed, holders, secret.expose(), &mut generator);
     let shares = Zeroizing::new(shares.map_err(|_| Error::Internal)?);
-    if generator.failed {
-        return Err(Error::Internal.into());
-    }
+    generator.check()?;
     let place_and_share = shares.iter().map(|share| share.split_first());
     place_and_share
         .map(|split| {

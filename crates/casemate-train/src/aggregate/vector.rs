@@ -4,8 +4,9 @@ use casemate_crypto::{
     Secret,
     keystream::{Keystream, WORDS_MAX},
 };
+use rand_distr::{Distribution as _, Poisson};
 
-use super::{error::AggregateError, policy::Parameters, round::SEED_BYTES};
+use super::{error::AggregateError, generator::Generator, policy::Parameters, round::SEED_BYTES};
 
 /// Coordinates that are worked on at once, while they are in the first cache.
 const BLOCK: usize = WORDS_MAX;
@@ -48,24 +49,35 @@ impl Masks {
 /// Rounds updates to integers.
 pub(super) struct Quantiser {
     clip: f64,
-    weight: f64,
+    factor: f64,
     scale: f64,
+    level_max: u32,
     rounding: Keystream,
+    noise: Option<(Poisson<f64>, Generator)>,
 }
 
 impl Quantiser {
-    /// `rounding` is the key of the random numbers for rounding, and must be fresh.
+    /// `rounding` and `noise` are the keys of the random numbers for both, and must be fresh.
     pub(super) fn new(
         parameters: &Parameters,
-        weight: u32,
+        (values, weight): (&[f32], u32),
         rounding: &Secret<SEED_BYTES>,
+        noise: &Secret<SEED_BYTES>,
     ) -> Result<Self, AggregateError> {
         let clip = clip(parameters);
+        let mut factor = f64::from(weight) / f64::from(parameters.weight_max);
+        let mut sampler = None;
+        if let Some(wanted) = parameters.noise {
+            factor *= shrink(values, clip, nano(wanted.norm_nano));
+            sampler = Some((half(wanted.variance)?, Generator::new(noise)?));
+        }
         Ok(Self {
             clip,
-            weight: f64::from(weight) / f64::from(parameters.weight_max),
+            factor,
             scale: f64::from(parameters.level_max()) / (2.0 * clip),
+            level_max: parameters.level_max(),
             rounding: Keystream::new(rounding)?,
+            noise: sampler,
         })
     }
 
@@ -77,24 +89,52 @@ impl Quantiser {
     )]
     fn quantise(&mut self, values: &[f32], out: &mut [u32]) -> Result<(), AggregateError> {
         const UNIT: f64 = 1.0 / 4_294_967_296.0;
-        let (clip, weight, scale) = (self.clip, self.weight, self.scale);
+        let (clip, factor, scale) = (self.clip, self.factor, self.scale);
         let words = self.rounding.words(values.len())?;
-        for ((value, word), to) in values.iter().zip(words).zip(out) {
+        for ((value, word), to) in values.iter().zip(words).zip(out.iter_mut()) {
             let clipped = f64::from(*value).clamp(-clip, clip);
-            let level = (clipped * weight + clip) * scale;
-            *to = (level + f64::from(word) * UNIT) as u32;
+            let level = (clipped * factor + clip) * scale;
+            *to = ((level + f64::from(word) * UNIT) as u32).min(self.level_max);
+        }
+        if let Some((poisson, generator)) = &mut self.noise {
+            for value in out {
+                // Whole numbers below 2^53.
+                let [more, less] = [(); 2].map(|()| poisson.sample(generator) as u64);
+                let [noise, _] = halves(more.wrapping_sub(less));
+                *value = value.wrapping_add(noise);
+            }
+            generator.check()?;
         }
         Ok(())
     }
 }
 
+/// Returns the distribution of which two samples differ by noise of this variance.
+#[expect(clippy::cast_precision_loss, reason = "a variance is at most 2^50")]
+fn half(variance: u64) -> Result<Poisson<f64>, AggregateError> {
+    Poisson::new(variance as f64 / 2.0)
+        .map_err(|_| AggregateError::Policy("the variance of the noise is out of range"))
+}
+
+/// Returns the factor, at most 1, that shrinks clipped values to a norm.
+fn shrink(values: &[f32], clip: f64, norm: f64) -> f64 {
+    let square = |value: &f32| f64::from(*value).clamp(-clip, clip).powi(2);
+    let found = values.iter().map(square).sum::<f64>().sqrt();
+    if found > norm { norm / found } else { 1.0 }
+}
+
 /// Returns the largest absolute value of a coordinate.
+pub(super) fn clip(parameters: &Parameters) -> f64 {
+    nano(parameters.clip_nano)
+}
+
+/// Returns a limit that a policy gives in 10^-9.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a clip is at most 10^15, below 2^53"
+    reason = "limits are at most 10^15, below 2^53"
 )]
-pub(super) fn clip(parameters: &Parameters) -> f64 {
-    parameters.clip_nano as f64 / 1e9
+pub(super) fn nano(value: u64) -> f64 {
+    value as f64 / 1e9
 }
 
 /// Quantises an update, masks it and packs it into `out`.
@@ -105,7 +145,6 @@ pub(super) fn mask_update(
     mut masks: Masks,
     out: &mut [u8],
 ) -> Result<(), AggregateError> {
-    let level_max = parameters.level_max();
     let mut packer = Packer::new(out, parameters.ring_bits);
     let mut block = zeroize::Zeroizing::new([0; BLOCK]);
     let mut at = 0usize;
@@ -118,8 +157,6 @@ pub(super) fn mask_update(
         at = at.saturating_add(chunk.len());
         let (used, _) = block.split_at_mut(chunk.len());
         quantiser.quantise(chunk, used)?;
-        used.iter_mut()
-            .for_each(|value| *value = (*value).min(level_max));
         // The weight is one more coordinate; it may begin a block of its own.
         let last = at == values.len() && chunk.len() < BLOCK;
         let len = chunk.len().saturating_add(usize::from(last));

@@ -11,9 +11,11 @@ mod bytes;
 mod job;
 mod keys;
 mod lists;
+mod noise;
 mod policy;
 mod rounds;
 mod shares;
+mod vectors;
 
 use self::job::{Job, Run, parameters};
 use crate::aggregate::AggregateError;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Roster,
-    aggregate::{AggregateError, AggregationPolicy, Client, Floors, Parameters},
+    aggregate::{AggregateError, AggregationPolicy, Client, Floors, Noise, Parameters},
     tests::{JOB, NOW, assert_text, fill},
 };
 
@@ -82,7 +82,7 @@ fn a_policy_below_the_floors_is_refused_whoever_signed_it() {
     );
 }
 
-const BROKEN: [Change; 15] = [
+const BROKEN: [Change; 19] = [
     (|p| p.length = 0, "1 to 2^28 coordinates"),
     (|p| p.length = (1 << 28) + 1, "1 to 2^28 coordinates"),
     (|p| p.bits = 3, "4 to 28 bits"),
@@ -100,9 +100,29 @@ const BROKEN: [Change; 15] = [
     (|p| p.threshold = 1000, "500 to 999"),
     (|p| p.cohort_max = 257, "at most 255 share holders"),
     (|p| p.neighbours = 3, "fewer neighbours than clients"),
+    (|p| p.noise = Some(noise(0, 1)), "noise needs a norm"),
+    (
+        |p| (p.noise, p.weight_max) = (Some(noise(1, 1)), 2),
+        "the largest weight 1",
+    ),
+    (
+        |p| (p.noise, p.weight_max) = (Some(noise(1, 1 << 51)), 1),
+        "at most 2^50",
+    ),
+    (
+        |p| (p.noise, p.weight_max) = (Some(noise(1, 1 << 42)), 1),
+        "the ring has no room",
+    ),
     // Three updates of 20 bits need 22.
     (|p| p.ring_bits = 21, "the ring has no room"),
 ];
+
+const fn noise(norm_nano: u64, variance: u64) -> Noise {
+    Noise {
+        norm_nano,
+        variance,
+    }
+}
 
 #[test]
 fn a_policy_that_breaks_a_rule_is_refused() {
