@@ -51,6 +51,16 @@ fn ln_sum(terms: impl Iterator<Item = f64>) -> f64 {
 /// Returns how many of the `k` holders that each client of a cohort of `n` chooses at random can
 /// be corrupt, if `corrupt` clients are, except with a probability of 2^-40 for the cohort.
 pub(super) fn corrupt_holders(n: usize, corrupt: usize, k: usize) -> usize {
+    holders_among(n, corrupt, k, LN_FAILURE)
+}
+
+/// Returns how many of them can drop out, if `dropped` clients do, except with a probability of
+/// 2^-20 for the cohort.
+pub(super) fn dropped_holders(n: usize, dropped: usize, k: usize) -> usize {
+    holders_among(n, dropped, k, LN_FAILURE / 2.0)
+}
+
+fn holders_among(n: usize, corrupt: usize, k: usize, ln_failure: f64) -> usize {
     let others = n.saturating_sub(1);
     let corrupt = corrupt.min(others);
     let choose = Choose::new(n);
@@ -63,7 +73,7 @@ pub(super) fn corrupt_holders(n: usize, corrupt: usize, k: usize) -> usize {
     let mut tail = f64::NEG_INFINITY;
     for count in (1..=most).rev() {
         tail = ln_sum([tail, probability(count)].into_iter());
-        if tail + (n as f64).ln() > LN_FAILURE {
+        if tail + (n as f64).ln() > ln_failure {
             return count;
         }
     }

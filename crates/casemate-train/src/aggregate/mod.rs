@@ -15,6 +15,7 @@ mod outcome;
 mod peers;
 mod policy;
 mod privacy;
+mod recommend;
 mod reveal;
 mod round;
 mod server;
@@ -32,6 +33,7 @@ pub use policy::{
     AggregationPolicy, COHORT_MAX, HOLDERS_MAX, LENGTH_MAX, Noise, POLICY_BYTES_MAX, Parameters,
 };
 pub use privacy::Accountant;
+pub use recommend::Wishes;
 pub use round::Round;
 pub use server::{Outgoing, Server};
 

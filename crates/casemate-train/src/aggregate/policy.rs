@@ -108,7 +108,7 @@ impl Parameters {
         bits.div_ceil(8)
     }
 
-    fn check(&self) -> Result<(), AggregateError> {
+    pub(super) fn check(&self) -> Result<(), AggregateError> {
         if !(1..=LENGTH_MAX).contains(&self.length) {
             return Err(rule("an update must have 1 to 2^28 coordinates"));
         }

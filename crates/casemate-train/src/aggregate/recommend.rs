@@ -1,0 +1,164 @@
+//! Parameters for a cohort.
+
+use super::{
+    error::AggregateError,
+    floors::Floors,
+    graph::{corrupt_holders, dropped_holders},
+    policy::{HOLDERS_MAX, Noise, Parameters},
+};
+
+/// Cohorts up to this size use the complete graph.
+const COMPLETE_MAX: usize = 40;
+const THRESHOLD_COMPLETE: u32 = 667;
+
+/// What a job decides itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// Coordinates of an update.
+    pub length: usize,
+    /// Largest absolute value of a coordinate, in 10^-9.
+    pub clip_nano: u64,
+    /// Smallest and largest number of clients in a round.
+    pub cohort: (usize, usize),
+    /// Largest weight of a client.
+    pub weight_max: u32,
+    /// Bits of a quantised coordinate.
+    pub bits: u32,
+    /// Noise, if the job wants any.
+    pub noise: Option<Noise>,
+}
+
+impl Parameters {
+    /// Returns parameters for which a round passes these floors: the complete graph up to 40
+    /// clients, and else the smallest sparse graph that protects them and which a tenth of them
+    /// may leave in a round.
+    ///
+    /// # Errors
+    ///
+    /// [`AggregateError::Policy`] if there are none.
+    pub fn recommended(wishes: &Wishes, floors: &Floors) -> Result<Self, AggregateError> {
+        let (cohort_min, cohort_max) = wishes.cohort;
+        let mut parameters = Self {
+            length: wishes.length,
+            bits: wishes.bits,
+            ring_bits: 32,
+            clip_nano: wishes.clip_nano,
+            weight_max: wishes.weight_max,
+            cohort_min,
+            cohort_max,
+            // Only to check the rest.
+            neighbours: usize::from(cohort_max > COMPLETE_MAX),
+            threshold: THRESHOLD_COMPLETE.max(floors.threshold),
+            noise: wishes.noise,
+        };
+        parameters.check()?;
+        // The fewest bits in which the sum has room.
+        while parameters.ring_bits > parameters.bits {
+            let fewer = Self {
+                ring_bits: parameters.ring_bits.saturating_sub(1),
+                ..parameters
+            };
+            if fewer.check().is_err() {
+                break;
+            }
+            parameters = fewer;
+        }
+        if cohort_max <= COMPLETE_MAX {
+            floors.check(&parameters)?;
+            return Ok(parameters);
+        }
+        let most = HOLDERS_MAX.min(cohort_min.saturating_sub(1));
+        (floors.neighbours.max(2)..=most)
+            .map(|neighbours| parameters.with_neighbours(neighbours, floors))
+            .find(|sparse| {
+                sparse.check().is_ok() && floors.check(sparse).is_ok() && sparse.survives_dropouts()
+            })
+            .ok_or(AggregateError::Policy(
+                "no graph protects so small a cohort from so many corrupt clients; raise the smallest cohort",
+            ))
+    }
+
+    /// Returns whether every client keeps enough share holders if a tenth of the clients drop out.
+    fn survives_dropouts(&self) -> bool {
+        let needed = self.shares_needed(self.neighbours);
+        [self.cohort_min, self.cohort_max]
+            .into_iter()
+            .all(|cohort| {
+                let gone = dropped_holders(cohort, cohort / 10, self.neighbours);
+                needed.saturating_add(gone) <= self.neighbours
+            })
+    }
+
+    /// Returns the same parameters with a sparse graph, whose threshold is as low as the corrupt
+    /// clients of the floors allow.
+    fn with_neighbours(&self, neighbours: usize, floors: &Floors) -> Self {
+        let worst = [self.cohort_min, self.cohort_max].map(|cohort| {
+            let corrupt = cohort.saturating_mul(floors.corrupt as usize) / 1000;
+            corrupt_holders(cohort, corrupt, neighbours)
+        });
+        let worst = worst.into_iter().max().unwrap_or(neighbours);
+        // One more than half of both, and a threshold that rounds down to it.
+        let needed = neighbours.saturating_add(worst) / 2;
+        let thousandths = needed.saturating_mul(1000).div_ceil(neighbours.max(1));
+        Self {
+            neighbours,
+            threshold: u32::try_from(thousandths).unwrap_or(u32::MAX).max(500),
+            ..*self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wishes(least: usize, most: usize) -> Wishes {
+        Wishes {
+            length: 10,
+            clip_nano: 1_000_000_000,
+            cohort: (least, most),
+            weight_max: 1,
+            bits: 20,
+            noise: None,
+        }
+    }
+
+    #[test]
+    fn recommended_parameters_pass_the_floors_and_use_few_bits() {
+        let floors = Floors::default();
+        for (least, most, neighbours, ring_bits) in [
+            (3, 10, 0, 24),
+            (3, 16, 0, 24),
+            (20, 40, 0, 26),
+            (80, 100, 30, 27),
+            (900, 1000, 95, 30),
+        ] {
+            let found = Parameters::recommended(&wishes(least, most), &floors).unwrap();
+            assert_eq!(floors.check(&found), Ok(()));
+            assert_eq!(found.ring_bits, ring_bits, "{most} clients");
+            let near = found.neighbours.abs_diff(neighbours);
+            assert!(near <= neighbours / 4, "{most} clients: {found:?}");
+            let holders = found.holders(most);
+            assert!(
+                found.shares_needed(holders) < holders,
+                "nobody may drop out: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cohort_that_no_graph_protects_is_refused() {
+        let floors = Floors {
+            corrupt: 900,
+            ..Floors::default()
+        };
+        let refused = Parameters::recommended(&wishes(45, 50), &floors).unwrap_err();
+        assert!(
+            refused.to_string().contains("no graph protects"),
+            "{refused}"
+        );
+        let mut wide = wishes(3, 10);
+        wide.bits = 30;
+        Parameters::recommended(&wide, &floors).unwrap_err();
+    }
+}
