@@ -72,6 +72,11 @@ mod _casemate {
     #[pymodule_export]
     use super::signed::{ModelSignature, SignedContent, SignedModel, sign_model};
     #[pymodule_export]
+    use super::train::{
+        Accountant, Aggregate, AggregationClient, AggregationFloors, AggregationPolicy,
+        AggregationRound, AggregationServer,
+    };
+    #[pymodule_export]
     use super::train::{Channel, Initiator, Responder, Roster, sign_roster};
     #[pymodule_export]
     use super::trust::TrustList;

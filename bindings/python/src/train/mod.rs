@@ -1,8 +1,13 @@
-//! Protected training: rosters and channels.
+//! Protected training: rosters, channels and secure aggregation.
 
+mod aggregate;
 mod channel;
 mod roster;
 
+pub(crate) use aggregate::{
+    Accountant, Aggregate, AggregationClient, AggregationFloors, AggregationPolicy,
+    AggregationRound, AggregationServer,
+};
 use casemate_train::TrainError;
 pub(crate) use channel::{Channel, Initiator, Responder};
 use pyo3::prelude::*;

@@ -1,5 +1,7 @@
 //! The signed list of a job's members.
 
+use std::sync::Arc;
+
 use casemate_train::Terms;
 use pyo3::{prelude::*, types::PyBytes};
 
@@ -36,7 +38,7 @@ pub(crate) fn sign_roster<'py>(
 /// The members of a job, from a signed roster that was verified.
 #[pyclass(frozen, module = "casemate.train")]
 #[derive(Debug)]
-pub(crate) struct Roster(pub(crate) casemate_train::Roster);
+pub(crate) struct Roster(pub(crate) Arc<casemate_train::Roster>);
 
 #[pymethods]
 impl Roster {
@@ -61,7 +63,9 @@ impl Roster {
             policy: &policy,
         };
         let roster = casemate_train::Roster::open(signed, &terms);
-        roster.map(Self).map_err(from_train)
+        roster
+            .map(|roster| Self(Arc::new(roster)))
+            .map_err(from_train)
     }
 
     /// The job's id, the same in each of its rosters: 16 bytes.

@@ -1,0 +1,1 @@
+"""Private federated learning of scikit-learn's digits."""

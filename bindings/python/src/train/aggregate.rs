@@ -1,0 +1,446 @@
+//! Secure aggregation.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use casemate_train::{
+    Identity,
+    aggregate::{self, AggregateError, Floors, Noise, Outgoing, Parameters, Participation, Wishes},
+};
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::{
+    prelude::*,
+    types::{PyBytes, PyDict},
+};
+
+use super::Roster;
+use crate::{
+    error::{CasemateError, VerificationError, chain, from_environment},
+    keys::{PrivateKey, PublicKey},
+};
+
+fn from_aggregate(error: AggregateError) -> PyErr {
+    use AggregateError as A;
+    match error {
+        A::Train(error) => super::from_train(error),
+        A::Message { .. } | A::Phase { .. } | A::PolicySignature | A::PolicyRoster => {
+            VerificationError::new_err(chain(&error))
+        }
+        _ => CasemateError::new_err(chain(&error)),
+    }
+}
+
+fn random(out: &mut [u8]) -> Result<(), casemate_crypto::Error> {
+    casemate_crypto::random::fill(out)
+}
+
+fn noise(pair: Option<(u64, u64)>) -> Option<Noise> {
+    pair.map(|(norm_nano, variance)| Noise {
+        norm_nano,
+        variance,
+    })
+}
+
+/// The weakest policy that a client takes part in. Fields that are not given have safe defaults.
+#[pyclass(frozen, module = "casemate.train")]
+#[derive(Clone, Debug)]
+pub(crate) struct AggregationFloors(Floors);
+
+#[pymethods]
+impl AggregationFloors {
+    /// Make floors from a dict with the fields of `spec/secure-aggregation.md`, section 2.
+    #[new]
+    fn new(fields: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let mut floors = Floors::default();
+        for (name, value) in fields {
+            let name: String = name.extract()?;
+            match name.as_str() {
+                "cohort_min" => floors.cohort_min = value.extract()?,
+                "threshold" => floors.threshold = value.extract()?,
+                "neighbours" => floors.neighbours = value.extract()?,
+                "corrupt" => floors.corrupt = value.extract()?,
+                "bits" => floors.bits = value.extract()?,
+                "clip_nano" => {
+                    let (least, most): (u64, u64) = value.extract()?;
+                    floors.clip_nano = least..=most;
+                }
+                "noise_variance" => floors.noise_variance = value.extract()?,
+                _ => {
+                    let text = format!("there is no floor named {name:?}");
+                    return Err(pyo3::exceptions::PyTypeError::new_err(text));
+                }
+            }
+        }
+        Ok(Self(floors))
+    }
+}
+
+/// The signed parameters of secure aggregation.
+#[pyclass(frozen, module = "casemate.train")]
+#[derive(Debug)]
+pub(crate) struct AggregationPolicy(Arc<aggregate::AggregationPolicy>);
+
+#[pymethods]
+impl AggregationPolicy {
+    /// Sign a policy for a roster with recommended parameters. `cohort` is the smallest and the
+    /// largest number of clients, `noise` a norm in 10^-9 and a variance.
+    #[staticmethod]
+    #[pyo3(signature = (roster, aggregator, sign, shape, cohort, noise))]
+    fn sign<'py>(
+        roster: &Roster,
+        aggregator: &PublicKey,
+        sign: &Bound<'py, PrivateKey>,
+        shape: (usize, u64, u32, u32),
+        cohort: (usize, usize),
+        noise: Option<(u64, u64)>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let (length, clip_nano, weight_max, bits) = shape;
+        let wishes = Wishes {
+            length,
+            clip_nano,
+            cohort,
+            weight_max,
+            bits,
+            noise: self::noise(noise),
+        };
+        let signed = Parameters::recommended(&wishes, &Floors::default())
+            .and_then(|parameters| {
+                let key = aggregator.recipient().map_err(|_| {
+                    AggregateError::Policy(
+                        "the aggregator's key must be of the suite mlkem768-x25519",
+                    )
+                })?;
+                aggregate::AggregationPolicy::new(&roster.0, parameters, key)
+            })
+            .map_err(from_aggregate)?
+            .sign(sign.get().signer()?)
+            .map_err(from_aggregate)?;
+        Ok(PyBytes::new(sign.py(), &signed))
+    }
+
+    /// Verify a signed policy.
+    #[staticmethod]
+    #[pyo3(signature = (signed, roster, signer, policy))]
+    fn verify(
+        signed: &[u8],
+        roster: &Roster,
+        signer: &PublicKey,
+        policy: Option<&str>,
+    ) -> PyResult<Self> {
+        let algorithms = casemate_environment::policy(policy).map_err(from_environment)?;
+        let signer = signer.current_verifier()?;
+        let opened = aggregate::AggregationPolicy::open(signed, &roster.0, signer, &algorithms);
+        Ok(Self(Arc::new(opened.map_err(from_aggregate)?)))
+    }
+
+    /// The parameters, as a dict with the fields of `spec/secure-aggregation.md`, section 2.
+    fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let p = self.0.parameters();
+        let dict = PyDict::new(py);
+        dict.set_item("length", p.length)?;
+        dict.set_item("bits", p.bits)?;
+        dict.set_item("ring_bits", p.ring_bits)?;
+        dict.set_item("clip_nano", p.clip_nano)?;
+        dict.set_item("weight_max", p.weight_max)?;
+        dict.set_item("cohort_min", p.cohort_min)?;
+        dict.set_item("cohort_max", p.cohort_max)?;
+        dict.set_item("neighbours", p.neighbours)?;
+        dict.set_item("threshold", p.threshold)?;
+        let noise = p.noise.map(|noise| (noise.norm_nano, noise.variance));
+        dict.set_item("noise", noise)?;
+        Ok(dict)
+    }
+}
+
+/// A round of a job.
+#[pyclass(frozen, module = "casemate.train")]
+#[derive(Debug)]
+pub(crate) struct AggregationRound(aggregate::Round);
+
+#[pymethods]
+impl AggregationRound {
+    /// Describe a round by its number and the digest of the model that clients start from, 48
+    /// bytes.
+    #[new]
+    fn new(
+        roster: &Roster,
+        policy: &AggregationPolicy,
+        number: u64,
+        model: [u8; 48],
+    ) -> PyResult<Self> {
+        let (roster, policy) = (Arc::clone(&roster.0), Arc::clone(&policy.0));
+        aggregate::Round::new(roster, policy, number, &model)
+            .map(Self)
+            .map_err(from_aggregate)
+    }
+
+    /// The number of the round.
+    #[getter]
+    fn number(&self) -> u64 {
+        self.0.number()
+    }
+}
+
+/// A client in a round. After an error it has dropped out.
+#[pyclass(frozen, module = "casemate.train")]
+pub(crate) struct AggregationClient {
+    round: Py<AggregationRound>,
+    name: String,
+    key: Py<PrivateKey>,
+    floors: Floors,
+    state: Mutex<Option<aggregate::Client>>,
+}
+
+impl AggregationClient {
+    /// Takes a step from the state, and keeps the state that it returns.
+    fn step<T: Send>(
+        &self,
+        py: Python<'_>,
+        now: u64,
+        step: impl FnOnce(
+            Option<aggregate::Client>,
+            &Participation<'_>,
+        ) -> Result<(Option<aggregate::Client>, T), AggregateError>
+        + Send,
+    ) -> PyResult<T> {
+        let with = Participation {
+            round: &self.round.get().0,
+            floors: &self.floors,
+            own: Identity {
+                name: &self.name,
+                key: self.key.get().signer()?,
+            },
+            now,
+        };
+        let broken = |_| CasemateError::new_err("another thread failed while it used the client");
+        py.detach(|| {
+            let mut state = self.state.lock().map_err(broken)?;
+            let (next, out) = step(state.take(), &with).map_err(from_aggregate)?;
+            *state = next;
+            Ok(out)
+        })
+    }
+}
+
+fn begun(client: Option<aggregate::Client>) -> Result<aggregate::Client, AggregateError> {
+    client.ok_or(AggregateError::State)
+}
+
+#[pymethods]
+impl AggregationClient {
+    /// Take part in a round as the member `me`.
+    #[new]
+    fn new(
+        round: Py<AggregationRound>,
+        me: String,
+        key: Py<PrivateKey>,
+        floors: &AggregationFloors,
+    ) -> Self {
+        Self {
+            round,
+            name: me,
+            key,
+            floors: floors.0.clone(),
+            state: Mutex::new(None),
+        }
+    }
+
+    /// Return the advertisement to send, at the time `now`.
+    fn advertise<'py>(&self, py: Python<'py>, now: u64) -> PyResult<Bound<'py, PyBytes>> {
+        let message = self.step(py, now, |_, with| {
+            let (client, message) = aggregate::Client::advertise(with, &mut random)?;
+            Ok((Some(client), message))
+        })?;
+        Ok(PyBytes::new(py, &message))
+    }
+
+    /// Read the cohort, and return the shares to send.
+    fn share<'py>(&self, py: Python<'py>, cohort: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let message = self.step(py, 0, |client, with| {
+            let (client, message) = begun(client)?.share(with, cohort, &mut random)?;
+            Ok((Some(client), message))
+        })?;
+        Ok(PyBytes::new(py, &message))
+    }
+
+    /// Read the inbox, and return the masked update to send.
+    fn mask<'py>(
+        &self,
+        py: Python<'py>,
+        inbox: &[u8],
+        values: PyReadonlyArray1<'py, f32>,
+        weight: u32,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let contiguous = |_| CasemateError::new_err("the update is not a contiguous array");
+        let values = values.as_slice().map_err(contiguous)?;
+        let update = self.step(py, 0, |client, with| {
+            let (client, update) =
+                begun(client)?.mask(with, inbox, (values, weight), &mut random)?;
+            Ok((Some(client), update))
+        })?;
+        let (head, vector) = (&update.head, &update.vector);
+        PyBytes::new_with(py, head.len().saturating_add(vector.len()), |out| {
+            let (first, second) = out.split_at_mut(head.len());
+            first.copy_from_slice(head);
+            second.copy_from_slice(vector);
+            Ok(())
+        })
+    }
+
+    /// Read the survivors, and return the agreement to send.
+    fn agree<'py>(&self, py: Python<'py>, survivors: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let message = self.step(py, 0, |client, with| {
+            let (client, message) = begun(client)?.agree(with, survivors)?;
+            Ok((Some(client), message))
+        })?;
+        Ok(PyBytes::new(py, &message))
+    }
+
+    /// Read the agreements, and return the reveal to send. `record` is called first, and must have
+    /// stored durably that the client answers in this round.
+    fn reveal<'py>(
+        &self,
+        py: Python<'py>,
+        agreements: &[u8],
+        record: Py<PyAny>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let mut raised = None;
+        let message = self.step(py, 0, |client, with| {
+            let mut ask = || {
+                let called = Python::attach(|py| record.call0(py).map(drop));
+                raised = called.err();
+                raised.is_none()
+            };
+            Ok((None, begun(client)?.reveal(with, agreements, &mut ask)?))
+        });
+        match (message, raised) {
+            (_, Some(error)) => Err(error),
+            (message, None) => Ok(PyBytes::new(py, &message?)),
+        }
+    }
+
+    /// The state between two messages, with the client's secrets of the round. Store it in place of
+    /// the one before, before sending the message; never use a state twice.
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let broken = |_| CasemateError::new_err("another thread failed while it used the client");
+        let state = self.state.lock().map_err(broken)?;
+        let client = state
+            .as_ref()
+            .ok_or_else(|| CasemateError::new_err("the client is not in a round"))?;
+        Ok(PyBytes::new(py, client.to_bytes().expose()))
+    }
+
+    /// Go on from a state.
+    fn resume(&self, state: &[u8]) -> PyResult<()> {
+        let broken = |_| CasemateError::new_err("another thread failed while it used the client");
+        let client = aggregate::Client::from_bytes(state).map_err(from_aggregate)?;
+        *self.state.lock().map_err(broken)? = Some(client);
+        Ok(())
+    }
+}
+
+/// The result of a round.
+#[pyclass(frozen, module = "casemate.train", get_all)]
+pub(crate) struct Aggregate {
+    /// The weighted mean of the updates.
+    mean: Py<PyArray1<f32>>,
+    /// The sum of the weights.
+    weight: u64,
+    /// The clients whose updates it contains.
+    survivors: Vec<String>,
+    /// The clients that sent shares and no update.
+    dropped: Vec<String>,
+    /// Clients that revealed a wrong share, and whose it is.
+    blamed: Vec<(String, String)>,
+}
+
+/// The server in a round.
+#[pyclass(frozen, module = "casemate.train")]
+pub(crate) struct AggregationServer {
+    key: Py<PrivateKey>,
+    server: Mutex<aggregate::Server>,
+}
+
+impl AggregationServer {
+    fn lock(&self) -> PyResult<std::sync::MutexGuard<'_, aggregate::Server>> {
+        let broken = |_| CasemateError::new_err("another thread failed while it used the server");
+        self.server.lock().map_err(broken)
+    }
+}
+
+#[pymethods]
+impl AggregationServer {
+    /// Begin a round. `key` is the private key of the policy's aggregator.
+    #[new]
+    fn new(round: &AggregationRound, key: Py<PrivateKey>) -> Self {
+        Self {
+            key,
+            server: Mutex::new(aggregate::Server::new(round.0.clone())),
+        }
+    }
+
+    /// The messages that are collected, such as `shares`; None after the round.
+    #[getter]
+    fn collects(&self) -> PyResult<Option<String>> {
+        Ok(self.lock()?.collects().map(|step| step.to_string()))
+    }
+
+    /// Take a client's message of this step. Returns the client's name.
+    fn receive(&self, py: Python<'_>, message: &[u8]) -> PyResult<String> {
+        let key = self.key.get().kem()?;
+        py.detach(|| self.lock()?.receive(message, key).map_err(from_aggregate))
+    }
+
+    /// End this step. Returns messages by the clients' names, or the `Aggregate` of the round.
+    fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let outgoing = py.detach(|| self.lock()?.close().map_err(from_aggregate))?;
+        match outgoing {
+            Outgoing::Messages(messages) => {
+                let messages: BTreeMap<_, _> = messages
+                    .into_iter()
+                    .map(|(name, message)| (name, PyBytes::new(py, &message)))
+                    .collect();
+                Ok(messages.into_pyobject(py)?.into_any())
+            }
+            Outgoing::Aggregate(found) => {
+                let blamed = found.blamed.into_iter().map(|one| (one.name, one.of));
+                let aggregate = Aggregate {
+                    mean: PyArray1::from_vec(py, found.mean).unbind(),
+                    weight: found.weight,
+                    survivors: found.survivors,
+                    dropped: found.dropped,
+                    blamed: blamed.collect(),
+                };
+                Ok(Bound::new(py, aggregate)?.into_any())
+            }
+        }
+    }
+}
+
+/// Adds up the privacy loss of rounds with noise.
+#[pyclass(module = "casemate.train")]
+#[derive(Debug)]
+pub(crate) struct Accountant(aggregate::Accountant);
+
+#[pymethods]
+impl Accountant {
+    /// Start with no round of a policy that demands noise.
+    #[new]
+    fn new(policy: &AggregationPolicy) -> PyResult<Self> {
+        aggregate::Accountant::new(policy.0.parameters())
+            .map(Self)
+            .map_err(from_aggregate)
+    }
+
+    /// Add a round in which this many clients added noise.
+    fn add_round(&mut self, clients: u32) {
+        self.0.add_round(clients);
+    }
+
+    /// Epsilon of the rounds so far.
+    fn epsilon(&self, delta: f64) -> f64 {
+        self.0.epsilon(delta)
+    }
+}
