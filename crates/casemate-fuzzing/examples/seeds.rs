@@ -48,6 +48,14 @@ fn main() {
         let bytes = hex::decode(vector[name].as_str().unwrap()).unwrap();
         write("handshake", name, &bytes);
     }
+    for (number, seed) in casemate_fuzzing::aggregation::seeds().iter().enumerate() {
+        write("aggregation", &format!("{number:02}"), seed);
+    }
+    let signed = casemate_fuzzing::aggregation::signed_policy();
+    write("aggregation_policy", "signed", &signed);
+    let mut reader = casemate_cbor::Reader::new(&signed, "policy");
+    reader.array_of(2).unwrap();
+    write("aggregation_policy", "content", reader.bytes().unwrap());
     let delegation = Delegation::sign(signer(), signer().verifying_key(), 9, 9).unwrap();
     write("manifest", "delegation", &delegation.to_bytes());
     let owner = ListSigner {

@@ -13,6 +13,8 @@
     reason = "fixed keys, and round trips whose failure is a finding"
 )]
 
+pub mod aggregation;
+
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -41,7 +43,7 @@ use casemate_train::{Identity, Initiator, Order, Responder, Roster, Terms};
 pub type Target = fn(&[u8]);
 
 /// The name and function of every target.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("artifact", artifact),
     ("artifact_tail", artifact_tail),
     ("manifest", manifest),
@@ -57,6 +59,8 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("signatures", signatures),
     ("roster", roster),
     ("handshake", handshake),
+    ("aggregation", aggregation::aggregation),
+    ("aggregation_policy", aggregation::aggregation_policy),
 ];
 
 static KEM: LazyLock<KemPrivateKey> =

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def _flat(arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
     return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
-def _only(records: dict[str, Any], what: str) -> Any:
+def _only(records: Mapping[str, Any], what: str) -> Any:
     if len(records) != 1:
         raise CasemateError(f"secure aggregation needs one {what} in a message, found {len(records)}")
     return next(iter(records.values()))
@@ -185,7 +185,7 @@ class SecureAggregation:
             }
         )
         advertisement = client.advertise(now=int(self._now()))
-        context.state[_KEY]["state"] = client.state()
+        context.state.config_records[_KEY]["state"] = client.state()
         return _reply(message, advertisement)
 
     def _weight(self, reply: Message, context: Context) -> int:
@@ -195,7 +195,7 @@ class SecureAggregation:
             return 1
         for metrics in reply.content.metric_records.values():
             if self._weighted_by_key in metrics:
-                return max(1, min(most, round(metrics[self._weighted_by_key])))  # type: ignore[arg-type, type-var, return-value]
+                return max(1, min(most, round(metrics[self._weighted_by_key])))  # type: ignore[arg-type]
         raise CasemateError(f"the training reported no {self._weighted_by_key!r}, which the policy weights by")
 
 

@@ -108,7 +108,7 @@ def model_digest(arrays: Mapping[str, Any]) -> bytes:
         view = readable(np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array)
         head = view.associated(name)
         digest.update(len(head).to_bytes(4, "big") + head + view.content.size.to_bytes(8, "big"))
-        digest.update(view.content)
+        digest.update(view.content.data)
     return digest.digest()
 
 

@@ -45,4 +45,4 @@ class ProcessGroupLink:
         message = torch.empty(count, dtype=torch.uint8)
         if count:
             dist.recv(message, self._rank, self._group, self._tag)
-        return memoryview(message.numpy())
+        return message.numpy().data
