@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -134,7 +133,7 @@ def quantise(policy: Policy, values: Sequence[float], weight: int, rounding: byt
     levels = []
     for value, word in zip(values, words, strict=True):
         clipped = max(-clip, min(clip, value)) * (weight / policy.weight_max)
-        levels.append(min(math.floor((clipped + clip) * (most / (2 * clip)) + word / 2**32), most))
+        levels.append(min(round((clipped + clip) * (most / (2 * clip)) + (word / 2**32 - 0.5)), most))
     return [*levels, weight]
 
 

@@ -68,6 +68,8 @@ impl Purpose {
     pub const AGGREGATE_SHARE: Self = Self("casemate/v1/aggregate-share");
     /// Hash domain: the commitment to a share.
     pub const AGGREGATE_COMMITMENT: Self = Self("casemate/v1/aggregate-commitment");
+    /// BLAKE3 context: a masked vector.
+    pub const AGGREGATE_VECTOR: Self = Self("casemate/v1/aggregate-vector");
     /// HPKE `info` prefix: revealed shares for the aggregator.
     pub const AGGREGATE_REVEAL: Self = Self("casemate/v1/aggregate-reveal");
     /// RFC 9421 tag of a signed request.

@@ -23,7 +23,11 @@ pub(super) fn update_message(
 ) -> Vec<u8> {
     let mut message = head(Step::Update, at, ctx);
     message.extend_from_slice(shares);
-    message.extend_from_slice(&sha384(vector));
+    // Five times as fast as SHA-384 for what is by far the longest message.
+    let hash = blake3::Hasher::new_derive_key(Purpose::AGGREGATE_VECTOR.as_str())
+        .update(vector)
+        .finalize();
+    message.extend_from_slice(hash.as_bytes());
     message
 }
 

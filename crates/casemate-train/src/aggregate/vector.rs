@@ -82,31 +82,40 @@ impl Quantiser {
     }
 
     /// Quantises finite values.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the value is between 0 and 2^b"
-    )]
     fn quantise(&mut self, values: &[f32], out: &mut [u32]) -> Result<(), AggregateError> {
-        const UNIT: f64 = 1.0 / 4_294_967_296.0;
         let (clip, factor, scale) = (self.clip, self.factor, self.scale);
         let words = self.rounding.words(values.len())?;
         for ((value, word), to) in values.iter().zip(words).zip(out.iter_mut()) {
-            let clipped = f64::from(*value).clamp(-clip, clip);
+            let value = f64::from(*value);
+            // Comparisons rather than `clamp`, which the compiler does not turn into vectors.
+            let clipped = if value > clip { clip } else { value };
+            let clipped = if clipped < -clip { -clip } else { clipped };
             let level = (clipped * factor + clip) * scale;
-            *to = ((level + f64::from(word) * UNIT) as u32).min(self.level_max);
+            *to = round(level + (unit(word) - 0.5)).min(self.level_max);
         }
         if let Some((poisson, generator)) = &mut self.noise {
             for value in out {
-                // Whole numbers below 2^53.
-                let [more, less] = [(); 2].map(|()| poisson.sample(generator) as u64);
-                let [noise, _] = halves(more.wrapping_sub(less));
-                *value = value.wrapping_add(noise);
+                let [more, less] = [(); 2].map(|()| round(poisson.sample(generator)));
+                *value = value.wrapping_add(more.wrapping_sub(less));
             }
             generator.check()?;
         }
         Ok(())
     }
+}
+
+/// Returns `word / 2^32`.
+fn unit(word: u32) -> f64 {
+    // As the upper bits of the fraction of a number from 1 to 2.
+    f64::from_bits(0x3ff << 52 | u64::from(word) << 20) - 1.0
+}
+
+/// Rounds a number from -1/2 to 2^51 to the nearest integer, and halves to even. Returns its lowest
+/// bits.
+fn round(number: f64) -> u32 {
+    // A sum near 1.5 * 2^52 has the integer as its lowest bits.
+    let [low, _] = halves((number + 6_755_399_441_055_744.0).to_bits());
+    low
 }
 
 /// Returns the distribution of which two samples differ by noise of this variance.
@@ -178,14 +187,21 @@ pub(super) fn mask_update(
 
 /// Adds a packed vector to a sum.
 pub(super) fn add_packed(sum: &mut [u32], packed: &[u8], ring_bits: u32) {
-    let mut bytes = packed.iter();
+    let (words, rest) = packed.as_chunks::<4>();
+    let mut last = [0; 4];
+    for (to, byte) in last.iter_mut().zip(rest) {
+        *to = *byte;
+    }
+    let mut words = words
+        .iter()
+        .chain([&last])
+        .map(|word| u32::from_le_bytes(*word));
     let (mut buffer, mut held) = (0u64, 0u32);
     let mask = mask_of(ring_bits);
     for value in sum {
-        while held < ring_bits {
-            let byte = bytes.next().copied().unwrap_or_default();
-            buffer |= u64::from(byte) << held;
-            held = held.saturating_add(8);
+        if held < ring_bits {
+            buffer |= u64::from(words.next().unwrap_or_default()) << held;
+            held = held.saturating_add(32);
         }
         let [low, _] = halves(buffer);
         *value = value.wrapping_add(low & mask);
@@ -212,7 +228,8 @@ const fn halves(value: u64) -> [u32; 2] {
 
 /// Writes numbers of a few bits each, the lowest bit first.
 struct Packer<'a> {
-    out: std::slice::IterMut<'a, u8>,
+    words: std::slice::IterMut<'a, [u8; 4]>,
+    rest: &'a mut [u8],
     bits: u32,
     buffer: u64,
     held: u32,
@@ -220,17 +237,13 @@ struct Packer<'a> {
 
 impl<'a> Packer<'a> {
     fn new(out: &'a mut [u8], bits: u32) -> Self {
+        let (words, rest) = out.as_chunks_mut::<4>();
         Self {
-            out: out.iter_mut(),
+            words: words.iter_mut(),
+            rest,
             bits,
             buffer: 0,
             held: 0,
-        }
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        for (byte, to) in bytes.iter().zip(self.out.by_ref()) {
-            *to = *byte;
         }
     }
 
@@ -241,16 +254,18 @@ impl<'a> Packer<'a> {
             self.held = self.held.saturating_add(self.bits);
             if self.held >= 32 {
                 let [low, high] = halves(self.buffer);
-                self.put(&low.to_le_bytes());
+                if let Some(word) = self.words.next() {
+                    *word = low.to_le_bytes();
+                }
                 self.buffer = u64::from(high);
                 self.held = self.held.saturating_sub(32);
             }
         }
     }
 
-    fn finish(mut self) {
-        let len = self.held.div_ceil(8) as usize;
-        let bytes = self.buffer.to_le_bytes();
-        self.put(bytes.get(..len).unwrap_or_default());
+    fn finish(self) {
+        for (to, byte) in self.rest.iter_mut().zip(self.buffer.to_le_bytes()) {
+            *to = byte;
+        }
     }
 }
