@@ -9,7 +9,8 @@ use casemate_crypto::{
 use rand_core::{TryCryptoRng, TryRng};
 use zeroize::Zeroizing;
 
-/// A generator over a keystream, as libraries want one. It cannot report a failure where it happens: see [`Self::check`].
+/// A generator over a keystream, as libraries want one. It cannot report a failure where it
+/// happens: see [`Self::check`].
 pub(super) struct Generator {
     stream: Keystream,
     words: Zeroizing<Vec<u32>>,

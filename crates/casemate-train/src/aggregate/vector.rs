@@ -263,9 +263,58 @@ impl<'a> Packer<'a> {
         }
     }
 
-    fn finish(self) {
-        for (to, byte) in self.rest.iter_mut().zip(self.buffer.to_le_bytes()) {
+    /// Writes the bits that are left, which may still fill a word.
+    fn finish(mut self) {
+        let bytes = self.buffer.to_le_bytes();
+        let out = match self.words.next() {
+            Some(word) => word.as_mut_slice(),
+            None => self.rest,
+        };
+        for (to, byte) in out.iter_mut().zip(bytes) {
             *to = byte;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_every_width_and_count_are_unpacked_as_they_were_packed() {
+        for bits in 4..=32u32 {
+            for count in 1..=70usize {
+                let numbers: Vec<u32> = (1..=70u32)
+                    .map(|at| at.wrapping_mul(0x9e37_79b1) & mask_of(bits))
+                    .take(count)
+                    .collect();
+                let mut packed = vec![0; (count * bits as usize).div_ceil(8)];
+                let mut packer = Packer::new(&mut packed, bits);
+                // In pieces, as blocks are.
+                numbers.chunks(13).for_each(|piece| packer.write(piece));
+                packer.finish();
+                let mut sum = vec![1; count];
+                add_packed(&mut sum, &packed, bits);
+                let expected: Vec<u32> = numbers.iter().map(|one| one.wrapping_add(1)).collect();
+                assert_eq!(sum, expected, "{count} numbers of {bits} bits");
+            }
+        }
+    }
+
+    #[test]
+    fn rounding_goes_to_the_nearest_and_halves_to_even() {
+        for (number, rounded) in [
+            (-0.5, 0),
+            (0.0, 0),
+            (0.5, 0),
+            (0.500_001, 1),
+            (1.5, 2),
+            (2.5, 2),
+            (268_435_455.4, 268_435_455),
+        ] {
+            assert_eq!(round(number), rounded, "{number}");
+        }
+        assert!(unit(0).abs() < f64::EPSILON);
+        assert!((unit(u32::MAX) - 1.0 + 2f64.powi(-32)).abs() < f64::EPSILON);
     }
 }
