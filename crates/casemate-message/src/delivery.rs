@@ -206,6 +206,16 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_may_run_twice_is_renewed_twice() {
+        let mut get = delivery("GET");
+        for _ in 0..RENEWALS_MAX {
+            assert_eq!(get.after(Event::Unsealed, NOW), Next::Renew);
+            get.renew(RequestId([3; 16]), NOW, RecordId([2; 16]));
+        }
+        assert_eq!(get.after(Event::Unsealed, NOW), Next::GiveUp);
+    }
+
+    #[test]
     fn a_request_that_never_ran_starts_anew_after_clock_correction() {
         let mut post = delivery("POST");
         assert_eq!(post.after(refused(Refusal::Early), NOW), Next::Renew);

@@ -247,6 +247,13 @@ mod tests {
                 assert!(record.admit(&early, now).is_err(), "{ahead} at {now}");
             }
         }
+        assert_eq!((record.len(), record.is_empty()), (0, true));
+        // The furthest date that may come true, and one beyond it.
+        let furthest = request(0, 6, NOW + 7660, NOW + 7660);
+        assert_eq!(record.admit(&furthest, NOW + 4000), Err(Refusal::Early));
+        assert_eq!((record.len(), record.is_empty()), (1, false));
+        let beyond = request(0, 7, NOW + 7661, NOW + 7661);
+        assert_eq!(record.admit(&beyond, NOW + 4000), Err(Refusal::FarAhead));
         let far = request(0, 4, NOW + 10_000, NOW + 10_000);
         assert_eq!(record.admit(&far, NOW), Err(Refusal::FarAhead));
         assert_eq!(

@@ -9,5 +9,6 @@
 mod binary_http;
 mod documents;
 mod interop;
+mod limits;
 mod model;
 mod protected;
