@@ -199,8 +199,9 @@ class Client(NamedTuple):
                 add(self.round.pair(other, theirs, self.at, mine), -1)
         return pack(total, ring)
 
-    def agreement(self, survivors: bytes) -> bytes:
-        return self.signed(self.head(7) + h(survivors))
+    def agreement(self, cohort_: bytes, members_: Sequence[int], survivors: bytes) -> bytes:
+        transcript = h(h(cohort_), members(0, members_)[1:])
+        return self.signed(self.head(7) + transcript + h(survivors))
 
 
 def cohort(advertisements: Sequence[bytes]) -> bytes:

@@ -69,7 +69,9 @@ def main() -> None:
     levels = aggregate.quantise(policy, struct.unpack(f"<{LENGTH}f", raw), 17, rounding)
     parts = {client.at: round_.edge_part(client.mask, READER) for client in others}
     survivors = aggregate.members(6, [0, 1, 2])
-    signatures = {client.at: client.agreement(survivors)[3 + 48 + 48 :] for client in others}
+    # Signatures are random, so the reader's advertisement is part of the vector too.
+    cohort = aggregate.cohort([client.advertisement() for client in clients])
+    signatures = {client.at: client.agreement(cohort, [0, 1, 2], survivors)[3 + 48 + 2 * 48 :] for client in others}
     document = {
         "signer": key_of(owner).hex(),
         "roster": roster.signed(owner).hex(),
@@ -84,7 +86,7 @@ def main() -> None:
         "drawn": [seed.hex() for seed in (reader.mask, reader.own, reader.channel)],
         "mask_key": public[READER][0].hex(),
         "channel_key": public[READER][1].hex(),
-        "advertisements": [client.advertisement().hex() for client in others],
+        "cohort": cohort.hex(),
         "inbox": aggregate.inbox([0, 1, 2], sealed).hex(),
         "values": raw.hex(),
         "weight": 17,

@@ -120,7 +120,10 @@ impl Job {
 
 fn messages(outgoing: Outgoing) -> Messages {
     match outgoing {
-        Outgoing::Messages(messages) => messages,
+        Outgoing::Each(messages) => messages,
+        Outgoing::All { to, message } => {
+            to.into_iter().map(|name| (name, message.clone())).collect()
+        }
         Outgoing::Aggregate(_) => Messages::new(),
     }
 }

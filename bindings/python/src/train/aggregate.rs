@@ -66,7 +66,7 @@ impl AggregationFloors {
                     let (least, most): (u64, u64) = value.extract()?;
                     floors.clip_nano = least..=most;
                 }
-                "noise_variance" => floors.noise_variance = value.extract()?,
+                "noise_multiplier" => floors.noise_multiplier = value.extract()?,
                 _ => {
                     let text = format!("there is no floor named {name:?}");
                     return Err(pyo3::exceptions::PyTypeError::new_err(text));
@@ -105,7 +105,8 @@ impl AggregationPolicy {
             bits,
             noise: self::noise(noise),
         };
-        let signed = Parameters::recommended(&wishes, &Floors::default())
+        let members = roster.0.members().len();
+        let signed = Parameters::recommended(&wishes, &Floors::default(), members)
             .and_then(|parameters| {
                 let key = aggregator.recipient().map_err(|_| {
                     AggregateError::Policy(
@@ -309,9 +310,15 @@ impl AggregationClient {
         let mut raised = None;
         let message = self.step(py, 0, |client, with| {
             let mut ask = || {
-                let called = Python::attach(|py| record.call0(py).map(drop));
-                raised = called.err();
-                raised.is_none()
+                let called = Python::attach(|py| {
+                    let returned = record.call0(py)?;
+                    // A function that returns nothing has succeeded if it did not raise.
+                    Ok(returned.is_none(py) || returned.is_truthy(py)?)
+                });
+                called.unwrap_or_else(|error| {
+                    raised = Some(error);
+                    false
+                })
             };
             Ok((None, begun(client)?.reveal(with, agreements, &mut ask)?))
         });
@@ -397,7 +404,15 @@ impl AggregationServer {
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let outgoing = py.detach(|| self.lock()?.close().map_err(from_aggregate))?;
         match outgoing {
-            Outgoing::Messages(messages) => {
+            Outgoing::All { to, message } => {
+                let message = PyBytes::new(py, &message);
+                let messages = PyDict::new(py);
+                for name in to {
+                    messages.set_item(name, &message)?;
+                }
+                Ok(messages.into_any())
+            }
+            Outgoing::Each(messages) => {
                 let messages: BTreeMap<_, _> = messages
                     .into_iter()
                     .map(|(name, message)| (name, PyBytes::new(py, &message)))

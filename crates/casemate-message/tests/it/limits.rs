@@ -66,7 +66,7 @@ fn the_limits_are_those_of_the_specification() {
 fn with_fields(count: usize, name_bytes: usize) -> Result<Request, MessageError> {
     let mut request = Request::new("GET", "host", "/", Vec::new())?;
     for number in 0..count {
-        let name = format!("{number:03}{}", "x".repeat(name_bytes - 3));
+        let name = format!("{number:03}{}", "x".repeat(name_bytes.saturating_sub(3)));
         request.fields.push(&name, "v")?;
     }
     Ok(request)

@@ -11,7 +11,9 @@ use super::{
     peers::{SHARES_BYTES, keys_of, read_cohort, share_message},
     policy::COHORT_MAX,
     round::{KEM, Kind, Position, Round, SEED_BYTES},
-    signed::{agreement_message, count_agreements, head, survivors_message, update_message},
+    signed::{
+        agreement_message, count_agreements, head, survivors_message, transcript, update_message,
+    },
     vector::{Quantiser, mask_update},
 };
 use crate::{Identity, Random};
@@ -53,17 +55,21 @@ pub(super) enum Stage {
     Shared {
         seeds: Seeds,
         message: [u8; 48],
+        /// The hash of the message that lists the cohort.
+        listed: [u8; 48],
         cohort: Vec<Position>,
         holders: Vec<Position>,
     },
     /// Its masked update was sent.
     Masked {
+        transcript: [u8; 48],
         members: Vec<Position>,
         holders: Vec<Position>,
         held: Vec<Held>,
     },
     /// Its agreement was sent.
     Agreed {
+        transcript: [u8; 48],
         survivors: Vec<Position>,
         holders: Vec<Position>,
         held: Vec<Held>,
@@ -140,7 +146,8 @@ impl Client {
         let round = with.round;
         round.roster().check_date(with.now)?;
         round.roster().own(with.own.name, with.own.key)?;
-        with.floors.check(round.parameters())?;
+        with.floors
+            .check(round.parameters(), round.roster().members().len())?;
         let at = round.position(with.own.name)?;
         let seeds = Seeds {
             mask: seed(random)?,
@@ -199,7 +206,8 @@ impl Client {
         }
         let parameters = round.parameters();
         if parameters.neighbours > 0 {
-            with.floors.check_graph(parameters, found.len())?;
+            with.floors
+                .check_graph(parameters, found.len(), round.roster().members().len())?;
         }
         let others: Vec<Position> = found
             .iter()
@@ -218,6 +226,7 @@ impl Client {
             stage: Stage::Shared {
                 seeds,
                 message: sha384(&message),
+                listed: sha384(cohort),
                 cohort: found.into_iter().map(|(sender, _)| sender).collect(),
                 holders,
             },
@@ -243,6 +252,7 @@ impl Client {
         let Stage::Shared {
             seeds,
             message,
+            listed,
             cohort,
             holders,
         } = self.stage
@@ -266,6 +276,7 @@ impl Client {
             at,
             ctx: self.ctx,
             stage: Stage::Masked {
+                transcript: transcript(&listed, &inbox.members),
                 members: inbox.members,
                 holders,
                 held: inbox.held,
@@ -287,6 +298,7 @@ impl Client {
         self.check_round(with)?;
         let (at, round) = (self.at, with.round);
         let Stage::Masked {
+            transcript,
             members,
             holders,
             held,
@@ -305,12 +317,13 @@ impl Client {
             return Err(fields.refused("it names someone who was not in the inbox"));
         }
         at_least("survivors", list.len(), round.parameters().cohort_min)?;
-        let agreement = agreement_message(at, round, survivors);
+        let agreement = agreement_message(at, round, &transcript, survivors);
         let signature = with.own.key.sign(Purpose::AGGREGATE_MESSAGE, &agreement)?;
         let client = Self {
             at,
             ctx: self.ctx,
             stage: Stage::Agreed {
+                transcript,
                 survivors: list,
                 holders,
                 held,
@@ -335,6 +348,7 @@ impl Client {
         self.check_round(with)?;
         let (at, round) = (self.at, with.round);
         let Stage::Agreed {
+            transcript,
             survivors,
             holders,
             held,
@@ -343,7 +357,8 @@ impl Client {
             return self.phase(Step::Agreements);
         };
         let list = survivors_message(&survivors);
-        let agreed = count_agreements(round, agreements, &list, |member| {
+        let signed = (&transcript, list.as_slice());
+        let agreed = count_agreements(round, agreements, signed, |member| {
             holders.contains(&member) && survivors.contains(&member)
         })?;
         let needed = round.parameters().shares_needed(holders.len());
@@ -379,6 +394,13 @@ impl Client {
 /// What only clients that do not follow the protocol do.
 #[cfg(test)]
 impl Client {
+    /// Uses another advertisement than was sent.
+    pub(crate) fn set_advertisement(&mut self, bytes: &[u8]) {
+        if let Stage::Advertised { advertisement, .. } = &mut self.stage {
+            *advertisement = sha384(bytes);
+        }
+    }
+
     /// Signs other shares with the update than were sent first.
     pub(crate) fn set_shares_hash(&mut self, shares: &[u8]) {
         if let Stage::Shared { message, .. } = &mut self.stage {

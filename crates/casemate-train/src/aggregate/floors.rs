@@ -6,6 +6,7 @@ use super::{
     error::AggregateError,
     graph::{can_split, corrupt_holders},
     policy::Parameters,
+    privacy::noise_multiplier,
 };
 
 /// The weakest policy that a client takes part in. No message can lower it.
@@ -17,18 +18,20 @@ pub struct Floors {
     pub threshold: u32,
     /// Least number of neighbours in a sparse graph.
     pub neighbours: usize,
-    /// Clients that may work together with the server, in thousandths of a cohort.
+    /// Members that may work together with the server, in thousandths of the roster. The server
+    /// chooses the cohort, so all of them may be in it.
     pub corrupt: u32,
     /// Least number of bits of a quantised coordinate.
     pub bits: u32,
     /// Allowed clips, in 10^-9.
     pub clip_nano: RangeInclusive<u64>,
-    /// Least variance of the noise; 0 if none is demanded.
-    pub noise_variance: u64,
+    /// Least noise multiplier of the smallest cohort without its corrupt clients, in thousandths; 0
+    /// if no noise is demanded.
+    pub noise_multiplier: u32,
 }
 
 impl Default for Floors {
-    /// The floors against a malicious server with a tenth of the clients.
+    /// The floors against a malicious server with a tenth of the members.
     fn default() -> Self {
         Self {
             cohort_min: 3,
@@ -37,68 +40,91 @@ impl Default for Floors {
             corrupt: 100,
             bits: 8,
             clip_nano: 1..=u64::MAX,
-            noise_variance: 0,
+            noise_multiplier: 0,
         }
     }
 }
 
 impl Floors {
-    /// Checks a policy.
+    /// Returns how many of `members` may be corrupt in a cohort.
+    pub(super) fn corrupt_in(&self, cohort: usize, members: usize) -> usize {
+        let corrupt = members.saturating_mul(self.corrupt as usize) / 1000;
+        corrupt.min(cohort.saturating_sub(1))
+    }
+
+    /// Checks a policy for a roster with this many members.
     ///
     /// # Errors
     ///
     /// [`AggregateError::Floor`] for the first parameter that is too weak.
-    pub fn check(&self, policy: &Parameters) -> Result<(), AggregateError> {
-        at_least("the smallest cohort", policy.cohort_min, self.cohort_min)?;
+    pub fn check(&self, policy: &Parameters, members: usize) -> Result<(), AggregateError> {
+        let corrupt = self.corrupt_in(policy.cohort_min, members);
+        // With one honest client, the sum is its update.
+        let least = self.cohort_min.max(corrupt.saturating_add(2));
+        at_least("the smallest cohort", policy.cohort_min, least)?;
         at_least("the number of bits", policy.bits, self.bits)?;
         if !self.clip_nano.contains(&policy.clip_nano) {
             let (least, most) = (self.clip_nano.start(), self.clip_nano.end());
             let must = format!("{least} to {most}");
             return Err(floor("the clip in 10^-9", policy.clip_nano, must));
         }
-        let variance = policy.noise.map_or(0, |noise| noise.variance);
-        at_least("the variance of the noise", variance, self.noise_variance)?;
+        let honest = policy.cohort_min.saturating_sub(corrupt);
+        let multiplier = noise_multiplier(policy, honest);
+        at_least(
+            "the noise multiplier in thousandths",
+            multiplier,
+            self.noise_multiplier,
+        )?;
         if policy.neighbours == 0 {
-            return at_least(
+            at_least(
                 "the threshold in thousandths",
                 policy.threshold,
                 self.threshold,
-            );
+            )?;
+        } else {
+            at_least(
+                "the number of neighbours",
+                policy.neighbours,
+                self.neighbours,
+            )?;
         }
-        at_least(
-            "the number of neighbours",
-            policy.neighbours,
-            self.neighbours,
-        )?;
         for cohort in [policy.cohort_min, policy.cohort_max] {
-            self.check_graph(policy, cohort)?;
+            self.check_graph(policy, cohort, members)?;
         }
         Ok(())
     }
 
-    /// Checks that the sparse graph of a cohort protects each client.
+    /// Checks that the graph of a cohort protects each client.
     pub(super) fn check_graph(
         &self,
         policy: &Parameters,
         cohort: usize,
+        members: usize,
     ) -> Result<(), AggregateError> {
-        let k = policy.neighbours;
-        let corrupt = cohort.saturating_mul(self.corrupt as usize) / 1000;
-        let worst = corrupt_holders(cohort, corrupt, k);
-        let needed = policy.shares_needed(k);
-        let least = k.saturating_add(worst) / 2;
+        let corrupt = self.corrupt_in(cohort, members);
+        let holders = policy.holders(cohort);
+        let worst = if policy.neighbours == 0 {
+            corrupt.min(holders)
+        } else {
+            corrupt_holders(cohort, corrupt, holders)
+        };
+        let needed = policy.shares_needed(holders);
+        let least = holders.saturating_add(worst) / 2;
         at_least(
             "the number of shares needed",
             needed,
             least.saturating_add(1),
         )?;
+        if policy.neighbours == 0 {
+            return Ok(());
+        }
         // Each survivor has this many honest share holders among the survivors.
         let group = needed.saturating_sub(worst).saturating_add(1);
         let survivors = policy.cohort_min.saturating_sub(corrupt);
         let honest = cohort.saturating_sub(corrupt);
-        if can_split(cohort, honest, k, (group, survivors)) {
+        if can_split(cohort, honest, holders, (group, survivors)) {
             let must = "enough that survivors stay connected".to_owned();
-            return Err(floor("the number of neighbours", k, must));
+            return Err(floor("the number of neighbours", holders, must));
         }
         Ok(())
     }

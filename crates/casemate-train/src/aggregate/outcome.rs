@@ -6,13 +6,14 @@ use casemate_crypto::{Purpose, Secret};
 use zeroize::Zeroizing;
 
 use super::{
-    error::{AggregateError, Step, at_least},
+    error::{AggregateError, Step, at_least, refused},
     peers::{SEALED_EDGE_BYTES, SEALED_SHARES_BYTES},
     policy::Parameters,
     reveal::Revealed,
     round::{KEM, Kind, Position, Round, SEED_BYTES},
     server::Shares,
     shamir::combine,
+    signed::HEAD_BYTES,
     vector::{Masks, apply_masks, clip, mask_of},
 };
 
@@ -25,6 +26,10 @@ pub struct Blame {
     pub of: String,
 }
 
+/// Streams that are removed from a sum at once.
+const STREAMS_MAX: usize = 128;
+const OUT_OF_RANGE: &str =
+    "the sum is out of range: a client sent an update that is not as it must be";
 const NOT_RESTORED: &str = "its shares do not restore its secret; leave it out of the next round";
 const NOT_OPENED: &str =
     "what it sealed for a client that dropped out does not open; leave it out of the next round";
@@ -71,13 +76,17 @@ impl Unmasking<'_> {
             } else {
                 self.remove_edges(*of, shares, &seed, &mut masks)?;
             }
+            // Each stream has a buffer.
+            if masks.streams() >= STREAMS_MAX {
+                apply_masks(&mut sum, std::mem::take(&mut masks))?;
+            }
         }
         apply_masks(&mut sum, masks)?;
         let names = |members: &mut dyn Iterator<Item = &Position>| {
             members.map(|member| self.round.name(*member)).collect()
         };
         let mut dropped = self.shares.keys().filter(|at| !self.survivors.contains(at));
-        let (mean, weight) = mean(self.round.parameters(), &sum, self.survivors.len());
+        let (mean, weight) = mean(self.round.parameters(), &sum, self.survivors.len())?;
         Ok(Aggregate {
             mean,
             weight,
@@ -156,10 +165,10 @@ impl Unmasking<'_> {
         masks: &mut Masks,
     ) -> Result<(), AggregateError> {
         let key = self.round.kem_key(seed)?;
-        let advertised = self.advertisements.get(&of).and_then(|advertisement| {
-            let start = 3usize.saturating_add(48);
-            advertisement.get(start..start.saturating_add(KEM.public_key_bytes))
-        });
+        let advertised = self
+            .advertisements
+            .get(&of)
+            .and_then(|advertisement| advertisement.get(HEAD_BYTES..)?.get(..KEM.public_key_bytes));
         if advertised != Some(key.public_key().as_bytes()) {
             return Err(self.wrong(of, NOT_RESTORED));
         }
@@ -201,17 +210,27 @@ impl Unmasking<'_> {
     }
 }
 
-/// Returns the weighted mean and the sum of the weights.
+/// Returns the weighted mean and the sum of the weights, if updates within the limits can have
+/// them.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     reason = "sums have at most 32 bits, and a mean is a 32-bit float"
 )]
-fn mean(parameters: &Parameters, sum: &[u32], clients: usize) -> (Vec<f32>, u64) {
+fn mean(
+    parameters: &Parameters,
+    sum: &[u32],
+    clients: usize,
+) -> Result<(Vec<f32>, u64), AggregateError> {
     let mask = mask_of(parameters.ring_bits);
     let size = 1i64 << parameters.ring_bits;
-    let highest = size.saturating_sub(i64::try_from(parameters.tail()).unwrap_or(i64::MAX));
+    let tail = i64::try_from(parameters.tail()).unwrap_or(i64::MAX);
+    let count = i64::try_from(clients).unwrap_or(i64::MAX);
+    let largest = count.saturating_mul(parameters.level_max().into());
     let weight = u64::from(sum.last().copied().unwrap_or_default() & mask);
+    let least = clients as u64;
+    let most = least.saturating_mul(parameters.weight_max.into());
+    let mut is_possible = (least..=most).contains(&weight);
     let clip = clip(parameters);
     let unit = 2.0 * clip / f64::from(parameters.level_max());
     let offset = clients as f64 * clip;
@@ -220,12 +239,17 @@ fn mean(parameters: &Parameters, sum: &[u32], clients: usize) -> (Vec<f32>, u64)
     let mean = coordinates.map(|value| {
         let sum = i64::from(value & mask);
         // With noise, a sum may be slightly below zero.
-        let sum = if sum >= highest {
+        let sum = if sum >= size.saturating_sub(tail) {
             sum.saturating_sub(size)
         } else {
             sum
         };
+        is_possible &= sum <= largest.saturating_add(tail);
         ((sum as f64 * unit - offset) * scale) as f32
     });
-    (mean.collect(), weight)
+    let mean = mean.collect();
+    if is_possible {
+        return Ok((mean, weight));
+    }
+    Err(refused(Step::Update, OUT_OF_RANGE))
 }

@@ -70,10 +70,11 @@ pub(super) fn keys_of(
         if !seen.insert(mask) || !seen.insert(channel) {
             return Err(fields.refused("another client has one of its keys"));
         }
+        // Also those of clients that get no shares: they may have chosen this one, and are counted.
+        check_signature(round, *sender, advertisement, &fields)?;
         if !holders.contains(sender) {
             continue;
         }
-        check_signature(round, *sender, advertisement, &fields)?;
         let key =
             |bytes| KemPublicKey::new(KEM, bytes).map_err(|_| fields.refused("a key is malformed"));
         keys.push(Advertised {

@@ -2,7 +2,7 @@
 
 use super::{
     error::AggregateError,
-    policy::Parameters,
+    policy::{Noise, Parameters},
     vector::{clip, nano},
 };
 
@@ -37,10 +37,8 @@ impl Accountant {
         let Some(noise) = parameters.noise else {
             return Err(AggregateError::Policy("it demands no noise"));
         };
-        let scale = f64::from(parameters.level_max()) / (2.0 * clip(parameters));
         let root = (parameters.length as f64).sqrt();
-        // Rounding moves each coordinate of both updates by less than one unit.
-        let sensitivity = scale * nano(noise.norm_nano) + root;
+        let sensitivity = sensitivity(parameters, noise);
         Ok(Self {
             sensitivity,
             absolute: (root * sensitivity).min(sensitivity * sensitivity),
@@ -87,10 +85,32 @@ impl Accountant {
     }
 }
 
+/// Returns the Euclidean sensitivity of a sum, in units of the ring.
+#[expect(clippy::cast_precision_loss, reason = "a length is at most 2^28")]
+fn sensitivity(parameters: &Parameters, noise: Noise) -> f64 {
+    let scale = f64::from(parameters.level_max()) / (2.0 * clip(parameters));
+    // Rounding moves each coordinate of both updates by less than one unit.
+    scale * nano(noise.norm_nano) + (parameters.length as f64).sqrt()
+}
+
+/// Returns the ratio of the noise of this many clients to the sensitivity, in thousandths.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a variance is at most 2^50, and the ratio is positive and saturates"
+)]
+pub(super) fn noise_multiplier(parameters: &Parameters, clients: usize) -> u32 {
+    parameters.noise.map_or(0, |noise| {
+        let deviation = (noise.variance as f64 * clients as f64).sqrt();
+        // A variance that was rounded up for exactly this multiplier must reach it.
+        (deviation / sensitivity(parameters, noise) * 1000.0 + 1e-6) as u32
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::Noise;
 
     fn parameters(norm_nano: u64, variance: u64) -> Parameters {
         Parameters {

@@ -29,14 +29,18 @@ pub struct Wishes {
 }
 
 impl Parameters {
-    /// Returns parameters for which a round passes these floors: the complete graph up to 40
-    /// clients, and else the smallest sparse graph that protects them and which a tenth of them
-    /// may leave in a round.
+    /// Returns parameters that pass these floors for a roster with this many members: the complete
+    /// graph up to 40 clients, and else the smallest sparse graph that protects them and which a
+    /// tenth of them may leave in a round.
     ///
     /// # Errors
     ///
     /// [`AggregateError::Policy`] if there are none.
-    pub fn recommended(wishes: &Wishes, floors: &Floors) -> Result<Self, AggregateError> {
+    pub fn recommended(
+        wishes: &Wishes,
+        floors: &Floors,
+        members: usize,
+    ) -> Result<Self, AggregateError> {
         let (cohort_min, cohort_max) = wishes.cohort;
         let mut parameters = Self {
             length: wishes.length,
@@ -64,14 +68,14 @@ impl Parameters {
             parameters = fewer;
         }
         if cohort_max <= COMPLETE_MAX {
-            floors.check(&parameters)?;
+            floors.check(&parameters, members)?;
             return Ok(parameters);
         }
         let most = HOLDERS_MAX.min(cohort_min.saturating_sub(1));
         (floors.neighbours.max(2)..=most)
-            .map(|neighbours| parameters.with_neighbours(neighbours, floors))
+            .map(|neighbours| parameters.with_neighbours(neighbours, floors, members))
             .find(|sparse| {
-                sparse.check().is_ok() && floors.check(sparse).is_ok() && sparse.survives_dropouts()
+                sparse.check().is_ok() && floors.check(sparse, members).is_ok() && sparse.survives_dropouts()
             })
             .ok_or(AggregateError::Policy(
                 "no graph protects so small a cohort from so many corrupt clients; raise the smallest cohort",
@@ -91,11 +95,9 @@ impl Parameters {
 
     /// Returns the same parameters with a sparse graph, whose threshold is as low as the corrupt
     /// clients of the floors allow.
-    fn with_neighbours(&self, neighbours: usize, floors: &Floors) -> Self {
-        let worst = [self.cohort_min, self.cohort_max].map(|cohort| {
-            let corrupt = cohort.saturating_mul(floors.corrupt as usize) / 1000;
-            corrupt_holders(cohort, corrupt, neighbours)
-        });
+    fn with_neighbours(&self, neighbours: usize, floors: &Floors, members: usize) -> Self {
+        let worst = [self.cohort_min, self.cohort_max]
+            .map(|cohort| corrupt_holders(cohort, floors.corrupt_in(cohort, members), neighbours));
         let worst = worst.into_iter().max().unwrap_or(neighbours);
         // One more than half of both, and a threshold that rounds down to it.
         let needed = neighbours.saturating_add(worst) / 2;
@@ -133,8 +135,8 @@ mod tests {
             (80, 100, 30, 27),
             (900, 1000, 95, 30),
         ] {
-            let found = Parameters::recommended(&wishes(least, most), &floors).unwrap();
-            assert_eq!(floors.check(&found), Ok(()));
+            let found = Parameters::recommended(&wishes(least, most), &floors, most).unwrap();
+            assert_eq!(floors.check(&found, most), Ok(()));
             assert_eq!(found.ring_bits, ring_bits, "{most} clients");
             let near = found.neighbours.abs_diff(neighbours);
             assert!(near <= neighbours / 4, "{most} clients: {found:?}");
@@ -152,13 +154,13 @@ mod tests {
             corrupt: 900,
             ..Floors::default()
         };
-        let refused = Parameters::recommended(&wishes(45, 50), &floors).unwrap_err();
+        let refused = Parameters::recommended(&wishes(45, 50), &floors, 50).unwrap_err();
         assert!(
             refused.to_string().contains("no graph protects"),
             "{refused}"
         );
         let mut wide = wishes(3, 10);
         wide.bits = 30;
-        Parameters::recommended(&wide, &floors).unwrap_err();
+        Parameters::recommended(&wide, &floors, 10).unwrap_err();
     }
 }

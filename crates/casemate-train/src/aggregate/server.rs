@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use casemate_crypto::{hash::sha384, kem::KemPrivateKey};
+use casemate_crypto::{
+    hash::sha384,
+    kem::{KemPrivateKey, KemPublicKey},
+};
 
 use super::{
     error::{AggregateError, Step, at_least, refused},
@@ -14,7 +17,10 @@ use super::{
     peers::{ADVERTISEMENT_BYTES_MAX, SEALED_BYTES},
     reveal::{Revealed, read_reveal},
     round::{KEM, Position, Round},
-    signed::{agreement_message, check_signature, survivors_message, update_message, verify},
+    signed::{
+        HEAD_BYTES, agreement_message, check_signature, survivors_message, transcript,
+        update_message, verify,
+    },
     vector::add_packed,
 };
 
@@ -32,8 +38,15 @@ pub(super) struct Shares {
 /// What the server sends at the end of a step.
 #[derive(Debug)]
 pub enum Outgoing {
+    /// The same message to each of these clients.
+    All {
+        /// The clients' names.
+        to: Vec<String>,
+        /// The message.
+        message: Vec<u8>,
+    },
     /// A message to each of these clients.
-    Messages(BTreeMap<String, Vec<u8>>),
+    Each(BTreeMap<String, Vec<u8>>),
     /// The result: the round is over.
     Aggregate(Aggregate),
 }
@@ -44,6 +57,8 @@ pub struct Server {
     /// Which messages are collected; `None` after the round.
     collects: Option<Step>,
     advertisements: BTreeMap<Position, Vec<u8>>,
+    /// The hash of the message that lists the cohort.
+    listed: [u8; 48],
     shares: BTreeMap<Position, Shares>,
     sum: Vec<u32>,
     survivors: Vec<Position>,
@@ -67,6 +82,7 @@ impl Server {
             round,
             collects: Some(Step::Advertisement),
             advertisements: BTreeMap::new(),
+            listed: [0; 48],
             shares: BTreeMap::new(),
             sum: Vec::new(),
             survivors: Vec::new(),
@@ -123,7 +139,8 @@ impl Server {
                 for advertisement in self.advertisements.values() {
                     write_sized(&mut cohort, advertisement);
                 }
-                Ok(self.to_all(self.advertisements.keys(), &cohort))
+                self.listed = sha384(&cohort);
+                Ok(self.to_all(self.advertisements.keys(), cohort))
             }
             Some(Step::Shares) => {
                 at_least("clients that sent shares", self.shares.len(), least)?;
@@ -136,7 +153,7 @@ impl Server {
                 self.collects = Some(Step::Agreement);
                 self.survivors.sort_unstable();
                 let list = survivors_message(&self.survivors);
-                Ok(self.to_all(self.survivors.iter(), &list))
+                Ok(self.to_all(self.survivors.iter(), list))
             }
             Some(Step::Agreement) => {
                 self.collects = Some(Step::Reveal);
@@ -146,7 +163,7 @@ impl Server {
                     message.extend_from_slice(&member.to_be_bytes());
                     write_sized(&mut message, signature);
                 }
-                Ok(self.to_all(self.agreements.keys(), &message))
+                Ok(self.to_all(self.agreements.keys(), message))
             }
             Some(Step::Reveal) => {
                 let unmasking = Unmasking {
@@ -176,6 +193,12 @@ impl Server {
         revealed.iter().map(plain).collect()
     }
 
+    /// Adds to a coordinate of the sum, as a client does whose update is not as it must be.
+    #[cfg(test)]
+    pub(crate) fn add_to_sum(&mut self, at: usize, value: u32) {
+        self.sum[at] = self.sum[at].wrapping_add(value);
+    }
+
     /// Returns the kinds of the shares that were revealed of a client.
     #[cfg(test)]
     pub(crate) fn revealed_kinds(&self, of: Position) -> Vec<u8> {
@@ -183,12 +206,13 @@ impl Server {
         of.map(|one| one.kind.id()).collect()
     }
 
-    fn to_all<'a>(&self, members: impl Iterator<Item = &'a Position>, message: &[u8]) -> Outgoing {
-        Outgoing::Messages(
-            members
-                .map(|member| (self.round.name(*member), message.to_vec()))
-                .collect(),
-        )
+    fn to_all<'a>(
+        &self,
+        members: impl Iterator<Item = &'a Position>,
+        message: Vec<u8>,
+    ) -> Outgoing {
+        let to = members.map(|member| self.round.name(*member)).collect();
+        Outgoing::All { to, message }
     }
 
     /// Returns each client's inbox.
@@ -213,18 +237,21 @@ impl Server {
             }
             (self.round.name(to), inbox)
         };
-        Outgoing::Messages(members.iter().copied().map(inbox).collect())
+        Outgoing::Each(members.iter().copied().map(inbox).collect())
     }
 
     fn take_advertisement(&mut self, message: &[u8]) -> Result<Position, AggregateError> {
         check_len(message, Step::Advertisement, ADVERTISEMENT_BYTES_MAX)?;
         let (mut fields, sender) = Fields::of_client(message, Step::Advertisement, &self.round)?;
-        fields.take(KEM.public_key_bytes)?;
-        fields.take(KEM.public_key_bytes)?;
+        let keys = [
+            fields.take(KEM.public_key_bytes)?,
+            fields.take(KEM.public_key_bytes)?,
+        ];
         check_signature(&self.round, sender, message, &fields)?;
         if self.advertisements.contains_key(&sender) {
             return Err(fields.refused("the client sent it already"));
         }
+        check_keys(keys, self.advertisements.values()).map_err(|rule| fields.refused(rule))?;
         if self.advertisements.len() >= self.round.parameters().cohort_max {
             return Err(fields.refused("the cohort is full"));
         }
@@ -298,12 +325,14 @@ impl Server {
         if self.agreements.contains_key(&sender) {
             return Err(fields.refused("the client sent it already"));
         }
-        let hash: &[u8; 48] = fields.array()?;
+        let (found, hash): (&[u8; 48], &[u8; 48]) = (fields.array()?, fields.array()?);
+        let members: Vec<Position> = self.shares.keys().copied().collect();
+        let transcript = transcript(&self.listed, &members);
         let list = survivors_message(&self.survivors);
-        if *hash != sha384(&list) {
+        if *found != transcript || *hash != sha384(&list) {
             return Err(fields.refused("it is for another list of survivors"));
         }
-        let signed = agreement_message(sender, &self.round, &list);
+        let signed = agreement_message(sender, &self.round, &transcript, &list);
         verify(&self.round, sender, &signed, fields.rest)
             .ok_or_else(|| fields.refused("its signature is not the client's"))?;
         self.agreements.insert(sender, fields.rest.to_vec());
@@ -329,4 +358,26 @@ impl Server {
         self.answered.push(sender);
         Ok(sender)
     }
+}
+
+/// Returns why every client would refuse a cohort with these keys, if it would: the client that
+/// sent them is then left out instead.
+fn check_keys<'a>(
+    keys: [&[u8]; 2],
+    others: impl Iterator<Item = &'a Vec<u8>>,
+) -> Result<(), &'static str> {
+    let [mask, channel] = keys;
+    let others: Vec<&[u8]> = others
+        .filter_map(|other| other.get(HEAD_BYTES..))
+        .flat_map(|other| other.chunks(KEM.public_key_bytes).take(2))
+        .collect();
+    if mask == channel || keys.iter().any(|key| others.contains(key)) {
+        return Err("another client has one of its keys, or both are the same");
+    }
+    for key in keys {
+        KemPublicKey::new(KEM, key)
+            .and_then(|key| key.encapsulate())
+            .map_err(|_| "a key is malformed")?;
+    }
+    Ok(())
 }

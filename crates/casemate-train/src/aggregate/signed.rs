@@ -1,6 +1,9 @@
 //! What clients sign in a round, and how it is checked.
 
-use casemate_crypto::{Purpose, hash::sha384};
+use casemate_crypto::{
+    Purpose,
+    hash::{sha384, sha384_of},
+};
 
 use super::{
     error::{AggregateError, Step},
@@ -8,6 +11,9 @@ use super::{
     policy::COHORT_MAX,
     round::{Position, Round},
 };
+
+/// Length of the beginning of a client's message.
+pub(super) const HEAD_BYTES: usize = 1 + 2 + 48;
 
 /// Returns the beginning of a client's message.
 pub(super) fn head(step: Step, at: Position, ctx: &[u8; 48]) -> Vec<u8> {
@@ -38,9 +44,23 @@ pub(super) fn survivors_message(survivors: &[Position]) -> Vec<u8> {
     message
 }
 
+/// Returns the hash of who advertised which keys, and of who sent shares. Keys are fresh, so no
+/// other attempt at the round has it.
+pub(super) fn transcript(cohort: &[u8; 48], members: &[Position]) -> [u8; 48] {
+    let mut list = Vec::new();
+    write_members(&mut list, members);
+    sha384_of(&[cohort, &list])
+}
+
 /// Returns what a client signs of a list of survivors.
-pub(super) fn agreement_message(at: Position, round: &Round, survivors: &[u8]) -> Vec<u8> {
+pub(super) fn agreement_message(
+    at: Position,
+    round: &Round,
+    transcript: &[u8; 48],
+    survivors: &[u8],
+) -> Vec<u8> {
     let mut message = head(Step::Agreement, at, round.context());
+    message.extend_from_slice(transcript);
     message.extend_from_slice(&sha384(survivors));
     message
 }
@@ -81,7 +101,7 @@ pub(super) fn verify(
 pub(super) fn count_agreements(
     round: &Round,
     message: &[u8],
-    survivors: &[u8],
+    (transcript, survivors): (&[u8; 48], &[u8]),
     counts: impl Fn(Position) -> bool,
 ) -> Result<usize, AggregateError> {
     let most = 3 + COHORT_MAX * (6 + SIGNATURE_BYTES_MAX);
@@ -97,7 +117,7 @@ pub(super) fn count_agreements(
         if !counts(member) {
             continue;
         }
-        let signed = agreement_message(member, round, survivors);
+        let signed = agreement_message(member, round, transcript, survivors);
         verify(round, member, &signed, signature).ok_or_else(|| {
             fields.refused_of(round, member, "it is not on this list of survivors")
         })?;

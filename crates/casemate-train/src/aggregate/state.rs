@@ -92,21 +92,24 @@ impl Client {
                 Stage::Shared {
                     seeds,
                     message,
+                    listed,
                     cohort,
                     holders,
                 } => {
                     e.u8(2)?.array(3)?;
                     write_seeds(e, seeds)?;
-                    e.array(3)?.bytes(message)?;
+                    e.array(4)?.bytes(message)?.bytes(listed)?;
                     write_list(e, cohort)?;
                     write_list(e, holders)?;
                 }
                 Stage::Masked {
+                    transcript,
                     members: list,
                     holders,
                     held,
                 }
                 | Stage::Agreed {
+                    transcript,
                     survivors: list,
                     holders,
                     held,
@@ -114,7 +117,7 @@ impl Client {
                     let is_masked = matches!(self.stage, Stage::Masked { .. });
                     e.u8(if is_masked { 3 } else { 4 })?;
                     write_list(e, list)?;
-                    e.array(2)?;
+                    e.array(3)?.bytes(transcript)?;
                     write_list(e, holders)?;
                     write_held(e, held)?;
                 }
@@ -155,25 +158,29 @@ impl Client {
             2 => {
                 d.array_of(3)?;
                 let seeds = read_seeds(d)?;
-                d.array_of(3)?;
+                d.array_of(4)?;
                 Stage::Shared {
                     seeds,
                     message: d.fixed("message")?,
+                    listed: d.fixed("cohort")?,
                     cohort: read_list(d)?,
                     holders: read_list(d)?,
                 }
             }
             kind => {
                 let list = read_list(d)?;
-                d.array_of(2)?;
+                d.array_of(3)?;
+                let transcript = d.fixed("transcript")?;
                 let (holders, held) = (read_list(d)?, read_held(d)?);
                 match kind {
                     3 => Stage::Masked {
+                        transcript,
                         members: list,
                         holders,
                         held,
                     },
                     4 => Stage::Agreed {
+                        transcript,
                         survivors: list,
                         holders,
                         held,

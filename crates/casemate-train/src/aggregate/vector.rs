@@ -19,6 +19,11 @@ pub(super) struct Masks {
 }
 
 impl Masks {
+    /// Returns the number of streams.
+    pub(super) fn streams(&self) -> usize {
+        self.added.len().saturating_add(self.subtracted.len())
+    }
+
     pub(super) fn add(&mut self, key: &Secret<SEED_BYTES>) -> Result<(), AggregateError> {
         self.added.push(Keystream::new(key)?);
         Ok(())

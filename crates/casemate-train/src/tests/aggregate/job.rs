@@ -171,8 +171,12 @@ impl<'a> Run<'a> {
             assert_eq!(self.server.receive(message, &self.job.aggregator)?, *name);
         }
         match self.server.close()? {
-            Outgoing::Messages(sent) => {
+            Outgoing::Each(sent) => {
                 self.sent = sent;
+                Ok(None)
+            }
+            Outgoing::All { to, message } => {
+                self.sent = to.into_iter().map(|name| (name, message.clone())).collect();
                 Ok(None)
             }
             Outgoing::Aggregate(aggregate) => Ok(Some(aggregate)),

@@ -1,6 +1,6 @@
 //! Keys and messages of others, of other models and of other rounds.
 
-use casemate_crypto::Error;
+use casemate_crypto::{Error, Purpose};
 
 use super::{
     FIRST, FIRST_ADVERTISEMENT, HEAD, NOBODY, after,
@@ -130,4 +130,42 @@ fn messages_of_another_round_are_refused_in_every_step() {
         assert_text(&error, "it is of another round, model, policy or roster");
         run.step(NOBODY);
     }
+}
+
+#[test]
+fn keys_that_every_client_would_refuse_leave_out_who_sent_them() {
+    let job = Job::new(5);
+    let mut run = after(&job, 0);
+    let mut messages = run.answers(NOBODY);
+    let keys = HEAD..HEAD + 2 * 1216;
+    let others = messages["client-001"][keys.clone()].to_vec();
+    let first = messages[FIRST].clone();
+    let changes: [(&dyn Fn(&mut [u8]), &str); 3] = [
+        (
+            &|keys| keys.copy_from_slice(&others),
+            "another client has one of its keys",
+        ),
+        (
+            &|keys| keys.copy_within(..1216, 1216),
+            "or both are the same",
+        ),
+        // A coefficient of ML-KEM that is not reduced.
+        (&|keys| keys[..3].fill(0xff), "a key is malformed"),
+    ];
+    run.server
+        .receive(&messages["client-001"], &job.aggregator)
+        .unwrap();
+    for (change, rule) in changes {
+        let mut bad = first[..keys.end].to_vec();
+        change(&mut bad[keys.clone()]);
+        let signature = job.keys[FIRST]
+            .sign(Purpose::AGGREGATE_MESSAGE, &bad)
+            .unwrap();
+        bad.extend_from_slice(&signature);
+        let error = run.server.receive(&bad, &job.aggregator).unwrap_err();
+        assert_text(&error, "advertisement of `client-000`");
+        assert_text(&error, rule);
+    }
+    messages.remove("client-001");
+    run.deliver(&messages).unwrap();
 }

@@ -105,7 +105,7 @@ fn a_server_that_shows_clients_different_survivors_gets_no_shares() {
         run.sent.insert(name.to_owned(), short.clone());
     }
     let agreements = run.answers(NOBODY);
-    let signature = |name: &str| agreements[name][3 + 48 + 48..].to_vec();
+    let signature = |name: &str| agreements[name][3 + 48 + 2 * 48..].to_vec();
     let collect = |names: &[&str]| {
         let mut message = vec![8];
         message.extend_from_slice(&u16::try_from(names.len()).unwrap().to_be_bytes());
@@ -230,4 +230,19 @@ fn in_a_sparse_graph_the_client_chooses_and_the_server_cannot_overload_it() {
     run.deliver(&shares).unwrap();
     run.step(NOBODY);
     assert_eq!(run.server.collects(), Some(Step::Agreement));
+}
+
+#[test]
+fn agreements_from_an_earlier_attempt_at_the_round_do_not_count() {
+    let job = Job::new(5);
+    // The server keeps the agreements on all survivors, and begins the same round again.
+    let first = after(&job, 4);
+    let old = first.sent[FIRST].clone();
+    let mut again = after(&job, 4);
+    assert_eq!(first.round.context(), again.round.context());
+    let error = refused(&mut again, |sent| *sent = old);
+    assert_text(
+        &error,
+        "agreements of `client-001`: it is not on this list of survivors",
+    );
 }

@@ -17,8 +17,8 @@ type Change = (fn(&mut Parameters), &'static str);
 
 const BELOW_FLOORS: [Change; 7] = [
     (
-        |p| p.cohort_min = 4,
-        "the smallest cohort is 4, must be at least 5",
+        |p| p.cohort_min = 19,
+        "the smallest cohort is 19, must be at least 20",
     ),
     (
         |p| p.bits = 11,
@@ -41,7 +41,7 @@ const BELOW_FLOORS: [Change; 7] = [
         "the number of neighbours is 19, must be at least 20",
     ),
     (
-        |p| (p.neighbours, p.cohort_min, p.threshold) = (20, 35, 501),
+        |p| (p.neighbours, p.cohort_min, p.threshold) = (20, 35, 500),
         "the number of shares needed is 11, must be at least",
     ),
 ];
@@ -50,26 +50,26 @@ const BELOW_FLOORS: [Change; 7] = [
 fn a_policy_below_the_floors_is_refused_whoever_signed_it() {
     let job = Job::new(40);
     let floors = Floors {
-        cohort_min: 5,
+        cohort_min: 20,
         bits: 12,
         clip_nano: 1_000_000..=4_000_000_000,
         ..Floors::default()
     };
     let mut strong = parameters(40);
-    strong.cohort_min = 5;
-    assert_eq!(floors.check(&strong), Ok(()));
+    strong.cohort_min = 20;
+    assert_eq!(floors.check(&strong, 40), Ok(()));
     for (change, rule) in BELOW_FLOORS {
         let mut weak = strong;
         change(&mut weak);
-        assert_text(&floors.check(&weak).unwrap_err(), rule);
+        assert_text(&floors.check(&weak, 40).unwrap_err(), rule);
     }
     let noisy = Floors {
-        noise_variance: 9,
+        noise_multiplier: 1,
         ..floors
     };
     assert_text(
-        &noisy.check(&strong).unwrap_err(),
-        "the variance of the noise is 0",
+        &noisy.check(&strong, 40).unwrap_err(),
+        "the noise multiplier in thousandths is 0",
     );
     // The client checks when it joins.
     let mut weak = parameters(40);

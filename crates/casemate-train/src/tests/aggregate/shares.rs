@@ -164,3 +164,18 @@ fn a_reveal_for_another_aggregator_or_list_does_not_open() {
     run.server.receive(&bad, &job.aggregator).unwrap_err();
     run.server.receive(&reveal, &job.aggregator).unwrap();
 }
+
+#[test]
+fn a_sum_that_no_updates_within_the_limits_have_is_refused() {
+    let job = Job::new(4);
+    // The weights are 1 to 4, of at most 100; a coordinate is at most 2^20 - 1.
+    for (at, value) in [(5, 0u32.wrapping_sub(7)), (5, 391), (0, 4 << 20)] {
+        let mut run = after(&job, 3);
+        run.server.add_to_sum(at, value);
+        run.step(NOBODY);
+        let messages = run.answers(NOBODY);
+        let result = run.deliver(&messages);
+        let error = result.map(drop).unwrap_err();
+        assert_text(&error, "masked update: the sum is out of range");
+    }
+}

@@ -8,7 +8,7 @@ use casemate_crypto::{
 use casemate_testkit::{array_at, hex_at, str_at};
 use serde_json::Value;
 
-use super::HEAD;
+use super::{FIRST_ADVERTISEMENT, HEAD};
 use crate::{
     Identity, Roster, Terms,
     aggregate::{
@@ -105,12 +105,13 @@ impl Vector {
             advertisement[HEAD + 1216..HEAD + 2432],
             self.bytes("channel_key")
         );
-        let [first, third] = self.list("advertisements").try_into().unwrap();
-        let mut cohort = vec![2, 0, 3];
-        for one in [first, advertisement, third] {
-            cohort.extend_from_slice(&u32::try_from(one.len()).unwrap().to_be_bytes());
-            cohort.extend_from_slice(&one);
-        }
+        // Signatures are random, and the vector has the one that the second implementation made.
+        let cohort = self.bytes("cohort");
+        let len = advertisement.len();
+        let own = &cohort[FIRST_ADVERTISEMENT + len + 4..][..len];
+        assert_eq!(own[..HEAD + 2432], advertisement[..HEAD + 2432]);
+        let mut client = client;
+        client.set_advertisement(own);
         (client, cohort)
     }
 
