@@ -118,7 +118,7 @@ def test_nothing_is_revealed_if_recording_fails(job, updates):
         ({"bits": 21}, "the number of bits is 20, must be at least 21"),
         ({"clip": (0.1, 1.0)}, "the clip in 10\\^-9 is 2000000000, must be 100000000 to 1000000000"),
         ({"threshold": 700}, "the threshold in thousandths is 667, must be at least 700"),
-        ({"noise_variance": 1}, "the variance of the noise is 0, must be at least 1"),
+        ({"noise_multiplier": 0.5}, "the noise multiplier in thousandths is 0, must be at least 500"),
     ],
 )
 def test_a_policy_below_the_floors_is_refused(job, floors, error):
@@ -172,6 +172,7 @@ def test_a_models_digest_covers_names_types_shapes_and_elements():
         {"a": ones, "b": ones * 2},
     ]:
         assert train.model_digest(other) != digest
+    assert train.model_digest({"a": ones, "b": ones}, b"lr=0") != digest
 
 
 def test_noise_is_accounted_for_and_never_below_the_gaussians(job):
@@ -186,6 +187,9 @@ def test_noise_is_accounted_for_and_never_below_the_gaussians(job):
         gaussian.compose(accounting.GaussianDpEvent(multiplier))
     found, bound = accountant.epsilon(1e-5), gaussian.get_epsilon(1e-5)
     assert bound * (1 - 1e-6) <= found <= bound * 1.01
+    Run(job, policy).client(NAMES[0], floors=train.floors(noise_multiplier=multiplier)).advertise(now=NOW)
+    with pytest.raises(casemate.CasemateError, match="is 1300, must be at least 1301"):
+        Run(job, policy).client(NAMES[0], floors=train.floors(noise_multiplier=1.301)).advertise(now=NOW)
     noise = policy.parameters()["noise"]
     assert noise[0] == 1_000_000_000
     # Another accountant, from the variance alone.

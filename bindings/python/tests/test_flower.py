@@ -59,6 +59,7 @@ class Deployment:
         )
         for number, port in enumerate(nodes):
             files = {"key": f"{number}.pem", "roster": "roster", "policy": "policy", "signer": "owner.pub"}
+            files["state"] = f"used-{number}"
             settings = [f'casemate-{name}="{folder / file}"' for name, file in files.items()]
             node = " ".join([f'casemate-name="clinic-{number}"', f"partition-id={number}", *settings])
             self.start(
@@ -156,7 +157,7 @@ class Node:
 
     def __init__(self, folder, number, update):
         files = {"key": f"{number}.pem", "roster": "roster", "policy": "policy", "signer": "owner.pub"}
-        config = {f"casemate-{name}": str(folder / file) for name, file in files.items()}
+        config = {f"casemate-{name}": str(folder / file) for name, file in {**files, "state": f"used-{number}"}.items()}
         self.context = Context(1, number, {"casemate-name": f"clinic-{number}", **config}, RecordDict(), {})
         self.mod = flower.SecureAggregation()
         self.number, self.update, self.trainings = number, update, 0
@@ -166,7 +167,8 @@ class Node:
         self.trainings += 1
         assert "casemate" not in message.content
         found = {name: array.numpy() for name, array in message.content["arrays"].items()}
-        arrays = {n: Array(array + self.update if array.dtype.kind == "f" else array + 1) for n, array in found.items()}
+        steps = {n: self.update if array.dtype.kind == "f" else 1 for n, array in found.items()}
+        arrays = {n: Array(np.asarray(array + steps[n], array.dtype)) for n, array in found.items()}
         metrics = MetricRecord({"num-examples": 10 * (self.number + 1)})
         return Message(RecordDict({"arrays": ArrayRecord(arrays), "metrics": metrics}), reply_to=message)
 
@@ -199,7 +201,7 @@ class MemoryGrid:
 
 def strategy_of(folder, **options):
     files = {"roster": folder / "roster", "policy": folder / "policy", "signer": folder / "owner.pub"}
-    return flower.SecureFedAvg(key=folder / "aggregator.pem", **files, fraction_evaluate=0.0, **options)
+    return flower.SecureFedAvg(Context(1, 0, {}, RecordDict(), {}), key=folder / "aggregator.pem", **files, fraction_evaluate=0.0, **options)
 
 
 def start(folder, lost=lambda _node, _step: False, *, members=5, rounds=1, model=None, **terms):
@@ -266,6 +268,7 @@ def test_a_server_cannot_turn_secure_aggregation_off_or_repeat_a_round(tmp_path)
     assert node.trainings == 2
     for number in (1, 2):
         assert f"does not take part in round {number}" in refused(node, request(zeros, step="train", round=number))
+    assert len(list((tmp_path / "used-0").iterdir())) == 2 * 4
     assert "is not in round 2" in refused(node, request(zeros, step="reveal", round=2, message=b""))
     assert "is not in round 3" in refused(node, request(zeros, step="share", round=3, message=b""))
     # A new round goes on only from the step it is in, and ends with the first error.
@@ -289,3 +292,83 @@ def test_settings_that_are_missing_or_wrong_are_named(tmp_path):
     assert not short.answer(request(np.zeros(5, np.float32), step="train", round=1)).has_error()
     query = Message(RecordDict({"arrays": ArrayRecord({"w": Array(zeros)})}), dst_node_id=0, message_type="query")
     assert not node.answer(query).has_error()
+
+
+class Interfering(MemoryGrid):
+    """A server that changes the request of one client."""
+
+    def __init__(self, nodes, change):
+        super().__init__(nodes)
+        self.change = change
+
+    def send_and_receive(self, messages, *, timeout=None):
+        messages = [copy.deepcopy(message) for message in messages]
+        for message in messages:
+            if message.metadata.dst_node_id == 1 and message.content["casemate"]["step"] == "train":
+                self.change(message)
+        return super().send_and_receive(messages, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda message: message.content["config"].__setitem__("lr", 0.0),
+        lambda message: message.content["arrays"].__setitem__("a", Array(np.ones((2, 2), np.float32))),
+        lambda message: message.content.__setitem__("more", ConfigRecord({"epochs": 0})),
+    ],
+)
+def test_a_client_with_other_settings_or_another_model_is_not_singled_out(tmp_path, change):
+    write_job(tmp_path, 4, length=6, cohort=(3, 4), weight_max=1)
+    nodes = [Node(tmp_path, number, 0.1) for number in range(4)]
+    arrays = ArrayRecord({"a": Array(np.zeros((2, 2), np.float32)), "b": Array(np.zeros(2, np.float32))})
+    result = strategy_of(tmp_path).start(Interfering(nodes, change), arrays, num_rounds=1)
+    # The others go on without it: its advertisement is of another round.
+    assert dict(result.train_metrics_clientapp[1])["clients"] == 3
+
+
+def test_replies_that_are_no_messages_leave_the_server_running(tmp_path):
+    write_job(tmp_path, 4, length=6, cohort=(3, 4), weight_max=1)
+    nodes = [Node(tmp_path, number, 0.1) for number in range(4)]
+    junk = [
+        RecordDict({}),
+        RecordDict({"a": ArrayRecord({"message": Array(dtype="uint8", shape=(3,), stype="numpy.ndarray", data=b"")})}),
+        RecordDict({"a": ArrayRecord({"other": Array(np.zeros(3, np.uint8))})}),
+        RecordDict({"a": ArrayRecord({"message": Array(np.zeros(3))})}),
+    ]
+    for content in junk:
+        nodes[3].answer = lambda message, content=content: Message(content, reply_to=message)
+        arrays = ArrayRecord({"a": Array(np.zeros(6, np.float32))})
+        result = strategy_of(tmp_path).start(MemoryGrid(nodes), arrays, num_rounds=1)
+        assert dict(result.train_metrics_clientapp[1])["clients"] == 3
+        for node in nodes:
+            node.context.state = RecordDict()
+
+
+def test_a_context_that_was_not_kept_does_not_mask_twice(tmp_path):
+    write_job(tmp_path, 3, length=6, cohort=(3, 3), weight_max=1)
+    nodes = [Node(tmp_path, number, 0.1) for number in range(3)]
+    before = {}
+
+    class Losing(MemoryGrid):
+        def send_and_receive(self, messages, *, timeout=None):
+            for message in messages[:1]:
+                before[message.content["casemate"]["step"]] = copy.deepcopy((nodes[0].context, message))
+            return super().send_and_receive(messages, timeout=timeout)
+
+    arrays = ArrayRecord({"a": Array(np.zeros(6, np.float32))})
+    strategy_of(tmp_path).start(Losing(nodes), arrays, num_rounds=1)
+    for step in ("share", "mask", "agree", "reveal"):
+        nodes[0].context, message = before[step]
+        assert "this step of the round was already taken" in refused(nodes[0], message)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_training_that_diverged_is_left_out(tmp_path, bad):
+    write_job(tmp_path, 4, length=6, cohort=(3, 4), weight_max=1)
+    nodes = [Node(tmp_path, number, bad if number == 2 else 0.1) for number in range(4)]
+    arrays = ArrayRecord({"a": Array(np.zeros(5, np.float32)), "scalar": Array(np.array(0.5, np.float64))})
+    result = strategy_of(tmp_path).start(MemoryGrid(nodes), arrays, num_rounds=1)
+    assert dict(result.train_metrics_clientapp[1])["clients"] == 3
+    scalar = result.arrays["scalar"].numpy()
+    assert scalar.dtype == np.float64
+    assert abs(scalar - 0.6) < 1e-5

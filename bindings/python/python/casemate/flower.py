@@ -2,15 +2,20 @@
 
 The server learns the mean of the clients' updates and nothing else about any of them. Two lines change::
 
-    app = ClientApp(mods=[casemate.flower.SecureAggregation()])                  # in the client app
-    strategy = casemate.flower.SecureFedAvg(key="aggregator.pem", roster=...)    # in the server app
+    app = ClientApp(mods=[casemate.flower.SecureAggregation()])                           # in the client app
+    strategy = casemate.flower.SecureFedAvg(context, key="aggregator.pem", roster=...)    # in the server app
 
 Each SuperNode names its member of the roster in its node config: ``casemate-name``, ``casemate-key``, ``casemate-roster``, ``casemate-policy`` and
 ``casemate-signer``, the last four being paths.
+
+The app that a SuperNode runs comes from the SuperLink: start SuperNodes with ``--trusted-entities``, so that they run apps of publishers that you trust only.
+An app of the server's choice could send whatever it reads.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import time
@@ -38,14 +43,41 @@ _log = logging.getLogger("flwr")
 
 
 def _floats(arrays: ArrayRecord) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays that are aggregated, by name: all of floating point."""
-    found = {name: array.numpy() for name, array in arrays.items()}
+    """Return the arrays that are aggregated, in the order of their names: all of floating point."""
+    found = {name: np.asarray(array.numpy()) for name, array in sorted(arrays.items())}
+    for name, array in found.items():
+        if array.dtype.kind not in "fiub":
+            raise CasemateError(f"array {name!r} has elements of type {array.dtype}; convert them to float32")
     return {name: array for name, array in found.items() if array.dtype.kind == "f"}
 
 
 def _flat(arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
-    parts = [arrays[name].astype(np.float32, copy=False).reshape(-1) for name in arrays]
+    parts = [array.astype(np.float32, copy=False).reshape(-1) for array in arrays.values()]
     return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def _digest(content: RecordDict, message_type: str, run_config: Mapping[str, Any]) -> bytes:
+    """Return the digest of everything that the training depends on: the model, and the settings in the message and of the run."""
+    arrays: ArrayRecord = _only(content.array_records, "array record")
+    records: dict[str, Any] = {**content.config_records, **content.metric_records}
+    settings = {
+        "type": message_type,
+        "run": _plain(run_config),
+        "message": {name: _plain(record) for name, record in records.items() if name != _KEY},
+    }
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return train.model_digest({name: array.numpy() for name, array in arrays.items()}, text.encode())
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON has them; each with its type, as 1, 1.0 and true are different settings."""
+
+    def one(value: Any) -> Any:
+        if isinstance(value, list):
+            return [one(item) for item in value]
+        return [type(value).__name__, value.hex() if isinstance(value, (bytes, float)) else value]
+
+    return {name: one(value) for name, value in values.items()}
 
 
 def _only(records: Mapping[str, Any], what: str) -> Any:
@@ -65,8 +97,12 @@ class SecureAggregation:
     key), ``casemate-roster``, ``casemate-policy``, and ``casemate-signer`` (the public key of whoever signed both); the last four are paths. ``floors`` is
     the weakest policy that this client takes part in (:func:`casemate.train.floors`).
 
-    A request to train without secure aggregation is refused, and so is a round whose number is not higher than the last one that the client answered in.
-    Metrics of the training stay on the client, except for its weight (``weighted_by_key``), which is only revealed as part of the sum.
+    A request to train without secure aggregation is refused, and so is a round whose number is not higher than the last one that the client took part in.
+    Clients that were sent different models or settings refuse each other. Metrics of the training stay on the client, except for its weight
+    (``weighted_by_key``, at most the policy's largest), which is only revealed as part of the sum. Evaluation is passed on: metrics that an app returns from
+    it are seen by the server.
+
+    In ``state``, by default ``casemate/used-states`` in the user's state directory, a file is kept for each step that was taken, so that none is taken twice.
     """
 
     def __init__(
@@ -77,11 +113,12 @@ class SecureAggregation:
         roster: str | os.PathLike[str] | None = None,
         policy: str | os.PathLike[str] | None = None,
         signer: str | os.PathLike[str] | None = None,
+        state: str | os.PathLike[str] | None = None,
         floors: AggregationFloors | None = None,
         weighted_by_key: str = "num-examples",
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._given = {"name": name, "key": key, "roster": roster, "policy": policy, "signer": signer}
+        self._given = {"name": name, "key": key, "roster": roster, "policy": policy, "signer": signer, "state": state}
         self._floors = floors
         self._weighted_by_key = weighted_by_key
         self._now = now
@@ -99,8 +136,9 @@ class SecureAggregation:
         except CasemateError as error:
             # The round is over for this client, and its secrets are not needed again.
             state = context.state.config_records.get(_KEY)
-            if state is not None and "state" in state:
-                del state["state"]
+            for name in ("state", "update"):
+                if state is not None and name in state:
+                    del state[name]
             return Message(Error(_MOD_FAILED_PRECONDITION, str(error)), reply_to=message)
 
     def _setting(self, name: str, context: Context) -> Any:
@@ -135,9 +173,11 @@ class SecureAggregation:
         if state is None or "state" not in state or state["round"] != number:
             raise CasemateError(f"this client is not in round {number}")
         client = self._client(context, number, bytes(state["model"]))  # type: ignore[arg-type]
-        client.resume(bytes(state["state"]))  # type: ignore[arg-type]
-        # A step that fails must not be tried again from the same state.
+        stored = bytes(state["state"])  # type: ignore[arg-type]
         del state["state"]
+        # SuperNode sends a reply before it keeps the context, so the context alone cannot say that a state was used.
+        self._use_once(stored, context)
+        client.resume(stored)
         received = bytes(request["message"])  # type: ignore[arg-type]
         if step == "share":
             reply = client.share(received)
@@ -148,8 +188,8 @@ class SecureAggregation:
         elif step == "agree":
             reply = client.agree(received)
         elif step == "reveal":
-            # SuperNode keeps the context together with the reply.
-            reply = client.reveal(received, lambda: state.__setitem__("answered", number))
+            # That the state was used is recorded.
+            reply = client.reveal(received, lambda: None)
             return _reply(message, reply)
         else:
             raise CasemateError(f"there is no step {step!r} in a round")
@@ -160,12 +200,11 @@ class SecureAggregation:
         self, message: Message, number: int, context: Context, call_next: Callable[[Message, Context], Message]
     ) -> Message:
         state = context.state.config_records.get(_KEY)
-        answered = int(state.get("answered", 0)) if state is not None else 0  # type: ignore[arg-type]
-        if number <= answered:
-            raise CasemateError(f"this client has answered in round {answered} and does not take part in round {number}")
-        arrays: ArrayRecord = _only(message.content.array_records, "array record")
-        before = _floats(arrays)
-        model = train.model_digest({name: array.numpy() for name, array in arrays.items()})
+        last = int(state["round"]) if state is not None else 0  # type: ignore[arg-type]
+        if number <= last:
+            raise CasemateError(f"this client took part in round {last} and does not take part in round {number}")
+        model = _digest(message.content, message.metadata.message_type, context.run_config)
+        before = _floats(_only(message.content.array_records, "array record"))
         client = self._client(context, number, model)
         del message.content[_KEY]
         reply = call_next(message, context)
@@ -174,11 +213,12 @@ class SecureAggregation:
         after = _floats(_only(reply.content.array_records, "array record"))
         if {name: array.shape for name, array in before.items()} != {name: array.shape for name, array in after.items()}:
             raise CasemateError("the trained arrays have other names or shapes than those of the message")
-        update = _flat({name: after[name].astype(np.float32) - before[name] for name in before})
+        update = _flat({name: after[name] - before[name] for name in before})
+        if not np.isfinite(update).all():
+            raise CasemateError("the trained arrays contain numbers that are not finite")
         context.state[_KEY] = ConfigRecord(
             {
                 "round": number,
-                "answered": answered,
                 "model": model,
                 "weight": self._weight(reply, context),
                 "update": update.tobytes(),
@@ -187,6 +227,23 @@ class SecureAggregation:
         advertisement = client.advertise(now=int(self._now()))
         context.state.config_records[_KEY]["state"] = client.state()
         return _reply(message, advertisement)
+
+    def _use_once(self, state: bytes, context: Context) -> None:
+        """Record durably that a state is used. Two uses would mask two updates alike, or answer twice."""
+        chosen = self._given["state"] or context.node_config.get("casemate-state")
+        default = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "casemate/used-states"
+        folder = Path(str(chosen)) if chosen else default
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / hashlib.sha256(state).hexdigest()
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            raise CasemateError("this step of the round was already taken") from None
+        holder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(holder)
+        finally:
+            os.close(holder)
 
     def _weight(self, reply: Message, context: Context) -> int:
         most = self._job(context)[1].parameters()["weight_max"]
@@ -208,7 +265,7 @@ def _reply(message: Message, reply: bytes) -> Message:
 class SecureFedAvg(FedAvg):
     """``FedAvg`` over updates that the server cannot see: it receives their mean.
 
-    ``key`` is the private key of the policy's aggregator, ``roster`` and ``policy`` are the signed files, and ``signer`` is the public key of whoever signed
+    ``context`` is that of the server app. ``key`` is the private key of the policy's aggregator, ``roster`` and ``policy`` are the signed files, and ``signer`` is the public key of whoever signed
     them. Every step after the training ends after ``step_timeout`` seconds, and clients that have not answered by then are left out. Arrays that are not of
     floating point, such as counters, keep the server's values. With noise in the policy, ``epsilon`` for ``delta`` is part of every round's metrics.
 
@@ -217,6 +274,7 @@ class SecureFedAvg(FedAvg):
 
     def __init__(
         self,
+        context: Context,
         *,
         key: _keys.Signing,
         roster: str | os.PathLike[str],
@@ -234,11 +292,13 @@ class SecureFedAvg(FedAvg):
         if not isinstance(own, PrivateKey):
             raise CasemateError("no key was given; pass key= with the aggregator's private key")
         self._key = own
+        self._run_config = context.run_config
         self._step_timeout = step_timeout
         self._delta = delta
         self._accountant = train.Accountant(self._policy) if self._parameters["noise"] else None
         self._grid: Grid | None = None
         self._arrays: ArrayRecord | None = None
+        self._model = b""
         for name in ("min_train_nodes", "min_available_nodes"):
             arguments.setdefault(name, self._parameters["cohort_min"])
         super().__init__(**arguments)
@@ -250,6 +310,8 @@ class SecureFedAvg(FedAvg):
         self._grid, self._arrays = grid, arrays
         messages = list(super().configure_train(server_round, arrays, config, grid))[: self._parameters["cohort_max"]]
         for message in messages:
+            # All of them are sent the same.
+            self._model = _digest(message.content, message.metadata.message_type, self._run_config)
             message.content[_KEY] = ConfigRecord({"step": "train", "round": server_round})
         return messages
 
@@ -259,9 +321,11 @@ class SecureFedAvg(FedAvg):
         """Go through the steps of secure aggregation with the clients that have trained."""
         assert self._arrays is not None
         assert self._grid is not None
-        model = train.model_digest({name: array.numpy() for name, array in self._arrays.items()})
-        round_ = AggregationRound(self._roster, self._policy, server_round, model)
+        if not self._model:
+            return None, None
+        round_ = AggregationRound(self._roster, self._policy, server_round, self._model)
         server = AggregationServer(round_, self._key)
+        step = "train"
         try:
             nodes = self._collect(server, replies, {})
             for step in ("share", "mask", "agree", "reveal"):
@@ -275,6 +339,9 @@ class SecureFedAvg(FedAvg):
             aggregate = server.close()
         except CasemateError as error:
             _log.warning("secure aggregation of round %d failed: %s", server_round, error)
+            if step == "reveal" and self._accountant is not None:
+                # Shares were revealed, so the round counts.
+                self._accountant.add_round(self._parameters["cohort_min"] - self._silent())
             return None, None
         assert isinstance(aggregate, Aggregate)
         return self._add(aggregate), self._metrics(aggregate)
@@ -293,8 +360,8 @@ class SecureFedAvg(FedAvg):
             try:
                 record = _only(reply.content.array_records, "array record")
                 name = server.receive(record["message"].numpy().tobytes())
-            except (CasemateError, KeyError, ValueError) as error:
-                _log.warning("the message of node %d is refused: %s", node, error)
+            except Exception as error:  # noqa: BLE001 - whatever a client sends, the others go on
+                _log.warning("the message of node %d is refused: %s: %s", node, type(error).__name__, error)
                 continue
             nodes[name] = node
         return nodes
@@ -302,15 +369,17 @@ class SecureFedAvg(FedAvg):
     def _add(self, aggregate: Aggregate) -> ArrayRecord:
         """Add the mean update to the model."""
         assert self._arrays is not None
-        sums, at = {}, 0
-        for name, array in self._arrays.items():
-            found = array.numpy()
-            if found.dtype.kind == "f":
-                mean = aggregate.mean[at : at + found.size].reshape(found.shape)
-                at += found.size
-                found = (found.astype(np.float32) + mean).astype(found.dtype)
-            sums[name] = Array(found)
-        return ArrayRecord(sums)
+        means, at = {}, 0
+        for name, array in _floats(self._arrays).items():
+            means[name] = aggregate.mean[at : at + array.size].reshape(array.shape).astype(array.dtype)
+            at += array.size
+        found = {name: array.numpy() for name, array in self._arrays.items()}
+        sums = {name: array + means[name] if name in means else array for name, array in found.items()}
+        return ArrayRecord({name: Array(np.asarray(array)) for name, array in sums.items()})
+
+    def _silent(self) -> int:
+        """Return how many clients may have added no noise: a tenth of the roster."""
+        return min(len(self._roster.members) // 10, int(self._parameters["cohort_min"]) - 1)
 
     def _metrics(self, aggregate: Aggregate) -> MetricRecord:
         clients = len(aggregate.survivors)
@@ -318,7 +387,6 @@ class SecureFedAvg(FedAvg):
         for name, of in aggregate.blamed:
             _log.warning("%s revealed a wrong share of %s", name, of)
         if self._accountant is not None:
-            # A tenth of the clients may have added no noise.
-            self._accountant.add_round(clients - clients // 10)
+            self._accountant.add_round(clients - self._silent())
             metrics["epsilon"] = self._accountant.epsilon(self._delta)
         return MetricRecord(metrics)

@@ -18,6 +18,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     folder = Path(str(context.run_config["folder"]))
     strategy = casemate.flower.SecureFedAvg(
+        context,
         key=folder / "aggregator.pem",
         roster=folder / "roster",
         policy=folder / "policy",

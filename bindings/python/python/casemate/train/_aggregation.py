@@ -45,7 +45,7 @@ def sign_policy(
     ``aggregator`` is the server's public key, of the suite ``mlkem768-x25519``. An update has ``length`` coordinates from ``-clip`` to ``clip``, each rounded
     at random to ``bits`` bits, and a whole weight from 1 to ``weight_max``. ``cohort`` is the smallest and the largest number of clients whose sum may be
     revealed; it decides how many may drop out and work together with the server. ``noise`` is the largest norm of an update, and the noise multiplier
-    that the smallest cohort reaches with a tenth of its clients adding none.
+    that the smallest cohort reaches if a tenth of the roster's members are in it and add none.
 
     Raises :class:`casemate.CasemateError` if no parameters protect such a cohort.
     """
@@ -56,7 +56,7 @@ def sign_policy(
     if noise is not None:
         norm, multiplier = noise
         sensitivity = (2**bits - 1) / (2 * clip) * norm + math.sqrt(length)
-        honest = cohort[0] - cohort[0] // 10
+        honest = cohort[0] - min(len(roster.members) // 10, cohort[0] - 1)
         pair = (round(norm * 1e9), math.ceil((multiplier * sensitivity) ** 2 / honest))
     shape = (length, round(clip * 1e9), weight_max, bits)
     return AggregationPolicy.sign(roster, one_key(aggregator, "aggregator="), signer, shape, cohort, pair)
@@ -80,13 +80,13 @@ def floors(
     corrupt: int = 100,
     bits: int = 8,
     clip: tuple[float, float] | None = None,
-    noise_variance: int = 0,
+    noise_multiplier: float = 0.0,
 ) -> AggregationFloors:
     """Return what a client demands of a policy, whoever signed it.
 
     ``cohort_min``: smallest cohort. ``threshold``: least threshold of the complete graph, in thousandths. ``neighbours``: fewest neighbours of a sparse graph.
-    ``corrupt``: clients that may work together with the server, in thousandths. ``bits``: fewest bits of a coordinate. ``clip``: smallest and largest clip.
-    ``noise_variance``: least variance of the noise, in units of the ring.
+    ``corrupt``: members that may work together with the server, in thousandths of the roster. ``bits``: fewest bits of a coordinate. ``clip``: smallest and
+    largest clip. ``noise_multiplier``: least noise of the smallest cohort without its corrupt members, as a multiple of the sensitivity.
     """
     fields: dict[str, Any] = {
         "cohort_min": cohort_min,
@@ -94,21 +94,25 @@ def floors(
         "neighbours": neighbours,
         "corrupt": corrupt,
         "bits": bits,
-        "noise_variance": noise_variance,
+        "noise_multiplier": round(noise_multiplier * 1000),
     }
     if clip is not None:
         fields["clip_nano"] = (round(clip[0] * 1e9), round(clip[1] * 1e9))
     return AggregationFloors(fields)
 
 
-def model_digest(arrays: Mapping[str, Any]) -> bytes:
-    """Return the digest of a model, which the clients of a round must agree on: of the arrays' names, types, shapes and elements."""
+def model_digest(arrays: Mapping[str, Any], settings: bytes = b"") -> bytes:
+    """Return the digest of what the clients of a round must agree on: the arrays' names, types, shapes and elements, and the settings of the training.
+
+    A server that can give clients different settings, such as a learning rate of zero, can single one of them out.
+    """
     digest = hashlib.sha384(b"casemate/v1/model-digest\0")
     for name, array in sorted(arrays.items()):
-        view = readable(np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array)
+        view = readable(np.asarray(array, order="C") if isinstance(array, np.ndarray) else array)
         head = view.associated(name)
         digest.update(len(head).to_bytes(4, "big") + head + view.content.size.to_bytes(8, "big"))
         digest.update(view.content.data)
+    digest.update(bytes(4) + settings)
     return digest.digest()
 
 

@@ -132,6 +132,9 @@ fn messages_of_another_round_are_refused_in_every_step() {
     }
 }
 
+/// Changes both keys of an advertisement.
+type Change<'a> = &'a dyn Fn(&mut [u8]);
+
 #[test]
 fn keys_that_every_client_would_refuse_leave_out_who_sent_them() {
     let job = Job::new(5);
@@ -140,7 +143,7 @@ fn keys_that_every_client_would_refuse_leave_out_who_sent_them() {
     let keys = HEAD..HEAD + 2 * 1216;
     let others = messages["client-001"][keys.clone()].to_vec();
     let first = messages[FIRST].clone();
-    let changes: [(&dyn Fn(&mut [u8]), &str); 3] = [
+    let changes: [(Change<'_>, &str); 3] = [
         (
             &|keys| keys.copy_from_slice(&others),
             "another client has one of its keys",

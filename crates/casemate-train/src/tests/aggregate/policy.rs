@@ -72,7 +72,7 @@ fn a_policy_below_the_floors_is_refused_whoever_signed_it() {
         "the noise multiplier in thousandths is 0",
     );
     // The client checks when it joins.
-    let mut weak = parameters(40);
+    let mut weak = strong;
     weak.threshold = 600;
     let round = job.round(weak, 1);
     let error = Client::advertise(&job.with(&round, FIRST), &mut fill).unwrap_err();
