@@ -422,3 +422,79 @@ pub(crate) const GATEWAY_PATH: &str = "/.well-known/ohttp-gateway";
 /// Path of the signed key document.
 pub(crate) const KEY_DOCUMENT_PATH: &str = "/.well-known/casemate-keys";
 pub(crate) use ohttp::{KEYS_MEDIA_TYPE, REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> HttpVerifyingKey {
+        let key = HttpSigningKey::from_seeds(&[byte; 32], &[byte; 32]).unwrap();
+        let key = key.verifying_key();
+        HttpVerifyingKey::new(key.ed25519(), key.mldsa65()).unwrap()
+    }
+
+    fn clients(names: &[&str]) -> Vec<Client> {
+        let client = |(name, byte): (&&str, u8)| Client {
+            name: (*name).to_owned(),
+            key: key(byte),
+            allow: Vec::new(),
+        };
+        names.iter().zip(1..).map(client).collect()
+    }
+
+    #[test]
+    fn clients_have_plain_names_and_keys_of_their_own() {
+        let longest = "a".repeat(64);
+        let admitted = admit_all(clients(&["Team_1.x@lab-2", &longest])).unwrap();
+        assert_eq!(admitted.len(), 2);
+        let too_long = "a".repeat(65);
+        for name in ["", "a b", "a/b", "ä", too_long.as_str()] {
+            let refused = admit_all(clients(&[name])).unwrap_err();
+            assert!(matches!(refused, GatewayError::ClientName(_)), "{name}");
+        }
+        let mut twice = clients(&["a", "b"]);
+        twice.iter_mut().for_each(|client| client.key = key(9));
+        let refused = admit_all(twice).unwrap_err();
+        assert!(matches!(refused, GatewayError::ClientTwice(_)), "{refused}");
+        let refused = admit_all(Vec::new()).unwrap_err();
+        assert!(matches!(refused, GatewayError::NoClients), "{refused}");
+    }
+
+    #[test]
+    fn as_many_clients_as_the_specification_says_are_admitted() {
+        let same = |count: usize| {
+            let client = |_| Client {
+                name: "a".to_owned(),
+                key: key(1),
+                allow: Vec::new(),
+            };
+            admit_all((0..count).map(client).collect()).unwrap_err()
+        };
+        // Not too many; that they are the same is found after that.
+        assert!(matches!(same(CLIENTS_MAX), GatewayError::ClientTwice(_)));
+        assert!(matches!(
+            same(CLIENTS_MAX + 1),
+            GatewayError::ManyClients(4097)
+        ));
+    }
+
+    #[test]
+    fn what_is_refused_outside_the_encryption_says_whether_the_key_is_old() {
+        assert_eq!(outside(OhttpError::UnknownKey), Refusal::Key);
+        let internal = OhttpError::Crypto(casemate_crypto::Error::Randomness);
+        assert_eq!(outside(internal), Refusal::Internal);
+        assert_eq!(outside(OhttpError::Rejected), Refusal::Request);
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_bad_signature_are_answered_alike_and_other_errors_in_full() {
+        let unknown = Rejection::Sign(SignError::UnknownKey(KeyId::from_bytes([1; 32])));
+        let bad = Rejection::Sign(SignError::BadSignature);
+        assert_eq!(unknown.said(), bad.said());
+        assert_eq!(bad.said(), Refusal::Signature.to_string());
+        assert_ne!(unknown.to_string(), bad.to_string());
+        let date = Rejection::Message(MessageError::BadBytes("date"));
+        assert_eq!(date.said(), MessageError::BadBytes("date").to_string());
+        assert_eq!(unknown.refusal(), bad.refusal());
+    }
+}
