@@ -14,6 +14,9 @@ pub enum BenchError {
     /// An operation of `casemate-crypto` failed.
     #[error(transparent)]
     Crypto(#[from] casemate_crypto::Error),
+    /// A training channel failed.
+    #[error(transparent)]
+    Train(#[from] casemate_train::TrainError),
     /// Sealing failed.
     #[error(transparent)]
     Seal(#[from] casemate_seal::SealError),

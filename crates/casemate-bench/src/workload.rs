@@ -4,5 +4,6 @@
 pub(crate) mod checkpoint;
 pub(crate) mod gradient;
 pub(crate) mod handshake;
+mod job;
 mod link;
 pub(crate) mod round;

@@ -36,8 +36,6 @@ impl Purpose {
     pub const EXCHANGE: Self = Self("casemate/v1/exchange");
     /// Composite signature context: data of another program.
     pub const DATA: Self = Self("casemate/v1/data");
-    /// Composite signature context: an update in a federated round.
-    pub const ROUND: Self = Self("casemate/v1/round");
     /// Composite signature context: the roster of a training job.
     pub const TRAIN_ROSTER: Self = Self("casemate/v1/train-roster");
     /// Composite signature context: the hello and the answer of a channel's handshake.

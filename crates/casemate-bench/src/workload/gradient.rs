@@ -1,15 +1,10 @@
-//! Gradient exchange: one HPKE session, signed once, followed by a series of AEAD messages.
+//! Gradient exchange: the handshake of a channel, followed by a series of messages.
 
 use std::hint::black_box;
 
-use casemate_crypto::{
-    Purpose,
-    hpke::{HpkeSuite, RecipientContext, SenderContext},
-    kem::KemPrivateKey,
-    signature::SigningKey,
-    suite::{MLDSA65_ED25519, MLKEM768_X25519},
-};
+use casemate_train::{Channel, OVERHEAD_BYTES};
 
+use super::job::Job;
 use crate::{
     BenchError, Effort, Options,
     rows::{Gradient, Timing},
@@ -28,61 +23,41 @@ const SIZES: [usize; 7] = [
     64 * MIB,
     256 * MIB,
 ];
-const INFO: &[u8] = b"casemate/v1/round\0bench";
+/// The name of the tensor, which the ends do not send.
+const NAME: &[u8] = b"layer 0";
 
-/// The keys of the two ends.
-struct Ends {
-    suite: HpkeSuite,
-    receiver: KemPrivateKey,
-    sender: SigningKey,
-}
-
-/// A running session, and the bytes on the wire that starting it took.
+/// Both ends of a running channel, and the bytes on the wire that its handshake took.
 struct Session {
-    sending: SenderContext,
-    receiving: RecipientContext,
+    sending: Channel,
+    receiving: Channel,
     started_bytes: u64,
 }
 
-impl Ends {
-    fn new() -> Result<Self, BenchError> {
+impl Session {
+    fn start(job: &Job) -> Result<Self, BenchError> {
+        let (initiator, hello) = job.start()?;
+        let (responder, answer) = job.answer(&hello)?;
+        let (sending, finish) = job.finish(initiator, &answer)?;
+        let receiving = job.accept(responder, &finish)?;
         Ok(Self {
-            suite: HpkeSuite::of(&MLKEM768_X25519)?,
-            receiver: KemPrivateKey::generate(&MLKEM768_X25519)?,
-            sender: SigningKey::generate(&MLDSA65_ED25519)?,
-        })
-    }
-
-    /// Starts a session: the sender encapsulates and signs, the receiver verifies and decapsulates.
-    fn start(&self) -> Result<Session, BenchError> {
-        let (enc, sending) = self.suite.setup_sender(self.receiver.public_key(), INFO)?;
-        let signature = self.sender.sign(Purpose::ROUND, &enc)?;
-        let verifying = self.sender.verifying_key();
-        verifying.verify(Purpose::ROUND, &enc, &signature)?;
-        let receiving = self.suite.setup_recipient(&enc, &self.receiver, INFO)?;
-        Ok(Session {
             sending,
             receiving,
-            started_bytes: (enc.len() + signature.len()) as u64,
+            started_bytes: (hello.len() + answer.len() + finish.len()) as u64,
         })
     }
-}
 
-impl Session {
-    /// Sends one message from one end to the other through a reused buffer; returns its bytes on
-    /// the wire.
-    fn send(&mut self, message: &[u8], buffer: &mut Vec<u8>) -> Result<u64, BenchError> {
-        buffer.clear();
-        buffer.extend_from_slice(message);
-        self.sending.seal_in_place(b"", buffer)?;
-        let sent = buffer.len() as u64;
-        self.receiving.open_in_place(b"", buffer)?;
-        if black_box(buffer).len() == message.len() {
-            return Ok(sent);
+    /// Sends one message from one end to the other through reused buffers; returns its bytes on the
+    /// wire.
+    fn send(&mut self, message: &[u8], buffers: &mut [Vec<u8>; 2]) -> Result<u64, BenchError> {
+        let [sealed, opened] = buffers;
+        self.sending.sender.seal_into(message, NAME, sealed)?;
+        self.receiving.receiver.open_into(sealed, NAME, opened)?;
+        if black_box(opened).first() == message.first() {
+            return Ok(sealed.len() as u64);
         }
         Err(BenchError::Check {
             algorithm: "gradient exchange".to_owned(),
-            what: "message length",
+            what: "content",
         })
     }
 }
@@ -96,11 +71,12 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Gradient>, BenchError> {
         Effort::Quick => 4 * MIB,
         _ => 256 * MIB,
     };
-    let ends = Ends::new()?;
+    let job = Job::new()?;
     for size in SIZES.into_iter().filter(|size| *size <= largest) {
         let samples = samples(options.effort, size);
         let message = vec![0x42; size];
-        let mut buffer = Vec::with_capacity(size + 16);
+        let mut buffer = Vec::with_capacity(size);
+        let mut buffers = [vec![0; size + OVERHEAD_BYTES], vec![0; size]];
         let copy = cpu(samples, || {
             for _ in 0..2 {
                 buffer.clear();
@@ -111,14 +87,14 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Gradient>, BenchError> {
         })?;
         let mut first_bytes = 0;
         let first = cpu(samples, || {
-            let mut session = ends.start()?;
-            first_bytes = session.started_bytes + session.send(&message, &mut buffer)?;
+            let mut session = Session::start(&job)?;
+            first_bytes = session.started_bytes + session.send(&message, &mut buffers)?;
             Ok(())
         })?;
-        let mut session = ends.start()?;
+        let mut session = Session::start(&job)?;
         let mut steady_bytes = 0;
         let steady = cpu(samples, || {
-            steady_bytes = session.send(&message, &mut buffer)?;
+            steady_bytes = session.send(&message, &mut buffers)?;
             Ok(())
         })?;
         for (phase, bytes, cpu) in [

@@ -242,6 +242,8 @@ fn memory_is_written_past_its_end_and_read_without_a_copy() {
     assert_eq!(sink.into_inner().unwrap(), [8, 2, 9, 0, 0, 7]);
     let bytes = vec![4, 5, 6];
     assert_eq!(bytes.in_memory(0, 3), Some(&[4, 5, 6][..]));
-    assert_eq!((&bytes).in_memory(1, 2), Some(&[5, 6][..]));
+    let borrowed = &bytes;
+    let found = <&Vec<u8> as ReadAt>::in_memory(&borrowed, 1, 2);
+    assert_eq!(found, Some(&[5, 6][..]));
     assert_eq!(Box::new(bytes).in_memory(2, 1), Some(&[6][..]));
 }
