@@ -190,6 +190,9 @@ def test_noise_is_accounted_for_and_never_below_the_gaussians(job):
     Run(job, policy).client(NAMES[0], floors=train.floors(noise_multiplier=multiplier)).advertise(now=NOW)
     with pytest.raises(casemate.CasemateError, match="is 1300, must be at least 1301"):
         Run(job, policy).client(NAMES[0], floors=train.floors(noise_multiplier=1.301)).advertise(now=NOW)
+    for delta in (0, 1, -1e-5, 5):
+        with pytest.raises(ValueError, match="delta must be between 0 and 1"):
+            accountant.epsilon(delta)
     noise = policy.parameters()["noise"]
     assert noise[0] == 1_000_000_000
     # Another accountant, from the variance alone.

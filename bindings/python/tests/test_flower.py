@@ -201,7 +201,7 @@ class MemoryGrid:
 
 def strategy_of(folder, **options):
     files = {"roster": folder / "roster", "policy": folder / "policy", "signer": folder / "owner.pub"}
-    return flower.SecureFedAvg(Context(1, 0, {}, RecordDict(), {}), key=folder / "aggregator.pem", **files, fraction_evaluate=0.0, **options)
+    return flower.SecureFedAvg(Context(1, 0, {}, RecordDict(), {}), key=folder / "aggregator.pem", **files, **options)
 
 
 def start(folder, lost=lambda _node, _step: False, *, members=5, rounds=1, model=None, **terms):
@@ -278,6 +278,23 @@ def test_a_server_cannot_turn_secure_aggregation_off_or_repeat_a_round(tmp_path)
     )
     assert "is not in round 3" in refused(node, request(zeros, step="share", round=3, message=b""))
     assert result.train_metrics_clientapp[2]["clients"] == 3
+
+
+def test_requests_of_other_types_and_arguments_without_use_are_refused(tmp_path):
+    write_job(tmp_path, 3, length=6, cohort=(3, 3))
+    node, zeros = Node(tmp_path, 0, 0.1), np.zeros(6, np.float32)
+    for record in [{"round": 1}, {"step": "train"}, {"step": "train", "round": 1.5}, {"step": "share", "round": 1, "message": 9}]:
+        assert "the server's request has no step" in refused(node, request(zeros, **record))
+    for argument in ({"weighted_by_key": "n"}, {"train_metrics_aggr_fn": sum}):
+        with pytest.raises(TypeError, match="has no use here"):
+            strategy_of(tmp_path, **argument)
+    other = casemate.PrivateKey.generate("mlkem768-x25519")
+    other.to_file(tmp_path / "other.pem")
+    files = {"roster": tmp_path / "roster", "policy": tmp_path / "policy", "signer": tmp_path / "owner.pub"}
+    strategy = flower.SecureFedAvg(Context(1, 0, {}, RecordDict(), {}), key=tmp_path / "other.pem", **files)
+    nodes = [Node(tmp_path, number, 0.1) for number in range(3)]
+    with pytest.raises(casemate.CasemateError, match="names another aggregator's key"):
+        strategy.start(MemoryGrid(nodes), ArrayRecord({"a": Array(zeros)}), num_rounds=1)
 
 
 def test_settings_that_are_missing_or_wrong_are_named(tmp_path):

@@ -52,9 +52,14 @@ pub type Written = Result<(), minicbor::encode::Error<Infallible>>;
 /// Returns what `build` writes.
 pub fn encode(build: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Written) -> Vec<u8> {
     let mut out = Vec::new();
-    let written = build(&mut Encoder::new(&mut out));
-    debug_assert!(written.is_ok(), "writing to a vector cannot fail");
+    encode_into(&mut out, build);
     out
+}
+
+/// Appends what `build` writes to a vector, for secrets whose length is known.
+pub fn encode_into(out: &mut Vec<u8>, build: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Written) {
+    let written = build(&mut Encoder::new(out));
+    debug_assert!(written.is_ok(), "writing to a vector cannot fail");
 }
 
 /// Checks that encoding again yields `encoded`.

@@ -1,4 +1,4 @@
-//! AES-256-CTR over zeros: as many secret random words as one key has to give.
+//! A stream of secret words from one key: AES-256-CTR over zeros.
 
 use aws_lc_rs::{
     cipher::{AES_256, EncryptionContext, StreamingEncryptingKey, UnboundCipherKey},
@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 
 use crate::{Error, Secret};
 
-/// Words that are generated at once: as many bytes as fit into the first cache.
+/// Words that are generated at once: as many as stay in the L1 cache.
 const WORDS: usize = 2048;
 const WORD_BYTES: usize = 4;
 const BLOCK_BYTES: usize = 16;

@@ -119,7 +119,7 @@ fn take(
 }
 
 fn reach(step: usize) -> Reached {
-    let mut server = Server::new(ROUND.clone());
+    let mut server = Server::new(ROUND.clone(), &AGGREGATOR).unwrap();
     let mut clients = [None, None, None];
     let mut received: [Vec<u8>; 3] = Default::default();
     for now in 0..=step {

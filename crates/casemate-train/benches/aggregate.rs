@@ -70,7 +70,7 @@ impl Job {
         let round = Round::new(roster, Arc::new(policy), 1, &[0; 48]).unwrap();
         Self {
             keys,
-            server: Server::new(round.clone()),
+            server: Server::new(round.clone(), &aggregator).unwrap(),
             round,
             aggregator,
             floors: Floors::default(),

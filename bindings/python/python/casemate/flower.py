@@ -39,6 +39,8 @@ __all__ = ["SecureAggregation", "SecureFedAvg"]
 _KEY = "casemate"
 _VECTOR = "casemate-vector"
 _MOD_FAILED_PRECONDITION = 6
+#: How long it is kept on record that a state was used. Rounds take minutes.
+_KEPT_SECONDS = 90 * 24 * 60 * 60
 _log = logging.getLogger("flwr")
 
 
@@ -56,13 +58,13 @@ def _flat(arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
     return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
-def _digest(content: RecordDict, message_type: str, run_config: Mapping[str, Any]) -> bytes:
+def _digest(content: RecordDict, message_type: str, context: Context) -> bytes:
     """Return the digest of everything that the training depends on: the model, and the settings in the message and of the run."""
     arrays: ArrayRecord = _only(content.array_records, "array record")
     records: dict[str, Any] = {**content.config_records, **content.metric_records}
     settings = {
         "type": message_type,
-        "run": _plain(run_config),
+        "run": [context.run_id, _plain(context.run_config)],
         "message": {name: _plain(record) for name, record in records.items() if name != _KEY},
     }
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
@@ -84,10 +86,6 @@ def _only(records: Mapping[str, Any], what: str) -> Any:
     if len(records) != 1:
         raise CasemateError(f"secure aggregation needs one {what} in a message, found {len(records)}")
     return next(iter(records.values()))
-
-
-def _read(path: str | os.PathLike[str]) -> bytes:
-    return Path(path).read_bytes()
 
 
 class SecureAggregation:
@@ -133,12 +131,14 @@ class SecureAggregation:
             return call_next(message, context)
         try:
             return self._answer(message, request, context, call_next)
-        except CasemateError as error:
+        except Exception as error:
             # The round is over for this client, and its secrets are not needed again.
             state = context.state.config_records.get(_KEY)
             for name in ("state", "update"):
                 if state is not None and name in state:
                     del state[name]
+            if not isinstance(error, (CasemateError, OSError)):
+                raise
             return Message(Error(_MOD_FAILED_PRECONDITION, str(error)), reply_to=message)
 
     def _setting(self, name: str, context: Context) -> Any:
@@ -166,7 +166,9 @@ class SecureAggregation:
     def _answer(
         self, message: Message, request: ConfigRecord, context: Context, call_next: Callable[[Message, Context], Message]
     ) -> Message:
-        step, number = str(request["step"]), int(request["round"])  # type: ignore[arg-type]
+        step, number, received = request.get("step"), request.get("round"), request.get("message", b"")
+        if not isinstance(step, str) or not isinstance(number, int) or not isinstance(received, bytes):
+            raise CasemateError("the server's request has no step, no round, or a message that is not bytes")
         if step == "train":
             return self._train(message, number, context, call_next)
         state = context.state.config_records.get(_KEY)
@@ -178,7 +180,6 @@ class SecureAggregation:
         # SuperNode sends a reply before it keeps the context, so the context alone cannot say that a state was used.
         self._use_once(stored, context)
         client.resume(stored)
-        received = bytes(request["message"])  # type: ignore[arg-type]
         if step == "share":
             reply = client.share(received)
         elif step == "mask":
@@ -203,7 +204,7 @@ class SecureAggregation:
         last = int(state["round"]) if state is not None else 0  # type: ignore[arg-type]
         if number <= last:
             raise CasemateError(f"this client took part in round {last} and does not take part in round {number}")
-        model = _digest(message.content, message.metadata.message_type, context.run_config)
+        model = _digest(message.content, message.metadata.message_type, context)
         before = _floats(_only(message.content.array_records, "array record"))
         client = self._client(context, number, model)
         del message.content[_KEY]
@@ -234,6 +235,10 @@ class SecureAggregation:
         default = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "casemate/used-states"
         folder = Path(str(chosen)) if chosen else default
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        oldest = self._now() - _KEPT_SECONDS
+        for entry in os.scandir(folder):
+            if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                os.unlink(entry)
         path = folder / hashlib.sha256(state).hexdigest()
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -267,9 +272,11 @@ class SecureFedAvg(FedAvg):
 
     ``context`` is that of the server app. ``key`` is the private key of the policy's aggregator, ``roster`` and ``policy`` are the signed files, and ``signer`` is the public key of whoever signed
     them. Every step after the training ends after ``step_timeout`` seconds, and clients that have not answered by then are left out. Arrays that are not of
-    floating point, such as counters, keep the server's values. With noise in the policy, ``epsilon`` for ``delta`` is part of every round's metrics.
+    floating point, such as counters, keep the server's values. With noise in the policy, ``epsilon`` of the run so far, for ``delta``, is part of every round's
+    metrics.
 
-    The other arguments are those of :class:`flwr.serverapp.strategy.FedAvg`. Metrics of single clients are not received.
+    The other arguments are those of :class:`flwr.serverapp.strategy.FedAvg`. Metrics of single clients are not received, and clients are not asked to evaluate
+    unless ``fraction_evaluate`` is given: losses of models that the server chooses say much about the data.
     """
 
     def __init__(
@@ -292,15 +299,19 @@ class SecureFedAvg(FedAvg):
         if not isinstance(own, PrivateKey):
             raise CasemateError("no key was given; pass key= with the aggregator's private key")
         self._key = own
-        self._run_config = context.run_config
+        self._context = context
         self._step_timeout = step_timeout
         self._delta = delta
         self._accountant = train.Accountant(self._policy) if self._parameters["noise"] else None
         self._grid: Grid | None = None
         self._arrays: ArrayRecord | None = None
         self._model = b""
+        for name in ("weighted_by_key", "train_metrics_aggr_fn"):
+            if name in arguments:
+                raise TypeError(f"{name} has no use here: the server receives no metrics of single clients")
         for name in ("min_train_nodes", "min_available_nodes"):
             arguments.setdefault(name, self._parameters["cohort_min"])
+        arguments.setdefault("fraction_evaluate", 0.0)
         super().__init__(**arguments)
 
     def configure_train(
@@ -309,9 +320,10 @@ class SecureFedAvg(FedAvg):
         """Ask the clients to train and to advertise keys."""
         self._grid, self._arrays = grid, arrays
         messages = list(super().configure_train(server_round, arrays, config, grid))[: self._parameters["cohort_max"]]
+        self._model = b""
         for message in messages:
             # All of them are sent the same.
-            self._model = _digest(message.content, message.metadata.message_type, self._run_config)
+            self._model = self._model or _digest(message.content, message.metadata.message_type, self._context)
             message.content[_KEY] = ConfigRecord({"step": "train", "round": server_round})
         return messages
 

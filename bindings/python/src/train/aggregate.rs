@@ -226,7 +226,7 @@ impl AggregationClient {
 }
 
 fn begun(client: Option<aggregate::Client>) -> Result<aggregate::Client, AggregateError> {
-    client.ok_or(AggregateError::State)
+    client.ok_or(AggregateError::NotInRound)
 }
 
 #[pymethods]
@@ -335,7 +335,7 @@ impl AggregationClient {
         let state = self.state.lock().map_err(broken)?;
         let client = state
             .as_ref()
-            .ok_or_else(|| CasemateError::new_err("the client is not in a round"))?;
+            .ok_or_else(|| from_aggregate(AggregateError::NotInRound))?;
         Ok(PyBytes::new(py, client.to_bytes().expose()))
     }
 
@@ -381,11 +381,12 @@ impl AggregationServer {
 impl AggregationServer {
     /// Begin a round. `key` is the private key of the policy's aggregator.
     #[new]
-    fn new(round: &AggregationRound, key: Py<PrivateKey>) -> Self {
-        Self {
+    fn new(round: &AggregationRound, key: Py<PrivateKey>) -> PyResult<Self> {
+        let server = aggregate::Server::new(round.0.clone(), key.get().kem()?);
+        Ok(Self {
+            server: Mutex::new(server.map_err(from_aggregate)?),
             key,
-            server: Mutex::new(aggregate::Server::new(round.0.clone())),
-        }
+        })
     }
 
     /// The messages that are collected, such as `shares`; None after the round.
@@ -449,13 +450,17 @@ impl Accountant {
             .map_err(from_aggregate)
     }
 
-    /// Add a round in which this many clients added noise.
+    /// Add a round; `clients` is the survivors minus those that may have added no noise.
     fn add_round(&mut self, clients: u32) {
         self.0.add_round(clients);
     }
 
-    /// Epsilon of the rounds so far.
-    fn epsilon(&self, delta: f64) -> f64 {
-        self.0.epsilon(delta)
+    /// Epsilon of the rounds so far; `delta` is between 0 and 1.
+    fn epsilon(&self, delta: f64) -> PyResult<f64> {
+        if delta > 0.0 && delta < 1.0 {
+            return Ok(self.0.epsilon(delta));
+        }
+        let text = format!("delta must be between 0 and 1, got {delta}");
+        Err(pyo3::exceptions::PyValueError::new_err(text))
     }
 }

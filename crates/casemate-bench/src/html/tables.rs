@@ -220,7 +220,7 @@ pub(super) fn gradients(report: &Report, out: &mut String) {
         .collect();
     _ = writeln!(
         out,
-        "<h3>Gradient exchange</h3>\n<p>One session, signed once, followed by a series of authenticated messages. The article states <strong>{}</strong> bandwidth. Processor time is the sum of both ends. Two copies of the message are the minimum cost of an unprotected exchange.</p>",
+        "<h3>Gradient exchange</h3>\n<p>A handshake that proves both ends, followed by a series of authenticated messages. The article states <strong>{}</strong> bandwidth. Processor time is the sum of both ends. Two copies of the message are the minimum cost of an unprotected exchange.</p>",
         article().overhead("gradients")
     );
     table(

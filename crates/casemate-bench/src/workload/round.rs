@@ -1,8 +1,8 @@
 //! A federated round over a rate-limited link: connect, download the global model, upload the
 //! update, wait for the acknowledgement.
 //!
-//! `plain` is TCP alone. `tls-classical` is TLS 1.3 with X25519 and ECDSA. `protected` is a training
-//! channel over TCP, with both ends proven by composite signatures.
+//! `plain` is TCP alone. `tls-classical` is TLS 1.3 with X25519 and ECDSA. `protected` is a
+//! training channel over TCP, with both ends proven by composite signatures.
 
 use std::{
     io::{self, Read, Write},

@@ -205,10 +205,8 @@ impl Client {
             ));
         }
         let parameters = round.parameters();
-        if parameters.neighbours > 0 {
-            with.floors
-                .check_graph(parameters, found.len(), round.roster().members().len())?;
-        }
+        with.floors
+            .check_graph(parameters, found.len(), round.roster().members().len())?;
         let others: Vec<Position> = found
             .iter()
             .map(|(sender, _)| *sender)

@@ -120,6 +120,9 @@ pub enum AggregateError {
     /// The client could not record that it answers.
     #[error("the answer was not recorded, so it was not given")]
     NotRecorded,
+    /// The client has not joined the round, or has dropped out.
+    #[error("the client is not in a round; join one, or go on from a stored state")]
+    NotInRound,
     /// The stored state of a client cannot be read.
     #[error("the stored state of the round is damaged")]
     State,

@@ -88,6 +88,11 @@ impl Floors {
                 self.neighbours,
             )?;
         }
+        if policy.neighbours == 0 {
+            // Which cohort is the weakest depends on how the threshold rounds.
+            return (policy.cohort_min..=policy.cohort_max)
+                .try_for_each(|cohort| self.check_graph(policy, cohort, members));
+        }
         for cohort in [policy.cohort_min, policy.cohort_max] {
             self.check_graph(policy, cohort, members)?;
         }

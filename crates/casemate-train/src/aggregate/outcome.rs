@@ -29,7 +29,7 @@ pub struct Blame {
 /// Streams that are removed from a sum at once.
 const STREAMS_MAX: usize = 128;
 const OUT_OF_RANGE: &str =
-    "the sum is out of range: a client sent an update that is not as it must be";
+    "the sum is out of range: a client sent an invalid update; discard the round";
 const NOT_RESTORED: &str = "its shares do not restore its secret; leave it out of the next round";
 const NOT_OPENED: &str =
     "what it sealed for a client that dropped out does not open; leave it out of the next round";

@@ -20,7 +20,6 @@ pub struct Accountant {
     /// Variance of the noise of one client.
     variance: f64,
     divergences: Vec<f64>,
-    rounds: u64,
 }
 
 impl Accountant {
@@ -35,7 +34,9 @@ impl Accountant {
     )]
     pub fn new(parameters: &Parameters) -> Result<Self, AggregateError> {
         let Some(noise) = parameters.noise else {
-            return Err(AggregateError::Policy("it demands no noise"));
+            return Err(AggregateError::Policy(
+                "it has no noise; sign one with noise",
+            ));
         };
         let root = (parameters.length as f64).sqrt();
         let sensitivity = sensitivity(parameters, noise);
@@ -44,7 +45,6 @@ impl Accountant {
             absolute: (root * sensitivity).min(sensitivity * sensitivity),
             variance: noise.variance as f64,
             divergences: ORDERS.map(|_| 0.0).collect(),
-            rounds: 0,
         })
     }
 
@@ -53,7 +53,6 @@ impl Accountant {
     pub fn add_round(&mut self, clients: u32) {
         let variance = self.variance * f64::from(clients);
         let square = self.sensitivity * self.sensitivity;
-        self.rounds = self.rounds.saturating_add(1);
         for (order, sum) in ORDERS.zip(&mut self.divergences) {
             let order = f64::from(order);
             let normal = order * square / (2.0 * variance);
@@ -63,15 +62,13 @@ impl Accountant {
         }
     }
 
-    /// Returns the number of rounds.
-    pub const fn rounds(&self) -> u64 {
-        self.rounds
-    }
-
-    /// Returns epsilon of the rounds so far for a `delta` between 0 and 1, with the conversion of
-    /// Canonne, Kamath and Steinke (2020).
+    /// Returns epsilon of the rounds so far, with the conversion of Canonne, Kamath and Steinke
+    /// (2020); infinite for a `delta` that is not between 0 and 1.
     pub fn epsilon(&self, delta: f64) -> f64 {
-        if self.rounds == 0 {
+        if !(delta > 0.0 && delta < 1.0) {
+            return f64::INFINITY;
+        }
+        if self.divergences.iter().all(|divergence| *divergence <= 0.0) {
             return 0.0;
         }
         let epsilon = |order: f64, divergence: f64| {
@@ -172,6 +169,9 @@ mod tests {
                 "{found} instead of {epsilon}"
             );
             assert!(found > gaussian, "{found} is below {gaussian}");
+            for delta in [0.0, -1.0, 1.0, 5.0, f64::NAN] {
+                assert!(accountant.epsilon(delta).is_infinite(), "{delta}");
+            }
         }
     }
 

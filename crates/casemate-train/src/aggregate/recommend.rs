@@ -68,8 +68,18 @@ impl Parameters {
             parameters = fewer;
         }
         if cohort_max <= COMPLETE_MAX {
-            floors.check(&parameters, members)?;
-            return Ok(parameters);
+            // How the threshold rounds decides which cohort is the weakest.
+            let strict = |threshold| Self {
+                threshold,
+                ..parameters
+            };
+            return (parameters.threshold..=999)
+                .map(strict)
+                .find(|stricter| floors.check(stricter, members).is_ok())
+                .map_or_else(
+                    || floors.check(&parameters, members).map(|()| parameters),
+                    Ok,
+                );
         }
         let most = HOLDERS_MAX.min(cohort_min.saturating_sub(1));
         (floors.neighbours.max(2)..=most)

@@ -76,9 +76,17 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Begins a round, and collects advertisements.
-    pub fn new(round: Round) -> Self {
-        Self {
+    /// Begins a round, and collects advertisements. `aggregator` is the private key of the policy's
+    /// aggregator, which [`Self::receive`] needs.
+    ///
+    /// # Errors
+    ///
+    /// [`AggregateError::Policy`] if the policy names another aggregator.
+    pub fn new(round: Round, aggregator: &KemPrivateKey) -> Result<Self, AggregateError> {
+        if aggregator.public_key().as_bytes() != round.policy().aggregator().as_bytes() {
+            return Err(AggregateError::Policy("it names another aggregator's key"));
+        }
+        Ok(Self {
             round,
             collects: Some(Step::Advertisement),
             advertisements: BTreeMap::new(),
@@ -89,7 +97,7 @@ impl Server {
             agreements: BTreeMap::new(),
             revealed: Vec::new(),
             answered: Vec::new(),
-        }
+        })
     }
 
     /// Returns which messages the server collects; `None` after the round.

@@ -119,7 +119,11 @@ pub(super) fn count_agreements(
         }
         let signed = agreement_message(member, round, transcript, survivors);
         verify(round, member, &signed, signature).ok_or_else(|| {
-            fields.refused_of(round, member, "it is not on this list of survivors")
+            fields.refused_of(
+                round,
+                member,
+                "its signature does not cover this list of survivors",
+            )
         })?;
         agreed = agreed.saturating_add(1);
     }

@@ -1,6 +1,6 @@
 //! A client's state between two messages, for programs that do not keep it in memory.
 
-use casemate_cbor::{Reader, encode, expect_same};
+use casemate_cbor::{Reader, encode_into, expect_same};
 use casemate_crypto::{Secret, SecretBytes};
 
 use super::{
@@ -78,7 +78,9 @@ impl Client {
     /// place of the state before **before** sending the message that the step returned, and never
     /// use a state twice: a second update under the same masks reveals the difference of both.
     pub fn to_bytes(&self) -> SecretBytes {
-        let bytes = encode(|e| {
+        // One allocation: growing would leave copies of secrets behind.
+        let mut bytes = Vec::with_capacity(self.state_bytes_max());
+        encode_into(&mut bytes, |e| {
             e.array(6)?.u64(VERSION)?.u16(self.at)?.bytes(&self.ctx)?;
             match &self.stage {
                 Stage::Advertised {
@@ -124,7 +126,35 @@ impl Client {
             }
             Ok(())
         });
+        debug_assert!(bytes.len() <= self.state_bytes_max(), "the state was moved");
         SecretBytes::new(bytes)
+    }
+
+    /// Returns a length that the state does not exceed.
+    fn state_bytes_max(&self) -> usize {
+        let (lists, held) = match &self.stage {
+            Stage::Advertised { .. } => (0, 0),
+            Stage::Shared {
+                cohort, holders, ..
+            } => (cohort.len().saturating_add(holders.len()), 0),
+            Stage::Masked {
+                members: list,
+                holders,
+                held,
+                ..
+            }
+            | Stage::Agreed {
+                survivors: list,
+                holders,
+                held,
+                ..
+            } => (list.len().saturating_add(holders.len()), held.len()),
+        };
+        // Seeds, hashes and heads; three bytes for each member; a head for each pair of shares.
+        lists
+            .saturating_mul(3)
+            .saturating_add(held.saturating_mul(SHARES_BYTES.saturating_add(8)))
+            .saturating_add(512)
     }
 
     /// Reads a state.

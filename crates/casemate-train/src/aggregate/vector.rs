@@ -8,7 +8,7 @@ use rand_distr::{Distribution as _, Poisson};
 
 use super::{error::AggregateError, generator::Generator, policy::Parameters, round::SEED_BYTES};
 
-/// Coordinates that are worked on at once, while they are in the first cache.
+/// Coordinates that are processed at once, while they are in the L1 cache.
 const BLOCK: usize = WORDS_MAX;
 
 /// The streams that are added to a vector or subtracted from it.

@@ -23,7 +23,6 @@ def main(grid: Grid, context: Context) -> None:
         roster=folder / "roster",
         policy=folder / "policy",
         signer=folder / "owner.pub",
-        fraction_evaluate=0.0,
         step_timeout=60,
     )
     result = strategy.start(

@@ -11,7 +11,7 @@ collect a round                        :class:`AggregationServer`
 the same with Flower                   :mod:`casemate.flower`
 =====================================  ===========================================================
 
-Keys are agreed on with hybrid cryptography, and every member is proven by its signature. ``spec/training.md`` and ``spec/secure-aggregation.md`` specify the
+Keys are agreed on with hybrid cryptography, and each member proves its identity with a signature. ``spec/training.md`` and ``spec/secure-aggregation.md`` specify the
 bytes.
 """
 

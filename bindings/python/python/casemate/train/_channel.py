@@ -118,7 +118,7 @@ class GradientChannel:
         """Receive the next tensor from the link into ``out``, and return ``out``.
 
         Raises :class:`casemate.VerificationError` for a message that is not the next one, was changed, or holds a tensor of another name, type or shape;
-        ``out`` then has no content of it.
+        ``out`` then holds none of its content.
         """
         link = self._need_link()
         length = writable(out).content.size + OVERHEAD

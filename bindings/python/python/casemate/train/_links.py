@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import select
 import socket
 import struct
 import time
@@ -37,15 +38,18 @@ class SocketLink:
 
     def send(self, message: memoryview) -> None:
         deadline = time.monotonic() + self._timeout
-        head = _LENGTH.pack(len(message))
-        self._before(deadline)
         # One call for both: two small packets in a row would wait for an acknowledgement.
-        sent = self._socket.sendmsg([head, message])
-        if sent < len(head):
-            self._before(deadline)
-            self._socket.sendall(head[sent:])
-        self._before(deadline)
-        self._socket.sendall(message[max(sent - len(head), 0) :])
+        parts = [memoryview(_LENGTH.pack(len(message))), message]
+        while parts:
+            self._wait(select.POLLOUT, deadline)
+            try:
+                sent = self._socket.sendmsg(parts, [], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
+            while parts and sent >= len(parts[0]):
+                sent -= len(parts.pop(0))
+            if parts:
+                parts[0] = parts[0][sent:]
 
     def receive(self, limit: int) -> bytearray:
         deadline = time.monotonic() + self._timeout
@@ -58,18 +62,23 @@ class SocketLink:
         message = bytearray(length)
         rest = memoryview(message)
         while rest:
-            self._before(deadline)
-            count = self._socket.recv_into(rest)
+            self._wait(select.POLLIN, deadline)
+            try:
+                count = self._socket.recv_into(rest, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
             if count == 0:
                 raise ConnectionError(f"the connection closed {len(rest)} bytes before the end of a message")
             rest = rest[count:]
         return message
 
-    def _before(self, deadline: float) -> None:
+    def _wait(self, event: int, deadline: float) -> None:
+        """Wait for one direction of the socket, whose own timeout the other direction may need."""
+        poll = select.poll()
+        poll.register(self._socket, event)
         left = deadline - time.monotonic()
-        if left <= 0:
+        if left <= 0 or not poll.poll(left * 1000):
             raise TimeoutError(f"a message was not transferred within {self._timeout} seconds")
-        self._socket.settimeout(left)
 
 
 class QueueLink:

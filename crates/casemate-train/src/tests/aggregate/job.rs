@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
         });
         Self {
             job,
-            server: Server::new(round.clone()),
+            server: Server::new(round.clone(), &job.aggregator).unwrap(),
             clients: BTreeMap::new(),
             updates: updates.collect(),
             sent: Messages::new(),

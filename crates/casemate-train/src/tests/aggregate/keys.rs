@@ -120,7 +120,7 @@ fn messages_of_another_round_are_refused_in_every_step() {
     }
     let round = job.round(parameters(5), 8);
     let mut run = Run::new(&job, parameters(5));
-    run.server = Server::new(round.clone());
+    run.server = Server::new(round.clone(), &job.aggregator).unwrap();
     run.round = round;
     for old in &before {
         let error = run

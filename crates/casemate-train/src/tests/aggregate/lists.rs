@@ -137,7 +137,7 @@ fn a_server_that_shows_clients_different_survivors_gets_no_shares() {
     let error = run.answer("client-001").unwrap_err();
     assert_text(
         &error,
-        "agreements of `client-003`: it is not on this list of survivors",
+        "agreements of `client-003`: its signature does not cover this list of survivors",
     );
     // The server itself does not take an agreement on another list either.
     let error = run
@@ -243,6 +243,6 @@ fn agreements_from_an_earlier_attempt_at_the_round_do_not_count() {
     let error = refused(&mut again, |sent| *sent = old);
     assert_text(
         &error,
-        "agreements of `client-001`: it is not on this list of survivors",
+        "agreements of `client-001`: its signature does not cover this list of survivors",
     );
 }

@@ -229,3 +229,17 @@ fn updates_that_cannot_be_aggregated_are_refused() {
         assert!(error.contains(rule), "{error} instead of: {rule}");
     }
 }
+
+#[test]
+fn every_size_of_a_cohort_is_checked() {
+    let mut policy = parameters(10);
+    policy.cohort_min = 7;
+    // Of 30 members, 3 are corrupt. With 8 clients, 5 of 7 shares are needed: 2 * 5 = 7 + 3.
+    let error = Floors::default().check(&policy, 30).unwrap_err();
+    assert_text(
+        &error,
+        "the number of shares needed is 5, must be at least 6",
+    );
+    policy.threshold = 750;
+    assert_eq!(Floors::default().check(&policy, 30), Ok(()));
+}
