@@ -18,7 +18,7 @@ impl From<BenchError> for Fault {
             | BenchError::Unshowable
             | BenchError::TooLong { .. }) => Self::from_error(Outcome::Usage, error)
                 .hint("pass a file written by `casemate bench --json`"),
-            error @ (BenchError::Check { .. } | BenchError::Crypto(_)) => {
+            error @ (BenchError::Check { .. } | BenchError::Crypto(_) | BenchError::Train(_)) => {
                 Self::from_error(Outcome::CheckFailed, error)
             }
         }
