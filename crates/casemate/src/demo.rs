@@ -1,5 +1,5 @@
-//! `casemate demo`: seals, serves and calls the included model, and trains another, through the same
-//! public interfaces as every other command.
+//! `casemate demo`: seals, serves and calls the included model, and trains another, through the
+//! same public interfaces as every other command.
 
 mod attacks;
 mod plain;
@@ -175,7 +175,7 @@ fn train(context: &Context<'_>) -> Result<(), Fault> {
     let started = Instant::now();
     let trained = training::run()?;
     let what = format!(
-        "{} rounds of {} clients, of whose updates the server sees the mean",
+        "{} rounds of {} clients; the server sees only mean updates",
         trained.rounds, trained.clients
     );
     let cost = format!(

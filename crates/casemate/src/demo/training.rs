@@ -1,6 +1,6 @@
-//! A model that several clients train together, and whose updates nobody sees: softmax regression on
-//! handwritten digits (assets/digits/README.md), with secure aggregation and beside it with plain
-//! averaging.
+//! A model that several clients train together, and whose updates nobody sees: softmax regression
+//! on handwritten digits (assets/digits/README.md), with secure aggregation and beside it with
+//! plain averaging.
 
 use std::{collections::BTreeMap, sync::Arc};
 
