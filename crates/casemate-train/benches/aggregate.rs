@@ -33,7 +33,7 @@ fn parameters(clients: usize, length: usize) -> Parameters {
         ring_bits: 20 + usize::BITS - (clients - 1).leading_zeros(),
         clip_nano: 1_000_000_000,
         weight_max: 1,
-        cohort_min: 3,
+        cohort_min: (clients - clients / 10).max(3),
         cohort_max: clients,
         neighbours: 0,
         threshold: 667,
