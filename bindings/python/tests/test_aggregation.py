@@ -92,6 +92,25 @@ def test_a_client_that_was_stored_goes_on_and_answers_once(job, updates):
         again.share(sent[name])
     with pytest.raises(casemate.CasemateError, match="not in a round"):
         again.state()
+    # A whole round of clients that are stored and read again before each step.
+    run = Run(job, policy_of(job))
+    sent = run.deliver({name: client.advertise(now=NOW) for name, client in run.clients.items()})
+
+    def restored(name):
+        state, client = run.clients[name].state(), run.client(name)
+        client.resume(state)
+        run.clients[name] = client
+        return client
+
+    sent = run.deliver({name: restored(name).share(message) for name, message in sent.items()})
+    sent = run.deliver({name: restored(name).mask(message, updates[name], 1) for name, message in sent.items()})
+    sent = run.deliver({name: restored(name).agree(message) for name, message in sent.items()})
+    answered = []
+    reveals = {name: restored(name).reveal(message, lambda: answered.append(1)) for name, message in sent.items()}
+    assert len(answered) == len(NAMES)
+    with pytest.raises(casemate.CasemateError, match="not in a round"):
+        run.clients[NAMES[0]].reveal(sent[NAMES[0]], lambda: None)
+    assert run.deliver(reveals).survivors == NAMES
 
 
 def test_nothing_is_revealed_if_recording_fails(job, updates):

@@ -37,6 +37,12 @@ impl Inbox {
         let mut fields = Fields::new(message, Step::Inbox)?;
         let members = fields.members(round)?;
         let count = fields.position()?;
+        let neighbours = round.parameters().neighbours;
+        // Before anything is opened, which costs more than sending it.
+        if neighbours > 0 && usize::from(count) > neighbours.saturating_mul(CHOSEN_BY_MAX) {
+            let rule = "too many clients chose this one as a share holder";
+            return Err(fields.refused(rule));
+        }
         let (mask_key, channel_key) = (round.kem_key(&seeds.mask)?, round.kem_key(&seeds.channel)?);
         let (mut held, mut parts) = (Vec::<Held>::new(), Vec::new());
         for _ in 0..count {
@@ -116,11 +122,6 @@ impl Inbox {
                     "shares of a client that it lists are missing",
                 ));
             }
-        } else if self.held.len() > parameters.neighbours.saturating_mul(CHOSEN_BY_MAX) {
-            return Err(refused(
-                Step::Inbox,
-                "too many clients chose this one as a share holder",
-            ));
         }
         Ok(())
     }

@@ -228,6 +228,23 @@ fn in_a_sparse_graph_the_client_chooses_and_the_server_cannot_overload_it() {
         shares.keys().map(|name| holders(name)).collect();
     assert!(all.len() > 28, "the choices are {all:?}");
     run.deliver(&shares).unwrap();
+    // Four times as many senders as a client chooses are too many.
+    let whole = run.sent[FIRST].clone();
+    let at = 1 + 2 + 2 * 30;
+    let state = run.clients[FIRST].to_bytes();
+    for (count, rule) in [
+        (25u16, "too many clients chose this one"),
+        (24, "it is too short"),
+    ] {
+        let mut changed = whole.clone();
+        changed[at..at + 2].copy_from_slice(&count.to_be_bytes());
+        run.sent.insert(FIRST.to_owned(), changed);
+        let error = run.answer(FIRST).unwrap_err();
+        assert_text(&error, rule);
+        let again = Client::from_bytes(state.expose()).unwrap();
+        run.clients.insert(FIRST.to_owned(), again);
+    }
+    run.sent.insert(FIRST.to_owned(), whole);
     run.step(NOBODY);
     assert_eq!(run.server.collects(), Some(Step::Agreement));
 }

@@ -12,9 +12,7 @@ use crate::{aggregate::Outgoing, tests::assert_text};
 #[test]
 fn shares_for_another_client_or_from_another_round_do_not_open() {
     let job = Job::new(5);
-    let mut other = after(&job, 2);
-    other.round = job.round(parameters(5), 7);
-    let foreign = other.sent["client-001"].clone();
+    let other = after(&job, 2);
     let entries = 1 + 2 + 2 * 5 + 2;
     // The same client and model, but the keys of another run.
     let replayed = other.sent[FIRST].clone();
@@ -23,11 +21,14 @@ fn shares_for_another_client_or_from_another_round_do_not_open() {
     assert_text(&error, "inbox of `client-001`: a share does not open");
     // What was sealed for another client.
     let mut run = after(&job, 2);
+    let sealed = 1120 + 80 + 1120 + 48 + 96;
+    // The second client's inbox from the third one, in the same place.
+    let foreign = run.sent["client-001"].clone();
     let error = refused(&mut run, |inbox| {
-        let len = inbox.len();
-        inbox[entries + 2..len].copy_from_slice(&foreign[entries + 2..len]);
+        let at = entries + 2 + sealed + 2;
+        inbox[at..at + sealed].copy_from_slice(&foreign[at..at + sealed]);
     });
-    assert_text(&error, "inbox of `client-001`: a share does not open");
+    assert_text(&error, "inbox of `client-002`: a share does not open");
     let mut run = after(&job, 2);
     let error = refused(&mut run, |inbox| *inbox.last_mut().unwrap() ^= 1);
     assert_text(
@@ -163,6 +164,13 @@ fn a_reveal_for_another_aggregator_or_list_does_not_open() {
     *bad.last_mut().unwrap() ^= 1;
     run.server.receive(&bad, &job.aggregator).unwrap_err();
     run.server.receive(&reveal, &job.aggregator).unwrap();
+    // One for the same round, of which another client dropped out.
+    let mut shorter = after(&job, 2);
+    shorter.step(&["client-004"]);
+    shorter.step(NOBODY);
+    let foreign = shorter.answer("client-001").unwrap();
+    let error = run.server.receive(&foreign, &job.aggregator).unwrap_err();
+    assert_text(&error, "reveal of `client-001`: it does not open");
 }
 
 #[test]
