@@ -353,10 +353,10 @@ class SecureFedAvg(FedAvg):
             _log.warning("secure aggregation of round %d failed: %s", server_round, error)
             if step == "reveal" and self._accountant is not None:
                 # Shares were revealed, so the round counts.
-                self._accountant.add_round(self._parameters["cohort_min"] - self._silent())
+                self._accountant.add_round(round_.honest_clients(self._parameters["cohort_min"]))
             return None, None
         assert isinstance(aggregate, Aggregate)
-        return self._add(aggregate), self._metrics(aggregate)
+        return self._add(aggregate), self._metrics(aggregate, round_)
 
     def _request(self, node: int, step: str, server_round: int, message: bytes) -> Message:
         record = ConfigRecord({"step": step, "round": server_round, "message": message})
@@ -389,16 +389,12 @@ class SecureFedAvg(FedAvg):
         sums = {name: array + means[name] if name in means else array for name, array in found.items()}
         return ArrayRecord({name: Array(np.asarray(array)) for name, array in sums.items()})
 
-    def _silent(self) -> int:
-        """Return how many clients may have added no noise: a tenth of the roster."""
-        return min(len(self._roster.members) // 10, int(self._parameters["cohort_min"]) - 1)
-
-    def _metrics(self, aggregate: Aggregate) -> MetricRecord:
+    def _metrics(self, aggregate: Aggregate, round_: AggregationRound) -> MetricRecord:
         clients = len(aggregate.survivors)
         metrics: dict[str, Any] = {"clients": clients, "dropped": len(aggregate.dropped), "weight": aggregate.weight}
         for name, of in aggregate.blamed:
             _log.warning("%s revealed a wrong share of %s", name, of)
         if self._accountant is not None:
-            self._accountant.add_round(clients - self._silent())
+            self._accountant.add_round(round_.honest_clients(clients))
             metrics["epsilon"] = self._accountant.epsilon(self._delta)
         return MetricRecord(metrics)

@@ -7,7 +7,9 @@ use std::{
 
 use casemate_train::{
     Identity,
-    aggregate::{self, AggregateError, Floors, Noise, Outgoing, Parameters, Participation, Wishes},
+    aggregate::{
+        self, AggregateError, Floors, Outgoing, Parameters, Participation, WishedNoise, Wishes,
+    },
 };
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::{
@@ -34,13 +36,6 @@ fn from_aggregate(error: AggregateError) -> PyErr {
 
 fn random(out: &mut [u8]) -> Result<(), casemate_crypto::Error> {
     casemate_crypto::random::fill(out)
-}
-
-fn noise(pair: Option<(u64, u64)>) -> Option<Noise> {
-    pair.map(|(norm_nano, variance)| Noise {
-        norm_nano,
-        variance,
-    })
 }
 
 /// The weakest policy that a client takes part in. Fields that are not given have safe defaults.
@@ -85,7 +80,7 @@ pub(crate) struct AggregationPolicy(Arc<aggregate::AggregationPolicy>);
 #[pymethods]
 impl AggregationPolicy {
     /// Sign a policy for a roster with recommended parameters. `cohort` is the smallest and the
-    /// largest number of clients, `noise` a norm in 10^-9 and a variance.
+    /// largest number of clients, `noise` a norm in 10^-9 and a multiplier in thousandths.
     #[staticmethod]
     #[pyo3(signature = (roster, aggregator, sign, shape, cohort, noise))]
     fn sign<'py>(
@@ -94,7 +89,7 @@ impl AggregationPolicy {
         sign: &Bound<'py, PrivateKey>,
         shape: (usize, u64, u32, u32),
         cohort: (usize, usize),
-        noise: Option<(u64, u64)>,
+        noise: Option<(u64, u32)>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (length, clip_nano, weight_max, bits) = shape;
         let wishes = Wishes {
@@ -103,7 +98,10 @@ impl AggregationPolicy {
             cohort,
             weight_max,
             bits,
-            noise: self::noise(noise),
+            noise: noise.map(|(norm_nano, multiplier)| WishedNoise {
+                norm_nano,
+                multiplier,
+            }),
         };
         let members = roster.0.members().len();
         let signed = Parameters::recommended(&wishes, &Floors::default(), members)
@@ -181,6 +179,12 @@ impl AggregationRound {
     #[getter]
     fn number(&self) -> u64 {
         self.0.number()
+    }
+
+    /// How many of the survivors have added noise for certain, if a tenth of the members are
+    /// corrupt.
+    fn honest_clients(&self, survivors: usize) -> usize {
+        self.0.honest_clients(survivors, &Floors::default())
     }
 }
 

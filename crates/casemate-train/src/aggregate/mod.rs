@@ -33,7 +33,7 @@ pub use policy::{
     AggregationPolicy, COHORT_MAX, HOLDERS_MAX, LENGTH_MAX, Noise, POLICY_BYTES_MAX, Parameters,
 };
 pub use privacy::Accountant;
-pub use recommend::Wishes;
+pub use recommend::{WishedNoise, Wishes};
 pub use round::Round;
 pub use server::{Outgoing, Server};
 

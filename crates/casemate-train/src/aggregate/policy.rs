@@ -24,6 +24,8 @@ pub const HOLDERS_MAX: usize = 255;
 pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 const COHORT_MIN: usize = 3;
 const SIGNATURE_BYTES_MAX: usize = 32 * 1024;
+/// Maximum variance of the noise of one client.
+pub(super) const VARIANCE_MAX: u64 = 1 << 50;
 const CLIP_NANO_MAX: u64 = 1_000_000_000_000_000;
 const VERSION: u64 = 1;
 const WHAT: &str = "aggregation policy";
@@ -151,7 +153,7 @@ impl Parameters {
             if noise.norm_nano > CLIP_NANO_MAX {
                 return Err(rule("the norm must be at most 10^15, in 10^-9"));
             }
-            if noise.variance > 1 << 50 {
+            if noise.variance > VARIANCE_MAX {
                 return Err(rule("the variance of the noise must be at most 2^50"));
             }
         }

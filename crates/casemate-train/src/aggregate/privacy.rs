@@ -100,8 +100,7 @@ fn sensitivity(parameters: &Parameters, noise: Noise) -> f64 {
 pub(super) fn noise_multiplier(parameters: &Parameters, clients: usize) -> u32 {
     parameters.noise.map_or(0, |noise| {
         let deviation = (noise.variance as f64 * clients as f64).sqrt();
-        // A variance that was rounded up for exactly this multiplier must reach it.
-        (deviation / sensitivity(parameters, noise) * 1000.0 + 1e-6) as u32
+        (deviation / sensitivity(parameters, noise) * 1000.0) as u32
     })
 }
 

@@ -4,7 +4,8 @@ use super::{
     error::AggregateError,
     floors::Floors,
     graph::{corrupt_holders, dropped_holders},
-    policy::{HOLDERS_MAX, Noise, Parameters},
+    policy::{HOLDERS_MAX, Noise, Parameters, VARIANCE_MAX},
+    privacy::noise_multiplier,
 };
 
 /// Cohorts up to this size use the complete graph.
@@ -25,7 +26,17 @@ pub struct Wishes {
     /// Bits of a quantised coordinate.
     pub bits: u32,
     /// Noise, if the job wants any.
-    pub noise: Option<Noise>,
+    pub noise: Option<WishedNoise>,
+}
+
+/// Noise as a job wants it.
+#[derive(Clone, Copy, Debug)]
+pub struct WishedNoise {
+    /// Largest Euclidean norm of an update, in 10^-9.
+    pub norm_nano: u64,
+    /// Ratio of the noise to the sensitivity, in thousandths: that of the smallest cohort without
+    /// its corrupt clients.
+    pub multiplier: u32,
 }
 
 impl Parameters {
@@ -53,8 +64,12 @@ impl Parameters {
             // Only to check the rest.
             neighbours: usize::from(cohort_max > COMPLETE_MAX),
             threshold: THRESHOLD_COMPLETE.max(floors.threshold),
-            noise: wishes.noise,
+            noise: None,
         };
+        if let Some(noise) = wishes.noise {
+            let corrupt = floors.corrupt_in(cohort_min, members);
+            parameters = parameters.with_noise(noise, cohort_min.saturating_sub(corrupt))?;
+        }
         parameters.check()?;
         // The fewest bits in which the sum has room.
         while parameters.ring_bits > parameters.bits {
@@ -90,6 +105,34 @@ impl Parameters {
             .ok_or(AggregateError::Policy(
                 "no graph protects so small a cohort from so many corrupt clients; raise the smallest cohort",
             ))
+    }
+
+    /// Returns the same parameters with noise that this many clients make as strong as it must be.
+    fn with_noise(&self, wished: WishedNoise, clients: usize) -> Result<Self, AggregateError> {
+        let with = |variance| Self {
+            noise: Some(Noise {
+                norm_nano: wished.norm_nano,
+                variance,
+            }),
+            ..*self
+        };
+        // The least variance for which the multiplier is reached, as floors compute it.
+        let reached = |variance| noise_multiplier(&with(variance), clients) >= wished.multiplier;
+        let (mut below, mut enough) = (0u64, VARIANCE_MAX);
+        if !reached(enough) {
+            return Err(AggregateError::Policy(
+                "so much noise does not fit; use fewer bits",
+            ));
+        }
+        while enough.saturating_sub(below) > 1 {
+            let middle = below.midpoint(enough);
+            if reached(middle) {
+                enough = middle;
+            } else {
+                below = middle;
+            }
+        }
+        Ok(with(enough))
     }
 
     /// Returns whether every client keeps enough share holders if a tenth of the clients drop out.
@@ -156,6 +199,37 @@ mod tests {
                 "nobody may drop out: {found:?}"
             );
         }
+    }
+
+    #[test]
+    fn noise_is_as_strong_as_wished_and_no_stronger() {
+        let floors = Floors::default();
+        let mut noisy = wishes(18, 20);
+        noisy.bits = 12;
+        for multiplier in [1, 500, 1300, 4000] {
+            noisy.noise = Some(WishedNoise {
+                norm_nano: 1_000_000_000,
+                multiplier,
+            });
+            let found = Parameters::recommended(&noisy, &floors, 20).unwrap();
+            // Two of 20 members may be corrupt.
+            assert_eq!(noise_multiplier(&found, 16), multiplier);
+            let noise = found.noise.unwrap();
+            let weaker = Parameters {
+                noise: Some(Noise {
+                    variance: noise.variance - 1,
+                    ..noise
+                }),
+                ..found
+            };
+            assert!(noise.variance == 1 || noise_multiplier(&weaker, 16) < multiplier);
+        }
+        noisy.noise = Some(WishedNoise {
+            norm_nano: 1_000_000_000,
+            multiplier: u32::MAX,
+        });
+        let refused = Parameters::recommended(&noisy, &floors, 20).unwrap_err();
+        assert!(refused.to_string().contains("use fewer bits"), "{refused}");
     }
 
     #[test]

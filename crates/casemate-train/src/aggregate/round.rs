@@ -12,6 +12,7 @@ use casemate_crypto::{
 
 use super::{
     error::AggregateError,
+    floors::Floors,
     policy::{AggregationPolicy, Parameters},
 };
 use crate::{Member, Roster};
@@ -99,6 +100,13 @@ impl Round {
     /// Returns the policy.
     pub fn policy(&self) -> &AggregationPolicy {
         &self.policy
+    }
+
+    /// Returns how many of the survivors of a round have added noise for certain, if these floors
+    /// count the corrupt members.
+    pub fn honest_clients(&self, survivors: usize, floors: &Floors) -> usize {
+        let members = self.roster.members().len();
+        survivors.saturating_sub(floors.corrupt_in(survivors, members))
     }
 
     pub(super) fn parameters(&self) -> &Parameters {

@@ -55,9 +55,7 @@ def sign_policy(
     pair = None
     if noise is not None:
         norm, multiplier = noise
-        sensitivity = (2**bits - 1) / (2 * clip) * norm + math.sqrt(length)
-        honest = cohort[0] - min(len(roster.members) // 10, cohort[0] - 1)
-        pair = (round(norm * 1e9), math.ceil((multiplier * sensitivity) ** 2 / honest))
+        pair = (round(norm * 1e9), math.ceil(multiplier * 1000))
     shape = (length, round(clip * 1e9), weight_max, bits)
     return AggregationPolicy.sign(roster, one_key(aggregator, "aggregator="), signer, shape, cohort, pair)
 
@@ -94,7 +92,7 @@ def floors(
         "neighbours": neighbours,
         "corrupt": corrupt,
         "bits": bits,
-        "noise_multiplier": round(noise_multiplier * 1000),
+        "noise_multiplier": math.ceil(noise_multiplier * 1000),
     }
     if clip is not None:
         fields["clip_nano"] = (round(clip[0] * 1e9), round(clip[1] * 1e9))
