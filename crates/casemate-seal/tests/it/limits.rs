@@ -1,6 +1,13 @@
 //! Every limit is the specification's.
 
-use casemate_seal::limits as l;
+use std::sync::Mutex;
+
+use casemate_crypto::kem::KemPublicKey;
+use casemate_seal::{
+    HashAlgorithm, Private, SealError, SealOptions, SegmentSize, limits as l, seal,
+};
+
+use crate::support::{KEM, SEGMENT};
 
 /// Returns the value of a row of the specification's table, from its beginning.
 fn specified(name: &str) -> &'static str {
@@ -68,4 +75,69 @@ fn the_limits_are_those_of_the_specification() {
         (805_306_368, 805_306_432)
     );
     assert_eq!((l::FILES_MAX, l::MANIFEST_BYTES_MAX), (65_536, 67_108_864));
+}
+
+/// Seals with these of the fields that have a limit.
+fn seal_with(
+    content_type: &str,
+    public_part: &[u8],
+    recipients: &[&KemPublicKey],
+) -> Result<(), SealError> {
+    let options = SealOptions {
+        recipients,
+        signer: None,
+        segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
+        hash: HashAlgorithm::Blake3,
+        created: 1_700_000_000,
+        content_type,
+        private: &Private::default(),
+        revision: None,
+        owner: None,
+        public_part,
+        digest_content: false,
+    };
+    let sink = Mutex::new(Vec::new());
+    seal(&b"weights".to_vec(), &sink, &options, &|_| ()).map(drop)
+}
+
+#[test]
+fn what_reaches_a_limit_is_sealed_and_one_more_is_refused() {
+    let refused = |result: Result<(), SealError>, name: &str, more: usize| {
+        let error = result.unwrap_err();
+        assert!(
+            matches!(error, SealError::FieldTooLong { field, actual, .. } if (field, actual) == (name, more)),
+            "{error}"
+        );
+    };
+    let key = [KEM.public_key()];
+
+    let longest = format!("a/{}", "b".repeat(l::CONTENT_TYPE_BYTES_MAX - 2));
+    seal_with(&longest, b"", &key).unwrap();
+    let more = l::CONTENT_TYPE_BYTES_MAX + 1;
+    refused(
+        seal_with(&format!("{longest}b"), b"", &key),
+        "content type",
+        more,
+    );
+
+    let largest = vec![0; l::PUBLIC_PART_BYTES_MAX + 1];
+    seal_with("a/b", &largest[1..], &key).unwrap();
+    refused(
+        seal_with("a/b", &largest, &key),
+        "public part",
+        largest.len(),
+    );
+}
+
+#[test]
+fn recipients_are_counted_before_they_are_compared() {
+    let many = vec![KEM.public_key(); l::RECIPIENTS_MAX + 1];
+    let count = |recipients| seal_with("a/b", b"", recipients).unwrap_err();
+    assert!(matches!(
+        count(&many[1..]),
+        SealError::DuplicateRecipient(_)
+    ));
+    assert!(
+        matches!(count(&many), SealError::TooManyRecipients { actual } if actual == l::RECIPIENTS_MAX + 1)
+    );
 }
