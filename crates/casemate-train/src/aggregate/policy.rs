@@ -139,6 +139,10 @@ impl Parameters {
                 "a client must have at most 255 share holders; choose fewer neighbours",
             ));
         }
+        if self.neighbours == 1 {
+            // Its threshold would be 1: each share would be the secret.
+            return Err(rule("a client must choose at least 2 neighbours"));
+        }
         if self.neighbours >= self.cohort_min {
             return Err(rule(
                 "there must be fewer neighbours than clients in the smallest cohort",

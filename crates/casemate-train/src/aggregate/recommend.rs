@@ -62,7 +62,7 @@ impl Parameters {
             cohort_min,
             cohort_max,
             // Only to check the rest.
-            neighbours: usize::from(cohort_max > COMPLETE_MAX),
+            neighbours: if cohort_max > COMPLETE_MAX { 2 } else { 0 },
             threshold: THRESHOLD_COMPLETE.max(floors.threshold),
             noise: None,
         };

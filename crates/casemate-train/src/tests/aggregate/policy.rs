@@ -82,7 +82,7 @@ fn a_policy_below_the_floors_is_refused_whoever_signed_it() {
     );
 }
 
-const BROKEN: [Change; 19] = [
+const BROKEN: [Change; 20] = [
     (|p| p.length = 0, "1 to 2^28 coordinates"),
     (|p| p.length = (1 << 28) + 1, "1 to 2^28 coordinates"),
     (|p| p.bits = 3, "4 to 28 bits"),
@@ -99,6 +99,7 @@ const BROKEN: [Change; 19] = [
     (|p| p.threshold = 499, "500 to 999"),
     (|p| p.threshold = 1000, "500 to 999"),
     (|p| p.cohort_max = 257, "at most 255 share holders"),
+    (|p| p.neighbours = 1, "at least 2 neighbours"),
     (|p| p.neighbours = 3, "fewer neighbours than clients"),
     (|p| p.noise = Some(noise(0, 1)), "noise needs a norm"),
     (
