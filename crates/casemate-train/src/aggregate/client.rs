@@ -1,5 +1,8 @@
 //! A client's side of a round (`spec/secure-aggregation.md`, section 4).
 
+#[cfg(test)]
+mod dishonest;
+
 use casemate_crypto::{Error, Purpose, Secret, hash::sha384, hpke::HpkeSuite};
 
 use super::{
@@ -14,7 +17,7 @@ use super::{
     signed::{
         agreement_message, count_agreements, head, survivors_message, transcript, update_message,
     },
-    vector::{Quantiser, mask_update},
+    vector::{Quantiser, check_update, mask_update},
 };
 use crate::{Identity, Random};
 
@@ -257,7 +260,7 @@ impl Client {
         else {
             return self.phase(Step::Inbox);
         };
-        check_update(round, values, weight)?;
+        check_update(round.parameters(), values, weight)?;
         let inbox = Inbox::read(round, at, &seeds, inbox)?;
         inbox.check(round, at, &cohort, &holders)?;
         let masks = inbox.masks(round, at, &seeds, &holders)?;
@@ -387,48 +390,4 @@ impl Client {
         )?;
         Ok([head(Step::Reveal, at, &self.ctx), enc, sealed].concat())
     }
-}
-
-/// What only clients that do not follow the protocol do.
-#[cfg(test)]
-impl Client {
-    /// Uses another advertisement than was sent.
-    pub(crate) fn set_advertisement(&mut self, bytes: &[u8]) {
-        if let Stage::Advertised { advertisement, .. } = &mut self.stage {
-            *advertisement = sha384(bytes);
-        }
-    }
-
-    /// Signs other shares with the update than were sent first.
-    pub(crate) fn set_shares_hash(&mut self, shares: &[u8]) {
-        if let Stage::Shared { message, .. } = &mut self.stage {
-            *message = sha384(shares);
-        }
-    }
-
-    /// Changes a share that the client holds.
-    pub(crate) fn spoil_held_share(&mut self, of: Position) {
-        if let Stage::Agreed { held, .. } = &mut self.stage {
-            for one in held.iter_mut().filter(|one| one.of == of) {
-                let mut share = *one.shares.expose();
-                share[40] ^= 1;
-                one.shares = Secret::take(&mut share);
-            }
-        }
-    }
-}
-
-fn check_update(round: &Round, values: &[f32], weight: u32) -> Result<(), AggregateError> {
-    let parameters = round.parameters();
-    if values.len() != parameters.length {
-        let (found, must) = (values.len(), parameters.length);
-        let reason = format!("it has {found} coordinates, must have {must}");
-        return Err(AggregateError::Update(reason));
-    }
-    if !(1..=parameters.weight_max).contains(&weight) {
-        let most = parameters.weight_max;
-        let reason = format!("its weight is {weight}, must be 1 to {most}");
-        return Err(AggregateError::Update(reason));
-    }
-    Ok(())
 }

@@ -281,6 +281,25 @@ impl<'a> Packer<'a> {
     }
 }
 
+/// Checks the length and the weight of an update.
+pub(super) fn check_update(
+    parameters: &Parameters,
+    values: &[f32],
+    weight: u32,
+) -> Result<(), AggregateError> {
+    if values.len() != parameters.length {
+        let (found, must) = (values.len(), parameters.length);
+        let reason = format!("it has {found} coordinates, must have {must}");
+        return Err(AggregateError::Update(reason));
+    }
+    if !(1..=parameters.weight_max).contains(&weight) {
+        let most = parameters.weight_max;
+        let reason = format!("its weight is {weight}, must be 1 to {most}");
+        return Err(AggregateError::Update(reason));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
