@@ -154,7 +154,7 @@ pub enum TrainError {
     Crypto(#[from] casemate_crypto::Error),
 }
 
-fn of(from: Option<&str>) -> String {
+pub(crate) fn of(from: Option<&str>) -> String {
     from.map(|name| format!(" of `{name}`")).unwrap_or_default()
 }
 

@@ -4,7 +4,8 @@ use crate::error::{Phase, TrainError, check_len};
 
 /// Maximum length of a handshake message, in bytes.
 pub const HANDSHAKE_BYTES_MAX: usize = 36_864;
-const SIGNATURE_BYTES_MAX: usize = 32 * 1024;
+/// Maximum length of a composite signature, in bytes.
+pub(crate) const SIGNATURE_BYTES_MAX: usize = 32 * 1024;
 pub(crate) const VERSION: u8 = 1;
 
 /// A reader within one message.

@@ -11,7 +11,10 @@ use casemate_crypto::{
     signature::{SigningKey, VerifyingKey},
 };
 
-use crate::error::{TrainError, check_len};
+use crate::{
+    error::{TrainError, check_len},
+    parts::SIGNATURE_BYTES_MAX,
+};
 
 /// Maximum length of a signed roster, in bytes.
 pub const ROSTER_BYTES_MAX: usize = 1 << 24;
@@ -20,7 +23,6 @@ pub const MEMBERS_MAX: usize = 4096;
 const MEMBERS_MIN: usize = 2;
 const NAME_BYTES_MAX: usize = 64;
 const KEY_BYTES_MAX: usize = 8 * 1024;
-const SIGNATURE_BYTES_MAX: usize = 32 * 1024;
 const VERSION: u64 = 1;
 const ROSTER: &str = "roster";
 

@@ -5,7 +5,7 @@ use std::fmt;
 use casemate_cbor::CborError;
 use casemate_crypto::policy::PolicyError;
 
-use crate::error::TrainError;
+use crate::error::{TrainError, of};
 
 /// A message of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,10 +135,6 @@ pub enum AggregateError {
     /// A cryptographic operation failed.
     #[error(transparent)]
     Crypto(#[from] casemate_crypto::Error),
-}
-
-fn of(from: Option<&str>) -> String {
-    from.map(|name| format!(" of `{name}`")).unwrap_or_default()
 }
 
 impl From<CborError> for AggregateError {

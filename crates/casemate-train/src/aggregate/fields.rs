@@ -5,7 +5,6 @@ use super::{
     round::{Position, Round},
 };
 
-pub(super) const SIGNATURE_BYTES_MAX: usize = 32 * 1024;
 /// Maximum length of a client's messages other than the masked update.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 

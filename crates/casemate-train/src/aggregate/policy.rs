@@ -12,7 +12,7 @@ use casemate_crypto::{
 };
 
 use super::error::AggregateError;
-use crate::Roster;
+use crate::{Roster, parts::SIGNATURE_BYTES_MAX};
 
 /// Maximum number of coordinates of an update.
 pub const LENGTH_MAX: usize = 1 << 28;
@@ -23,7 +23,6 @@ pub const HOLDERS_MAX: usize = 255;
 /// Maximum length of a signed policy, in bytes.
 pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 const COHORT_MIN: usize = 3;
-const SIGNATURE_BYTES_MAX: usize = 32 * 1024;
 /// Maximum variance of the noise of one client.
 pub(super) const VARIANCE_MAX: u64 = 1 << 50;
 const CLIP_NANO_MAX: u64 = 1_000_000_000_000_000;

@@ -9,10 +9,7 @@ use casemate_crypto::{
 
 use super::{
     error::{AggregateError, Step, at_least, refused},
-    fields::{
-        Fields, MESSAGE_BYTES_MAX, SIGNATURE_BYTES_MAX, check_len, write_count, write_members,
-        write_sized,
-    },
+    fields::{Fields, MESSAGE_BYTES_MAX, check_len, write_count, write_members, write_sized},
     outcome::{Aggregate, Unmasking},
     peers::{ADVERTISEMENT_BYTES_MAX, SEALED_BYTES},
     reveal::{Revealed, read_reveal},
@@ -23,6 +20,7 @@ use super::{
     },
     vector::add_packed,
 };
+use crate::parts::SIGNATURE_BYTES_MAX;
 
 /// What a client sent for its share holders.
 pub(super) struct Shares {

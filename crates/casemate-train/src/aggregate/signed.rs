@@ -7,10 +7,11 @@ use casemate_crypto::{
 
 use super::{
     error::{AggregateError, Step},
-    fields::{Fields, SIGNATURE_BYTES_MAX, check_len, write_members},
+    fields::{Fields, check_len, write_members},
     policy::COHORT_MAX,
     round::{Position, Round},
 };
+use crate::parts::SIGNATURE_BYTES_MAX;
 
 /// Length of the beginning of a client's message.
 pub(super) const HEAD_BYTES: usize = 1 + 2 + 48;
