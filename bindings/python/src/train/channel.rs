@@ -6,7 +6,7 @@ use casemate_train::{Identity, Order, Receiver, Sender};
 use numpy::{PyReadonlyArray1, PyReadwriteArray1, PyUntypedArrayMethods as _};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
 
-use super::{Roster, from_train};
+use super::{Roster, from_train, random};
 use crate::{error::CasemateError, keys::PrivateKey};
 
 /// Bytes and the channel.
@@ -14,10 +14,6 @@ type Finished<'py> = (Channel, Bound<'py, PyBytes>);
 
 fn order(window: Option<usize>) -> Order {
     window.map_or(Order::Strict, Order::Window)
-}
-
-fn random(out: &mut [u8]) -> Result<(), casemate_crypto::Error> {
-    casemate_crypto::random::fill(out)
 }
 
 fn over() -> PyErr {

@@ -2,14 +2,13 @@
 
 mod aggregate;
 mod channel;
+mod policy;
 mod roster;
 
-pub(crate) use aggregate::{
-    Accountant, Aggregate, AggregationClient, AggregationFloors, AggregationPolicy,
-    AggregationRound, AggregationServer,
-};
+pub(crate) use aggregate::{Aggregate, AggregationClient, AggregationRound, AggregationServer};
 use casemate_train::TrainError;
 pub(crate) use channel::{Channel, Initiator, Responder};
+pub(crate) use policy::{Accountant, AggregationFloors, AggregationPolicy};
 use pyo3::prelude::*;
 pub(crate) use roster::{Roster, sign_roster};
 
@@ -29,4 +28,8 @@ pub(crate) fn from_train(error: TrainError) -> PyErr {
         | T::Rejected { .. } => VerificationError::new_err(text),
         _ => CasemateError::new_err(text),
     }
+}
+
+fn random(out: &mut [u8]) -> Result<(), casemate_crypto::Error> {
+    casemate_crypto::random::fill(out)
 }
