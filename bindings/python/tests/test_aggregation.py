@@ -88,7 +88,7 @@ def test_a_client_that_was_stored_goes_on_and_answers_once(job, updates):
     again.share(sent[name])
     with pytest.raises(casemate.CasemateError, match="state of the round is damaged"):
         again.resume(again.state()[:-1])
-    with pytest.raises(casemate.VerificationError, match="the cohort came while the inbox was expected"):
+    with pytest.raises(casemate.VerificationError, match="expected the inbox, got the cohort"):
         again.share(sent[name])
     with pytest.raises(casemate.CasemateError, match="not in a round"):
         again.state()

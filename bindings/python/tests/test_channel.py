@@ -75,7 +75,7 @@ def test_a_roster_is_read_from_a_file(job, tmp_path):
     [
         ({"signer": "stranger"}, "not signed by the expected signer"),
         ({"job": bytes(16)}, "of another job"),
-        ({"epoch_min": 2}, "epoch 1; the minimum is 2"),
+        ({"epoch_min": 2}, "epoch 1, but 2 or later"),
         ({"now": NOW - 1}, "in the future"),
         ({"now": NOW + 30 * 24 * 3600}, "expired"),
     ],

@@ -273,7 +273,7 @@ def test_a_server_cannot_turn_secure_aggregation_off_or_repeat_a_round(tmp_path)
     assert "is not in round 3" in refused(node, request(zeros, step="share", round=3, message=b""))
     # A new round goes on only from the step it is in, and ends with the first error.
     assert not node.answer(request(zeros, step="train", round=3)).has_error()
-    assert "the agreements came while the cohort was expected" in refused(
+    assert "expected the cohort, got the agreements" in refused(
         node, request(zeros, step="reveal", round=3, message=b"")
     )
     assert "is not in round 3" in refused(node, request(zeros, step="share", round=3, message=b""))

@@ -55,7 +55,7 @@ pub enum TrainError {
     #[error("the roster is not signed by the expected signer")]
     RosterSignature,
     /// The roster is of another job.
-    #[error("the roster is of another job")]
+    #[error("the roster is of another job; get the roster of this one")]
     RosterJob,
     /// The roster was made in the future.
     #[error("the roster was made {} s in the future; check the clocks", created.saturating_sub(*now))]
@@ -66,7 +66,7 @@ pub enum TrainError {
         now: u64,
     },
     /// The roster has expired.
-    #[error("the roster expired {} s ago", now.saturating_sub(*expires))]
+    #[error("the roster expired {} s ago; get a new one from its signer", now.saturating_sub(*expires))]
     RosterExpired {
         /// When it expired.
         expires: u64,
@@ -74,7 +74,7 @@ pub enum TrainError {
         now: u64,
     },
     /// The roster is older than one that was already accepted.
-    #[error("the roster has epoch {epoch}; the minimum is {minimum}")]
+    #[error("the roster has epoch {epoch}, but {minimum} or later is needed; get the latest one")]
     RosterEpoch {
         /// Its epoch.
         epoch: u64,

@@ -72,7 +72,7 @@ pub enum AggregateError {
     #[error("the aggregation policy is not signed by the expected signer")]
     PolicySignature,
     /// The policy is for another roster.
-    #[error("the aggregation policy is for another roster")]
+    #[error("the aggregation policy is for another roster; have one signed for this roster")]
     PolicyRoster,
     /// The policy is weaker than the client allows.
     #[error(
@@ -97,7 +97,7 @@ pub enum AggregateError {
         rule: &'static str,
     },
     /// A message came out of its phase.
-    #[error("the {found} came while the {expected} was expected")]
+    #[error("expected the {expected}, got the {found}")]
     Phase {
         /// The message that was expected.
         expected: Step,
@@ -105,7 +105,7 @@ pub enum AggregateError {
         found: Step,
     },
     /// Too few clients are left.
-    #[error("{what}: {found}, the minimum is {minimum}")]
+    #[error("{what}: {found}; the round needs {minimum}")]
     TooFew {
         /// Of what there are too few.
         what: &'static str,
@@ -118,13 +118,13 @@ pub enum AggregateError {
     #[error("the update cannot be aggregated: {0}")]
     Update(String),
     /// The client could not record that it answers.
-    #[error("the answer was not recorded, so it was not given")]
+    #[error("the answer could not be recorded, so nothing was sent; the client has dropped out")]
     NotRecorded,
     /// The client has not joined the round, or has dropped out.
     #[error("the client is not in a round; join one, or go on from a stored state")]
     NotInRound,
     /// The stored state of a client cannot be read.
-    #[error("the stored state of the round is damaged")]
+    #[error("the stored state of the round is damaged; wait for the next round")]
     State,
     /// The roster or a member's key was refused.
     #[error(transparent)]

@@ -14,7 +14,7 @@ use crate::{
 fn an_inbox_that_hides_or_invents_clients_is_refused() {
     let job = Job::new(5);
     for (list, rule) in [
-        (vec![0, 1], "clients that sent shares: 2, the minimum is 3"),
+        (vec![0, 1], "clients that sent shares: 2; the round needs 3"),
         (vec![1, 2, 3, 4], "it does not list this client"),
         (
             vec![0, 1, 2, 3],
@@ -61,7 +61,7 @@ fn survivors(list: &[u16]) -> Vec<u8> {
 fn lists_of_survivors_that_overlap_or_shrink_are_refused() {
     let job = Job::new(5);
     for (list, rule) in [
-        (survivors(&[0, 1]), "survivors: 2, the minimum is 3"),
+        (survivors(&[0, 1]), "survivors: 2; the round needs 3"),
         (survivors(&[1, 2, 3, 4]), "it does not contain this client"),
         (
             survivors(&[0, 1, 1, 2]),
@@ -123,7 +123,7 @@ fn a_server_that_shows_clients_different_survivors_gets_no_shares() {
     let error = refused(&mut run, |sent| *sent = same);
     assert_text(
         &error,
-        "share holders that agree on the survivors: 2, the minimum is 4",
+        "share holders that agree on the survivors: 2; the round needs 4",
     );
     // The others' signatures are over another list.
     let all = collect(&[

@@ -51,7 +51,7 @@ fn a_round_with_too_few_clients_fails_and_names_what_is_missing() {
     let failed = run.deliver(&messages).unwrap_err();
     assert_eq!(
         failed.to_string(),
-        "clients that advertised keys: 2, the minimum is 3"
+        "clients that advertised keys: 2; the round needs 3"
     );
     // Each client's share holders must answer: 3 of 3 here.
     let mut run = Run::new(&job, parameters(4));
