@@ -1,13 +1,9 @@
 //! Every limit is the specification's.
 
-use std::sync::Mutex;
-
 use casemate_crypto::kem::KemPublicKey;
-use casemate_seal::{
-    HashAlgorithm, Private, SealError, SealOptions, SegmentSize, limits as l, seal,
-};
+use casemate_seal::{SealError, SealOptions, limits as l};
 
-use crate::support::{KEM, SEGMENT};
+use crate::support::{KEM, options, seal_in_memory};
 
 /// Returns the value of a row of the specification's table, from its beginning.
 fn specified(name: &str) -> &'static str {
@@ -78,26 +74,18 @@ fn the_limits_are_those_of_the_specification() {
 }
 
 /// Seals with these of the fields that have a limit.
-fn seal_with(
+fn sealed(
     content_type: &str,
     public_part: &[u8],
     recipients: &[&KemPublicKey],
 ) -> Result<(), SealError> {
     let options = SealOptions {
-        recipients,
         signer: None,
-        segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
-        hash: HashAlgorithm::Blake3,
-        created: 1_700_000_000,
         content_type,
-        private: &Private::default(),
-        revision: None,
-        owner: None,
         public_part,
-        digest_content: false,
+        ..options(recipients)
     };
-    let sink = Mutex::new(Vec::new());
-    seal(&b"weights".to_vec(), &sink, &options, &|_| ()).map(drop)
+    seal_in_memory(b"weights", &options).map(drop)
 }
 
 #[test]
@@ -112,27 +100,23 @@ fn what_reaches_a_limit_is_sealed_and_one_more_is_refused() {
     let key = [KEM.public_key()];
 
     let longest = format!("a/{}", "b".repeat(l::CONTENT_TYPE_BYTES_MAX - 2));
-    seal_with(&longest, b"", &key).unwrap();
+    sealed(&longest, b"", &key).unwrap();
     let more = l::CONTENT_TYPE_BYTES_MAX + 1;
     refused(
-        seal_with(&format!("{longest}b"), b"", &key),
+        sealed(&format!("{longest}b"), b"", &key),
         "content type",
         more,
     );
 
     let largest = vec![0; l::PUBLIC_PART_BYTES_MAX + 1];
-    seal_with("a/b", &largest[1..], &key).unwrap();
-    refused(
-        seal_with("a/b", &largest, &key),
-        "public part",
-        largest.len(),
-    );
+    sealed("a/b", &largest[1..], &key).unwrap();
+    refused(sealed("a/b", &largest, &key), "public part", largest.len());
 }
 
 #[test]
 fn recipients_are_counted_before_they_are_compared() {
     let many = vec![KEM.public_key(); l::RECIPIENTS_MAX + 1];
-    let count = |recipients| seal_with("a/b", b"", recipients).unwrap_err();
+    let count = |recipients| sealed("a/b", b"", recipients).unwrap_err();
     assert!(matches!(
         count(&many[1..]),
         SealError::DuplicateRecipient(_)

@@ -10,12 +10,13 @@ use std::{
 
 use casemate_crypto::signature::SigningKey;
 use casemate_seal::{
-    Artifact, Delegation, HashAlgorithm, ListSigner, OpenError, Origin, OwnerError, Private,
-    ReadAt, RewrapError, SealError, SealOptions, SegmentSize, WriteAt as _, change_recipients,
-    new_tail, seal,
+    Artifact, Delegation, ListSigner, OpenError, Origin, OwnerError, ReadAt, RewrapError,
+    SealError, SealOptions, WriteAt as _, change_recipients, new_tail, seal,
 };
 
-use crate::support::{KEM, OTHER_KEM, OTHER_SIGNER, SEGMENT, SIGNER, content};
+use crate::support::{
+    KEM, OTHER_KEM, OTHER_SIGNER, SEGMENT, SIGNER, content, options, seal_in_memory,
+};
 
 const NOW: u64 = 1_700_000_000;
 
@@ -30,22 +31,13 @@ const fn list_signer(key: &SigningKey) -> ListSigner<'_> {
 
 /// Seals to `KEM`, signed by `SIGNER`.
 fn sealed(owner: Option<ListSigner<'_>>, revision: Option<u64>, plain: &[u8]) -> Vec<u8> {
+    let recipients = [KEM.public_key()];
     let options = SealOptions {
-        recipients: &[KEM.public_key()],
-        signer: Some(&SIGNER),
-        segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
-        hash: HashAlgorithm::Blake3,
-        created: NOW,
-        content_type: "application/octet-stream",
-        private: &Private::default(),
         revision,
         owner,
-        public_part: &[],
-        digest_content: false,
+        ..options(&recipients)
     };
-    let sink = Mutex::new(Vec::new());
-    seal(&plain.to_vec(), &sink, &options, &|_| ()).unwrap();
-    sink.into_inner().unwrap()
+    seal_in_memory(plain, &options).unwrap()
 }
 
 /// Adds a recipient, as whoever `owner` is.
@@ -215,21 +207,8 @@ fn content_whose_length_changes_while_it_is_sealed_is_refused() {
         bytes: content(SEGMENT),
         asked: AtomicU64::new(0),
     };
-    let options = SealOptions {
-        recipients: &[KEM.public_key()],
-        signer: Some(&SIGNER),
-        segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
-        hash: HashAlgorithm::Blake3,
-        created: NOW,
-        content_type: "application/octet-stream",
-        private: &Private::default(),
-        revision: None,
-        owner: None,
-        public_part: &[],
-        digest_content: false,
-    };
     let sink = Mutex::new(Vec::new());
-    let error = seal(&growing, &sink, &options, &|_| ()).unwrap_err();
+    let error = seal(&growing, &sink, &options(&[KEM.public_key()]), &|_| ()).unwrap_err();
     assert!(matches!(error, SealError::Io { .. }), "{error}");
 }
 

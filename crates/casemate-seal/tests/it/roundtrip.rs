@@ -1,15 +1,16 @@
 //! What was sealed comes back, whole and in parts.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::collections::BTreeMap;
 
 use casemate_crypto::{kem::KemPrivateKey, signature::SigningKey, suite};
 use casemate_seal::{
-    Artifact, HashAlgorithm, OpenError, Origin, Private, SealError, SealOptions, SegmentSize, seal,
+    Artifact, HashAlgorithm, OpenError, Origin, Private, SealError, SealOptions, SegmentSize,
 };
 use proptest::prelude::*;
 
 use crate::support::{
-    KEM, OTHER_KEM, OTHER_SIGNER, SEGMENT, SIGNER, content, read_every_way, sealed, sealed_with,
+    KEM, OTHER_KEM, OTHER_SIGNER, SEGMENT, SIGNER, content, options, read_every_way,
+    seal_in_memory, sealed, sealed_with,
 };
 
 #[test]
@@ -68,21 +69,13 @@ fn every_suite_seals_and_opens_for_every_recipient() {
             metadata,
         };
         let options = SealOptions {
-            recipients: &recipients,
             signer: Some(&signer),
             segment_size: SegmentSize::default(),
-            hash: HashAlgorithm::Blake3,
-            created: 0,
             content_type: "model/onnx",
             private: &private,
-            revision: None,
-            owner: None,
-            public_part: &[],
-            digest_content: false,
+            ..options(&recipients)
         };
-        let sink = Mutex::new(Vec::new());
-        seal(&content(1000), &sink, &options, &|_| ()).unwrap();
-        let bytes = sink.into_inner().unwrap();
+        let bytes = seal_in_memory(&content(1000), &options).unwrap();
         let artifact = Artifact::read(&bytes).unwrap();
         for key in &keys {
             let opened = artifact
@@ -127,26 +120,12 @@ fn a_key_that_is_no_recipient_and_a_signer_that_is_not_trusted_are_named() {
 
 #[test]
 fn sealing_without_or_with_doubled_recipients_is_refused() {
-    let private = Private::default();
-    let mut options = SealOptions {
-        recipients: &[],
-        signer: None,
-        segment_size: SegmentSize::default(),
-        hash: HashAlgorithm::Blake3,
-        created: 0,
-        content_type: "a/b",
-        private: &private,
-        revision: None,
-        owner: None,
-        public_part: &[],
-        digest_content: false,
-    };
-    let sink = Mutex::new(Vec::new());
-    let refused = seal(&content(1), &sink, &options, &|_| ()).unwrap_err();
+    let mut options = options(&[]);
+    let refused = seal_in_memory(&content(1), &options).unwrap_err();
     assert!(matches!(refused, SealError::NoRecipient), "{refused}");
     let twice = [KEM.public_key(), KEM.public_key()];
     options.recipients = &twice;
-    let refused = seal(&content(1), &sink, &options, &|_| ()).unwrap_err();
+    let refused = seal_in_memory(&content(1), &options).unwrap_err();
     assert!(
         matches!(refused, SealError::DuplicateRecipient(_)),
         "{refused}"
@@ -155,7 +134,7 @@ fn sealing_without_or_with_doubled_recipients_is_refused() {
     options.recipients = &one;
     let long = "x".repeat(256);
     options.content_type = &long;
-    let refused = seal(&content(1), &sink, &options, &|_| ()).unwrap_err();
+    let refused = seal_in_memory(&content(1), &options).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "content type of 256 bytes exceeds the limit of 255"
@@ -170,7 +149,7 @@ fn sealing_without_or_with_doubled_recipients_is_refused() {
         "ä/b",
     ] {
         options.content_type = bad;
-        let refused = seal(&content(1), &sink, &options, &|_| ()).unwrap_err();
+        let refused = seal_in_memory(&content(1), &options).unwrap_err();
         assert!(
             matches!(refused, SealError::ContentType(_)),
             "{bad:?}: {refused}"

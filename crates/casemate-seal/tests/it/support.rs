@@ -8,7 +8,7 @@ use casemate_crypto::{
     suite,
 };
 use casemate_seal::{
-    HashAlgorithm, OpenError, Opened, Private, ReadAt, SealOptions, SegmentSize,
+    HashAlgorithm, OpenError, Opened, Private, ReadAt, SealError, SealOptions, SegmentSize,
     folder::{FolderOptions, Since},
     seal,
 };
@@ -43,24 +43,44 @@ pub(crate) fn sealed_with(
         name: "model.onnx".to_owned(),
         ..Private::default()
     };
+    let recipients = [KEM.public_key()];
     let options = SealOptions {
-        recipients: &[KEM.public_key()],
         signer,
-        segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
         hash,
+        private: &private,
+        ..options(&recipients)
+    };
+    seal_in_memory(content, &options).unwrap()
+}
+
+/// The options of an artifact in the smallest segments, signed by `SIGNER`.
+pub(crate) fn options<'a>(recipients: &'a [&'a KemPublicKey]) -> SealOptions<'a> {
+    static PRIVATE: LazyLock<Private> = LazyLock::new(Private::default);
+    SealOptions {
+        recipients,
+        signer: Some(&SIGNER),
+        segment_size: SegmentSize::new(SEGMENT as u64).unwrap(),
+        hash: HashAlgorithm::Blake3,
         created: 1_700_000_000,
         content_type: "application/octet-stream",
-        private: &private,
+        private: &PRIVATE,
         revision: None,
         owner: None,
         public_part: &[],
         digest_content: false,
-    };
+    }
+}
+
+/// Seals in memory.
+pub(crate) fn seal_in_memory(
+    content: &[u8],
+    options: &SealOptions<'_>,
+) -> Result<Vec<u8>, SealError> {
     let sink = Mutex::new(Vec::new());
-    let result = seal(&content.to_vec(), &sink, &options, &|_| ()).unwrap();
+    let sealed = seal(&content.to_vec(), &sink, options, &|_| ())?;
     let artifact = sink.into_inner().unwrap();
-    assert_eq!(result.artifact_len, artifact.len() as u64);
-    artifact
+    assert_eq!(sealed.artifact_len, artifact.len() as u64);
+    Ok(artifact)
 }
 
 /// The options of a folder in the smallest segments.
