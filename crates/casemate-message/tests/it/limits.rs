@@ -108,40 +108,18 @@ fn too_many_trailers_are_refused_after_content_in_one_and_in_several_chunks() {
         &trailers,
     ]
     .concat();
-    let chunked = [
-        &[2],
-        &control[..],
-        &[0],
-        &[1],
-        b"a",
-        &[1],
-        b"b",
-        &[0],
-        &trailers,
-        &[0],
-    ]
-    .concat();
-    for message in [known, chunked] {
+    let chunked = |trailers: &[u8]| {
+        let chunks = [&[0][..], &[1], b"a", &[1], b"b", &[0]].concat();
+        [&[2], &control[..], &chunks, trailers, &[0]].concat()
+    };
+    for message in [known, chunked(&trailers)] {
         let refused = Request::from_bhttp(&message).unwrap_err();
         assert!(
             matches!(refused, MessageError::TooManyFields { .. }),
             "{refused}"
         );
     }
-    let few = [
-        &[2],
-        &control[..],
-        &[0],
-        &[1],
-        b"a",
-        &[1],
-        b"b",
-        &[0],
-        &trailer,
-        &[0],
-    ]
-    .concat();
-    let request = Request::from_bhttp(&few).unwrap();
+    let request = Request::from_bhttp(&chunked(&trailer)).unwrap();
     assert_eq!(request.content, b"ab");
     assert_eq!(request.trailers.iter().collect::<Vec<_>>(), [("t", "v")]);
 }
