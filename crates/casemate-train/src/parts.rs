@@ -57,19 +57,13 @@ impl<'a> Parts<'a> {
     }
 
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], TrainError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or_else(|| self.refused("it is too short"))?;
-        self.rest = rest;
-        Ok(taken)
+        let taken = self.rest.split_off(..len);
+        taken.ok_or_else(|| self.refused("it is too short"))
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], TrainError> {
-        let short = self.refused("it is too short");
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(short)?;
-        self.rest = rest;
-        Ok(taken)
+        let taken = self.rest.split_off(..N).and_then(<[u8]>::first_chunk);
+        taken.ok_or_else(|| self.refused("it is too short"))
     }
 
     pub(crate) fn name(&mut self) -> Result<&'a str, TrainError> {

@@ -83,19 +83,13 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], AggregateError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or_else(|| self.refused("it is too short"))?;
-        self.rest = rest;
-        Ok(taken)
+        let taken = self.rest.split_off(..len);
+        taken.ok_or_else(|| self.refused("it is too short"))
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], AggregateError> {
-        let short = self.refused("it is too short");
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(short)?;
-        self.rest = rest;
-        Ok(taken)
+        let taken = self.rest.split_off(..N).and_then(<[u8]>::first_chunk);
+        taken.ok_or_else(|| self.refused("it is too short"))
     }
 
     pub(super) fn position(&mut self) -> Result<Position, AggregateError> {
