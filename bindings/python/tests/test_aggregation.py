@@ -1,5 +1,6 @@
 """Secure aggregation without a framework: what the server learns, and what clients refuse."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import casemate
@@ -219,48 +220,26 @@ def test_noise_is_accounted_for_and_never_below_the_gaussians(job):
     assert (noise[1] * 3) ** 0.5 / sensitivity == pytest.approx(multiplier, rel=1e-6)
 
 
-def digits(clients):
-    """Return scikit-learn's digits, of which each client has few classes, and a test set."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    images, labels = (data.images.reshape(-1, 64) / 16).astype(np.float32), data.target
-    order = np.random.default_rng(0).permutation(len(labels))
-    test, rest = order[:400], order[400:]
-    by_label = rest[np.argsort(labels[rest], kind="stable")]
-    shards = np.array_split(by_label, 2 * clients)
-    parts = [np.concatenate([shards[client], shards[client + clients]]) for client in range(clients)]
-    return [(images[part], labels[part]) for part in parts], (images[test], labels[test])
-
-
-def trained(weights, images, labels):
-    """Return the update of a few steps of softmax regression."""
-    matrix = weights.reshape(65, 10).copy()
-    inputs = np.hstack([images, np.ones((len(images), 1), np.float32)])
-    for _ in range(5):
-        logits = inputs @ matrix
-        chances = np.exp(logits - logits.max(1, keepdims=True))
-        chances /= chances.sum(1, keepdims=True)
-        chances[np.arange(len(labels)), labels] -= 1
-        matrix -= 0.5 * inputs.T @ chances / len(labels)
-    return (matrix - weights.reshape(65, 10)).reshape(-1).astype(np.float32)
-
-
-def test_a_model_trained_on_sums_is_as_good_as_with_plain_averaging(job):
+def test_a_model_trained_on_sums_is_as_good_as_with_plain_averaging(job, monkeypatch):
     pytest.importorskip("sklearn")
-    parts, (images, labels) = digits(len(NAMES))
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples/flower_digits")
+    from digits import task
+
+    assert len(NAMES) == task.PARTS
     policy = policy_of(job, clip=1.0)
 
-    def accuracy(weights):
-        inputs = np.hstack([images, np.ones((len(images), 1), np.float32)])
-        return float((np.argmax(inputs @ weights.reshape(65, 10), 1) == labels).mean())
+    def updates(weights):
+        """Return what each client's training, from two classes of digits, adds to the weights."""
+        trained = {name: task.train(weights.reshape(65, 10), part)[0] for part, name in enumerate(NAMES)}
+        return {name: (after.reshape(-1) - weights) for name, after in trained.items()}
 
+    sizes = {name: len(task.data(part)[1]) for part, name in enumerate(NAMES)}
     plain = secure = np.zeros(LENGTH, np.float32)
-    sizes = {name: len(part[1]) for name, part in zip(NAMES, parts, strict=True)}
     for number in range(1, 26):
-        plain = plain + sum(len(part[1]) * trained(plain, *part) for part in parts) / sum(sizes.values())
-        updates = {name: trained(secure, *part) for name, part in zip(NAMES, parts, strict=True)}
+        found = updates(plain)
+        plain = plain + sum(sizes[name] * found[name] for name in NAMES) / np.float32(sum(sizes.values()))
         run = Run(job, policy, number, train.model_digest({"weights": secure}))
-        secure = secure + run.finish(updates, sizes).mean
-    assert accuracy(plain) > 0.85
-    assert abs(accuracy(plain) - accuracy(secure)) <= 0.005
+        secure = secure + run.finish(updates(secure), sizes).mean
+    plain, secure = (task.accuracy(weights.reshape(65, 10)) for weights in (plain, secure))
+    assert plain > 0.85
+    assert abs(plain - secure) <= 0.005
