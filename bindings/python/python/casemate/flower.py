@@ -30,8 +30,17 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
 from . import _keys, train
-from ._casemate import AggregationFloors, AggregationPolicy, AggregationRound, CasemateError, PrivateKey, Roster
-from .train._aggregation import Aggregate, AggregationClient, AggregationServer
+from ._casemate import (
+    Aggregate,
+    AggregationFloors,
+    AggregationPolicy,
+    AggregationRound,
+    AggregationServer,
+    CasemateError,
+    PrivateKey,
+    Roster,
+)
+from .train import AggregationClient
 
 __all__ = ["SecureAggregation", "SecureFedAvg"]
 

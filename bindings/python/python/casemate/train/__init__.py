@@ -15,20 +15,16 @@ Keys are agreed on with hybrid cryptography, and each member proves its identity
 bytes.
 """
 
-from .._casemate import Roster
-from ._aggregation import (
+from .._casemate import (
     Accountant,
     Aggregate,
-    AggregationClient,
     AggregationFloors,
     AggregationPolicy,
     AggregationRound,
     AggregationServer,
-    floors,
-    model_digest,
-    open_policy,
-    sign_policy,
+    Roster,
 )
+from ._aggregation import AggregationClient, floors, model_digest, open_policy, sign_policy
 from ._channel import GradientChannel
 from ._links import Link, QueueLink, SocketLink
 from ._roster import open_roster, sign_roster

@@ -11,16 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _casemate, _keys
-from .._casemate import (
-    Accountant,
-    Aggregate,
-    AggregationFloors,
-    AggregationPolicy,
-    AggregationRound,
-    AggregationServer,
-    CasemateError,
-    Roster,
-)
+from .._casemate import AggregationFloors, AggregationPolicy, AggregationRound, CasemateError, Roster
 from ._channel import _own, _time
 from ._roster import one_key
 from ._tensor import readable
@@ -160,18 +151,3 @@ class AggregationClient:
     def resume(self, state: bytes) -> None:
         """Go on from a state."""
         self._client.resume(state)
-
-
-__all__ = [
-    "Accountant",
-    "Aggregate",
-    "AggregationClient",
-    "AggregationFloors",
-    "AggregationPolicy",
-    "AggregationRound",
-    "AggregationServer",
-    "floors",
-    "model_digest",
-    "open_policy",
-    "sign_policy",
-]
