@@ -134,7 +134,7 @@ impl Roster {
             return Err(TrainError::Roster("epochs start at 1"));
         }
         if self.expires <= self.created {
-            return Err(TrainError::Roster("it does not expire after it was made"));
+            return Err(TrainError::Roster("it must expire after its creation"));
         }
         if !(MEMBERS_MIN..=MEMBERS_MAX).contains(&self.members.len()) {
             return Err(TrainError::Roster("there must be 2 to 4,096 members"));

@@ -81,7 +81,7 @@ def _digest(content: RecordDict, message_type: str, context: Context) -> bytes:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as JSON has them; each with its type, as 1, 1.0 and true are different settings."""
+    """Return settings as JSON values, each with its type: 1, 1.0 and true are different settings."""
 
     def one(value: Any) -> Any:
         if isinstance(value, list):
@@ -382,7 +382,7 @@ class SecureFedAvg(FedAvg):
                 record = _only(reply.content.array_records, "array record")
                 name = server.receive(record["message"].numpy().tobytes())
             except Exception as error:  # noqa: BLE001 - whatever a client sends, the others go on
-                _log.warning("the message of node %d is refused: %s: %s", node, type(error).__name__, error)
+                _log.warning("refused the message of node %d: %s: %s", node, type(error).__name__, error)
                 continue
             nodes[name] = node
         return nodes

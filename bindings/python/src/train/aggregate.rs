@@ -150,7 +150,11 @@ impl AggregationClient {
         values: PyReadonlyArray1<'py, f32>,
         weight: u32,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let contiguous = |_| CasemateError::new_err("the update is not a contiguous array");
+        let contiguous = |_| {
+            CasemateError::new_err(
+                "the update is not contiguous; call numpy.ascontiguousarray first",
+            )
+        };
         let values = values.as_slice().map_err(contiguous)?;
         let update = self.step(py, 0, |client, with| {
             let (client, update) =

@@ -113,7 +113,7 @@ impl Inbox {
             .iter()
             .filter(|holder| self.members.contains(holder));
         let needed = parameters.shares_needed(holders.len());
-        at_least("share holders that are left", left.count(), needed)?;
+        at_least("remaining share holders", left.count(), needed)?;
         if parameters.neighbours == 0 {
             let others = self.members.iter().copied().filter(|member| *member != at);
             if !others.eq(&mut senders) {

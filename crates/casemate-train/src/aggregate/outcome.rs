@@ -128,7 +128,7 @@ impl Unmasking<'_> {
             right.push((place.ok_or(AggregateError::State)?, share));
         }
         let needed = self.round.parameters().shares_needed(shares.holders.len());
-        at_least("right shares of a client's secret", right.len(), needed)?;
+        at_least("valid shares of a client's secret", right.len(), needed)?;
         right.truncate(needed);
         let seed: Zeroizing<Vec<u8>> = combine(&right)?;
         Ok(Secret::copy_from("restored seed", &seed)?)

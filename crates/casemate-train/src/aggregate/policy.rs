@@ -115,7 +115,7 @@ impl Parameters {
         }
         if !(4..=28).contains(&self.bits) || !(self.bits..=32).contains(&self.ring_bits) {
             return Err(rule(
-                "a coordinate must have 4 to 28 bits, and the ring more and at most 32",
+                "a coordinate must have 4 to 28 bits, and the ring at least as many and at most 32",
             ));
         }
         if !(1..=CLIP_NANO_MAX).contains(&self.clip_nano) {
@@ -150,7 +150,7 @@ impl Parameters {
         if let Some(noise) = self.noise {
             if noise.norm_nano == 0 || noise.variance == 0 || self.weight_max != 1 {
                 return Err(rule(
-                    "noise needs a norm, a variance, and the largest weight 1",
+                    "noise needs a norm and a variance, and a largest weight of 1",
                 ));
             }
             if noise.norm_nano > CLIP_NANO_MAX {

@@ -121,7 +121,7 @@ impl Parameters {
         let (mut below, mut enough) = (0u64, VARIANCE_MAX);
         if !reached(enough) {
             return Err(AggregateError::Policy(
-                "so much noise does not fit; use fewer bits",
+                "that much noise does not fit; use fewer bits",
             ));
         }
         while enough.saturating_sub(below) > 1 {

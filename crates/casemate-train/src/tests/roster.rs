@@ -127,7 +127,7 @@ fn members_have_names_and_keys_of_their_own() {
         Roster::new(JOB, epoch, created, expires, &members).map(drop)
     };
     assert_rule(dates(0, 1, 2), "epochs start at 1");
-    assert_rule(dates(1, 2, 2), "does not expire after");
+    assert_rule(dates(1, 2, 2), "must expire after its creation");
 }
 
 /// A signed roster with this content, whatever a writer of ours would think of it.

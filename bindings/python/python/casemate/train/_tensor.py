@@ -37,7 +37,7 @@ def readable(tensor: Any) -> View:
 
 
 def writable(tensor: Any) -> View:
-    """As :func:`readable`, of something that can be written."""
+    """Like :func:`readable`, for a tensor that can be written to."""
     view = readable(tensor)
     if not view.content.flags.writeable:
         raise TypeError(f"{type(tensor).__name__} cannot be written; receive into a NumPy array, and convert it")

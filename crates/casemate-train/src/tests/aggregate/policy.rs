@@ -104,7 +104,7 @@ const BROKEN: [Change; 20] = [
     (|p| p.noise = Some(noise(0, 1)), "noise needs a norm"),
     (
         |p| (p.noise, p.weight_max) = (Some(noise(1, 1)), 2),
-        "the largest weight 1",
+        "a largest weight of 1",
     ),
     (
         |p| (p.noise, p.weight_max) = (Some(noise(1, 1 << 51)), 1),

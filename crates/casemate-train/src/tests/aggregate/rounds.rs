@@ -63,7 +63,7 @@ fn a_round_with_too_few_clients_fails_and_names_what_is_missing() {
     assert_eq!(
         failed,
         AggregateError::TooFew {
-            what: "right shares of a client's secret",
+            what: "valid shares of a client's secret",
             found: 2,
             minimum: 3
         }
