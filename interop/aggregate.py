@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+import channel
 from channel import SUITE, KeyShare, Roster, h
 from sealed_writer import KeyFile, cbor, encapsulate, sign
 from standards import key_schedule, spki
@@ -200,8 +201,16 @@ class Client(NamedTuple):
         return pack(total, ring)
 
     def agreement(self, cohort_: bytes, members_: Sequence[int], survivors: bytes) -> bytes:
-        transcript = h(h(cohort_), members(0, members_)[1:])
-        return self.signed(self.head(7) + transcript + h(survivors))
+        return self.signed(self.head(7) + transcript_of(cohort_, members_) + h(survivors))
+
+    def reveal(self, aggregator: bytes, shares: dict[int, tuple[int, bytes]], transcript: bytes, survivors: bytes) -> bytes:
+        """Seal and sign the kind and the share of each other client."""
+        rows = [u16(of) + bytes([kind]) + share for of, (kind, share) in shares.items()]
+        secret, enc = channel.encapsulate(aggregator)
+        key, nonce = key_schedule(SUITE.triple, secret, self.round.info("reveal", u16(self.at)))
+        sealed = enc + AESGCM(key).encrypt(nonce, u16(len(rows)) + b"".join(rows), h(survivors))
+        signature = sign(self.key, self.head(9) + transcript + sealed, b"casemate/v1/aggregate-message")
+        return self.head(9) + sized(signature) + sealed
 
 
 def cohort(advertisements: Sequence[bytes]) -> bytes:
@@ -212,25 +221,16 @@ def members(step: int, list_: Sequence[int]) -> bytes:
     return bytes([step]) + u16(len(list_)) + b"".join(map(u16, list_))
 
 
+def transcript_of(cohort_: bytes, members_: Sequence[int]) -> bytes:
+    return h(h(cohort_), members(0, members_)[1:])
+
+
 def inbox(list_: Sequence[int], sealed: dict[int, bytes]) -> bytes:
     return members(4, list_) + u16(len(sealed)) + b"".join(u16(sender) + part for sender, part in sealed.items())
 
 
 def agreements(signatures: dict[int, bytes]) -> bytes:
     return b"\x08" + u16(len(signatures)) + b"".join(u16(at) + sized(one) for at, one in signatures.items())
-
-
-def open_reveal(round_: Round, aggregator: KeyShare, message: bytes, survivors: bytes) -> dict[int, tuple[int, bytes]]:
-    """Return the kind and the share that a client revealed of each other one."""
-    at, body = int.from_bytes(message[1:3]), message[3 + 48 :]
-    info = round_.info("reveal", u16(at))
-    secret = SUITE.decapsulate(*aggregator.parts(), body[: SUITE.enc])
-    key, nonce = key_schedule(SUITE.triple, secret, info)
-    plain = AESGCM(key).decrypt(nonce, body[SUITE.enc :], h(survivors))
-    count = int.from_bytes(plain[:2])
-    assert len(plain) == 2 + 35 * count
-    rows = [plain[2 + 35 * row : 37 + 35 * row] for row in range(count)]
-    return {int.from_bytes(row[:2]): (row[2], row[3:]) for row in rows}
 
 
 def policy_for(roster: Roster, aggregator: KeyShare, **parameters: int) -> Policy:

@@ -32,12 +32,8 @@ def shares_of(client: Client, label: str) -> dict[int, bytes]:
     return dict(zip(others, aggregate.split(client.mask + client.own, coefficients, 2), strict=True))
 
 
-def main() -> None:
-    owner = member("owner", "1.3.6.1.5.5.7.6.49")
-    keys: dict[str, KeyFile] = {name: member(name, "1.3.6.1.5.5.7.6.48") for name in NAMES}
-    roster = Roster(bytes(range(16)), 4, 1_800_000_000, 1_800_086_400, keys)
-    aggregator = KeyShare(stream("aggregate aggregator")(32))
-    policy = policy_for(
+def policy_of(roster: Roster, aggregator: KeyShare) -> aggregate.Policy:
+    return policy_for(
         roster,
         aggregator,
         length=LENGTH,
@@ -50,6 +46,14 @@ def main() -> None:
         neighbours=0,
         threshold=667,
     )
+
+
+def main() -> None:
+    owner = member("owner", "1.3.6.1.5.5.7.6.49")
+    keys: dict[str, KeyFile] = {name: member(name, "1.3.6.1.5.5.7.6.48") for name in NAMES}
+    roster = Roster(bytes(range(16)), 4, 1_800_000_000, 1_800_086_400, keys)
+    aggregator = KeyShare(stream("aggregate aggregator")(32))
+    policy = policy_of(roster, aggregator)
     model = stream("aggregate model")(48)
     round_ = Round.of(policy, 9, model)
     clients = []
@@ -72,6 +76,11 @@ def main() -> None:
     # Signatures are random, so the reader's advertisement is part of the vector too.
     cohort = aggregate.cohort([client.advertisement() for client in clients])
     signatures = {client.at: client.agreement(cohort, [0, 1, 2], survivors)[3 + 48 + 2 * 48 :] for client in others}
+    # What client 0 reveals: its shares of the self seeds of both others.
+    held = {
+        client.at: (aggregate.OWN, shares_of(client, NAMES[client.at])[0][32:]) for client in clients[1:]
+    }
+    transcript = aggregate.transcript_of(cohort, [0, 1, 2])
     document = {
         "signer": key_of(owner).hex(),
         "roster": roster.signed(owner).hex(),
@@ -94,6 +103,9 @@ def main() -> None:
         "vector": reader.masked(levels, parts).hex(),
         "survivors": survivors.hex(),
         "agreements": aggregate.agreements(signatures).hex(),
+        "reveal": others[0].reveal(aggregator.public(), held, transcript, survivors).hex(),  # type: ignore[arg-type]
+        "held": {str(at): share.hex() for at, (_, share) in held.items()},
+        "transcript": transcript.hex(),
         "revealed": {str(at): shares[at][READER][32:].hex() for at in shares},
         "shamir": {
             "secret": (others[0].mask + others[0].own).hex(),

@@ -8,14 +8,15 @@ use casemate_crypto::{Error, Purpose, Secret, hash::sha384, hpke::HpkeSuite};
 use super::{
     choose::choose,
     error::{AggregateError, Step, at_least, refused},
-    fields::{Fields, MESSAGE_BYTES_MAX, check_len, write_count, write_sized},
+    fields::{Fields, check_len, write_count, write_sized},
     floors::Floors,
     inbox::Inbox,
     peers::{SHARES_BYTES, keys_of, read_cohort, share_message},
     policy::COHORT_MAX,
     round::{KEM, Kind, Position, Round, SEED_BYTES},
     signed::{
-        agreement_message, count_agreements, head, survivors_message, transcript, update_message,
+        agreement_message, count_agreements, head, reveal_message, survivors_message, transcript,
+        update_message,
     },
     vector::{Quantiser, check_update, mask_update},
 };
@@ -364,7 +365,8 @@ impl Client {
         })?;
         let needed = round.parameters().shares_needed(holders.len());
         at_least("share holders that agree on the survivors", agreed, needed)?;
-        let mut plaintext = zeroize::Zeroizing::new(Vec::with_capacity(MESSAGE_BYTES_MAX));
+        let most = held.len().saturating_mul(2 + 1 + SEED_BYTES);
+        let mut plaintext = zeroize::Zeroizing::new(Vec::with_capacity(most.saturating_add(2)));
         write_count(&mut plaintext, held.len());
         for one in &held {
             let survived = survivors.contains(&one.of);
@@ -388,6 +390,12 @@ impl Client {
             &sha384(&list),
             &plaintext,
         )?;
-        Ok([head(Step::Reveal, at, &self.ctx), enc, sealed].concat())
+        let sealed = [enc, sealed].concat();
+        let signed = reveal_message(at, round, &transcript, &sealed);
+        let signature = with.own.key.sign(Purpose::AGGREGATE_MESSAGE, &signed)?;
+        let mut message = head(Step::Reveal, at, &self.ctx);
+        write_sized(&mut message, &signature);
+        message.extend_from_slice(&sealed);
+        Ok(message)
     }
 }

@@ -6,7 +6,9 @@ use super::{
     error::AggregateError,
     fields::Fields,
     round::{KEM, Kind, Position, Round, SEED_BYTES},
+    signed::{reveal_message, verify},
 };
+use crate::parts::SIGNATURE_BYTES_MAX;
 
 /// A share that a client revealed.
 pub(super) struct Revealed {
@@ -16,13 +18,17 @@ pub(super) struct Revealed {
     pub(super) share: SecretBytes,
 }
 
-/// Decrypts and reads what a client reveals.
+/// Verifies, decrypts and reads what a client reveals.
 pub(super) fn read_reveal(
     round: &Round,
     (mut fields, sender): (Fields<'_>, Position),
-    survivors: &[u8],
+    (transcript, survivors): (&[u8; 48], &[u8]),
     aggregator: &KemPrivateKey,
 ) -> Result<Vec<Revealed>, AggregateError> {
+    let signature = fields.sized(SIGNATURE_BYTES_MAX)?;
+    let signed = reveal_message(sender, round, transcript, fields.rest);
+    verify(round, sender, &signed, signature)
+        .ok_or_else(|| fields.refused("its signature is not the client's"))?;
     let enc = fields.take(KEM.ciphertext_bytes)?;
     let info = round.info(Purpose::AGGREGATE_REVEAL, &[&sender.to_be_bytes()]);
     let opened = HpkeSuite::of(KEM)?

@@ -190,13 +190,13 @@ impl Server {
     pub(crate) fn open_reveal(
         round: &Round,
         message: &[u8],
-        survivors: &[u8],
+        signed: (&[u8; 48], &[u8]),
         aggregator: &KemPrivateKey,
-    ) -> Vec<(Position, u8, Vec<u8>)> {
-        let fields = Fields::of_client(message, Step::Reveal, round).unwrap();
-        let revealed = read_reveal(round, fields, survivors, aggregator).unwrap();
+    ) -> Result<Vec<(Position, u8, Vec<u8>)>, AggregateError> {
+        let fields = Fields::of_client(message, Step::Reveal, round)?;
+        let revealed = read_reveal(round, fields, signed, aggregator)?;
         let plain = |one: &Revealed| (one.of, one.kind.id(), one.share.expose().to_vec());
-        revealed.iter().map(plain).collect()
+        Ok(revealed.iter().map(plain).collect())
     }
 
     /// Adds to a coordinate of the sum, as a client does whose update is not as it must be.
@@ -332,8 +332,7 @@ impl Server {
             return Err(fields.refused("the client sent it already"));
         }
         let (found, hash): (&[u8; 48], &[u8; 48]) = (fields.array()?, fields.array()?);
-        let members: Vec<Position> = self.shares.keys().copied().collect();
-        let transcript = transcript(&self.listed, &members);
+        let transcript = self.transcript();
         let list = survivors_message(&self.survivors);
         if *found != transcript || *hash != sha384(&list) {
             return Err(fields.refused("it is for another list of survivors"));
@@ -343,6 +342,12 @@ impl Server {
             .ok_or_else(|| fields.refused("its signature is not the client's"))?;
         self.agreements.insert(sender, fields.rest.to_vec());
         Ok(sender)
+    }
+
+    /// Returns the hash of who advertised which keys, and of who sent shares.
+    fn transcript(&self) -> [u8; 48] {
+        let members: Vec<Position> = self.shares.keys().copied().collect();
+        transcript(&self.listed, &members)
     }
 
     fn take_reveal(
@@ -358,8 +363,9 @@ impl Server {
         if self.answered.contains(&sender) {
             return Err(fields.refused("the client sent it already"));
         }
-        let list = survivors_message(&self.survivors);
-        let mut revealed = read_reveal(&self.round, (fields, sender), &list, aggregator)?;
+        let (transcript, list) = (self.transcript(), survivors_message(&self.survivors));
+        let signed = (&transcript, list.as_slice());
+        let mut revealed = read_reveal(&self.round, (fields, sender), signed, aggregator)?;
         self.revealed.append(&mut revealed);
         self.answered.push(sender);
         Ok(sender)

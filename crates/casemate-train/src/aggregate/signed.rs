@@ -66,6 +66,19 @@ pub(super) fn agreement_message(
     message
 }
 
+/// Returns what a client signs of what it reveals, which is sealed to the aggregator.
+pub(super) fn reveal_message(
+    at: Position,
+    round: &Round,
+    transcript: &[u8; 48],
+    sealed: &[u8],
+) -> Vec<u8> {
+    let mut message = head(Step::Reveal, at, round.context());
+    message.extend_from_slice(transcript);
+    message.extend_from_slice(sealed);
+    message
+}
+
 /// Checks the signature that `fields` has left over at the end of a client's message.
 pub(super) fn check_signature(
     round: &Round,

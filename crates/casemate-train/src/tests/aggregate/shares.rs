@@ -150,7 +150,7 @@ fn a_holder_that_reveals_a_wrong_share_is_blamed_and_left_out() {
 }
 
 #[test]
-fn a_reveal_for_another_aggregator_or_list_does_not_open() {
+fn a_reveal_for_another_aggregator_or_changed_is_refused() {
     let job = Job::new(5);
     let mut run = after(&job, 4);
     let reveal = run.answer(FIRST).unwrap();
@@ -164,13 +164,28 @@ fn a_reveal_for_another_aggregator_or_list_does_not_open() {
     *bad.last_mut().unwrap() ^= 1;
     run.server.receive(&bad, &job.aggregator).unwrap_err();
     run.server.receive(&reveal, &job.aggregator).unwrap();
-    // One for the same round, of which another client dropped out.
-    let mut shorter = after(&job, 2);
-    shorter.step(&["client-004"]);
-    shorter.step(NOBODY);
-    let foreign = shorter.answer("client-001").unwrap();
-    let error = run.server.receive(&foreign, &job.aggregator).unwrap_err();
-    assert_text(&error, "reveal of `client-001`: it does not open");
+}
+
+#[test]
+fn nobody_reveals_in_the_name_of_another_client() {
+    let job = Job::new(5);
+    let mut run = after(&job, 4);
+    let messages = run.answers(NOBODY);
+    // A client that signs with its own key, and a reveal of another attempt at the same round.
+    let mut forged = messages["client-004"].clone();
+    forged[1..3].copy_from_slice(&1u16.to_be_bytes());
+    let mut other = after(&job, 4);
+    let replayed = other.answer("client-001").unwrap();
+    for reveal in [forged, replayed] {
+        let error = run.server.receive(&reveal, &job.aggregator).unwrap_err();
+        assert_text(
+            &error,
+            "reveal of `client-001`: its signature is not the client's",
+        );
+    }
+    let aggregate = run.deliver(&messages).unwrap().unwrap();
+    assert_eq!(aggregate.blamed, []);
+    assert_eq!(aggregate.survivors.len(), 5);
 }
 
 #[test]

@@ -12,7 +12,8 @@ use super::{FIRST_ADVERTISEMENT, HEAD};
 use crate::{
     Identity, Roster, Terms,
     aggregate::{
-        AggregationPolicy, Client, Floors, Participation, Round, Server, combine_for_tests,
+        AggregateError, AggregationPolicy, Client, Floors, Participation, Round, Server,
+        combine_for_tests,
     },
     tests::{NOW, assert_text},
 };
@@ -115,6 +116,20 @@ impl Vector {
         (client, cohort)
     }
 
+    /// The aggregator's key, and the transcript that reveals are signed for.
+    fn aggregator(&self) -> (KemPrivateKey, [u8; 48]) {
+        let seed = self.bytes("aggregator_seed");
+        let key = KemPrivateKey::from_seed(&suite::MLKEM768_X25519, &seed);
+        (key.unwrap(), self.bytes("transcript").try_into().unwrap())
+    }
+
+    /// Of whom a reveal has shares, of which kind, and the shares.
+    fn open_reveal(&self, message: &[u8]) -> Result<Vec<(u16, u8, Vec<u8>)>, AggregateError> {
+        let (aggregator, transcript) = self.aggregator();
+        let signed = (&transcript, &self.bytes("survivors")[..]);
+        Server::open_reveal(&self.round, message, signed, &aggregator)
+    }
+
     fn values(&self) -> Vec<f32> {
         let bytes = self.bytes("values");
         let (values, _) = bytes.as_chunks::<4>();
@@ -152,20 +167,36 @@ fn the_masked_update_and_the_reveal_are_those_of_the_second_implementation() {
     let message = client
         .reveal(&with, &vector.bytes("agreements"), &mut || true)
         .unwrap();
-    let aggregator =
-        KemPrivateKey::from_seed(&suite::MLKEM768_X25519, &vector.bytes("aggregator_seed"));
-    let revealed = Server::open_reveal(
-        &vector.round,
-        &message,
-        &vector.bytes("survivors"),
-        &aggregator.unwrap(),
-    );
+    let revealed = vector.open_reveal(&message).unwrap();
     let expected = &vector.value["revealed"];
     for (of, share) in [(0, "0"), (2, "2")] {
         let share = hex_at(expected, share);
         assert!(revealed.contains(&(of, 2, share)), "{of}");
     }
     assert_eq!(revealed.len(), 2);
+}
+
+#[test]
+fn its_reveal_opens_and_only_under_its_own_signature() {
+    let vector = Vector::new();
+    let message = vector.bytes("reveal");
+    let held = &vector.value["held"];
+    assert_eq!(
+        vector.open_reveal(&message).unwrap(),
+        [(1, 2, hex_at(held, "1")), (2, 2, hex_at(held, "2"))]
+    );
+    // Another sender, a bit of the signature, and a bit of what is sealed.
+    for at in [2, 60, message.len() - 1] {
+        let mut bad = message.clone();
+        bad[at] ^= 2;
+        let refused = vector.open_reveal(&bad).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .ends_with("its signature is not the client's"),
+            "{refused}"
+        );
+    }
 }
 
 #[test]
