@@ -315,19 +315,21 @@ impl Roster {
         &self.digest
     }
 
+    /// Returns a member's place among the others.
+    pub(crate) fn position(&self, name: &str) -> Result<usize, TrainError> {
+        self.members
+            .binary_search_by(|member| member.name.as_str().cmp(name))
+            .map_err(|_| not_a_member(name))
+    }
+
     /// Returns a member.
     ///
     /// # Errors
     ///
     /// [`TrainError::NotAMember`].
     pub fn member(&self, name: &str) -> Result<&Member, TrainError> {
-        let found = self
-            .members
-            .binary_search_by(|member| member.name.as_str().cmp(name));
-        found
-            .ok()
-            .and_then(|at| self.members.get(at))
-            .ok_or_else(|| not_a_member(name))
+        let at = self.position(name)?;
+        self.members.get(at).ok_or_else(|| not_a_member(name))
     }
 
     /// Returns a member, if this is the roster with which the handshake began.

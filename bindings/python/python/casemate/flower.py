@@ -362,7 +362,7 @@ class SecureFedAvg(FedAvg):
             _log.warning("secure aggregation of round %d failed: %s", server_round, error)
             if step == "reveal" and self._accountant is not None:
                 # Shares were revealed, so the round counts.
-                self._accountant.add_round(round_.honest_clients(self._parameters["cohort_min"]))
+                self._accountant.add_round(round_.noisy_clients(self._parameters["cohort_min"]))
             return None, None
         assert isinstance(aggregate, Aggregate)
         return self._add(aggregate), self._metrics(aggregate, round_)
@@ -404,6 +404,6 @@ class SecureFedAvg(FedAvg):
         for name, of in aggregate.blamed:
             _log.warning("%s revealed a wrong share of %s", name, of)
         if self._accountant is not None:
-            self._accountant.add_round(round_.honest_clients(clients))
+            self._accountant.add_round(round_.noisy_clients(clients))
             metrics["epsilon"] = self._accountant.epsilon(self._delta)
         return MetricRecord(metrics)

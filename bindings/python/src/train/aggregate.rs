@@ -50,10 +50,10 @@ impl AggregationRound {
         self.0.number()
     }
 
-    /// How many of the survivors have added noise for certain, if a tenth of the members are
-    /// corrupt.
-    fn honest_clients(&self, survivors: usize) -> usize {
-        self.0.honest_clients(survivors, &Floors::default())
+    /// How many of the survivors have certainly added noise to what the server learns, if a tenth
+    /// of the members are corrupt.
+    fn noisy_clients(&self, survivors: usize) -> usize {
+        self.0.noisy_clients(survivors, &Floors::default())
     }
 }
 
@@ -89,9 +89,10 @@ impl AggregationClient {
             now,
         };
         py.detach(|| {
-            let mut state = self.state.lock().map_err(broken)?;
-            let (next, out) = step(state.take(), &with).map_err(from_aggregate)?;
-            *state = next;
+            // Not locked during the step, which may call Python.
+            let state = self.state.lock().map_err(broken)?.take();
+            let (next, out) = step(state, &with).map_err(from_aggregate)?;
+            *self.state.lock().map_err(broken)? = next;
             Ok(out)
         })
     }

@@ -134,7 +134,7 @@ impl Client {
         if self.ctx == *with.round.context() && self.at == at {
             return Ok(());
         }
-        Err(AggregateError::State)
+        Err(AggregateError::OtherRound)
     }
 
     /// Joins a round. Returns the client and its advertisement.

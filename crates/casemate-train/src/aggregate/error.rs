@@ -123,6 +123,9 @@ pub enum AggregateError {
     /// The client has not joined the round, or has dropped out.
     #[error("the client is not in a round; join one, or go on from a stored state")]
     NotInRound,
+    /// The client's state belongs to another round or another member.
+    #[error("the client began another round, or as another member; use its state there")]
+    OtherRound,
     /// The stored state of a client cannot be read.
     #[error("the stored state of the round is damaged; wait for the next round")]
     State,

@@ -52,6 +52,15 @@ impl Floors {
         corrupt.min(cohort.saturating_sub(1))
     }
 
+    /// Returns how many clients have certainly added noise to what a server learns of a cohort: not
+    /// the corrupt ones, and in a sparse graph not the one that the server can leave out.
+    pub(super) fn noisy_in(&self, policy: &Parameters, cohort: usize, members: usize) -> usize {
+        let left_out = usize::from(policy.neighbours > 0);
+        cohort
+            .saturating_sub(self.corrupt_in(cohort, members))
+            .saturating_sub(left_out)
+    }
+
     /// Checks a policy for a roster with this many members.
     ///
     /// # Errors
@@ -68,8 +77,8 @@ impl Floors {
             let must = format!("{least} to {most}");
             return Err(floor("the clip in 10^-9", policy.clip_nano, must));
         }
-        let honest = policy.cohort_min.saturating_sub(corrupt);
-        let multiplier = noise_multiplier(policy, honest);
+        let noisy = self.noisy_in(policy, policy.cohort_min, members);
+        let multiplier = noise_multiplier(policy, noisy);
         at_least(
             "the noise multiplier in thousandths",
             multiplier,

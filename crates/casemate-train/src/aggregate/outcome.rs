@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use casemate_crypto::{Purpose, Secret};
+use casemate_crypto::{Error, Purpose, Secret};
 use zeroize::Zeroizing;
 
 use super::{
@@ -125,7 +125,7 @@ impl Unmasking<'_> {
                 continue;
             }
             let place = place.and_then(|at| u8::try_from(at.saturating_add(1)).ok());
-            right.push((place.ok_or(AggregateError::State)?, share));
+            right.push((place.ok_or(Error::Internal)?, share));
         }
         let needed = self.round.parameters().shares_needed(shares.holders.len());
         at_least("valid shares of a client's secret", right.len(), needed)?;

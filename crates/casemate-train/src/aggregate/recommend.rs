@@ -67,8 +67,8 @@ impl Parameters {
             noise: None,
         };
         if let Some(noise) = wishes.noise {
-            let corrupt = floors.corrupt_in(cohort_min, members);
-            parameters = parameters.with_noise(noise, cohort_min.saturating_sub(corrupt))?;
+            let noisy = floors.noisy_in(&parameters, cohort_min, members);
+            parameters = parameters.with_noise(noise, noisy)?;
         }
         parameters.check()?;
         // The fewest bits in which the sum has room.
@@ -230,6 +230,30 @@ mod tests {
         });
         let refused = Parameters::recommended(&noisy, &floors, 20).unwrap_err();
         assert!(refused.to_string().contains("use fewer bits"), "{refused}");
+    }
+
+    #[test]
+    fn in_a_sparse_graph_the_noise_suffices_without_one_more_client() {
+        let floors = Floors {
+            noise_multiplier: 1300,
+            ..Floors::default()
+        };
+        let mut noisy = wishes(80, 100);
+        noisy.bits = 12;
+        noisy.noise = Some(WishedNoise {
+            norm_nano: 1_000_000_000,
+            multiplier: 1300,
+        });
+        let found = Parameters::recommended(&noisy, &floors, 100).unwrap();
+        // Ten of 100 members may be corrupt, and the server can leave out one.
+        assert_eq!(floors.noisy_in(&found, 80, 100), 69);
+        assert_eq!(noise_multiplier(&found, 69), 1300);
+        assert!(noise_multiplier(&found, 68) < 1300);
+        let complete = Parameters {
+            neighbours: 0,
+            ..found
+        };
+        assert_eq!(floors.noisy_in(&complete, 80, 100), 70);
     }
 
     #[test]

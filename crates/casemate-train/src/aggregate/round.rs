@@ -102,11 +102,11 @@ impl Round {
         &self.policy
     }
 
-    /// Returns how many of the survivors of a round have added noise for certain, if these floors
-    /// count the corrupt members.
-    pub fn honest_clients(&self, survivors: usize, floors: &Floors) -> usize {
+    /// Returns how many of the survivors of a round have certainly added noise to what the server
+    /// learns, if these floors count the corrupt members.
+    pub fn noisy_clients(&self, survivors: usize, floors: &Floors) -> usize {
         let members = self.roster.members().len();
-        survivors.saturating_sub(floors.corrupt_in(survivors, members))
+        floors.noisy_in(self.parameters(), survivors, members)
     }
 
     pub(super) fn parameters(&self) -> &Parameters {
@@ -128,15 +128,9 @@ impl Round {
     }
 
     pub(super) fn position(&self, name: &str) -> Result<Position, AggregateError> {
-        self.roster.member(name)?;
-        let found = self
-            .roster
-            .members()
-            .iter()
-            .position(|member| member.name == name);
-        found
-            .and_then(|at| Position::try_from(at).ok())
-            .ok_or(AggregateError::State)
+        let at = self.roster.position(name)?;
+        // A roster has at most 4,096 members.
+        Ok(Position::try_from(at).unwrap_or(Position::MAX))
     }
 
     /// Returns `purpose || 00 || ctx || parts`.

@@ -94,8 +94,8 @@ fn a_stored_state_goes_on_and_a_damaged_or_foreign_one_is_refused() {
     let other = job.round(parameters(4), 8);
     let again = || Client::from_bytes(state.expose()).unwrap();
     let in_other = again().share(&job.with(&other, FIRST), &run.sent[FIRST], &mut fill);
-    assert_eq!(in_other.unwrap_err(), AggregateError::State);
+    assert_eq!(in_other.unwrap_err(), AggregateError::OtherRound);
     let with = job.with(&run.round, "client-001");
     let as_other = again().share(&with, &run.sent[FIRST], &mut fill);
-    assert_eq!(as_other.unwrap_err(), AggregateError::State);
+    assert_eq!(as_other.unwrap_err(), AggregateError::OtherRound);
 }
