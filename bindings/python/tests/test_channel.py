@@ -1,8 +1,10 @@
 """Channels between two members of a job: what arrives, and what is refused."""
 
 import array
+import multiprocessing
 import queue
 import socket
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -348,3 +350,90 @@ def test_secrets_are_not_shown_or_pickled(job):
     assert repr(worker) == "<GradientChannel with server>"
     with pytest.raises(TypeError):
         pickle.dumps(worker)
+
+
+class Copying:
+    """An array that shows others a copy of itself."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        del dtype, copy
+        return self.array.copy()
+
+
+def test_nothing_is_decrypted_into_a_copy(job):
+    worker, server = pair(job, queues())
+    # To send a copy is fine.
+    message = worker.seal(Copying(np.ones(8, np.uint8)))
+    with pytest.raises(TypeError, match="Copying cannot be written; receive into a NumPy array"):
+        server.open(message, Copying(np.zeros(8, np.uint8)))
+    assert server.open(message, np.zeros(8, np.uint8)).all()
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), None, "1", 86_401])
+def test_links_wait_for_a_time_that_ends(timeout):
+    one, two = socket.socketpair()
+    with one, two:
+        for make in (lambda: train.SocketLink(one, timeout=timeout), lambda: train.QueueLink(queue.Queue(), queue.Queue(), timeout=timeout)):
+            with pytest.raises(ValueError, match="timeout must be a number of seconds"):
+                make()
+
+
+def test_a_link_that_lost_half_a_message_is_not_used_again():
+    near, far = socket.socketpair()
+    with near, far:
+        link, other = train.SocketLink(near, timeout=0.2), train.SocketLink(far, timeout=0.2)
+        # Nothing has come: the next message may be whole.
+        with pytest.raises(TimeoutError):
+            link.receive(10)
+        other.send(memoryview(b"whole"))
+        assert link.receive(10) == b"whole"
+        far.sendall((4).to_bytes(4, "big") + b"ha")
+        with pytest.raises(TimeoutError):
+            link.receive(10)
+        far.sendall(b"lf")
+        with pytest.raises(ConnectionError, match="an earlier message failed half-way"):
+            link.receive(10)
+        # The other direction works, until nobody reads.
+        with pytest.raises(TimeoutError):
+            link.send(memoryview(bytes(1 << 24)))
+        with pytest.raises(ConnectionError, match="an earlier message failed half-way"):
+            link.send(memoryview(b"next"))
+
+
+def test_links_that_cannot_work_are_refused():
+    one, two = socket.socketpair()
+    with one, two, pytest.raises(TypeError, match="pass a plain socket"):
+        train.SocketLink(ssl.create_default_context().wrap_socket(one, server_hostname="x", do_handshake_on_connect=False))
+    with pytest.raises(TypeError, match=r"multiprocessing.queues.Queue is no queue.Queue; use a SocketLink"):
+        train.QueueLink(multiprocessing.Queue(), queue.Queue())
+
+
+def test_a_queue_holds_bytes_of_a_bounded_number_and_length():
+    full = queue.Queue(maxsize=1)
+    link = train.QueueLink(full, full, timeout=0.2)
+    link.send(memoryview(b"12345"))
+    with pytest.raises(TimeoutError, match="no room"):
+        link.send(memoryview(b"6"))
+    with pytest.raises(casemate.CasemateError, match="a message of 5 bytes, more than the 4"):
+        link.receive(4)
+    with pytest.raises(TimeoutError, match="no message came"):
+        link.receive(4)
+    full.put(["not bytes"])
+    with pytest.raises(casemate.CasemateError, match="an object of type list into the queue; expected bytes"):
+        link.receive(4)
+
+
+def test_threads_that_send_at_once_do_not_mix_their_messages(job, sockets):
+    (near_link, far_link), _ = sockets
+    worker, server = pair(job, (near_link, far_link))
+    threads = [threading.Thread(target=lambda at=at: [worker.send(np.full(100_000, at, np.uint8)) for _ in range(20)]) for at in range(4)]
+    for thread in threads:
+        thread.start()
+    out = np.zeros(100_000, np.uint8)
+    found = [int(server.receive(out)[0]) for _ in range(80) if (out == out[0]).all()]
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == sorted(list(range(4)) * 20)

@@ -29,16 +29,21 @@ class View(NamedTuple):
 
 def readable(tensor: Any) -> View:
     """Return a view of a NumPy array, a torch, JAX or TensorFlow tensor, or anything with the buffer protocol or DLPack."""
+    return _view(tensor, may_copy=True)
+
+
+def _view(tensor: Any, *, may_copy: bool) -> View:
     if sys.byteorder != "little":
         raise NotImplementedError("tensors are sent in little-endian order, which this machine does not have")
     if _is_torch(tensor):
         return _torch_view(tensor)
-    return _numpy_view(_array(tensor))
+    return _numpy_view(_array(tensor, may_copy=may_copy))
 
 
 def writable(tensor: Any) -> View:
     """Like :func:`readable`, for a tensor that can be written to."""
-    view = readable(tensor)
+    # What is written to a copy never reaches the tensor.
+    view = _view(tensor, may_copy=False)
     if not view.content.flags.writeable:
         raise TypeError(f"{type(tensor).__name__} cannot be written; receive into a NumPy array, and convert it")
     return view
@@ -61,7 +66,7 @@ def _torch_view(tensor: Any) -> View:
     return View(content, dtype, tuple(tensor.shape))
 
 
-def _array(tensor: Any) -> npt.NDArray[Any]:
+def _array(tensor: Any, *, may_copy: bool) -> npt.NDArray[Any]:
     if isinstance(tensor, np.ndarray):
         return tensor
     try:
@@ -73,9 +78,11 @@ def _array(tensor: Any) -> npt.NDArray[Any]:
             return np.from_dlpack(tensor)
         except (BufferError, RuntimeError, TypeError):
             pass  # A type that NumPy's DLPack does not have, such as bfloat16.
-    if hasattr(tensor, "__array__"):
+    if may_copy and hasattr(tensor, "__array__"):
         return np.asarray(tensor)
-    raise TypeError(f"{type(tensor).__name__} has neither the buffer protocol nor DLPack nor __array__")
+    if may_copy:
+        raise TypeError(f"{type(tensor).__name__} has neither the buffer protocol nor DLPack nor __array__")
+    raise TypeError(f"{type(tensor).__name__} cannot be written; receive into a NumPy array, and convert it")
 
 
 def _numpy_view(array: npt.NDArray[Any]) -> View:
