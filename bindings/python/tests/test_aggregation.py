@@ -127,6 +127,10 @@ def test_nothing_is_revealed_if_recording_fails(job, updates):
 
     with pytest.raises(OSError, match="No space left"):
         run.clients[NAMES[0]].reveal(sent[NAMES[0]], full)
+    # The client may be asked for its state while it records, which it no longer has.
+    client = run.clients[NAMES[1]]
+    with pytest.raises(casemate.CasemateError, match="not in a round"):
+        client.reveal(sent[NAMES[1]], lambda: client.state())
     with pytest.raises(casemate.CasemateError):
         run.clients[NAMES[0]].reveal(sent[NAMES[0]], lambda: None)
 
@@ -243,3 +247,14 @@ def test_a_model_trained_on_sums_is_as_good_as_with_plain_averaging(job, monkeyp
     plain, secure = (task.accuracy(weights.reshape(65, 10)) for weights in (plain, secure))
     assert plain > 0.85
     assert abs(plain - secure) <= 0.005
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0, 2e6])
+def test_numbers_of_a_policy_that_are_out_of_range_are_named(job, bad):
+    for changes, name in [({"clip": bad}, "clip="), ({"noise": (bad, 1.0)}, "norm of noise="), ({"noise": (1.0, bad)}, "multiplier of noise=")]:
+        with pytest.raises(casemate.CasemateError, match=f"{name} is .*, must be a number from 0 to 1000000"):
+            policy_of(job, **changes)
+    with pytest.raises(casemate.CasemateError, match="noise_multiplier= is"):
+        train.floors(noise_multiplier=bad)
+    with pytest.raises(casemate.CasemateError, match="clip= is"):
+        train.floors(clip=(0.1, bad))

@@ -17,6 +17,8 @@ from ._roster import one_key
 from ._tensor import readable
 
 _POLICY_BYTES_MAX = 64 * 1024
+#: Largest clip and norm that a policy can have.
+_NUMBER_MAX = 1_000_000
 
 
 def sign_policy(
@@ -46,8 +48,8 @@ def sign_policy(
     pair = None
     if noise is not None:
         norm, multiplier = noise
-        pair = (round(norm * 1e9), math.ceil(multiplier * 1000))
-    shape = (length, round(clip * 1e9), weight_max, bits)
+        pair = (_nano(norm, "the norm of noise="), math.ceil(_finite(multiplier, "the multiplier of noise=") * 1000))
+    shape = (length, _nano(clip, "clip="), weight_max, bits)
     return AggregationPolicy.sign(roster, one_key(aggregator, "aggregator="), signer, shape, cohort, pair)
 
 
@@ -83,11 +85,21 @@ def floors(
         "neighbours": neighbours,
         "corrupt": corrupt,
         "bits": bits,
-        "noise_multiplier": math.ceil(noise_multiplier * 1000),
+        "noise_multiplier": math.ceil(_finite(noise_multiplier, "noise_multiplier=") * 1000),
     }
     if clip is not None:
-        fields["clip_nano"] = (round(clip[0] * 1e9), round(clip[1] * 1e9))
+        fields["clip_nano"] = (_nano(clip[0], "clip="), _nano(clip[1], "clip="))
     return AggregationFloors(fields)
+
+
+def _finite(value: float, what: str) -> float:
+    if not 0 <= value <= _NUMBER_MAX:
+        raise CasemateError(f"{what} is {value}, must be a number from 0 to {_NUMBER_MAX}")
+    return value
+
+
+def _nano(value: float, what: str) -> int:
+    return round(_finite(value, what) * 1e9)
 
 
 def model_digest(arrays: Mapping[str, Any], settings: bytes = b"") -> bytes:
