@@ -59,23 +59,43 @@ impl Keystream {
     ///
     /// [`Error::Length`] for more words; [`Error::Internal`] if the cipher fails.
     pub fn words(&mut self, count: usize) -> Result<impl Iterator<Item = u32> + '_, Error> {
+        self.fill(count.saturating_mul(WORD_BYTES))?;
+        let (words, _) = self.buffer.as_chunks::<WORD_BYTES>();
+        Ok(words
+            .iter()
+            .take(count)
+            .map(|word| u32::from_le_bytes(*word)))
+    }
+
+    /// Returns the next words of 64 bits, which are little-endian; at most [`WORDS_MAX`]` / 2`.
+    /// Every call but the last must ask for a multiple of two.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::words`].
+    pub fn long_words(&mut self, count: usize) -> Result<impl Iterator<Item = u64> + '_, Error> {
+        self.fill(count.saturating_mul(2 * WORD_BYTES))?;
+        let (words, _) = self.buffer.as_chunks::<{ 2 * WORD_BYTES }>();
+        Ok(words
+            .iter()
+            .take(count)
+            .map(|word| u64::from_le_bytes(*word)))
+    }
+
+    /// Fills the front of the buffer with the next bytes.
+    fn fill(&mut self, len: usize) -> Result<(), Error> {
         const ZEROS: [u8; BYTES] = [0; BYTES];
-        let len = count.saturating_mul(WORD_BYTES);
         let zeros = ZEROS.get(..len).ok_or(Error::Length {
-            what: "words of a stream",
-            actual: count,
-            expected: WORDS_MAX,
+            what: "bytes of a stream",
+            actual: len,
+            expected: BYTES,
         })?;
         let out = self.cipher.update(zeros, self.buffer.as_mut_slice());
         let written = out.map_err(|_| Error::Internal)?.written().len();
         if written != len {
             return Err(Error::Internal);
         }
-        let (words, _) = self.buffer.as_chunks::<WORD_BYTES>();
-        Ok(words
-            .iter()
-            .take(count)
-            .map(|word| u32::from_le_bytes(*word)))
+        Ok(())
     }
 }
 
@@ -105,7 +125,15 @@ mod tests {
             .collect();
         assert_eq!(hex::encode(head), EXPECTED);
         assert_eq!(stream(&[4, 8, 2036, 8]), whole);
-        assert!(Keystream::new(&key).unwrap().words(WORDS_MAX + 1).is_err());
+        let mut stream = Keystream::new(&key).unwrap();
+        assert!(stream.words(WORDS_MAX + 1).is_err());
+        assert!(stream.long_words(WORDS_MAX / 2 + 1).is_err());
+        let long: Vec<u8> = stream
+            .long_words(4)
+            .unwrap()
+            .flat_map(u64::to_le_bytes)
+            .collect();
+        assert_eq!(hex::encode(long), EXPECTED);
     }
 
     const EXPECTED: &str = "e568f68194cf76d6174d4cc04310a85491151e5d0b7a1f1bc0d7acd0ae3e51e4";

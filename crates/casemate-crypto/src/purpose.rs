@@ -48,6 +48,20 @@ impl Purpose {
     pub const TRAIN_NEXT: Self = Self("casemate/v1/train-next");
     /// HKDF info: the key that proves the end of a channel's handshake.
     pub const TRAIN_FINISH: Self = Self("casemate/v1/train-finish");
+    /// HKDF info: what a channel gives to the protocol above it.
+    pub const TRAIN_EXPORT: Self = Self("casemate/v1/train-export");
+    /// Hash domain and associated data: the ranks of a masked all-reduce.
+    pub const ALL_REDUCE: Self = Self("casemate/v1/all-reduce");
+    /// HKDF info: the secret of an edge that all ranks know.
+    pub const ALL_REDUCE_EDGE: Self = Self("casemate/v1/all-reduce-edge");
+    /// HKDF info: the key of an edge's mask in one reduction.
+    pub const ALL_REDUCE_MASK: Self = Self("casemate/v1/all-reduce-mask");
+    /// HKDF info: the key of the mask of a reduction's sum.
+    pub const ALL_REDUCE_OUTPUT: Self = Self("casemate/v1/all-reduce-output");
+    /// HKDF info: the key of a reduction's tags.
+    pub const ALL_REDUCE_TAG: Self = Self("casemate/v1/all-reduce-tag");
+    /// HKDF info: the key of what a rank sends to all others in one reduction.
+    pub const ALL_REDUCE_SENDER: Self = Self("casemate/v1/all-reduce-sender");
     /// Composite signature context: the policy of secure aggregation.
     pub const AGGREGATE_POLICY: Self = Self("casemate/v1/aggregate-policy");
     /// Hash domain: what every message of an aggregation round is bound to.

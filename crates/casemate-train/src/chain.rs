@@ -42,6 +42,11 @@ impl Chain {
         Self::at(secret, self.generation.saturating_add(1))
     }
 
+    /// Returns what the first chain of the initiator gives to the protocol above the channel.
+    pub(crate) fn export(&self) -> Result<SecretBytes, TrainError> {
+        derive(&self.secret, Purpose::TRAIN_EXPORT, CHAIN_BYTES)
+    }
+
     /// Returns the key that proves the end of the handshake.
     pub(crate) fn finish_key(&self) -> Result<AeadKey, TrainError> {
         let key = derive(&self.secret, Purpose::TRAIN_FINISH, 32)?;

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use casemate_crypto::hpke::{AeadKey, TAG_BYTES};
+use casemate_crypto::{
+    SecretBytes,
+    hpke::{AeadKey, TAG_BYTES},
+};
 
 use crate::{
     chain::{Chain, GENERATION},
@@ -41,17 +44,36 @@ pub struct Channel {
     pub sender: Sender,
     /// What this end receives.
     pub receiver: Receiver,
+    /// What this channel gives to the protocol above it.
+    pub export: Export,
+}
+
+/// A secret that only both ends of a channel have, for a protocol above it.
+pub struct Export {
+    pub(crate) peer: String,
+    pub(crate) secret: SecretBytes,
+}
+
+impl fmt::Debug for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Export")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Channel {
     pub(crate) fn new(
-        send: Direction,
-        receive: Direction,
+        (send, receive, export): (Direction, Direction, SecretBytes),
         order: Order,
         peer: String,
     ) -> Result<Self, TrainError> {
         Ok(Self {
             sender: Sender::new(send),
+            export: Export {
+                peer: peer.clone(),
+                secret: export,
+            },
             receiver: Receiver::new(receive, order, peer)?,
         })
     }

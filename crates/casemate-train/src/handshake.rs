@@ -108,14 +108,16 @@ impl Established {
         verify(member, parts, (&message, &[], &signature))
     }
 
-    /// Returns the initiator's direction and the responder's.
-    fn directions(self) -> (Direction, Direction) {
+    /// Returns the initiator's direction, the responder's, and the export secret.
+    fn ends(self) -> Result<(Direction, Direction, SecretBytes), TrainError> {
+        let export = self.initiator.export()?;
         let direction = |chain, number| Direction {
             chain,
             id: self.id,
             number,
         };
-        (direction(self.initiator, 1), direction(self.responder, 2))
+        let [one, two] = [(self.initiator, 1), (self.responder, 2)];
+        Ok((direction(one.0, one.1), direction(two.0, two.1), export))
     }
 }
 
@@ -248,8 +250,8 @@ impl Initiator {
             .establish(enc, answer)?
             .ok_or_else(|| parts.refused("its key share is malformed"))?;
         let finish = established.finish(key)?;
-        let (send, receive) = established.directions();
-        let channel = Channel::new(send, receive, order, self.responder)?;
+        let (send, receive, export) = established.ends()?;
+        let channel = Channel::new((send, receive, export), order, self.responder)?;
         Ok((channel, finish))
     }
 }
@@ -346,7 +348,7 @@ impl Responder {
         let peer = roster.member_as_begun(&self.roster, &self.initiator)?;
         let parts = Parts::new(finish, Phase::Finish, Some(&self.initiator))?;
         self.established.check_finish(peer, &parts)?;
-        let (receive, send) = self.established.directions();
-        Channel::new(send, receive, order, self.initiator)
+        let (receive, send, export) = self.established.ends()?;
+        Channel::new((send, receive, export), order, self.initiator)
     }
 }

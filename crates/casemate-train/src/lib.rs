@@ -5,6 +5,8 @@
 //! | name the members of a job | [`Roster`] |
 //! | establish a channel between two of them | [`Initiator`], [`Responder`] |
 //! | send and receive gradients | [`Sender`], [`Receiver`] |
+//! | sum the updates of clients that may drop out | [`aggregate`] |
+//! | sum the gradients of ranks, over a library that sees only masks | [`all_reduce`] |
 //!
 //! ```
 //! use casemate_crypto::{policy::Policy, signature::SigningKey, suite::MLDSA65_ED25519};
@@ -30,19 +32,21 @@
 //! ```
 
 pub mod aggregate;
+pub mod all_reduce;
 mod chain;
 mod channel;
 mod error;
 mod handshake;
 mod parts;
 mod roster;
+mod rounding;
 #[cfg(test)]
 mod tests;
 mod window;
 
 pub use channel::{
-    ASSOCIATED_BYTES_MAX, CONTENT_BYTES_MAX, Channel, OVERHEAD_BYTES, Order, Receiver, Sender,
-    WINDOW_MAX,
+    ASSOCIATED_BYTES_MAX, CONTENT_BYTES_MAX, Channel, Export, OVERHEAD_BYTES, Order, Receiver,
+    Sender, WINDOW_MAX,
 };
 pub use error::{Phase, TrainError};
 pub use handshake::{Identity, Initiator, Random, Responder};

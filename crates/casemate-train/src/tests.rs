@@ -1,6 +1,7 @@
 //! The state machines against members that follow the rules and others.
 
 mod aggregate;
+mod all_reduce;
 mod channel;
 mod handshake;
 mod roster;

@@ -7,6 +7,7 @@ use casemate_crypto::{
 use rand_distr::{Distribution as _, Poisson};
 
 use super::{error::AggregateError, generator::Generator, policy::Parameters, round::SEED_BYTES};
+use crate::rounding::{halves, round};
 
 /// Coordinates that are processed at once, while they are in the L1 cache.
 const BLOCK: usize = WORDS_MAX;
@@ -115,14 +116,6 @@ fn unit(word: u32) -> f64 {
     f64::from_bits(0x3ff << 52 | u64::from(word) << 20) - 1.0
 }
 
-/// Rounds a number from -1/2 to 2^51 to the nearest integer, and halves to even. Returns its lowest
-/// bits.
-fn round(number: f64) -> u32 {
-    // A sum near 1.5 * 2^52 has the integer as its lowest bits.
-    let [low, _] = halves((number + 6_755_399_441_055_744.0).to_bits());
-    low
-}
-
 /// Returns the distribution of which two samples differ by noise of this variance.
 #[expect(clippy::cast_precision_loss, reason = "a variance is at most 2^50")]
 fn half(variance: u64) -> Result<Poisson<f64>, AggregateError> {
@@ -226,11 +219,6 @@ pub(super) const fn mask_of(ring_bits: u32) -> u32 {
     u32::MAX >> 32u32.saturating_sub(ring_bits)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "each half is taken")]
-const fn halves(value: u64) -> [u32; 2] {
-    [value as u32, (value >> 32) as u32]
-}
-
 /// Writes numbers of a few bits each, the lowest bit first.
 struct Packer<'a> {
     words: std::slice::IterMut<'a, [u8; 4]>,
@@ -326,18 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_goes_to_the_nearest_and_halves_to_even() {
-        for (number, rounded) in [
-            (-0.5, 0),
-            (0.0, 0),
-            (0.5, 0),
-            (0.500_001, 1),
-            (1.5, 2),
-            (2.5, 2),
-            (268_435_455.4, 268_435_455),
-        ] {
-            assert_eq!(round(number), rounded, "{number}");
-        }
+    fn a_word_is_a_fraction() {
         assert!(unit(0).abs() < f64::EPSILON);
         assert!((unit(u32::MAX) - 1.0 + 2f64.powi(-32)).abs() < f64::EPSILON);
     }

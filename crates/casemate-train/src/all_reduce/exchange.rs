@@ -1,0 +1,111 @@
+//! What every rank sends to all others in a reduction.
+
+use casemate_crypto::hpke::TAG_BYTES;
+
+use super::{
+    checksum::Tags,
+    error::{AllReduceError, Exchange},
+    keys::Ring,
+    lanes::{Lanes, is_exponent},
+};
+
+const ANNOUNCED: usize = 11;
+/// Length of an announcement, in bytes.
+pub const ANNOUNCEMENT_BYTES: usize = ANNOUNCED + TAG_BYTES;
+/// Length of a message with tags, in bytes.
+pub const TAGS_BYTES: usize = 16 + TAG_BYTES;
+/// Length of a result, in bytes.
+pub const RESULT_BYTES: usize = 1 + TAG_BYTES;
+
+fn nonce(exchange: Exchange) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    if let Some(last) = nonce.last_mut() {
+        *last = exchange.id();
+    }
+    nonce
+}
+
+/// Encrypts what this rank sends.
+pub(super) fn seal(
+    ring: &Ring,
+    (number, exchange): (u64, Exchange),
+    content: &[u8],
+) -> Result<Vec<u8>, AllReduceError> {
+    let key = ring.sender_key(number, ring.rank)?;
+    Ok(key.seal(&nonce(exchange), &ring.transcript, content)?)
+}
+
+/// Decrypts and reads what all ranks have sent, this one among them.
+pub(super) fn open<T>(
+    ring: &Ring,
+    (number, exchange): (u64, Exchange),
+    messages: &[&[u8]],
+    mut read: impl FnMut(usize, &[u8]) -> Option<T>,
+) -> Result<Vec<T>, AllReduceError> {
+    if messages.len() != ring.ranks() {
+        return Err(AllReduceError::Messages(messages.len()));
+    }
+    let opened = messages.iter().enumerate().map(|(rank, message)| {
+        let key = ring.sender_key(number, rank)?;
+        let content = key.open(&nonce(exchange), &ring.transcript, message).ok();
+        let found = content.and_then(|content| read(rank, &content));
+        found.ok_or_else(|| AllReduceError::Message {
+            rank,
+            name: ring.name(rank),
+            exchange,
+        })
+    });
+    opened.collect()
+}
+
+/// What a rank is about to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Announcement {
+    pub(super) exponent: i16,
+    pub(super) lanes: u8,
+    pub(super) length: u64,
+}
+
+impl Announcement {
+    pub(super) fn new(exponent: i16, lanes: Lanes, length: usize) -> Self {
+        Self {
+            exponent,
+            lanes: lanes.id(),
+            length: u64::try_from(length).unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let exponent = self.exponent.to_be_bytes();
+        let parts: [&[u8]; 3] = [&exponent, &[self.lanes], &self.length.to_be_bytes()];
+        parts.concat()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (exponent, rest) = bytes.split_first_chunk()?;
+        let ([lanes], length) = rest.split_first_chunk()?;
+        let exponent = i16::from_be_bytes(*exponent);
+        is_exponent(exponent).then_some(Self {
+            exponent,
+            lanes: *lanes,
+            length: u64::from_be_bytes(length.try_into().ok()?),
+        })
+    }
+
+    /// Says what vector it announces.
+    pub(super) fn vector(self) -> String {
+        format!("{} values in {} lanes", self.length, self.lanes)
+    }
+}
+
+pub(super) fn read_tags(_: usize, content: &[u8]) -> Option<Tags> {
+    Tags::from_bytes(content)
+}
+
+pub(super) fn read_result(_: usize, content: &[u8]) -> Option<bool> {
+    match content {
+        [1] => Some(true),
+        [0] => Some(false),
+        _ => None,
+    }
+}

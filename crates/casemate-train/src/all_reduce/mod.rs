@@ -1,0 +1,24 @@
+//! Masked all-reduce (`spec/masked-all-reduce.md`): ranks sum vectors with a library that sees
+//! only masked words, and notice what was changed on the way.
+//!
+//! Channels of a ring of ranks make a [`Rendezvous`], which yields a [`Ring`]. Each [`Reduction`]
+//! of it has three exchanges, in which every rank sends one message to all others.
+
+mod checksum;
+mod error;
+mod exchange;
+mod keys;
+mod lanes;
+mod masks;
+mod reduction;
+mod rendezvous;
+
+pub use error::{AllReduceError, Exchange};
+pub use exchange::{ANNOUNCEMENT_BYTES, RESULT_BYTES, TAGS_BYTES};
+pub use keys::{Mode, Preparation, Ring};
+pub use lanes::Lanes;
+pub use masks::Prepared;
+pub use reduction::{Agreed, Reduction, VALUES_MAX};
+pub use rendezvous::{RANKS_MAX, Rendezvous};
+#[cfg(test)]
+pub(crate) use rendezvous::{derive, transcript};
