@@ -79,6 +79,8 @@ mod _casemate {
     #[pymodule_export]
     use super::train::{Channel, Initiator, Responder, Roster, sign_roster};
     #[pymodule_export]
+    use super::train::{MaskedReduction, MaskedRing, PreparedMasks, RingRendezvous};
+    #[pymodule_export]
     use super::trust::TrustList;
     use super::{Bound, PyModule, PyModuleMethods as _, PyResult};
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use casemate_train::{Identity, Order, Receiver, Sender};
+use casemate_train::{Export, Identity, Order, Receiver, Sender};
 use numpy::{PyReadonlyArray1, PyReadwriteArray1, PyUntypedArrayMethods as _};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
 
@@ -115,8 +115,9 @@ impl Responder {
 /// An established channel. One thread can send while another receives.
 #[pyclass(frozen, module = "casemate.train")]
 pub(crate) struct Channel {
-    sender: Mutex<Sender>,
-    receiver: Mutex<Receiver>,
+    pub(super) sender: Mutex<Sender>,
+    pub(super) receiver: Mutex<Receiver>,
+    pub(super) export: Export,
     peer: String,
     id: [u8; 32],
 }
@@ -128,16 +129,17 @@ impl Channel {
             id: *channel.id(),
             sender: Mutex::new(channel.sender),
             receiver: Mutex::new(channel.receiver),
+            export: channel.export,
         }
     }
 }
 
-fn lock<T>(end: &Mutex<T>) -> PyResult<MutexGuard<'_, T>> {
+pub(super) fn lock<T>(end: &Mutex<T>) -> PyResult<MutexGuard<'_, T>> {
     end.lock()
         .map_err(|_| CasemateError::new_err("another thread failed while it used the channel"))
 }
 
-fn contiguous() -> PyErr {
+pub(super) fn contiguous() -> PyErr {
     PyValueError::new_err("the array is not contiguous")
 }
 

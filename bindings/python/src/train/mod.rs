@@ -1,11 +1,13 @@
-//! Protected training: rosters, channels and secure aggregation.
+//! Protected training: rosters, channels, secure aggregation and masked all-reduce.
 
 mod aggregate;
+mod all_reduce;
 mod channel;
 mod policy;
 mod roster;
 
 pub(crate) use aggregate::{Aggregate, AggregationClient, AggregationRound, AggregationServer};
+pub(crate) use all_reduce::{MaskedReduction, MaskedRing, PreparedMasks, RingRendezvous};
 use casemate_train::TrainError;
 pub(crate) use channel::{Channel, Initiator, Responder};
 pub(crate) use policy::{Accountant, AggregationFloors, AggregationPolicy};

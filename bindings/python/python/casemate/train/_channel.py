@@ -99,12 +99,17 @@ class GradientChannel:
         """The channel's id, the same at both ends: 32 bytes."""
         return self._channel.id
 
+    @property
+    def raw(self) -> Channel:
+        """The channel without its link, for protocols on top of it in this package."""
+        return self._channel
+
     def send(self, tensor: Any, name: str = "") -> None:
         """Encrypt ``tensor`` and send it over the link. The receiver must expect the same ``name``, type and shape.
 
         Do not change the tensor during the call.
         """
-        link = self._need_link()
+        link = self.link
         view = readable(tensor)
         length = view.content.size + OVERHEAD
         with self._sending:
@@ -120,7 +125,7 @@ class GradientChannel:
         Raises :class:`casemate.VerificationError` for a message that is not the next one, was changed, or holds a tensor of another name, type or shape;
         ``out`` then holds none of its content.
         """
-        link = self._need_link()
+        link = self.link
         length = writable(out).content.size + OVERHEAD
         self.open(link.receive(length), out, name)
         return out
@@ -145,7 +150,9 @@ class GradientChannel:
         self._channel.open_into(content, view.associated(name), view.content)
         return out
 
-    def _need_link(self) -> Link:
+    @property
+    def link(self) -> Link:
+        """The link that carries the messages."""
         if self._link is None:
             raise CasemateError("this channel has no link; use seal() and open()")
         return self._link

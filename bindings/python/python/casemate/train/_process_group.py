@@ -9,8 +9,6 @@ from .._casemate import CasemateError
 if TYPE_CHECKING:
     import torch.distributed
 
-__all__ = ["ProcessGroupLink"]
-
 
 class ProcessGroupLink:
     """Messages to and from another rank, with ``send`` and ``recv`` of a process group that carries CPU tensors, such as gloo.

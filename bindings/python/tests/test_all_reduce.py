@@ -1,0 +1,131 @@
+"""Masked all-reduce between real ranks over gloo: what they learn, what the wire shows, and what stops them."""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import casemate
+import numpy as np
+import pytest
+from casemate import train
+
+pytest.importorskip("torch")
+
+RANK = Path(__file__).with_name("masked_ranks.py")
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    make = casemate.PrivateKey.generate
+    owner = make("mldsa65-ed25519")
+    keys = {f"rank-{number}": make("mldsa65-ed25519") for number in range(3)}
+    for name, key in keys.items():
+        key.to_file(folder / f"{name}.pem")
+    (folder / "owner.pub").write_text(owner.public_key.to_pem())
+    (folder / "roster").write_bytes(train.sign_roster(keys, sign=owner))
+    return folder
+
+
+def run(folder, task, ranks=3, prefix=()):
+    """Run a task on ranks in processes of their own, and return what each found."""
+    command = lambda rank: [*prefix, sys.executable, RANK, folder, str(rank), str(ranks), task]  # noqa: E731
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    processes = [
+        subprocess.Popen(command(rank), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for rank in range(ranks)
+    ]
+    try:
+        outputs = [process.communicate(timeout=150)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    files = [folder / f"{task}-{rank}.json" for rank in range(ranks)]
+    assert all(file.exists() for file in files), "\n".join(outputs)
+    return [json.loads(file.read_text()) for file in files]
+
+
+@pytest.mark.parametrize("mode", ["pairs", "group"])
+def test_ranks_train_as_without_masks(job, mode):
+    for found in run(job, f"trains-{mode}"):
+        assert found["difference"] <= 1e-6
+        assert found["moved"] > 0.1
+        # Two buckets in most of 20 steps, and a number for each.
+        assert found["reductions"] > 30
+
+
+def test_values_of_each_type_are_averaged(job):
+    results = run(job, "types")
+    assert all(found == results[0] for found in results)
+    found = results[0]
+    # The values and the result are rounded to the type: 24, 8 or 11 bits of a number up to 3.
+    assert found["float32"] <= 2**-22
+    assert found["bfloat16"] <= 2**-6
+    assert found["float16"] <= 2**-9
+    assert found["nan"]
+    assert found["zero"] == 0
+    assert found["matrix"] == [[1.0] * 3] * 2
+    assert "type float64 would lose precision; convert them to float32" in found["errors"][0]
+    assert "not contiguous" in found["errors"][1]
+
+
+@pytest.fixture(scope="module")
+def private_network():
+    works = shutil.which("unshare") and subprocess.run(["unshare", "-rn", "true"], check=False).returncode == 0
+    if not works:
+        pytest.skip("this machine allows no network namespaces (Linux: kernel.unprivileged_userns_clone)")
+    return ["unshare", "-rn", sys.executable, Path(__file__).with_name("masked_wire.py")]
+
+
+def wire_of(job, private_network, how):
+    done = subprocess.run([*private_network, job, f"marked-{how}"], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return (job / f"marked-{how}.wire").read_bytes()
+
+
+def test_the_wire_shows_no_value_and_no_sum(job, private_network):
+    mark = np.float32(0.123456789)
+    floats = [mark, mark * 2, mark * 3, mark * 3 / 2]
+    plain, masked = (wire_of(job, private_network, how) for how in ("plain", "masked"))
+    assert len(masked) > 5 * 20_000
+    shown = [np.full(4, value, np.float32).tobytes() for value in floats]
+    # The recorder sees what is there: without masks, both vectors and the sum.
+    assert sum(value in plain for value in shown) >= 2
+    assert not any(value in masked for value in shown)
+    # Nor as integers: the scale is 2**-2, with 31 bits for two ranks.
+    levels = [round(float(value) * 2**32) + 2**30 for value in floats[:2]]
+    for number in (levels[0], levels[1], sum(levels)):
+        assert struct.pack("<4I", *[number] * 4) not in masked
+    # Nor does it show where values repeat.
+    assert repeats(plain) > 2000
+    assert repeats(masked) < 500
+
+
+def repeats(wire):
+    """How often the most frequent word is on the wire. The library's own headers repeat a little."""
+    words = np.frombuffer(wire[: len(wire) // 8 * 8], np.uint64)
+    return np.unique(words[words != 0], return_counts=True)[1].max()
+
+
+@pytest.mark.parametrize("where", ["sent", "received"])
+def test_a_changed_byte_stops_every_rank_before_its_step(job, where):
+    results = run(job, f"tampered-{where}")
+    for rank, found in enumerate(results):
+        first, second = found["errors"]
+        if where == "sent" or rank == 1:
+            assert "the sum was changed on the way" in first
+        else:
+            assert "rank 1 (rank-1) received a wrong sum" in first
+        assert "the session is over" in second
+        assert found["same"]
+
+
+def test_a_rank_with_another_key_is_refused(job, tmp_path):
+    shutil.copytree(job, tmp_path / "job")
+    results = run(tmp_path / "job", "strangers", ranks=2)
+    assert "`rank-1` has another key in the roster" in results[1]["error"]
+    assert results[0]["error"]
