@@ -7,7 +7,6 @@ import hmac
 import math
 import struct
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives import hashes
@@ -122,4 +121,5 @@ def mean(session: Session, number: int, summed: Sequence[int], length: int, lane
     words = [(word - mask_) % WORD for word, mask_ in zip(summed, output, strict=True)]
     width, bits = BITS[lanes], used_bits(ranks, lanes)
     sums = [word >> (width * lane) & (2**width - 1) for word in words for lane in range(lanes)][:length]
-    return [float(Fraction(q - ranks * 2 ** (bits - 1)) * Fraction(2) ** (shared - bits + 1) / ranks) for q in sums]
+    step = 2.0 ** (shared - bits + 1) / ranks
+    return [(q - ranks * 2 ** (bits - 1)) * step for q in sums]

@@ -79,7 +79,9 @@ mod _casemate {
     #[pymodule_export]
     use super::train::{Channel, Initiator, Responder, Roster, sign_roster};
     #[pymodule_export]
-    use super::train::{MaskedReduction, MaskedRing, PreparedMasks, RingRendezvous};
+    use super::train::{
+        MaskedReduction, MaskedRing, RingConfirmation, RingMasker, RingRendezvous, RingUnmasker,
+    };
     #[pymodule_export]
     use super::trust::TrustList;
     use super::{Bound, PyModule, PyModuleMethods as _, PyResult};

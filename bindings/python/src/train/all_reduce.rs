@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 
 use casemate_train::all_reduce::{
-    Agreed, AllReduceError, Lanes, Mode, Prepared as Masks, Reduction, Rendezvous, Ring,
+    Agreed, AllReduceError, Confirmation, Lanes, Masker, Mode, Reduction, Rendezvous, Ring,
+    Unmasker,
 };
 use numpy::{PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
@@ -65,21 +66,22 @@ impl RingRendezvous {
     fn finish(&self, before: &Channel, after: &Channel) -> PyResult<MaskedRing> {
         let begun = lock(&self.0)?.take().ok_or_else(over)?;
         let ring = begun.finish(&before.export, &after.export);
-        Ok(MaskedRing(Mutex::new(ring.map_err(from_all_reduce)?)))
+        Ok(MaskedRing(ring.map_err(from_all_reduce)?))
     }
 }
 
 /// What one rank knows of a session.
 #[pyclass(frozen, module = "casemate.train")]
-pub(crate) struct MaskedRing(Mutex<Ring>);
+pub(crate) struct MaskedRing(Ring);
 
 fn lanes_of(count: usize) -> PyResult<Lanes> {
     match count {
         2 => Ok(Lanes::Two),
         3 => Ok(Lanes::Three),
-        _ => Err(PyValueError::new_err(format!(
-            "lanes must be 2 or 3, got {count}"
-        ))),
+        _ => {
+            let text = format!("lanes must be 2 or 3, got {count}");
+            Err(PyValueError::new_err(text))
+        }
     }
 }
 
@@ -87,14 +89,14 @@ fn lanes_of(count: usize) -> PyResult<Lanes> {
 impl MaskedRing {
     /// The names of the ranks.
     #[getter]
-    fn names(&self) -> PyResult<Vec<String>> {
-        Ok(lock(&self.0)?.names().to_vec())
+    fn names(&self) -> Vec<String> {
+        self.0.names().to_vec()
     }
 
     /// The number of the next reduction.
     #[getter]
-    fn next_number(&self) -> PyResult<u64> {
-        Ok(lock(&self.0)?.next_number())
+    fn next_number(&self) -> u64 {
+        self.0.next_number()
     }
 
     /// Begin the next reduction. Returns it and the announcement to send.
@@ -103,122 +105,138 @@ impl MaskedRing {
         values: PyReadonlyArray1<'py, f32>,
         lanes: usize,
     ) -> PyResult<(MaskedReduction, Bound<'py, PyBytes>)> {
-        let (py, ring) = (slf.py(), slf.get());
+        let (py, ring) = (slf.py(), &slf.get().0);
         let lanes = lanes_of(lanes)?;
         let values = values.as_slice().map_err(|_| contiguous())?;
-        let begun = py.detach(|| {
-            let mut ring = lock(&ring.0)?;
-            Reduction::begin(&mut ring, lanes, values).map_err(from_all_reduce)
-        });
-        let (reduction, message) = begun?;
+        let begun = py.detach(|| Reduction::begin(ring, lanes, values));
+        let (reduction, message) = begun.map_err(from_all_reduce)?;
         let reduction = MaskedReduction {
             ring: slf.clone().unbind(),
             words: reduction.words(),
-            reduction: Mutex::new(Some(reduction)),
+            reduction: once(reduction),
         };
         Ok((reduction, PyBytes::new(py, &message)))
     }
-
-    /// Make the masks of a reduction that has not begun.
-    fn prepare(&self, py: Python<'_>, number: u64, words: usize) -> PyResult<PreparedMasks> {
-        let preparation = lock(&self.0)?.prepare(number, words);
-        let preparation = preparation.map_err(from_all_reduce)?;
-        // The ring is not locked meanwhile: a reduction may go on.
-        let made = py.detach(|| preparation.make()).map_err(from_all_reduce)?;
-        Ok(PreparedMasks(Mutex::new(Some(made))))
-    }
 }
 
-/// Masks that were made ahead.
-#[pyclass(frozen, module = "casemate.train")]
-pub(crate) struct PreparedMasks(Mutex<Option<Masks>>);
+/// What can be used once.
+type Once<T> = Mutex<Option<T>>;
 
-/// A reduction of one vector.
-#[pyclass(frozen, module = "casemate.train")]
-pub(crate) struct MaskedReduction {
-    ring: Py<MaskedRing>,
-    /// How many words are summed.
-    #[pyo3(get)]
-    words: usize,
-    reduction: Mutex<Option<Reduction>>,
+const fn once<T>(value: T) -> Once<T> {
+    Mutex::new(Some(value))
 }
 
-impl MaskedReduction {
-    /// Takes a step without the interpreter.
-    fn step<T: Send>(
-        &self,
-        py: Python<'_>,
-        step: impl FnOnce(&mut Reduction, &Ring) -> Result<T, AllReduceError> + Send,
-    ) -> PyResult<T> {
-        let ring = self.ring.get();
-        py.detach(|| {
-            let ring = lock(&ring.0)?;
-            let mut reduction = lock(&self.reduction)?;
-            step(reduction.as_mut().ok_or_else(over)?, &ring).map_err(from_all_reduce)
-        })
-    }
+fn take<T>(once: &Once<T>) -> PyResult<T> {
+    lock(once)?.take().ok_or_else(over)
 }
 
 fn refs(messages: &[Vec<u8>]) -> Vec<&[u8]> {
     messages.iter().map(Vec::as_slice).collect()
 }
 
+/// A reduction that this rank has announced.
+#[pyclass(frozen, module = "casemate.train")]
+pub(crate) struct MaskedReduction {
+    ring: Py<MaskedRing>,
+    /// How many words are summed.
+    #[pyo3(get)]
+    words: usize,
+    reduction: Once<Reduction>,
+}
+
 #[pymethods]
 impl MaskedReduction {
-    /// Read the announcements of all ranks. Returns None, or the number that every element of the
-    /// result is if there is nothing to sum.
-    fn agree(&self, py: Python<'_>, messages: Vec<Vec<u8>>) -> PyResult<Option<f32>> {
-        let agreed = self.step(py, |reduction, ring| {
-            reduction.agree(ring, &refs(&messages))
-        })?;
-        Ok(match agreed {
-            Agreed::Sum => None,
-            Agreed::Constant(number) => Some(number),
+    /// Read the announcements of all ranks. Returns a masker and an unmasker, or the number that
+    /// every element of the result is if there is nothing to sum.
+    fn agree<'py>(&self, py: Python<'py>, messages: Vec<Vec<u8>>) -> PyResult<Bound<'py, PyAny>> {
+        let ring = &self.ring.get().0;
+        let agreed = take(&self.reduction)?.agree(ring, &refs(&messages));
+        let (masker, unmasker) = match agreed.map_err(from_all_reduce)? {
+            Agreed::Constant(number) => return Ok(number.into_pyobject(py)?.into_any()),
+            Agreed::Sum(masker, unmasker) => (masker, unmasker),
+        };
+        let ring = || self.ring.clone_ref(py);
+        let pair = (
+            RingMasker(ring(), once(masker)),
+            RingUnmasker(ring(), once(unmasker)),
+        );
+        Ok(pair.into_pyobject(py)?.into_any())
+    }
+}
+
+/// Masks a vector, one piece after the other.
+#[pyclass(frozen, module = "casemate.train")]
+pub(crate) struct RingMasker(Py<MaskedRing>, Once<Masker>);
+
+#[pymethods]
+impl RingMasker {
+    /// Mask the next piece into the words to hand to the library.
+    fn next(
+        &self,
+        py: Python<'_>,
+        values: PyReadonlyArray1<'_, f32>,
+        mut out: PyReadwriteArray1<'_, u64>,
+    ) -> PyResult<()> {
+        let values = values.as_slice().map_err(|_| contiguous())?;
+        let out = out.as_slice_mut().map_err(|_| contiguous())?;
+        py.detach(|| {
+            let mut masker = lock(&self.1)?;
+            let masker = masker.as_mut().ok_or_else(over)?;
+            masker.next(values, out).map_err(from_all_reduce)
         })
     }
 
-    /// Mask the values into the words to hand to the library. Returns the tags to send.
-    fn mask<'py>(
+    /// Return the tags to send to all ranks.
+    fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let tags = take(&self.1)?.finish(&self.0.get().0);
+        Ok(PyBytes::new(py, &tags.map_err(from_all_reduce)?))
+    }
+}
+
+/// Turns the library's sum into the mean, one piece after the other.
+#[pyclass(frozen, module = "casemate.train")]
+pub(crate) struct RingUnmasker(Py<MaskedRing>, Once<Unmasker>);
+
+#[pymethods]
+impl RingUnmasker {
+    /// Write the next piece of the mean, which may not be used before it is confirmed.
+    fn next(
         &self,
-        py: Python<'py>,
-        values: PyReadonlyArray1<'py, f32>,
-        prepared: Option<&PreparedMasks>,
-        mut out: PyReadwriteArray1<'py, u64>,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        let values = values.as_slice().map_err(|_| contiguous())?;
+        py: Python<'_>,
+        mut sum: PyReadwriteArray1<'_, u64>,
+        mut out: PyReadwriteArray1<'_, f32>,
+    ) -> PyResult<()> {
+        let sum = sum.as_slice_mut().map_err(|_| contiguous())?;
         let out = out.as_slice_mut().map_err(|_| contiguous())?;
-        let prepared = match prepared {
-            Some(prepared) => lock(&prepared.0)?.take(),
-            None => None,
-        };
-        let tags = self.step(py, |reduction, ring| {
-            reduction.mask(ring, values, prepared, out)
-        })?;
-        Ok(PyBytes::new(py, &tags))
+        py.detach(|| {
+            let mut unmasker = lock(&self.1)?;
+            let unmasker = unmasker.as_mut().ok_or_else(over)?;
+            unmasker.next(sum, out).map_err(from_all_reduce)
+        })
     }
 
-    /// Check the sum, and write the mean if it is right. Returns the result to send.
-    fn unmask<'py>(
+    /// Compare the sum with the tags of all ranks. Returns what confirms it, and the result to send.
+    fn finish<'py>(
         &self,
         py: Python<'py>,
         messages: Vec<Vec<u8>>,
-        mut sum: PyReadwriteArray1<'py, u64>,
-        mut out: PyReadwriteArray1<'py, f32>,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        let sum = sum.as_slice_mut().map_err(|_| contiguous())?;
-        let out = out.as_slice_mut().map_err(|_| contiguous())?;
-        let result = self.step(py, |reduction, ring| {
-            reduction.unmask(ring, &refs(&messages), sum, out)
-        })?;
-        Ok(PyBytes::new(py, &result))
+    ) -> PyResult<(RingConfirmation, Bound<'py, PyBytes>)> {
+        let finished = take(&self.1)?.finish(&self.0.get().0, &refs(&messages));
+        let (confirmation, result) = finished.map_err(from_all_reduce)?;
+        let confirmation = RingConfirmation(self.0.clone_ref(py), once(confirmation));
+        Ok((confirmation, PyBytes::new(py, &result)))
     }
+}
 
+/// What a rank found, until it knows what the others have found.
+#[pyclass(frozen, module = "casemate.train")]
+pub(crate) struct RingConfirmation(Py<MaskedRing>, Once<Confirmation>);
+
+#[pymethods]
+impl RingConfirmation {
     /// Read the results of all ranks. The mean may be used if this raises nothing.
     fn confirm(&self, messages: Vec<Vec<u8>>) -> PyResult<()> {
-        let reduction = lock(&self.reduction)?.take().ok_or_else(over)?;
-        let ring = lock(&self.ring.get().0)?;
-        reduction
-            .confirm(&ring, &refs(&messages))
-            .map_err(from_all_reduce)
+        let confirmed = take(&self.1)?.confirm(&self.0.get().0, &refs(&messages));
+        confirmed.map_err(from_all_reduce)
     }
 }

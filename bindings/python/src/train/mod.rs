@@ -7,7 +7,9 @@ mod policy;
 mod roster;
 
 pub(crate) use aggregate::{Aggregate, AggregationClient, AggregationRound, AggregationServer};
-pub(crate) use all_reduce::{MaskedReduction, MaskedRing, PreparedMasks, RingRendezvous};
+pub(crate) use all_reduce::{
+    MaskedReduction, MaskedRing, RingConfirmation, RingMasker, RingRendezvous, RingUnmasker,
+};
 use casemate_train::TrainError;
 pub(crate) use channel::{Channel, Initiator, Responder};
 pub(crate) use policy::{Accountant, AggregationFloors, AggregationPolicy};

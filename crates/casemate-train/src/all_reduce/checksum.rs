@@ -7,7 +7,8 @@ use super::error::AllReduceError;
 
 /// `2^61 - 1`.
 const PRIME: u64 = (1 << 61) - 1;
-const BLOCK: usize = 4096;
+/// Words of which a tag has one term.
+pub(super) const BLOCK: usize = 4096;
 /// Words of a stream that are drawn at once.
 const DRAWN: usize = 1024;
 /// Products of two numbers below `2^62` that a sum of 128 bits holds.

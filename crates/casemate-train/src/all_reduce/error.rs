@@ -44,14 +44,12 @@ pub enum AllReduceError {
     /// A vector has a length that cannot be summed.
     #[error("the vector has {0} values, must have 1 to 1073741824")]
     Length(usize),
-    /// Buffers do not fit the vector.
-    #[error("the {what} has {actual} elements, must have {expected}")]
-    Buffer {
-        /// Which buffer.
-        what: &'static str,
+    /// A piece has another number of words than its values need.
+    #[error("a piece of {actual} words, must be {expected}")]
+    Words {
         /// How many it has.
         actual: usize,
-        /// How many it needs.
+        /// How many its values need.
         expected: usize,
     },
     /// The number of messages is not the number of ranks.
@@ -91,6 +89,18 @@ pub enum AllReduceError {
         rank: usize,
         /// The rank's name.
         name: String,
+    },
+    /// A piece of a vector cannot be the next one.
+    #[error(
+        "a piece of {actual} values, must be a multiple of {multiple}, or the {left} that are left"
+    )]
+    Piece {
+        /// How many values it has.
+        actual: usize,
+        /// Of how many it must be a multiple.
+        multiple: usize,
+        /// How many are left.
+        left: usize,
     },
     /// A call came out of turn.
     #[error("{0}")]

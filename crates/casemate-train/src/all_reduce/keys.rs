@@ -1,14 +1,13 @@
 //! The keys of a session (`spec/masked-all-reduce.md`, sections 2 and 3).
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use casemate_crypto::{
     Purpose, Secret, SecretBytes,
     hpke::{Aead, AeadKey, Kdf},
 };
 
-use super::{
-    error::AllReduceError,
-    masks::{MaskKeys, Prepared},
-};
+use super::{error::AllReduceError, masks::MaskKeys};
 
 pub(super) const KDF: Kdf = Kdf::HkdfSha384;
 pub(super) const SECRET_BYTES: usize = 48;
@@ -41,7 +40,7 @@ pub struct Ring {
     pub(super) group: SecretBytes,
     /// The secrets of the edges to the rank before and to the one after.
     pub(super) edges: [SecretBytes; 2],
-    pub(crate) next: u64,
+    pub(crate) next: AtomicU64,
 }
 
 impl std::fmt::Debug for Ring {
@@ -76,18 +75,17 @@ impl Ring {
     }
 
     /// Returns the number of the next reduction.
-    pub const fn next_number(&self) -> u64 {
-        self.next
+    pub fn next_number(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
     }
 
     /// Takes a number, which no other reduction of the session will have.
-    pub(super) fn count(&mut self) -> Result<u64, AllReduceError> {
-        let number = self.next;
-        if number >= NUMBER_END {
-            return Err(AllReduceError::UsedUp);
-        }
-        self.next = number.saturating_add(1);
-        Ok(number)
+    pub(super) fn count(&self) -> Result<u64, AllReduceError> {
+        let next = |number: u64| (number < NUMBER_END).then(|| number.saturating_add(1));
+        let taken = self
+            .next
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        taken.map_err(|_| AllReduceError::UsedUp)
     }
 
     pub(super) fn ranks(&self) -> usize {
@@ -118,48 +116,5 @@ impl Ring {
         let info = Purpose::ALL_REDUCE_SENDER.with(&[&number.to_be_bytes()[..], &rank].concat());
         let key = KDF.expand(&self.group, &[&info], 32)?;
         Ok(AeadKey::new(Aead::Aes256Gcm, key.expose())?)
-    }
-
-    /// Returns what makes the masks of a reduction that has not begun, while there is time. They are
-    /// used if its vector has so many words.
-    ///
-    /// # Errors
-    ///
-    /// [`AllReduceError::Turn`] for a reduction that has begun.
-    pub fn prepare(&self, number: u64, words: usize) -> Result<Preparation, AllReduceError> {
-        if number < self.next {
-            return Err(AllReduceError::Turn("that reduction has begun"));
-        }
-        Ok(Preparation {
-            keys: self.mask_keys(number)?,
-            number,
-            words,
-        })
-    }
-}
-
-/// The keys of masks that are made ahead, without the ring: another thread may make them.
-pub struct Preparation {
-    keys: MaskKeys,
-    number: u64,
-    words: usize,
-}
-
-impl std::fmt::Debug for Preparation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Preparation")
-            .field("number", &self.number)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Preparation {
-    /// Makes the masks.
-    ///
-    /// # Errors
-    ///
-    /// [`AllReduceError::Train`] if the cipher fails.
-    pub fn make(&self) -> Result<Prepared, AllReduceError> {
-        Prepared::new(&self.keys, self.number, self.words)
     }
 }

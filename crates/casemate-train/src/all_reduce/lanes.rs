@@ -1,6 +1,7 @@
 //! Values as integers in the lanes of words (`spec/masked-all-reduce.md`, section 3.1).
 
-use crate::rounding::round;
+use super::checksum::BLOCK as PIECE_WORDS;
+use crate::rounding::{halves, round};
 
 /// How many values a word of 64 bits holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +43,18 @@ impl Lanes {
         }
     }
 
+    /// Returns of how many values a piece of a vector must be a multiple, unless it is the last.
+    pub const fn piece(self) -> usize {
+        self.count().saturating_mul(PIECE_WORDS)
+    }
+
     /// Returns the number of words for so many values.
     pub const fn words(self, values: usize) -> usize {
         values.div_ceil(self.count())
     }
 }
 
+const SIDE_BY_SIDE: usize = 16;
 /// Announced for values of which one is not finite.
 pub(super) const NOT_FINITE: i16 = i16::MAX;
 /// Announced for values that are all zero.
@@ -58,16 +65,26 @@ const EXPONENT_MAX: i16 = 128;
 
 /// Returns the least exponent `e` with `|x| < 2^e` for all values, or what stands for one.
 pub(super) fn exponent_of(values: &[f32]) -> i16 {
-    // Without their sign, bits of numbers are in the order of the numbers, and not-a-number is last.
-    let largest = values.iter().fold(0u32, |largest, value| {
-        largest.max(value.to_bits() << 1 >> 1)
-    });
-    if largest == 0 {
-        return ZERO;
-    }
-    let largest = f32::from_bits(largest);
-    if !largest.is_finite() {
+    // Side by side, so that compilers use vector instructions.
+    let mut largest = [0f32; SIDE_BY_SIDE];
+    let mut poison = [0f32; SIDE_BY_SIDE];
+    let mut add = |values: &[f32]| {
+        for ((value, largest), poison) in values.iter().zip(&mut largest).zip(&mut poison) {
+            let size = value.abs();
+            *largest = if size > *largest { size } else { *largest };
+            // Not-a-number from the first value on that is not finite.
+            *poison += size * 0.0;
+        }
+    };
+    let (whole, rest) = values.as_chunks::<SIDE_BY_SIDE>();
+    whole.iter().for_each(|values| add(values));
+    add(rest);
+    if poison.iter().any(|one| one.is_nan()) {
         return NOT_FINITE;
+    }
+    let largest = largest.iter().fold(0f32, |most, one| most.max(*one));
+    if largest == 0.0 {
+        return ZERO;
     }
     // Normal in double precision.
     let biased = f64::from(largest).to_bits() >> 52;
@@ -90,7 +107,10 @@ pub(super) struct Scale {
     /// `2^(b - 1)`.
     offset: f64,
     level_max: u32,
-    ranks: f64,
+    /// What the lanes of all ranks add to a sum of zeros.
+    zero: f64,
+    /// `2^(E - b + 1) / n`.
+    step: f64,
 }
 
 impl Scale {
@@ -103,7 +123,8 @@ impl Scale {
             factor: 2f64.powi(half.saturating_sub(i32::from(exponent))),
             offset: 2f64.powi(half),
             level_max: u32::MAX >> u32::BITS.saturating_sub(bits),
-            ranks: f64::from(ranks),
+            zero: f64::from(ranks) * 2f64.powi(half),
+            step: 2f64.powi(i32::from(exponent).saturating_sub(half)) / f64::from(ranks),
         }
     }
 
@@ -114,12 +135,11 @@ impl Scale {
     }
 
     fn value(&self, lane: u32) -> f32 {
-        let sum = f64::from(lane) - self.ranks * self.offset;
         #[expect(
             clippy::cast_possible_truncation,
             reason = "the mean is a 32-bit number"
         )]
-        let mean = (sum / self.factor / self.ranks) as f32;
+        let mean = ((f64::from(lane) - self.zero) * self.step) as f32;
         mean
     }
 
@@ -133,18 +153,30 @@ impl Scale {
 
     fn pack_lanes<const N: usize>(&self, values: &[f32], out: &mut [u64]) {
         let (whole, rest) = values.as_chunks::<N>();
-        let mut out = out.iter_mut();
-        let bits = self.lanes.bits();
-        let word = |values: &[f32]| {
-            let lanes = values.iter().zip((0..u64::BITS).step_by(bits as usize));
-            lanes.fold(0, |word, (value, shift)| word | self.level(*value) << shift)
-        };
-        for (values, to) in whole.iter().zip(&mut out) {
-            *to = word(values);
+        for (values, to) in whole.iter().zip(&mut *out) {
+            *to = self.word(values);
         }
-        if let (false, Some(to)) = (rest.is_empty(), out.next()) {
-            *to = word(rest);
+        if let (false, Some(to)) = (rest.is_empty(), out.last_mut()) {
+            let mut values = [0.0; N];
+            values
+                .iter_mut()
+                .zip(rest)
+                .for_each(|(to, from)| *to = *from);
+            let used = self
+                .lanes
+                .bits()
+                .saturating_mul(u32::try_from(rest.len()).unwrap_or(0));
+            *to = self.word(&values) & (u64::MAX >> u64::BITS.saturating_sub(used));
         }
+    }
+
+    fn word<const N: usize>(&self, values: &[f32; N]) -> u64 {
+        let levels = values.map(|value| self.level(value));
+        // From the last lane, so that the shift is the same each time.
+        levels
+            .iter()
+            .rev()
+            .fold(0, |word, level| word << self.lanes.bits() | level)
     }
 
     /// Unpacks sums into the means of the ranks' values.
@@ -157,12 +189,13 @@ impl Scale {
 
     fn unpack_lanes<const N: usize>(&self, words: &[u64], out: &mut [f32]) {
         let bits = self.lanes.bits();
-        let mask = u64::from(u32::MAX >> u32::BITS.saturating_sub(bits));
+        let mask = u32::MAX >> u32::BITS.saturating_sub(bits);
         for (word, to) in words.iter().zip(out.chunks_mut(N)) {
-            let shifts = (0..u64::BITS).step_by(bits as usize);
-            for (value, shift) in to.iter_mut().zip(shifts) {
-                let lane = u32::try_from(word >> shift & mask).unwrap_or(u32::MAX);
-                *value = self.value(lane);
+            let mut rest = *word;
+            for value in to {
+                let [low, _] = halves(rest);
+                *value = self.value(low & mask);
+                rest >>= bits;
             }
         }
     }

@@ -6,32 +6,27 @@ use super::{
     exchange::{Announcement, open, read_result, read_tags, seal},
     keys::Ring,
     lanes::{Lanes, NOT_FINITE, Scale, ZERO, exponent_of},
-    masks::{BLOCK, Masks, Prepared},
+    masks::{BLOCK, Mask, OutputMask},
 };
 
 /// Maximum number of values of a vector.
 pub const VALUES_MAX: usize = 1 << 30;
 
-/// What the ranks are going to do.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Agreed {
-    /// Sum the words.
-    Sum,
-    /// Nothing: the result has this value in every element.
-    Constant(f32),
-}
-
-/// A reduction of one vector. Each step is taken once, in the order of the methods.
+/// A reduction that this rank has announced.
 pub struct Reduction {
     number: u64,
     lanes: Lanes,
     length: usize,
     own: Announcement,
-    checksum: casemate_crypto::Secret<32>,
-    scale: Option<Scale>,
-    masks: Option<Masks>,
-    /// What the check of the sum found.
-    outcome: Option<Result<(), AllReduceError>>,
+}
+
+/// What the ranks are going to do.
+#[derive(Debug)]
+pub enum Agreed {
+    /// Sum the words.
+    Sum(Masker, Unmasker),
+    /// Nothing: the result has this value in every element.
+    Constant(f32),
 }
 
 impl std::fmt::Debug for Reduction {
@@ -49,7 +44,7 @@ impl Reduction {
     ///
     /// [`AllReduceError::Length`], [`AllReduceError::Ranks`], [`AllReduceError::UsedUp`].
     pub fn begin(
-        ring: &mut Ring,
+        ring: &Ring,
         lanes: Lanes,
         values: &[f32],
     ) -> Result<(Self, Vec<u8>), AllReduceError> {
@@ -65,22 +60,14 @@ impl Reduction {
         let number = ring.count()?;
         let own = Announcement::new(exponent_of(values), lanes, values.len());
         let message = seal(ring, (number, Exchange::Announcement), &own.to_bytes())?;
+        let length = values.len();
         let reduction = Self {
             number,
             lanes,
-            length: values.len(),
+            length,
             own,
-            checksum: ring.tag_key(number)?,
-            scale: None,
-            masks: None,
-            outcome: None,
         };
         Ok((reduction, message))
-    }
-
-    /// Returns the number of values.
-    pub const fn length(&self) -> usize {
-        self.length
     }
 
     /// Returns how many words are summed.
@@ -93,7 +80,7 @@ impl Reduction {
     /// # Errors
     ///
     /// [`AllReduceError::Message`], [`AllReduceError::Messages`], [`AllReduceError::Vector`].
-    pub fn agree(&mut self, ring: &Ring, messages: &[&[u8]]) -> Result<Agreed, AllReduceError> {
+    pub fn agree(self, ring: &Ring, messages: &[&[u8]]) -> Result<Agreed, AllReduceError> {
         let read = |_: usize, content: &[u8]| Announcement::from_bytes(content);
         let all = open(ring, (self.number, Exchange::Announcement), messages, read)?;
         for (rank, found) in all.iter().enumerate() {
@@ -111,115 +98,199 @@ impl Reduction {
         match largest.unwrap_or(NOT_FINITE) {
             NOT_FINITE => Ok(Agreed::Constant(f32::NAN)),
             ZERO => Ok(Agreed::Constant(0.0)),
-            exponent => {
-                let ranks = u32::try_from(ring.ranks()).unwrap_or(u32::MAX);
-                self.scale = Some(Scale::new(self.lanes, ranks, exponent));
-                Ok(Agreed::Sum)
-            }
+            exponent => self.sum(ring, exponent),
         }
     }
 
-    /// Masks the values that were announced into the words to hand to the library, and returns the
-    /// tags to send to all ranks.
-    ///
-    /// # Errors
-    ///
-    /// [`AllReduceError::Turn`], [`AllReduceError::Buffer`].
-    pub fn mask(
-        &mut self,
-        ring: &Ring,
-        values: &[f32],
-        prepared: Option<Prepared>,
-        out: &mut [u64],
-    ) -> Result<Vec<u8>, AllReduceError> {
-        let scale = self
-            .scale
-            .ok_or(AllReduceError::Turn("the ranks have not agreed"))?;
-        if self.masks.is_some() {
-            return Err(AllReduceError::Turn("a vector was masked twice"));
-        }
-        check("vector", values.len(), self.length)?;
-        check("output", out.len(), self.words())?;
-        if exponent_of(values) != self.own.exponent {
-            return Err(AllReduceError::Turn(
-                "the vector changed after it was announced",
-            ));
-        }
+    fn sum(self, ring: &Ring, exponent: i16) -> Result<Agreed, AllReduceError> {
+        let ranks = u32::try_from(ring.ranks()).unwrap_or(u32::MAX);
         let keys = ring.mask_keys(self.number)?;
-        let mut masks = Masks::new(&keys, (self.number, out.len()), prepared)?;
-        let mut checksum = Checksum::new(&self.checksum)?;
-        let per_block = BLOCK.saturating_mul(self.lanes.count());
-        let mut at = 0;
-        for (values, block) in values.chunks(per_block).zip(out.chunks_mut(BLOCK)) {
-            scale.pack(values, block);
-            checksum.update(block);
-            masks.mask(block, at)?;
-            at = at.saturating_add(block.len());
+        let tag_key = ring.tag_key(self.number)?;
+        let progress = || {
+            let checksum = Checksum::new(&tag_key)?;
+            Ok::<_, AllReduceError>(Progress {
+                number: self.number,
+                lanes: self.lanes,
+                left: self.length,
+                scale: Scale::new(self.lanes, ranks, exponent),
+                checksum,
+            })
+        };
+        let masker = Masker {
+            progress: progress()?,
+            mask: Mask::new(&keys)?,
+        };
+        let unmasker = Unmasker {
+            progress: progress()?,
+            mask: OutputMask::new(&keys)?,
+        };
+        Ok(Agreed::Sum(masker, unmasker))
+    }
+}
+
+/// How far a vector was gone through.
+struct Progress {
+    number: u64,
+    lanes: Lanes,
+    /// Values that are left.
+    left: usize,
+    scale: Scale,
+    checksum: Checksum,
+}
+
+impl Progress {
+    /// Takes the next piece.
+    fn take(&mut self, values: usize, words: usize) -> Result<(), AllReduceError> {
+        let multiple = self.lanes.piece();
+        let whole = values > 0 && values < self.left && values.is_multiple_of(multiple);
+        if !whole && (values != self.left || values == 0) {
+            return Err(AllReduceError::Piece {
+                actual: values,
+                multiple,
+                left: self.left,
+            });
         }
-        let tags = checksum.finish().add(masks.tags()?);
-        self.masks = Some(masks);
-        seal(ring, (self.number, Exchange::Tags), &tags.to_bytes())
+        let expected = self.lanes.words(values);
+        if words != expected {
+            return Err(AllReduceError::Words {
+                actual: words,
+                expected,
+            });
+        }
+        self.left = self.left.saturating_sub(values);
+        Ok(())
     }
 
-    /// Checks the sum of the library against the tags of all ranks, writes the mean of the ranks'
-    /// values if it is right, and returns the result to send: others must learn of a wrong one.
+    /// Returns the tags of the whole vector.
+    fn end(self) -> Result<Tags, AllReduceError> {
+        if self.left > 0 {
+            return Err(AllReduceError::Turn("there are values left"));
+        }
+        Ok(self.checksum.finish())
+    }
+
+    const fn values_per_block(&self) -> usize {
+        BLOCK.saturating_mul(self.lanes.count())
+    }
+}
+
+/// Masks a vector, one piece after the other.
+pub struct Masker {
+    progress: Progress,
+    mask: Mask,
+}
+
+impl std::fmt::Debug for Masker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Masker")
+            .field("left", &self.progress.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Masker {
+    /// Masks the next piece of the values that were announced, into the words to hand to the
+    /// library. Values that have grown meanwhile are cut to what was announced.
     ///
     /// # Errors
     ///
-    /// [`AllReduceError::Turn`], [`AllReduceError::Buffer`].
-    pub fn unmask(
-        &mut self,
-        ring: &Ring,
-        messages: &[&[u8]],
-        sum: &mut [u64],
-        out: &mut [f32],
-    ) -> Result<Vec<u8>, AllReduceError> {
-        let turn = || AllReduceError::Turn("no vector was masked");
-        let (masks, scale) = self.masks.take().zip(self.scale).ok_or_else(turn)?;
-        check("sum", sum.len(), self.words())?;
-        check("output", out.len(), self.length)?;
-        let found = self.check(ring, messages, masks, sum);
-        if found.is_ok() {
-            scale.unpack(sum, out);
+    /// [`AllReduceError::Piece`], [`AllReduceError::Words`].
+    pub fn next(&mut self, values: &[f32], out: &mut [u64]) -> Result<(), AllReduceError> {
+        let progress = &mut self.progress;
+        progress.take(values.len(), out.len())?;
+        let blocks = values.chunks(progress.values_per_block());
+        for (values, block) in blocks.zip(out.chunks_mut(BLOCK)) {
+            progress.scale.pack(values, block);
+            progress.checksum.update(block);
+            self.mask.apply(block)?;
         }
-        let right = u8::from(found.is_ok());
-        self.outcome = Some(found);
-        seal(ring, (self.number, Exchange::Result), &[right])
+        Ok(())
     }
 
-    /// Removes the output mask and compares the tags.
-    fn check(
-        &self,
-        ring: &Ring,
-        messages: &[&[u8]],
-        mut masks: Masks,
-        sum: &mut [u64],
-    ) -> Result<(), AllReduceError> {
-        let tags = open(ring, (self.number, Exchange::Tags), messages, read_tags)?;
-        let wanted = tags.into_iter().fold(Tags::default(), Tags::add);
-        let mut checksum = Checksum::new(&self.checksum)?;
-        let mut at = 0usize;
-        for block in sum.chunks_mut(BLOCK) {
-            masks.unmask(block, at)?;
-            checksum.update(block);
-            at = at.saturating_add(block.len());
+    /// Returns the tags to send to all ranks.
+    ///
+    /// # Errors
+    ///
+    /// [`AllReduceError::Turn`] if values are left.
+    pub fn finish(self, ring: &Ring) -> Result<Vec<u8>, AllReduceError> {
+        let number = self.progress.number;
+        let tags = self.progress.end()?.add(self.mask.tags()?);
+        seal(ring, (number, Exchange::Tags), &tags.to_bytes())
+    }
+}
+
+/// Turns the library's sum into the mean of the ranks' values, one piece after the other.
+pub struct Unmasker {
+    progress: Progress,
+    mask: OutputMask,
+}
+
+impl std::fmt::Debug for Unmasker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unmasker")
+            .field("left", &self.progress.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Unmasker {
+    /// Writes the next piece of the mean. Do not use it before all ranks have confirmed the sum.
+    ///
+    /// # Errors
+    ///
+    /// [`AllReduceError::Piece`], [`AllReduceError::Words`].
+    pub fn next(&mut self, sum: &mut [u64], out: &mut [f32]) -> Result<(), AllReduceError> {
+        let progress = &mut self.progress;
+        progress.take(out.len(), sum.len())?;
+        let blocks = out.chunks_mut(progress.values_per_block());
+        for (values, block) in blocks.zip(sum.chunks_mut(BLOCK)) {
+            self.mask.remove(block)?;
+            progress.checksum.update(block);
+            progress.scale.unpack(block, values);
         }
-        if checksum.finish() == wanted {
-            return Ok(());
-        }
-        Err(AllReduceError::Sum)
+        Ok(())
     }
 
+    /// Compares the sum with the tags of all ranks. Returns the result to send, whatever it is:
+    /// others must learn that a sum is wrong.
+    ///
+    /// # Errors
+    ///
+    /// [`AllReduceError::Turn`] if words are left.
+    pub fn finish(
+        self,
+        ring: &Ring,
+        messages: &[&[u8]],
+    ) -> Result<(Confirmation, Vec<u8>), AllReduceError> {
+        let number = self.progress.number;
+        let tags = self.progress.end()?;
+        let all = open(ring, (number, Exchange::Tags), messages, read_tags);
+        let found = all.and_then(|all| {
+            let wanted = all.into_iter().fold(Tags::default(), Tags::add);
+            (tags == wanted).then_some(()).ok_or(AllReduceError::Sum)
+        });
+        let result = [u8::from(found.is_ok())];
+        let message = seal(ring, (number, Exchange::Result), &result)?;
+        Ok((Confirmation { number, found }, message))
+    }
+}
+
+/// What a rank found, until it knows what the others have found.
+#[derive(Debug)]
+pub struct Confirmation {
+    number: u64,
+    found: Result<(), AllReduceError>,
+}
+
+impl Confirmation {
     /// Reads the results of all ranks. The mean may be used if this returns no error.
     ///
     /// # Errors
     ///
-    /// What [`Self::unmask`] found, [`AllReduceError::Elsewhere`]; [`AllReduceError::Turn`],
-    /// [`AllReduceError::Message`], [`AllReduceError::Messages`].
+    /// What this rank found, [`AllReduceError::Elsewhere`]; [`AllReduceError::Message`],
+    /// [`AllReduceError::Messages`].
     pub fn confirm(self, ring: &Ring, messages: &[&[u8]]) -> Result<(), AllReduceError> {
-        let own = self.outcome.as_ref();
-        own.ok_or(AllReduceError::Turn("no sum was checked"))?
-            .clone()?;
+        self.found?;
         let results = open(ring, (self.number, Exchange::Result), messages, read_result)?;
         match results.iter().position(|right| !right) {
             None => Ok(()),
@@ -229,15 +300,4 @@ impl Reduction {
             }),
         }
     }
-}
-
-fn check(what: &'static str, actual: usize, expected: usize) -> Result<(), AllReduceError> {
-    if actual == expected {
-        return Ok(());
-    }
-    Err(AllReduceError::Buffer {
-        what,
-        actual,
-        expected,
-    })
 }

@@ -1,5 +1,7 @@
 //! How the ranks of a ring agree on a session (`spec/masked-all-reduce.md`, section 2).
 
+use std::sync::atomic::AtomicU64;
+
 use casemate_crypto::{Purpose, Secret, SecretBytes, hash::sha384};
 
 use super::{
@@ -197,6 +199,6 @@ pub(crate) fn derive(
         rank,
         transcript,
         group,
-        next: 0,
+        next: AtomicU64::new(0),
     })
 }

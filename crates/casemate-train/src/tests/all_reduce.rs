@@ -8,11 +8,10 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::all_reduce::{
-    Agreed, AllReduceError, Exchange, Lanes, Mode, Prepared, Reduction, Rendezvous, Ring,
+    Agreed, AllReduceError, Exchange, Lanes, Masker, Mode, Reduction, Rendezvous, Ring, Unmasker,
 };
 
 const RANKS: usize = 5;
-const UNTOUCHED: f32 = 12345.0;
 
 static KEYS: LazyLock<Vec<SigningKey>> =
     LazyLock::new(|| (0..RANKS).map(|_| signing_key()).collect());
@@ -104,59 +103,48 @@ fn refs(messages: &[Vec<u8>]) -> Vec<&[u8]> {
 
 /// A reduction up to the masked words of each rank.
 struct Masked {
-    reductions: Vec<Reduction>,
+    unmaskers: Vec<Unmasker>,
+    length: usize,
     words: Vec<Vec<u64>>,
     tags: Vec<Vec<u8>>,
 }
 
-fn announce(
-    rings: &mut [Ring],
-    lanes: Lanes,
-    vectors: &[Vec<f32>],
-) -> (Vec<Reduction>, Vec<Vec<u8>>) {
-    let begun = rings.iter_mut().zip(vectors);
+fn announce(rings: &[Ring], lanes: Lanes, vectors: &[Vec<f32>]) -> (Vec<Reduction>, Vec<Vec<u8>>) {
+    let begun = rings.iter().zip(vectors);
     begun
         .map(|(ring, vector)| Reduction::begin(ring, lanes, vector).unwrap())
         .unzip()
 }
 
-fn mask(rings: &mut [Ring], lanes: Lanes, vectors: &[Vec<f32>], ahead: bool) -> Masked {
-    let prepared: Vec<_> = rings
-        .iter()
-        .map(|ring| {
-            let words = lanes.words(vectors[0].len());
-            ahead.then(|| prepare(ring, words))
-        })
-        .collect();
-    let (mut reductions, announced) = announce(rings, lanes, vectors);
-    let mut words = Vec::new();
-    let mut tags = Vec::new();
-    for (((reduction, ring), vector), prepared) in reductions
-        .iter_mut()
-        .zip(&*rings)
-        .zip(vectors)
-        .zip(prepared)
-    {
-        assert_eq!(
-            reduction.agree(ring, &refs(&announced)).unwrap(),
-            Agreed::Sum
-        );
-        let mut masked = vec![0; reduction.words()];
-        tags.push(reduction.mask(ring, vector, prepared, &mut masked).unwrap());
-        words.push(masked);
-    }
-    Masked {
-        reductions,
-        words,
-        tags,
+fn agree(reduction: Reduction, ring: &Ring, announced: &[Vec<u8>]) -> (Masker, Unmasker) {
+    match reduction.agree(ring, &refs(announced)).unwrap() {
+        Agreed::Sum(masker, unmasker) => (masker, unmasker),
+        Agreed::Constant(value) => panic!("the result is {value}"),
     }
 }
 
-fn prepare(ring: &Ring, words: usize) -> Prepared {
-    ring.prepare(ring.next_number(), words)
-        .unwrap()
-        .make()
-        .unwrap()
+/// Masks in pieces of so many times the least number of values.
+fn mask(rings: &[Ring], lanes: Lanes, vectors: &[Vec<f32>], piece: usize) -> Masked {
+    let (reductions, announced) = announce(rings, lanes, vectors);
+    let piece = lanes.piece().wrapping_mul(piece);
+    let (mut unmaskers, mut words, mut tags) = (Vec::new(), Vec::new(), Vec::new());
+    for ((reduction, ring), vector) in reductions.into_iter().zip(rings).zip(vectors) {
+        let mut masked = vec![0; reduction.words()];
+        let (mut masker, unmasker) = agree(reduction, ring, &announced);
+        let pieces = vector
+            .chunks(piece)
+            .zip(masked.chunks_mut(lanes.words(piece)));
+        pieces.for_each(|(values, words)| masker.next(values, words).unwrap());
+        tags.push(masker.finish(ring).unwrap());
+        unmaskers.push(unmasker);
+        words.push(masked);
+    }
+    Masked {
+        unmaskers,
+        length: vectors[0].len(),
+        words,
+        tags,
+    }
 }
 
 fn sum(words: &[Vec<u64>]) -> Vec<u64> {
@@ -175,38 +163,25 @@ fn finish(
     masked: Masked,
     mut received: Vec<Vec<u64>>,
 ) -> Vec<Result<Vec<f32>, AllReduceError>> {
-    let Masked {
-        mut reductions,
-        tags,
-        ..
-    } = masked;
-    let mut results = Vec::new();
-    let mut outs = Vec::new();
-    for ((reduction, ring), words) in reductions.iter_mut().zip(rings).zip(&mut received) {
-        let mut out = vec![UNTOUCHED; reduction.length()];
-        results.push(
-            reduction
-                .unmask(ring, &refs(&tags), words, &mut out)
-                .unwrap(),
-        );
-        outs.push(out);
+    let (mut found, mut results) = (Vec::new(), Vec::new());
+    for ((mut unmasker, ring), words) in masked.unmaskers.into_iter().zip(rings).zip(&mut received)
+    {
+        let mut out = vec![0.0; masked.length];
+        unmasker.next(words, &mut out).unwrap();
+        let (confirmation, result) = unmasker.finish(ring, &refs(&masked.tags)).unwrap();
+        found.push((confirmation, out));
+        results.push(result);
     }
-    let confirmed = reductions.into_iter().zip(rings).zip(outs);
-    let confirmed = confirmed.map(|((reduction, ring), out)| {
-        let confirmed = reduction.confirm(ring, &refs(&results));
-        if matches!(confirmed, Err(AllReduceError::Sum)) {
-            assert!(
-                out.iter()
-                    .all(|value| value.to_bits() == UNTOUCHED.to_bits())
-            );
-        }
+    let confirmed = found.into_iter().zip(rings);
+    let confirmed = confirmed.map(|((confirmation, out), ring)| {
+        let confirmed = confirmation.confirm(ring, &refs(&results));
         confirmed.map(|()| out)
     });
     confirmed.collect()
 }
 
-fn reduce(rings: &mut [Ring], lanes: Lanes, vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
-    let masked = mask(rings, lanes, vectors, false);
+fn reduce(rings: &[Ring], lanes: Lanes, vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let masked = mask(rings, lanes, vectors, 1);
     let received = vec![sum(&masked.words); rings.len()];
     let found = finish(rings, masked, received);
     found.into_iter().map(Result::unwrap).collect()

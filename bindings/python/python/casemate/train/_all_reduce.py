@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,16 +11,21 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from .. import _keys
-from .._casemate import CasemateError, MaskedReduction, MaskedRing, PreparedMasks, RingRendezvous, Roster
+from .._casemate import CasemateError, MaskedRing, RingRendezvous, RingUnmasker, Roster
 from ._channel import GradientChannel
 from ._process_group import ProcessGroupLink
 
 _NAME_BYTES = 64
+#: Words that are handed to the library at once, a multiple of 4,096.
+_PIECE_WORDS = 1 << 18
+#: Tensors that are on their way at once.
+_AT_ONCE = 2
 #: Options of DistributedDataParallel with which it would send values in the clear, and why.
 _REFUSED = {
     "init_sync": "the weights are sent through channels",
@@ -42,17 +48,15 @@ class MaskedAllReduce:
     A session lives as long as this object. After an error it is over: ranks restart, and connect again. ``spec/masked-all-reduce.md`` specifies it.
     """
 
-    def __init__(self, ring: MaskedRing, beside: tuple[GradientChannel, GradientChannel], groups: tuple[Any, Any]) -> None:
+    def __init__(self, ring: MaskedRing, beside: tuple[GradientChannel, GradientChannel], groups: tuple[Any, Any, Any]) -> None:
         self._ring = ring
         self._before, self._after = beside
-        self._control, self._data = groups
+        # Two threads, each of which uses a group of its own for its messages, in the same order on all ranks.
+        self._announcements, self._results, self._data = groups
         self._rank, self._size = dist.get_rank(), dist.get_world_size()
-        self._turn = threading.Lock()
-        # Reductions run in the order in which they were asked for, beside the backward pass.
-        self._worker = ThreadPoolExecutor(1, "casemate-all-reduce")
-        self._ahead = ThreadPoolExecutor(1, "casemate-masks")
-        self._prepared: Future[PreparedMasks] | None = None
-        self._words: dict[int, int] = {}
+        self._masking = ThreadPoolExecutor(1, "casemate-mask")
+        self._unmasking = ThreadPoolExecutor(1, "casemate-unmask")
+        self._room = threading.Semaphore(_AT_ONCE)
         self._error: str | None = None
 
     @classmethod
@@ -71,7 +75,8 @@ class MaskedAllReduce:
             raise CasemateError("a masked all-reduce needs 2 or more ranks; use the model without it")
         wait = timedelta(seconds=timeout)
         control: Any = dist.new_group(backend="gloo", timeout=wait)
-        data: Any = dist.new_group(timeout=wait)
+        results: Any = dist.new_group(backend="gloo", timeout=wait)
+        data = dist.new_group(timeout=wait)
         names = _names(me, size, control)
         if len(set(names)) != size:
             raise CasemateError(f"two ranks have the same name: {', '.join(sorted(names))}; give each rank its own member of the roster")
@@ -93,7 +98,7 @@ class MaskedAllReduce:
             receive, send = partial(before.link.receive, len(message)), partial(after.link.send, memoryview(message))
             received, _sent = _in_turn(rank, receive, send)
             rendezvous.receive(before.raw, bytes(received))
-        return cls(rendezvous.finish(before.raw, after.raw), (before, after), (control, data))
+        return cls(rendezvous.finish(before.raw, after.raw), (before, after), (control, results, data))
 
     @property
     def names(self) -> list[str]:
@@ -135,90 +140,133 @@ class MaskedAllReduce:
 
         Raises :class:`casemate.VerificationError` on every rank if the sum was changed.
         """
-        self._worker.submit(self._average, tensor, 0, 0).result()
+        self._start(_Job(tensor)).result()
         return tensor
 
     def close(self) -> None:
         """End the session, and forget its keys."""
         self._error = self._error or "it was closed"
-        self._worker.shutdown()
-        self._ahead.shutdown()
+        self._masking.shutdown()
+        self._unmasking.shutdown()
 
     def _average_bucket(self, bucket: Any) -> torch.futures.Future[torch.Tensor]:
         """Average one bucket of gradients beside the backward pass."""
-        buffer, index = bucket.buffer(), bucket.index()
-        following = 0 if bucket.is_last() else index + 1
+        buffer = bucket.buffer()
         on_device = buffer.device.type != "cpu"
         found: torch.futures.Future[torch.Tensor] = torch.futures.Future(devices=[buffer.device] if on_device else None)
-        ready = None
-        if on_device:
-            ready = torch.Event(buffer.device)
-            ready.record()
 
-        def work() -> None:
-            try:
-                if ready is not None:
-                    ready.synchronize()
-                self._average(buffer, index, following)
+        def done(finished: Future[None]) -> None:
+            error = finished.exception()
+            if error is None:
                 found.set_result(buffer)
-            except Exception as error:  # noqa: BLE001 - the backward pass raises it
+            else:
                 found.set_exception(error)  # type: ignore[arg-type]
 
-        self._worker.submit(work)
+        self._start(_Job(buffer)).add_done_callback(done)
         return found
 
-    def _average(self, tensor: torch.Tensor, index: int, following: int) -> None:
-        if self._error is not None:
-            raise CasemateError(f"the session is over: {self._error}; restart the ranks, and connect again")
+    def _start(self, job: _Job) -> Future[None]:
+        self._masking.submit(self._step, job, self._mask)
+        return job.finished
+
+    def _step(self, job: _Job, step: Callable[[_Job], None]) -> None:
+        """Take a step of a job. After an error, the session is over, and every later job gets an error."""
         try:
-            self._reduce(tensor, index, following)
-        except BaseException as error:
-            self._error = f"{type(error).__name__}: {error}"
-            raise
+            if self._error is not None:
+                raise CasemateError(f"the session is over: {self._error}; restart the ranks, and connect again")
+            step(job)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the job raises it
+            self._error = self._error or f"{type(error).__name__}: {error}"
+            # Whatever was written by then must not pass for a mean.
+            job.tensor.detach().fill_(math.nan)
+            job.finish(error)
 
-    def _reduce(self, tensor: torch.Tensor, index: int, following: int) -> None:
-        lanes = _lanes_of(tensor)
-        values = tensor.detach().reshape(-1).to("cpu", torch.float32)
-        array = values.numpy()
-        reduction, announcement = self._ring.begin(array, lanes)
-        everywhere = reduction.agree(self._exchange(announcement))
-        if everywhere is not None:
-            tensor.detach().fill_(everywhere)
+    def _mask(self, job: _Job) -> None:
+        """Announce a vector, and hand it to the library piece by piece, while the pieces before are on their way."""
+        lanes = _lanes_of(job.tensor)
+        self._room.acquire()
+        job.at_end = self._room.release
+        values = job.load()
+        reduction, announcement = self._ring.begin(values, lanes)
+        agreed = reduction.agree(self._exchange(announcement, self._announcements))
+        if not isinstance(agreed, tuple):
+            job.tensor.detach().fill_(agreed)
+            job.finish()
             return
+        masker, job.unmasker = agreed
         words = torch.empty(reduction.words, dtype=torch.int64)
-        masked = words.numpy().view(np.uint64)
-        tags = reduction.mask(array, self._take_prepared(), masked)
-        on_device = words if dist.get_backend(self._data) == "gloo" else words.to(tensor.device)
-        work = dist.all_reduce(on_device, group=self._data, async_op=True)
-        self._words[index] = reduction.words
-        self._prepare(self._words.get(following))
-        assert work is not None
-        work.wait()
-        if on_device is not words:
-            words.copy_(on_device)
-        self._confirm(reduction, self._exchange(tags), masked, array)
-        if array.ctypes.data != tensor.data_ptr():
-            tensor.detach().copy_(values.reshape(tensor.shape))
+        for at in range(0, reduction.words, _PIECE_WORDS):
+            piece = words[at : at + _PIECE_WORDS]
+            covered = values[at * lanes : (at + _PIECE_WORDS) * lanes]
+            masker.next(covered, _unsigned(piece))
+            moved = piece if dist.get_backend(self._data) == "gloo" else piece.to(job.tensor.device)
+            work = dist.all_reduce(moved, group=self._data, async_op=True)
+            job.pieces.append((work, moved, piece, covered))
+        job.tags = masker.finish()
+        self._unmasking.submit(self._step, job, self._unmask)
 
-    def _confirm(self, reduction: MaskedReduction, tags: list[bytes], masked: Any, out: Any) -> None:
-        result = reduction.unmask(tags, masked, out)
-        reduction.confirm(self._exchange(result))
+    def _unmask(self, job: _Job) -> None:
+        """Wait for the sums, check them, and tell the other ranks."""
+        assert job.unmasker is not None
+        for work, moved, piece, covered in job.pieces:
+            work.wait()
+            if moved is not piece:
+                piece.copy_(moved)
+            job.unmasker.next(_unsigned(piece), covered)
+        confirmation, result = job.unmasker.finish(self._exchange(job.tags, self._results))
+        confirmation.confirm(self._exchange(result, self._results))
+        job.store()
+        job.finish()
 
-    def _exchange(self, message: bytes) -> list[bytes]:
+    def _exchange(self, message: bytes, group: Any) -> list[bytes]:
         """Send a message to all ranks. Returns those of all ranks, in their order."""
         own = torch.frombuffer(bytearray(message), dtype=torch.uint8)
         found = [torch.empty_like(own) for _ in range(self._size)]
-        dist.all_gather(found, own, group=self._control)
+        dist.all_gather(found, own, group=group)
         return [one.numpy().tobytes() for one in found]
 
-    def _prepare(self, words: int | None) -> None:
-        """Make the masks of the next reduction while the network is busy with this one."""
-        if words is not None:
-            self._prepared = self._ahead.submit(self._ring.prepare, self._ring.next_number, words)
 
-    def _take_prepared(self) -> PreparedMasks | None:
-        prepared, self._prepared = self._prepared, None
-        return None if prepared is None else prepared.result()
+class _Job:
+    """A tensor on its way."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+        self.finished: Future[None] = Future()
+        self.unmasker: RingUnmasker | None = None
+        self.tags = b""
+        #: What waits for each piece, its words where the library has them and here, and its values.
+        self.pieces: list[tuple[Any, torch.Tensor, torch.Tensor, npt.NDArray[np.float32]]] = []
+        self.at_end: Callable[[], None] = lambda: None
+        self._values = torch.empty(0)
+        self._ready: torch.Event | None = None
+        if tensor.device.type != "cpu":
+            # Recorded where the tensor is computed, awaited by the thread that masks it.
+            self._ready = torch.Event(tensor.device)
+            self._ready.record()
+
+    def load(self) -> npt.NDArray[np.float32]:
+        """Return the elements as an array, which is the tensor itself if it is of that type and here."""
+        if self._ready is not None:
+            self._ready.synchronize()
+        self._values = self.tensor.detach().reshape(-1).to("cpu", torch.float32)
+        return self._values.numpy()
+
+    def store(self) -> None:
+        """Write the array's elements to the tensor."""
+        if self._values.data_ptr() != self.tensor.data_ptr():
+            self.tensor.detach().copy_(self._values.reshape(self.tensor.shape))
+
+    def finish(self, error: BaseException | None = None) -> None:
+        self.at_end()
+        self.pieces.clear()
+        if error is None:
+            self.finished.set_result(None)
+        else:
+            self.finished.set_exception(error)
+
+
+def _unsigned(words: torch.Tensor) -> npt.NDArray[np.uint64]:
+    return words.numpy().view(np.uint64)
 
 
 def _lanes_of(tensor: torch.Tensor) -> int:

@@ -27,7 +27,7 @@ class ProcessGroupLink:
 
         dist.send(torch.tensor([len(message)]), self._rank, self._group, self._tag)
         if len(message):
-            dist.send(torch.frombuffer(message, dtype=torch.uint8), self._rank, self._group, self._tag)
+            dist.send(torch.frombuffer(_writable(message), dtype=torch.uint8), self._rank, self._group, self._tag)
 
     def receive(self, limit: int) -> memoryview:
         import torch
@@ -44,3 +44,8 @@ class ProcessGroupLink:
         if count:
             dist.recv(message, self._rank, self._group, self._tag)
         return message.numpy().data
+
+
+def _writable(message: memoryview) -> memoryview:
+    # torch takes memory that can be written only, which it does not do here. Handshake messages are small.
+    return memoryview(bytearray(message)) if message.readonly else message

@@ -5,11 +5,11 @@ use super::*;
 #[test]
 fn a_changed_word_stops_every_rank() {
     let vectors = vectors(3, 9000);
-    let mut rings = rings(3, Mode::Pairs);
+    let rings = rings(3, Mode::Pairs);
     let last = Lanes::Two.words(9000) - 1;
     for at in [0, 1, 1023, 1024, 4095, 4096, last] {
         for bit in [0, 31, 32, 61, 63] {
-            let masked = mask(&mut rings, Lanes::Two, &vectors, at == 0);
+            let masked = mask(&rings, Lanes::Two, &vectors, 1);
             let right = sum(&masked.words);
             let mut wrong = right.clone();
             wrong[at] ^= 1 << bit;
@@ -30,7 +30,7 @@ fn a_changed_word_stops_every_rank() {
         |words: &mut [u64]| words.swap(0, 4096),
         |words: &mut [u64]| words.fill(0),
     ] {
-        let masked = mask(&mut rings, Lanes::Two, &vectors, false);
+        let masked = mask(&rings, Lanes::Two, &vectors, 1);
         let mut wrong = sum(&masked.words);
         change(&mut wrong);
         for refused in finish(&rings, masked, vec![wrong; 3]) {
@@ -42,11 +42,21 @@ fn a_changed_word_stops_every_rank() {
 #[test]
 fn a_message_is_for_its_exchange_reduction_session_and_rank() {
     let vectors = vectors(3, 10);
-    let mut rings = rings(3, Mode::Pairs);
-    let mut others = self::rings(3, Mode::Pairs);
-    let (_, old) = announce(&mut rings, Lanes::Two, &vectors);
-    let (_, foreign) = announce(&mut others, Lanes::Two, &vectors);
-    let (mut reductions, good) = announce(&mut rings, Lanes::Two, &vectors);
+    let rings = rings(3, Mode::Pairs);
+    let others = self::rings(3, Mode::Pairs);
+    let (_, old) = announce(&rings, Lanes::Two, &vectors);
+    let (_, foreign) = announce(&others, Lanes::Two, &vectors);
+    let number = rings[0].next_number();
+    let again = || {
+        // The same reduction once more: one refusal ends it.
+        rings[0]
+            .next
+            .store(number, std::sync::atomic::Ordering::Relaxed);
+        Reduction::begin(&rings[0], Lanes::Two, &vectors[0])
+            .unwrap()
+            .0
+    };
+    let (_, good) = announce(&rings, Lanes::Two, &vectors);
     let with = |at: usize, message: &[u8]| {
         let mut changed = good.clone();
         changed[at] = message.to_vec();
@@ -62,7 +72,7 @@ fn a_message_is_for_its_exchange_reduction_session_and_rank() {
         with(2, &good[2][1..]),
         with(2, b""),
     ] {
-        let refused = reductions[0].agree(&rings[0], &refs(&wrong)).unwrap_err();
+        let refused = again().agree(&rings[0], &refs(&wrong)).unwrap_err();
         assert!(matches!(
             refused,
             AllReduceError::Message {
@@ -79,101 +89,87 @@ fn a_message_is_for_its_exchange_reduction_session_and_rank() {
     for count in [2, 4] {
         let some: Vec<_> = good.iter().cycle().take(count).cloned().collect();
         assert_error(
-            reductions[0].agree(&rings[0], &refs(&some)),
+            again().agree(&rings[0], &refs(&some)),
             "messages of an exchange",
         );
     }
-    assert_eq!(
-        reductions[0].agree(&rings[0], &refs(&good)).unwrap(),
-        Agreed::Sum
-    );
+    agree(again(), &rings[0], &good);
 }
 
 #[test]
 fn tags_and_results_that_were_changed_stop_the_rank() {
     let vectors = vectors(2, 10);
-    let mut rings = rings(2, Mode::Pairs);
-    let mut masked = mask(&mut rings, Lanes::Two, &vectors, false);
+    let rings = rings(2, Mode::Pairs);
+    let mut masked = mask(&rings, Lanes::Two, &vectors, 1);
     masked.tags[1][0] ^= 1;
     let received = vec![sum(&masked.words); 2];
     for refused in finish(&rings, masked, received) {
         assert_error(refused, "rank 1 (rank-1): its tags does not decrypt");
     }
-    let masked = mask(&mut rings, Lanes::Two, &vectors, false);
+    let masked = mask(&rings, Lanes::Two, &vectors, 1);
     let words = sum(&masked.words);
-    let Masked {
-        mut reductions,
-        tags,
-        ..
-    } = masked;
-    let mut out = vec![0.0; 10];
-    let own = reductions[0]
-        .unmask(&rings[0], &refs(&tags), &mut words.clone(), &mut out)
-        .unwrap();
-    let other = reductions[1]
-        .unmask(&rings[1], &refs(&tags), &mut words.clone(), &mut out)
-        .unwrap();
+    let mut ended = masked
+        .unmaskers
+        .into_iter()
+        .zip(&rings)
+        .map(|(mut unmasker, ring)| {
+            unmasker.next(&mut words.clone(), &mut [0.0; 10]).unwrap();
+            unmasker.finish(ring, &refs(&masked.tags)).unwrap()
+        });
+    let ((one, own), (two, other)) = (ended.next().unwrap(), ended.next().unwrap());
     let mut changed = other.clone();
     changed[0] ^= 1;
-    let reduction = reductions.remove(0);
     assert_error(
-        reduction.confirm(&rings[0], &refs(&[own.clone(), changed])),
+        one.confirm(&rings[0], &refs(&[own.clone(), changed])),
         "rank 1 (rank-1): its result does not decrypt",
     );
-    let reduction = reductions.remove(0);
-    reduction.confirm(&rings[1], &refs(&[own, other])).unwrap();
+    two.confirm(&rings[1], &refs(&[own, other])).unwrap();
 }
 
 #[test]
 fn ranks_that_reduce_other_vectors_are_named() {
-    let mut rings = rings(2, Mode::Pairs);
-    let (mut one, first) = Reduction::begin(&mut rings[0], Lanes::Two, &[1.0; 10]).unwrap();
-    let (_, second) = Reduction::begin(&mut rings[1], Lanes::Two, &[1.0; 11]).unwrap();
+    let rings = rings(2, Mode::Pairs);
+    let (one, first) = Reduction::begin(&rings[0], Lanes::Two, &[1.0; 10]).unwrap();
+    let (_, second) = Reduction::begin(&rings[1], Lanes::Two, &[1.0; 11]).unwrap();
     assert_error(
         one.agree(&rings[0], &refs(&[first, second])),
         "rank 1 (rank-1) reduces another vector: 11 values in 2 lanes, not 10 values in 2 lanes",
     );
-    let (mut one, first) = Reduction::begin(&mut rings[0], Lanes::Two, &[1.0; 10]).unwrap();
-    let (_, second) = Reduction::begin(&mut rings[1], Lanes::Three, &[1.0; 10]).unwrap();
+    let (one, first) = Reduction::begin(&rings[0], Lanes::Two, &[1.0; 10]).unwrap();
+    let (_, second) = Reduction::begin(&rings[1], Lanes::Three, &[1.0; 10]).unwrap();
     assert_error(
         one.agree(&rings[0], &refs(&[first, second])),
         "10 values in 3 lanes, not",
     );
     assert_error(
-        Reduction::begin(&mut rings[0], Lanes::Two, &[]),
+        Reduction::begin(&rings[0], Lanes::Two, &[]),
         "must have 1 to",
     );
 }
 
 #[test]
 fn numbers_that_are_not_finite_reach_every_rank_and_zeros_cost_nothing() {
-    let mut rings = rings(2, Mode::Pairs);
+    let rings = rings(2, Mode::Pairs);
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let vectors = [vec![1.0, 2.0], vec![bad, 0.0]];
-        let (reductions, announced) = announce(&mut rings, Lanes::Two, &vectors);
-        for (mut reduction, ring) in reductions.into_iter().zip(&rings) {
+        let (reductions, announced) = announce(&rings, Lanes::Two, &vectors);
+        for (reduction, ring) in reductions.into_iter().zip(&rings) {
             let Agreed::Constant(found) = reduction.agree(ring, &refs(&announced)).unwrap() else {
                 panic!("summed");
             };
             assert!(found.is_nan());
-            let refused = reduction.mask(ring, &vectors[0], None, &mut [0]);
-            assert_error(refused, "the ranks have not agreed");
         }
     }
     let zeros = [vec![0.0, -0.0], vec![0.0, 0.0]];
-    let (mut reductions, announced) = announce(&mut rings, Lanes::Two, &zeros);
-    let agreed = reductions[0].agree(&rings[0], &refs(&announced)).unwrap();
-    assert_eq!(agreed, Agreed::Constant(0.0));
+    let (mut reductions, announced) = announce(&rings, Lanes::Two, &zeros);
+    let agreed = reductions.remove(0).agree(&rings[0], &refs(&announced));
+    assert!(matches!(agreed, Ok(Agreed::Constant(0.0))), "{agreed:?}");
     let small = f32::from_bits(1);
-    let found = reduce(
-        &mut rings,
-        Lanes::Two,
-        &[vec![small, 0.0], vec![small, 0.0]],
-    );
+    let found = reduce(&rings, Lanes::Two, &[vec![small, 0.0], vec![small, 0.0]]);
     assert_eq!(found[0], [small, 0.0]);
     let large = f32::MAX;
     let found = reduce(
-        &mut rings,
+        &rings,
         Lanes::Three,
         &[vec![large, -large], vec![-large, -large]],
     );
@@ -182,48 +178,40 @@ fn numbers_that_are_not_finite_reach_every_rank_and_zeros_cost_nothing() {
 }
 
 #[test]
-fn steps_out_of_turn_are_refused() {
-    let vectors = vectors(2, 10);
-    let mut rings = rings(2, Mode::Pairs);
-    let (mut reductions, announced) = announce(&mut rings, Lanes::Two, &vectors);
-    let (ring, reduction) = (&rings[0], &mut reductions[0]);
-    let mut words = vec![0; 5];
+fn pieces_that_do_not_fit_are_refused() {
+    let piece = Lanes::Two.piece();
+    assert_eq!(piece, 8192);
+    let vectors = vectors(2, piece + 10);
+    let rings = rings(2, Mode::Pairs);
+    let (mut reductions, announced) = announce(&rings, Lanes::Two, &vectors);
+    let ring = &rings[0];
+    let (mut masker, mut unmasker) = agree(reductions.remove(0), ring, &announced);
+    let (values, mut words) = (&vectors[0], vec![0; 4101]);
+    for wrong in [0, 1, piece - 1, piece + 1] {
+        let rule = format!(
+            "a piece of {wrong} values, must be a multiple of 8192, or the 8202 that are left"
+        );
+        let mut words = vec![0; Lanes::Two.words(wrong)];
+        assert_error(masker.next(&values[..wrong], &mut words), &rule);
+        assert_error(unmasker.next(&mut words, &mut vec![0.0; wrong]), &rule);
+    }
     assert_error(
-        reduction.mask(ring, &vectors[0], None, &mut words),
-        "have not agreed",
-    );
-    let mut out = vec![0.0; 10];
-    let tags: Vec<&[u8]> = Vec::new();
-    assert_error(
-        reduction.unmask(ring, &tags, &mut words, &mut out),
-        "no vector was masked",
-    );
-    reduction.agree(ring, &refs(&announced)).unwrap();
-    assert_error(
-        reduction.mask(ring, &vectors[0][1..], None, &mut words),
-        "vector has 9 elements, must have 10",
-    );
-    assert_error(
-        reduction.mask(ring, &vectors[0], None, &mut words[1..]),
-        "output has 4 elements, must have 5",
-    );
-    let larger: Vec<f32> = vectors[0].iter().map(|value| value * 100.0).collect();
-    assert_error(
-        reduction.mask(ring, &larger, None, &mut words),
-        "the vector changed",
-    );
-    reduction.mask(ring, &vectors[0], None, &mut words).unwrap();
-    assert_error(
-        reduction.mask(ring, &vectors[0], None, &mut words),
-        "masked twice",
+        masker.next(values, &mut words[1..]),
+        "a piece of 4100 words, must be 4101",
     );
     assert_error(
-        reductions.remove(0).confirm(ring, &[]),
-        "no sum was checked",
+        unmasker.next(&mut words[1..], &mut values.clone()),
+        "4100 words",
     );
-    rings[0].next = 1 << 48;
+    masker.next(&values[..piece], &mut words[..4096]).unwrap();
+    let too_long = masker.next(values, &mut words);
+    assert_error(too_long, "or the 10 that are left");
+    assert_error(masker.finish(ring), "there are values left");
+    assert_error(unmasker.finish(ring, &[]), "there are values left");
+    ring.next
+        .store(1 << 48, std::sync::atomic::Ordering::Relaxed);
     assert_error(
-        Reduction::begin(&mut rings[0], Lanes::Two, &vectors[0]),
+        Reduction::begin(ring, Lanes::Two, values),
         "begin a new one",
     );
 }

@@ -4,8 +4,8 @@ use casemate_crypto::{SecretBytes, hash::sha384};
 use casemate_testkit::{array_at, hex_at};
 use serde_json::Value;
 
-use super::{after, value};
-use crate::all_reduce::{Agreed, Lanes, Mode, Reduction, Ring, derive, transcript};
+use super::{after, agree, refs, value};
+use crate::all_reduce::{Lanes, Mode, Reduction, Ring, derive, transcript};
 
 const VECTOR: &str = include_str!("../../../../../vectors/all-reduce.json");
 
@@ -33,10 +33,6 @@ fn values(rank: usize, case: &Value) -> Vec<f32> {
     let scaled = |at| f64::from(value(rank, at)) * 2f64.powi(size);
     #[expect(clippy::cast_possible_truncation, reason = "exact")]
     (0..count).map(|at| scaled(at) as f32).collect()
-}
-
-fn all(messages: &[Vec<u8>]) -> Vec<&[u8]> {
-    messages.iter().map(Vec::as_slice).collect()
 }
 
 #[test]
@@ -73,37 +69,34 @@ fn check(vector: &Value, mode: Mode, case: &Value) {
     let mut begun = Vec::new();
     for (rank, expected) in ranks.iter().enumerate() {
         let mut ring = ring(vector, mode, rank);
-        ring.next = case["number"].as_u64().unwrap();
+        ring.next = case["number"].as_u64().unwrap().into();
         let values = values(rank, case);
-        let (mut reduction, message) = Reduction::begin(&mut ring, lanes, &values).unwrap();
+        let (reduction, message) = Reduction::begin(&ring, lanes, &values).unwrap();
         assert_eq!(message, announced[rank], "announcement of rank {rank}");
-        assert_eq!(
-            reduction.agree(&ring, &all(&announced)).unwrap(),
-            Agreed::Sum
-        );
         let mut words = vec![0; reduction.words()];
-        let message = reduction.mask(&ring, &values, None, &mut words).unwrap();
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let (mut masker, unmasker) = agree(reduction, &ring, &announced);
+        masker.next(&values, &mut words).unwrap();
         assert_eq!(
-            sha384(&bytes).to_vec(),
-            hex_at(expected, "masked"),
-            "words of rank {rank}"
+            masker.finish(&ring).unwrap(),
+            tags[rank],
+            "tags of rank {rank}"
         );
-        assert_eq!(message, tags[rank], "tags of rank {rank}");
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let masked = hex_at(expected, "masked");
+        assert_eq!(sha384(&bytes).to_vec(), masked, "words of rank {rank}");
         sum.resize(words.len(), 0);
         sum.iter_mut()
             .zip(words)
             .for_each(|(sum, word)| *sum = sum.wrapping_add(word));
-        begun.push((ring, reduction));
+        begun.push((ring, unmasker, values.len()));
     }
-    for (rank, (ring, mut reduction)) in begun.into_iter().enumerate() {
-        let mut mean = vec![0f32; reduction.length()];
-        let message = reduction
-            .unmask(&ring, &all(&tags), &mut sum.clone(), &mut mean)
-            .unwrap();
+    for (rank, (ring, mut unmasker, length)) in begun.into_iter().enumerate() {
+        let mut mean = vec![0f32; length];
+        unmasker.next(&mut sum.clone(), &mut mean).unwrap();
+        let (confirmation, message) = unmasker.finish(&ring, &refs(&tags)).unwrap();
         assert_eq!(message, results[rank]);
         let bytes: Vec<u8> = mean.iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!(sha384(&bytes).to_vec(), hex_at(case, "mean"));
-        reduction.confirm(&ring, &all(&results)).unwrap();
+        confirmation.confirm(&ring, &refs(&results)).unwrap();
     }
 }
