@@ -342,6 +342,13 @@ pub(crate) struct VerifyOptions {
     /// For a folder: make only the checks that need no key, even if the key store could open it
     #[arg(long)]
     pub(crate) without_key: bool,
+    /// For a folder: also show what the model came from, as its publisher stated it
+    #[arg(long, conflicts_with_all = ["without_key", "signature"])]
+    pub(crate) lineage: bool,
+    /// With --lineage: check that this sealed file or folder, or this plaintext, is one of the
+    /// sources, entirely and unchanged; may be repeated
+    #[arg(long = "source", value_name = "PLACE", requires = "lineage", value_parser = Place::parser())]
+    pub(crate) sources: Vec<Place>,
     /// Expected signer: name, full key id, or a path such as `./key.pub`; or pass --trust
     #[arg(long, value_name = "KEY", required_unless_present_any = ["oms", "file"])]
     pub(crate) signer: Option<String>,

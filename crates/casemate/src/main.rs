@@ -13,6 +13,7 @@ mod demo;
 mod fault;
 mod folder;
 mod keyring;
+mod lineage;
 mod memory;
 mod output;
 mod owner;

@@ -1,6 +1,7 @@
 //! `casemate verify`.
 
 mod folder;
+mod lineage;
 mod model;
 mod without_key;
 
@@ -18,6 +19,11 @@ pub(crate) fn run(context: &Context<'_>, options: &VerifyOptions) -> Result<(), 
     }
     let source = match context.sealed(&options.input)? {
         Sealed::Folder(folder) => return folder::verify(context, options, folder),
+        Sealed::File(_) if options.lineage => {
+            return Err(Fault::usage(
+                "--lineage is for folders; a sealed file states no sources",
+            ));
+        }
         Sealed::File(source) => source,
     };
     let artifact = Artifact::read(source)?;

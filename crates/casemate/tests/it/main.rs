@@ -15,6 +15,7 @@ mod folders;
 mod gateway;
 mod keys;
 mod kill;
+mod lineage;
 mod memory;
 mod mount;
 mod names;

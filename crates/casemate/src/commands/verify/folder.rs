@@ -3,7 +3,7 @@
 use casemate_seal::folder::{FolderSource, read_manifest};
 use serde_json::json;
 
-use super::without_key;
+use super::{lineage, without_key};
 use crate::{
     args::VerifyOptions,
     context::Context,
@@ -22,6 +22,10 @@ pub(super) fn verify(
     let mut keyring = Keyring::new(context);
     // The recipient list is not authenticated yet, so it must not decide how much is checked.
     if options.without_key || !keyring.has_opener()? {
+        if options.lineage {
+            let text = "--lineage needs a key that opens the folder";
+            return Err(Fault::usage(text).hint("use the key store that has such a key"));
+        }
         let artifact = read_manifest(&*folder)?;
         return without_key::verify(context, options, &mut keyring, &*folder, &artifact);
     }
@@ -51,7 +55,11 @@ pub(super) fn verify(
     // It was verified when the folder was opened.
     let record = sealed.artifact().signature();
     let (id, suite) = record.map_or_else(Default::default, |r| (r.key.to_hex(), r.suite.name));
-    let json = json!({
+    let lineage = match options.lineage {
+        true => Some(lineage::check(context, options, &sealed, &keys)?),
+        false => None,
+    };
+    let mut json = json!({
         "schema": "casemate.verified-folder/1",
         "folder": options.input.to_text(),
         "id": manifest.id.to_string(),
@@ -63,12 +71,16 @@ pub(super) fn verify(
         "message_sha384": hex::encode(sealed.artifact().message_digest()),
         "opened": true,
     });
-    let text = format!(
+    let mut text = format!(
         "verified {}: revision {} signed by {id} ({suite}), {} files, complete and intact",
         options.input,
         manifest.revision,
         manifest.files.len()
     );
+    if let Some(lineage) = lineage {
+        json["lineage"] = lineage.json()?;
+        text = format!("{text}\n{}", lineage.text()?);
+    }
     context.printer.data(&json, &text);
     Ok(())
 }
