@@ -34,6 +34,12 @@ impl Artifact {
         self.0.header().id().to_string()
     }
 
+    /// Root of its segments in hexadecimal: it identifies the content and its encryption.
+    #[getter]
+    fn root(&self) -> String {
+        hex::encode(self.0.root())
+    }
+
     /// Length of the content, in bytes.
     #[getter]
     fn size(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::CString,
+    io,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -13,7 +14,9 @@ use casemate_crypto::{
 use casemate_seal::{
     Origin,
     file::Existing,
-    folder::{FolderError, LocalFolder, SealedFolder, read_manifest},
+    folder::{
+        Expected, FolderError, FolderSource, LocalFolder, RelativePath, SealedFolder, read_manifest,
+    },
 };
 use pyo3::{
     exceptions::{PyKeyError, PyUserWarning},
@@ -24,6 +27,7 @@ use crate::{
     artifact::Opened,
     error::{CasemateError, from_environment, from_folder},
     keys::{PrivateKey, PublicKey},
+    source::Source,
 };
 
 /// A sealed folder whose manifest was verified.
@@ -38,11 +42,11 @@ pub(crate) struct Folder {
 impl Folder {
     /// Key ids of the recipients and the signer of the manifest of `root`, not verified.
     #[staticmethod]
-    fn recipients(py: Python<'_>, root: PathBuf) -> PyResult<(Vec<String>, Option<String>)> {
+    fn recipients(root: &Bound<'_, PyAny>) -> PyResult<(Vec<String>, Option<String>)> {
+        let folder = place(root)?;
         // The lock may wait for another thread of this process that is changing recipients.
-        let artifact = py
-            .detach(|| read_manifest(&open_folder(&root)?))
-            .map_err(from_folder)?;
+        let read = || read_manifest(&*folder);
+        let artifact = root.py().detach(read).map_err(from_folder)?;
         let recipients = artifact.recipients().iter().map(|r| r.key.to_hex());
         let signer = artifact.signature().map(|record| record.key.to_hex());
         Ok((recipients.collect(), signer))
@@ -52,7 +56,7 @@ impl Folder {
     #[staticmethod]
     fn open(
         py: Python<'_>,
-        root: PathBuf,
+        root: &Bound<'_, PyAny>,
         keys: Vec<PyRef<'_, PrivateKey>>,
         signer: Option<PyRef<'_, PublicKey>>,
         policy: Option<&str>,
@@ -61,9 +65,11 @@ impl Folder {
         let policy = casemate_environment::policy(policy).map_err(from_environment)?;
         let signer = signer.as_deref();
         let keys = allowed(&keys, signer, &policy)?;
-        let sealed = open_sealed(py, &root, &openers(&keys), signer, &policy)?;
+        let folder = place(root)?;
+        let shown = folder.shown(Path::new(""));
+        let sealed = open_sealed(py, folder, &openers(&keys), signer, &policy)?;
         sealed.require_revision(min_revision).map_err(from_folder)?;
-        check_expiry(py, &root, &sealed, &policy)?;
+        check_expiry(py, &shown, &sealed, &policy)?;
         Ok(Self {
             sealed,
             keys,
@@ -96,6 +102,12 @@ impl Folder {
     #[getter]
     fn id(&self) -> String {
         self.sealed.manifest().id.to_string()
+    }
+
+    /// Root of the manifest's artifact in hexadecimal: it identifies this version.
+    #[getter]
+    fn root(&self) -> String {
+        hex::encode(self.sealed.artifact().root())
     }
 
     /// Open one file.
@@ -196,25 +208,71 @@ pub(crate) fn open_folder(root: &Path) -> Result<LocalFolder, FolderError> {
     })
 }
 
-/// Opens the manifest of `root`.
+/// Returns the folder at a path, or one that a Python object lists and opens.
+fn place(root: &Bound<'_, PyAny>) -> PyResult<Box<dyn FolderSource>> {
+    if root.hasattr("listing")? {
+        return Ok(Box::new(PythonFolder {
+            name: root.getattr("name")?.extract()?,
+            object: root.clone().unbind(),
+        }));
+    }
+    let path: PathBuf = root.extract()?;
+    let folder = root.py().detach(|| open_folder(&path));
+    Ok(Box::new(folder.map_err(from_folder)?))
+}
+
+/// A folder in a place that Python reaches: an object with `name`, `listing() -> list[str]` of the
+/// paths of all files, and `open(path)`, whose result has `size` and `read_at`.
+struct PythonFolder {
+    name: String,
+    object: Py<PyAny>,
+}
+
+impl FolderSource for PythonFolder {
+    fn open(&self, path: &Path) -> io::Result<casemate_seal::Source> {
+        Python::attach(|py| {
+            let opened = self.object.call_method1(py, "open", (path,))?;
+            let source: casemate_seal::Source = Box::new(Source::of(opened.bind(py))?);
+            Ok(source)
+        })
+        .map_err(|error: PyErr| io::Error::from(error))
+    }
+
+    fn check(&self, paths: &[&RelativePath]) -> Result<(), FolderError> {
+        let listing: PyResult<Vec<String>> =
+            Python::attach(|py| self.object.call_method0(py, "listing")?.extract(py));
+        let listing = listing.map_err(|error| FolderError::Io {
+            what: "list",
+            path: PathBuf::from(&self.name),
+            source: error.into(),
+        })?;
+        let mut expected = Expected::new(paths);
+        for path in &listing {
+            expected.found(Path::new(path))?;
+        }
+        expected.end()
+    }
+
+    fn shown(&self, path: &Path) -> PathBuf {
+        Path::new(&self.name).join(path)
+    }
+}
+
+/// Opens the manifest of a folder.
 pub(crate) fn open_sealed(
     py: Python<'_>,
-    root: &Path,
+    folder: Box<dyn FolderSource>,
     keys: &[&KemPrivateKey],
     signer: Option<&PublicKey>,
     policy: &Policy,
 ) -> PyResult<SealedFolder> {
-    let read = || {
-        let folder = open_folder(root)?;
-        let artifact = read_manifest(&folder)?;
-        Ok((folder, artifact))
-    };
-    let (folder, artifact) = py.detach(read).map_err(from_folder)?;
+    let read = || read_manifest(&*folder);
+    let artifact = py.detach(read).map_err(from_folder)?;
     let signer = signer
         .map(|key| key.verifier_of(&artifact, policy))
         .transpose()?;
     let origin = signer.map_or(Origin::Unchecked, Origin::SignedBy);
-    py.detach(|| SealedFolder::open(Box::new(folder), artifact, keys, origin))
+    py.detach(|| SealedFolder::open(folder, artifact, keys, origin))
         .map_err(from_folder)
 }
 

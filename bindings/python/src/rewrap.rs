@@ -127,7 +127,8 @@ pub(crate) fn rewrap_folder(
     let signer = signer.as_deref();
     let keys = allowed(&keys, signer, &change.policy)?;
     let keys = openers(&keys);
-    let sealed = open_sealed(py, &root, &keys, signer, &change.policy)?;
+    let local = py.detach(|| open_folder(&root)).map_err(from_folder)?;
+    let sealed = open_sealed(py, Box::new(local), &keys, signer, &change.policy)?;
     let present = sealed.artifact().recipients();
     // A call repeated after an interruption may find its work half done.
     let again = is_unfinished(py, &root)?;

@@ -278,17 +278,23 @@ def open_folder(
     allow_unknown_signer: bool = False,
     min_revision: int = 1,
     policy: _keys.PathLike | None = None,
+    fs: Any = None,
 ) -> Folder:
-    """Open a sealed folder. Verifies its manifest, and that the folder contains exactly the files in it.
+    """Open a sealed folder. Verifies its manifest, and that the folder contains exactly the files in it. ``fs`` is a file system of fsspec that has the
+    folder, such as a bucket's.
 
     A revision below ``min_revision`` is refused. An expired version causes a warning, or an error if the policy requires it. Raises the errors of
     :func:`open_artifact`.
     """
-    root = os.fspath(root)
-    recipients, found = _casemate.Folder.recipients(root)
+    place: Any = os.fspath(root)
+    if fs is not None:
+        from .fsspec import FolderPlace
+
+        place = FolderPlace(fs, place)
+    recipients, found = _casemate.Folder.recipients(place)
     trusted = _keys.trusted_signer(signer, keys, found, allow_unknown_signer)
     private = _keys.opening_keys(keys, recipients, all_of_store=True)
-    return Folder(_casemate.Folder.open(root, private, trusted, _keys.policy_name(policy), min_revision))
+    return Folder(_casemate.Folder.open(place, private, trusted, _keys.policy_name(policy), min_revision))
 
 
 class Folder:
@@ -331,6 +337,11 @@ class Folder:
     def id(self) -> str:
         """The folder's id, which is the same in every version."""
         return self._folder.id
+
+    @property
+    def root(self) -> str:
+        """Root of the manifest's artifact in hexadecimal, which identifies this version (:mod:`casemate.lineage`)."""
+        return self._folder.root
 
     def size(self, path: str) -> int:
         """Length of one file's content, in bytes."""

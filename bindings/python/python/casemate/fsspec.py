@@ -129,4 +129,74 @@ class CasemateFileSystem(AbstractFileSystem):
         return known[1]
 
 
+class FolderFileSystem(AbstractFileSystem):
+    """The plaintext of a sealed folder, which was verified as a unit: its files, and none besides. Read-only. Made by
+    :attr:`casemate.data.SealedData.filesystem`, or from an open folder."""
+
+    protocol = "casemate-folder"
+    cachable = False
+
+    def __init__(self, folder: Any, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._folder = folder
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        folder = getattr(self._folder, "folder", self._folder)
+        return {name: folder.size(name) for name in folder.files}
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(one) for one in path]
+        return str(path).removeprefix("casemate-folder://").strip("/")
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> _files.SealedFile:
+        if mode != "rb":
+            raise ValueError("sealed files are read-only here; to write a folder, call casemate.seal_folder()")
+        path = self._strip_protocol(path)
+        if path not in self._sizes:
+            raise FileNotFoundError(path)
+        return self._folder.open(path)  # type: ignore[no-any-return]
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        path = self._strip_protocol(path)
+        sizes = self._sizes
+        if path in sizes:
+            return {"name": path, "size": sizes[path], "type": "file"}
+        if not path or any(name.startswith(f"{path}/") for name in sizes):
+            return {"name": path, "size": 0, "type": "directory"}
+        raise FileNotFoundError(path)
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        path = self._strip_protocol(path)
+        sizes = self._sizes
+        if path in sizes:
+            found = {path}
+        else:
+            prefix = f"{path}/" if path else ""
+            below = (name.removeprefix(prefix) for name in sizes if name.startswith(prefix))
+            found = {prefix + name.split("/", 1)[0] for name in below}
+            if not found:
+                raise FileNotFoundError(path)
+        names = sorted(found)
+        return [self.info(name) for name in names] if detail else names
+
+
+class FolderPlace:
+    """A folder on a file system of fsspec, as :func:`casemate.open_folder` reads it."""
+
+    def __init__(self, fs: AbstractFileSystem, root: str) -> None:
+        self._fs = fs
+        self._root = fs._strip_protocol(root).rstrip("/")
+        self.name = self._root
+
+    def listing(self) -> list[str]:
+        self._fs.invalidate_cache(self._root)
+        return [name.removeprefix(f"{self._root}/") for name in self._fs.find(self._root)]
+
+    def open(self, path: str) -> _Ranges:
+        return _Ranges(self._fs, f"{self._root}/{path}")
+
+
 register_implementation("casemate", CasemateFileSystem, clobber=True)
