@@ -154,6 +154,37 @@ class TestTorch:
         with pytest.raises(dcp.CheckpointException, match="file of another checkpoint"):
             load()
 
+    def test_a_checkpoint_states_its_step_and_its_parent(self, tmp_path, to, trust):
+        import torch.distributed.checkpoint as dcp
+        from casemate.checkpoint import StorageReader, StorageWriter
+
+        def save(step, **options):
+            writer = StorageWriter(tmp_path / str(step), **to, step=step, **options)
+            dcp.save({"w": self.torch.ones(3)}, storage_writer=writer, no_dist=True)
+            return writer.checkpoint
+
+        def load(step, **options):
+            reader = StorageReader(tmp_path / str(step), **trust, **options)
+            dcp.load({"w": self.torch.zeros(3)}, storage_reader=reader, no_dist=True)
+            return reader.checkpoint
+
+        first = save(10)
+        second = save(20, parent=first)
+        assert load(10) == first
+        assert load(20, min_step=20) == second._replace(parent=first.artifact)
+        assert load(10, min_step=10).parent is None
+        with pytest.raises(dcp.CheckpointException, match="is of step 20; expected step 21 or later"):
+            load(20, min_step=21)
+        for step in (10, 9, None):
+            with pytest.raises(ValueError, match="must be later than the parent's, 10"):
+                StorageWriter(tmp_path / "late", **to, step=step, parent=first)
+        dcp.save({"w": self.torch.ones(3)}, storage_writer=StorageWriter(tmp_path / "none", **to), no_dist=True)
+        assert load("none").step is None
+        with pytest.raises(dcp.CheckpointException, match="states no step; expected step 1 or later"):
+            load("none", min_step=1)
+        with pytest.raises(ValueError, match="no checkpoint was written"):
+            _ = StorageWriter(tmp_path / "never", **to).checkpoint
+
     def test_metadata_that_name_no_artifacts_are_refused(self, tmp_path, to, trust):
         import torch.distributed.checkpoint as dcp
         from casemate.checkpoint import CONTENT_TYPE, METADATA_TYPE, StorageReader

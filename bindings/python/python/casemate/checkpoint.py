@@ -7,7 +7,8 @@
 
 Every file is sealed, including the metadata. PyTorch unpickles the metadata, so its publisher and content type are always verified first: a checkpoint
 by an unknown publisher cannot run code. The metadata names the artifact of every file, so a file of another checkpoint by the same publisher is
-refused. A whole older checkpoint is not detected. To prevent that, seal the finished folder with :func:`casemate.seal_folder`.
+refused. With ``step=``, a checkpoint states its step, and ``min_step=`` refuses older ones. ``parent=`` is what :attr:`StorageReader.checkpoint` or
+:attr:`StorageWriter.checkpoint` returned for the checkpoint from which the training went on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import io
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.filesystem import FileSystem
@@ -36,8 +37,18 @@ METADATA_TYPE = "application/vnd.pytorch.checkpoint-metadata"
 # PyTorch's suffix for metadata files, and the attribute that marks each part of a tensor with its artifact.
 METADATA_SUFFIX = ".metadata"
 ARTIFACT = "casemate_artifact"
+# PyTorch's metadata attribute with what a checkpoint states about itself.
+STATED = "casemate_checkpoint"
 NO_COLLECTIVES = "a checkpoint without collectives has nothing that binds its files together; set use_collectives=True"
 PathLike = Union[str, "os.PathLike[str]"]
+
+
+class Checkpoint(NamedTuple):
+    """One checkpoint: its step, the artifact of its metadata, and that of its parent's."""
+
+    step: int | None
+    artifact: str
+    parent: str | None = None
 
 
 class _Buffer(io.BytesIO):
@@ -119,9 +130,14 @@ class StorageWriter(FileSystemWriter):
         to: _keys.Recipients = None,
         sign: _keys.Signing = None,
         policy: _keys.PathLike | None = None,
+        step: int | None = None,
+        parent: Checkpoint | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(path, **arguments)
+        if parent is not None and (step is None or parent.step is None or step <= parent.step):
+            raise ValueError(f"step={step} must be later than the parent's, {parent.step}")
+        self._step, self._parent = step, parent
         seal = {"to": _keys.recipients(to), "sign": _keys.signing_key(sign), "policy": policy}
         self.fs: _SealedFileSystem = _SealedFileSystem(seal, None)
 
@@ -150,6 +166,20 @@ class StorageWriter(FileSystemWriter):
         marked.set_result(results)
         return marked
 
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        """Writes the metadata, with the step and the parent's artifact."""
+        parent = None if self._parent is None else self._parent.artifact
+        setattr(metadata, STATED, {"step": self._step, "parent": parent})
+        super().finish(metadata, results)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What identifies the checkpoint that was written, as the parent of the next. Only the coordinator, rank 0, knows it."""
+        found = [artifact for path, artifact in self.fs.written.items() if _is_metadata(path)]
+        if not found:
+            raise ValueError("no checkpoint was written by this writer on this rank")
+        return Checkpoint(self._step, found[-1])
+
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: PathLike) -> bool:
         return FileSystem.validate_checkpoint_id(checkpoint_id)
@@ -165,8 +195,11 @@ class StorageReader(FileSystemReader):
         keys: _keys.Keys = None,
         signer: _keys.Signers = None,
         policy: _keys.PathLike | None = None,
+        min_step: int | None = None,
     ) -> None:
         super().__init__(path)
+        self._min_step = min_step
+        self._stated: dict[str, Any] = {}
         trust = {"keys": keys, "signer": signer, "policy": policy}
         self.fs: _SealedFileSystem = _SealedFileSystem(None, trust)
 
@@ -178,13 +211,26 @@ class StorageReader(FileSystemReader):
         if kwargs.get("rank") is not None:
             raise ValueError(NO_COLLECTIVES)
         try:
-            return super().read_metadata(*args, **kwargs)
+            metadata = super().read_metadata(*args, **kwargs)
         except FileNotFoundError:
             if any(Path(self.path).glob(f"*{SUFFIX}")):
                 raise FileNotFoundError(
                     f"{self.path} is an unfinished checkpoint: its metadata, which is written last, is missing"
                 ) from None
             raise
+        self._stated = getattr(metadata, STATED, None) or {}
+        step = self._stated.get("step")
+        if self._min_step is not None and (step is None or step < self._min_step):
+            found = "states no step" if step is None else f"is of step {step}"
+            raise VerificationError(f"{self.path} {found}; expected step {self._min_step} or later")
+        return metadata
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What identifies the checkpoint that was read, as the parent of the next."""
+        if self.fs.metadata is None:
+            raise ValueError("no checkpoint was read")
+        return Checkpoint(self._stated.get("step"), self.fs.metadata, self._stated.get("parent"))
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Takes the expected artifact of each file from the verified metadata.
