@@ -17,6 +17,9 @@ pub enum BenchError {
     /// A training channel failed.
     #[error(transparent)]
     Train(#[from] casemate_train::TrainError),
+    /// Secure aggregation failed.
+    #[error(transparent)]
+    Aggregate(#[from] casemate_train::aggregate::AggregateError),
     /// Sealing failed.
     #[error(transparent)]
     Seal(#[from] casemate_seal::SealError),

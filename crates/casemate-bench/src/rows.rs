@@ -179,7 +179,7 @@ pub struct Round {
     pub megabits: u64,
     /// How the rate was limited.
     pub link: String,
-    /// `plain`, `tls-classical` or `protected`.
+    /// `plain`, `tls-classical`, `protected` or `aggregated`.
     pub mode: String,
     /// Wall time including the handshake, in microseconds.
     pub time: Timing,

@@ -2,7 +2,8 @@
 //! update, wait for the acknowledgement.
 //!
 //! `plain` is TCP alone. `tls-classical` is TLS 1.3 with X25519 and ECDSA. `protected` is a
-//! training channel over TCP, with both ends proven by composite signatures.
+//! training channel over TCP, with both ends proven by composite signatures. `aggregated` is secure
+//! aggregation with two other clients, over TCP: the aggregator learns the sum only.
 
 use std::{
     io::{self, Read, Write},
@@ -19,6 +20,7 @@ use rustls::{ClientConnection, ServerConnection, StreamOwned, pki_types::ServerN
 use serde::{Deserialize, Serialize};
 
 use super::{
+    aggregate::{Cohort, STEPS},
     handshake::{Configs, configs},
     job::Job,
     link::{Namespace, Shaped},
@@ -27,7 +29,7 @@ use crate::{BenchError, Effort, Options, Progress, Report, rows::Round, stats};
 
 /// The hidden option with which this program starts itself inside a namespace.
 const PROBE_OPTION: &str = "--probe-round";
-const MODES: [&str; 3] = ["plain", "tls-classical", "protected"];
+const MODES: [&str; 4] = ["plain", "tls-classical", "protected", "aggregated"];
 const RATES: [u64; 3] = [10, 100, 1_000];
 const PARAMETERS: [u64; 2] = [1_000_000, 10_000_000];
 /// Maximum length of a frame, in bytes: the update of the largest round and its overhead.
@@ -184,13 +186,18 @@ struct Fixture {
     shape: Option<u64>,
     tls: Configs,
     job: Job,
+    cohort: Cohort,
+    update: Vec<f32>,
 }
 
 impl Fixture {
     fn new(probe: &RoundProbe) -> Result<Self, BenchError> {
         let bytes = usize::try_from(probe.parameters.saturating_mul(4).min(FRAME_BYTES_MAX / 2));
+        let bytes = bytes.unwrap_or_default();
         Ok(Self {
-            model: vec![0x3f; bytes.unwrap_or_default()],
+            cohort: Cohort::new(bytes / 4)?,
+            update: vec![0.25; bytes / 4],
+            model: vec![0x3f; bytes],
             shape: probe.shape.map(NonZeroU64::get),
             tls: configs("X25519", "ECDSA P-256")?,
             job: Job::new()?,
@@ -242,6 +249,7 @@ fn connect(site: &Fixture, mode: &str, address: SocketAddr) -> Result<u64, Bench
     let mut stream = Shaped::new(stream, site.shape);
     match mode {
         "plain" => take_part(site, &mut Protection(None), &mut stream)?,
+        "aggregated" => take_part_in_sum(site, &mut stream)?,
         "protected" => {
             let (initiator, hello) = site.job.start()?;
             write_frame(&mut stream, &hello)?;
@@ -279,6 +287,41 @@ fn take_part(
     Ok(())
 }
 
+/// Runs the client side of secure aggregation.
+fn take_part_in_sum(site: &Fixture, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
+    write_frame(stream, b"model")?;
+    if read_frame(stream)?.len() != site.model.len() {
+        return Err(io::Error::other("the model has the wrong length").into());
+    }
+    let mut client = site.cohort.participant(0);
+    let mut received = Vec::new();
+    for step in 1..=STEPS {
+        write_frame(stream, &client.step(&received, &site.update)?)?;
+        if step < STEPS {
+            received = read_frame(stream)?;
+        }
+    }
+    let mut acknowledged = [0];
+    stream.read_exact(&mut acknowledged)?;
+    Ok(())
+}
+
+/// Runs the aggregator side of secure aggregation, and the clients that are not measured.
+fn aggregate(site: &Fixture, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
+    read_frame(stream)?;
+    write_frame(stream, &site.model)?;
+    let mut serving = site.cohort.serving()?;
+    loop {
+        serving.others(&site.update)?;
+        match serving.close(&read_frame(stream)?)? {
+            Some(message) => write_frame(stream, &message)?,
+            None => break,
+        }
+    }
+    stream.write_all(&[1])?;
+    Ok(stream.flush()?)
+}
+
 /// Runs the aggregator side; returns the bytes it sent.
 fn serve(site: &Fixture, mode: &str, listener: &TcpListener) -> Result<u64, BenchError> {
     let (stream, _) = listener.accept()?;
@@ -286,6 +329,7 @@ fn serve(site: &Fixture, mode: &str, listener: &TcpListener) -> Result<u64, Benc
     let mut stream = Shaped::new(stream, site.shape);
     match mode {
         "plain" => answer(site, &mut Protection(None), &mut stream)?,
+        "aggregated" => aggregate(site, &mut stream)?,
         "protected" => {
             let hello = read_frame(&mut stream)?;
             let (responder, message) = site.job.answer(&hello)?;
@@ -350,6 +394,9 @@ mod tests {
         // Model, update, three lengths, the request's five bytes and the acknowledgement.
         assert_eq!(bytes[0], 800_000 + 24 + 5 + 1);
         let (tls, protected) = (bytes[1] - bytes[0], bytes[2] - bytes[0]);
+        // The update has 22 bits for each of 32; keys, shares and signatures come on top.
+        let saved = bytes[0] - (400_000 - 275_000);
+        assert!((saved..saved + 60_000).contains(&bytes[3]), "{}", bytes[3]);
         assert!(tls > 1_000, "{tls}");
         // Two messages, and a handshake with a key share, its encapsulation and two signatures.
         let least = 2 * OVERHEAD_BYTES as u64 + 1_216 + 1_120 + 2 * 3_373;

@@ -10,6 +10,7 @@ impl From<BenchError> for Fault {
             BenchError::Seal(error) => error.into(),
             BenchError::Open(error) => error.into(),
             BenchError::Tls(error) => error.into(),
+            BenchError::Aggregate(error) => error.into(),
             error @ (BenchError::Io(_) | BenchError::Rustls(_)) => {
                 Self::from_error(Outcome::Io, error)
             }
