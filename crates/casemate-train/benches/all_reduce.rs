@@ -4,7 +4,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::disallowed_methods,
     reason = "a tool that stops on the first failure and reads the clock"
 )]
@@ -86,7 +87,7 @@ fn main() {
         .next()
         .unwrap_or(10_000_000);
     let mut values: Vec<f32> = (0..count)
-        .map(|at| f32::from((at % 1999) as u16) / 999.5 - 1.0)
+        .map(|at| f32::from(u16::try_from(at % 1999).unwrap()) / 999.5 - 1.0)
         .collect();
     let rings = rings();
     for lanes in [Lanes::Two, Lanes::Three] {

@@ -22,6 +22,10 @@ pub struct Reduction {
 
 /// What the ranks are going to do.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is returned"
+)]
 pub enum Agreed {
     /// Sum the words.
     Sum(Masker, Unmasker),

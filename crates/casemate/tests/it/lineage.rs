@@ -35,10 +35,19 @@ fn seal(sandbox: &Sandbox, what: &str) {
 
 /// Seals a model with this statement.
 fn state(sandbox: &Sandbox, statement: &Value) {
-    let mut statement = statement.clone();
-    statement["casemate-lineage"] = json!(1);
+    let statement = with(statement, "casemate-lineage", json!(1));
     sandbox.write(LINEAGE, statement.to_string().as_bytes());
     seal(sandbox, "m");
+}
+
+/// An object with one more field, or another value of one.
+fn with(object: &Value, name: &str, value: Value) -> Value {
+    let mut changed = object.clone();
+    changed
+        .as_object_mut()
+        .unwrap()
+        .insert(name.to_owned(), value);
+    changed
 }
 
 const VERIFY: [&str; 5] = ["verify", "m.sealed", "--signer", "publisher", "--lineage"];
@@ -54,24 +63,24 @@ fn source(sandbox: &Sandbox, role: &str, name: &str, place: &str) -> Value {
         .split([' ', ',', '\\', '"'])
         .filter(|word| !word.is_empty())
         .collect();
-    let mut reference = match words[..] {
+    let hex = |text: &str| {
+        text.chars()
+            .take_while(char::is_ascii_hexdigit)
+            .collect::<String>()
+    };
+    match words[..] {
         ["folder", id, "revision", revision, "root", root, ..] => {
             let revision: u64 = revision.parse().unwrap();
-            json!({ "folder": id, "revision": revision, "root": root })
+            json!({ "role": role, "name": name, "folder": id, "revision": revision, "root": hex(root) })
         }
-        ["artifact", id, "root", root, ..] => json!({ "artifact": id, "root": root }),
-        ["files", "sha384", digest, ..] => json!({ "sha384": &digest[..96] }),
+        ["artifact", id, "root", root, ..] => {
+            json!({ "role": role, "name": name, "artifact": id, "root": hex(root) })
+        }
+        ["files", "sha384", digest, ..] => {
+            json!({ "role": role, "name": name, "sha384": hex(digest) })
+        }
         _ => panic!("{text}"),
-    };
-    if let Some(root) = reference["root"].as_str() {
-        let digits = root
-            .find(|c: char| !c.is_ascii_hexdigit())
-            .unwrap_or(root.len());
-        reference["root"] = json!(root[..digits]);
     }
-    reference["role"] = json!(role);
-    reference["name"] = json!(name);
-    reference
 }
 
 #[test]
@@ -198,11 +207,7 @@ fn statements_that_break_a_rule_are_refused() {
     );
     let shown = sandbox.ok(&VERIFY);
     assert!(shown.contains("went on from folder aaaa"), "{shown}");
-    let with = |name: &str, value: Value| {
-        let mut changed = folder.clone();
-        changed[name] = value;
-        json!({ "sources": [changed] })
-    };
+    let with = |name, value| json!({ "sources": [with(&folder, name, value)] });
     for (statement, rule) in [
         (json!({ "sources": [], "more": 1 }), "unknown field `more`"),
         (json!({ "sources": [], "step": -1 }), "invalid value"),
@@ -251,6 +256,13 @@ fn statements_that_break_a_rule_are_refused() {
         state(&sandbox, &statement);
         sandbox.refused(&VERIFY, 1, rule);
     }
+}
+
+#[test]
+fn files_that_are_no_statements_are_refused() {
+    let sandbox = Sandbox::with_keys();
+    std::fs::create_dir(sandbox.path("m")).unwrap();
+    sandbox.write("m/model", b"m");
     sandbox.write(LINEAGE, br#"{"casemate-lineage": 2, "sources": []}"#);
     seal(&sandbox, "m");
     sandbox.refused(&VERIFY, 1, "another version than 1");

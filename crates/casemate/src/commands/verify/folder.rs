@@ -55,11 +55,13 @@ pub(super) fn verify(
     // It was verified when the folder was opened.
     let record = sealed.artifact().signature();
     let (id, suite) = record.map_or_else(Default::default, |r| (r.key.to_hex(), r.suite.name));
-    let lineage = match options.lineage {
-        true => Some(lineage::check(context, options, &sealed, &keys)?),
-        false => None,
+    let lineage = if options.lineage {
+        Some(lineage::check(context, options, &sealed, &keys)?)
+    } else {
+        None
     };
-    let mut json = json!({
+    let stated = lineage.as_ref().map(lineage::Report::json).transpose()?;
+    let json = json!({
         "schema": "casemate.verified-folder/1",
         "folder": options.input.to_text(),
         "id": manifest.id.to_string(),
@@ -70,6 +72,7 @@ pub(super) fn verify(
         "owner": owner::fields(sealed.artifact()),
         "message_sha384": hex::encode(sealed.artifact().message_digest()),
         "opened": true,
+        "lineage": stated,
     });
     let mut text = format!(
         "verified {}: revision {} signed by {id} ({suite}), {} files, complete and intact",
@@ -78,7 +81,6 @@ pub(super) fn verify(
         manifest.files.len()
     );
     if let Some(lineage) = lineage {
-        json["lineage"] = lineage.json()?;
         text = format!("{text}\n{}", lineage.text()?);
     }
     context.printer.data(&json, &text);

@@ -13,7 +13,7 @@ use crate::{
     args::VerifyOptions,
     context::Context,
     fault::{Fault, Outcome},
-    lineage::{BYTES_MAX, Lineage, NAME, Reference, digest_of},
+    lineage::{self, BYTES_MAX, Lineage, NAME, Reference, digest_of},
     place::{Place, Sealed},
     progress,
 };
@@ -60,7 +60,7 @@ fn check_source(
     keys: &[&KemPrivateKey],
 ) -> Result<usize, Fault> {
     let there = There::open(context, place, keys)?;
-    let wanted = lineage.sources.iter().map(|origin| origin.reference());
+    let wanted = lineage.sources.iter().map(lineage::Origin::reference);
     let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
     let reference = there.reference();
     let Some(at) = wanted.iter().position(|one| *one == reference) else {
@@ -159,7 +159,7 @@ fn plain(path: &Path) -> Result<There, Fault> {
 
 impl Report {
     pub(super) fn json(&self) -> Result<Value, Fault> {
-        let source = |(origin, found): (&crate::lineage::Origin, &Option<String>)| {
+        let source = |(origin, found): (&lineage::Origin, &Option<String>)| {
             let reference = origin.reference()?;
             Ok(json!({
                 "role": origin.role,
@@ -174,7 +174,7 @@ impl Report {
             .lineage
             .parent
             .as_ref()
-            .map(|parent| parent.reference());
+            .map(lineage::FolderReference::reference);
         let parent = parent.transpose()?.map(|parent| parent.to_string());
         Ok(json!({ "step": self.lineage.step, "parent": parent, "sources": sources }))
     }
