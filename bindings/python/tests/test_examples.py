@@ -21,15 +21,16 @@ def test_a_parameter_server_trains_over_sockets():
     assert "with 3 workers" in run(EXAMPLES / "parameter_server.py", "3")
 
 
-def test_two_ranks_exchange_gradients_over_gloo(tmp_path):
+@pytest.mark.parametrize(("example", "ranks"), [("send_recv.py", 2), ("masked_ddp.py", 3)])
+def test_ranks_exchange_gradients_over_gloo(tmp_path, example, ranks):
     pytest.importorskip("torch")
-    keys = {f"rank-{rank}": casemate.PrivateKey.generate("mldsa65-ed25519") for rank in range(2)}
+    keys = {f"rank-{rank}": casemate.PrivateKey.generate("mldsa65-ed25519") for rank in range(ranks)}
     owner = casemate.PrivateKey.generate("mldsa65-ed25519")
     for name, key in keys.items():
         key.to_file(tmp_path / f"{name}.pem")
     (tmp_path / "owner.pub").write_text(owner.public_key.to_pem())
     (tmp_path / "roster").write_bytes(train.sign_roster(keys, sign=owner))
-    ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    shown = run(*ranks, EXAMPLES / "send_recv.py", tmp_path)
-    assert "rank-0: largest error" in shown
-    assert "rank-1: largest error" in shown
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+    shown = run(*start, EXAMPLES / example, tmp_path)
+    for name in keys:
+        assert f"{name}: largest error" in shown

@@ -7,7 +7,7 @@ import pytest
 GUIDES = Path(__file__).parents[3] / "docs/guides"
 
 
-@pytest.mark.parametrize(("guide", "least"), [("python.md", 8), ("checkpoints.md", 4), ("encrypt-gradients.md", 3), ("private-federated-learning.md", 4)])
+@pytest.mark.parametrize(("guide", "least"), [("python.md", 8), ("checkpoints.md", 6), ("encrypt-gradients.md", 3), ("masked-ddp.md", 1), ("private-federated-learning.md", 4), ("sealed-data.md", 3)])
 def test_every_example_of_the_guide_runs(guide, least, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)

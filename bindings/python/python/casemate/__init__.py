@@ -9,7 +9,10 @@ change the recipients                 :func:`rewrap`
 keys and signatures for other formats :mod:`casemate.hybrid`
 safetensors                           :mod:`casemate.safetensors`
 PyTorch, distributed checkpoints      :mod:`casemate.torch`, :mod:`casemate.checkpoint`
+checkpoints of Trainer and Accelerate :mod:`casemate.trainer`, :mod:`casemate.accelerate`
 ONNX Runtime, transformers, fsspec    :mod:`casemate.onnx`, :mod:`casemate.transformers`, :mod:`casemate.fsspec`
+training data, and what was used      :mod:`casemate.data`, :mod:`casemate.lineage`
+training over networks                :mod:`casemate.train`, :mod:`casemate.train.torch`, :mod:`casemate.flower`
 ====================================  =======================================================
 
 Pass keys to each call, or once to :func:`configure`. To open content, pass the publisher's public key as ``signer=``. Content that is signed by

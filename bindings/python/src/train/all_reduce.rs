@@ -215,7 +215,8 @@ impl RingUnmasker {
         })
     }
 
-    /// Compare the sum with the tags of all ranks. Returns what confirms it, and the result to send.
+    /// Compare the sum with the tags of all ranks. Returns what confirms it, and the result to
+    /// send.
     fn finish<'py>(
         &self,
         py: Python<'py>,
