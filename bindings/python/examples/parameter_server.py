@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import queue
 import socket
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +21,46 @@ from casemate import train
 
 STEPS = 200
 FEATURES = 30
+#: Connections of which it is not yet known who they are.
+MEETINGS = 64
 WANTED = np.linspace(-1, 1, FEATURES, dtype=np.float32)
+
+
+def welcome(listener: socket.socket, folder: Path, workers: int) -> list[train.GradientChannel]:
+    """Return a channel to each worker. Strangers that connect, or connect and are silent, do not keep them out."""
+    roster = train.open_roster(folder / "roster", signer=folder / "owner.pub")
+    found: queue.Queue[train.GradientChannel] = queue.Queue()
+    room = threading.Semaphore(MEETINGS)
+
+    def meet(connection: socket.socket) -> None:
+        try:
+            link = train.SocketLink(connection, timeout=30)
+            found.put(train.GradientChannel.accept(link, roster, me="server", key=folder / "server.pem"))
+        except (casemate.CasemateError, OSError) as error:
+            print(f"refused a connection: {error}", file=sys.stderr)
+            connection.close()
+        finally:
+            room.release()
+
+    def listen() -> None:
+        # Ends when the listener is closed.
+        with contextlib.suppress(OSError):
+            while True:
+                room.acquire()
+                connection, _address = listener.accept()
+                threading.Thread(target=meet, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=listen, daemon=True).start()
+    channels: dict[str, train.GradientChannel] = {}
+    while len(channels) < workers:
+        channel = found.get(timeout=60)
+        channels.setdefault(channel.peer, channel)
+    return list(channels.values())
 
 
 def serve(listener: socket.socket, folder: Path, workers: int) -> None:
     """Send the weights to every worker, receive its gradient, and apply the mean."""
-    roster = train.open_roster(folder / "roster", signer=folder / "owner.pub")
-    channels = []
-    for _ in range(workers):
-        connection, _address = listener.accept()
-        link = train.SocketLink(connection, timeout=30)
-        channels.append(train.GradientChannel.accept(link, roster, me="server", key=folder / "server.pem"))
-    assert len({channel.peer for channel in channels}) == workers, "a worker connected twice"
+    channels = welcome(listener, folder, workers)
     weights = np.zeros(FEATURES, np.float32)
     gradient = np.empty_like(weights)
     for _step in range(STEPS):
@@ -74,12 +105,17 @@ def main() -> None:
             spawn.Process(target=work, args=(listener.getsockname(), folder, name, seed))
             for seed, name in enumerate(names[1:])
         ]
+        # A stranger who says nothing, and one who says something else.
+        silent, other = (socket.create_connection(listener.getsockname()) for _ in range(2))
+        other.sendall(b"GET / HTTP/1.1\r\n\r\n")
         for member in members:
             member.start()
         serve(listener, folder, workers)
         for member in members:
             member.join(30)
             assert member.exitcode == 0, member.name
+        silent.close()
+        other.close()
 
 
 if __name__ == "__main__":

@@ -119,6 +119,21 @@ def tampered(where):
     return {"errors": errors, "same": same}
 
 
+def dies():
+    """A rank is gone in the middle of a training; the others must not wait for it for ever, nor go on."""
+    reduce = connect()
+    reduce.average(torch.ones(1000))
+    if RANK == 1:
+        os.kill(os.getpid(), 9)
+    errors = []
+    for _ in range(2):
+        try:
+            reduce.average(torch.ones(1000))
+        except Exception as error:
+            errors.append(f"{type(error).__name__}: {error}")
+    return {"errors": errors}
+
+
 def strangers():
     """A rank whose key is not that of the roster."""
     if RANK == 1:
@@ -134,7 +149,7 @@ def strangers():
 
 
 def main():
-    store = dist.FileStore(str(FOLDER / f"store-{TASK}"), RANKS)
+    store = dist.FileStore(str(FOLDER / f"store-{TASK}-{os.environ.get('ATTEMPT')}"), RANKS)
     dist.init_process_group("gloo", store=store, rank=RANK, world_size=RANKS, timeout=timedelta(seconds=60))
     task, *arguments = TASK.split("-")
     found = globals()[task](*arguments)

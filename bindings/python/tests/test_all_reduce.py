@@ -6,6 +6,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import casemate
@@ -31,10 +32,10 @@ def job(tmp_path_factory):
     return folder
 
 
-def run(folder, task, ranks=3, prefix=()):
-    """Run a task on ranks in processes of their own, and return what each found."""
-    command = lambda rank: [*prefix, sys.executable, RANK, folder, str(rank), str(ranks), task]  # noqa: E731
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+def run(folder, task, ranks=3, gone=()):
+    """Run a task on ranks in processes of their own, and return what each found, but for those that are gone in the end."""
+    command = lambda rank: [sys.executable, RANK, folder, str(rank), str(ranks), task]  # noqa: E731
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "ATTEMPT": str(time.monotonic_ns())}
     processes = [
         subprocess.Popen(command(rank), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for rank in range(ranks)
@@ -44,7 +45,7 @@ def run(folder, task, ranks=3, prefix=()):
     finally:
         for process in processes:
             process.kill()
-    files = [folder / f"{task}-{rank}.json" for rank in range(ranks)]
+    files = [folder / f"{task}-{rank}.json" for rank in range(ranks) if rank not in gone]
     assert all(file.exists() for file in files), "\n".join(outputs)
     return [json.loads(file.read_text()) for file in files]
 
@@ -129,3 +130,12 @@ def test_a_rank_with_another_key_is_refused(job, tmp_path):
     results = run(tmp_path / "job", "strangers", ranks=2)
     assert "`rank-1` has another key in the roster" in results[1]["error"]
     assert results[0]["error"]
+
+
+def test_ranks_stop_when_one_is_killed_and_begin_again(job):
+    for found in run(job, "dies", gone=[1]):
+        first, second = found["errors"]
+        assert "RuntimeError" in first
+        assert "the session is over: RuntimeError" in second
+    # Restarted, they begin another session.
+    assert all(found["difference"] <= 1e-6 for found in run(job, "trains-pairs"))

@@ -1,8 +1,11 @@
 """What a sealed model came from, stated in Python and checked by the command."""
 
+import io
 import json
 import os
+import random
 import subprocess
+from types import SimpleNamespace
 
 import casemate
 import pytest
@@ -104,3 +107,40 @@ def test_links_and_special_files_have_no_digest(job):
         lineage.of_files(folder / "src", role="code", name="x")
     with pytest.raises(TypeError, match=r"casemate\.inspect"):
         lineage.of(folder, role="data", name="x")
+
+
+def mutated(value, chance):
+    """Return a value of which some parts are of another type."""
+    if chance.random() < 0.15:
+        return chance.choice([None, True, -1, 1.5, 2**80, "", "x", "0" * 64, [], {}, [[]], {"a": 1}])
+    if isinstance(value, dict):
+        return {name if chance.random() > 0.05 else name + "x": mutated(one, chance) for name, one in value.items()}
+    if isinstance(value, list):
+        return [mutated(one, chance) for one in value]
+    return value
+
+
+def test_any_json_is_a_statement_or_an_error_of_ours():
+    valid = {
+        "casemate-lineage": 1,
+        "step": 3,
+        "parent": {"folder": "0" * 32, "revision": 2, "root": "0" * 64},
+        "sources": [{"role": "data", "name": "x", "sha384": "0" * 96}, {"role": "code", "name": "y", "artifact": "0" * 32, "root": "0" * 96}],
+    }
+    chance, accepted = random.Random(5), 0
+    for _ in range(3000):
+        text = json.dumps(mutated(valid, chance)).encode()
+        if chance.random() < 0.1:
+            text = text[: chance.randrange(len(text))] + bytes([chance.randrange(256)])
+        held = SimpleNamespace(size=lambda _, text=text: len(text), open=lambda _, text=text: io.BytesIO(text))
+
+        class Held(SimpleNamespace):
+            def __contains__(self, _):
+                return True
+
+        try:
+            lineage.read(Held(**vars(held)))
+            accepted += 1
+        except casemate.CasemateError:
+            pass
+    assert 0 < accepted < 1500
