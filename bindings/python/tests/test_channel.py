@@ -437,3 +437,53 @@ def test_threads_that_send_at_once_do_not_mix_their_messages(job, sockets):
     for thread in threads:
         thread.join()
     assert sorted(found) == sorted(list(range(4)) * 20)
+
+
+class StreamLink:
+    """Messages over a gRPC stream in both directions: an example of a link of one's own."""
+
+    def __init__(self, send, received):
+        self._send, self._received = send, received
+
+    def send(self, message):
+        self._send(bytes(message))
+
+    def receive(self, limit):
+        message = next(self._received)
+        assert len(message) <= limit
+        return message
+
+
+def test_a_channel_over_grpc(job):
+    grpc = pytest.importorskip("grpc")
+    sums = []
+
+    def serve(requests, _context):
+        """Answer a client's stream: what the link sends goes out as the stream's responses."""
+        outgoing = queue.Queue()
+
+        def work():
+            link = StreamLink(outgoing.put, requests)
+            channel = train.GradientChannel.accept(link, job.roster, me="server", key=job.server, now=NOW)
+            gradient = channel.receive(np.empty((300, 400), np.float32), "layer")
+            sums.append(float(gradient.sum()))
+            channel.send(gradient * 2, "doubled")
+            outgoing.put(None)
+
+        threading.Thread(target=work).start()
+        return iter(outgoing.get, None)
+
+    handler = grpc.stream_stream_rpc_method_handler(serve)
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[grpc.method_handlers_generic_handler("train", {"exchange": handler})])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as connection:
+        outgoing = queue.Queue()
+        responses = connection.stream_stream("/train/exchange")(iter(outgoing.get, None), timeout=30)
+        link = StreamLink(outgoing.put, responses)
+        channel = train.GradientChannel.connect(link, job.roster, me="worker", key=job.worker, peer="server", now=NOW)
+        channel.send(np.ones((300, 400), np.float32), "layer")
+        assert (channel.receive(np.empty((300, 400), np.float32), "doubled") == 2).all()
+        outgoing.put(None)
+    server.stop(None)
+    assert sums == [120_000]

@@ -109,3 +109,40 @@ pub(super) fn read_result(_: usize, content: &[u8]) -> Option<bool> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn announcements_are_read_as_they_are_written_or_not_at_all(bytes in prop::collection::vec(any::<u8>(), 0..16)) {
+            if let Some(found) = Announcement::from_bytes(&bytes) {
+                prop_assert_eq!(found.to_bytes(), bytes);
+                prop_assert!(is_exponent(found.exponent));
+            }
+        }
+
+        #[test]
+        fn tags_and_results_have_one_form(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+            if let Some(found) = read_tags(0, &bytes) {
+                prop_assert_eq!(found.to_bytes().to_vec(), bytes.clone());
+            }
+            prop_assert_eq!(read_result(0, &bytes).is_some(), bytes == [0] || bytes == [1]);
+        }
+    }
+
+    #[test]
+    fn an_announcement_has_eleven_bytes() {
+        let valid = Announcement::new(-3, Lanes::Two, 7);
+        let bytes = valid.to_bytes();
+        assert_eq!(bytes.len(), ANNOUNCED);
+        assert_eq!(Announcement::from_bytes(&bytes), Some(valid));
+        for exponent in [-150i16, 129, -32_767] {
+            let changed = [&exponent.to_be_bytes()[..], &bytes[2..]].concat();
+            assert_eq!(Announcement::from_bytes(&changed), None, "{exponent}");
+        }
+    }
+}
