@@ -151,19 +151,20 @@ pub(super) struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    /// Has the other clients take their step, while the measured one takes its own.
-    pub(super) fn others(&mut self, update: &[f32]) -> Result<(), BenchError> {
-        for (participant, received) in &mut self.others {
-            let message = participant.step(received, update)?;
-            self.server.receive(&message, &self.cohort.aggregator)?;
-        }
-        Ok(())
+    /// Has the other clients take their step, while the measured one takes its own and sends.
+    pub(super) fn others(&mut self, update: &[f32]) -> Result<Vec<Vec<u8>>, BenchError> {
+        let others = self.others.iter_mut();
+        others
+            .map(|(participant, received)| participant.step(received, update))
+            .collect()
     }
 
-    /// Takes the measured client's message, and ends the step. Returns what to send to this client,
-    /// or `None` at the end of the round.
-    pub(super) fn close(&mut self, message: &[u8]) -> Result<Option<Vec<u8>>, BenchError> {
-        self.server.receive(message, &self.cohort.aggregator)?;
+    /// Takes the messages of all clients, and ends the step. Returns what to send to the measured
+    /// client, or `None` at the end of the round.
+    pub(super) fn close(&mut self, messages: &[Vec<u8>]) -> Result<Option<Vec<u8>>, BenchError> {
+        for message in messages {
+            self.server.receive(message, &self.cohort.aggregator)?;
+        }
         let mut to_client = None;
         let mut deliver = |name: &str, message: &[u8]| match self
             .others

@@ -33,7 +33,7 @@ const MODES: [&str; 4] = ["plain", "tls-classical", "protected", "aggregated"];
 const RATES: [u64; 3] = [10, 100, 1_000];
 const PARAMETERS: [u64; 2] = [1_000_000, 10_000_000];
 /// Maximum length of a frame, in bytes: the update of the largest round and its overhead.
-const FRAME_BYTES_MAX: u64 = 64 << 20;
+const FRAME_BYTES_MAX: u64 = 96 << 20;
 
 /// The measurement of one process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -312,8 +312,15 @@ fn aggregate(site: &Fixture, stream: &mut (impl Read + Write)) -> Result<(), Ben
     write_frame(stream, &site.model)?;
     let mut serving = site.cohort.serving()?;
     loop {
-        serving.others(&site.update)?;
-        match serving.close(&read_frame(stream)?)? {
+        let (others, own) = thread::scope(|scope| {
+            let others = scope.spawn(|| serving.others(&site.update));
+            let own = read_frame(stream);
+            (others.join(), own)
+        });
+        let stopped = || io::Error::other("another client stopped early");
+        let mut messages = others.map_err(|_| stopped())??;
+        messages.push(own?);
+        match serving.close(&messages)? {
             Some(message) => write_frame(stream, &message)?,
             None => break,
         }
