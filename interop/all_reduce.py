@@ -18,6 +18,8 @@ PRIME = 2**61 - 1
 WORD = 2**64
 MODES = {"pairs": 1, "group": 2}
 BITS = {2: 32, 3: 21}
+#: Words of which a tag has one term.
+BLOCK = 1024
 
 
 def extract(salt: bytes, secret: bytes) -> bytes:
@@ -66,8 +68,9 @@ def exponent(values: Sequence[float]) -> int:
     return math.frexp(largest)[1] if largest else -32768
 
 
-def announcement(values: Sequence[float], lanes: int) -> bytes:
-    return exponent(values).to_bytes(2, signed=True) + bytes([lanes]) + len(values).to_bytes(8)
+def announcement(values: Sequence[float], lanes: int, label: bytes) -> bytes:
+    head = exponent(values).to_bytes(2, signed=True) + bytes([lanes]) + len(values).to_bytes(8)
+    return head + hashlib.sha384(label).digest()
 
 
 def used_bits(ranks: int, lanes: int) -> int:
@@ -83,14 +86,21 @@ def words_of(values: Sequence[float], lanes: int, ranks: int, shared: int) -> li
     return [sum(level << (BITS[lanes] * lane) for lane, level in enumerate(group)) for group in groups]
 
 
-def tags(key: bytes, words: Sequence[int]) -> list[int]:
-    numbers = stream(key, 2 * 4098)
+def lanes_of(words: Sequence[int], lanes: int) -> list[int]:
+    width = BITS[lanes]
+    return [word >> (width * lane) & (2**width - 1) for word in words for lane in range(lanes)]
+
+
+def tags(key: bytes, words: Sequence[int], lanes: int) -> list[int]:
+    each = 2 + BLOCK * lanes
+    numbers = stream(key, 2 * each)
     found = []
     for which in range(2):
         # One word after each point is not used.
-        point, factors = numbers[4098 * which] % PRIME, numbers[4098 * which + 2 : 4098 * (which + 1)]
+        point, factors = numbers[each * which] % PRIME, numbers[each * which + 2 : each * (which + 1)]
         products = (
-            pow(point, at // 4096 + 1, PRIME) * factors[at % 4096] * word for at, word in enumerate(words)
+            pow(point, at // (BLOCK * lanes) + 1, PRIME) * factors[at % (BLOCK * lanes)] * lane
+            for at, lane in enumerate(lanes_of(words, lanes))
         )
         found.append(sum(products) % PRIME)
     return found
@@ -101,7 +111,7 @@ class Masked(NamedTuple):
     tags: bytes
 
 
-def mask(session: Session, number: int, rank: int, words: Sequence[int]) -> Masked:
+def mask(session: Session, number: int, rank: int, words: Sequence[int], lanes: int) -> Masked:
     """Sections 3.1 and 3.2: what a rank hands to the library, and what it sends to the others."""
     ranks, count, at = len(session.edges), len(words), number.to_bytes(8)
     after = (rank + 1) % ranks
@@ -110,7 +120,7 @@ def mask(session: Session, number: int, rank: int, words: Sequence[int]) -> Mask
     minus = stream(expand(session.edges[after], "mask", at, 32), even + 2)
     output = stream(expand(session.group, "output", at, 32), count) if rank == 0 else [0] * count
     masked = [(word + plus[j] - minus[j] + output[j]) % WORD for j, word in enumerate(words)]
-    own = tags(expand(session.group, "tag", at, 32), words)
+    own = tags(expand(session.group, "tag", at, 32), words, lanes)
     sent = [(tag + plus[even + which] - minus[even + which]) % PRIME for which, tag in enumerate(own)]
     return Masked(masked, b"".join(tag.to_bytes(8) for tag in sent))
 
@@ -119,7 +129,7 @@ def mean(session: Session, number: int, summed: Sequence[int], length: int, lane
     ranks = len(session.edges)
     output = stream(expand(session.group, "output", number.to_bytes(8), 32), len(summed))
     words = [(word - mask_) % WORD for word, mask_ in zip(summed, output, strict=True)]
-    width, bits = BITS[lanes], used_bits(ranks, lanes)
-    sums = [word >> (width * lane) & (2**width - 1) for word in words for lane in range(lanes)][:length]
+    bits = used_bits(ranks, lanes)
+    sums = lanes_of(words, lanes)[:length]
     step = 2.0 ** (shared - bits + 1) / ranks
     return [(q - ranks * 2 ** (bits - 1)) * step for q in sums]

@@ -16,6 +16,8 @@ import all_reduce
 from all_reduce import Session
 from artifact_vector import stream
 
+#: What the vectors are, in the caller's words.
+LABEL = b"bucket 0"
 NAMES = ["berlin", "lima", "osaka"]
 #: Reductions as their number, lanes, number of values, and the exponent of their size.
 CASES = [(0, 2, 9001, 0), (1, 3, 13_000, -9), (281_474_976_710_655, 2, 1, 100), (7, 3, 2, -139)]
@@ -35,9 +37,9 @@ def reduction(session: Session, number: int, lanes: int, count: int, size: int) 
     shared = max(map(all_reduce.exponent, vectors))
     ranks, masked = [], []
     for rank, vector in enumerate(vectors):
-        made = all_reduce.mask(session, number, rank, all_reduce.words_of(vector, lanes, 3, shared))
+        made = all_reduce.mask(session, number, rank, all_reduce.words_of(vector, lanes, 3, shared), lanes)
         masked.append(made.words)
-        announced = all_reduce.announcement(vector, lanes)
+        announced = all_reduce.announcement(vector, lanes, LABEL)
         ranks.append(
             {
                 "announcement": session.message(number, rank, 1, announced).hex(),

@@ -12,11 +12,38 @@ pub fn sha384(bytes: &[u8]) -> [u8; HASH_BYTES] {
 
 /// Computes SHA-384 over the concatenation of `parts`.
 pub fn sha384_of(parts: &[&[u8]]) -> [u8; HASH_BYTES] {
-    let mut context = Context::new(&SHA384);
-    parts.iter().for_each(|part| context.update(part));
-    let mut out = [0; HASH_BYTES];
-    out.copy_from_slice(context.finish().as_ref());
-    out
+    let mut hash = Sha384::default();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finish()
+}
+
+/// SHA-384 of bytes that come in pieces.
+pub struct Sha384(Context);
+
+impl Default for Sha384 {
+    fn default() -> Self {
+        Self(Context::new(&SHA384))
+    }
+}
+
+impl std::fmt::Debug for Sha384 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sha384(..)")
+    }
+}
+
+impl Sha384 {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Returns the hash of all bytes.
+    pub fn finish(self) -> [u8; HASH_BYTES] {
+        let mut out = [0; HASH_BYTES];
+        out.copy_from_slice(self.0.finish().as_ref());
+        out
+    }
 }
 
 #[cfg(test)]

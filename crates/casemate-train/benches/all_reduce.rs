@@ -99,7 +99,7 @@ fn main() {
                 .iter()
                 .map(|ring| {
                     times.time("announce", || {
-                        Reduction::begin(ring, lanes, &values).unwrap()
+                        Reduction::begin(ring, lanes, &values, b"").unwrap()
                     })
                 })
                 .unzip();

@@ -3,16 +3,12 @@
 use casemate_crypto::{Secret, keystream::Keystream};
 use zeroize::Zeroizing;
 
-use super::error::AllReduceError;
+use super::{error::AllReduceError, lanes::Lanes};
 
 /// `2^61 - 1`.
 const PRIME: u64 = (1 << 61) - 1;
 /// Words of which a tag has one term.
-pub(super) const BLOCK: usize = 4096;
-/// Words of a stream that are drawn at once.
-const DRAWN: usize = 1024;
-/// Products of two numbers below `2^62` that a sum of 128 bits holds.
-const SUMMED: usize = 16;
+pub(super) const BLOCK: usize = 1024;
 
 /// The two tags of a vector, each a number modulo `2^61 - 1`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +65,7 @@ fn multiply(one: u64, two: u64) -> u64 {
 
 /// One tag: a polynomial over blocks, each of which is a product with the same numbers.
 struct Tag {
+    /// One for each lane of a block.
     numbers: Zeroizing<Vec<u64>>,
     point: u64,
     power: u64,
@@ -76,13 +73,17 @@ struct Tag {
 }
 
 impl Tag {
-    fn new(stream: &mut Keystream) -> Result<Self, AllReduceError> {
+    fn new(stream: &mut Keystream, lanes: usize) -> Result<Self, AllReduceError> {
         // The stream yields an even number of words at a time: the second goes unused.
         let point = stream.long_words(2)?.next().unwrap_or_default();
         let point = reduce(point.into());
-        let mut numbers = Zeroizing::new(Vec::with_capacity(BLOCK));
-        while numbers.len() < BLOCK {
-            numbers.extend(stream.long_words(DRAWN)?.map(|word| reduce(word.into())));
+        let mut numbers = Zeroizing::new(Vec::with_capacity(BLOCK.saturating_mul(lanes)));
+        for _ in 0..lanes {
+            numbers.extend(
+                stream
+                    .long_words(BLOCK)?
+                    .map(|word| reduce(u128::from(word))),
+            );
         }
         Ok(Self {
             numbers,
@@ -92,26 +93,26 @@ impl Tag {
         })
     }
 
-    /// Adds words that begin in this place of a block.
-    fn update(&mut self, words: &[u64], place: usize) {
-        let numbers = self.numbers.get(place..).unwrap_or_default();
-        let pieces = words.chunks(SUMMED).zip(numbers.chunks(SUMMED));
-        let inner = pieces.fold(0u64, |sum, (words, numbers)| {
-            let products = words
-                .iter()
-                .zip(numbers)
-                .fold(0u128, |sum, (word, number)| {
-                    // Below 2^62, so that products can be added up before the next reduction.
-                    let folded = (word & PRIME).wrapping_add(word >> 61);
-                    sum.wrapping_add(u128::from(folded).wrapping_mul((*number).into()))
-                });
-            reduce(u128::from(reduce(products)).wrapping_add(sum.into()))
-        });
-        let term = multiply(inner, self.power);
+    /// Adds the words of a block. Lanes are far below the prime, so that no change of a word
+    /// leaves its lanes the same modulo the prime.
+    fn update<const N: usize>(&mut self, words: &[u64]) {
+        let bits = Lanes::bits_of(N);
+        let mask = u64::from(u32::MAX >> u32::BITS.saturating_sub(bits));
+        let (numbers, _) = self.numbers.as_chunks::<N>();
+        // A product is below 2^93, and a sum of 3072 of them below 2^105.
+        let products = words
+            .iter()
+            .zip(numbers)
+            .fold(0u128, |sum, (word, numbers)| {
+                let mut rest = *word;
+                numbers.iter().fold(sum, |sum, number| {
+                    let lane = rest & mask;
+                    rest >>= bits;
+                    sum.wrapping_add(u128::from(lane).wrapping_mul((*number).into()))
+                })
+            });
+        let term = multiply(reduce(products), self.power);
         self.sum = reduce(u128::from(self.sum).wrapping_add(term.into()));
-    }
-
-    fn next_block(&mut self) {
         self.power = multiply(self.power, self.point);
     }
 }
@@ -119,32 +120,37 @@ impl Tag {
 /// Computes the tags of a vector.
 pub(super) struct Checksum {
     tags: [Tag; 2],
-    place: usize,
+    lanes: Lanes,
+    /// Bits that no sum of ranks has, of all words.
+    strange: u64,
 }
 
 impl Checksum {
-    pub(super) fn new(key: &Secret<32>) -> Result<Self, AllReduceError> {
+    pub(super) fn new(key: &Secret<32>, lanes: Lanes) -> Result<Self, AllReduceError> {
         let mut stream = Keystream::new(key)?;
+        let mut tag = || Tag::new(&mut stream, lanes.count());
         Ok(Self {
-            tags: [Tag::new(&mut stream)?, Tag::new(&mut stream)?],
-            place: 0,
+            tags: [tag()?, tag()?],
+            lanes,
+            strange: 0,
         })
     }
 
-    /// Adds the next words; all but the last call must add a divisor of 4,096.
+    /// Adds the next words, at most [`BLOCK`], and fewer at the end only.
     pub(super) fn update(&mut self, words: &[u64]) {
+        let unused = self.lanes.unused();
+        self.strange |= words.iter().fold(0, |all, word| all | word & unused);
         for tag in &mut self.tags {
-            tag.update(words, self.place);
-        }
-        self.place = self.place.saturating_add(words.len());
-        if self.place >= BLOCK {
-            self.place = 0;
-            self.tags.iter_mut().for_each(Tag::next_block);
+            match self.lanes {
+                Lanes::Two => tag.update::<2>(words),
+                Lanes::Three => tag.update::<3>(words),
+            }
         }
     }
 
-    pub(super) fn finish(self) -> Tags {
+    /// Returns the tags; `None` for words that no ranks have sent.
+    pub(super) fn finish(self) -> Option<Tags> {
         let [one, two] = self.tags;
-        Tags([one.sum, two.sum])
+        (self.strange == 0).then_some(Tags([one.sum, two.sum]))
     }
 }

@@ -57,7 +57,7 @@ pub enum AllReduceError {
     Messages(usize),
     /// A message was changed, is of another reduction, or of another session.
     #[error(
-        "rank {rank} ({name}): its {exchange} does not decrypt; it was changed, or is of another reduction"
+        "the {exchange} of rank {rank} ({name}) cannot be decrypted: changed on the way, or of another reduction"
     )]
     Message {
         /// Whose message.
@@ -78,6 +78,16 @@ pub enum AllReduceError {
         found: String,
         /// What this rank reduces.
         expected: String,
+    },
+    /// A rank reduces something else of the same length.
+    #[error(
+        "rank {rank} ({name}) reduces something else of the same length; all ranks must average the same tensors in the same order"
+    )]
+    Label {
+        /// Which rank.
+        rank: usize,
+        /// The rank's name.
+        name: String,
     },
     /// The sum is not that of what the ranks sent.
     #[error("the sum was changed on the way, or a rank computed wrongly; nothing of it was used")]

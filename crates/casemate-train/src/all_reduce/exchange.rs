@@ -1,6 +1,6 @@
 //! What every rank sends to all others in a reduction.
 
-use casemate_crypto::hpke::TAG_BYTES;
+use casemate_crypto::{hash::sha384, hpke::TAG_BYTES};
 
 use super::{
     checksum::Tags,
@@ -9,7 +9,9 @@ use super::{
     lanes::{Lanes, is_exponent},
 };
 
-const ANNOUNCED: usize = 11;
+const ANNOUNCED: usize = 11 + LABEL_BYTES;
+/// Length of the hash of a label, in bytes.
+pub(super) const LABEL_BYTES: usize = 48;
 /// Length of an announcement, in bytes.
 pub const ANNOUNCEMENT_BYTES: usize = ANNOUNCED + TAG_BYTES;
 /// Length of a message with tags, in bytes.
@@ -64,31 +66,37 @@ pub(super) struct Announcement {
     pub(super) exponent: i16,
     pub(super) lanes: u8,
     pub(super) length: u64,
+    /// Hash of what the vector is, in the caller's words.
+    pub(super) label: [u8; LABEL_BYTES],
 }
 
 impl Announcement {
-    pub(super) fn new(exponent: i16, lanes: Lanes, length: usize) -> Self {
+    pub(super) fn new(exponent: i16, lanes: Lanes, length: usize, label: &[u8]) -> Self {
         Self {
             exponent,
             lanes: lanes.id(),
             length: u64::try_from(length).unwrap_or(u64::MAX),
+            label: sha384(label),
         }
     }
 
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let exponent = self.exponent.to_be_bytes();
-        let parts: [&[u8]; 3] = [&exponent, &[self.lanes], &self.length.to_be_bytes()];
+        let length = self.length.to_be_bytes();
+        let parts: [&[u8]; 4] = [&exponent, &[self.lanes], &length, &self.label];
         parts.concat()
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (exponent, rest) = bytes.split_first_chunk()?;
-        let ([lanes], length) = rest.split_first_chunk()?;
+        let ([lanes], rest) = rest.split_first_chunk()?;
+        let (length, label) = rest.split_first_chunk()?;
         let exponent = i16::from_be_bytes(*exponent);
         is_exponent(exponent).then_some(Self {
             exponent,
             lanes: *lanes,
-            length: u64::from_be_bytes(length.try_into().ok()?),
+            length: u64::from_be_bytes(*length),
+            label: label.try_into().ok()?,
         })
     }
 
@@ -118,7 +126,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn announcements_are_read_as_they_are_written_or_not_at_all(bytes in prop::collection::vec(any::<u8>(), 0..16)) {
+        fn announcements_are_read_as_they_are_written_or_not_at_all(bytes in prop::collection::vec(any::<u8>(), 56..62)) {
             if let Some(found) = Announcement::from_bytes(&bytes) {
                 prop_assert_eq!(found.to_bytes(), bytes);
                 prop_assert!(is_exponent(found.exponent));
@@ -135,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_has_eleven_bytes() {
-        let valid = Announcement::new(-3, Lanes::Two, 7);
+    fn an_announcement_has_fifty_nine_bytes() {
+        let valid = Announcement::new(-3, Lanes::Two, 7, b"bucket");
         let bytes = valid.to_bytes();
         assert_eq!(bytes.len(), ANNOUNCED);
         assert_eq!(Announcement::from_bytes(&bytes), Some(valid));

@@ -29,9 +29,19 @@ impl Lanes {
     }
 
     const fn bits(self) -> u32 {
+        Self::bits_of(self.count())
+    }
+
+    /// Returns the bits of a lane, for so many in a word.
+    pub(super) const fn bits_of(count: usize) -> u32 {
+        if count == 2 { 32 } else { 21 }
+    }
+
+    /// Returns the bits of a word that are in no lane.
+    pub(super) const fn unused(self) -> u64 {
         match self {
-            Self::Two => 32,
-            Self::Three => 21,
+            Self::Two => 0,
+            Self::Three => 1 << 63,
         }
     }
 

@@ -42,7 +42,8 @@ impl std::fmt::Debug for Reduction {
 }
 
 impl Reduction {
-    /// Begins the next reduction of a session, and returns the announcement to send.
+    /// Begins the next reduction of a session, and returns the announcement to send. `label` says
+    /// what the vector is, the same on every rank.
     ///
     /// # Errors
     ///
@@ -51,6 +52,7 @@ impl Reduction {
         ring: &Ring,
         lanes: Lanes,
         values: &[f32],
+        label: &[u8],
     ) -> Result<(Self, Vec<u8>), AllReduceError> {
         if !(1..=VALUES_MAX).contains(&values.len()) {
             return Err(AllReduceError::Length(values.len()));
@@ -62,7 +64,7 @@ impl Reduction {
         }
         // Before anything of it is sent, so that no number is used twice.
         let number = ring.count()?;
-        let own = Announcement::new(exponent_of(values), lanes, values.len());
+        let own = Announcement::new(exponent_of(values), lanes, values.len(), label);
         let message = seal(ring, (number, Exchange::Announcement), &own.to_bytes())?;
         let length = values.len();
         let reduction = Self {
@@ -96,6 +98,12 @@ impl Reduction {
                     expected: self.own.vector(),
                 });
             }
+            if found.label != self.own.label {
+                return Err(AllReduceError::Label {
+                    rank,
+                    name: ring.name(rank),
+                });
+            }
         }
         // Not-finite is the largest, and zero the least.
         let largest = all.iter().map(|found| found.exponent).max();
@@ -111,7 +119,7 @@ impl Reduction {
         let keys = ring.mask_keys(self.number)?;
         let tag_key = ring.tag_key(self.number)?;
         let progress = || {
-            let checksum = Checksum::new(&tag_key)?;
+            let checksum = Checksum::new(&tag_key, self.lanes)?;
             Ok::<_, AllReduceError>(Progress {
                 number: self.number,
                 lanes: self.lanes,
@@ -165,8 +173,8 @@ impl Progress {
         Ok(())
     }
 
-    /// Returns the tags of the whole vector.
-    fn end(self) -> Result<Tags, AllReduceError> {
+    /// Returns the tags of the whole vector; `None` for words that no ranks have sent.
+    fn end(self) -> Result<Option<Tags>, AllReduceError> {
         if self.left > 0 {
             return Err(AllReduceError::Turn("there are values left"));
         }
@@ -218,7 +226,8 @@ impl Masker {
     /// [`AllReduceError::Turn`] if values are left.
     pub fn finish(self, ring: &Ring) -> Result<Vec<u8>, AllReduceError> {
         let number = self.progress.number;
-        let tags = self.progress.end()?.add(self.mask.tags()?);
+        let tags = self.progress.end()?.unwrap_or_default();
+        let tags = tags.add(self.mask.tags()?);
         seal(ring, (number, Exchange::Tags), &tags.to_bytes())
     }
 }
@@ -271,7 +280,9 @@ impl Unmasker {
         let all = open(ring, (number, Exchange::Tags), messages, read_tags);
         let found = all.and_then(|all| {
             let wanted = all.into_iter().fold(Tags::default(), Tags::add);
-            (tags == wanted).then_some(()).ok_or(AllReduceError::Sum)
+            (tags == Some(wanted))
+                .then_some(())
+                .ok_or(AllReduceError::Sum)
         });
         let result = [u8::from(found.is_ok())];
         let message = seal(ring, (number, Exchange::Result), &result)?;

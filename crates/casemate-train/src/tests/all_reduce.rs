@@ -112,7 +112,7 @@ struct Masked {
 fn announce(rings: &[Ring], lanes: Lanes, vectors: &[Vec<f32>]) -> (Vec<Reduction>, Vec<Vec<u8>>) {
     let begun = rings.iter().zip(vectors);
     begun
-        .map(|(ring, vector)| Reduction::begin(ring, lanes, vector).unwrap())
+        .map(|(ring, vector)| Reduction::begin(ring, lanes, vector, b"").unwrap())
         .unzip()
 }
 

@@ -39,6 +39,61 @@ fn a_changed_word_stops_every_rank() {
     }
 }
 
+/// Adds multiples of the tags' modulus, which change no word modulo it.
+#[test]
+fn a_change_by_the_modulus_of_the_tags_is_noticed() {
+    let prime = (1u64 << 61) - 1;
+    let rings = rings(2, Mode::Pairs);
+    for lanes in [Lanes::Two, Lanes::Three] {
+        let vectors = vectors(2, 9001);
+        let last = lanes.words(9001) - 1;
+        for at in [0, 1, 1023, 1024, last] {
+            for times in 1..8u64 {
+                for sent in [true, false] {
+                    let mut masked = mask(&rings, lanes, &vectors, 1);
+                    let change = prime.wrapping_mul(times);
+                    let mut wrong = sum(&masked.words);
+                    wrong[at] = wrong[at].wrapping_add(change);
+                    masked.words[0][at] = masked.words[0][at].wrapping_add(change);
+                    assert_eq!(sum(&masked.words), wrong);
+                    let right = sum(&masked.words)
+                        .iter()
+                        .enumerate()
+                        .map(|(place, word)| {
+                            if place == at {
+                                word.wrapping_sub(change)
+                            } else {
+                                *word
+                            }
+                        })
+                        .collect();
+                    let received = if sent {
+                        vec![wrong; 2]
+                    } else {
+                        vec![wrong, right]
+                    };
+                    let found = finish(&rings, masked, received);
+                    assert!(
+                        found.iter().all(Result::is_err),
+                        "{lanes:?} {at} {times} {sent}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ranks_that_reduce_something_else_are_named() {
+    let rings = rings(2, Mode::Pairs);
+    let (one, first) = Reduction::begin(&rings[0], Lanes::Two, &[1.0; 10], b"layer 1").unwrap();
+    let (_, second) = Reduction::begin(&rings[1], Lanes::Two, &[1.0; 10], b"layer 2").unwrap();
+    assert_error(
+        one.agree(&rings[0], &refs(&[first, second])),
+        "rank 1 (rank-1) reduces something else of the same length",
+    );
+}
+
 #[test]
 fn a_message_is_for_its_exchange_reduction_session_and_rank() {
     let vectors = vectors(3, 10);
@@ -52,7 +107,7 @@ fn a_message_is_for_its_exchange_reduction_session_and_rank() {
         rings[0]
             .next
             .store(number, std::sync::atomic::Ordering::Relaxed);
-        Reduction::begin(&rings[0], Lanes::Two, &vectors[0])
+        Reduction::begin(&rings[0], Lanes::Two, &vectors[0], b"")
             .unwrap()
             .0
     };
@@ -83,7 +138,7 @@ fn a_message_is_for_its_exchange_reduction_session_and_rank() {
         ));
         assert_text(
             &refused,
-            "rank 2 (rank-2): its announcement does not decrypt",
+            "the announcement of rank 2 (rank-2) cannot be decrypted",
         );
     }
     for count in [2, 4] {
@@ -104,7 +159,7 @@ fn tags_and_results_that_were_changed_stop_the_rank() {
     masked.tags[1][0] ^= 1;
     let received = vec![sum(&masked.words); 2];
     for refused in finish(&rings, masked, received) {
-        assert_error(refused, "rank 1 (rank-1): its tags does not decrypt");
+        assert_error(refused, "the tags of rank 1 (rank-1) cannot be decrypted");
     }
     let masked = mask(&rings, Lanes::Two, &vectors, 1);
     let words = sum(&masked.words);
@@ -121,7 +176,7 @@ fn tags_and_results_that_were_changed_stop_the_rank() {
     changed[0] ^= 1;
     assert_error(
         one.confirm(&rings[0], &refs(&[own.clone(), changed])),
-        "rank 1 (rank-1): its result does not decrypt",
+        "the result of rank 1 (rank-1) cannot be decrypted",
     );
     two.confirm(&rings[1], &refs(&[own, other])).unwrap();
 }
@@ -129,20 +184,20 @@ fn tags_and_results_that_were_changed_stop_the_rank() {
 #[test]
 fn ranks_that_reduce_other_vectors_are_named() {
     let rings = rings(2, Mode::Pairs);
-    let (one, first) = Reduction::begin(&rings[0], Lanes::Two, &[1.0; 10]).unwrap();
-    let (_, second) = Reduction::begin(&rings[1], Lanes::Two, &[1.0; 11]).unwrap();
+    let (one, first) = Reduction::begin(&rings[0], Lanes::Two, &[1.0; 10], b"").unwrap();
+    let (_, second) = Reduction::begin(&rings[1], Lanes::Two, &[1.0; 11], b"").unwrap();
     assert_error(
         one.agree(&rings[0], &refs(&[first, second])),
         "rank 1 (rank-1) reduces another vector: 11 values in 2 lanes, not 10 values in 2 lanes",
     );
-    let (one, first) = Reduction::begin(&rings[0], Lanes::Two, &[1.0; 10]).unwrap();
-    let (_, second) = Reduction::begin(&rings[1], Lanes::Three, &[1.0; 10]).unwrap();
+    let (one, first) = Reduction::begin(&rings[0], Lanes::Two, &[1.0; 10], b"").unwrap();
+    let (_, second) = Reduction::begin(&rings[1], Lanes::Three, &[1.0; 10], b"").unwrap();
     assert_error(
         one.agree(&rings[0], &refs(&[first, second])),
         "10 values in 3 lanes, not",
     );
     assert_error(
-        Reduction::begin(&rings[0], Lanes::Two, &[]),
+        Reduction::begin(&rings[0], Lanes::Two, &[], b""),
         "must have 1 to",
     );
 }
@@ -180,16 +235,16 @@ fn numbers_that_are_not_finite_reach_every_rank_and_zeros_cost_nothing() {
 #[test]
 fn pieces_that_do_not_fit_are_refused() {
     let piece = Lanes::Two.piece();
-    assert_eq!(piece, 8192);
+    assert_eq!(piece, 2048);
     let vectors = vectors(2, piece + 10);
     let rings = rings(2, Mode::Pairs);
     let (mut reductions, announced) = announce(&rings, Lanes::Two, &vectors);
     let ring = &rings[0];
     let (mut masker, mut unmasker) = agree(reductions.remove(0), ring, &announced);
-    let (values, mut words) = (&vectors[0], vec![0; 4101]);
+    let (values, mut words) = (&vectors[0], vec![0; 1029]);
     for wrong in [0, 1, piece - 1, piece + 1] {
         let rule = format!(
-            "a piece of {wrong} values, must be a multiple of 8192, or the 8202 that are left"
+            "a piece of {wrong} values, must be a multiple of 2048, or the 2058 that are left"
         );
         let mut words = vec![0; Lanes::Two.words(wrong)];
         assert_error(masker.next(&values[..wrong], &mut words), &rule);
@@ -197,13 +252,13 @@ fn pieces_that_do_not_fit_are_refused() {
     }
     assert_error(
         masker.next(values, &mut words[1..]),
-        "a piece of 4100 words, must be 4101",
+        "a piece of 1028 words, must be 1029",
     );
     assert_error(
         unmasker.next(&mut words[1..], &mut values.clone()),
-        "4100 words",
+        "1028 words",
     );
-    masker.next(&values[..piece], &mut words[..4096]).unwrap();
+    masker.next(&values[..piece], &mut words[..1024]).unwrap();
     let too_long = masker.next(values, &mut words);
     assert_error(too_long, "or the 10 that are left");
     assert_error(masker.finish(ring), "there are values left");
@@ -211,7 +266,7 @@ fn pieces_that_do_not_fit_are_refused() {
     ring.next
         .store(1 << 48, std::sync::atomic::Ordering::Relaxed);
     assert_error(
-        Reduction::begin(ring, Lanes::Two, values),
+        Reduction::begin(ring, Lanes::Two, values, b""),
         "begin a new one",
     );
 }

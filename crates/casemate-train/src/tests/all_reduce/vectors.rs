@@ -71,7 +71,7 @@ fn check(vector: &Value, mode: Mode, case: &Value) {
         let mut ring = ring(vector, mode, rank);
         ring.next = case["number"].as_u64().unwrap().into();
         let values = values(rank, case);
-        let (reduction, message) = Reduction::begin(&ring, lanes, &values).unwrap();
+        let (reduction, message) = Reduction::begin(&ring, lanes, &values, b"bucket 0").unwrap();
         assert_eq!(message, announced[rank], "announcement of rank {rank}");
         let mut words = vec![0; reduction.words()];
         let (mut masker, unmasker) = agree(reduction, &ring, &announced);
