@@ -66,12 +66,85 @@ def types():
     found["nan"] = bool(reduce.average(torch.tensor([1.0, float("nan") if RANK else 2.0])).isnan().all())
     found["zero"] = float(reduce.average(torch.zeros(5)).abs().sum())
     found["matrix"] = reduce.average(torch.full((2, 3), float(RANK))).tolist()
-    for refused in (torch.zeros(2, dtype=torch.float64), torch.zeros(4, 4).t()[1:]):
+    # A refusal before anything is sent does not end the session.
+    for refused in (
+        torch.zeros(2, dtype=torch.float64),
+        torch.zeros(3, dtype=torch.int64),
+        torch.zeros(4, 4).t()[1:],
+        torch.zeros(0),
+        torch.zeros(3).to_sparse(),
+    ):
         try:
             reduce.average(refused)
         except Exception as error:
             found.setdefault("errors", []).append(str(error))
-        reduce._error = None
+    # More than is handed to the library at once.
+    for dtype in (torch.float32, torch.bfloat16):
+        values = torch.sin(torch.arange(3 * 2**19 + 1) * (RANK + 1)).to(dtype)
+        each = [torch.sin(torch.arange(3 * 2**19 + 1) * (rank + 1)).to(dtype).double() for rank in range(RANKS)]
+        wanted = sum(each) / RANKS
+        found.setdefault("large", []).append(float((reduce.average(values).double() - wanted).abs().max()))
+    reduce.close()
+    for _ in range(2):
+        try:
+            reduce.average(torch.ones(3))
+        except Exception as error:
+            found.setdefault("closed", []).append(str(error))
+    return found
+
+
+def labels():
+    """Two tensors of one shape change places on one rank."""
+    reduce = connect()
+    one, two = torch.ones(10), torch.full((10,), 5.0)
+    names = ["first", "second"] if RANK == 0 else ["second", "first"]
+    try:
+        for name, tensor in zip(names, (one, two), strict=True):
+            reduce.average(tensor, name)
+    except Exception as error:
+        return {"error": str(error), "nan": bool(one.isnan().all())}
+    return {"error": None}
+
+
+def buckets():
+    """Buckets of the same sizes hold other parameters on one rank, as a changed broadcast of DDP makes them."""
+    reduce = connect()
+    layers = torch.nn.ModuleDict({name: torch.nn.Linear(50, 50, bias=False) for name in ("a", "b")})
+    order = ("a", "b") if RANK == 0 else ("b", "a")
+    model = reduce.wrap(torch.nn.Sequential(*(layers[name] for name in order)), bucket_cap_mb=0.001)
+    if RANK == 1:
+        # The names of the other ranks' parameters, in another order.
+        parameters = dict(model.module.named_parameters())
+        swapped = {id(parameters["0.weight"]): "1.weight", id(parameters["1.weight"]): "0.weight"}
+        hook = reduce._average_bucket
+        reduce._average_bucket = lambda bucket, label: hook(
+            bucket, [*label[:2], [[swapped[id(one)], shape] for one, (_, shape) in zip(bucket.parameters(), label[2], strict=True)]]
+        )
+    try:
+        model(torch.ones(3, 50)).sum().backward()
+    except Exception as error:
+        return {"error": str(error)}
+    return {"error": None}
+
+
+def refused():
+    reduce = connect()
+    found = {}
+
+    def text(action):
+        try:
+            action()
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    linear = torch.nn.Linear(2, 2)
+    for name in ("find_unused_parameters", "init_sync", "broadcast_buffers", "process_group", "device_mesh"):
+        found[name] = text(lambda name=name: reduce.wrap(linear, **{name: True}))
+    found["norm"] = text(lambda: reduce.wrap(torch.nn.Sequential(linear, torch.nn.SyncBatchNorm(2))))
+    model = reduce.wrap(linear)
+    found["twice"] = text(lambda: reduce.wrap(model))
+    found["join"] = text(model.join)
     return found
 
 
@@ -96,7 +169,7 @@ def tampered(where):
 
     def changed(tensor, *arguments, **options):
         flip = RANK == 1 and tensor.dtype == torch.int64
-        if flip and where == "sent":
+        if flip and where in ("sent", "tensor"):
             tensor.view(torch.uint8)[77] ^= 1
         work = plain(tensor, *arguments, **options)
         if flip and where == "received":
@@ -108,6 +181,13 @@ def tampered(where):
     optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
     dist.all_reduce = changed
     errors = []
+    if where == "tensor":
+        tensor = torch.ones(1000)
+        try:
+            reduce.average(tensor)
+        except Exception as error:
+            errors.append(str(error))
+        return {"errors": errors, "nan": bool(tensor.isnan().all())}
     for _ in range(2):
         try:
             torch.nn.functional.cross_entropy(model(inputs), labels).backward()

@@ -70,8 +70,33 @@ def test_values_of_each_type_are_averaged(job):
     assert found["nan"]
     assert found["zero"] == 0
     assert found["matrix"] == [[1.0] * 3] * 2
-    assert "type float64 would lose precision; convert them to float32" in found["errors"][0]
-    assert "not contiguous" in found["errors"][1]
+    errors = found["errors"]
+    assert "type float64 would lose precision; convert them to float32" in errors[0]
+    assert "type int64 would lose precision" in errors[1]
+    assert "not contiguous" in errors[2]
+    assert "no elements" in errors[3]
+    assert "not contiguous" in errors[4]
+    assert found["large"][0] <= 2**-24
+    assert found["large"][1] <= 2**-8
+    assert len(found["closed"]) == 2
+    assert all("the session is over: it was closed" in error for error in found["closed"])
+
+
+@pytest.mark.parametrize("task", ["labels", "buckets"])
+def test_ranks_that_average_other_tensors_of_one_size_stop(job, task):
+    zero, one = run(job, task, ranks=2)
+    assert "rank 1 (rank-1) reduces something else of the same length" in zero["error"]
+    assert "rank 0 (rank-0) reduces something else of the same length" in one["error"]
+    assert zero.get("nan", True)
+
+
+def test_what_would_send_values_in_the_clear_is_refused(job):
+    found, _ = run(job, "refused", ranks=2)
+    for name in ("find_unused_parameters", "init_sync", "broadcast_buffers", "process_group", "device_mesh"):
+        assert f"TypeError: {name} cannot be set: " in found[name]
+    assert "1 is a SyncBatchNorm, which sends values in the clear" in found["norm"]
+    assert "wrapped already" in found["twice"]
+    assert "join() sends weights in the clear" in found["join"]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +148,12 @@ def test_a_changed_byte_stops_every_rank_before_its_step(job, where):
             assert "rank 1 (rank-1) received a wrong sum" in first
         assert "the session is over" in second
         assert found["same"]
+
+
+def test_a_wrong_sum_leaves_no_numbers(job):
+    for found in run(job, "tampered-tensor"):
+        assert "the sum was changed on the way" in found["errors"][0]
+        assert found["nan"]
 
 
 def test_a_rank_with_another_key_is_refused(job, tmp_path):

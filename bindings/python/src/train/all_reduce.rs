@@ -20,7 +20,7 @@ fn from_all_reduce(error: AllReduceError) -> PyErr {
     use AllReduceError as A;
     match error {
         A::Train(error) => super::from_train(error),
-        A::Message { .. } | A::Sum | A::Elsewhere { .. } => {
+        A::Message { .. } | A::Label { .. } | A::Sum | A::Elsewhere { .. } => {
             VerificationError::new_err(chain(&error))
         }
         _ => CasemateError::new_err(chain(&error)),
@@ -99,16 +99,17 @@ impl MaskedRing {
         self.0.next_number()
     }
 
-    /// Begin the next reduction. Returns it and the announcement to send.
+    /// Begin the next reduction, of what `label` says. Returns it and the announcement to send.
     fn begin<'py>(
         slf: &Bound<'py, Self>,
         values: PyReadonlyArray1<'py, f32>,
         lanes: usize,
+        label: &[u8],
     ) -> PyResult<(MaskedReduction, Bound<'py, PyBytes>)> {
         let (py, ring) = (slf.py(), &slf.get().0);
         let lanes = lanes_of(lanes)?;
         let values = values.as_slice().map_err(|_| contiguous())?;
-        let begun = py.detach(|| Reduction::begin(ring, lanes, values));
+        let begun = py.detach(|| Reduction::begin(ring, lanes, values, label));
         let (reduction, message) = begun.map_err(from_all_reduce)?;
         let reduction = MaskedReduction {
             ring: slf.clone().unbind(),

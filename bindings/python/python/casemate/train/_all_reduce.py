@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import math
 import threading
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from ._channel import GradientChannel
 from ._process_group import ProcessGroupLink
 
 _NAME_BYTES = 64
-#: Words that are handed to the library at once, a multiple of 4,096.
+#: Words that are handed to the library at once, a multiple of 1,024.
 _PIECE_WORDS = 1 << 18
 #: Tensors that are on their way at once.
 _AT_ONCE = 2
@@ -33,8 +35,18 @@ _REFUSED = {
     "forward_sync_buffers": "they would be sent in the clear",
     "delay_all_reduce_named_params": "their gradients would be sent in the clear",
     "param_to_hook_all_reduce": "its gradients would be sent in the clear",
+    "find_unused_parameters": "which parameters were used would be sent in the clear, and could be changed",
+    "skip_all_reduce_unused_params": "which parameters were used would be sent in the clear, and could be changed",
     "process_group": "the ranks are those of connect()",
+    "device_mesh": "the ranks are those of connect()",
 }
+
+
+class _Parallel(DistributedDataParallel):
+    """``DistributedDataParallel`` without what sends values in the clear."""
+
+    def join(self, *_: Any, **__: Any) -> Any:
+        raise CasemateError("join() sends weights in the clear; give every rank the same number of batches")
 
 
 class MaskedAllReduce:
@@ -111,13 +123,28 @@ class MaskedAllReduce:
         ``options`` are those of :class:`torch.nn.parallel.DistributedDataParallel`. Buffers, such as the statistics of a batch normalisation, stay those of
         each rank.
         """
+        if isinstance(module, DistributedDataParallel):
+            raise TypeError("the model is wrapped already; pass the model itself")
         for name, reason in _REFUSED.items():
             if name in options:
                 raise TypeError(f"{name} cannot be set: {reason}")
+        for name, part in module.named_modules():
+            if isinstance(part, torch.nn.SyncBatchNorm):
+                raise TypeError(f"{name} is a SyncBatchNorm, which sends values in the clear; use BatchNorm")
         self.synchronise(module)
-        model = DistributedDataParallel(module, init_sync=False, broadcast_buffers=False, **options)
-        # Without annotations, which torch compares with its own.
-        model.register_comm_hook(self, lambda state, bucket: state._average_bucket(bucket))
+        # The name of the option that replaces broadcast_buffers in newer versions of torch.
+        known = inspect.signature(DistributedDataParallel).parameters
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        model = _Parallel(module, init_sync=False, **{buffers: False}, **options)
+        names = {id(parameter): name for name, parameter in module.named_parameters()}
+
+        def average(state: Any, bucket: Any) -> Any:
+            parts = [[names[id(parameter)], list(parameter.shape)] for parameter in bucket.parameters()]
+            return state._average_bucket(bucket, ["bucket", bucket.index(), parts])
+
+        # torch compares annotations with its own.
+        average.__annotations__ = {}
+        model.register_comm_hook(self, average)
         return model
 
     @torch.no_grad()
@@ -132,24 +159,28 @@ class MaskedAllReduce:
             if self._rank > 0:
                 tensor.copy_(value)
 
-    def average(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Replace the elements of ``tensor`` by their means over all ranks, each of which calls this for a tensor of the same type and size. Returns ``tensor``.
+    def average(self, tensor: torch.Tensor, name: str = "") -> torch.Tensor:
+        """Replace the elements of ``tensor`` by their means over all ranks, each of which calls this for a tensor of the same name, type and shape. Returns
+        ``tensor``.
 
         Elements are 32-bit floating point, or 16-bit, which is summed in 21 bits. Before it is rounded to its type, a mean differs from the exact one by at
         most 2**-31 (2**-20 for 16 bits) of the largest absolute value, times the number of ranks rounded up to a power of two.
 
-        Raises :class:`casemate.VerificationError` on every rank if the sum was changed.
+        Raises :class:`casemate.VerificationError` on every rank if the sum was changed; the tensor then holds no numbers.
         """
-        self._start(_Job(tensor)).result()
+        self._start(tensor, ["tensor", name, list(tensor.shape)]).result()
         return tensor
 
     def close(self) -> None:
         """End the session, and forget its keys."""
         self._error = self._error or "it was closed"
-        self._masking.shutdown()
-        self._unmasking.shutdown()
+        for pool in (self._masking, self._unmasking):
+            pool.shutdown()
+        del self._ring, self._before, self._after
+        for group in (self._announcements, self._results, self._data):
+            dist.destroy_process_group(group)
 
-    def _average_bucket(self, bucket: Any) -> torch.futures.Future[torch.Tensor]:
+    def _average_bucket(self, bucket: Any, label: list[Any]) -> torch.futures.Future[torch.Tensor]:
         """Average one bucket of gradients beside the backward pass."""
         buffer = bucket.buffer()
         on_device = buffer.device.type != "cpu"
@@ -160,34 +191,43 @@ class MaskedAllReduce:
             if error is None:
                 found.set_result(buffer)
             else:
-                found.set_exception(error)  # type: ignore[arg-type]
+                # torch takes nothing else.
+                failed = error if isinstance(error, Exception) else RuntimeError(str(error))
+                found.set_exception(failed)  # type: ignore[arg-type]
 
-        self._start(_Job(buffer)).add_done_callback(done)
+        self._start(buffer, label).add_done_callback(done)
         return found
 
-    def _start(self, job: _Job) -> Future[None]:
+    def _start(self, tensor: torch.Tensor, label: list[Any]) -> Future[None]:
+        lanes = _lanes_of(tensor)
+        self._require_session()
+        job = _Job(tensor, lanes, json.dumps(label, separators=(",", ":")).encode())
         self._masking.submit(self._step, job, self._mask)
         return job.finished
+
+    def _require_session(self) -> None:
+        if self._error is not None:
+            raise CasemateError(f"the session is over: {self._error}; restart the ranks, and connect again")
 
     def _step(self, job: _Job, step: Callable[[_Job], None]) -> None:
         """Take a step of a job. After an error, the session is over, and every later job gets an error."""
         try:
-            if self._error is not None:
-                raise CasemateError(f"the session is over: {self._error}; restart the ranks, and connect again")
+            self._require_session()
             step(job)
         except BaseException as error:  # noqa: BLE001 - whoever waits for the job raises it
             self._error = self._error or f"{type(error).__name__}: {error}"
-            # Whatever was written by then must not pass for a mean.
-            job.tensor.detach().fill_(math.nan)
-            job.finish(error)
+            try:
+                # Whatever was written by then must not pass for a mean.
+                job.tensor.detach().fill_(math.nan)
+            finally:
+                job.finish(error)
 
     def _mask(self, job: _Job) -> None:
         """Announce a vector, and hand it to the library piece by piece, while the pieces before are on their way."""
-        lanes = _lanes_of(job.tensor)
         self._room.acquire()
         job.at_end = self._room.release
         values = job.load()
-        reduction, announcement = self._ring.begin(values, lanes)
+        reduction, announcement = self._ring.begin(values, job.lanes, job.label)
         agreed = reduction.agree(self._exchange(announcement, self._announcements))
         if not isinstance(agreed, tuple):
             job.tensor.detach().fill_(agreed)
@@ -197,7 +237,7 @@ class MaskedAllReduce:
         words = torch.empty(reduction.words, dtype=torch.int64)
         for at in range(0, reduction.words, _PIECE_WORDS):
             piece = words[at : at + _PIECE_WORDS]
-            covered = values[at * lanes : (at + _PIECE_WORDS) * lanes]
+            covered = values[at * job.lanes : (at + _PIECE_WORDS) * job.lanes]
             masker.next(covered, _unsigned(piece))
             moved = piece if dist.get_backend(self._data) == "gloo" else piece.to(job.tensor.device)
             work = dist.all_reduce(moved, group=self._data, async_op=True)
@@ -229,8 +269,8 @@ class MaskedAllReduce:
 class _Job:
     """A tensor on its way."""
 
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
+    def __init__(self, tensor: torch.Tensor, lanes: int, label: bytes) -> None:
+        self.tensor, self.lanes, self.label = tensor, lanes, label
         self.finished: Future[None] = Future()
         self.unmasker: RingUnmasker | None = None
         self.tags = b""
@@ -270,8 +310,10 @@ def _unsigned(words: torch.Tensor) -> npt.NDArray[np.uint64]:
 
 
 def _lanes_of(tensor: torch.Tensor) -> int:
-    if not tensor.is_contiguous() or tensor.layout is not torch.strided:
+    if tensor.layout is not torch.strided or not tensor.is_contiguous():
         raise CasemateError("the tensor is not contiguous; call .contiguous() first")
+    if not tensor.numel():
+        raise CasemateError("the tensor has no elements")
     lanes = {torch.float32: 2, torch.bfloat16: 3, torch.float16: 3}.get(tensor.dtype)
     if lanes is None:
         kind = str(tensor.dtype).removeprefix("torch.")
