@@ -1,9 +1,14 @@
 //! What a sealed model says it came from (`spec/lineage.md`).
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, fs, io::Read as _, path::Path};
 
-use casemate_crypto::hash::sha384;
+use casemate_crypto::hash::{Sha384, sha384};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::fault::{Fault, Outcome};
 
@@ -15,6 +20,7 @@ const SOURCES_MAX: usize = 1024;
 const ROLE_CHARS_MAX: usize = 32;
 const NAME_CHARS_MAX: usize = 256;
 const NUMBER_MAX: u64 = (1 << 53) - 1;
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// The statement.
 #[derive(Debug, Deserialize)]
@@ -98,8 +104,10 @@ fn invalid(reason: &str) -> Fault {
 impl Lineage {
     /// Reads a statement under all of its rules.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let found: Self =
-            serde_json::from_slice(bytes).map_err(|error| invalid(&error.to_string()))?;
+        let failed = |error: serde_json::Error| invalid(&error.to_string());
+        let found: Self = serde_json::from_slice(bytes).map_err(failed)?;
+        // Serde also takes arrays for objects, and null for what is not there.
+        check_form(&serde_json::from_slice(bytes).map_err(failed)?)?;
         if found.version != 1 {
             return Err(invalid(
                 "it has another version than 1; use a newer casemate",
@@ -127,6 +135,22 @@ impl Lineage {
         }
         Ok(found)
     }
+}
+
+/// Refuses values that have another form than section 1 gives them.
+fn check_form(statement: &Value) -> Result<(), Fault> {
+    let parent = statement.get("parent");
+    let sources = statement.get("sources").and_then(Value::as_array);
+    let objects = [statement].into_iter().chain(parent);
+    for object in objects.chain(sources.into_iter().flatten()) {
+        let fields = object
+            .as_object()
+            .ok_or_else(|| invalid("an object is not one"))?;
+        if fields.values().any(Value::is_null) {
+            return Err(invalid("a value is null; leave it out"));
+        }
+    }
+    Ok(())
 }
 
 impl FolderReference {
@@ -200,10 +224,10 @@ fn is_hex(text: &str, lengths: &[usize]) -> bool {
 
 /// Returns the digest of plaintext files (section 2).
 pub(crate) fn digest_of(path: &Path) -> Result<String, Fault> {
-    if fs::symlink_metadata(path)
+    let kind = fs::symlink_metadata(path)
         .map_err(|error| Fault::file("read", path, error))?
-        .is_file()
-    {
+        .file_type();
+    if !kind.is_dir() {
         return file_digest(path);
     }
     let mut files = Vec::new();
@@ -217,34 +241,73 @@ pub(crate) fn digest_of(path: &Path) -> Result<String, Fault> {
     Ok(hex::encode(sha384(lines.as_bytes())))
 }
 
+fn refused(path: &Path, what: &str) -> Fault {
+    Fault::usage(format!("{}: {what}", path.display()))
+}
+
+const NOT_A_FILE: &str = "it is a link or a special file, which has no digest";
+
 fn file_digest(path: &Path) -> Result<String, Fault> {
-    let bytes = fs::read(path).map_err(|error| Fault::file("read", path, error))?;
-    Ok(hex::encode(sha384(&bytes)))
+    let failed = |error| Fault::file("read", path, error);
+    // What was listed as a file may be something else by now.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(opened) => opened,
+        Err(Errno::LOOP) => return Err(refused(path, NOT_A_FILE)),
+        Err(error) => return Err(failed(error.into())),
+    };
+    let mut file = fs::File::from(opened);
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(refused(path, NOT_A_FILE));
+    }
+    let mut hash = Sha384::default();
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        match file.read(&mut block).map_err(failed)? {
+            0 => return Ok(hex::encode(hash.finish())),
+            count => hash.update(block.get(..count).unwrap_or_default()),
+        }
+    }
 }
 
 fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<(), Fault> {
-    let entries = fs::read_dir(folder).map_err(|error| Fault::file("read", folder, error))?;
-    for entry in entries {
-        let entry = entry.map_err(|error| Fault::file("read", folder, error))?;
-        let refused = |what: &str| Fault::usage(format!("{}: {what}", entry.path().display()));
+    let failed = |error| Fault::file("read", folder, error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
         let name = entry.file_name().into_string();
-        let name = name.map_err(|_| refused("the name is not UTF-8"))?;
+        let name = name.map_err(|_| refused(&path, "the name is not UTF-8"))?;
         if name.chars().any(|c| c.is_control() || c == '\\') {
-            return Err(refused("the name has a control character or a backslash"));
+            let rule = "the name has a control character or a backslash";
+            return Err(refused(&path, rule));
         }
         let below = format!("{prefix}{name}");
-        let kind = entry
-            .file_type()
-            .map_err(|error| Fault::file("read", folder, error))?;
+        let kind = entry.file_type().map_err(failed)?;
         if kind.is_dir() {
-            list(&entry.path(), &format!("{below}/"), files)?;
+            list(&path, &format!("{below}/"), files)?;
         } else if kind.is_file() {
             files.push(below);
         } else {
-            return Err(refused(
-                "it is a link or a special file, which has no digest",
-            ));
+            return Err(refused(&path, NOT_A_FILE));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_valid_for_every_implementation_or_for_none() {
+        let text = include_str!("../../../vectors/lineage.json");
+        let cases: Vec<Value> = serde_json::from_str(text).unwrap();
+        assert!(cases.len() > 50);
+        for case in &cases {
+            let bytes = hex::decode(case["hex"].as_str().unwrap()).unwrap();
+            let found = Lineage::decode(&bytes);
+            let valid = case["valid"].as_bool().unwrap();
+            assert_eq!(found.is_ok(), valid, "{}: {found:?}", case["what"]);
+        }
+    }
 }

@@ -116,8 +116,11 @@ def of_files(path: str | os.PathLike[str], *, role: str, name: str) -> Source:
 
 
 def _digest(path: Path) -> str:
-    if stat.S_ISREG(path.lstat().st_mode):
+    mode = path.lstat().st_mode
+    if stat.S_ISREG(mode):
         return _file_digest(path)
+    if not stat.S_ISDIR(mode):
+        raise CasemateError(f"{path}: it is a link or a special file, which has no digest")
     found = sorted(_list(path), key=lambda one: one.encode())
     lines = "".join(f"{_file_digest(path / below)}  {below}\n" for below in found)
     return hashlib.sha384(lines.encode()).hexdigest()
@@ -125,7 +128,10 @@ def _digest(path: Path) -> str:
 
 def _file_digest(path: Path) -> str:
     digest = hashlib.sha384()
-    with open(path, "rb") as file:
+    # What was listed as a file may be something else by now.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise CasemateError(f"{path}: it is a link or a special file, which has no digest")
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
@@ -159,8 +165,12 @@ def write(
     if stated.parent is not None:
         fields["parent"] = dict(stated.parent)
     fields["sources"] = [{"role": one.role, "name": one.name, **one.reference} for one in stated.sources]
-    text = json.dumps(fields, indent=1) + "\n"
-    Path(folder, NAME).write_text(text)
+    text = (json.dumps(fields, indent=1, ensure_ascii=False) + "\n").encode()
+    if len(text) > _BYTES_MAX:
+        raise CasemateError(f"the statement would have {len(text)} bytes, more than the {_BYTES_MAX} that are allowed; use fewer or shorter names")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(Path(folder, NAME), flags, 0o666), "wb") as file:
+        file.write(text)
 
 
 def read(folder: Folder) -> Lineage | None:
@@ -172,10 +182,17 @@ def read(folder: Folder) -> Lineage | None:
         return None
     if folder.size(NAME) > _BYTES_MAX:
         raise CasemateError(f"{NAME} has {folder.size(NAME)} bytes, more than the {_BYTES_MAX} that are allowed")
+    return decode(folder.open(NAME).read())
+
+
+def decode(content: bytes) -> Lineage:
+    """Read a statement under all of its rules."""
     try:
-        return _decode(json.loads(folder.open(NAME).read(), object_pairs_hook=_once))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CasemateError(f"{NAME} is not valid: {error}") from error
+        text = content.decode()
+        found = json.loads(text, object_pairs_hook=_once, parse_int=_integer, parse_float=_refuse, parse_constant=_refuse)
+        return _fields(found)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise CasemateError(f"{NAME} is not valid: {error or type(error).__name__}") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -185,14 +202,38 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _decode(fields: dict[str, Any]) -> Lineage:
-    if fields.pop("casemate-lineage") != 1:
+def _integer(text: str) -> int:
+    if text.startswith("-") or len(text) > 20:
+        raise ValueError(f"{text[:20]} is out of range")
+    return int(text)
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(f"{text[:20]} is not an integer")
+
+
+def _fields(fields: Any) -> Lineage:
+    if type(fields) is not dict:
+        raise ValueError("it is not an object")
+    version = fields.pop("casemate-lineage")
+    if type(version) is not int or version != 1:
         raise ValueError("it has another version than 1; use a newer casemate")
+    for name in ("step", "parent"):
+        if name in fields and fields[name] is None:
+            raise ValueError(f"{name} is null; leave it out")
     sources, step, parent = fields.pop("sources"), fields.pop("step", None), fields.pop("parent", None)
     if fields:
         raise ValueError(f"unknown names {sorted(fields)}")
+    if type(sources) is not list or (parent is not None and type(parent) is not dict):
+        raise ValueError("sources is not an array, or parent is not an object")
     found = []
     for one in sources:
+        if type(one) is not dict:
+            raise ValueError("a source is not an object")
         role, name = one.pop("role"), one.pop("name")
+        if type(role) is not str or type(name) is not str:
+            raise ValueError("a role or a name is not text")
+        # JSON can write halves of characters, which no text has.
+        name.encode()
         found.append(Source(role, name, one))
     return Lineage(found, step, parent)

@@ -95,8 +95,8 @@ enum There {
 impl There {
     fn open(context: &Context<'_>, place: &Place, keys: &[&KemPrivateKey]) -> Result<Self, Fault> {
         if let Place::Local(path) = place
-            && path.is_dir()
             && !is_sealed_folder(path)
+            && !path.is_file()
         {
             return plain(path);
         }
