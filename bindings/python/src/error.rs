@@ -80,7 +80,11 @@ pub(crate) fn from_folder(error: FolderError) -> PyErr {
     use FolderError as D;
     let text = chain(&error);
     match error {
-        D::Io { source, .. } => os_error(source, text),
+        D::Io { source, .. }
+        | D::Open {
+            source: OpenError::Io { source, .. },
+            ..
+        } => os_error(source, text),
         D::Open {
             source: OpenError::NotARecipient { .. },
             ..

@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import tarfile
+import threading
 
 import casemate
 import fsspec
@@ -253,3 +254,46 @@ def test_another_version_in_the_middle_of_an_epoch_is_refused(sealed, keys, tmp_
     loader = DataLoader(dataset, num_workers=1, multiprocessing_context=multiprocessing.get_context("fork"))
     with pytest.raises(casemate.VerificationError, match="was replaced by another version"):
         next(iter(loader))
+
+
+def test_a_fork_while_a_thread_reads_does_not_hang(data):
+    ended = threading.Event()
+
+    def read():
+        while not ended.is_set():
+            data.content("images/003.bin")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for _ in range(20):
+            child = multiprocessing.get_context("fork").Process(target=data.read, args=("images/004.bin",))
+            child.start()
+            child.join(20)
+            assert child.exitcode == 0
+    finally:
+        ended.set()
+        reader.join()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError, ConnectionResetError, OSError])
+def test_an_outage_is_not_taken_for_tampering(bucket, keys, monkeypatch, error):
+    opener, publisher = keys
+
+    def fail(*_, **__):
+        raise error("no answer")
+
+    monkeypatch.setattr(type(bucket), "cat_file", fail)
+    with pytest.raises(error):
+        sealed_data.SealedData("/bucket/data", keys=opener, signer=publisher.public_key, fs=bucket)
+
+
+def test_errors_name_files_with_short_names(tmp_path, keys):
+    opener, publisher = keys
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain/a").write_bytes(b"content")
+    casemate.seal_folder(tmp_path / "plain", tmp_path / "sealed", to=opener.public_key, sign=publisher)
+    flip(tmp_path / "sealed/a.sealed", 5)
+    data = sealed_data.SealedData(tmp_path / "sealed", keys=opener, signer=publisher.public_key)
+    with pytest.raises(casemate.VerificationError, match="^a: "):
+        data.read("a")

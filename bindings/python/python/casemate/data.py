@@ -64,13 +64,13 @@ class SealedData:
         }
         self._opened: tuple[int, _files.Folder] | None = None
         self._contents: dict[str, _casemate.Opened] = {}
-        self._lock = threading.Lock()
+        self._held: tuple[int, threading.Lock] = (os.getpid(), threading.Lock())
         folder = self.folder
         #: The version that every worker must find.
         self._version = (folder.id, folder.revision, folder.root)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.__dict__.items() if name not in ("_opened", "_contents", "_lock")}
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_opened", "_contents", "_held")}
         for name in ("keys", "signer"):
             given = self._terms[name]
             for one in given if isinstance(given, (list, tuple)) else [given]:
@@ -79,7 +79,14 @@ class SealedData:
         return kept
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _opened=None, _contents={}, _lock=threading.Lock())
+        self.__dict__.update(state, _opened=None, _contents={}, _held=(os.getpid(), threading.Lock()))
+
+    @property
+    def _lock(self) -> threading.Lock:
+        # A thread of the parent may have held its lock at the time of the fork.
+        if self._held[0] != os.getpid():
+            self._held = (os.getpid(), threading.Lock())
+        return self._held[1]
 
     @property
     def folder(self) -> _files.Folder:
@@ -93,7 +100,7 @@ class SealedData:
         return self._opened[1]
 
     def names(self, pattern: str = "*") -> list[str]:
-        """The paths of files that match a pattern of the shell, in ascending order."""
+        """The paths of files that match a pattern, in ascending order. A ``*`` stands for any characters, also for ``/``."""
         return sorted(name for name in self.folder.files if fnmatch.fnmatchcase(name, pattern))
 
     def content(self, name: str) -> _casemate.Opened:
@@ -168,7 +175,7 @@ class _naming:  # noqa: N801 - used as a statement
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, CasemateError) and self._name not in str(error):
+        if isinstance(error, CasemateError) and not str(error).startswith(f"{self._name}: "):
             raise type(error)(f"{self._name}: {error}") from error
 
 

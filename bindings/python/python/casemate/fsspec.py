@@ -139,11 +139,17 @@ class FolderFileSystem(AbstractFileSystem):
     def __init__(self, folder: Any, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._folder = folder
+        self._known: tuple[Any, dict[str, int], set[str]] = (None, {}, set())
 
     @property
-    def _sizes(self) -> dict[str, int]:
+    def _listed(self) -> tuple[dict[str, int], set[str]]:
+        """The sizes of all files, and the folders that they are in."""
         folder = getattr(self._folder, "folder", self._folder)
-        return {name: folder.size(name) for name in folder.files}
+        if self._known[0] is not folder:
+            sizes = {name: folder.size(name) for name in folder.files}
+            above = {name[:at] for name in sizes for at, char in enumerate(name) if char == "/"}
+            self._known = (folder, sizes, above)
+        return self._known[1:]
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -155,22 +161,22 @@ class FolderFileSystem(AbstractFileSystem):
         if mode != "rb":
             raise ValueError("sealed files are read-only here; to write a folder, call casemate.seal_folder()")
         path = self._strip_protocol(path)
-        if path not in self._sizes:
+        if path not in self._listed[0]:
             raise FileNotFoundError(path)
         return self._folder.open(path)  # type: ignore[no-any-return]
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         path = self._strip_protocol(path)
-        sizes = self._sizes
+        sizes, folders = self._listed
         if path in sizes:
             return {"name": path, "size": sizes[path], "type": "file"}
-        if not path or any(name.startswith(f"{path}/") for name in sizes):
+        if not path or path in folders:
             return {"name": path, "size": 0, "type": "directory"}
         raise FileNotFoundError(path)
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         path = self._strip_protocol(path)
-        sizes = self._sizes
+        sizes, _ = self._listed
         if path in sizes:
             found = {path}
         else:
