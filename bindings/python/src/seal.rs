@@ -132,8 +132,8 @@ fn run(
     Ok(sealed.map_err(from_seal)?.id.to_string())
 }
 
-/// Seal a folder. Returns its id, its revision, the number of files, and the number of artifacts
-/// reused from the previous version.
+/// Seal a folder. Returns its id, its revision, the number of files, the number of artifacts
+/// reused from the previous version, and the root of the manifest's artifact.
 #[pyfunction]
 #[pyo3(signature = (source, destination, to, sign, *, segment_size, policy, follow_links, patterns, exclude, since, force))]
 #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
@@ -150,7 +150,7 @@ pub(crate) fn seal_folder(
     exclude: Option<Bound<'_, PyAny>>,
     since: Option<PyRef<'_, Folder>>,
     force: bool,
-) -> PyResult<(String, u64, usize, usize)> {
+) -> PyResult<(String, u64, usize, usize, String)> {
     let wish = SealParameters::new(&to, sign.as_ref(), segment_size, policy)?;
     let signer = sign.as_ref().map(|key| key.signer()).transpose()?;
     let links = if follow_links {
@@ -212,6 +212,7 @@ pub(crate) fn seal_folder(
         manifest.revision,
         manifest.files.len(),
         sealed.unchanged,
+        hex::encode(&sealed.root),
     ))
 }
 

@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
+import casemate._checkpoints
 import casemate.accelerate
 import casemate.trainer
 from casemate._checkpoints import CheckpointFolder
@@ -77,7 +78,7 @@ def test_steps_only_rise_and_old_ones_are_refused(tmp_path, arguments):
     for step in (3, 2):
         with pytest.raises(casemate.CasemateError, match=f"step {step} is not later than step 3"):
             save(checkpoints, step)
-    with pytest.raises(casemate.VerificationError, match="of step 3; expected step 4 or later"):
+    with pytest.raises(casemate.VerificationError, match="step-000000000003.sealed is older than step 4"):
         CheckpointFolder(tmp_path / "c", **arguments, min_step=4).open()
     with pytest.raises(casemate.VerificationError, match="no checkpoint; expected step 4"):
         CheckpointFolder(tmp_path / "empty", **arguments, min_step=4).open()
@@ -87,6 +88,36 @@ def test_steps_only_rise_and_old_ones_are_refused(tmp_path, arguments):
         checkpoints.open()
     with pytest.raises(ValueError, match="keep must be 1 or more"):
         CheckpointFolder(tmp_path, keep=0)
+    for step in (-1, 10**12):
+        with pytest.raises(casemate.CasemateError, match="must be from 0 to 999999999999"):
+            save(checkpoints, step)
+
+
+def test_a_folder_is_for_one_training(tmp_path, arguments, caplog):
+    first = CheckpointFolder(tmp_path / "c", **arguments)
+    for step in (1, 2, 3):
+        save(first, step)
+    # Another training, or one that was rolled back, does not mix its own with these.
+    for resumed, step in [(None, 10), (1, 2)]:
+        other = CheckpointFolder(tmp_path / "c", **arguments)
+        if resumed is not None:
+            with other.loading(resumed):
+                pass
+        with pytest.raises(casemate.CasemateError, match="has a checkpoint of step 3, from which this training did not go on"):
+            save(other, step)
+    # Another training's checkpoint in the place of the last one is not taken over, and the parent stays the last one.
+    stranger = CheckpointFolder(tmp_path / "other", **arguments)
+    save(stranger, 3)
+    shutil.rmtree(first.place(3))
+    stranger.place(3).rename(first.place(3))
+    parent = first._last[1]
+    with caplog.at_level(logging.WARNING):
+        save(first, 4)
+    assert "another checkpoint is in its place" in caplog.text
+    assert lineage.read(first.open(4)).parent == parent
+    with pytest.raises(casemate.CasemateError, match="is empty: nothing was written"), first.saving(5):
+        pass
+    assert first.steps() == [1, 2, 3, 4]
 
 
 def test_checkpoints_of_others_and_damaged_ones_are_refused(tmp_path, arguments, caplog):
@@ -165,6 +196,16 @@ def test_the_trainer_saves_and_resumes(tmp_path, arguments):
 
 
 def test_a_trainer_that_needs_plaintext_checkpoints_is_refused(tmp_path, arguments):
+    busy = casemate.trainer.SealedCheckpoints(tmp_path / "busy", **arguments)
+    save(busy, 5)
+    fresh = trainer(tmp_path / "out", [casemate.trainer.SealedCheckpoints(tmp_path / "busy", **arguments)])
+    with pytest.raises(casemate.CasemateError, match="has a checkpoint of step 5"):
+        fresh.train()
+    assert fresh.state.global_step == 0
+    hub = trainer(tmp_path / "out", [casemate.trainer.SealedCheckpoints(tmp_path / "sealed", **arguments)])
+    hub.args.push_to_hub = True
+    with pytest.raises(casemate.CasemateError, match="push_to_hub uploads plaintext"):
+        hub.train()
     checkpoints = casemate.trainer.SealedCheckpoints(tmp_path / "sealed", **arguments)
     options = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 2}
     refused = trainer(tmp_path / "out", [checkpoints], **options)
@@ -187,6 +228,13 @@ def test_accelerate_saves_and_loads(tmp_path, arguments):
         accelerator.backward(model(torch.ones(2, 4), torch.zeros(2))["loss"])
         optimizer.step()
     checkpoints.save(accelerator, 3)
+    with pytest.raises(casemate.CasemateError, match="step 3 is not later"):
+        checkpoints.save(accelerator, 3)
+    naming = accelerator.project_configuration
+    naming.automatic_checkpoint_naming = True
+    with pytest.raises(casemate.CasemateError, match="automatic_checkpoint_naming"):
+        checkpoints.save(accelerator, 4)
+    naming.automatic_checkpoint_naming = False
     other, fresh, _ = prepared()
     assert not torch.equal(weights(fresh), weights(model))
     assert casemate.accelerate.SealedCheckpoints(tmp_path / "c", **arguments).load(other) == 3
@@ -227,6 +275,15 @@ def test_a_training_that_is_killed_at_any_time_goes_on(tmp_path, keys):
         rest, _ = process.communicate()
         saved = max([int(resumed[1]) + 1, *(int(line.split()[1]) for line in rest.splitlines() if line.startswith("saved") and line[-1].isdigit())])
     opener, publisher = keys
+    # What killed processes have left in memory is removed when the next one begins.
+    assert memory_folders()
+    time.sleep(casemate._checkpoints._NEW_SECONDS + 0.5)
     with CheckpointFolder(tmp_path / "c", keys=opener, signer=publisher.public_key).loading() as (step, folder):
         assert step >= saved
         assert int((folder / "total").read_text()) == step * (step + 1) // 2
+        assert memory_folders() == [folder.parent]
+    assert memory_folders() == []
+
+
+def memory_folders():
+    return list(Path(casemate._casemate.memory_folder(0)).glob("casemate-checkpoint-*"))

@@ -21,7 +21,7 @@ pytest.importorskip("flwr")
 pytest.importorskip("sklearn")
 
 from casemate import flower
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 APP = Path(__file__).parents[1] / "examples/flower_digits"
@@ -361,6 +361,13 @@ def test_settings_that_are_missing_or_wrong_are_named_in_the_clients_log(tmp_pat
     assert strict.trainings == 0
     query = Message(RecordDict({"arrays": ArrayRecord({"w": Array(np.zeros(6))})}), dst_node_id=0, message_type="query")
     assert not other.answer(query).has_error()
+
+
+def test_errors_of_the_app_stay_on_the_client(tmp_path, logged):
+    write_job(tmp_path, 3, length=6, cohort=(3, 3))
+    node = Node(tmp_path, 0, 0.1)
+    node.train = lambda message, _context: Message(Error(0, "/home/clinic/patients.csv: row 17"), reply_to=message)
+    assert "row 17" in refused(node, request(np.zeros(6, np.float32), step="train", round=1), logged)
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError, MemoryError, OverflowError, KeyError, RuntimeError])

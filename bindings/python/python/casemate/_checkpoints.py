@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from ._casemate import CasemateError, VerificationError
 from ._files import Folder, open_folder
 
 _NAME = re.compile("step-([0-9]{12})\\.sealed")
+_STEP_MAX = 10**12 - 1
+_PREFIX = "casemate-checkpoint-"
+_NEW_SECONDS = 5
 _log = logging.getLogger("casemate")
 
 
@@ -26,7 +31,8 @@ class CheckpointFolder:
     the model is trained on (:mod:`casemate.lineage`). With keys that open the one before, files that did not change are taken over from it. ``keep`` is how
     many to keep, all by default; older ones are removed.
 
-    Whoever can write to the folder can remove checkpoints: pass ``min_step`` to refuse older ones than you know of.
+    A folder is for one training: go on with the newest checkpoint in it, or use another folder. Whoever can write to the folder can remove checkpoints, or put
+    those of another training by the same signer in their place: pass ``min_step`` to refuse older ones than you know of.
     """
 
     def __init__(
@@ -81,36 +87,59 @@ class CheckpointFolder:
         stated = lineage.read(folder)
         if stated is None or stated.step != step:
             found = "no step" if stated is None or stated.step is None else f"step {stated.step}"
-            raise VerificationError(f"{self.place(step)} states {found}; it was renamed, or is not of this training")
+            raise VerificationError(f"{self.place(step)} states {found}; it was renamed")
         if step < self._min_step:
-            raise VerificationError(f"the newest checkpoint is of step {step}; expected step {self._min_step} or later")
+            raise VerificationError(f"{self.place(step)} is older than step {self._min_step}, the least that is accepted")
         return folder
 
     @contextlib.contextmanager
     def saving(self, step: int) -> Iterator[Path]:
         """Yield an empty folder in memory, to write a checkpoint to, and seal it. It appears complete or not at all."""
-        with _in_memory() as folder:
+        self.require_newer(step)
+        with _in_memory(0) as folder:
             yield folder
             self.seal(folder, step)
 
     @contextlib.contextmanager
     def loading(self, step: int | None = None) -> Iterator[tuple[int, Path] | None]:
         """Yield the step and a folder in memory with the checkpoint's files, by default of the newest; None if there is none."""
-        with _in_memory() as memory:
-            found = self.extract(memory / "checkpoint", step)
-            yield None if found is None else (found, memory / "checkpoint")
+        folder = self.open(step)
+        if folder is None:
+            yield None
+            return
+        with folder, _in_memory(sum(folder.size(name) for name in folder.files)) as memory:
+            stated = lineage.read(folder)
+            assert stated is not None
+            assert stated.step is not None
+            folder.extract(memory / "checkpoint")
+            self._last = (stated.step, lineage.reference_of(folder))
+            yield stated.step, memory / "checkpoint"
+
+    def require_newer(self, step: int) -> None:
+        """Refuse a step that is not later than every checkpoint in the folder."""
+        if not 0 <= step <= _STEP_MAX:
+            raise CasemateError(f"step {step} must be from 0 to {_STEP_MAX}")
+        if self._last is not None and step <= self._last[0]:
+            raise CasemateError(f"step {step} is not later than step {self._last[0]}, which was saved or resumed last")
+        last = -1 if self._last is None else self._last[0]
+        others = [one for one in self.steps() if one > last]
+        if others:
+            raise CasemateError(
+                f"{self._path} has a checkpoint of step {others[-1]}, from which this training did not go on; "
+                "resume it, remove it, or use another folder"
+            )
 
     def seal(self, folder: str | os.PathLike[str], step: int) -> None:
         """Seal a plaintext folder as the checkpoint of a step, which must be higher than the last one's."""
-        if self._last is not None and step <= self._last[0]:
-            raise CasemateError(f"step {step} is not later than step {self._last[0]}, which was saved or resumed last")
+        self.require_newer(step)
+        if not os.listdir(folder):
+            raise CasemateError(f"{folder} is empty: nothing was written to it")
         before = self._before()
         parent = self._last[1] if self._last is not None else None
         lineage.write(folder, sources=self._sources, step=step, parent=parent)
         self._path.mkdir(parents=True, exist_ok=True)
         sealed = _seal.seal_folder(folder, self.place(step), since=before, **self._writing)  # type: ignore[arg-type]
-        root = _casemate.Artifact.read(os.fspath(self.place(step) / "manifest.casemate")).root
-        self._last = (step, {"folder": sealed.id, "revision": sealed.revision, "root": root})
+        self._last = (step, {"folder": sealed.id, "revision": sealed.revision, "root": sealed.root})
         self._remove_old(step)
 
     def _before(self) -> Folder | None:
@@ -118,24 +147,15 @@ class CheckpointFolder:
         if self._last is None or self._reading["keys"] is None or not self.place(self._last[0]).is_dir():
             return None
         try:
-            return self.open(self._last[0])
+            folder = self.open(self._last[0])
+            if folder is None or lineage.reference_of(folder) == self._last[1]:
+                return folder
+            reason = "another checkpoint is in its place"
         except (CasemateError, OSError) as error:
-            # The new checkpoint does not need it.
-            _log.warning("nothing is taken over from the checkpoint of step %d: %s", self._last[0], error)
-            return None
-
-    def extract(self, destination: Path, step: int | None = None) -> int | None:
-        """Write a checkpoint's files as plaintext. Returns its step."""
-        folder = self.open(step)
-        if folder is None:
-            return None
-        with folder:
-            stated = lineage.read(folder)
-            assert stated is not None
-            assert stated.step is not None
-            folder.extract(destination)
-            self._last = (stated.step, lineage.reference_of(folder))
-        return stated.step
+            reason = str(error)
+        # The new checkpoint does not need it.
+        _log.warning("nothing is taken over from the checkpoint of step %d: %s", self._last[0], reason)
+        return None
 
     def _remove_old(self, newest: int) -> None:
         if self._keep is None:
@@ -146,7 +166,32 @@ class CheckpointFolder:
 
 
 @contextlib.contextmanager
-def _in_memory() -> Iterator[Path]:
-    """Yield a folder that is never written to a disk, and is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="casemate-", dir=_casemate.memory_folder(0)) as folder:
-        yield Path(folder)
+def _in_memory(size: int) -> Iterator[Path]:
+    """Yield a folder in memory with room for so many bytes, which is removed at the end. What killed processes have left is removed first."""
+    base = Path(_casemate.memory_folder(size))
+    _sweep(base)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=base) as name:
+        held = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield Path(name)
+        finally:
+            os.close(held)
+
+
+def _sweep(base: Path) -> None:
+    """Remove folders of this user that no process holds."""
+    for entry in os.scandir(base):
+        if not entry.name.startswith(_PREFIX):
+            continue
+        with contextlib.suppress(OSError):
+            found = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                status = os.fstat(found)
+                # A folder that was just made is not locked yet.
+                if status.st_uid != os.geteuid() or time.time() - status.st_ctime < _NEW_SECONDS:
+                    continue
+                fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(entry.path, ignore_errors=True)
+            finally:
+                os.close(found)

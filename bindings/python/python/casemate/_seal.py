@@ -18,12 +18,14 @@ Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, "npt.NDArr
 
 
 class SealedFolder(NamedTuple):
-    """The result of sealing a folder: its id, its revision, the number of files, and how many of them were unchanged and reused from the previous version."""
+    """The result of sealing a folder: its id, its revision, the number of files, how many of them were unchanged and reused from the previous version, and the
+    root that identifies this version."""
 
     id: str
     revision: int
     files: int
     unchanged: int
+    root: str
 
 
 def seal(

@@ -28,7 +28,8 @@ class SealedCheckpoints(CheckpointFolder, TrainerCallback):
     :class:`casemate.accelerate.SealedCheckpoints`.
 
     The ``Trainer`` writes plaintext to its ``output_dir`` first: let that be in memory, such as a folder below ``/dev/shm``. Its ``save_total_limit`` has no
-    effect on sealed checkpoints; pass ``keep``. ``load_best_model_at_end`` is refused, because it reads plaintext checkpoints later.
+    effect on sealed checkpoints; pass ``keep``. ``load_best_model_at_end`` is refused, because it reads plaintext checkpoints later, and ``push_to_hub``, because
+    it uploads them.
     """
 
     _resumed: contextlib.ExitStack | None = None
@@ -39,6 +40,11 @@ class SealedCheckpoints(CheckpointFolder, TrainerCallback):
         It is verified before anything of it is unpickled, and stays in memory until the first step of the training is done.
         """
         self._forget()
+        if step is None and dist.is_available() and dist.is_initialized():
+            # All ranks resume the same, whatever appears meanwhile.
+            newest: list[int | None] = [max(self.steps(), default=None)]
+            dist.broadcast_object_list(newest)
+            step = newest[0]
         resumed = contextlib.ExitStack()
         found = resumed.enter_context(self.loading(step))
         if found is None:
@@ -51,6 +57,10 @@ class SealedCheckpoints(CheckpointFolder, TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if args.load_best_model_at_end:
             raise CasemateError("load_best_model_at_end reads plaintext checkpoints, which are removed; resume(step) returns a sealed one")
+        if args.push_to_hub:
+            raise CasemateError("push_to_hub uploads plaintext checkpoints; leave it off")
+        # Now, not after the steps up to the first checkpoint.
+        self.require_newer(state.global_step + 1)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         plain = Path(args.output_dir) / f"checkpoint-{state.global_step}"

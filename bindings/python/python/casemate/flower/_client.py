@@ -162,7 +162,7 @@ class SecureAggregation:
         del message.content[KEY]
         reply = call_next(message, context)
         if reply.has_error():
-            return reply
+            raise CasemateError(f"the training failed: {reply.error.reason}")
         update = _update(before, _messages.floats(_messages.only(reply.content.array_records, "array record")))
         context.state[KEY] = ConfigRecord(
             {
