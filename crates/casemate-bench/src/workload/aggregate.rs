@@ -1,6 +1,10 @@
 //! Secure aggregation among three clients, one of which is measured.
 
-use std::sync::Arc;
+use std::{
+    io::{self, Read, Write},
+    sync::Arc,
+    thread,
+};
 
 use casemate_crypto::{
     kem::KemPrivateKey,
@@ -16,6 +20,7 @@ use casemate_train::{
     },
 };
 
+use super::round::{read_frame, write_frame};
 use crate::BenchError;
 
 /// Names of the clients; the first is measured.
@@ -23,7 +28,7 @@ const NAMES: [&str; 3] = ["client", "other-1", "other-2"];
 /// The time at which everything happens.
 const NOW: u64 = 1;
 /// Steps of a client.
-pub(super) const STEPS: usize = 5;
+const STEPS: usize = 5;
 
 fn fill(out: &mut [u8]) -> Result<(), casemate_crypto::Error> {
     random::fill(out)
@@ -184,5 +189,56 @@ impl Serving<'_> {
             Outgoing::Aggregate(_) => (),
         }
         Ok(to_client)
+    }
+}
+
+/// What both ends of a round have.
+pub(super) struct SumRound<'a> {
+    pub(super) cohort: &'a Cohort,
+    pub(super) model: &'a [u8],
+    pub(super) update: &'a [f32],
+}
+
+impl SumRound<'_> {
+    /// Runs the side of the measured client.
+    pub(super) fn take_part(&self, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
+        write_frame(stream, b"model")?;
+        if read_frame(stream)?.len() != self.model.len() {
+            return Err(io::Error::other("the model has the wrong length").into());
+        }
+        let mut client = self.cohort.participant(0);
+        let mut received = Vec::new();
+        for step in 1..=STEPS {
+            write_frame(stream, &client.step(&received, self.update)?)?;
+            if step < STEPS {
+                received = read_frame(stream)?;
+            }
+        }
+        let mut acknowledged = [0];
+        stream.read_exact(&mut acknowledged)?;
+        Ok(())
+    }
+
+    /// Runs the aggregator's side, and the clients that are not measured.
+    pub(super) fn serve(&self, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
+        read_frame(stream)?;
+        write_frame(stream, self.model)?;
+        let mut serving = self.cohort.serving()?;
+        loop {
+            let (others, own) = thread::scope(|scope| {
+                let others = scope.spawn(|| serving.others(self.update));
+                let own = read_frame(stream);
+                (others.join(), own)
+            });
+            let stopped = || io::Error::other("another client stopped early");
+            let mut messages = others.map_err(|_| stopped())??;
+            messages.push(own?);
+            match serving.close(&messages)? {
+                Some(message) => write_frame(stream, &message)?,
+                None => break,
+            }
+        }
+        stream.write_all(&[1])?;
+        Ok(stream.flush()?)
     }
 }

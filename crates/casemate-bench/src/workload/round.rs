@@ -20,7 +20,7 @@ use rustls::{ClientConnection, ServerConnection, StreamOwned, pki_types::ServerN
 use serde::{Deserialize, Serialize};
 
 use super::{
-    aggregate::{Cohort, STEPS},
+    aggregate::{Cohort, SumRound},
     handshake::{Configs, configs},
     job::Job,
     link::{Namespace, Shaped},
@@ -205,6 +205,16 @@ impl Fixture {
     }
 }
 
+impl Fixture {
+    fn sum(&self) -> SumRound<'_> {
+        SumRound {
+            cohort: &self.cohort,
+            model: &self.model,
+            update: &self.update,
+        }
+    }
+}
+
 /// Encrypts the content of frames, if there is a channel.
 struct Protection(Option<Channel>);
 
@@ -249,7 +259,7 @@ fn connect(site: &Fixture, mode: &str, address: SocketAddr) -> Result<u64, Bench
     let mut stream = Shaped::new(stream, site.shape);
     match mode {
         "plain" => take_part(site, &mut Protection(None), &mut stream)?,
-        "aggregated" => take_part_in_sum(site, &mut stream)?,
+        "aggregated" => site.sum().take_part(&mut stream)?,
         "protected" => {
             let (initiator, hello) = site.job.start()?;
             write_frame(&mut stream, &hello)?;
@@ -287,48 +297,6 @@ fn take_part(
     Ok(())
 }
 
-/// Runs the client side of secure aggregation.
-fn take_part_in_sum(site: &Fixture, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
-    write_frame(stream, b"model")?;
-    if read_frame(stream)?.len() != site.model.len() {
-        return Err(io::Error::other("the model has the wrong length").into());
-    }
-    let mut client = site.cohort.participant(0);
-    let mut received = Vec::new();
-    for step in 1..=STEPS {
-        write_frame(stream, &client.step(&received, &site.update)?)?;
-        if step < STEPS {
-            received = read_frame(stream)?;
-        }
-    }
-    let mut acknowledged = [0];
-    stream.read_exact(&mut acknowledged)?;
-    Ok(())
-}
-
-/// Runs the aggregator side of secure aggregation, and the clients that are not measured.
-fn aggregate(site: &Fixture, stream: &mut (impl Read + Write)) -> Result<(), BenchError> {
-    read_frame(stream)?;
-    write_frame(stream, &site.model)?;
-    let mut serving = site.cohort.serving()?;
-    loop {
-        let (others, own) = thread::scope(|scope| {
-            let others = scope.spawn(|| serving.others(&site.update));
-            let own = read_frame(stream);
-            (others.join(), own)
-        });
-        let stopped = || io::Error::other("another client stopped early");
-        let mut messages = others.map_err(|_| stopped())??;
-        messages.push(own?);
-        match serving.close(&messages)? {
-            Some(message) => write_frame(stream, &message)?,
-            None => break,
-        }
-    }
-    stream.write_all(&[1])?;
-    Ok(stream.flush()?)
-}
-
 /// Runs the aggregator side; returns the bytes it sent.
 fn serve(site: &Fixture, mode: &str, listener: &TcpListener) -> Result<u64, BenchError> {
     let (stream, _) = listener.accept()?;
@@ -336,7 +304,7 @@ fn serve(site: &Fixture, mode: &str, listener: &TcpListener) -> Result<u64, Benc
     let mut stream = Shaped::new(stream, site.shape);
     match mode {
         "plain" => answer(site, &mut Protection(None), &mut stream)?,
-        "aggregated" => aggregate(site, &mut stream)?,
+        "aggregated" => site.sum().serve(&mut stream)?,
         "protected" => {
             let hello = read_frame(&mut stream)?;
             let (responder, message) = site.job.answer(&hello)?;
@@ -369,13 +337,13 @@ fn answer(
     Ok(stream.flush()?)
 }
 
-fn write_frame(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_frame(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(&(bytes.len() as u64).to_be_bytes())?;
     stream.write_all(bytes)?;
     stream.flush()
 }
 
-fn read_frame(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+pub(super) fn read_frame(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut length = [0; 8];
     stream.read_exact(&mut length)?;
     let length = u64::from_be_bytes(length);
