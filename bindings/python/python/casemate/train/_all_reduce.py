@@ -242,8 +242,13 @@ class MaskedAllReduce:
             moved = piece if dist.get_backend(self._data) == "gloo" else piece.to(job.tensor.device)
             work = dist.all_reduce(moved, group=self._data, async_op=True)
             job.pieces.append((work, moved, piece, covered))
-        job.tags = masker.finish()
+        tags = masker.finish()
         self._unmasking.submit(self._step, job, self._unmask)
+        # While the sums are on their way. The thread that unmasks them has the job now, and raises what goes wrong.
+        try:
+            job.tags.set_result(self._exchange(tags, self._announcements))
+        except BaseException as error:  # noqa: BLE001
+            job.tags.set_exception(error)
 
     def _unmask(self, job: _Job) -> None:
         """Wait for the sums, check them, and tell the other ranks."""
@@ -253,7 +258,7 @@ class MaskedAllReduce:
             if moved is not piece:
                 piece.copy_(moved)
             job.unmasker.next(_unsigned(piece), covered)
-        confirmation, result = job.unmasker.finish(self._exchange(job.tags, self._results))
+        confirmation, result = job.unmasker.finish(job.tags.result())
         confirmation.confirm(self._exchange(result, self._results))
         job.store()
         job.finish()
@@ -273,7 +278,8 @@ class _Job:
         self.tensor, self.lanes, self.label = tensor, lanes, label
         self.finished: Future[None] = Future()
         self.unmasker: RingUnmasker | None = None
-        self.tags = b""
+        #: The messages of all ranks.
+        self.tags: Future[list[bytes]] = Future()
         #: What waits for each piece, its words where the library has them and here, and its values.
         self.pieces: list[tuple[Any, torch.Tensor, torch.Tensor, npt.NDArray[np.float32]]] = []
         self.at_end: Callable[[], None] = lambda: None
