@@ -82,6 +82,17 @@ impl Place {
     fn remove(&self) -> io::Result<()> {
         remove_tree(self.parent.as_fd(), &self.name)
     }
+
+    /// Removes the folder while others may still be writing to it. Without it, they cannot start
+    /// another file.
+    fn discard(&self) {
+        for _ in 0..DISCARD_TRIES {
+            match self.remove() {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => (),
+                _ => break,
+            }
+        }
+    }
 }
 
 /// Temporary folders of this process.
@@ -96,15 +107,7 @@ fn live() -> MutexGuard<'static, Vec<Place>> {
 /// No temporary folder can be created afterwards. Concurrent writes to the folders fail.
 pub fn discard() {
     let live = live();
-    for place in &*live {
-        // Others may still be writing to it, but without its folder they cannot start another file.
-        for _ in 0..DISCARD_TRIES {
-            match place.remove() {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => (),
-                _ => break,
-            }
-        }
-    }
+    live.iter().for_each(Place::discard);
     // A thread that wants to create another folder blocks until the process ends.
     mem::forget(live);
 }
@@ -294,15 +297,18 @@ fn empty(folder: OwnedFd, device: u64) -> io::Result<()> {
         let Some((name, file_type)) = level.entries.pop() else {
             let done = levels.pop().map(|level| level.name).unwrap_or_default();
             if let Some(above) = levels.last() {
-                unlinkat(&above.folder, &done, AtFlags::REMOVEDIR)?;
+                unless_gone(unlinkat(&above.folder, &done, AtFlags::REMOVEDIR))?;
             }
             continue;
         };
         if file_type != FileType::Directory {
-            unlinkat(&level.folder, &name, AtFlags::empty())?;
+            unless_gone(unlinkat(&level.folder, &name, AtFlags::empty()))?;
             continue;
         }
-        let folder = open_writable(level.folder.as_fd(), &name)?;
+        let folder = match open_writable(level.folder.as_fd(), &name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
         if fstat(&folder)?.st_dev != device {
             return Err(Errno::XDEV.into());
         }
@@ -317,6 +323,15 @@ fn empty(folder: OwnedFd, device: u64) -> io::Result<()> {
         });
     }
     Ok(())
+}
+
+/// Takes an entry that another thread has renamed or removed since it was listed for removed. Only
+/// the whole folder may be missing: an error would say that it is.
+fn unless_gone(removed: Result<(), Errno>) -> Result<(), Errno> {
+    match removed {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
 }
 
 /// Opens a folder inside a private one, and makes it writable if a program made it read-only.
@@ -391,6 +406,30 @@ mod tests {
         scratch.remove().unwrap();
         assert_eq!(names(&parent), [""; 0]);
         assert_eq!(fs::read(outside.join("precious")).unwrap(), b"years");
+    }
+
+    #[test]
+    fn a_folder_goes_while_another_thread_renames_and_removes_files_in_it() {
+        let home = tempfile::tempdir().unwrap();
+        for _ in 0..200 {
+            let scratch = ScratchFolder::create(home.path(), &naming()).unwrap();
+            let path = scratch.path().to_owned();
+            let ended = std::sync::atomic::AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    // As a file that is written beside its name, and others that come and go.
+                    while !ended.load(std::sync::atomic::Ordering::Relaxed)
+                        && fs::write(path.join("new"), "content").is_ok()
+                    {
+                        _ = fs::rename(path.join("new"), path.join("final"));
+                        _ = fs::remove_file(path.join("final"));
+                    }
+                });
+                scratch.place.discard();
+                ended.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            assert!(!path.exists());
+        }
     }
 
     #[test]

@@ -134,8 +134,8 @@ class MaskedAllReduce:
         self.synchronise(module)
         # The name of the option that replaces broadcast_buffers in newer versions of torch.
         known = inspect.signature(DistributedDataParallel).parameters
-        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-        model = _Parallel(module, init_sync=False, **{buffers: False}, **options)
+        options["forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"] = False
+        model = _Parallel(module, init_sync=False, **options)
         names = {id(parameter): name for name, parameter in module.named_parameters()}
 
         def average(state: Any, bucket: Any) -> Any:
