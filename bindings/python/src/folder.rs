@@ -66,7 +66,10 @@ impl Folder {
         let signer = signer.as_deref();
         let keys = allowed(&keys, signer, &policy)?;
         let folder = place(root)?;
-        let shown = folder.shown(Path::new(""));
+        let shown = match folder.local() {
+            Some(local) => local.root().to_owned(),
+            None => folder.shown(Path::new("")),
+        };
         let sealed = open_sealed(py, folder, &openers(&keys), signer, &policy)?;
         sealed.require_revision(min_revision).map_err(from_folder)?;
         check_expiry(py, &shown, &sealed, &policy)?;
