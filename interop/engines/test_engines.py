@@ -32,7 +32,9 @@ class House:
     def casemate(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         binary = str(Path(os.environ["CASEMATE_BIN"]).resolve())
         command = [binary, "--home", "home", "--passphrase-file", "passphrase", *arguments]
-        return subprocess.run(command, cwd=self.work, check=check, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=self.work, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 or not check, done.stderr
+        return done
 
     def seal(self, name: str) -> str:
         """Seal a file and remove the original, so that only the sealed file can be read."""
