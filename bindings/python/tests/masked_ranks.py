@@ -144,6 +144,10 @@ def refused():
     found["norm"] = text(lambda: reduce.wrap(torch.nn.Sequential(linear, torch.nn.SyncBatchNorm(2))))
     model = reduce.wrap(linear)
     found["twice"] = text(lambda: reduce.wrap(model))
+    found["inside"] = text(lambda: reduce.wrap(torch.nn.Sequential(DistributedDataParallel(torch.nn.Linear(2, 2)))))
+    found["outside"] = text(lambda: DistributedDataParallel(model))
+    found["double"] = text(lambda: reduce.wrap(torch.nn.Linear(2, 2).double()))
+    found["array"] = text(lambda: reduce.average([1.0]))
     found["join"] = text(model.join)
     return found
 

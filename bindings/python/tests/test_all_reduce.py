@@ -71,8 +71,8 @@ def test_values_of_each_type_are_averaged(job):
     assert found["zero"] == 0
     assert found["matrix"] == [[1.0] * 3] * 2
     errors = found["errors"]
-    assert "type float64 would lose precision; convert them to float32" in errors[0]
-    assert "type int64 would lose precision" in errors[1]
+    assert "the type float64, which would lose precision; convert it to float32" in errors[0]
+    assert "the type int64, which would lose precision" in errors[1]
     assert "not contiguous" in errors[2]
     assert "no elements" in errors[3]
     assert "not contiguous" in errors[4]
@@ -95,7 +95,11 @@ def test_what_would_send_values_in_the_clear_is_refused(job):
     for name in ("find_unused_parameters", "init_sync", "broadcast_buffers", "process_group", "device_mesh"):
         assert f"TypeError: {name} cannot be set: " in found[name]
     assert "1 is a SyncBatchNorm, which sends values in the clear" in found["norm"]
-    assert "wrapped already" in found["twice"]
+    for name in ("twice", "inside"):
+        assert "contains a DistributedDataParallel" in found[name]
+    assert "another DistributedDataParallel around it would send weights in the clear" in found["outside"]
+    assert "parameter weight has the type float64, which would lose precision" in found["double"]
+    assert "expected a torch tensor, got list" in found["array"]
     assert "join() sends weights in the clear" in found["join"]
 
 

@@ -93,6 +93,12 @@ def test_steps_only_rise_and_old_ones_are_refused(tmp_path, arguments):
             save(checkpoints, step)
 
 
+def test_checkpoints_are_signed(tmp_path, arguments):
+    checkpoints = CheckpointFolder(tmp_path / "c", **{**arguments, "sign": None})
+    with pytest.raises(casemate.CasemateError, match="no key to sign checkpoints with"):
+        save(checkpoints, 1)
+
+
 def test_a_folder_is_for_one_training(tmp_path, arguments, caplog):
     first = CheckpointFolder(tmp_path / "c", **arguments)
     for step in (1, 2, 3):

@@ -48,13 +48,21 @@ class _Parallel(DistributedDataParallel):
     def join(self, *_: Any, **__: Any) -> Any:
         raise CasemateError("join() sends weights in the clear; give every rank the same number of batches")
 
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> Any:
+        # DistributedDataParallel asks a module for this before it sends anything.
+        raise CasemateError(
+            "this model is wrapped by MaskedAllReduce, and another DistributedDataParallel around it would send weights in the clear; "
+            "Trainer and Accelerate add one: use a training loop of your own"
+        )
+
 
 class MaskedAllReduce:
     """Averages tensors over all ranks of ``torch.distributed``, so that the network learns nothing and a changed byte stops the step.
 
     Every rank calls :meth:`connect`, and then wraps its model::
 
-        reduce = MaskedAllReduce.connect(roster, me="rank-0", key="rank-0.pem")
+        reduce = MaskedAllReduce.connect(roster, me="rank-0", key="./rank-0.pem")
         model = reduce.wrap(model)                   # in place of DistributedDataParallel(model)
 
     A session lives as long as this object. After an error it is over: ranks restart, and connect again. ``spec/masked-all-reduce.md`` specifies it.
@@ -118,13 +126,16 @@ class MaskedAllReduce:
         return self._ring.names
 
     def wrap(self, module: torch.nn.Module, **options: Any) -> DistributedDataParallel:
-        """Give every rank the weights of rank 0, through channels, and return the model for training, whose gradients are averaged by :meth:`average`.
+        """Give every rank the weights of rank 0, through channels, and return the model for training, whose gradients are averaged as by :meth:`average`.
 
         ``options`` are those of :class:`torch.nn.parallel.DistributedDataParallel`. Buffers, such as the statistics of a batch normalisation, stay those of
         each rank.
         """
-        if isinstance(module, DistributedDataParallel):
-            raise TypeError("the model is wrapped already; pass the model itself")
+        if any(isinstance(part, DistributedDataParallel) for part in module.modules()):
+            raise TypeError("the model contains a DistributedDataParallel, which sends in the clear or is wrapped already; pass the plain model")
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                _check_type(parameter, f"parameter {name}")
         for name, reason in _REFUSED.items():
             if name in options:
                 raise TypeError(f"{name} cannot be set: {reason}")
@@ -160,7 +171,7 @@ class MaskedAllReduce:
                 tensor.copy_(value)
 
     def average(self, tensor: torch.Tensor, name: str = "") -> torch.Tensor:
-        """Replace the elements of ``tensor`` by their means over all ranks, each of which calls this for a tensor of the same name, type and shape. Returns
+        """Replace the elements of ``tensor`` with their means over all ranks, each of which calls this for a tensor of the same name, type and shape. Returns
         ``tensor``.
 
         Elements are 32-bit floating point, or 16-bit, which is summed in 21 bits. Before it is rounded to its type, a mean differs from the exact one by at
@@ -168,6 +179,7 @@ class MaskedAllReduce:
 
         Raises :class:`casemate.VerificationError` on every rank if the sum was changed; the tensor then holds no numbers.
         """
+        _lanes_of(tensor)
         self._start(tensor, ["tensor", name, list(tensor.shape)]).result()
         return tensor
 
@@ -181,7 +193,7 @@ class MaskedAllReduce:
             dist.destroy_process_group(group)
 
     def _average_bucket(self, bucket: Any, label: list[Any]) -> torch.futures.Future[torch.Tensor]:
-        """Average one bucket of gradients beside the backward pass."""
+        """Average one bucket of gradients while the backward pass goes on."""
         buffer = bucket.buffer()
         on_device = buffer.device.type != "cpu"
         found: torch.futures.Future[torch.Tensor] = torch.futures.Future(devices=[buffer.device] if on_device else None)
@@ -195,7 +207,10 @@ class MaskedAllReduce:
                 failed = error if isinstance(error, Exception) else RuntimeError(str(error))
                 found.set_exception(failed)  # type: ignore[arg-type]
 
-        self._start(buffer, label).add_done_callback(done)
+        try:
+            self._start(buffer, label).add_done_callback(done)
+        except Exception as error:  # noqa: BLE001 - the backward pass raises it
+            found.set_exception(error)  # type: ignore[arg-type]
         return found
 
     def _start(self, tensor: torch.Tensor, label: list[Any]) -> Future[None]:
@@ -316,14 +331,21 @@ def _unsigned(words: torch.Tensor) -> npt.NDArray[np.uint64]:
 
 
 def _lanes_of(tensor: torch.Tensor) -> int:
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"expected a torch tensor, got {type(tensor).__name__}")
     if tensor.layout is not torch.strided or not tensor.is_contiguous():
         raise CasemateError("the tensor is not contiguous; call .contiguous() first")
     if not tensor.numel():
         raise CasemateError("the tensor has no elements")
+    return _check_type(tensor, "the tensor")
+
+
+def _check_type(tensor: torch.Tensor, what: str) -> int:
+    """Return the lanes for a tensor's type."""
     lanes = {torch.float32: 2, torch.bfloat16: 3, torch.float16: 3}.get(tensor.dtype)
     if lanes is None:
         kind = str(tensor.dtype).removeprefix("torch.")
-        raise CasemateError(f"tensors of type {kind} would lose precision; convert them to float32")
+        raise CasemateError(f"{what} has the type {kind}, which would lose precision; convert it to float32")
     return lanes
 
 
