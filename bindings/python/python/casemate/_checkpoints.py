@@ -28,7 +28,7 @@ class CheckpointFolder:
     """A folder of sealed checkpoints, named ``step-000000001200.sealed``.
 
     To save, pass ``to`` and ``sign``; to resume, ``keys`` and ``signer``. Each checkpoint states its step, the checkpoint before it, and the ``sources`` that
-    the model is trained on (:mod:`casemate.lineage`). With keys that open the one before, files that did not change are taken over from it. ``keep`` is how
+    the model is trained on (:mod:`casemate.lineage`). With keys that open the one before, files that did not change are reused from it. ``keep`` is how
     many to keep, all by default; older ones are removed.
 
     A folder is for one training: go on with the newest checkpoint in it, or use another folder. Whoever can write to the folder can remove checkpoints, or put
@@ -116,7 +116,9 @@ class CheckpointFolder:
             yield stated.step, memory / "checkpoint"
 
     def require_newer(self, step: int) -> None:
-        """Refuse a step that is not later than every checkpoint in the folder."""
+        """Refuse a step that is not later than every checkpoint in the folder, or a checkpoint that nobody could load."""
+        if _keys.signing_key(self._writing["sign"]) is None:  # type: ignore[arg-type]
+            raise CasemateError("no key to sign checkpoints with, and unsigned ones cannot be loaded; pass sign=")
         if not 0 <= step <= _STEP_MAX:
             raise CasemateError(f"step {step} must be from 0 to {_STEP_MAX}")
         if self._last is not None and step <= self._last[0]:

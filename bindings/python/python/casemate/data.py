@@ -2,7 +2,7 @@
 
 ::
 
-    data = casemate.data.SealedData("images.sealed", keys="trainer.pem", signer="publisher.pub")
+    data = casemate.data.SealedData("images.sealed", keys="./trainer.pem", signer="./publisher.pub")
     loader = DataLoader(casemate.data.FileDataset(data, decode), shuffle=True, num_workers=4)            # a sample in each file
     rows = casemate.data.RowDataset(data, {"images": "images-*.npy", "labels": "labels-*.npy"})           # samples are rows of arrays
     table = pyarrow.dataset.dataset("train", filesystem=data.filesystem, format="parquet")                # columns and row groups
@@ -39,7 +39,7 @@ class SealedData:
     """A sealed folder that workers open for themselves.
 
     The arguments are those of :func:`casemate.open_folder`; ``fs`` is a file system of fsspec that has the folder, such as a bucket's. To start workers in
-    another way than by fork, give ``keys`` and ``signer`` as paths: keys themselves are not sent to other processes.
+    any way other than fork, give ``keys`` and ``signer`` as paths: keys themselves are not sent to other processes.
     """
 
     def __init__(
@@ -53,7 +53,8 @@ class SealedData:
         policy: _keys.PathLike | None = None,
         fs: Any = None,
     ) -> None:
-        self._root = os.fspath(root)
+        # Workers may have another working directory.
+        self._root = os.path.abspath(root) if fs is None else os.fspath(root)
         self._terms: dict[str, Any] = {
             "keys": keys,
             "signer": signer,

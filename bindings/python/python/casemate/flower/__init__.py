@@ -3,7 +3,7 @@
 The server learns the mean of the clients' updates and nothing else about any of them. Two lines change::
 
     app = ClientApp(mods=[casemate.flower.SecureAggregation()])                           # in the client app
-    strategy = casemate.flower.SecureFedAvg(context, key="aggregator.pem", roster=...)    # in the server app
+    strategy = casemate.flower.SecureFedAvg(context, key="./aggregator.pem", roster=...)    # in the server app
 
 Each SuperNode names its member of the roster in its node config: ``casemate-name``, ``casemate-key``, ``casemate-roster``, ``casemate-policy`` and
 ``casemate-signer``, and, if it should not be in the user's state directory, ``casemate-state``. The last five are absolute paths.
