@@ -154,6 +154,20 @@ class TestTorch:
         with pytest.raises(dcp.CheckpointException, match="file of another checkpoint"):
             load()
 
+    def test_the_first_error_is_the_one_that_is_told(self, tmp_path, to, trust, keys):
+        import torch.distributed.checkpoint as dcp
+        from casemate.checkpoint import StorageReader, StorageWriter
+
+        dcp.save({"w": self.torch.ones(3)}, storage_writer=StorageWriter(tmp_path / "c", **to), no_dist=True)
+        for wrong, error in [
+            ({"signer": keys.stranger.public_key}, "is not an expected signer"),
+            ({"keys": keys.bob}, "sealed to|recipient"),
+        ]:
+            reader = StorageReader(tmp_path / "c", **{**trust, **wrong})
+            with pytest.raises(dcp.CheckpointException, match=error) as told:
+                dcp.load({"w": self.torch.zeros(3)}, storage_reader=reader, no_dist=True)
+            assert "use_collectives" not in str(told.value)
+
     def test_a_checkpoint_states_its_step_and_its_parent(self, tmp_path, to, trust):
         import torch.distributed.checkpoint as dcp
         from casemate.checkpoint import StorageReader, StorageWriter

@@ -200,6 +200,7 @@ class StorageReader(FileSystemReader):
         super().__init__(path)
         self._min_step = min_step
         self._stated: dict[str, Any] = {}
+        self._failed: Exception | None = None
         trust = {"keys": keys, "signer": signer, "policy": policy}
         self.fs: _SealedFileSystem = _SealedFileSystem(None, trust)
 
@@ -209,7 +210,15 @@ class StorageReader(FileSystemReader):
         Raises :class:`ValueError` for the metadata of one rank, to which PyTorch falls back even if the common metadata is damaged.
         """
         if kwargs.get("rank") is not None:
-            raise ValueError(NO_COLLECTIVES)
+            # PyTorch asks for it after any error with the common metadata, which is the one to tell.
+            raise self._failed or ValueError(NO_COLLECTIVES)
+        try:
+            return self._read_common(*args, **kwargs)
+        except Exception as error:
+            self._failed = error
+            raise
+
+    def _read_common(self, *args: Any, **kwargs: Any) -> Metadata:
         try:
             metadata = super().read_metadata(*args, **kwargs)
         except FileNotFoundError:
