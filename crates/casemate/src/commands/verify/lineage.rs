@@ -82,7 +82,13 @@ fn other(place: &Place, found: &Reference, lineage: &Lineage, wanted: &[Referenc
         ),
         None => format!("{place} is not among the sources of the model: found {found}"),
     };
-    Fault::new(Outcome::CheckFailed, text)
+    let fault = Fault::new(Outcome::CheckFailed, text);
+    match found {
+        Reference::Files { .. } => fault.hint(
+            "the digest covers every file: compare a clean checkout, without files such as __pycache__",
+        ),
+        _ => fault,
+    }
 }
 
 /// What is in a place now.
