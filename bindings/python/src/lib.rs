@@ -18,6 +18,7 @@ mod folder;
 mod hybrid;
 mod judge;
 mod keys;
+mod memory;
 mod model;
 mod read;
 mod rewrap;
@@ -31,12 +32,6 @@ use std::path::PathBuf;
 
 use casemate_environment::{PASSPHRASE_BYTES_MAX, without_line_end};
 use pyo3::{prelude::*, types::PyBytes};
-
-/// Return a folder in memory with room for `size` bytes, for plaintext files.
-#[pyfunction]
-fn memory_folder(size: u64) -> PyResult<PathBuf> {
-    casemate_environment::memory_folder(None, size).map_err(error::from_environment)
-}
 
 /// Read a passphrase file without its line ending; a file that others can read is refused.
 #[pyfunction]
@@ -60,7 +55,7 @@ mod _casemate {
     #[pymodule_export]
     use super::keys::{KeyStore, PrivateKey, PublicKey};
     #[pymodule_export]
-    use super::memory_folder;
+    use super::memory::MemoryFolder;
     #[pymodule_export]
     use super::model::{PickleScan, safetensors_header, scan_pickle};
     #[pymodule_export]

@@ -19,7 +19,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-import casemate._checkpoints
 import casemate.accelerate
 import casemate.trainer
 from casemate._checkpoints import CheckpointFolder
@@ -143,7 +142,7 @@ def test_checkpoints_of_others_and_damaged_ones_are_refused(tmp_path, arguments,
     # A training goes on without the damaged one.
     with caplog.at_level(logging.WARNING):
         save(checkpoints, 7)
-    assert "nothing is taken over from the checkpoint of step 6" in caplog.text
+    assert "nothing is reused from the checkpoint of step 6" in caplog.text
     assert checkpoints.open().revision == 1
     with pytest.raises(OSError, match="not this"):
         with checkpoints.saving(8):
@@ -281,15 +280,40 @@ def test_a_training_that_is_killed_at_any_time_goes_on(tmp_path, keys):
         rest, _ = process.communicate()
         saved = max([int(resumed[1]) + 1, *(int(line.split()[1]) for line in rest.splitlines() if line.startswith("saved") and line[-1].isdigit())])
     opener, publisher = keys
-    # What killed processes have left in memory is removed when the next one begins.
-    assert memory_folders()
-    time.sleep(casemate._checkpoints._NEW_SECONDS + 0.5)
     with CheckpointFolder(tmp_path / "c", keys=opener, signer=publisher.public_key).loading() as (step, folder):
         assert step >= saved
         assert int((folder / "total").read_text()) == step * (step + 1) // 2
-        assert memory_folders() == [folder.parent]
-    assert memory_folders() == []
 
 
-def memory_folders():
-    return list(Path(casemate._casemate.memory_folder(0)).glob("casemate-checkpoint-*"))
+HELD = """
+from casemate._casemate import MemoryFolder
+with MemoryFolder(0) as folder:
+    (folder / "plaintext").write_text("secret")
+    print(folder, flush=True)
+    input()
+"""
+
+
+def test_what_a_killed_process_left_in_memory_is_removed_by_the_next():
+    def hold():
+        process = subprocess.Popen([sys.executable, "-c", HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return process, Path(process.stdout.readline().strip())
+
+    (killed, left), (running, held) = hold(), hold()
+    killed.kill()
+    killed.communicate()
+    assert (left / "plaintext").exists()
+    assert left.stat().st_mode & 0o777 == 0o700
+    with casemate._casemate.MemoryFolder(0) as own:
+        assert not left.exists()
+        # A folder in use stays, also that of a process that was forked.
+        assert (held / "plaintext").exists()
+        child = os.fork()
+        if child == 0:
+            del own
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert own.exists()
+    assert not own.exists()
+    running.communicate("\n")
+    assert not held.exists()

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
 import shutil
-import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,8 +16,6 @@ from ._files import Folder, open_folder
 
 _NAME = re.compile("step-([0-9]{12})\\.sealed")
 _STEP_MAX = 10**12 - 1
-_PREFIX = "casemate-checkpoint-"
-_NEW_SECONDS = 5
 _log = logging.getLogger("casemate")
 
 
@@ -96,7 +91,7 @@ class CheckpointFolder:
     def saving(self, step: int) -> Iterator[Path]:
         """Yield an empty folder in memory, to write a checkpoint to, and seal it. It appears complete or not at all."""
         self.require_newer(step)
-        with _in_memory(0) as folder:
+        with _casemate.MemoryFolder(0) as folder:
             yield folder
             self.seal(folder, step)
 
@@ -107,7 +102,7 @@ class CheckpointFolder:
         if folder is None:
             yield None
             return
-        with folder, _in_memory(sum(folder.size(name) for name in folder.files)) as memory:
+        with folder, _casemate.MemoryFolder(sum(folder.size(name) for name in folder.files)) as memory:
             stated = lineage.read(folder)
             assert stated is not None
             assert stated.step is not None
@@ -156,7 +151,7 @@ class CheckpointFolder:
         except (CasemateError, OSError) as error:
             reason = str(error)
         # The new checkpoint does not need it.
-        _log.warning("nothing is taken over from the checkpoint of step %d: %s", self._last[0], reason)
+        _log.warning("nothing is reused from the checkpoint of step %d: %s", self._last[0], reason)
         return None
 
     def _remove_old(self, newest: int) -> None:
@@ -165,35 +160,3 @@ class CheckpointFolder:
         older = [step for step in self.steps() if step <= newest]
         for step in older[: -self._keep]:
             shutil.rmtree(self.place(step), ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _in_memory(size: int) -> Iterator[Path]:
-    """Yield a folder in memory with room for so many bytes, which is removed at the end. What killed processes have left is removed first."""
-    base = Path(_casemate.memory_folder(size))
-    _sweep(base)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=base) as name:
-        held = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            yield Path(name)
-        finally:
-            os.close(held)
-
-
-def _sweep(base: Path) -> None:
-    """Remove folders of this user that no process holds."""
-    for entry in os.scandir(base):
-        if not entry.name.startswith(_PREFIX):
-            continue
-        with contextlib.suppress(OSError):
-            found = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                status = os.fstat(found)
-                # A folder that was just made is not locked yet.
-                if status.st_uid != os.geteuid() or time.time() - status.st_ctime < _NEW_SECONDS:
-                    continue
-                fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(entry.path, ignore_errors=True)
-            finally:
-                os.close(found)

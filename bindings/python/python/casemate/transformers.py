@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -116,8 +115,8 @@ def from_pretrained(
             policy=policy,
         )
     texts = [path for path in opened.files if _is_text(opened, path)]
-    memory = _casemate.memory_folder(sum(opened.size(path) for path in texts))
-    with tempfile.TemporaryDirectory(prefix="casemate-", dir=memory) as folder:
+    with _casemate.MemoryFolder(sum(opened.size(path) for path in texts)) as memory:
+        folder = os.fspath(memory)
         for path in texts:
             place = os.path.join(folder, path)
             os.makedirs(os.path.dirname(place), exist_ok=True)
