@@ -249,11 +249,7 @@ impl FolderSource for PythonFolder {
             path: PathBuf::from(&self.name),
             source: error.into(),
         })?;
-        let mut expected = Expected::new(paths);
-        for path in &listing {
-            expected.found(Path::new(path))?;
-        }
-        expected.end()
+        Expected::check(paths, &listing)
     }
 
     fn shown(&self, path: &Path) -> PathBuf {

@@ -173,11 +173,7 @@ impl FolderSource for RemoteFolder {
                 source,
             }
         })?;
-        let mut expected = Expected::new(paths);
-        for path in &listing {
-            expected.found(Path::new(path))?;
-        }
-        expected.end()
+        Expected::check(paths, &listing)
     }
 
     fn shown(&self, path: &Path) -> PathBuf {

@@ -18,6 +18,19 @@ impl<'m> Expected<'m> {
         Self(paths.map(|path| (path.sealed(), *path)).collect())
     }
 
+    /// Checks a listing of all files against what belongs to the folder.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::found`] and [`Self::end`].
+    pub fn check(paths: &[&'m RelativePath], listing: &[String]) -> Result<(), FolderError> {
+        let mut expected = Self::new(paths);
+        for path in listing {
+            expected.found(Path::new(path))?;
+        }
+        expected.end()
+    }
+
     /// Returns the folders that the files are in.
     pub(crate) fn folders(&self) -> HashSet<PathBuf> {
         let above = |path: &PathBuf| {
