@@ -181,7 +181,10 @@ class _naming:  # noqa: N801 - used as a statement
 
 
 class FileDataset(Dataset[Any]):
-    """A sample in each file. To open one takes a fraction of a millisecond: put samples of less than a megabyte into shards. ``decode`` takes a file's path and content, and returns the sample; without it, the sample is the content."""
+    """A sample in each file. ``decode`` takes a file's path and content, and returns the sample; without it, the sample is the content.
+
+    To open a file takes a fraction of a millisecond: put samples of less than a megabyte into shards.
+    """
 
     def __init__(self, data: SealedData, decode: Callable[[str, bytes], Any] | None = None, *, pattern: str = "*") -> None:
         self._data = data
@@ -259,6 +262,8 @@ class RowDataset(Dataset[Any]):
     """
 
     def __init__(self, data: SealedData, columns: Mapping[str, str]) -> None:
+        if not isinstance(columns, Mapping):
+            raise TypeError('columns must give a pattern of files for each name, as in {"image": "images-*.npy"}')
         if not columns:
             raise ValueError("no columns were given")
         self._columns = {name: _Column(data, pattern) for name, pattern in columns.items()}

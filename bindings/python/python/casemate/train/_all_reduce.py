@@ -112,13 +112,14 @@ class MaskedAllReduce:
             return GradientChannel.accept(link, roster, me=me, key=key, peer=names[previous], now=now)
 
         before, after = _in_turn(rank, accept, connect)
+        channels = before._channel, after._channel
         rendezvous = RingRendezvous(roster, names, rank, pairs)
         for _ in range(size - 1):
-            message = rendezvous.message(after.raw)
+            message = rendezvous.message(channels[1])
             receive, send = partial(before.link.receive, len(message)), partial(after.link.send, memoryview(message))
             received, _sent = _in_turn(rank, receive, send)
-            rendezvous.receive(before.raw, bytes(received))
-        return cls(rendezvous.finish(before.raw, after.raw), (before, after), (control, results, data))
+            rendezvous.receive(channels[0], bytes(received))
+        return cls(rendezvous.finish(*channels), (before, after), (control, results, data))
 
     @property
     def names(self) -> list[str]:

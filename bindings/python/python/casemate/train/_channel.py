@@ -99,11 +99,6 @@ class GradientChannel:
         """The channel's id, the same at both ends: 32 bytes."""
         return self._channel.id
 
-    @property
-    def raw(self) -> Channel:
-        """The channel without its link, for protocols on top of it in this package."""
-        return self._channel
-
     def send(self, tensor: Any, name: str = "") -> None:
         """Encrypt ``tensor`` and send it over the link. The receiver must expect the same ``name``, type and shape.
 
