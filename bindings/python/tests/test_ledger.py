@@ -101,6 +101,22 @@ def test_a_folder_of_others_is_refused(tmp_path):
             Ledger(other)
 
 
+def test_a_folder_that_others_can_exchange_is_refused(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    for mode, refused in [(0o777, True), (0o1777, False), (0o755, False)]:
+        shared.chmod(mode)
+        if refused:
+            with pytest.raises(casemate.CasemateError, match="other users can rename what is in"):
+                Ledger(shared / "a/state")
+        else:
+            Ledger(shared / "a/state")
+    if os.geteuid() == 0:
+        os.chown(shared, 12345, 12345)
+        with pytest.raises(casemate.CasemateError, match="other users can rename what is in"):
+            Ledger(shared / "a/state")
+
+
 def test_the_default_folder_ignores_a_relative_state_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     for value, wanted in [("", tmp_path / ".local/state"), ("here", tmp_path / ".local/state"), ("/state", "/state")]:

@@ -23,8 +23,8 @@ class Ledger:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder
         _make(folder)
+        _require_own_way_to(folder)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         self._folder = os.open(folder, flags)
         found = os.fstat(self._folder)
@@ -76,6 +76,15 @@ class Ledger:
             return False
         os.fsync(self._folder)
         return True
+
+
+def _require_own_way_to(folder: Path) -> None:
+    """Refuse a folder that another user can put another one in the place of, without the records."""
+    for above in folder.resolve().parents:
+        found = above.stat()
+        is_shared = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+        if found.st_uid not in (0, os.geteuid()) or is_shared:
+            raise CasemateError(f"other users can rename what is in {above}; keep {folder} elsewhere")
 
 
 def default_folder() -> Path:
