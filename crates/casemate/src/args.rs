@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Seal, serve and call a real model, and see attacks refused
+    /// Seal, serve and call a real model, train another, and see attacks refused
     Demo(DemoOptions),
     /// Create and manage keys
     Keys {

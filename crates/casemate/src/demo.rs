@@ -175,16 +175,16 @@ fn train(context: &Context<'_>) -> Result<(), Fault> {
     let started = Instant::now();
     let trained = training::run()?;
     let what = format!(
-        "{} rounds of {} clients; the server sees only mean updates",
+        "another model: {} rounds of {} clients, mean updates only",
         trained.rounds, trained.clients
     );
     let cost = format!(
-        "{} B each, plain {} B",
+        "{} B an update, {} B as 32-bit floats",
         trained.masked_bytes, trained.plain_bytes
     );
     step(context, "train", &what, started, &cost);
     context.printer.line(&format!(
-        "           {:.1} % of held-out images correct, {:.1} % with plain averaging",
+        "           {:.1} % of held-out images correct, {:.1} % without secure aggregation",
         trained.accuracy, trained.plain
     ));
     if (trained.accuracy - trained.plain).abs() > 0.5 {
