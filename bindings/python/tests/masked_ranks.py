@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from casemate import train
+from casemate.train import _all_reduce
 from casemate.train.torch import MaskedAllReduce
 from torch.nn.parallel import DistributedDataParallel
 
@@ -49,6 +50,8 @@ def trains(pairs="pairs"):
         # The weights are those of rank 0.
         for parameter in model.parameters():
             parameter.data.zero_()
+    # Weights take several messages each.
+    _all_reduce._SENT_AT_ONCE = 1000
     reduce = connect(pairs=pairs == "pairs")
     masked = weights_after(reduce.wrap(model, **small), inputs, labels)
     number = reduce._ring.next_number

@@ -26,6 +26,8 @@ from ._process_group import ProcessGroupLink
 _NAME_BYTES = 64
 #: Words that are handed to the library at once, a multiple of 1,024.
 _PIECE_WORDS = 1 << 18
+#: Elements of a weight that are sent at once.
+_SENT_AT_ONCE = 1 << 22
 #: Tensors that are on their way at once.
 _AT_ONCE = 2
 #: Options of DistributedDataParallel with which it would send values in the clear, and why.
@@ -164,10 +166,13 @@ class MaskedAllReduce:
         """Give every rank the parameters and buffers of rank 0."""
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
             value = tensor.detach().to("cpu", copy=self._rank > 0).contiguous()
-            if self._rank > 0:
-                self._before.receive(value, name)
-            if self._rank + 1 < self._size:
-                self._after.send(value, name)
+            # In parts: a message of a channel has a limit, and a rank sends on what it has received.
+            for at, part in enumerate(torch.split(value.reshape(-1), _SENT_AT_ONCE)):
+                label = f"{name} {list(value.shape)} {at}"
+                if self._rank > 0:
+                    self._before.receive(part, label)
+                if self._rank + 1 < self._size:
+                    self._after.send(part, label)
             if self._rank > 0:
                 tensor.copy_(value)
 
