@@ -60,6 +60,14 @@ pub enum Error {
         /// Maximum output of the KDF, in bytes.
         limit: usize,
     },
+    /// A secret cannot be shared like this.
+    #[error("{needed} of {holders} shares cannot restore a secret: the threshold must be 2 to the number of shares, at most 255")]
+    Threshold {
+        /// Shares that restore it.
+        needed: usize,
+        /// All shares.
+        holders: usize,
+    },
     /// The system's random number generator failed.
     #[error("the system's random number generator failed")]
     Randomness,

@@ -43,6 +43,7 @@ pub mod algorithm;
 pub mod catalogue;
 pub mod encoding;
 mod error;
+pub mod generator;
 pub mod hash;
 pub mod hpke;
 pub mod hybrid;
@@ -52,6 +53,7 @@ pub mod policy;
 mod purpose;
 pub mod random;
 mod secret;
+pub mod sharing;
 pub mod signature;
 pub mod suite;
 

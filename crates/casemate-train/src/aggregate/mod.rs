@@ -8,7 +8,6 @@ mod client;
 mod error;
 mod fields;
 mod floors;
-mod generator;
 mod graph;
 mod inbox;
 mod outcome;
@@ -19,7 +18,6 @@ mod recommend;
 mod reveal;
 mod round;
 mod server;
-mod shamir;
 mod signed;
 mod state;
 mod vector;
@@ -40,5 +38,5 @@ pub use server::{Outgoing, Server};
 /// Restores secrets from shares by place.
 #[cfg(test)]
 pub(crate) fn combine_for_tests(shares: &[(u8, &[u8])]) -> Vec<u8> {
-    shamir::combine(shares).unwrap().to_vec()
+    casemate_crypto::sharing::combine(shares).unwrap().to_vec()
 }

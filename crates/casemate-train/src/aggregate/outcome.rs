@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use casemate_crypto::{Error, Purpose, Secret};
+use casemate_crypto::{Error, Purpose, Secret, sharing::combine};
 use zeroize::Zeroizing;
 
 use super::{
@@ -12,7 +12,6 @@ use super::{
     reveal::Revealed,
     round::{KEM, Kind, Position, Round, SEED_BYTES},
     server::Shares,
-    shamir::combine,
     signed::HEAD_BYTES,
     vector::{Masks, apply_masks, clip, mask_of},
 };

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use casemate_crypto::{Purpose, Secret, kem::KemPublicKey};
+use casemate_crypto::{Purpose, Secret, kem::KemPublicKey, sharing::split};
 
 use super::{
     client::{Participation, Seeds},
@@ -10,7 +10,6 @@ use super::{
     fields::{Fields, check_len, write_count},
     policy::COHORT_MAX,
     round::{KEM, Kind, Position, Round, SEED_BYTES},
-    shamir::split,
     signed::{check_signature, head},
 };
 

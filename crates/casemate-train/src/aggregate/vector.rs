@@ -2,11 +2,12 @@
 
 use casemate_crypto::{
     Secret,
+    generator::Generator,
     keystream::{Keystream, WORDS_MAX},
 };
 use rand_distr::{Distribution as _, Poisson};
 
-use super::{error::AggregateError, generator::Generator, policy::Parameters, round::SEED_BYTES};
+use super::{error::AggregateError, policy::Parameters, round::SEED_BYTES};
 use crate::rounding::{halves, round};
 
 /// Coordinates that are processed at once, while they are in the L1 cache.

@@ -2,23 +2,29 @@
 
 use std::convert::Infallible;
 
-use casemate_crypto::{
-    Error, Secret,
-    keystream::{Keystream, WORDS_MAX},
-};
 use rand_core::{TryCryptoRng, TryRng};
 use zeroize::Zeroizing;
 
+use crate::{
+    Error, Secret,
+    keystream::{Keystream, WORDS_MAX},
+};
+
 /// A generator over a keystream, as libraries want one. It cannot report a failure where it
 /// happens: see [`Self::check`].
-pub(super) struct Generator {
+pub struct Generator {
     stream: Keystream,
     words: Zeroizing<Vec<u32>>,
     failed: bool,
 }
 
 impl Generator {
-    pub(super) fn new(key: &Secret<32>) -> Result<Self, Error> {
+    /// Starts the generator of a key, which must be fresh.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] if the cipher fails.
+    pub fn new(key: &Secret<32>) -> Result<Self, Error> {
         Ok(Self {
             stream: Keystream::new(key)?,
             words: Zeroizing::new(Vec::with_capacity(WORDS_MAX)),
@@ -27,7 +33,11 @@ impl Generator {
     }
 
     /// Checks that everything drawn so far came from the stream.
-    pub(super) const fn check(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] if the cipher failed.
+    pub const fn check(&self) -> Result<(), Error> {
         if self.failed {
             return Err(Error::Internal);
         }
@@ -42,6 +52,12 @@ impl Generator {
             }
         }
         self.words.pop().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Generator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Generator(..)")
     }
 }
 

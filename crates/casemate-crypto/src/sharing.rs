@@ -1,24 +1,28 @@
-//! Shares of two seeds at once, over GF(2^8).
+//! Shamir's secret sharing over GF(2^8), each byte on its own.
 
-use casemate_crypto::{Error, Secret};
 use vsss_rs::Gf256;
 use zeroize::Zeroizing;
 
-use super::{error::AggregateError, generator::Generator};
+use crate::{Error, Secret, generator::Generator};
+
+/// Most holders of shares.
+const HOLDERS_MAX: usize = 255;
 
 /// Splits a secret into `holders` shares, of which `needed` restore it. The share of place `x`,
 /// from 1, is at `x - 1`. `key` determines the polynomials and must be fresh.
-pub(super) fn split<const N: usize>(
+///
+/// # Errors
+///
+/// [`Error::Threshold`] unless `needed` is 2 to `holders` and there are at most 255 holders.
+pub fn split<const N: usize>(
     secret: &Secret<N>,
     needed: usize,
     holders: usize,
     key: &Secret<32>,
-) -> Result<Vec<Secret<N>>, AggregateError> {
+) -> Result<Vec<Secret<N>>, Error> {
     // The library has no sharing in which one share is enough.
-    if needed < 2 || needed > holders {
-        return Err(AggregateError::Policy(
-            "the threshold does not fit the share holders",
-        ));
+    if needed < 2 || needed > holders || holders > HOLDERS_MAX {
+        return Err(Error::Threshold { needed, holders });
     }
     let mut generator = Generator::new(key)?;
     let shares = Gf256::split_bytes(needed, holders, secret.expose(), &mut generator);
@@ -28,14 +32,18 @@ pub(super) fn split<const N: usize>(
     place_and_share
         .map(|split| {
             let (_, share) = split.ok_or(Error::Internal)?;
-            Ok(Secret::copy_from("share", share)?)
+            Secret::copy_from("share", share)
         })
         .collect()
 }
 
 /// Restores secrets from their shares in the same places. Each share is of all the secrets, one
-/// after the other.
-pub(super) fn combine(shares: &[(u8, &[u8])]) -> Result<Zeroizing<Vec<u8>>, AggregateError> {
+/// after the other. Too few shares restore another secret.
+///
+/// # Errors
+///
+/// [`Error::Internal`] if two shares have the same place, or different lengths.
+pub fn combine(shares: &[(u8, &[u8])]) -> Result<Zeroizing<Vec<u8>>, Error> {
     let shares: Vec<Vec<u8>> = shares
         .iter()
         .map(|(place, share)| [&[*place], *share].concat())
