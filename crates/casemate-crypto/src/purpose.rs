@@ -94,14 +94,30 @@ impl Purpose {
     pub const KEY_DOCUMENT: Self = Self("casemate/v1/key-document");
     /// Signature domain of the statement that one HTTP signing pair succeeds another.
     pub const SUCCESSION: Self = Self("casemate/v1/succession");
-    /// HKDF info: the key that encrypts records of a key store.
-    pub const STORE_RECORD: Self = Self("casemate/v1/store-record");
-    /// HKDF info: the key that authenticates the set of records of a key store.
+    /// HKDF info: the key that encrypts a row of a key store.
+    pub const STORE_ROW: Self = Self("casemate/v2/store-row");
+    /// HKDF info: the key that authenticates the set of rows of a key store.
     pub const STORE_INDEX: Self = Self("casemate/v1/store-index");
-    /// HKDF info: the key that wraps a key store's root key for a key file.
-    pub const STORE_KEY_SLOT: Self = Self("casemate/v1/store-key-slot");
+    /// HKDF info: the key that hides the names of a key store.
+    pub const STORE_NAME: Self = Self("casemate/v2/store-name");
+    /// Hash domain: a leaf of the tree over a key store's rows.
+    pub const STORE_LEAF: Self = Self("casemate/v2/store-leaf");
+    /// Hash domain: a branch of the tree over a key store's rows.
+    pub const STORE_BRANCH: Self = Self("casemate/v2/store-branch");
+    /// HKDF info and associated data: what a slot of a key store wraps.
+    pub const STORE_SLOT: Self = Self("casemate/v2/store-slot");
+    /// HPKE `info` prefix: the key of a slot, to a recipient.
+    pub const STORE_SLOT_KEY: Self = Self("casemate/v2/store-slot-key");
+    /// HKDF info and associated data: the key of a slot, under the root key.
+    pub const STORE_SLOT_KEPT: Self = Self("casemate/v2/store-slot-kept");
+    /// HKDF info and associated data: the root key, under the key of a group of slots.
+    pub const STORE_GROUP: Self = Self("casemate/v2/store-group");
     /// HKDF info: the value that commits to a key store's root key.
     pub const STORE_COMMITMENT: Self = Self("casemate/v1/store-commitment");
+    /// HKDF info of version 1: the key that encrypts records of a key store.
+    pub const STORE_RECORD_1: Self = Self("casemate/v1/store-record");
+    /// HKDF info of version 1: the key that wraps a key store's root key for a key file.
+    pub const STORE_KEY_SLOT_1: Self = Self("casemate/v1/store-key-slot");
 
     /// Returns the label as bytes.
     pub const fn as_bytes(self) -> &'static [u8] {

@@ -1,62 +1,40 @@
-//! The authenticated list of records (`spec/key-store.md`, section 4).
-
-use std::collections::BTreeMap;
+//! The root of the tree over the rows (`spec/key-store.md`, section 4.2).
 
 use casemate_cbor::{CborError, Reader, encode};
-use casemate_crypto::hash::{HASH_BYTES, sha384};
+use casemate_crypto::hash::HASH_BYTES;
 
 use crate::{
     StoreError,
-    engine::RecordId,
     root::{RootKey, TAG_BYTES},
+    tree::Subtree,
 };
 
-/// Most records in a key store.
-pub(crate) const RECORDS_MAX: usize = 65_536;
+/// Most rows in a key store.
+pub(crate) const ROWS_MAX: u64 = 4_194_304;
 
-/// The index entry of one record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct IndexEntry {
-    /// Generation in which the record was written.
-    pub(crate) generation: u64,
-    pub(crate) hash: [u8; HASH_BYTES],
-}
-
-impl IndexEntry {
-    pub(crate) fn new(generation: u64, sealed: &[u8]) -> Self {
-        Self {
-            generation,
-            hash: sha384(sealed),
-        }
-    }
-
-    pub(crate) fn matches(&self, sealed: &[u8]) -> bool {
-        self.hash == sha384(sealed)
-    }
-}
-
-/// The list of records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Which rows there are, in which generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
     pub(crate) generation: u64,
-    pub(crate) entries: BTreeMap<RecordId, IndexEntry>,
+    /// The tree; `None` if there are no rows.
+    pub(crate) root: Option<Subtree>,
 }
 
 impl Index {
+    pub(crate) fn rows(&self) -> u64 {
+        self.root.map_or(0, |root| root.rows)
+    }
+
     fn encode_parts(&self, tag: Option<&[u8]>) -> Vec<u8> {
         encode(|e| {
-            e.map(if tag.is_some() { 3 } else { 2 })?
+            e.map(if tag.is_some() { 4 } else { 3 })?
                 .u8(0)?
                 .u64(self.generation)?;
-            e.u8(1)?.array(self.entries.len() as u64)?;
-            for (id, entry) in &self.entries {
-                e.array(3)?
-                    .bytes(&id.to_bytes())?
-                    .u64(entry.generation)?
-                    .bytes(&entry.hash)?;
-            }
+            e.u8(1)?.u64(self.rows())?;
+            let hash = self.root.map_or([0; HASH_BYTES], |root| root.hash);
+            e.u8(2)?.bytes(&hash)?;
             if let Some(tag) = tag {
-                e.u8(2)?.bytes(tag)?;
+                e.u8(3)?.bytes(tag)?;
             }
             Ok(())
         })
@@ -75,19 +53,11 @@ impl Index {
         generation: u64,
         root: &RootKey,
     ) -> Result<Self, StoreError> {
-        let index = Self::decode(header, bytes, root)?;
-        let mut entries = index.entries.values();
-        let in_time = entries.all(|entry| entry.generation <= index.generation);
-        if index.generation == generation && in_time {
-            return Ok(index);
-        }
-        Err(StoreError::Index)
-    }
-
-    fn decode(header: &[u8], bytes: &[u8], root: &RootKey) -> Result<Self, StoreError> {
         let (index, tag) = Self::read(bytes).map_err(|_| StoreError::Index)?;
-        let deterministic = index.encode_parts(Some(&tag)) == bytes;
-        if deterministic && root.tag_matches(header, &index.encode_parts(None), &tag)? {
+        let is_authentic = root.tag_matches(header, &index.encode_parts(None), &tag)?;
+        // The comparison covers shortest forms and trailing bytes.
+        let is_exact = index.encode_parts(Some(&tag)) == bytes;
+        if is_authentic && is_exact && index.generation == generation {
             return Ok(index);
         }
         Err(StoreError::Index)
@@ -95,28 +65,16 @@ impl Index {
 
     fn read(bytes: &[u8]) -> Result<(Self, [u8; TAG_BYTES]), CborError> {
         let d = &mut Reader::new(bytes, "index");
-        d.map_of(3)?;
+        d.map_of(4)?;
         d.key(0)?;
         let generation = d.uint()?;
         d.key(1)?;
-        let count = d.array()?;
-        if count > RECORDS_MAX as u64 {
-            return Err(d.refused());
-        }
-        let mut entries = BTreeMap::new();
-        for _ in 0..count {
-            d.array_of(3)?;
-            let id = RecordId::from_bytes(d.bytes()?).ok_or_else(|| d.refused())?;
-            let generation = d.uint()?;
-            let hash = d.fixed("hash")?;
-            entries.insert(id, IndexEntry { generation, hash });
-        }
+        let rows = d.uint()?;
         d.key(2)?;
+        let hash = d.fixed("hash")?;
+        d.key(3)?;
         let tag = d.fixed("tag")?;
-        let index = Self {
-            generation,
-            entries,
-        };
-        Ok((index, tag))
+        let root = (rows > 0).then_some(Subtree { rows, hash });
+        Ok((Self { generation, root }, tag))
     }
 }

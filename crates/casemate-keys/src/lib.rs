@@ -1,8 +1,9 @@
-//! Private keys at rest (`spec/key-store.md`, version 1).
+//! Private keys at rest (`spec/key-store.md`, version 2).
 //!
-//! [`KeyStore`] implements the rules: records are encrypted with keys derived from the root key,
-//! bound to their identity, and listed in an authenticated index. An [`Engine`] only stores bytes;
-//! [`SqliteEngine`] is the embedded one. Time is an argument.
+//! [`KeyStore`] implements the rules: rows are encrypted with keys derived from the root key, bound
+//! to their identity, and listed in an authenticated tree. Slots wrap the root key for whoever opens
+//! the key store. An [`Engine`] only stores bytes; [`SqliteEngine`] is the embedded one. Time is an
+//! argument.
 //!
 //! Make a store in memory, and a key in it:
 //!
@@ -18,11 +19,14 @@
 
 mod engine;
 mod error;
+mod group;
 mod header;
 mod index;
 mod name;
 mod record;
 mod root;
+mod row;
+mod sealed;
 mod secret;
 mod slot;
 mod sqlite;
@@ -30,12 +34,21 @@ mod status;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod usage;
+mod version_1;
+mod versions;
 
-pub use engine::{Change, Engine, EngineError, MemoryEngine, RecordId, Role, Snapshot};
-pub use error::StoreError;
-pub use name::KeyName;
+pub use engine::{Change, Engine, EngineError, Head, MemoryEngine, Page, Snapshot, Table, View};
+pub use error::{Locked, StoreError};
+pub use group::GroupInfo;
+pub use header::Slots;
+pub use name::{KeyName, SlotName};
+pub use row::{Role, RowId, RowKind};
 pub use secret::{StoreKey, StoreSecret};
-pub use slot::PassphraseCost;
+pub use slot::{KeeperError, KeeperKind, NewSlot, Openers, PassphraseCost, SlotInfo, SlotKeeper};
 pub use sqlite::SqliteEngine;
 pub use status::{End, Status, Withdrawn, judge};
-pub use store::{KeyEntry, KeyStore, Listing};
+pub use store::{KeyEntry, KeyStore, Listing, Offline, Rotated, slots_of};
+pub use usage::Usage;
+pub use versions::{Due, RotationPolicy, State, Version, VersionNumber, Versions};

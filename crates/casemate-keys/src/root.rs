@@ -10,12 +10,27 @@ use casemate_crypto::{
 };
 use subtle::ConstantTimeEq;
 
-use crate::engine::RecordId;
+use crate::{
+    KeyName,
+    row::{RowId, RowKind},
+};
 
 pub(crate) const STORE_ID_BYTES: usize = 16;
 pub(crate) const TAG_BYTES: usize = 48;
+pub(crate) const COMMITMENT_BYTES: usize = 32;
 
-/// The key that encrypts every record, through derived keys. It never leaves memory unwrapped.
+/// `HKDF(secret, info, length)` of the specification.
+pub(crate) fn derive(
+    secret: &Secret<32>,
+    store_id: &[u8; STORE_ID_BYTES],
+    info: &[u8],
+    len: usize,
+) -> Result<SecretBytes, CryptoError> {
+    let kdf = Kdf::HkdfSha384;
+    kdf.expand(&kdf.extract(store_id, &[secret.expose()])?, &[info], len)
+}
+
+/// The key that encrypts every row, through derived keys. It never leaves memory unwrapped.
 pub(crate) struct RootKey {
     secret: Secret<32>,
     store_id: [u8; STORE_ID_BYTES],
@@ -30,39 +45,62 @@ impl RootKey {
         &self.secret
     }
 
+    pub(crate) const fn store_id(&self) -> &[u8; STORE_ID_BYTES] {
+        &self.store_id
+    }
+
     fn derive(&self, info: &[u8], len: usize) -> Result<SecretBytes, CryptoError> {
-        let kdf = Kdf::HkdfSha384;
-        kdf.expand(
-            &kdf.extract(&self.store_id, &[self.secret.expose()])?,
-            &[info],
-            len,
-        )
+        derive(&self.secret, &self.store_id, info, len)
     }
 
     /// Returns a public value that only this root key yields, so that a wrong key is detected
     /// before it is used.
-    pub(crate) fn commitment(&self) -> Result<Vec<u8>, CryptoError> {
-        Ok(self
-            .derive(Purpose::STORE_COMMITMENT.as_bytes(), 32)?
-            .expose()
-            .to_vec())
+    pub(crate) fn commitment(&self) -> Result<[u8; COMMITMENT_BYTES], CryptoError> {
+        let derived = self.derive(Purpose::STORE_COMMITMENT.as_bytes(), COMMITMENT_BYTES)?;
+        let bytes = derived.expose().try_into();
+        bytes.map_err(|_| CryptoError::Internal)
     }
 
     /// Returns whether `commitment` is that of this root key, in constant time.
-    pub(crate) fn is_committed(&self, commitment: &[u8]) -> Result<bool, CryptoError> {
+    pub(crate) fn is_committed(
+        &self,
+        commitment: &[u8; COMMITMENT_BYTES],
+    ) -> Result<bool, CryptoError> {
         Ok(self.commitment()?.ct_eq(commitment).into())
     }
 
-    /// Returns the key and the additional data of one record in one generation.
-    pub(crate) fn record(
+    /// Returns the key and the additional data of one row in one generation.
+    pub(crate) fn row(
         &self,
-        id: RecordId,
+        id: RowId,
         generation: u64,
     ) -> Result<(AeadKey, Vec<u8>), CryptoError> {
         let identity = [id.to_bytes().as_slice(), &generation.to_be_bytes()].concat();
-        let key = self.derive(&Purpose::STORE_RECORD.with(&identity), 32)?;
-        let aad = Purpose::STORE_RECORD.with(&[self.store_id.as_slice(), &identity].concat());
+        let key = self.derive(&Purpose::STORE_ROW.with(&identity), 32)?;
+        let aad = Purpose::STORE_ROW.with(&[self.store_id.as_slice(), &identity].concat());
         Ok((AeadKey::new(Aead::Aes256Gcm, key.expose())?, aad))
+    }
+
+    /// As [`Self::row`], for a record of version 1.
+    pub(crate) fn record_1(
+        &self,
+        id: RowId,
+        generation: u64,
+    ) -> Result<(AeadKey, Vec<u8>), CryptoError> {
+        let identity = [id.to_bytes().as_slice(), &generation.to_be_bytes()].concat();
+        let key = self.derive(&Purpose::STORE_RECORD_1.with(&identity), 32)?;
+        let aad = Purpose::STORE_RECORD_1.with(&[self.store_id.as_slice(), &identity].concat());
+        Ok((AeadKey::new(Aead::Aes256Gcm, key.expose())?, aad))
+    }
+
+    /// Returns the id of a name's row, which does not reveal the name.
+    pub(crate) fn name_row(&self, name: &KeyName) -> Result<RowId, CryptoError> {
+        let key = self.derive(Purpose::STORE_NAME.as_bytes(), TAG_BYTES)?;
+        let key = hmac::Key::new(hmac::HMAC_SHA384, key.expose());
+        let tag = hmac::sign(&key, name.as_str().as_bytes());
+        let id = tag.as_ref().first_chunk::<32>();
+        let id = id.ok_or(CryptoError::Internal)?;
+        Ok(RowId::new(*id, RowKind::Name))
     }
 
     /// Starts the MAC of an index. The header's hash comes first, so that no slot can be restored

@@ -1,8 +1,8 @@
-//! The secret that opens a key store (`spec/key-store.md`, section 2): a passphrase, or a random
-//! key in a file.
+//! The secret that opens a key store (`spec/key-store.md`, section 2.3): a passphrase, a random key
+//! in a file, or a private key.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use casemate_crypto::{Secret, SecretBytes};
+use casemate_crypto::{Secret, SecretBytes, encoding::PrivateKey, kem::KemPrivateKey};
 use zeroize::Zeroizing;
 
 use crate::StoreError;
@@ -10,6 +10,8 @@ use crate::StoreError;
 /// Prefix of the text of a key, of any version. No passphrase may have it, so that a key is never
 /// taken for one.
 const KIND: &[u8] = b"casemate-store-key-";
+/// How the text of a private key begins.
+const PEM: &[u8] = b"-----BEGIN ";
 /// Prefix of the text of a key.
 const PREFIX: &[u8] = b"casemate-store-key-1:";
 /// Number of characters of 32 bytes in base64url without padding.
@@ -26,15 +28,24 @@ pub enum StoreSecret {
     Passphrase(SecretBytes),
     /// A random key that cannot be guessed, for machines.
     Key(StoreKey),
+    /// A key pair that slots are sealed to, for what is kept offline.
+    Recipient(KemPrivateKey),
 }
 
 impl StoreSecret {
-    /// Reads a passphrase or the text of a key, without a final newline.
+    /// Reads a passphrase, the text of a key without a final newline, or a private key in PEM.
     ///
     /// # Errors
     ///
-    /// [`StoreError::BadKeyText`] if it begins like a key but is not valid.
+    /// [`StoreError::BadKeyText`] or [`StoreError::Encoding`] if it begins like a key but is not
+    /// valid; [`StoreError::NotARecipient`] for a private key of another kind.
     pub fn read(text: SecretBytes) -> Result<Self, StoreError> {
+        if text.expose().starts_with(PEM) {
+            return match PrivateKey::from_pem(text.expose())? {
+                PrivateKey::Kem(key) => Ok(Self::Recipient(key)),
+                PrivateKey::Sign(_) | PrivateKey::Http(_) => Err(StoreError::NotARecipient),
+            };
+        }
         if !text.expose().starts_with(KIND) {
             return Ok(Self::Passphrase(text));
         }

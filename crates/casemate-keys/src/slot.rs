@@ -1,237 +1,335 @@
-//! Slots: the root key, wrapped for a passphrase or a key (`spec/key-store.md`, section 2).
+//! Slots: the root key, or a share of it, wrapped for whoever opens it (`spec/key-store.md`,
+//! section 2.1).
 
-use argon2::{Algorithm, Argon2, Params, Version};
+mod cost;
+mod keeper;
+mod method;
+
 use casemate_cbor::{Encoder, Reader, Written, encode};
 use casemate_crypto::{
     Purpose, Secret, SecretBytes,
-    hpke::{Aead, AeadKey, Kdf},
+    hpke::{Aead, AeadKey},
     random,
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    StoreError, StoreSecret,
-    root::{RootKey, STORE_ID_BYTES},
+    StoreError,
+    name::SlotName,
+    root::{RootKey, STORE_ID_BYTES, derive},
 };
+pub use cost::PassphraseCost;
+pub(crate) use cost::{SALT_BYTES, WORK_MAX};
+pub use keeper::{KeeperError, KeeperKind, SlotKeeper};
+pub(crate) use method::{Method, Takes};
+pub use method::{NewSlot, Openers};
 
-const PASSPHRASE: u64 = 1;
-const KEY: u64 = 2;
-const SALT_BYTES: usize = 16;
-const NONCE_BYTES: usize = 12;
-const WRAPPED_BYTES: usize = 48;
-/// Maximum of KiB times passes over all passphrase slots: the cost of the most expensive single
-/// slot.
-pub(crate) const WORK_MAX: u64 = 1 << 24;
+pub(crate) const NONCE_BYTES: usize = 12;
+pub(crate) const WRAPPED_BYTES: usize = 48;
+const KEPT_BYTES: usize = NONCE_BYTES + WRAPPED_BYTES;
+pub(crate) const SHARING_BYTES: usize = 16;
 
-/// The cost of one guess at a passphrase (RFC 9106).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PassphraseCost {
-    /// Memory, in KiB.
-    pub memory_kib: u32,
-    /// Passes over the memory.
-    pub passes: u32,
-    /// Lanes.
-    pub lanes: u32,
+/// The place of a slot in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) group: SlotName,
+    pub(crate) share: u8,
 }
 
-impl Default for PassphraseCost {
-    /// Returns the second recommended option of RFC 9106, section 4: 64 MiB, 3 passes, 4 lanes.
-    fn default() -> Self {
-        Self {
-            memory_kib: 65_536,
-            passes: 3,
-            lanes: 4,
-        }
-    }
-}
-
-impl PassphraseCost {
-    const MOST: Self = Self {
-        memory_kib: 1 << 20,
-        passes: 16,
-        lanes: 16,
-    };
-
-    /// Refuses a cost that would take hours to compute.
-    fn check(self) -> Result<Self, StoreError> {
-        let most = Self::MOST;
-        let fits = self.memory_kib <= most.memory_kib
-            && self.passes <= most.passes
-            && self.lanes <= most.lanes;
-        if fits {
-            Ok(self)
-        } else {
-            Err(StoreError::Header("passphrase cost exceeds its limit"))
-        }
-    }
-}
-
-/// How the key that wraps the root key is derived from a secret.
-#[derive(Clone)]
-enum Derivation {
-    /// Argon2id, from a passphrase.
-    Argon2id {
-        salt: [u8; SALT_BYTES],
-        cost: PassphraseCost,
-    },
-    /// HKDF, from a random key.
-    Hkdf,
-}
-
-impl Derivation {
-    fn of(secret: &StoreSecret, cost: PassphraseCost) -> Result<Self, StoreError> {
-        secret.check_new()?;
-        let StoreSecret::Passphrase(_) = secret else {
-            return Ok(Self::Hkdf);
-        };
-        Ok(Self::Argon2id {
-            salt: random::bytes()?,
-            cost: cost.check()?,
-        })
-    }
-
-    /// Returns the wrapping key; `None` if the slot is for the other kind of secret.
-    fn key(
-        &self,
-        secret: &StoreSecret,
-        store_id: &[u8; STORE_ID_BYTES],
-    ) -> Result<Option<AeadKey>, StoreError> {
-        let key = match (self, secret) {
-            (Self::Argon2id { salt, cost }, StoreSecret::Passphrase(passphrase)) => {
-                argon2id(passphrase, salt, *cost)?
-            }
-            (Self::Hkdf, StoreSecret::Key(key)) => {
-                let kdf = Kdf::HkdfSha384;
-                let extracted = kdf.extract(store_id, &[key.secret().expose()])?;
-                kdf.expand(&extracted, &[Purpose::STORE_KEY_SLOT.as_bytes()], 32)?
-            }
-            _ => return Ok(None),
-        };
-        Ok(Some(AeadKey::new(Aead::Aes256Gcm, key.expose())?))
-    }
-
-    /// Writes the elements that the wrapping authenticates, in an array with room for `more`.
-    fn write(&self, e: &mut Encoder<&mut Vec<u8>>, more: u64) -> Written {
-        match self {
-            Self::Argon2id { salt, cost } => {
-                e.array(more.saturating_add(5))?;
-                e.u64(PASSPHRASE)?.bytes(salt)?;
-                e.u32(cost.memory_kib)?.u32(cost.passes)?.u32(cost.lanes)?;
-            }
-            Self::Hkdf => {
-                e.array(more.saturating_add(1))?.u64(KEY)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn read(d: &mut Reader<'_>, elements: u64) -> Result<Self, StoreError> {
-        match (d.uint()?, elements) {
-            (PASSPHRASE, 7) => {
-                let salt = d.fixed("salt")?;
-                let cost = PassphraseCost {
-                    memory_kib: d.uint32()?,
-                    passes: d.uint32()?,
-                    lanes: d.uint32()?,
-                };
-                Ok(Self::Argon2id {
-                    salt,
-                    cost: cost.check()?,
-                })
-            }
-            (KEY, 3) => Ok(Self::Hkdf),
-            _ => Err(StoreError::Header("unknown kind of slot")),
-        }
-    }
-}
-
-fn argon2id(
-    passphrase: &SecretBytes,
-    salt: &[u8; SALT_BYTES],
-    cost: PassphraseCost,
-) -> Result<SecretBytes, StoreError> {
-    let bad = |_| StoreError::Header("passphrase cost is not valid");
-    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(bad)?;
-    let mut key = Zeroizing::new(vec![0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(passphrase.expose(), salt, key.as_mut_slice())
-        .map_err(bad)?;
-    Ok(SecretBytes::new(std::mem::take(&mut key)))
-}
-
-/// One wrapping of the root key.
-#[derive(Clone)]
+/// One wrapping of the root key, or of a share of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
-    derivation: Derivation,
+    pub(crate) name: SlotName,
+    created: u64,
+    pub(crate) method: Method,
+    pub(crate) membership: Option<Membership>,
     nonce: [u8; NONCE_BYTES],
-    wrapped: Vec<u8>,
+    wrapped: [u8; WRAPPED_BYTES],
+    kept: [u8; KEPT_BYTES],
+}
+
+/// What came of trying a slot.
+pub(crate) enum Answer {
+    /// It opened; this is its payload.
+    Payload(Secret<32>),
+    /// Nothing was given that could open it.
+    NotAsked,
+    /// What was given is wrong, or the slot was changed.
+    Wrong,
+    /// Its keeper failed.
+    Failed(KeeperError),
+}
+
+/// What a slot wraps, and in which sharing.
+#[derive(Clone, Copy)]
+pub(crate) struct Payload<'a> {
+    pub(crate) secret: &'a Secret<32>,
+    pub(crate) sharing: Option<&'a [u8; SHARING_BYTES]>,
 }
 
 impl Slot {
-    pub(crate) fn new(
-        secret: &StoreSecret,
-        cost: PassphraseCost,
+    /// Creates a slot that opens the key store alone.
+    pub(crate) fn create(
+        name: SlotName,
+        new: NewSlot<'_>,
+        created: u64,
         root: &RootKey,
-        store_id: &[u8; STORE_ID_BYTES],
+    ) -> Result<Self, StoreError> {
+        let (method, key) = Method::create(new, &context_of(root.store_id(), &name))?;
+        Self::of_method(name, method, &key, created, root)
+    }
+
+    /// Creates the slot of a slot key that is found in this way.
+    pub(crate) fn of_method(
+        name: SlotName,
+        method: Method,
+        key: &Secret<32>,
+        created: u64,
+        root: &RootKey,
     ) -> Result<Self, StoreError> {
         let mut slot = Self {
-            derivation: Derivation::of(secret, cost)?,
-            nonce: random::bytes()?,
-            wrapped: Vec::new(),
+            name,
+            created,
+            method,
+            membership: None,
+            nonce: [0; NONCE_BYTES],
+            wrapped: [0; WRAPPED_BYTES],
+            kept: [0; KEPT_BYTES],
         };
-        let key = slot
-            .derivation
-            .key(secret, store_id)?
-            .ok_or(StoreError::Crypto(casemate_crypto::Error::Internal))?;
-        slot.wrapped = key.seal(&slot.nonce, &slot.aad(store_id), root.secret().expose())?;
+        slot.keep(key, root)?;
+        let payload = Payload {
+            secret: root.secret(),
+            sharing: None,
+        };
+        slot.wrap(key, payload, root.store_id())?;
         Ok(slot)
     }
 
-    /// Unwraps the root key; returns `None` if the secret does not open the slot. Fails if the slot
-    /// is for the other kind of secret.
+    /// Returns the slot with another payload, as a member of a group or alone.
+    pub(crate) fn with_payload(
+        &self,
+        membership: Option<Membership>,
+        payload: Payload<'_>,
+        root: &RootKey,
+    ) -> Result<Self, StoreError> {
+        let key = self.kept_key(root)?;
+        let mut slot = Self {
+            membership,
+            ..self.clone()
+        };
+        slot.wrap(&key, payload, root.store_id())?;
+        Ok(slot)
+    }
+
+    fn wrap(
+        &mut self,
+        key: &Secret<32>,
+        payload: Payload<'_>,
+        store_id: &[u8; STORE_ID_BYTES],
+    ) -> Result<(), StoreError> {
+        self.nonce = random::bytes()?;
+        let sealed = wrapping_key(key, store_id)?.seal(
+            &self.nonce,
+            &self.aad(store_id, payload.sharing),
+            payload.secret.expose(),
+        )?;
+        self.wrapped = sealed
+            .try_into()
+            .map_err(|_| casemate_crypto::Error::Internal)?;
+        Ok(())
+    }
+
+    /// Tries the slot.
     pub(crate) fn open(
         &self,
-        secret: &StoreSecret,
+        openers: Openers<'_>,
         store_id: &[u8; STORE_ID_BYTES],
+        sharing: Option<&[u8; SHARING_BYTES]>,
+    ) -> Result<Answer, StoreError> {
+        let context = context_of(store_id, &self.name);
+        let candidates = self.method.candidates(openers, &context)?;
+        for key in &candidates.keys {
+            if let Some(payload) = self.open_with(key, store_id, sharing)? {
+                return Ok(Answer::Payload(payload));
+            }
+        }
+        Ok(match candidates.failed {
+            Some(error) => Answer::Failed(error),
+            None if candidates.keys.is_empty() && !self.is_recipient_of(openers)? => {
+                Answer::NotAsked
+            }
+            None => Answer::Wrong,
+        })
+    }
+
+    /// Returns whether the key that the slot is for was given, although it did not open it.
+    fn is_recipient_of(&self, openers: Openers<'_>) -> Result<bool, StoreError> {
+        let Method::Recipient { key, .. } = &self.method else {
+            return Ok(false);
+        };
+        for secret in openers.secrets {
+            if let crate::StoreSecret::Recipient(private) = secret
+                && private.public_key().id()? == *key
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn open_with(
+        &self,
+        key: &Secret<32>,
+        store_id: &[u8; STORE_ID_BYTES],
+        sharing: Option<&[u8; SHARING_BYTES]>,
     ) -> Result<Option<Secret<32>>, StoreError> {
-        let key = self.derivation.key(secret, store_id)?.ok_or(match secret {
-            StoreSecret::Passphrase(_) => StoreError::NeedsKey,
-            StoreSecret::Key(_) => StoreError::NeedsPassphrase,
-        })?;
-        let Ok(root) = key.open(&self.nonce, &self.aad(store_id), &self.wrapped) else {
+        let aad = self.aad(store_id, sharing);
+        let opened = wrapping_key(key, store_id)?.open(&self.nonce, &aad, &self.wrapped);
+        let Ok(payload) = opened else {
             return Ok(None);
         };
-        let root = Zeroizing::new(root);
-        Ok(Some(Secret::copy_from("root key", &root)?))
+        let payload = SecretBytes::from(Zeroizing::new(payload));
+        Ok(Some(Secret::copy_from("root key", payload.expose())?))
     }
 
-    /// Returns the cost of an attempt, in KiB times passes.
-    pub(crate) fn work(&self) -> u64 {
-        match &self.derivation {
-            Derivation::Argon2id { cost, .. } => {
-                u64::from(cost.memory_kib).saturating_mul(u64::from(cost.passes))
-            }
-            Derivation::Hkdf => 0,
-        }
+    fn keep(&mut self, key: &Secret<32>, root: &RootKey) -> Result<(), StoreError> {
+        let (wrapping, aad) = self.keeping(root)?;
+        let nonce = random::bytes::<NONCE_BYTES>()?;
+        let sealed = wrapping.seal(&nonce, &aad, key.expose())?;
+        self.kept = [nonce.as_slice(), &sealed]
+            .concat()
+            .try_into()
+            .map_err(|_| casemate_crypto::Error::Internal)?;
+        Ok(())
     }
 
-    fn aad(&self, store_id: &[u8; STORE_ID_BYTES]) -> Vec<u8> {
-        let parameters = encode(|e| self.derivation.write(e, 0));
-        [store_id.as_slice(), &parameters].concat()
+    fn kept_key(&self, root: &RootKey) -> Result<Secret<32>, StoreError> {
+        let (wrapping, aad) = self.keeping(root)?;
+        let (nonce, sealed) = self
+            .kept
+            .split_first_chunk::<NONCE_BYTES>()
+            .ok_or(casemate_crypto::Error::Internal)?;
+        let key = wrapping.open(nonce, &aad, sealed)?;
+        let key = SecretBytes::from(Zeroizing::new(key));
+        Ok(Secret::copy_from("slot key", key.expose())?)
+    }
+
+    fn keeping(&self, root: &RootKey) -> Result<(AeadKey, Vec<u8>), StoreError> {
+        let purpose = Purpose::STORE_SLOT_KEPT;
+        let key = derive(root.secret(), root.store_id(), purpose.as_bytes(), 32)?;
+        let aad = purpose.with(&context_of(root.store_id(), &self.name));
+        Ok((AeadKey::new(Aead::Aes256Gcm, key.expose())?, aad))
+    }
+
+    fn aad(
+        &self,
+        store_id: &[u8; STORE_ID_BYTES],
+        sharing: Option<&[u8; SHARING_BYTES]>,
+    ) -> Vec<u8> {
+        let parameters = encode(|e| {
+            e.array(4)?;
+            self.write_parameters(e)
+        });
+        let sharing = sharing.map_or(&[][..], |id| id);
+        Purpose::STORE_SLOT.with(&[store_id, parameters.as_slice(), sharing].concat())
+    }
+
+    fn write_parameters(&self, e: &mut Encoder<&mut Vec<u8>>) -> Written {
+        e.str(self.name.as_str())?.u64(self.created)?;
+        self.method.write(e)?;
+        match &self.membership {
+            None => e.null()?,
+            Some(member) => e.array(2)?.str(member.group.as_str())?.u8(member.share)?,
+        };
+        Ok(())
     }
 
     pub(crate) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Written {
-        self.derivation.write(e, 2)?;
-        e.bytes(&self.nonce)?.bytes(&self.wrapped)?;
+        e.array(7)?;
+        self.write_parameters(e)?;
+        e.bytes(&self.nonce)?
+            .bytes(&self.wrapped)?
+            .bytes(&self.kept)?;
         Ok(())
     }
 
     pub(crate) fn read(d: &mut Reader<'_>) -> Result<Self, StoreError> {
-        let elements = d.array()?;
+        d.array_of(7)?;
         Ok(Self {
-            derivation: Derivation::read(d, elements)?,
+            name: d.text()?.parse().map_err(|_| d.refused())?,
+            created: d.uint()?,
+            method: Method::read(d)?,
+            membership: d.nullable(|d| {
+                d.array_of(2)?;
+                Ok::<_, StoreError>(Membership {
+                    group: d.text()?.parse().map_err(|_| d.refused())?,
+                    share: d
+                        .uint()?
+                        .try_into()
+                        .ok()
+                        .filter(|share| *share > 0)
+                        .ok_or_else(|| d.refused())?,
+                })
+            })?,
             nonce: d.fixed("nonce")?,
-            wrapped: d.fixed::<WRAPPED_BYTES>("wrapped key")?.to_vec(),
+            wrapped: d.fixed("wrapped key")?,
+            kept: d.fixed("kept key")?,
         })
     }
+
+    /// Returns the cost of an attempt, in KiB times passes.
+    pub(crate) fn work(&self) -> u64 {
+        self.method.work()
+    }
+
+    pub(crate) const fn is_offline(&self) -> bool {
+        self.method.is_offline()
+    }
+
+    /// Describes the slot for people.
+    pub(crate) fn info(&self) -> SlotInfo {
+        let (location, recipient) = match &self.method {
+            Method::Kept { location, .. } => (Some(location.clone()), None),
+            Method::Recipient { key, .. } => (None, Some(*key)),
+            Method::Passphrase { .. } | Method::StoreKey => (None, None),
+        };
+        SlotInfo {
+            name: self.name.clone(),
+            kind: self.method.describe(),
+            created: self.created,
+            group: self.membership.as_ref().map(|member| member.group.clone()),
+            location,
+            recipient,
+            is_offline: self.is_offline(),
+        }
+    }
+}
+
+/// A slot, as anyone who reads the key store's file can see it.
+#[derive(Clone, Debug)]
+pub struct SlotInfo {
+    /// Its name.
+    pub name: SlotName,
+    /// What opens it.
+    pub kind: &'static str,
+    /// When it was added, in seconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// The group it belongs to.
+    pub group: Option<SlotName>,
+    /// Where its key is wrapped.
+    pub location: Option<String>,
+    /// The key that it is sealed to.
+    pub recipient: Option<casemate_crypto::encoding::KeyId>,
+    /// Whether it opens without a token, an account or a service.
+    pub is_offline: bool,
+}
+
+/// Returns what identifies a slot to whoever wraps its key.
+fn context_of(store_id: &[u8; STORE_ID_BYTES], name: &SlotName) -> Vec<u8> {
+    [store_id.as_slice(), name.as_str().as_bytes()].concat()
+}
+
+fn wrapping_key(key: &Secret<32>, store_id: &[u8; STORE_ID_BYTES]) -> Result<AeadKey, StoreError> {
+    let key = derive(key, store_id, Purpose::STORE_SLOT.as_bytes(), 32)?;
+    Ok(AeadKey::new(Aead::Aes256Gcm, key.expose())?)
 }

@@ -12,20 +12,31 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, config::DbConfig,
-    limits::Limit, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior,
+    config::DbConfig, limits::Limit, params,
 };
 
-use crate::{
-    engine::{Change, Engine, EngineError, Snapshot},
-    index::RECORDS_MAX,
-};
+use crate::engine::{Change, Engine, EngineError, Head, Page, Table, View};
 
-const SCHEMA: [(&str, &str); 2] = [
+type Schema = &'static [(&'static str, &'static str)];
+
+const META: (&str, &str) = (
+    "meta",
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
+);
+const SCHEMA: Schema = &[
+    META,
     (
-        "meta",
-        "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
+        "rows",
+        "CREATE TABLE rows (id BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT",
     ),
+    (
+        "nodes",
+        "CREATE TABLE nodes (path BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT",
+    ),
+];
+const SCHEMA_1: Schema = &[
+    META,
     (
         "records",
         "CREATE TABLE records (id BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT",
@@ -33,8 +44,10 @@ const SCHEMA: [(&str, &str); 2] = [
 ];
 /// How long a process waits for the change of another.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum length of a value; the index of a full key store is shorter.
+/// Maximum length of a value. The index of a key store of version 1 is the longest.
 const VALUE_BYTES_MAX: i32 = 32 << 20;
+/// Most records of a key store of version 1.
+const RECORDS_1_MAX: u64 = 65_536;
 
 /// A storage engine in one SQLite file.
 #[derive(Debug)]
@@ -146,19 +159,24 @@ fn make_schema(connection: &mut Connection) -> Result<(), rusqlite::Error> {
     write.commit()
 }
 
-/// Refuses a database that has anything but the two tables of `SCHEMA`.
-fn check_schema(connection: &Connection) -> Result<(), EngineError> {
+/// Refuses a database that has anything but the tables of a key store. Returns whether it has
+/// version 1.
+fn check_schema(connection: &Connection) -> Result<bool, EngineError> {
     let mut rows = connection.prepare(
-        "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_autoindex_%' LIMIT 3",
+        "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_autoindex_%' LIMIT 4",
     )?;
     let found: Vec<(String, String, String)> = rows
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
-    for (table, sql) in SCHEMA {
-        if !found.iter().any(|(_, name, _)| name == table) {
-            return Err(EngineError::Foreign(match table {
+    let has = |table: &str| found.iter().any(|(_, name, _)| name == table);
+    let is_version_1 = has("records") && !has("rows");
+    let schema = if is_version_1 { SCHEMA_1 } else { SCHEMA };
+    for (table, sql) in schema {
+        if !has(table) {
+            return Err(EngineError::Foreign(match *table {
                 "meta" => "its table `meta` is missing",
-                _ => "its table `records` is missing",
+                "rows" => "its table `rows` is missing",
+                _ => "its table `nodes` is missing",
             }));
         }
         let is_ours = |(kind, name, text): &(String, String, String)| {
@@ -168,10 +186,10 @@ fn check_schema(connection: &Connection) -> Result<(), EngineError> {
             return Err(EngineError::Foreign("a table has the wrong schema"));
         }
     }
-    if found.len() > SCHEMA.len() {
+    if found.len() > schema.len() {
         return Err(EngineError::Foreign("it has objects besides its tables"));
     }
-    Ok(())
+    Ok(is_version_1)
 }
 
 /// Returns whether SQLite failed because the database is read-only.
@@ -201,44 +219,121 @@ fn count(connection: &Connection, sql: &str) -> Result<u64, rusqlite::Error> {
     Ok(u64::try_from(found).unwrap_or_default())
 }
 
-impl Engine for SqliteEngine {
-    fn load(&self) -> Result<Option<Snapshot>, EngineError> {
-        let read = self.connection.unchecked_transaction()?;
-        if count(&read, "SELECT count(*) FROM sqlite_schema")? == 0 {
+/// One state of the database: a transaction that reads.
+struct SqliteView<'a>(Transaction<'a>);
+
+impl View for SqliteView<'_> {
+    fn head(&self) -> Result<Option<Head>, EngineError> {
+        let read = &self.0;
+        if count(read, "SELECT count(*) FROM sqlite_schema")? == 0 {
             return Ok(None);
         }
-        let stored = count(&read, "SELECT count(*) FROM records")?;
-        let Some(header) = meta(&read, "header")? else {
-            if stored > 0 || count(&read, "SELECT count(*) FROM meta")? > 0 {
+        let Some(header) = meta(read, "header")? else {
+            if count(read, "SELECT count(*) FROM meta")? > 0 || self.has_rows()? {
                 return Err(EngineError::Foreign("its header is missing"));
             }
             return Ok(None);
         };
-        if stored > RECORDS_MAX as u64 {
+        Ok(Some(Head {
+            header,
+            index: meta(read, "index")?.unwrap_or_default(),
+            generation: generation(read)?,
+        }))
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let sql = match table {
+            Table::Rows => "SELECT value FROM rows WHERE id = ?1",
+            Table::Nodes => "SELECT value FROM nodes WHERE path = ?1",
+        };
+        let mut statement = self.0.prepare_cached(sql)?;
+        let found = statement.query_row([key], |row| row.get(0)).optional();
+        Ok(found?)
+    }
+
+    fn scan(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Page, EngineError> {
+        let sql = match (table, after) {
+            (Table::Rows, None) => "SELECT id, value FROM rows ORDER BY id LIMIT ?1",
+            (Table::Rows, Some(_)) => {
+                "SELECT id, value FROM rows WHERE id > ?2 ORDER BY id LIMIT ?1"
+            }
+            (Table::Nodes, None) => "SELECT path, value FROM nodes ORDER BY path LIMIT ?1",
+            (Table::Nodes, Some(_)) => {
+                "SELECT path, value FROM nodes WHERE path > ?2 ORDER BY path LIMIT ?1"
+            }
+        };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut statement = self.0.prepare_cached(sql)?;
+        let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let found = match after {
+            None => statement.query_map(params![limit], row)?.collect(),
+            Some(after) => statement.query_map(params![limit, after], row)?.collect(),
+        };
+        let found: Result<Page, rusqlite::Error> = found;
+        Ok(found?)
+    }
+}
+
+impl SqliteView<'_> {
+    /// Returns whether a table besides `meta` has a row.
+    fn has_rows(&self) -> Result<bool, EngineError> {
+        let sql = if check_schema(&self.0)? {
+            "SELECT count(*) FROM records"
+        } else {
+            "SELECT (SELECT count(*) FROM rows) + (SELECT count(*) FROM nodes)"
+        };
+        Ok(count(&self.0, sql)? > 0)
+    }
+}
+
+impl Engine for SqliteEngine {
+    fn view(&self) -> Result<Box<dyn View + '_>, EngineError> {
+        Ok(Box::new(SqliteView(
+            self.connection.unchecked_transaction()?,
+        )))
+    }
+
+    fn commit(&self, expected: u64, change: &Change) -> Result<(), EngineError> {
+        let done = self.write(expected, change);
+        if let Err(EngineError::Storage(error)) = &done
+            && is_read_only(&**error)
+        {
+            return Err(EngineError::ReadOnly);
+        }
+        done
+    }
+
+    fn version_1(&self) -> Result<Option<Page>, EngineError> {
+        let read = self.connection.unchecked_transaction()?;
+        if !check_schema(&read)? {
+            return Ok(None);
+        }
+        if count(&read, "SELECT count(*) FROM records")? > RECORDS_1_MAX {
             return Err(EngineError::Foreign(
                 "it has more records than a key store can hold",
             ));
         }
-        let index = meta(&read, "index")?.unwrap_or_default();
-        let generation = generation(&read)?;
         let mut rows = read.prepare("SELECT id, value FROM records")?;
-        let records = rows
+        let records: Result<Page, rusqlite::Error> = rows
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, rusqlite::Error>>()?;
-        Ok(Some(Snapshot {
-            header,
-            index,
-            records,
-            generation,
-        }))
+            .collect();
+        Ok(Some(records?))
     }
+}
 
-    fn commit(&mut self, expected: u64, change: &Change) -> Result<(), EngineError> {
-        let write = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+impl SqliteEngine {
+    fn write(&self, expected: u64, change: &Change) -> Result<(), EngineError> {
+        let write = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         if generation(&write)? != expected {
             return Err(EngineError::Conflict);
+        }
+        if check_schema(&write)? {
+            write.execute("DROP TABLE records", [])?;
+            for (table, sql) in SCHEMA {
+                if *table != META.0 {
+                    write.execute(sql, [])?;
+                }
+            }
         }
         let next = expected.saturating_add(1).to_be_bytes();
         let set = "INSERT INTO meta (key, value) VALUES (?1, ?2)
@@ -248,19 +343,25 @@ impl Engine for SqliteEngine {
         }
         write.execute(set, params!["index", change.index])?;
         write.execute(set, params!["generation", next.as_slice()])?;
-        for id in &change.delete {
-            write.execute("DELETE FROM records WHERE id = ?1", [id])?;
-        }
-        for (id, value) in &change.put {
-            write.execute(
-                "INSERT OR REPLACE INTO records (id, value) VALUES (?1, ?2)",
-                [id, value],
-            )?;
+        for (table, key, value) in &change.put {
+            let sql = match (table, value.is_some()) {
+                (Table::Rows, true) => "INSERT OR REPLACE INTO rows (id, value) VALUES (?1, ?2)",
+                (Table::Rows, false) => "DELETE FROM rows WHERE id = ?1",
+                (Table::Nodes, true) => {
+                    "INSERT OR REPLACE INTO nodes (path, value) VALUES (?1, ?2)"
+                }
+                (Table::Nodes, false) => "DELETE FROM nodes WHERE path = ?1",
+            };
+            let mut statement = write.prepare_cached(sql)?;
+            match value {
+                Some(value) => statement.execute(params![key, value])?,
+                None => statement.execute(params![key])?,
+            };
         }
         write.commit()?;
-        if change.header.is_some() || !change.delete.is_empty() {
-            // The log still holds the replaced records. If another process is reading now, it
-            // empties the log later.
+        if change.removes() {
+            // The log still holds the replaced rows. If another process is reading now, it empties
+            // the log later.
             _ = self
                 .connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

@@ -113,7 +113,7 @@ impl Status {
         if self.is_empty() {
             return Ok(());
         }
-        e.u8(3)?.array(4)?;
+        e.u8(5)?.array(4)?;
         for time in [self.valid_from, self.valid_until] {
             match time {
                 Some(time) => e.u64(time)?,

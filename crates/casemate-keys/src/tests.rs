@@ -3,6 +3,7 @@
 mod header;
 mod index;
 mod record;
+mod tree;
 
 use casemate_crypto::Secret;
 use casemate_testkit::cbor::{NULL, array, bytes, encode, map, text, uint};

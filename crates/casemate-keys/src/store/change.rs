@@ -1,22 +1,22 @@
-//! Changes of the key store: each is atomic, and retried after a conflict with another process.
+//! Changes of keys: each is atomic, and retried after a conflict with another process.
 
-use casemate_crypto::{
-    SecretBytes,
-    encoding::{KeyId, PrivateKey, PublicKey},
+use casemate_crypto::encoding::{KeyId, PrivateKey, PublicKey};
+
+use super::{
+    KeyStore,
+    read::{KeyEntry, entry, version_of},
+    session::{Edit, Session},
 };
-
-use super::{KeyEntry, KeyStore, open_index};
 use crate::{
-    KeyName, PassphraseCost, Status, StoreError, StoreSecret,
-    engine::{Change, Engine, EngineError, RecordId, Role},
-    header::Header,
-    index::{Index, IndexEntry, RECORDS_MAX},
+    KeyName, State, Status, StoreError, Versions,
+    engine::{Engine, EngineError},
     record::Record,
-    root::RootKey,
+    row::{RowId, RowKind},
+    versions::Version,
 };
 
 /// Maximum number of retries after conflicts.
-const CONFLICTS_MAX: usize = 64;
+pub(super) const CONFLICTS_MAX: usize = 64;
 
 impl<E: Engine> KeyStore<E> {
     /// Returns the change that [`Self::add_private`] would commit, for measuring the sealing alone.
@@ -30,9 +30,11 @@ impl<E: Engine> KeyStore<E> {
         name: KeyName,
         key: &PrivateKey,
         now: u64,
-    ) -> Result<Change, StoreError> {
-        let (record, id) = private_record(name, key, now, Status::default())?;
-        self.putting(&record, id)
+    ) -> Result<crate::engine::Change, StoreError> {
+        let new = Record::of_private(name, 1, key, now, Status::default())?;
+        let session = self.session()?;
+        let edit = adding(&session, &new.0, new.1)?;
+        Ok(session.change(edit)?.1)
     }
 
     /// Generates and stores a key of the suite with this name.
@@ -47,8 +49,7 @@ impl<E: Engine> KeyStore<E> {
         suite: &str,
         now: u64,
     ) -> Result<KeyEntry, StoreError> {
-        let unknown = || StoreError::UnknownSuite(suite.chars().take(80).collect());
-        let key = PrivateKey::generate(suite)?.ok_or_else(unknown)?;
+        let key = generate(suite)?;
         self.add_private(name, &key, now, Status::default())
     }
 
@@ -65,7 +66,7 @@ impl<E: Engine> KeyStore<E> {
         now: u64,
         status: Status,
     ) -> Result<KeyEntry, StoreError> {
-        let (record, id) = private_record(name, key, now, status)?;
+        let (record, id) = Record::of_private(name, 1, key, now, status)?;
         self.add(&record, id)
     }
 
@@ -81,258 +82,127 @@ impl<E: Engine> KeyStore<E> {
         now: u64,
         status: Status,
     ) -> Result<KeyEntry, StoreError> {
-        let id = RecordId {
-            key: key.id()?,
-            role: Role::Public,
-        };
-        let pem = SecretBytes::new(key.to_pem()?.into_bytes());
-        self.add(
-            &Record {
-                name,
-                created: now,
-                pem,
-                status,
-            },
-            id,
-        )
+        let (record, id) = Record::of_public(name, 1, key, now, status)?;
+        self.add(&record, id)
     }
 
-    fn add(&mut self, record: &Record, id: RecordId) -> Result<KeyEntry, StoreError> {
-        self.commit(|store| {
-            let listing = store.list()?;
-            if let Some(taken) = listing.keys.iter().find(|entry| entry.name == record.name) {
-                return Err(StoreError::NameTaken(taken.name.to_string()));
-            }
-            if let Some(taken) = listing.keys.iter().find(|entry| entry.id == id.key) {
-                return Err(StoreError::KeyTaken(taken.name.to_string()));
-            }
-            if store.index.entries.len() >= RECORDS_MAX {
-                return Err(StoreError::Full(RECORDS_MAX));
-            }
-            store.putting(record, id)
-        })?;
-        self.entry(id)
+    fn add(&mut self, record: &Record, id: RowId) -> Result<KeyEntry, StoreError> {
+        self.commit(|session| Ok((adding(session, record, id)?, ())))?;
+        entry(&self.session()?, id, State::Active)
     }
 
     /// Changes the status of a key.
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingRecord`] if it was removed, [`StoreError::DamagedRecord`], or the
-    /// engine's error.
+    /// [`StoreError::MissingRow`] if it was removed, [`StoreError::DamagedRow`], or the engine's
+    /// error.
     pub fn set_status(&mut self, key: KeyId, status: Status) -> Result<KeyEntry, StoreError> {
-        let id = self.commit(|store| {
-            let id = store.listed(key)?;
+        let (id, state) = self.commit(|session| {
+            let id = known(session, key)?;
             let record = Record {
                 status,
-                ..store.record(id)?
+                ..session.record(id)?
             };
-            Ok((store.putting(&record, id)?, id))
+            let state = version_of(session, &record, id)?.state;
+            let mut edit = Edit::default();
+            edit.rows.insert(id, Some(record.encode()));
+            Ok((edit, (id, state)))
         })?;
-        self.entry(id)
+        entry(&self.session()?, id, state)
     }
 
-    /// Removes a key. A private key cannot be recovered, and neither can content that is sealed to
-    /// no other recipient.
+    /// Removes every version of a name. Private keys cannot be recovered, and neither can content
+    /// that is sealed to no other recipient.
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingRecord`] if there is no such key, or the engine's error.
-    pub fn remove(&mut self, key: KeyId) -> Result<(), StoreError> {
-        self.commit(|store| {
-            let id = store.listed(key)?;
-            let mut index = store.next_index();
-            index.entries.remove(&id);
-            Ok(Change {
-                index: index.seal(&store.snapshot.header, &store.root)?,
-                delete: vec![id.to_bytes()],
-                ..Change::default()
-            })
-        })
-    }
-
-    /// Replaces the secret that opened the key store. The old secret still opens earlier copies of
-    /// the key store.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::PassphraseTooShort`], [`StoreError::Replaced`], or the engine's error.
-    pub fn change_secret(
-        &mut self,
-        secret: &StoreSecret,
-        cost: PassphraseCost,
-    ) -> Result<(), StoreError> {
-        let header = self.header.with_slot(self.slot, secret, cost, &self.root)?;
-        let before = self.snapshot.header.clone();
-        self.commit(|store| {
-            if store.snapshot.header != before {
-                return Err(StoreError::Replaced);
-            }
-            let encoded = header.encode();
-            Ok(Change {
-                index: store.next_index().seal(&encoded, &store.root)?,
-                header: Some(encoded),
-                ..Change::default()
-            })
-        })
-    }
-
-    /// Replaces the root key with one that only `secret` opens, and encrypts every record again.
-    ///
-    /// The private keys stay the same, so an earlier copy of the key store still reveals them.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::change_secret`], and the error of a damaged record, which cannot be kept.
-    pub fn replace_root(
-        &mut self,
-        secret: &StoreSecret,
-        cost: PassphraseCost,
-    ) -> Result<(), StoreError> {
-        let (header, root) = self.header.renewed(secret, cost)?;
-        let before = self.snapshot.header.clone();
-        let encoded = header.encode();
-        for _ in 0..CONFLICTS_MAX {
-            if self.snapshot.header != before {
-                return Err(StoreError::Replaced);
-            }
-            let (change, index) = self.encrypting_anew(&encoded, &root)?;
-            match self.engine.commit(self.snapshot.generation, &change) {
-                Err(EngineError::Conflict) => self.reload()?,
-                done => {
-                    done?;
-                    self.snapshot = self.engine.load()?.ok_or(StoreError::Missing)?;
-                    (self.header, self.root, self.index, self.slot) = (header, root, index, 0);
-                    return Ok(());
+    /// [`StoreError::MissingRow`] if there is no such name, or the engine's error.
+    pub fn remove(&mut self, name: &KeyName) -> Result<(), StoreError> {
+        self.commit(|session| {
+            let row = session.root().name_row(name)?;
+            let versions = session.versions(name)?;
+            let versions = versions.ok_or(StoreError::MissingRow(row))?;
+            let mut edit = Edit::default();
+            edit.rows.insert(row, None);
+            for version in &versions.versions {
+                for id in [version.row(), usage_row(version.key)] {
+                    // A destroyed version has no row, and most keys are not counted.
+                    edit.rows.insert(id, None);
                 }
             }
-        }
-        Err(EngineError::Conflict.into())
-    }
-
-    fn encrypting_anew(
-        &self,
-        header: &[u8],
-        root: &RootKey,
-    ) -> Result<(Change, Index), StoreError> {
-        if let Some(damage) = self.list()?.damage.into_iter().next() {
-            return Err(damage);
-        }
-        let mut index = self.next_index();
-        let mut put = Vec::with_capacity(index.entries.len());
-        for (id, entry) in &mut index.entries {
-            let sealed = self.record(*id)?.seal(root, *id, index.generation)?;
-            *entry = IndexEntry::new(index.generation, &sealed);
-            put.push((id.to_bytes(), sealed));
-        }
-        let change = Change {
-            header: Some(header.to_vec()),
-            index: index.seal(header, root)?,
-            put,
-            ..Change::default()
-        };
-        Ok((change, index))
+            Ok((edit, ()))
+        })
     }
 
     /// Makes a change and commits it, retrying after conflicts.
-    fn commit<C, T>(
-        &mut self,
-        make: impl Fn(&Self) -> Result<C, StoreError>,
-    ) -> Result<T, StoreError>
-    where
-        C: Into<Made<T>>,
-    {
+    pub(super) fn commit<T>(
+        &self,
+        make: impl Fn(&Session<'_>) -> Result<(Edit, T), StoreError>,
+    ) -> Result<T, StoreError> {
         for _ in 0..CONFLICTS_MAX {
-            let Made(change, result) = make(self)?.into();
-            match self.engine.commit(self.snapshot.generation, &change) {
-                Err(EngineError::Conflict) => self.reload()?,
+            let session = self.session()?;
+            let (edit, result) = make(&session)?;
+            let (expected, change) = session.change(edit)?;
+            drop(session);
+            match self.engine.commit(expected, &change) {
+                Err(EngineError::Conflict) => {}
                 done => {
                     done?;
-                    self.reload()?;
                     return Ok(result);
                 }
             }
         }
         Err(EngineError::Conflict.into())
     }
-
-    /// Reloads the content of the engine, which must be the same key store with the same root key.
-    fn reload(&mut self) -> Result<(), StoreError> {
-        let snapshot = self.engine.load()?.ok_or(StoreError::Missing)?;
-        let header = Header::decode(&snapshot.header)?;
-        if header.commitment != self.header.commitment {
-            return Err(StoreError::Replaced);
-        }
-        self.index = open_index(&snapshot, &self.root)?;
-        (self.header, self.snapshot) = (header, snapshot);
-        Ok(())
-    }
-
-    /// Returns the index for the next generation.
-    fn next_index(&self) -> Index {
-        Index {
-            generation: self.snapshot.generation.saturating_add(1),
-            ..self.index.clone()
-        }
-    }
-
-    /// Returns the change that writes a record.
-    fn putting(&self, record: &Record, id: RecordId) -> Result<Change, StoreError> {
-        let mut index = self.next_index();
-        let sealed = record.seal(&self.root, id, index.generation)?;
-        let entry = IndexEntry::new(index.generation, &sealed);
-        index.entries.insert(id, entry);
-        Ok(Change {
-            index: index.seal(&self.snapshot.header, &self.root)?,
-            put: vec![(id.to_bytes(), sealed)],
-            ..Change::default()
-        })
-    }
-
-    /// Returns the record that the index lists for a key.
-    fn listed(&self, key: KeyId) -> Result<RecordId, StoreError> {
-        let ids = Role::ALL.map(|role| RecordId { key, role });
-        let mut listed = ids.iter().filter(|id| self.index.entries.contains_key(id));
-        listed
-            .next()
-            .copied()
-            .ok_or(StoreError::MissingRecord(RecordId {
-                key,
-                role: Role::Public,
-            }))
-    }
 }
 
-/// A change, and the value to return once it is committed.
-struct Made<T>(Change, T);
-
-impl From<Change> for Made<()> {
-    fn from(change: Change) -> Self {
-        Self(change, ())
-    }
+pub(super) fn generate(suite: &str) -> Result<PrivateKey, StoreError> {
+    let unknown = || StoreError::UnknownSuite(suite.chars().take(80).collect());
+    PrivateKey::generate(suite)?.ok_or_else(unknown)
 }
 
-impl<T> From<(Change, T)> for Made<T> {
-    fn from((change, result): (Change, T)) -> Self {
-        Self(change, result)
-    }
+pub(super) const fn usage_row(key: KeyId) -> RowId {
+    RowId::new(*key.as_bytes(), RowKind::Usage)
 }
 
-fn private_record(
-    name: KeyName,
-    key: &PrivateKey,
-    now: u64,
-    status: Status,
-) -> Result<(Record, RecordId), StoreError> {
-    let id = RecordId {
-        key: key.public_key()?.id()?,
-        role: Role::Private,
-    };
-    let record = Record {
-        name,
-        created: now,
-        pem: key.to_pem()?,
-        status,
-    };
-    Ok((record, id))
+/// Returns the row of a key, or the error for a key that is not there.
+fn known(session: &Session<'_>, key: KeyId) -> Result<RowId, StoreError> {
+    let missing = StoreError::MissingRow(RowId::new(*key.as_bytes(), RowKind::Public));
+    session.row_of_key(key)?.ok_or(missing)
+}
+
+/// Returns the edit that adds the first version of a name.
+fn adding(session: &Session<'_>, record: &Record, id: RowId) -> Result<Edit, StoreError> {
+    if let Some(taken) = session.versions(&record.name)? {
+        return Err(StoreError::NameTaken(taken.name.to_string()));
+    }
+    let mut versions = Versions::new(record.name.clone());
+    appending(session, &mut versions, record, id, State::Active)
+}
+
+/// Returns the edit that appends a version.
+pub(super) fn appending(
+    session: &Session<'_>,
+    versions: &mut Versions,
+    record: &Record,
+    id: RowId,
+    state: State,
+) -> Result<Edit, StoreError> {
+    if let Some(taken) = session.row_of_key(id.key())? {
+        let taken = session.record(taken)?.name;
+        return Err(StoreError::KeyTaken(taken.to_string()));
+    }
+    versions.push(Version {
+        number: record.version,
+        key: id.key(),
+        role: crate::Role::of(id.kind()).ok_or(StoreError::DamagedRow(id))?,
+        state,
+        since: record.created,
+    })?;
+    let mut edit = Edit::default();
+    let row = session.root().name_row(&versions.name)?;
+    edit.rows.insert(row, Some(versions.encode()));
+    edit.rows.insert(id, Some(record.encode()));
+    Ok(edit)
 }

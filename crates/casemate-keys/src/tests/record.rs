@@ -9,35 +9,30 @@ use casemate_crypto::{
 use super::*;
 use crate::{
     StoreError,
-    engine::{RecordId, Role},
     record::Record,
+    row::{Role, RowId},
+    sealed,
     status::{End, Status},
+    tree::Entry,
 };
 
-fn id() -> RecordId {
-    RecordId {
-        key: KeyId::from_bytes([1; 32]),
-        role: Role::Private,
-    }
+fn id() -> RowId {
+    RowId::of_key(KeyId::from_bytes([1; 32]), Role::Private)
 }
 
 fn record(status: Status) -> Record {
     Record {
         name: "model".parse().unwrap(),
+        version: 4,
         created: 5,
-        pem: SecretBytes::new(b"pem".to_vec()),
+        public: b"public".to_vec(),
+        private: Some(SecretBytes::new(b"private".to_vec())),
         status,
     }
 }
 
-/// Encrypts any plaintext as the record's.
-fn sealed(plaintext: &[u8]) -> Vec<u8> {
-    let (key, aad) = root(7).record(id(), 3).unwrap();
-    [&[0; 12][..], &key.seal(&[0; 12], &aad, plaintext).unwrap()].concat()
-}
-
-fn open(sealed: &[u8]) -> Result<Record, StoreError> {
-    Record::open(sealed, &root(7), id(), 3)
+fn decode(plaintext: Vec<u8>) -> Result<Record, StoreError> {
+    Record::decode(&SecretBytes::new(plaintext), id())
 }
 
 #[test]
@@ -49,72 +44,92 @@ fn a_record_comes_back_with_everything_known_of_it() {
         successor_of: Some(KeyId::from_bytes([2; 32])),
     };
     for status in [Status::default(), status] {
-        let sealed = record(status).seal(&root(7), id(), 3).unwrap();
-        let opened = open(&sealed).unwrap();
+        let (entry, row) = sealed::seal(&record(status).encode(), &root(7), id(), 3).unwrap();
+        let opened = sealed::open(&row, &root(7), &entry).unwrap();
+        let opened = Record::decode(&opened, id()).unwrap();
         assert_eq!((opened.name.as_str(), opened.created), ("model", 5));
-        assert_eq!(opened.pem.expose(), b"pem");
+        assert_eq!(opened.version, 4);
+        assert_eq!(opened.public, b"public");
+        assert_eq!(opened.private.unwrap().expose(), b"private");
         assert_eq!(opened.status, status);
     }
 }
 
 #[test]
-fn a_record_opens_under_its_own_root_id_and_generation_only() {
-    let sealed = record(Status::default()).seal(&root(7), id(), 3).unwrap();
-    let public = RecordId {
-        role: Role::Public,
-        ..id()
+fn a_row_opens_under_its_own_root_id_and_generation_only() {
+    let plaintext = record(Status::default()).encode();
+    let (entry, row) = sealed::seal(&plaintext, &root(7), id(), 3).unwrap();
+    sealed::open(&row, &root(7), &entry).unwrap();
+    let another = |id: RowId| Entry {
+        id,
+        ..entry.clone()
     };
-    let other = RecordId {
-        key: KeyId::from_bytes([2; 32]),
-        ..id()
-    };
+    let public = RowId::of_key(KeyId::from_bytes([1; 32]), Role::Public);
+    let other = RowId::of_key(KeyId::from_bytes([2; 32]), Role::Private);
+    // A row with another generation in front, and an entry that fits it.
+    let mut later = row.clone();
+    later[7] = 4;
+    let cut = |len: usize| sealed::entry_of(id(), &row[..len]).unwrap();
     for (case, opened) in [
-        ("root", Record::open(&sealed, &root(8), id(), 3)),
-        ("role", Record::open(&sealed, &root(7), public, 3)),
-        ("key", Record::open(&sealed, &root(7), other, 3)),
-        ("generation", Record::open(&sealed, &root(7), id(), 2)),
-        ("cut", open(&sealed[..sealed.len() - 1])),
-        ("nonce alone", open(&sealed[..12])),
-        ("empty", open(&[])),
+        ("root", sealed::open(&row, &root(8), &entry)),
+        ("role", sealed::open(&row, &root(7), &another(public))),
+        ("key", sealed::open(&row, &root(7), &another(other))),
+        (
+            "generation",
+            sealed::open(&later, &root(7), &sealed::entry_of(id(), &later).unwrap()),
+        ),
+        ("hash", sealed::open(&later, &root(7), &entry)),
+        (
+            "cut",
+            sealed::open(&row[..row.len() - 1], &root(7), &cut(row.len() - 1)),
+        ),
+        ("no nonce", sealed::open(&row[..8], &root(7), &cut(8))),
+        ("empty", sealed::open(&[], &root(7), &entry)),
     ] {
-        assert!(
-            matches!(opened, Err(StoreError::DamagedRecord(_))),
-            "{case}"
-        );
+        assert!(matches!(opened, Err(StoreError::DamagedRow(_))), "{case}");
     }
+    assert_eq!(sealed::entry_of(id(), &row[..7]), None);
+    let long = SecretBytes::new(vec![0; 64 * 1024]);
+    let refused = sealed::seal(&long, &root(7), id(), 3);
+    assert!(matches!(refused, Err(StoreError::RowTooLong(_))));
 }
 
 #[test]
 fn a_record_in_another_form_is_damaged_even_if_it_decrypts() {
-    let good = || vec![(0, text("model")), (1, uint(5)), (2, bytes(b"pem"))];
-    open(&sealed(&map(&good()))).unwrap();
+    let good = || {
+        vec![
+            (0, text("model")),
+            (1, uint(1)),
+            (2, uint(5)),
+            (3, bytes(b"public")),
+            (4, bytes(b"private")),
+        ]
+    };
+    decode(map(&good())).unwrap();
     let with = |key: u64, value: Vec<u8>| {
         let mut entries = good();
         match entries.iter_mut().find(|(found, _)| *found == key) {
             Some(entry) => entry.1 = value,
             None => entries.push((key, value)),
         }
-        sealed(&map(&entries))
+        map(&entries)
     };
     let empty_status = || array(&[NULL.to_vec(), NULL.to_vec(), NULL.to_vec(), NULL.to_vec()]);
     for (case, bytes) in [
         ("a name with a slash", with(0, text("a/b"))),
         ("no name", with(0, text(""))),
         ("a number as name", with(0, uint(1))),
-        ("a negative time", with(1, vec![0x20])),
-        ("text as PEM", with(2, text("pem"))),
-        ("an empty status", with(3, empty_status())),
-        ("another entry", with(4, uint(0))),
-        ("two entries", sealed(&map(&good()[..2]))),
-        (
-            "trailing bytes",
-            sealed(&[&map(&good())[..], &[0]].concat()),
-        ),
-        ("nothing", sealed(&[])),
+        ("a long version", with(1, uint(1 << 32))),
+        ("a negative time", with(2, vec![0x20])),
+        ("text as PEM", with(4, text("pem"))),
+        ("an empty status", with(5, empty_status())),
+        ("another entry", with(6, uint(0))),
+        ("no private key", map(&good()[..4])),
+        ("trailing bytes", [&map(&good())[..], &[0]].concat()),
+        ("nothing", Vec::new()),
     ] {
-        let opened = open(&bytes);
         assert!(
-            matches!(opened, Err(StoreError::DamagedRecord(_))),
+            matches!(decode(bytes), Err(StoreError::DamagedRow(_))),
             "{case}"
         );
     }
@@ -156,24 +171,27 @@ fn a_status_has_four_parts_of_their_own_types() {
 
 #[test]
 fn a_key_under_the_id_of_another_is_damage() {
-    let key = PrivateKey::Kem(KemPrivateKey::generate(&MLKEM768_X25519).unwrap());
+    let [key, other] =
+        [(), ()].map(|()| PrivateKey::Kem(KemPrivateKey::generate(&MLKEM768_X25519).unwrap()));
+    let name = || "model".parse().unwrap();
+    let (record, id) = Record::of_private(name(), 1, &key, 5, Status::default()).unwrap();
+    let public = key.public_key().unwrap().id().unwrap();
+    assert_eq!(id, RowId::of_key(public, Role::Private));
+    assert_eq!(record.public_key(id).unwrap().id().unwrap(), public);
+    record.private_key(id).unwrap();
+    let refused = record.public_key(self::id());
+    assert!(matches!(refused, Err(StoreError::DamagedRow(_))));
+    // The halves of two keys.
+    let mixed = Record {
+        private: Some(other.to_pem().unwrap()),
+        ..record
+    };
+    mixed.public_key(id).unwrap();
+    let refused = mixed.private_key(id);
+    assert!(matches!(refused, Err(StoreError::DamagedRow(_))));
     let public = key.public_key().unwrap();
-    let private = |pem: SecretBytes| Record {
-        pem,
-        ..record(Status::default())
-    };
-    let id = |role| RecordId {
-        key: public.id().unwrap(),
-        role,
-    };
-    let stored = private(key.to_pem().unwrap());
-    let found = stored.public_key(id(Role::Private)).unwrap();
-    assert_eq!(found.id().unwrap(), public.id().unwrap());
-    let refused = stored.public_key(self::id());
-    assert!(matches!(refused, Err(StoreError::DamagedRecord(_))));
-    // A private key is not a public one.
-    stored.public_key(id(Role::Public)).unwrap_err();
-    let stored = private(SecretBytes::new(public.to_pem().unwrap().into_bytes()));
-    stored.public_key(id(Role::Public)).unwrap();
-    stored.public_key(id(Role::Private)).unwrap_err();
+    let (theirs, id) = Record::of_public(name(), 1, &public, 5, Status::default()).unwrap();
+    assert_eq!(id, RowId::of_key(public.id().unwrap(), Role::Public));
+    let refused = theirs.private_key(id);
+    assert!(matches!(refused, Err(StoreError::NoPrivateKey(_))));
 }

@@ -26,7 +26,7 @@ fn open(path: &std::path::Path, with: &str) -> Result<KeyStore<SqliteEngine>, St
 
 fn snapshot(path: &std::path::Path) -> Snapshot {
     let engine = SqliteEngine::open(path, false).unwrap();
-    engine.load().unwrap().unwrap()
+    Snapshot::of(&engine).unwrap().unwrap()
 }
 
 fn names<E: Engine>(store: &KeyStore<E>) -> Vec<String> {
@@ -46,15 +46,14 @@ const NEW: &str = "another horse";
 fn a_removed_key_is_gone_and_the_others_stay() {
     let (_dir, path) = database();
     let mut store = open(&path, OLD).unwrap();
-    let id = store.by_name(&"b".parse().unwrap()).unwrap().unwrap().id;
-    store.remove(id).unwrap();
+    let name = "b".parse().unwrap();
+    store.remove(&name).unwrap();
     assert_eq!(names(&store), ["a", "c"]);
     assert_eq!(names(&open(&path, OLD).unwrap()), ["a", "c"]);
-    let again = store.remove(id).unwrap_err();
-    assert!(matches!(again, StoreError::MissingRecord(_)));
+    let again = store.remove(&name).unwrap_err();
+    assert!(matches!(again, StoreError::MissingRow(_)));
     // Nor are its bytes in the file or its log.
-    let sealed = snapshot(&path).records;
-    assert_eq!(sealed.len(), 2);
+    assert_eq!(snapshot(&path).rows.len(), 4);
 }
 
 #[test]
@@ -101,20 +100,18 @@ fn a_new_passphrase_opens_the_same_keys_and_the_old_one_only_an_old_copy() {
     let (_dir, path) = database();
     let before = snapshot(&path);
     let mut store = open(&path, OLD).unwrap();
-    store.change_secret(&secret(NEW), CHEAP).unwrap();
+    store.change_secret(&secret(NEW), CHEAP, 5).unwrap();
     assert_eq!(names(&store), ["a", "b", "c"]);
     assert_eq!(names(&open(&path, NEW).unwrap()), ["a", "b", "c"]);
     let refused = open(&path, OLD).map(|_| ()).unwrap_err();
     assert!(matches!(refused, StoreError::WrongPassphrase));
-    let short = store.change_secret(&secret("short"), CHEAP).unwrap_err();
+    let short = store.change_secret(&secret("short"), CHEAP, 5).unwrap_err();
     assert!(matches!(short, StoreError::PassphraseTooShort { .. }));
     // Without the new secret nobody can make the old slot fit the new index.
     let after = snapshot(&path);
-    assert_eq!(before.records, after.records);
-    let put_back = Snapshot {
-        header: before.header.clone(),
-        ..after
-    };
+    assert_eq!(before.rows, after.rows);
+    let mut put_back = after;
+    put_back.head.header.clone_from(&before.head.header);
     let refused = KeyStore::unlock(MemoryEngine::with(put_back), &passphrase());
     assert!(matches!(
         refused.map(|_| ()).unwrap_err(),
@@ -136,7 +133,7 @@ fn a_new_root_key_leaves_nothing_that_the_old_one_opens() {
         .iter()
         .map(|entry| entry.id)
         .collect();
-    store.replace_root(&secret(NEW), CHEAP).unwrap();
+    store.replace_root(&secret(NEW), CHEAP, 5).unwrap();
     assert_eq!(names(&store), ["a", "b", "c"]);
     let again = open(&path, NEW).unwrap();
     assert_eq!(names(&again), ["a", "b", "c"]);
@@ -149,42 +146,40 @@ fn a_new_root_key_leaves_nothing_that_the_old_one_opens() {
         .collect();
     assert_eq!(now, ids);
     let after = snapshot(&path);
-    for (id, sealed) in &before.records {
-        assert_ne!(&after.records[id], sealed);
+    for (id, sealed) in &before.rows {
+        assert_ne!(after.rows.get(id), Some(sealed));
     }
+    assert_eq!(before.rows.len(), after.rows.len());
     // Parts of the old store do not open in the new one, nor the other way round.
+    let mixed = |change: &dyn Fn(&mut Snapshot)| {
+        let mut mixed = after.clone();
+        change(&mut mixed);
+        mixed
+    };
     for mixed in [
-        Snapshot {
-            header: before.header.clone(),
-            index: before.index.clone(),
-            ..after.clone()
-        },
-        Snapshot {
-            header: before.header.clone(),
-            ..after.clone()
-        },
-        Snapshot {
-            index: before.index.clone(),
-            ..after.clone()
-        },
+        mixed(&|all| {
+            all.head.header.clone_from(&before.head.header);
+            all.head.index.clone_from(&before.head.index);
+        }),
+        mixed(&|all| all.head.header.clone_from(&before.head.header)),
+        mixed(&|all| all.head.index.clone_from(&before.head.index)),
     ] {
         for secret in [secret(OLD), secret(NEW)] {
             let engine = MemoryEngine::with(mixed.clone());
             KeyStore::unlock(engine, &secret).unwrap_err();
         }
     }
-    let old_records = Snapshot {
-        records: before.records,
-        ..after
-    };
-    let store = KeyStore::unlock(MemoryEngine::with(old_records), &secret(NEW)).unwrap();
-    assert_eq!(store.list().unwrap().damage.len(), 3);
+    let old_rows = mixed(&|all| all.rows.clone_from(&before.rows));
+    let store = KeyStore::unlock(MemoryEngine::with(old_rows), &secret(NEW)).unwrap();
+    let listing = store.list().unwrap();
+    // Three keys were changed; three names are missing, and three are not listed.
+    assert_eq!((listing.keys.len(), listing.damage.len()), (0, 9));
     // What was replaced is not left in the file, in free pages or in the log.
     for name in ["keys.db", "keys.db-wal"] {
         let file = std::fs::read(path.with_file_name(name)).unwrap_or_default();
         let found = file
             .windows(32)
-            .any(|part| part == &before.header[before.header.len() - 32..]);
+            .any(|part| part == &before.head.header[before.head.header.len() - 32..]);
         assert!(!found, "{name} holds the old commitment");
     }
 }
@@ -193,11 +188,11 @@ fn a_new_root_key_leaves_nothing_that_the_old_one_opens() {
 fn a_store_with_damage_gets_no_new_root_key_that_would_lose_it() {
     let (_dir, path) = database();
     let mut bad = snapshot(&path);
-    let id = bad.records.keys().next().unwrap().clone();
-    bad.records.get_mut(&id).unwrap()[20] ^= 1;
+    let id = bad.rows.keys().next().unwrap().clone();
+    bad.rows.get_mut(&id).unwrap()[20] ^= 1;
     let mut store = KeyStore::unlock(MemoryEngine::with(bad), &passphrase()).unwrap();
-    let refused = store.replace_root(&secret(NEW), CHEAP).unwrap_err();
-    assert!(matches!(refused, StoreError::DamagedRecord(_)));
+    let refused = store.replace_root(&secret(NEW), CHEAP, 5).unwrap_err();
+    assert!(matches!(refused, StoreError::DamagedRow(_)));
 }
 
 #[test]
@@ -227,7 +222,7 @@ fn a_change_under_a_root_key_that_was_replaced_meanwhile_is_refused() {
     let mut slow = open(&path, OLD).unwrap();
     open(&path, OLD)
         .unwrap()
-        .replace_root(&secret(NEW), CHEAP)
+        .replace_root(&secret(NEW), CHEAP, 5)
         .unwrap();
     let name = "late".parse().unwrap();
     let refused = slow.generate(name, "mlkem768-x25519", 0).unwrap_err();

@@ -6,3 +6,6 @@ mod changes;
 mod damage;
 mod database;
 mod keys;
+mod lifecycle;
+mod migrate;
+mod slots;

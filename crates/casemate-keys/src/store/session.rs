@@ -1,0 +1,309 @@
+//! One state of the key store, while it is read or changed.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use casemate_crypto::{SecretBytes, encoding::KeyId};
+
+use crate::{
+    KeyName, StoreError, Usage, Versions,
+    engine::{Change, Head, Table, View},
+    header::Header,
+    index::{Index, ROWS_MAX},
+    record::Record,
+    root::RootKey,
+    row::{Role, RowId, RowKind},
+    sealed,
+    tree::{Entry, Nodes, Tree, TreeError},
+};
+
+/// Rows that are read at once.
+const PAGE: usize = 1024;
+
+/// A verified head.
+pub(super) struct State {
+    pub(super) head: Head,
+    pub(super) header: Header,
+    pub(super) index: Index,
+    /// Nodes that were computed again because stored ones are damaged.
+    rebuilt: Nodes,
+}
+
+impl State {
+    /// Verifies header and index.
+    pub(super) fn open(view: &dyn View, head: Head, root: &RootKey) -> Result<Self, StoreError> {
+        let header = Header::decode(&head.header)?;
+        if header.commitment != root.commitment()? {
+            return Err(StoreError::Replaced);
+        }
+        let index = Index::open(&head.header, &head.index, head.generation, root)?;
+        // One error for each row would hide what happened.
+        if index.rows() > 0 && view.scan(Table::Rows, None, 1)?.is_empty() {
+            return Err(StoreError::Emptied(index.rows()));
+        }
+        Ok(Self {
+            head,
+            header,
+            index,
+            rebuilt: Nodes::new(),
+        })
+    }
+}
+
+/// What a change does.
+#[derive(Default)]
+pub(super) struct Edit {
+    pub(super) header: Option<Header>,
+    /// Plaintexts of rows to write; `None` removes one.
+    pub(super) rows: BTreeMap<RowId, Option<SecretBytes>>,
+}
+
+/// Reads one state.
+pub(super) struct Session<'a> {
+    view: Box<dyn View + 'a>,
+    root: &'a RootKey,
+    state: RefCell<Arc<State>>,
+    shared: &'a RefCell<Arc<State>>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) const fn new(
+        view: Box<dyn View + 'a>,
+        root: &'a RootKey,
+        state: Arc<State>,
+        shared: &'a RefCell<Arc<State>>,
+    ) -> Self {
+        Self {
+            view,
+            root,
+            state: RefCell::new(state),
+            shared,
+        }
+    }
+
+    pub(super) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.borrow())
+    }
+
+    pub(super) const fn root(&self) -> &RootKey {
+        self.root
+    }
+
+    fn tree<'t>(&'t self, state: &State) -> Tree<'t> {
+        Tree::with(&*self.view, state.index.root, &state.rebuilt)
+    }
+
+    /// Returns what the tree knows of a row. If a node is damaged, computes all of them again.
+    fn find(&self, id: RowId) -> Result<Option<Entry>, StoreError> {
+        let state = self.state();
+        match self.tree(&state).find(id) {
+            Ok(found) => Ok(found),
+            Err(TreeError::Engine(error)) => Err(error.into()),
+            Err(TreeError::Damaged(rows)) => {
+                if !self.rebuild()? {
+                    return Err(StoreError::Nodes(rows));
+                }
+                let state = self.state();
+                self.tree(&state).find(id).map_err(|error| match error {
+                    TreeError::Engine(error) => error.into(),
+                    TreeError::Damaged(rows) => StoreError::Nodes(rows),
+                })
+            }
+        }
+    }
+
+    /// Computes the nodes from the rows. Returns whether their root is the authenticated one.
+    fn rebuild(&self) -> Result<bool, StoreError> {
+        let state = self.state();
+        let mut entries = BTreeMap::new();
+        self.each_row(&mut |id, value| {
+            if let Some(entry) = sealed::entry_of(id, value) {
+                entries.insert(id, Some(entry));
+            }
+        })?;
+        let mut tree = Tree::new(&*self.view, None);
+        let built = tree.apply(&entries);
+        if built.is_err() || tree.root() != state.index.root {
+            return Ok(false);
+        }
+        let state = Arc::new(State {
+            head: state.head.clone(),
+            header: state.header.clone(),
+            index: state.index,
+            rebuilt: tree.into_nodes(),
+        });
+        self.state.replace(Arc::clone(&state));
+        self.shared.replace(state);
+        Ok(true)
+    }
+
+    /// Visits every stored row, listed or not. Keys that are no row ids are left out.
+    pub(super) fn each_row(&self, visit: &mut dyn FnMut(RowId, &[u8])) -> Result<(), StoreError> {
+        let mut last: Option<Vec<u8>> = None;
+        let mut seen = 0_u64;
+        loop {
+            let page = self.view.scan(Table::Rows, last.as_deref(), PAGE)?;
+            let Some((newest, _)) = page.last() else {
+                return Ok(());
+            };
+            seen = seen.saturating_add(page.len() as u64);
+            if seen > ROWS_MAX {
+                return Err(StoreError::Full(ROWS_MAX));
+            }
+            last = Some(newest.clone());
+            for (key, value) in &page {
+                if let Some(id) = RowId::from_bytes(key) {
+                    visit(id, value);
+                }
+            }
+        }
+    }
+
+    /// Returns every listed row, and the number of rows that cannot be checked.
+    pub(super) fn listed(&self) -> Result<(BTreeMap<RowId, Entry>, u64), StoreError> {
+        let mut damaged = 0;
+        let mut entries = BTreeMap::new();
+        let state = self.state();
+        self.tree(&state).each(
+            &mut |entry| _ = entries.insert(entry.id, entry.clone()),
+            &mut damaged,
+        )?;
+        if damaged > 0 && self.rebuild()? {
+            return self.listed();
+        }
+        Ok((entries, damaged))
+    }
+
+    /// Decrypts a row; `None` if it is not listed.
+    pub(super) fn row(&self, id: RowId) -> Result<Option<SecretBytes>, StoreError> {
+        let Some(entry) = self.find(id)? else {
+            return Ok(None);
+        };
+        let stored = self.view.get(Table::Rows, &id.to_bytes())?;
+        let stored = stored.ok_or(StoreError::MissingRow(id))?;
+        sealed::open(&stored, self.root, &entry).map(Some)
+    }
+
+    pub(super) fn record(&self, id: RowId) -> Result<Record, StoreError> {
+        let plaintext = self.row(id)?.ok_or(StoreError::MissingRow(id))?;
+        Record::decode(&plaintext, id)
+    }
+
+    /// Returns the row of a key, in whichever half it is stored.
+    pub(super) fn row_of_key(&self, key: KeyId) -> Result<Option<RowId>, StoreError> {
+        for role in Role::ALL {
+            let id = RowId::of_key(key, role);
+            if self.find(id)?.is_some() {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn versions(&self, name: &KeyName) -> Result<Option<Versions>, StoreError> {
+        let id = self.root.name_row(name)?;
+        let plaintext = self.row(id)?;
+        let versions = plaintext.map(|plaintext| Versions::decode(&plaintext, id));
+        let Some(versions) = versions.transpose()? else {
+            return Ok(None);
+        };
+        if versions.name == *name {
+            Ok(Some(versions))
+        } else {
+            Err(StoreError::DamagedRow(id))
+        }
+    }
+
+    pub(super) fn usage(&self, key: KeyId) -> Result<Usage, StoreError> {
+        let id = RowId::new(*key.as_bytes(), RowKind::Usage);
+        let plaintext = self.row(id)?;
+        plaintext.map_or(Ok(Usage::default()), |plaintext| {
+            Usage::decode(&plaintext, id)
+        })
+    }
+
+    /// Returns the change that an edit makes of this state.
+    pub(super) fn change(&self, edit: Edit) -> Result<(u64, Change), StoreError> {
+        // A damaged node that is on the way of a change is computed again first.
+        for id in edit.rows.keys() {
+            self.find(*id)?;
+        }
+        let state = self.state();
+        change_of(edit, self.tree(&state), self.root, &state.head)
+    }
+
+    /// Returns the change that replaces every row and every node, under a new root key.
+    pub(super) fn replacement(
+        &self,
+        edit: Edit,
+        root: &RootKey,
+    ) -> Result<(u64, Change), StoreError> {
+        let tree = Tree::new(&*self.view, None);
+        let (expected, mut change) = change_of(edit, tree, root, &self.state().head)?;
+        let is_written: BTreeSet<Vec<u8>> = change
+            .put
+            .iter()
+            .filter(|(table, ..)| *table == Table::Nodes)
+            .map(|(_, path, _)| path.clone())
+            .collect();
+        let mut last: Option<Vec<u8>> = None;
+        loop {
+            let page = self.view.scan(Table::Nodes, last.as_deref(), PAGE)?;
+            let Some((newest, _)) = page.last() else {
+                return Ok((expected, change));
+            };
+            last = Some(newest.clone());
+            let stale = page.into_iter().map(|(path, _)| path);
+            let stale = stale.filter(|path| !is_written.contains(path));
+            change
+                .put
+                .extend(stale.map(|path| (Table::Nodes, path, None)));
+        }
+    }
+}
+
+/// Returns the generation that a change expects, and the change that an edit makes of a tree.
+pub(super) fn change_of(
+    edit: Edit,
+    mut tree: Tree<'_>,
+    root: &RootKey,
+    head: &Head,
+) -> Result<(u64, Change), StoreError> {
+    let generation = head.generation.saturating_add(1);
+    let mut put = Vec::new();
+    let mut entries = BTreeMap::new();
+    for (id, plaintext) in &edit.rows {
+        let (entry, sealed) = match plaintext {
+            Some(plaintext) => {
+                let (entry, sealed) = sealed::seal(plaintext, root, *id, generation)?;
+                (Some(entry), Some(sealed))
+            }
+            None => (None, None),
+        };
+        entries.insert(*id, entry);
+        put.push((Table::Rows, id.to_bytes().to_vec(), sealed));
+    }
+    tree.apply(&entries).map_err(|error| match error {
+        TreeError::Engine(error) => StoreError::from(error),
+        TreeError::Damaged(rows) => StoreError::Nodes(rows),
+    })?;
+    let index = Index {
+        generation,
+        root: tree.root(),
+    };
+    if index.rows() > ROWS_MAX {
+        return Err(StoreError::Full(ROWS_MAX));
+    }
+    let nodes = tree.into_nodes().into_iter();
+    put.extend(nodes.map(|(path, node)| (Table::Nodes, path, node)));
+    let header = edit.header.map(|header| header.encode());
+    let change = Change {
+        index: index.seal(header.as_ref().unwrap_or(&head.header), root)?,
+        header,
+        put,
+    };
+    Ok((head.generation, change))
+}
