@@ -15,14 +15,14 @@ use casemate_crypto::{
 };
 use casemate_environment::{
     EnvironmentError, KeyReference, Signed, Statuses, judge_list, read_limited, read_secret,
-    store_path,
+    store_path, store_secret,
 };
-use casemate_keys::{KeyEntry, Role, SqliteEngine, Status, StoreSecret};
+use casemate_keys::{KeyEntry, Openers, Role, SqliteEngine, State, Status};
 use casemate_seal::{
     Artifact, ReadAt,
     file::{self, Access, Existing},
 };
-use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBytes};
+use pyo3::{exceptions::PyTypeError, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 
 use crate::error::{
     CasemateError, from_crypto, from_environment, from_key, from_policy, from_store,
@@ -39,8 +39,35 @@ pub(crate) struct PublicKey {
     key: encoding::PublicKey,
     /// The source of its validity.
     judge: Option<Judge>,
-    /// Its status in the key store.
+    /// Its validity in the key store.
+    validity: Validity,
+}
+
+/// What the key store says of a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Validity {
     status: Status,
+    state: State,
+}
+
+impl Validity {
+    /// A key that is in no key store.
+    const ANY: Self = Self {
+        status: Status {
+            valid_from: None,
+            valid_until: None,
+            end: None,
+            successor_of: None,
+        },
+        state: State::Active,
+    };
+
+    const fn of(entry: &KeyEntry) -> Self {
+        Self {
+            status: entry.status,
+            state: entry.state,
+        }
+    }
 }
 
 impl PublicKey {
@@ -48,7 +75,7 @@ impl PublicKey {
         Self {
             key,
             judge: None,
-            status: Status::default(),
+            validity: Validity::ANY,
         }
     }
 
@@ -63,9 +90,9 @@ impl PublicKey {
     fn of_store(store: &Store, entry: KeyEntry) -> PyResult<Self> {
         let statuses = Statuses::of(store).map_err(from_store)?;
         Ok(Self {
+            validity: Validity::of(&entry),
             key: entry.public,
             judge: Some(Judge::Store(Arc::new(statuses))),
-            status: entry.status,
         })
     }
 
@@ -110,7 +137,7 @@ impl PublicKey {
 
     pub(crate) fn recipient(&self) -> PyResult<&KemPublicKey> {
         let id = self.key.id().map_err(from_key)?;
-        check_now(&self.status, id)?;
+        check_now(&self.validity, id)?;
         match &self.key {
             encoding::PublicKey::Kem(key) => Ok(key),
             _ => Err(wrong_kind("kem", self.key.kind().as_str())),
@@ -147,7 +174,7 @@ impl PublicKey {
     #[pyo3(signature = (text, store=None))]
     fn named(text: &str, store: Option<&KeyStore>) -> PyResult<Self> {
         let reference: KeyReference = text.parse().map_err(from_environment)?;
-        if let KeyReference::Id(_) | KeyReference::Name(_) = reference {
+        if let KeyReference::Id(_) | KeyReference::Name(_) | KeyReference::Version(..) = reference {
             return store.ok_or_else(|| no_store(text).0)?.public(text);
         }
         let key = reference.public(Path::new(""), || Err::<&Store, _>(no_store(text)));
@@ -187,7 +214,7 @@ impl PublicKey {
 /// dropped.
 #[pyclass(frozen, module = "casemate")]
 #[derive(Clone)]
-pub(crate) struct PrivateKey(Arc<encoding::PrivateKey>, Status);
+pub(crate) struct PrivateKey(Arc<encoding::PrivateKey>, Validity);
 
 impl PrivateKey {
     pub(crate) fn opener(&self) -> Option<&KemPrivateKey> {
@@ -227,7 +254,7 @@ impl PrivateKey {
     fn generate(py: Python<'_>, suite: &str) -> PyResult<Self> {
         let made = py.detach(|| encoding::PrivateKey::generate(suite));
         match made.map_err(from_crypto)? {
-            Some(key) => Ok(Self(Arc::new(key), Status::default())),
+            Some(key) => Ok(Self(Arc::new(key), Validity::ANY)),
             None => Err(CasemateError::new_err(format!(
                 "there is no suite `{suite}`; run `casemate suites` for a list"
             ))),
@@ -238,7 +265,7 @@ impl PrivateKey {
     #[staticmethod]
     fn from_pem(pem: &[u8]) -> PyResult<Self> {
         let key = encoding::PrivateKey::from_pem(pem).map_err(from_key)?;
-        Ok(Self(Arc::new(key), Status::default()))
+        Ok(Self(Arc::new(key), Validity::ANY))
     }
 
     /// Read a PEM file.
@@ -254,7 +281,7 @@ impl PrivateKey {
     fn named(text: &str, store: Option<&KeyStore>) -> PyResult<Self> {
         match text.parse().map_err(from_environment)? {
             KeyReference::File(path) => Self::from_file(path),
-            KeyReference::Id(_) | KeyReference::Name(_) => {
+            KeyReference::Id(_) | KeyReference::Name(_) | KeyReference::Version(..) => {
                 store.ok_or_else(|| no_store(text).0)?.private(text)
             }
             KeyReference::Recipient(_) => Err(wrong_kind("private", "public")),
@@ -321,15 +348,26 @@ pub(crate) type Store = casemate_keys::KeyStore<SqliteEngine>;
 
 #[pymethods]
 impl KeyStore {
-    /// Unlock the key store in `home`.
+    /// Unlock the key store in `home` with what opens its slots.
     #[staticmethod]
-    fn unlock(py: Python<'_>, home: PathBuf, passphrase: &[u8]) -> PyResult<Self> {
-        let secret =
-            StoreSecret::read(SecretBytes::new(passphrase.to_vec())).map_err(from_store)?;
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a Python list is extracted into a vector"
+    )]
+    fn unlock(py: Python<'_>, home: PathBuf, secrets: Vec<PyBackedBytes>) -> PyResult<Self> {
+        let secrets = secrets
+            .iter()
+            .map(|secret| store_secret(&SecretBytes::new(secret.to_vec())))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(from_environment)?;
         let path = store_path(&home);
         let opened = py.detach(|| {
+            let openers = Openers {
+                secrets: &secrets,
+                keepers: &[],
+            };
             let engine = SqliteEngine::open(&path, false)?;
-            casemate_keys::KeyStore::unlock(engine, &secret)
+            casemate_keys::KeyStore::unlock(engine, openers)
         });
         Ok(Self(std::sync::Mutex::new(opened.map_err(from_store)?)))
     }
@@ -364,7 +402,34 @@ impl KeyStore {
         let entry = entry(&store, named)?;
         let key = store.private_key(&entry).map_err(from_store)?;
         drop(store);
-        Ok(PrivateKey(Arc::new(key), entry.status))
+        Ok(PrivateKey(Arc::new(key), Validity::of(&entry)))
+    }
+
+    /// The private keys that open what is sealed to these recipients, or all that open.
+    fn opening(&self, recipients: Option<Vec<String>>) -> PyResult<Vec<PrivateKey>> {
+        let store = self.store()?;
+        let entries = match recipients {
+            None => store.list().map_err(from_store)?.keys,
+            Some(ids) => ids
+                .iter()
+                .filter_map(|id| id.parse().ok())
+                .filter_map(|id| store.by_id(id).transpose())
+                .collect::<Result<_, _>>()
+                .map_err(from_store)?,
+        };
+        let opens = |entry: &KeyEntry| {
+            entry.role == Role::Private
+                && entry.state.opens()
+                && matches!(entry.public, encoding::PublicKey::Kem(_))
+        };
+        entries
+            .iter()
+            .filter(|entry| opens(entry))
+            .map(|entry| {
+                let key = store.private_key(entry).map_err(from_store)?;
+                Ok(PrivateKey(Arc::new(key), Validity::of(entry)))
+            })
+            .collect()
     }
 
     fn __repr__(&self) -> &'static str {
@@ -387,7 +452,13 @@ fn entry(store: &Store, named: &str) -> PyResult<KeyEntry> {
 }
 
 /// Refuses to use a key for something new if it is not valid now.
-fn check_now(status: &Status, id: KeyId) -> PyResult<()> {
+fn check_now(validity: &Validity, id: KeyId) -> PyResult<()> {
+    let Validity { status, state } = validity;
+    if *state != State::Active {
+        return Err(CasemateError::new_err(format!(
+            "key {id} cannot be used for anything new: it is {state} in the key store"
+        )));
+    }
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());

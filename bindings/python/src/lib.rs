@@ -30,13 +30,14 @@ mod trust;
 
 use std::path::PathBuf;
 
-use casemate_environment::{PASSPHRASE_BYTES_MAX, without_line_end};
+use casemate_crypto::encoding::KEY_FILE_BYTES_MAX;
+use casemate_environment::without_line_end;
 use pyo3::{prelude::*, types::PyBytes};
 
-/// Read a passphrase file without its line ending; a file that others can read is refused.
+/// Read a file that opens a key store; a file that others can read is refused.
 #[pyfunction]
 fn read_passphrase(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
-    let bytes = casemate_environment::read_secret(&path, PASSPHRASE_BYTES_MAX)
+    let bytes = casemate_environment::read_secret(&path, KEY_FILE_BYTES_MAX)
         .map_err(error::from_environment)?;
     Ok(PyBytes::new(py, without_line_end(bytes.expose())))
 }

@@ -61,7 +61,9 @@ pub enum Error {
         limit: usize,
     },
     /// A secret cannot be shared like this.
-    #[error("{needed} of {holders} shares cannot restore a secret: the threshold must be 2 to the number of shares, at most 255")]
+    #[error(
+        "{needed} of {holders} shares cannot restore a secret: the threshold must be 2 to the number of shares, at most 255"
+    )]
     Threshold {
         /// Shares that restore it.
         needed: usize,

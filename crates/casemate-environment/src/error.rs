@@ -21,6 +21,9 @@ pub enum EnvironmentError {
     /// A classical age recipient.
     #[error("{0} is a classical age recipient; a quantum computer could decrypt its files")]
     ClassicalRecipient(String),
+    /// A passphrase has more bytes than anyone types.
+    #[error("the passphrase is longer than 4096 bytes")]
+    PassphraseTooLong,
     /// The key store has no such key.
     #[error("the key store has no key `{named}`")]
     UnknownKey {

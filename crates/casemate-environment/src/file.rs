@@ -38,9 +38,6 @@ pub fn read_secret(path: &Path, limit: usize) -> Result<SecretBytes, Environment
     read(file, path, limit)
 }
 
-/// Maximum length of a passphrase file, in bytes.
-pub const PASSPHRASE_BYTES_MAX: usize = 4096;
-
 /// Returns a passphrase without the line ending that editors and shells put after it.
 pub fn without_line_end(passphrase: &[u8]) -> &[u8] {
     let line = passphrase.strip_suffix(b"\n").unwrap_or(passphrase);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use casemate_crypto::encoding::{EncodingError, KEY_FILE_BYTES_MAX, KeyId, PublicKey};
-use casemate_keys::{Engine, KeyEntry, KeyName, KeyStore};
+use casemate_keys::{Engine, KeyEntry, KeyName, KeyStore, VersionNumber};
 
 use crate::{EnvironmentError, error::shown, read_limited};
 
@@ -22,8 +22,10 @@ pub enum KeyReference {
     File(PathBuf),
     /// All 64 hex digits of a key id.
     Id(KeyId),
-    /// A name in the key store.
+    /// A name in the key store, which stands for its active version.
     Name(KeyName),
+    /// One version of a name, such as `model@2`.
+    Version(KeyName, VersionNumber),
     /// An age recipient, `age1pq1...`: the key itself, as validated text.
     Recipient(String),
 }
@@ -53,9 +55,22 @@ impl FromStr for KeyReference {
         if is_hex && text.len() == SHORT_ID_DIGITS {
             return Err(EnvironmentError::ShortId(text.to_owned()));
         }
-        let name = text.parse().map(Self::Name);
-        name.map_err(|_| EnvironmentError::BadReference(shown(text)))
+        let bad = || EnvironmentError::BadReference(shown(text));
+        if let Some((name, version)) = text.split_once('@') {
+            let name = name.parse().map_err(|_| bad())?;
+            return Ok(Self::Version(
+                name,
+                version_number(version).ok_or_else(bad)?,
+            ));
+        }
+        text.parse().map(Self::Name).map_err(|_| bad())
     }
+}
+
+/// Reads the number of a version as it is written: without a sign, a space or a leading zero.
+fn version_number(text: &str) -> Option<VersionNumber> {
+    let number: VersionNumber = text.parse().ok()?;
+    (number > 0 && number.to_string() == text).then_some(number)
 }
 
 /// Shows the reference as the user wrote it, and a key id in full.
@@ -65,6 +80,7 @@ impl fmt::Display for KeyReference {
             Self::File(path) => path.display().fmt(f),
             Self::Id(id) => f.write_str(&id.to_hex()),
             Self::Name(name) => name.fmt(f),
+            Self::Version(name, version) => write!(f, "{name}@{version}"),
             Self::Recipient(text) => f.write_str(text),
         }
     }
@@ -91,7 +107,9 @@ impl KeyReference {
                 Ok(PublicKey::Kem(key.map_err(EnvironmentError::from)?))
             }
             Self::File(path) => Ok(read_public(&base.join(path))?),
-            Self::Id(_) | Self::Name(_) => Ok(self.entry(base, store()?)?.public),
+            Self::Id(_) | Self::Name(_) | Self::Version(..) => {
+                Ok(self.entry(base, store()?)?.public)
+            }
         }
     }
 
@@ -109,6 +127,7 @@ impl KeyReference {
         let found = match self {
             Self::Id(id) => store.by_id(*id)?,
             Self::Name(name) => store.by_name(name)?,
+            Self::Version(name, version) => store.by_version(name, *version)?,
             Self::File(_) | Self::Recipient(_) => {
                 return Err(EnvironmentError::BadReference(shown(&self.to_string())));
             }
@@ -186,7 +205,25 @@ mod tests {
             parse(&id[..16]),
             Err(EnvironmentError::ShortId(_))
         ));
-        for bad in ["", "Publisher", "a b", "-", "ä", &id[..63].to_uppercase()] {
+        assert!(matches!(
+            parse("publisher@12"),
+            Ok(KeyReference::Version(_, 12))
+        ));
+        for bad in [
+            "",
+            "Publisher",
+            "a b",
+            "-",
+            "ä",
+            &id[..63].to_uppercase(),
+            "a@",
+            "@1",
+            "a@0",
+            "a@01",
+            "a@+1",
+            "a@1@2",
+            "a@4294967296",
+        ] {
             let refused = parse(bad).map(|_| ()).unwrap_err();
             assert!(
                 matches!(refused, EnvironmentError::BadReference(_)),

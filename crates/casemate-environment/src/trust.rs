@@ -9,7 +9,7 @@ use casemate_crypto::{
     encoding::{KeyId, PublicKey},
     signature::VerifyingKey,
 };
-use casemate_keys::{End, Engine, KeyStore, Status, StoreError, Withdrawn, judge};
+use casemate_keys::{End, Engine, KeyStore, State, Status, StoreError, Withdrawn, judge};
 use serde::Deserialize;
 use toml::value::Datetime;
 
@@ -53,7 +53,7 @@ struct WirePublisher {
 
 /// The statuses of the keys in a key store.
 #[derive(Clone, Debug)]
-pub struct Statuses(HashMap<KeyId, Status>);
+pub struct Statuses(HashMap<KeyId, (Status, State)>);
 
 impl Statuses {
     /// Reads the statuses of all keys in `store`.
@@ -63,7 +63,9 @@ impl Statuses {
     /// [`StoreError`].
     pub fn of<E: Engine>(store: &KeyStore<E>) -> Result<Self, StoreError> {
         let keys = store.list()?.keys;
-        let statuses = keys.iter().map(|entry| (entry.id, entry.status));
+        let statuses = keys
+            .iter()
+            .map(|entry| (entry.id, (entry.status, entry.state)));
         Ok(Self(statuses.collect()))
     }
 
@@ -75,7 +77,12 @@ impl Statuses {
     ///
     /// [`Untrusted::Withdrawn`].
     pub fn judge(&self, id: KeyId, signed: &Signed) -> Result<(), Untrusted> {
-        let status_of = |id| self.0.get(&id).copied();
+        let known = self.0.get(&id);
+        if let Some((_, state @ (State::PreActive | State::Disabled))) = known {
+            let why = Withdrawn::State(*state);
+            return Err(Untrusted::Withdrawn { id, why });
+        }
+        let status_of = |id| self.0.get(&id).map(|(status, _)| *status);
         judge(id, signed.date, &status_of, &|_| false)
             .map_err(|why| Untrusted::Withdrawn { id, why })
     }

@@ -26,7 +26,7 @@ use casemate_crypto::{
     signature::{HttpSigningKey, SigningKey},
     suite,
 };
-use casemate_keys::{KeyStore, MemoryEngine, Snapshot, StoreSecret};
+use casemate_keys::{Head, KeyStore, MemoryEngine, Snapshot, StoreSecret};
 use casemate_message::{
     RecordId, Request, RequestId, RequestMark, Response, keydoc,
     ohttp::{ChannelBinding, GatewayKey, KeyConfig},
@@ -107,29 +107,59 @@ pub fn model_signature(bytes: &[u8]) {
     _ = casemate_oms::EcdsaPublicKey::from_pem(bytes);
 }
 
-/// Header and index of a key store that [`STORE_SECRET`] opens; also used as seeds.
-const STORE_HEADER: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/header-random-key");
+/// The parts of a key store that [`STORE_SECRET`] opens; also used as seeds. The first byte of each
+/// says which part it is.
+const STORE_HEADER: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/header");
 const STORE_INDEX: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/index");
+const STORE_NODE: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/node");
+const STORE_KEY: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/row-key");
+const STORE_NAME: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/row-name");
 const STORE_SECRET: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/secret");
+/// Its generation.
+const STORE_GENERATION: u64 = 2;
 
-/// Parses the header of a key store, its index, and the secret that opens it.
+/// Parses one part of a key store among others that are intact, or the secret that opens it.
 pub fn key_store(bytes: &[u8]) {
     let secret = |text: &[u8]| StoreSecret::read(SecretBytes::new(text.to_vec()));
-    _ = secret(bytes);
-    let secret = secret(STORE_SECRET).unwrap();
-    let unlock = |header: &[u8], index: &[u8]| {
-        let snapshot = Snapshot {
-            header: header.to_vec(),
-            index: index.to_vec(),
-            ..Snapshot::default()
-        };
-        KeyStore::unlock(MemoryEngine::with(snapshot), &secret)
+    let Some((part, changed)) = bytes.split_first() else {
+        return;
     };
-    // Anything that opens lists the two keys of this index, whose records are missing.
-    for (header, index) in [(bytes, STORE_INDEX), (STORE_HEADER, bytes)] {
-        if let Ok(store) = unlock(header, index) {
-            assert_eq!(store.list().unwrap().damage.len(), 2);
+    let part_or = |number: u8, intact: &[u8]| {
+        let intact = intact.get(1..).unwrap_or_default();
+        if *part == number {
+            changed.to_vec()
+        } else {
+            intact.to_vec()
         }
+    };
+    if *part == 5 {
+        _ = secret(changed);
+        return;
+    }
+    // A row begins with its id.
+    let row = |number, intact| {
+        let row: Vec<u8> = part_or(number, intact);
+        let (id, value) = row.split_at_checked(33)?;
+        Some((id.to_vec(), value.to_vec()))
+    };
+    let snapshot = Snapshot {
+        head: Head {
+            header: part_or(0, STORE_HEADER),
+            index: part_or(1, STORE_INDEX),
+            generation: STORE_GENERATION,
+        },
+        nodes: [(Vec::new(), part_or(2, STORE_NODE))].into(),
+        rows: [row(3, STORE_KEY), row(4, STORE_NAME)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        version_1: None,
+    };
+    let secret = secret(STORE_SECRET.get(1..).unwrap_or_default()).unwrap();
+    if let Ok(store) = KeyStore::unlock(MemoryEngine::with(snapshot), &secret) {
+        let listing = store.list().unwrap();
+        // The key is there, or what is wrong with it is said.
+        assert!(listing.keys.len() == 1 || !listing.damage.is_empty());
     }
 }
 

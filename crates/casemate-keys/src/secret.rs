@@ -87,6 +87,20 @@ impl StoreKey {
         Ok(Self(Secret::random()?))
     }
 
+    /// Returns the key with these bytes, such as the key of a slot that an age file holds.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: both have 32 bytes.
+    pub fn of(key: &Secret<32>) -> Result<Self, StoreError> {
+        Ok(Self(Secret::copy_from("store key", key.expose())?))
+    }
+
+    /// Returns the bytes of the key.
+    pub fn into_secret(self) -> Secret<32> {
+        self.0
+    }
+
     /// Returns the text for a key file, one line with its newline.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 use casemate_cbor::{CborError, Encoder, Reader, Written};
 use casemate_crypto::encoding::KeyId;
 
+use crate::versions::State;
+
 const SUPERSEDED: u64 = 1;
 const COMPROMISED: u64 = 2;
 /// Maximum length of a chain of successors.
@@ -60,6 +62,9 @@ pub enum Withdrawn {
     /// There is no signed date, and the key is not valid forever.
     #[error("the signature has no signed date, but the key is not valid forever")]
     Undated,
+    /// The version of the key is not in use.
+    #[error("the key is {0} in the key store")]
+    State(State),
     /// The key, or one that it succeeds, is compromised.
     #[error("the key is no longer trusted: key {0} is compromised")]
     Compromised(KeyId),

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod keys;
+mod slots;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
@@ -10,7 +11,10 @@ use clap_complete::Shell;
 
 use crate::place::Place;
 use keys::date;
-pub(crate) use keys::{Delegate, KeysCommand, Kind, Validity};
+pub(crate) use keys::{
+    Delegate, ExportOptions, ImportOptions, KeysCommand, Kind, PolicyOptions, Validity,
+};
+pub(crate) use slots::{AddSlot, OfflineOption, SlotsCommand};
 
 /// Protects AI assets with hybrid classical and post-quantum cryptography.
 #[derive(Debug, Parser)]
@@ -37,14 +41,15 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "NAME|PATH")]
     pub(crate) policy: Option<String>,
 
-    /// Read the key store's passphrase or random key from a file; `-` for standard input
+    /// Read what opens the key store from a file: a passphrase, a random key, a private key or an
+    /// age identity; `-` for standard input. May be repeated if several slots must open
     #[arg(
         long,
         global = true,
         value_name = "FILE",
         env = "CASEMATE_PASSPHRASE_FILE"
     )]
-    pub(crate) passphrase_file: Option<PathBuf>,
+    pub(crate) passphrase_file: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,10 +1,6 @@
 //! What every command shares: the printer, the policy, the key store, and access to object stores.
 
-use std::{
-    cell::OnceCell,
-    env,
-    path::{Path, PathBuf},
-};
+use std::{cell::OnceCell, env, path::PathBuf};
 
 use casemate_crypto::policy::Policy;
 use casemate_environment as environment;
@@ -12,11 +8,7 @@ use casemate_keys::{KeyStore, SqliteEngine};
 use casemate_store::{Client, Location};
 use casemate_tls::Fallback;
 
-use crate::{
-    fault::{Fault, Outcome},
-    passphrase,
-    printer::Printer,
-};
+use crate::{fault::Fault, printer::Printer, unlock};
 
 pub(crate) type Store = KeyStore<SqliteEngine>;
 
@@ -27,7 +19,7 @@ pub(crate) struct Context<'a> {
     home: Option<PathBuf>,
     named_policy: Option<String>,
     policy: OnceCell<Policy>,
-    passphrase_file: Option<PathBuf>,
+    passphrase_files: Vec<PathBuf>,
     object_stores: OnceCell<Client>,
 }
 
@@ -36,14 +28,14 @@ impl<'a> Context<'a> {
         printer: &'a Printer,
         home: Option<PathBuf>,
         policy: Option<String>,
-        passphrase_file: Option<PathBuf>,
+        passphrase_files: Vec<PathBuf>,
     ) -> Self {
         Self {
             printer,
             home,
             named_policy: policy,
             policy: OnceCell::new(),
-            passphrase_file,
+            passphrase_files,
             object_stores: OnceCell::new(),
         }
     }
@@ -96,22 +88,24 @@ impl<'a> Context<'a> {
         Ok(environment::store_path(&self.home()?))
     }
 
-    pub(crate) fn passphrase_file(&self) -> Option<&Path> {
-        self.passphrase_file.as_deref()
+    /// Returns the files that open the key store.
+    pub(crate) fn passphrase_files(&self) -> &[PathBuf] {
+        &self.passphrase_files
+    }
+
+    /// Returns the path of the key store, which must exist.
+    pub(crate) fn existing_store_path(&self) -> Result<PathBuf, Fault> {
+        let path = self.store_path()?;
+        if path.exists() {
+            return Ok(path);
+        }
+        let message = format!("there is no key store at {}", path.display());
+        Err(Fault::usage(message).hint("create it with `casemate keys init`"))
     }
 
     /// Opens the key store.
     pub(crate) fn key_store(&self) -> Result<Store, Fault> {
-        let path = self.store_path()?;
-        if !path.exists() {
-            return Err(
-                Fault::usage(format!("there is no key store at {}", path.display()))
-                    .hint("create it with `casemate keys init`"),
-            );
-        }
-        let engine = SqliteEngine::open(&path, false)
-            .map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        let secret = passphrase::existing(self.passphrase_file())?;
-        Ok(KeyStore::unlock(engine, &secret)?)
+        let path = self.existing_store_path()?;
+        unlock::unlock(&path, &self.passphrase_files)
     }
 }

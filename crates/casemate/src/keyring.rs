@@ -14,7 +14,7 @@ use casemate_crypto::{
 };
 use casemate_environment::{KeyReference, Signed, Statuses, TrustList};
 use casemate_gateway::unix_seconds;
-use casemate_keys::{End, KeyEntry, Role, Withdrawn};
+use casemate_keys::{End, KeyEntry, Role, State, Withdrawn};
 use casemate_seal::{Artifact, ReadAt};
 
 use crate::{
@@ -81,7 +81,10 @@ impl<'a> Keyring<'a> {
 
     /// As [`Self::public`], but refuses a key that the store lists as not valid now.
     fn current(&mut self, named: &str) -> Result<PublicKey, Fault> {
-        if matches!(named.parse()?, KeyReference::Id(_) | KeyReference::Name(_)) {
+        if matches!(
+            named.parse()?,
+            KeyReference::Id(_) | KeyReference::Name(_) | KeyReference::Version(..)
+        ) {
             let entry = self.entry(named)?;
             check_valid_now(named, &entry)?;
             return Ok(entry.public);
@@ -176,6 +179,7 @@ impl<'a> Keyring<'a> {
             };
             entry.role == Role::Private
                 && policy.check_kem(key.suite()).is_ok()
+                && entry.state == State::Active
                 && entry.status.check_now(entry.id, now).is_ok()
         };
         let own: Vec<_> = keys.iter().filter(is_usable).collect();
@@ -336,8 +340,16 @@ impl<'a> Keyring<'a> {
             .collect();
         let store = self.store()?;
         let mut refused = None;
-        for entry in store.list()?.keys {
-            if entry.role != Role::Private || !recipients.contains(&entry.id) {
+        let mut disabled = None;
+        for id in &recipients {
+            let Some(entry) = store.by_id(*id)? else {
+                continue;
+            };
+            if entry.role != Role::Private {
+                continue;
+            }
+            if !entry.state.opens() {
+                disabled = Some(entry);
                 continue;
             }
             let PublicKey::Kem(public) = &entry.public else {
@@ -354,6 +366,13 @@ impl<'a> Keyring<'a> {
         }
         if let Some(error) = refused {
             return Err(error.into());
+        }
+        if let Some(entry) = disabled {
+            let (name, version, state) = (entry.name, entry.version, entry.state);
+            let message = format!("`{name}@{version}` would open this artifact, but it is {state}");
+            return Err(Fault::new(Outcome::NotPermitted, message).hint(format!(
+                "to use it again, run `casemate keys enable {name}@{version}`"
+            )));
         }
         let wanted: Vec<_> = recipients.iter().map(KeyId::to_hex).collect();
         let message = "no private key in the key store opens this artifact";
@@ -384,7 +403,7 @@ impl<'a> Keyring<'a> {
             let PublicKey::Kem(public) = &entry.public else {
                 continue;
             };
-            let ours = entry.role == Role::Private;
+            let ours = entry.role == Role::Private && entry.state.opens();
             if !ours || policy.check_kem(public.suite()).is_err() {
                 continue;
             }
@@ -427,6 +446,12 @@ impl<'a> Keyring<'a> {
 
 /// Refuses a key that is not valid now.
 fn check_valid_now(named: &str, entry: &KeyEntry) -> Result<(), Fault> {
+    if entry.state != State::Active {
+        let (name, version, state) = (&entry.name, entry.version, entry.state);
+        let message = format!("version {version} of `{name}` is {state}, not active");
+        return Err(Fault::new(Outcome::NotPermitted, message)
+            .hint("run `casemate keys list` and choose an active version"));
+    }
     entry
         .status
         .check_now(entry.id, unix_seconds())

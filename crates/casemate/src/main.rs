@@ -12,6 +12,7 @@ mod context;
 mod demo;
 mod fault;
 mod folder;
+mod keepers;
 mod keyring;
 mod lineage;
 mod memory;
@@ -26,6 +27,7 @@ mod seen;
 mod signature;
 mod stop;
 mod trust;
+mod unlock;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -88,10 +90,10 @@ fn run(
         command,
         home,
         policy,
-        passphrase_file,
+        passphrase_file: passphrase_files,
         ..
     } = arguments;
-    let context = Context::new(printer, home, policy, passphrase_file);
+    let context = Context::new(printer, home, policy, passphrase_files);
     stop::clean_up_on_signal();
     let code = dispatch(&context, command, before);
     let classical = casemate_tls::classical_connections();

@@ -4,29 +4,39 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use casemate_crypto::SecretBytes;
-use casemate_environment::{PASSPHRASE_BYTES_MAX, read_secret, without_line_end};
+use casemate_crypto::{SecretBytes, encoding::KEY_FILE_BYTES_MAX};
+use casemate_environment::{read_secret, store_secret, without_line_end};
 use casemate_keys::{StoreKey, StoreSecret};
 use casemate_seal::file::{self, Access, Existing};
 
 use crate::fault::{Fault, Outcome};
 
-/// Reads the passphrase or random key of an existing store.
-pub(crate) fn existing(file: Option<&Path>) -> Result<StoreSecret, Fault> {
-    let text = match file {
-        Some(path) => from_file(path)?,
-        None => prompt("Key store passphrase: ")?,
-    };
-    Ok(StoreSecret::read(text)?)
+/// Reads what opens an existing store from files: passphrases, random keys and private keys.
+pub(crate) fn from_files(files: &[PathBuf]) -> Result<Vec<StoreSecret>, Fault> {
+    if files.iter().filter(|path| *path == Path::new("-")).count() > 1 {
+        return Err(Fault::usage(
+            "standard input can be only one --passphrase-file",
+        ));
+    }
+    files
+        .iter()
+        .map(|path| Ok(store_secret(&from_file(path)?)?))
+        .collect()
+}
+
+/// Asks for a passphrase of an existing store.
+pub(crate) fn asked(question: &str) -> Result<StoreSecret, Fault> {
+    Ok(store_secret(&prompt(question)?)?)
 }
 
 /// Reads the passphrase of a new store, twice on a terminal, or its random key.
 pub(crate) fn new(file: Option<&Path>) -> Result<StoreSecret, Fault> {
     let text = if let Some(path) = file {
         let text = from_file(path)?;
+        let text = SecretBytes::new(without_line_end(text.expose()).to_vec());
         check_typable(text.expose())?;
         text
     } else {
@@ -97,14 +107,12 @@ fn prompt(text: &str) -> Result<SecretBytes, Fault> {
 }
 
 fn from_file(path: &Path) -> Result<SecretBytes, Fault> {
-    let bytes = if path == Path::new("-") {
-        read_limited(&mut io::stdin().lock(), PASSPHRASE_BYTES_MAX)
-            .map_err(|error| Fault::file("read the passphrase from", path, error))?
-    } else {
-        read_secret(path, PASSPHRASE_BYTES_MAX)
-            .map_err(|error| Fault::from(error).about("passphrase file"))?
-    };
-    Ok(SecretBytes::new(without_line_end(bytes.expose()).to_vec()))
+    if path == Path::new("-") {
+        return read_limited(&mut io::stdin().lock(), KEY_FILE_BYTES_MAX)
+            .map_err(|error| Fault::file("read the passphrase from", path, error));
+    }
+    read_secret(path, KEY_FILE_BYTES_MAX)
+        .map_err(|error| Fault::from(error).about("passphrase file"))
 }
 
 /// Reads at most `limit` bytes into a buffer that never grows, so that no copy stays behind.

@@ -22,6 +22,8 @@ Signers = Union[PublicKey, PrivateKey, TrustList, PathLike, Iterable["Signers"],
 Recipients = Union[PublicKey, PrivateKey, TrustList, PathLike, Iterable["Recipients"], None]
 #: A private key, its PEM file (a :class:`pathlib.Path`, or a ``str`` with a ``/``), or the name or full id of a key in the configured key store.
 Signing = Union[PrivateKey, PathLike, None]
+#: What opens a slot of a key store: bytes, a file (a :class:`pathlib.Path`), or a function that returns the bytes.
+Passphrase = Union[bytes, "os.PathLike[str]", Callable[[], bytes]]
 
 
 class _Defaults(NamedTuple):
@@ -65,27 +67,30 @@ def _path(path: os.PathLike[str]) -> str:
     return os.path.join(os.curdir, os.fspath(path))
 
 
-def open_store(home: PathLike | None = None, *, passphrase: bytes | os.PathLike[str] | Callable[[], bytes]) -> KeyStore:
+def open_store(home: PathLike | None = None, *, passphrase: Passphrase | list[Passphrase]) -> KeyStore:
     """Unlock the key store of ``casemate keys``.
 
-    ``passphrase`` is the passphrase, or the random key from ``keys init --random-key``: as bytes, a file (a :class:`pathlib.Path`) or a function. It is
-    never read from the environment.
+    ``passphrase`` is what opens a slot of the key store: a passphrase, a random key, or a private key that a slot is sealed to; as bytes, a file (a
+    :class:`pathlib.Path`) or a function. It is never read from the environment. If several slots must open together, pass a list.
 
     ``home`` is the folder of the key store, by default ``$CASEMATE_HOME`` or ``casemate`` in the user's data directory.
     """
     if home is None:
         data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
         home = os.environ.get("CASEMATE_HOME") or str(Path(data) / "casemate")
+    given = passphrase if isinstance(passphrase, list) else [passphrase]
+    return KeyStore.unlock(os.fspath(home), [_secret(one) for one in given])
+
+
+def _secret(passphrase: Passphrase) -> bytes:
     if callable(passphrase):
-        secret = passphrase()
-    elif isinstance(passphrase, bytes):
-        secret = passphrase
-    elif isinstance(passphrase, str):
+        return passphrase()
+    if isinstance(passphrase, bytes):
+        return passphrase
+    if isinstance(passphrase, str):
         # It may be the passphrase, and the error for a missing file would show it.
         raise TypeError("passphrase must not be a str, which could be a passphrase or a path; pass bytes, a pathlib.Path or a function")
-    else:
-        secret = _casemate.read_passphrase(passphrase)
-    return KeyStore.unlock(os.fspath(home), secret)
+    return _casemate.read_passphrase(passphrase)
 
 
 def opening_keys(keys: Keys, recipients: list[str], *, all_of_store: bool = False) -> list[PrivateKey]:
@@ -112,9 +117,7 @@ def _flatten(keys: Keys, recipients: list[str], all_of_store: bool, store: KeySt
     if isinstance(keys, PrivateKey):
         yield keys
     elif isinstance(keys, KeyStore):
-        for _name, key_id, kind, _suite, private in keys.list():
-            if private and kind == "kem" and (all_of_store or key_id in recipients):
-                yield keys.private(key_id)
+        yield from keys.opening(None if all_of_store else recipients)
     elif isinstance(keys, str):
         yield PrivateKey.named(keys, store)
     elif isinstance(keys, os.PathLike):

@@ -1,7 +1,7 @@
 //! The key store, with a secret root key.
 
 use casemate_crypto::{SecretBytes, encoding::PrivateKey, suite::MLKEM768_X25519};
-use casemate_keys::{Engine, KeyStore, MemoryEngine, PassphraseCost, StoreSecret};
+use casemate_keys::{Engine, KeyStore, MemoryEngine, PassphraseCost, Snapshot, StoreSecret, Table};
 
 use crate::{
     case::{Case, Outcome, same},
@@ -49,21 +49,28 @@ fn compare_commitment() -> Outcome {
 fn write() -> Outcome {
     let (store, key) = (new_store()?, PrivateKey::generate(MLKEM768_X25519.name)?);
     let key = key.ok_or("no such suite")?;
-    mark::secret_in_place(store.root_secret().expose());
-    let change = store.change_adding("key".parse()?, &key, 2)?;
+    let mark = || mark::secret_in_place(store.root_secret().expose());
+    let change = store.change_adding("key".parse()?, &key, 2, &mark)?;
     mark::public_in_place(store.root_secret().expose());
     let tag = change.index.len() - 48;
     reveal_in_place("the index tag", change.index.get(tag..).unwrap_or_default())?;
-    // The index contains the hash of the record, which was computed before the record was revealed
-    // and is still marked.
+    // Index and nodes contain hashes of rows, which were computed before the rows were revealed and
+    // are still marked.
     mark::public_in_place(&change.index);
-    for (_, record) in &change.put {
-        // A public nonce precedes the ciphertext.
-        reveal_in_place("the record", record.get(12..).unwrap_or_default())?;
+    for (table, _, value) in &change.put {
+        let value = value.as_deref().unwrap_or_default();
+        if *table == Table::Nodes {
+            mark::public_in_place(value);
+        } else {
+            // A public generation and nonce precede the ciphertext.
+            reveal_in_place("the row", value.get(20..).unwrap_or_default())?;
+        }
     }
     // A store without marked secrets must be able to read what was sealed with them.
-    let mut engine = MemoryEngine::with(store.snapshot().clone());
-    engine.commit(store.snapshot().generation, &change)?;
+    let before = Snapshot::of(store.engine())?.ok_or("no store")?;
+    let generation = before.head.generation;
+    let engine = MemoryEngine::with(before);
+    engine.commit(generation, &change)?;
     let store = KeyStore::unlock(engine, &passphrase())?;
     let again = store.private_key(&store.by_name(&"key".parse()?)?.ok_or("no such key")?)?;
     for (found, expected) in again.secret_parts().iter().zip(key.secret_parts()) {

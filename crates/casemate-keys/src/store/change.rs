@@ -19,7 +19,8 @@ use crate::{
 pub(super) const CONFLICTS_MAX: usize = 64;
 
 impl<E: Engine> KeyStore<E> {
-    /// Returns the change that [`Self::add_private`] would commit, for measuring the sealing alone.
+    /// Returns the change that [`Self::add_private`] would commit, for measuring the sealing alone,
+    /// which begins when `prepared` is called.
     ///
     /// # Errors
     ///
@@ -30,10 +31,12 @@ impl<E: Engine> KeyStore<E> {
         name: KeyName,
         key: &PrivateKey,
         now: u64,
+        prepared: &dyn Fn(),
     ) -> Result<crate::engine::Change, StoreError> {
         let new = Record::of_private(name, 1, key, now, Status::default())?;
         let session = self.session()?;
         let edit = adding(&session, &new.0, new.1)?;
+        prepared();
         Ok(session.change(edit)?.1)
     }
 

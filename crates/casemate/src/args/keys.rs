@@ -1,8 +1,10 @@
 //! Options of `casemate keys`.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+
+use super::slots::SlotsCommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
@@ -25,41 +27,65 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         suite: Option<String>,
     },
-    /// List the keys
+    /// List the keys and their versions
     List,
+    /// Show and change what opens the key store
+    Slots {
+        #[command(subcommand)]
+        command: SlotsCommand,
+    },
+    /// Make the next version of a key; the version before it still opens what it sealed
+    #[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
+    Rotate {
+        /// Name of the key
+        #[arg(group = "which")]
+        key: Option<String>,
+        /// Rotate every key whose rotation policy says so
+        #[arg(long, group = "which")]
+        due: bool,
+        /// Suite of the new version [default: the current one]
+        #[arg(long, conflicts_with = "due")]
+        suite: Option<String>,
+        /// Only store the new version, so that every machine can load it; start using it with
+        /// `casemate keys activate`
+        #[arg(long, conflicts_with = "due")]
+        stage: bool,
+    },
+    /// Use a staged version from now on
+    Activate {
+        /// Version, such as `model@2`
+        version: String,
+    },
+    /// Stop using a version; it no longer opens anything until it is enabled
+    Disable {
+        /// Version, such as `model@1`
+        version: String,
+    },
+    /// Let a disabled version open again what was sealed to it
+    Enable {
+        /// Version, such as `model@1`
+        version: String,
+    },
+    /// Delete the key of a version; what is sealed to no other recipient can never be opened again
+    Destroy {
+        /// Version, such as `model@1`
+        version: String,
+        /// Confirm it
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Set or show when a key is to be rotated
+    Policy(PolicyOptions),
     /// Show a key
     Show {
         /// Name, full key id, or a path such as `./key.pub`
         key: String,
     },
-    /// Write a public key as PEM
-    Export {
-        /// Name or full key id
-        key: String,
-        /// File to write [default: standard output]
-        #[arg(short, long, value_name = "FILE")]
-        output: Option<PathBuf>,
-        /// Write an age recipient, `age1pq1...`, instead; requires a key of suite mlkem768-x25519
-        #[arg(long)]
-        age: bool,
-        /// Replace the file if it exists
-        #[arg(long)]
-        force: bool,
-    },
-    /// Import a public or private key (PEM, age recipient or age identity)
-    Import {
-        /// File to read; `-` for standard input
-        file: PathBuf,
-        /// Name for the key
-        #[arg(long)]
-        name: String,
-        #[command(flatten)]
-        validity: Validity,
-        /// Key that this one succeeds; if that key is compromised, so is this one
-        #[arg(long, value_name = "KEY")]
-        successor_of: Option<String>,
-    },
-    /// Remove a key from the key store
+    /// Write a public key as PEM, or a private key sealed to a recipient
+    Export(ExportOptions),
+    /// Import a public or private key: PEM, an age recipient or identity, or a sealed private key
+    Import(ImportOptions),
+    /// Remove a key and all its versions from the key store
     Remove {
         /// Name or full key id
         key: String,
@@ -99,6 +125,106 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         compromised: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    /// Name, version or full key id
+    pub(crate) key: String,
+    /// File to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write an age recipient, `age1pq1...`, instead; requires a key of suite mlkem768-x25519
+    #[arg(long, conflicts_with = "private")]
+    pub(crate) age: bool,
+    /// Write the private key, sealed to --to and signed by --sign; it is never written in the clear
+    #[arg(long, requires_all = ["to", "sign", "output"])]
+    pub(crate) private: bool,
+    /// With --private: recipient of the private key: name, full key id, or a path such as
+    /// `./key.pub`; may be repeated
+    #[arg(long, value_name = "KEY", requires = "private")]
+    pub(crate) to: Vec<String>,
+    /// With --private: signing key, by which the recipient recognises the sender
+    #[arg(long, value_name = "KEY", requires = "private")]
+    pub(crate) sign: Option<String>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportOptions {
+    /// File to read; `-` for standard input
+    pub(crate) file: PathBuf,
+    /// Name for the key
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Make it the next version of the key that has this name
+    #[arg(long)]
+    pub(crate) next_version: bool,
+    #[command(flatten)]
+    pub(crate) validity: Validity,
+    /// Key that this one succeeds; if that key is compromised, so is this one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) successor_of: Option<String>,
+    /// Expected signer of a sealed private key: name, full key id, or a path such as `./key.pub`
+    /// [default: any signing key in the key store]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) signer: Option<String>,
+}
+
+/// When a key is to be rotated.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyOptions {
+    /// Name of the key
+    pub(crate) key: String,
+    /// Rotate a version that has been active for this long: `90d`, `12h`
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) max_age: Option<NonZeroU64>,
+    /// Rotate a version after this many artifacts or signatures
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_uses: Option<NonZeroU64>,
+    /// Rotate a version after this many bytes: `500G`, `2T`
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) max_bytes: Option<NonZeroU64>,
+    /// Rotate at this date, when the algorithm is no longer allowed
+    #[arg(long, value_name = "DATE", value_parser = deadline)]
+    pub(crate) deadline: Option<NonZeroU64>,
+    /// Remove every limit
+    #[arg(long, conflicts_with_all = ["max_age", "max_uses", "max_bytes", "deadline"])]
+    pub(crate) none: bool,
+}
+
+fn deadline(text: &str) -> Result<NonZeroU64, String> {
+    NonZeroU64::new(date(text)?).ok_or_else(|| "expected a date after 1970-01-01".to_owned())
+}
+
+/// Reads a number with one of these units after it.
+fn with_unit(text: &str, units: &[(char, u64)]) -> Option<NonZeroU64> {
+    let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
+    let (digits, factor) = match unit {
+        Some((unit, factor)) => (text.strip_suffix(*unit)?, *factor),
+        None => (text, 1),
+    };
+    let number: u64 = digits.parse().ok()?;
+    NonZeroU64::new(number.checked_mul(factor)?)
+}
+
+fn duration(text: &str) -> Result<NonZeroU64, String> {
+    let units = [('d', 86_400), ('h', 3_600)];
+    let is_unit = text.ends_with(['d', 'h']);
+    let found = with_unit(text, &units).filter(|_| is_unit);
+    found.ok_or_else(|| "expected days or hours, such as 90d or 12h".to_owned())
+}
+
+fn bytes(text: &str) -> Result<NonZeroU64, String> {
+    let units = [
+        ('K', 1_000),
+        ('M', 1_000_000),
+        ('G', 1_000_000_000),
+        ('T', 1_000_000_000_000),
+    ];
+    with_unit(text, &units).ok_or_else(|| "expected a number such as 500G or 2T".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -28,7 +28,7 @@ use crate::{
 pub(crate) fn run(context: &Context<'_>, command: &AgeCommand) -> Result<(), Fault> {
     let (AgeCommand::Encrypt(AgeEncryptOptions { input, .. })
     | AgeCommand::Decrypt(AgeDecryptOptions { input, .. })) = command;
-    if is_dash(input) && context.passphrase_file().is_some_and(is_dash) {
+    if is_dash(input) && context.passphrase_files().iter().any(|file| is_dash(file)) {
         let message = "standard input cannot be both the passphrase and the file";
         return Err(Fault::usage(message).hint("give one of them as a path, or leave out --passphrase-file to be prompted on the terminal"));
     }

@@ -2,22 +2,25 @@
 
 mod change;
 mod delegate;
+mod entry;
+mod import;
+mod lifecycle;
+mod slots;
+mod transfer;
 
-use std::{fmt::Write as _, fs::DirBuilder, io::Read, os::unix::fs::DirBuilderExt, path::Path};
+use std::{fmt::Write as _, fs::DirBuilder, os::unix::fs::DirBuilderExt};
 
 use casemate_crypto::{
-    SecretBytes,
-    encoding::{EncodingError, KEY_FILE_BYTES_MAX, KeyKind, PrivateKey, PublicKey},
+    encoding::{KeyKind, PublicKey},
     signature::HTTP_SUITE_NAME,
     suite::{KemSuite, SignatureSuite},
 };
-use casemate_environment::{KeyReference, check_secret, public_from_bytes, read_limited};
+use casemate_environment::KeyReference;
 use casemate_gateway::unix_seconds;
 use casemate_keys::{
-    End, Engine as _, KeyEntry, KeyStore, PassphraseCost, Role, SqliteEngine, Status, StoreError,
+    Engine as _, KeyEntry, KeyStore, PassphraseCost, SqliteEngine, State, StoreError,
 };
-use casemate_seal::file::{self, Access, Existing};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     args::{KeysCommand, Kind},
@@ -25,8 +28,8 @@ use crate::{
     fault::{Fault, Outcome},
     keyring::Keyring,
     passphrase,
-    printer::time_text,
 };
+use entry::{end_of, entry_json, half, print_entry};
 
 pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fault> {
     match command {
@@ -35,33 +38,25 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
             generate(context, &name, kind, suite.as_deref())
         }
         KeysCommand::List => list(context),
-        KeysCommand::Show { key } => show(context, &key),
-        KeysCommand::Export {
-            key,
-            output,
-            age,
-            force,
-        } => export(context, &key, output.as_deref(), age, force),
-        KeysCommand::Import {
-            file,
-            name,
-            validity,
-            successor_of,
-        } => {
-            let successor_of = successor_of
-                .as_deref()
-                .map(|named| Keyring::new(context).public(named))
-                .transpose()?
-                .map(|key| key.id())
-                .transpose()?;
-            let status = Status {
-                valid_from: validity.valid_from,
-                valid_until: validity.valid_until,
-                successor_of,
-                end: None,
-            };
-            import(context, &file, &name, status)
+        KeysCommand::Slots { command } => slots::run(context, command),
+        KeysCommand::Rotate {
+            key, suite, stage, ..
+        } => match key {
+            Some(key) => lifecycle::rotate(context, &key, suite.as_deref(), stage),
+            None => lifecycle::rotate_due(context),
+        },
+        KeysCommand::Activate { version } => lifecycle::set_state(context, &version, State::Active),
+        KeysCommand::Disable { version } => {
+            lifecycle::set_state(context, &version, State::Disabled)
         }
+        KeysCommand::Enable { version } => {
+            lifecycle::set_state(context, &version, State::DecryptOnly)
+        }
+        KeysCommand::Destroy { version, yes } => lifecycle::destroy(context, &version, yes),
+        KeysCommand::Policy(options) => lifecycle::policy(context, &options),
+        KeysCommand::Show { key } => show(context, &key),
+        KeysCommand::Export(options) => transfer::export(context, &options),
+        KeysCommand::Import(options) => import::import(context, &options),
         KeysCommand::Remove { key, destroy } => change::remove(context, &key, destroy),
         KeysCommand::Retire {
             key,
@@ -90,14 +85,22 @@ fn init(context: &Context<'_>, random_key: bool) -> Result<(), Fault> {
     // An empty database is not a key store: its creation was interrupted.
     if path.exists()
         && SqliteEngine::open(&path, false)
-            .and_then(|engine| engine.load())
+            .and_then(|engine| engine.view()?.head())
             .map_err(io)?
             .is_some()
     {
         let message = format!("a key store already exists at {}", path.display());
         return Err(Fault::usage(message).hint("pass --home DIR to create another one"));
     }
-    let file = context.passphrase_file();
+    let file = match context.passphrase_files() {
+        [] => None,
+        [file] => Some(file.as_path()),
+        _ => {
+            return Err(Fault::usage("a new key store has one slot").hint(
+                "pass --passphrase-file once, and add others with `casemate keys slots add`",
+            ));
+        }
+    };
     let passphrase = if random_key {
         None
     } else {
@@ -142,6 +145,16 @@ fn generate(
     Ok(())
 }
 
+/// Checks that a suite is for this kind of key, and that the policy allows it.
+fn suite_for(context: &Context<'_>, kind: KeyKind, suite: &str) -> Result<(), Fault> {
+    let kind = match kind {
+        KeyKind::Kem => Kind::Kem,
+        KeyKind::Sign => Kind::Sign,
+        KeyKind::Http => Kind::Http,
+    };
+    suite_of(context, kind, Some(suite)).map(drop)
+}
+
 /// Returns the requested suite, if it fits the kind and the policy allows it; by default the
 /// policy's first.
 fn suite_of(context: &Context<'_>, kind: Kind, suite: Option<&str>) -> Result<&'static str, Fault> {
@@ -184,24 +197,27 @@ fn list(context: &Context<'_>) -> Result<(), Fault> {
     let keys: Vec<_> = listing.keys.iter().map(entry_json).collect();
     let damage: Vec<_> = listing.damage.iter().map(ToString::to_string).collect();
     let mut table = format!(
-        "{:<24} {:<64} {:<5} {:<8} {}",
-        "NAME", "KEY ID", "KIND", "HALF", "SUITE"
+        "{:<24} {:<64} {:<5} {:<8} {:<12} {}",
+        "NAME", "KEY ID", "KIND", "HALF", "STATE", "SUITE"
     );
     for entry in &listing.keys {
         let KeyEntry {
             name,
+            version,
+            state,
             id,
             kind,
             suite,
             role,
             ..
         } = entry;
-        let (name, id) = (name.to_string(), id.to_hex());
+        let (name, id) = (format!("{name}@{version}"), id.to_hex());
         _ = write!(
             table,
-            "\n{name:<24} {id:<64} {:<5} {:<8} {suite}",
+            "\n{name:<24} {id:<64} {:<5} {:<8} {:<12} {suite}",
             kind.as_str(),
-            half(*role)
+            half(*role),
+            state.as_str()
         );
         if let Some((word, _)) = end_of(&entry.status) {
             _ = write!(table, " ({word})");
@@ -219,79 +235,6 @@ fn list(context: &Context<'_>) -> Result<(), Fault> {
             Err(first.into())
         }
     }
-}
-
-const fn half(role: Role) -> &'static str {
-    match role {
-        Role::Private => "private",
-        Role::Public => "public",
-    }
-}
-
-fn entry_json(entry: &KeyEntry) -> Value {
-    json!({
-        "name": entry.name.as_str(),
-        "id": entry.id.to_hex(),
-        "kind": entry.kind.as_str(),
-        "suite": entry.suite,
-        "half": half(entry.role),
-        "created": entry.created,
-        "valid_from": entry.status.valid_from,
-        "valid_until": entry.status.valid_until,
-        "end": end_of(&entry.status).map(|(word, _)| word),
-        "ended": end_of(&entry.status).map(|(_, at)| at),
-        "successor_of": entry.status.successor_of.map(|id| id.to_hex()),
-    })
-}
-
-/// Returns how and when a key ended.
-const fn end_of(status: &Status) -> Option<(&'static str, u64)> {
-    match status.end {
-        Some(End::Superseded { at }) => Some(("superseded", at)),
-        Some(End::Compromised { at }) => Some(("compromised", at)),
-        None => None,
-    }
-}
-
-fn print_entry(context: &Context<'_>, entry: &KeyEntry) {
-    let KeyEntry {
-        name,
-        id,
-        kind,
-        suite,
-        role,
-        created,
-        ..
-    } = entry;
-    let mut text = format!(
-        "name     {name}\nkey id   {}\nkind     {}\nsuite    {suite}\nhalf     {}\ncreated  {}",
-        id.to_hex(),
-        kind.as_str(),
-        half(*role),
-        time_text(*created)
-    );
-    let Status {
-        valid_from,
-        valid_until,
-        successor_of,
-        ..
-    } = entry.status;
-    for (what, date) in [("from   ", valid_from), ("until  ", valid_until)] {
-        if let Some(date) = date {
-            _ = write!(text, "\n{what}  {}", time_text(date));
-        }
-    }
-    if let Some((word, at)) = end_of(&entry.status) {
-        _ = write!(text, "\nended    {word}, {}", time_text(at));
-    }
-    if let Some(id) = successor_of {
-        _ = write!(text, "\nafter    {id}");
-    }
-    let mut json = entry_json(entry);
-    if let Some(object) = json.as_object_mut() {
-        object.insert("schema".to_owned(), "casemate.key/1".into());
-    }
-    context.printer.data(&json, &text);
 }
 
 fn show(context: &Context<'_>, key: &str) -> Result<(), Fault> {
@@ -315,112 +258,6 @@ fn show(context: &Context<'_>, key: &str) -> Result<(), Fault> {
     );
     context.printer.data(&json, &text);
     Ok(())
-}
-
-fn export(
-    context: &Context<'_>,
-    key: &str,
-    output: Option<&Path>,
-    age: bool,
-    force: bool,
-) -> Result<(), Fault> {
-    let entry = Keyring::new(context).entry(key)?;
-    let (text, json) = if age {
-        let PublicKey::Kem(key) = &entry.public else {
-            return Err(casemate_age::AgeError::Key.into());
-        };
-        let text = format!("{}\n", casemate_age::recipient_to_text(key)?);
-        let json = json!({ "schema": "casemate.age-recipient/1", "id": entry.id.to_hex(), "recipient": text.trim_end() });
-        (text, json)
-    } else {
-        let text = entry
-            .public
-            .to_pem()
-            .map_err(|error| Fault::from_error(Outcome::Usage, error))?;
-        let json =
-            json!({ "schema": "casemate.public-key/1", "id": entry.id.to_hex(), "pem": text });
-        (text, json)
-    };
-    let Some(path) = output else {
-        context.printer.data(&json, text.trim_end());
-        return Ok(());
-    };
-    let existing = if force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    };
-    file::write(path, text.as_bytes(), Access::Umask, existing)
-        .map_err(|error| Fault::file("write", path, error))
-}
-
-fn import(context: &Context<'_>, file: &Path, name: &str, status: Status) -> Result<(), Fault> {
-    let name = name.parse()?;
-    let pem = if file == Path::new("-") {
-        let mut bytes = Vec::with_capacity(KEY_FILE_BYTES_MAX.saturating_add(1));
-        std::io::stdin()
-            .take(KEY_FILE_BYTES_MAX.saturating_add(1) as u64)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        SecretBytes::new(bytes)
-    } else {
-        read_limited(file, KEY_FILE_BYTES_MAX)?
-    };
-    let bad = |error: EncodingError| {
-        let expanded = matches!(error, EncodingError::ExpandedOnly);
-        let fault = Fault::from_error(Outcome::Usage, error);
-        if expanded {
-            fault.hint("export it again with its seed")
-        } else {
-            fault
-        }
-    };
-    let check_mode = || {
-        if file == Path::new("-") {
-            return Ok(());
-        }
-        check_secret(file)
-    };
-    if let Some(key) = import_age(pem.expose())? {
-        check_mode()?;
-        check_policy(context, &key.public_key().map_err(bad)?)?;
-        let entry = context
-            .key_store()?
-            .add_private(name, &key, unix_seconds(), status)?;
-        print_entry(context, &entry);
-        return Ok(());
-    }
-    match public_from_bytes(pem.expose()) {
-        Ok(public) => {
-            check_policy(context, &public)?;
-            let entry = context
-                .key_store()?
-                .add_public(name, &public, unix_seconds(), status)?;
-            print_entry(context, &entry);
-        }
-        Err(EncodingError::Label { .. }) => {
-            let private = PrivateKey::from_pem(pem.expose()).map_err(bad)?;
-            check_mode()?;
-            check_policy(context, &private.public_key().map_err(bad)?)?;
-            let entry = context
-                .key_store()?
-                .add_private(name, &private, unix_seconds(), status)?;
-            print_entry(context, &entry);
-        }
-        Err(error) => return Err(bad(error)),
-    }
-    Ok(())
-}
-
-/// Returns the private key of an age identity file; `None` if the text is not one.
-fn import_age(text: &[u8]) -> Result<Option<PrivateKey>, Fault> {
-    match str::from_utf8(text) {
-        Ok(text) if text.contains("AGE-SECRET-KEY-") => {
-            let key = casemate_age::identity_from_text(text)?;
-            Ok(Some(PrivateKey::Kem(key)))
-        }
-        _ => Ok(None),
-    }
 }
 
 fn check_policy(context: &Context<'_>, key: &PublicKey) -> Result<(), Fault> {

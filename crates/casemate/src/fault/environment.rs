@@ -27,6 +27,7 @@ const fn outcome(error: &E) -> Outcome {
         | E::Variable { .. }
         | E::ClassicalRecipient(_)
         | E::BadReference(_)
+        | E::PassphraseTooLong
         | E::ShortId(_)
         | E::Pattern(_)
         | E::NoHome
@@ -88,6 +89,7 @@ fn hint(error: &E) -> Option<String> {
         }
         E::TrustFile { .. } => "see docs/guides/sign-models.md for the format of a trust file",
         E::Age(_)
+        | E::PassphraseTooLong
         | E::Store(_)
         | E::Policy(_)
         | E::Io { .. }

@@ -16,19 +16,33 @@ impl From<StoreError> for Fault {
             StoreError::WrongPassphrase
             | StoreError::WrongKey
             | StoreError::NeedsPassphrase
-            | StoreError::NoPrivateKey(_) => (Outcome::NotPermitted, None),
+            | StoreError::NoPrivateKey(_)
+            | StoreError::SlotWrong(_) => (Outcome::NotPermitted, None),
             StoreError::NeedsKey => (
                 Outcome::NotPermitted,
                 Some(
                     "pass the file that `casemate keys init --random-key` wrote with --passphrase-file",
                 ),
             ),
-            StoreError::DamagedRecord(_)
-            | StoreError::MissingRecord(_)
-            | StoreError::ForeignRecord(_)
+            StoreError::Locked(_) => (
+                Outcome::NotPermitted,
+                Some(
+                    "pass what opens a slot with --passphrase-file, once for each slot of a group; `casemate keys slots list --unchecked` lists the slots",
+                ),
+            ),
+            StoreError::SlotNotAsked(_) => (
+                Outcome::NotPermitted,
+                Some("pass what opens it with --passphrase-file"),
+            ),
+            StoreError::DamagedRow(_)
+            | StoreError::MissingRow(_)
+            | StoreError::ForeignRow(_)
             | StoreError::Index
+            | StoreError::Nodes(_)
             | StoreError::Header(_)
-            | StoreError::Version(_) => (
+            | StoreError::Version(_)
+            | StoreError::Commitment
+            | StoreError::MixedShares(_) => (
                 Outcome::CheckFailed,
                 Some("restore the key store from a backup; normal use does not cause this damage"),
             ),
@@ -40,20 +54,76 @@ impl From<StoreError> for Fault {
                 Outcome::Io,
                 Some("run the command again with the new passphrase or key file"),
             ),
+            StoreError::NotMigrated | StoreError::Engine(EngineError::ReadOnly) => (
+                Outcome::Io,
+                Some("run the command once where the key store can be written"),
+            ),
             StoreError::Engine(_) => (
                 Outcome::Io,
                 Some("try again; another process may be using it"),
+            ),
+            StoreError::Keeper(_) => (
+                Outcome::Io,
+                Some("check that the token or service can be reached from here"),
             ),
             StoreError::UnknownSuite(_) => (
                 Outcome::Usage,
                 Some("run `casemate suites` to list the suites"),
             ),
+            StoreError::NoSlot(_) | StoreError::NoGroup(_) => (
+                Outcome::Usage,
+                Some("run `casemate keys slots list` to list slots and groups"),
+            ),
+            StoreError::NoOfflineSlot => (
+                Outcome::NotPermitted,
+                Some(
+                    "add one with `casemate keys slots add NAME --recovery-key FILE`, or pass --without-offline-slot to accept that",
+                ),
+            ),
+            StoreError::LastSlot => (
+                Outcome::Usage,
+                Some("add another slot first with `casemate keys slots add`"),
+            ),
+            StoreError::GroupTooSmall { .. } => (
+                Outcome::Usage,
+                Some(
+                    "add a member first, or change the group with `casemate keys slots group` or `ungroup`",
+                ),
+            ),
+            StoreError::InOtherGroup { .. } => (
+                Outcome::Usage,
+                Some("a slot belongs to one group; take it out of the other one first"),
+            ),
+            StoreError::NotASecret(_) => (
+                Outcome::Usage,
+                Some("change slots with `casemate keys slots add` and `remove`"),
+            ),
+            StoreError::NoVersion { .. } | StoreError::Transition { .. } => (
+                Outcome::Usage,
+                Some("run `casemate keys list` to see the versions and their states"),
+            ),
+            StoreError::NameTaken(_) => (
+                Outcome::Usage,
+                Some(
+                    "choose another name; to replace the key, run `casemate keys rotate`, or `casemate keys import --next-version` for a key made elsewhere",
+                ),
+            ),
+            StoreError::UsedUp { .. } => (
+                Outcome::NotPermitted,
+                Some("rotate it with `casemate keys rotate`"),
+            ),
             StoreError::Exists
             | StoreError::BadKeyText
+            | StoreError::NotARecipient
             | StoreError::PassphraseTooShort { .. }
-            | StoreError::NameTaken(_)
             | StoreError::KeyTaken(_)
             | StoreError::BadName(_)
+            | StoreError::BadSlotName(_)
+            | StoreError::SlotTaken(_)
+            | StoreError::SlotsFull
+            | StoreError::OtherKind(_)
+            | StoreError::VersionsFull(_)
+            | StoreError::RowTooLong(_)
             | StoreError::Full(_)
             | StoreError::Encoding(_)
             | StoreError::Crypto(_) => (Outcome::Usage, None),

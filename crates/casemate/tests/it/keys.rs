@@ -222,13 +222,13 @@ fn a_flipped_bit_in_the_database_is_named_and_the_other_keys_work() {
     let sandbox = Sandbox::with_keys();
     let database = rusqlite::Connection::open(sandbox.path("home/keys.db")).unwrap();
     let (id, mut value): (Vec<u8>, Vec<u8>) = database
-        .query_row("SELECT id, value FROM records LIMIT 1", [], |row| {
+        .query_row("SELECT id, value FROM rows LIMIT 1", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .unwrap();
-    value[100] ^= 1;
+    *value.last_mut().unwrap() ^= 1;
     database
-        .execute("UPDATE records SET value = ?1 WHERE id = ?2", (value, id))
+        .execute("UPDATE rows SET value = ?1 WHERE id = ?2", (value, id))
         .unwrap();
     drop(database);
     let said = sandbox.run(&["keys", "list"]);

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use casemate_gateway::unix_seconds;
-use casemate_keys::{End, KeyEntry, PassphraseCost, Role, Status, StoreSecret};
+use casemate_keys::{
+    End, KeyEntry, PassphraseCost, Role, SlotName, Status, StoreError, StoreSecret,
+};
 use serde_json::json;
 
-use super::{entry_json, print_entry};
+use super::entry::{entry_json, print_entry};
 use crate::{
     args::Validity,
     context::{Context, Store},
@@ -26,7 +28,7 @@ pub(super) fn remove(context: &Context<'_>, named: &str, destroy: bool) -> Resul
             "run `casemate keys retire` to keep opening its artifacts and verifying its signatures, or pass --destroy to remove it anyway",
         ));
     }
-    context.key_store()?.remove(entry.id)?;
+    context.key_store()?.remove(&entry.name)?;
     if context.printer.is_json() {
         context.printer.data(&entry_json(&entry), "");
     }
@@ -84,36 +86,43 @@ pub(super) fn passwd(
 ) -> Result<(), Fault> {
     let mut store = context.key_store()?;
     let cost = PassphraseCost::default();
-    let new = |secret: &StoreSecret, store: &mut Store| {
+    let new = |secret: &StoreSecret, store: &mut Store| -> Result<Vec<SlotName>, StoreError> {
         if compromised {
-            store.replace_root(secret, cost)
+            store.replace_root(secret, cost, unix_seconds())
         } else {
-            store.change_secret(secret, cost)
+            store.change_secret(secret, cost, unix_seconds())?;
+            Ok(Vec::new())
         }
     };
-    if random_key {
+    let lost = if random_key {
         // Change the store only after writing the file: nothing else will open the store.
         let secret = passphrase::random_key(file, "--new-passphrase-file")?;
-        new(&secret, &mut store)?;
+        new(&secret, &mut store)?
     } else {
         let secret = passphrase::new(file)?;
         secret.check_new()?;
-        new(&secret, &mut store)?;
-    }
+        new(&secret, &mut store)?
+    };
     let replace = if compromised {
         private_keys(&store)?
     } else {
         Vec::new()
     };
     let names: Vec<_> = replace.iter().map(entry_json).collect();
-    let json =
-        json!({ "schema": "casemate.keys-passwd/1", "compromised": compromised, "replace": names });
+    let json = json!({ "schema": "casemate.keys-passwd/1", "compromised": compromised, "replace": names, "removed_slots": lost.iter().map(SlotName::as_str).collect::<Vec<_>>() });
     if context.printer.is_json() {
         context.printer.data(&json, "");
     }
     context
         .printer
-        .done("the key store now opens only with its new passphrase or key");
+        .done("the key store opens with the new passphrase or key, and no longer with the old one");
+    if !lost.is_empty() {
+        let names: Vec<_> = lost.iter().map(SlotName::as_str).collect();
+        context.printer.warning(&format!(
+            "these slots are gone, because the old root key reveals theirs: {}; add new ones with `casemate keys slots add`",
+            names.join(", ")
+        ));
+    }
     if compromised {
         warn_about_old_copies(context, &replace);
     } else {

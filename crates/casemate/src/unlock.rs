@@ -1,0 +1,88 @@
+//! Opens the key store with whatever opens its slots.
+
+use std::path::{Path, PathBuf};
+
+use casemate_keys::{
+    KeyStore, Openers, SlotKeeper, Slots, SqliteEngine, StoreError, StoreSecret, slots_of,
+};
+
+use crate::{
+    context::Store,
+    fault::{Fault, Outcome},
+    keepers::Keepers,
+    passphrase,
+};
+
+/// Most passphrases that are asked for.
+const QUESTIONS_MAX: usize = 16;
+
+/// Opens the key store at `path` with what these files hold, or asks for passphrases.
+pub(crate) fn unlock(path: &Path, files: &[PathBuf]) -> Result<Store, Fault> {
+    let mut secrets = passphrase::from_files(files)?;
+    if !files.is_empty() {
+        return Ok(attempt(path, &secrets)?);
+    }
+    let slots = match slots_of(&engine(path)?) {
+        Ok(slots) => Some(slots),
+        // Version 1 has one slot, for a passphrase or a key.
+        Err(StoreError::Version(1)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let has_service = slots.as_ref().is_some_and(|slots| {
+        let mut slots = slots.slots.iter();
+        slots.any(|slot| slot.location.is_some() && !slot.is_offline)
+    });
+    if has_service {
+        match attempt(path, &[]) {
+            Err(StoreError::Locked(_)) => {}
+            done => return Ok(done?),
+        }
+    }
+    loop {
+        let question = question(slots.as_ref(), secrets.len());
+        secrets.push(passphrase::asked(&question)?);
+        match attempt(path, &secrets) {
+            Err(error @ StoreError::Locked(_)) => {
+                let most = most_passphrases(slots.as_ref());
+                if secrets.len() >= most.min(QUESTIONS_MAX) {
+                    return Err(error.into());
+                }
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// Returns how many passphrases may be needed.
+fn most_passphrases(slots: Option<&Slots>) -> usize {
+    let groups = slots.map(|slots| slots.groups.iter());
+    let thresholds = groups.into_iter().flatten();
+    thresholds
+        .map(|group| usize::from(group.threshold))
+        .max()
+        .unwrap_or(1)
+}
+
+fn question(slots: Option<&Slots>, given: usize) -> String {
+    let most = most_passphrases(slots);
+    if given == 0 {
+        "Key store passphrase: ".to_owned()
+    } else {
+        let next = given.saturating_add(1);
+        format!("Passphrase {next} of up to {most}: ")
+    }
+}
+
+fn engine(path: &Path) -> Result<SqliteEngine, Fault> {
+    SqliteEngine::open(path, false).map_err(|error| Fault::from_error(Outcome::Io, error))
+}
+
+fn attempt(path: &Path, secrets: &[StoreSecret]) -> Result<Store, StoreError> {
+    let keepers = Keepers::new(secrets);
+    let keepers: Vec<&dyn SlotKeeper> = keepers.all().collect();
+    let openers = Openers {
+        secrets,
+        keepers: &keepers,
+    };
+    KeyStore::unlock(SqliteEngine::open(path, false)?, openers)
+}
