@@ -94,6 +94,8 @@ impl Purpose {
     pub const KEY_DOCUMENT: Self = Self("casemate/v1/key-document");
     /// Signature domain of the statement that one HTTP signing pair succeeds another.
     pub const SUCCESSION: Self = Self("casemate/v1/succession");
+    /// Composite signature context: a statement about keys.
+    pub const KEY_STATEMENT: Self = Self("casemate/v1/key-statement");
     /// HKDF info: the key that encrypts a row of a key store.
     pub const STORE_ROW: Self = Self("casemate/v2/store-row");
     /// HKDF info: the key that authenticates the set of rows of a key store.

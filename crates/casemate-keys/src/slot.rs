@@ -288,10 +288,15 @@ impl Slot {
 
     /// Describes the slot for people.
     pub(crate) fn info(&self) -> SlotInfo {
-        let (location, recipient) = match &self.method {
-            Method::Kept { location, .. } => (Some(location.clone()), None),
-            Method::Recipient { key, .. } => (None, Some(*key)),
-            Method::Passphrase { .. } | Method::StoreKey => (None, None),
+        let (location, wrapped) = match &self.method {
+            Method::Kept {
+                location, wrapped, ..
+            } => (Some(location.clone()), Some(wrapped.clone())),
+            _ => (None, None),
+        };
+        let recipient = match &self.method {
+            Method::Recipient { key, .. } => Some(*key),
+            _ => None,
         };
         SlotInfo {
             name: self.name.clone(),
@@ -300,6 +305,7 @@ impl Slot {
             group: self.membership.as_ref().map(|member| member.group.clone()),
             location,
             recipient,
+            wrapped,
             is_offline: self.is_offline(),
         }
     }
@@ -318,6 +324,8 @@ pub struct SlotInfo {
     pub group: Option<SlotName>,
     /// Where its key is wrapped.
     pub location: Option<String>,
+    /// Its wrapped key, as the place of `location` made it.
+    pub wrapped: Option<Vec<u8>>,
     /// The key that it is sealed to.
     pub recipient: Option<casemate_crypto::encoding::KeyId>,
     /// Whether it opens without a token, an account or a service.

@@ -46,6 +46,8 @@ const SCHEMA_1: Schema = &[
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum length of a value. The index of a key store of version 1 is the longest.
 const VALUE_BYTES_MAX: i32 = 32 << 20;
+/// Values that are copied at once.
+const PAGE: usize = 1024;
 /// Most records of a key store of version 1.
 const RECORDS_1_MAX: u64 = 65_536;
 
@@ -322,6 +324,57 @@ impl Engine for SqliteEngine {
 }
 
 impl SqliteEngine {
+    /// Fills an empty database with everything that a view shows, including its generation.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Conflict`] if the database is not empty; [`EngineError::Storage`].
+    pub fn fill_from(&self, view: &dyn View) -> Result<(), EngineError> {
+        let write = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        if count(&write, "SELECT count(*) FROM meta")? > 0 {
+            return Err(EngineError::Conflict);
+        }
+        let head = view
+            .head()?
+            .ok_or(EngineError::Foreign("its header is missing"))?;
+        let set = "INSERT INTO meta (key, value) VALUES (?1, ?2)";
+        write.execute(set, params!["header", head.header])?;
+        write.execute(set, params!["index", head.index])?;
+        let generation = head.generation.to_be_bytes();
+        write.execute(set, params!["generation", generation.as_slice()])?;
+        for (table, sql) in [
+            (Table::Rows, "INSERT INTO rows (id, value) VALUES (?1, ?2)"),
+            (
+                Table::Nodes,
+                "INSERT INTO nodes (path, value) VALUES (?1, ?2)",
+            ),
+        ] {
+            let mut insert = write.prepare(sql)?;
+            let mut last: Option<Vec<u8>> = None;
+            loop {
+                let page = view.scan(table, last.as_deref(), PAGE)?;
+                let Some((newest, _)) = page.last() else {
+                    break;
+                };
+                last = Some(newest.clone());
+                for (key, value) in &page {
+                    insert.execute(params![key, value])?;
+                }
+            }
+        }
+        write.commit()?;
+        self.empty_log();
+        Ok(())
+    }
+
+    /// Empties the write-ahead log, which still holds what was replaced. If another process is
+    /// reading now, it empties the log later.
+    fn empty_log(&self) {
+        _ = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+
     fn write(&self, expected: u64, change: &Change) -> Result<(), EngineError> {
         let write = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         if generation(&write)? != expected {
@@ -360,11 +413,7 @@ impl SqliteEngine {
         }
         write.commit()?;
         if change.removes() {
-            // The log still holds the replaced rows. If another process is reading now, it empties
-            // the log later.
-            _ = self
-                .connection
-                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            self.empty_log();
         }
         Ok(())
     }

@@ -9,10 +9,10 @@ mod slots;
 
 use std::{cell::RefCell, fmt, sync::Arc};
 
-use casemate_crypto::random;
+use casemate_crypto::{Secret, random};
 
 use crate::{
-    StoreError,
+    SqliteEngine, StoreError,
     engine::{Change, Engine, EngineError, Head},
     header::{Header, Slots, Unlocked},
     index::Index,
@@ -147,6 +147,32 @@ impl<E: Engine> KeyStore<E> {
             newest
         };
         Ok(Session::new(view, &self.root, state, &self.state))
+    }
+
+    /// Copies the whole key store into an empty database, and opens the copy. It opens with the same
+    /// slots.
+    ///
+    /// # Errors
+    ///
+    /// The first damage of a row, which the copy would have as well, or the engines' errors.
+    pub fn copy_to(&self, target: SqliteEngine) -> Result<KeyStore<SqliteEngine>, StoreError> {
+        target.fill_from(&*self.engine.view()?)?;
+        let copy = self.reopened(target)?;
+        match copy.list()?.damage.into_iter().next() {
+            Some(damage) => Err(damage),
+            None => Ok(copy),
+        }
+    }
+
+    /// Opens a copy of this key store without asking its slots.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Replaced`] if it has another root key, and as [`Self::unlock`].
+    pub fn reopened<F: Engine>(&self, engine: F) -> Result<KeyStore<F>, StoreError> {
+        let secret = Secret::copy_from("root key", self.root.secret().expose())?;
+        let root = RootKey::new(secret, *self.root.store_id());
+        KeyStore::opened(engine, root, self.through.clone())
     }
 
     /// Returns the number of changes so far.

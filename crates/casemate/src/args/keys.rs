@@ -109,6 +109,16 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         validity: Validity,
     },
+    /// Copy the key store to a file, which opens with the same slots
+    Backup {
+        /// File to write
+        file: PathBuf,
+    },
+    /// Create the key store from a backup
+    Restore {
+        /// File to read
+        file: PathBuf,
+    },
     /// Let another key change recipients on an owner's behalf
     Delegate(Delegate),
     /// Change the passphrase or random key that opens the key store

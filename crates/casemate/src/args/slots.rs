@@ -26,6 +26,14 @@ pub(crate) enum SlotsCommand {
         /// Names of the slots [default: all]
         names: Vec<String>,
     },
+    /// Write the age file of a slot; `age -d` makes of it a file that opens the key store
+    Export {
+        /// Name of the slot
+        name: String,
+        /// File to write
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Make a group of slots, of which several must open together, or change its members
     Group {
         /// Name of the group

@@ -1,5 +1,6 @@
 //! `casemate keys`.
 
+mod backup;
 mod change;
 mod delegate;
 mod entry;
@@ -64,6 +65,8 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
             compromised,
             validity,
         } => change::retire(context, &key, superseded.as_deref(), compromised, &validity),
+        KeysCommand::Backup { file } => backup::backup(context, &file),
+        KeysCommand::Restore { file } => backup::restore(context, &file),
         KeysCommand::Delegate(options) => delegate::delegate(context, &options),
         KeysCommand::Passwd {
             new_passphrase_file,

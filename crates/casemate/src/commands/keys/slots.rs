@@ -37,6 +37,7 @@ pub(super) fn run(context: &Context<'_>, command: SlotsCommand) -> Result<(), Fa
             members,
             offline,
         } => group(context, &name.parse()?, threshold, &members, offline),
+        SlotsCommand::Export { name, output } => export(context, &name.parse()?, &output),
         SlotsCommand::Ungroup { name } => {
             let name: SlotName = name.parse()?;
             context.key_store()?.remove_group(&name)?;
@@ -279,6 +280,24 @@ fn group(
         let text = format!("these slots still open it alone: {}", singles.join(", "));
         context.printer.note(&text);
     }
+    Ok(())
+}
+
+fn export(context: &Context<'_>, name: &SlotName, output: &Path) -> Result<(), Fault> {
+    let mut slots = context.key_store()?.slots()?.slots.into_iter();
+    let missing = || StoreError::NoSlot(name.to_string());
+    let slot = slots.find(|slot| slot.name == *name).ok_or_else(missing)?;
+    let is_age = slot.kind == KeeperKind::Age.as_str();
+    let Some(file) = slot.wrapped.filter(|_| is_age) else {
+        let message = format!("slot {name} has no age file: {} opens it", slot.kind);
+        return Err(Fault::usage(message));
+    };
+    file::write(output, &file, Access::Umask, Existing::Keep)
+        .map_err(|error| Fault::file("write", output, error))?;
+    context.printer.done(&format!(
+        "wrote {}; `age -d -i IDENTITY` makes of it a file for --passphrase-file",
+        output.display()
+    ));
     Ok(())
 }
 

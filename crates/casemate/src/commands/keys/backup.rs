@@ -1,0 +1,120 @@
+//! `casemate keys backup` and `restore`.
+
+use std::{
+    fs::{DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+};
+
+use casemate_keys::SqliteEngine;
+use casemate_seal::{
+    file::{Access, AtomicFile, Existing},
+    scratch::{Naming, ScratchFolder, remove_abandoned},
+};
+use serde_json::json;
+
+use crate::{
+    context::{Context, Store},
+    fault::{Fault, Outcome},
+    printer::{count_text, path_text, time_text},
+    unlock,
+};
+
+pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
+    refuse_existing(file)?;
+    let store = context.key_store()?;
+    let copied = write(&store, file)?;
+    report(context, "casemate.keys-backup/1", file, &copied)?;
+    context.printer.note(
+        "it opens with the slots that the key store has now, also after they are removed from the key store",
+    );
+    if !store.opens_offline()? {
+        context.printer.warning(
+            "the backup opens only with a token or a service: if that is lost, so is the backup; add a slot with `casemate keys slots add NAME --recovery-key FILE`",
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
+    let home = context.home()?;
+    let path = context.store_path()?;
+    if path.exists() {
+        let message = format!("a key store already exists at {}", path.display());
+        return Err(Fault::usage(message).hint("pass --home DIR to restore to another folder"));
+    }
+    if !file.exists() {
+        return Err(Fault::usage(format!("there is no file {}", file.display())));
+    }
+    let backup = unlock::unlock(file, context.passphrase_files())?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&home)
+        .map_err(|error| Fault::file("create", &home, error))?;
+    let restored = write(&backup, &path)?;
+    report(context, "casemate.keys-restored/1", &path, &restored)
+}
+
+fn refuse_existing(file: &Path) -> Result<(), Fault> {
+    if file.symlink_metadata().is_ok() {
+        let message = format!("{} exists", file.display());
+        return Err(Fault::usage(message).hint("write the backup to a new file"));
+    }
+    Ok(())
+}
+
+/// Copies a key store to a new file, which appears only when it is complete and verified.
+fn write(store: &Store, path: &Path) -> Result<Store, Fault> {
+    let failed = |error| Fault::file("write", path, error);
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    let naming = Naming {
+        prefix: ".casemate-keys-".into(),
+        suffix: ".part",
+    };
+    remove_abandoned(folder, &naming, &|_| true);
+    // SQLite needs a path of its own, and a log beside it.
+    let scratch = ScratchFolder::create(folder, &naming).map_err(failed)?;
+    let part = scratch.path().join("keys.db");
+    let copied = store.copy_to(open(&part, true)?)?;
+    // Closing the last connection merges the log into the file.
+    drop(copied);
+    let target = AtomicFile::create(path, Access::Owner, Existing::Keep).map_err(failed)?;
+    File::open(&part)
+        .and_then(|mut part| io::copy(&mut part, &mut target.file()))
+        .map_err(failed)?;
+    target.commit(Existing::Keep).map_err(failed)?;
+    scratch.remove().map_err(failed)?;
+    Ok(store.reopened(open(path, false)?)?)
+}
+
+fn open(path: &Path, create: bool) -> Result<SqliteEngine, Fault> {
+    SqliteEngine::open(path, create).map_err(|error| Fault::from_error(Outcome::Io, error))
+}
+
+fn report(context: &Context<'_>, schema: &str, path: &Path, copied: &Store) -> Result<(), Fault> {
+    let keys = copied.list()?.keys;
+    let newest = keys.iter().map(|key| key.created).max();
+    let generation = copied.generation()?;
+    let json = json!({
+        "schema": schema,
+        "file": path_text(path),
+        "keys": keys.len(),
+        "generation": generation,
+    });
+    if context.printer.is_json() {
+        context.printer.data(&json, "");
+    }
+    let newest = newest.map_or_else(String::new, |at| {
+        format!(", the newest of {}", time_text(at))
+    });
+    context.printer.done(&format!(
+        "wrote and verified {}: {}{newest}, after {}",
+        path.display(),
+        count_text(keys.len(), "key"),
+        count_text(generation, "change")
+    ));
+    Ok(())
+}
