@@ -102,6 +102,8 @@ impl Purpose {
     pub const STORE_INDEX: Self = Self("casemate/v1/store-index");
     /// HKDF info: the key that hides the names of a key store.
     pub const STORE_NAME: Self = Self("casemate/v2/store-name");
+    /// HKDF info: the key that hides what a key store knows to be sealed to its keys.
+    pub const STORE_BINDING: Self = Self("casemate/v2/store-binding");
     /// Hash domain: a leaf of the tree over a key store's rows.
     pub const STORE_LEAF: Self = Self("casemate/v2/store-leaf");
     /// Hash domain: a branch of the tree over a key store's rows.

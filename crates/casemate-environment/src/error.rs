@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use casemate_age::AgeError;
 use casemate_crypto::{encoding::EncodingError, policy::PolicyError};
 use casemate_keys::StoreError;
+use casemate_statement::StatementError;
 
 /// Maximum length of untrusted text that an error quotes, in characters.
 const SHOWN_MAX: usize = 80;
@@ -129,6 +130,15 @@ pub enum EnvironmentError {
         path: PathBuf,
         /// What is wrong with it.
         source: EncodingError,
+    },
+    /// The statement by which a key names its successor was refused.
+    #[error("the succession {path} is refused")]
+    Succession {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: StatementError,
     },
     /// An age recipient is malformed.
     #[error(transparent)]

@@ -10,10 +10,14 @@ use casemate_crypto::{
     signature::VerifyingKey,
 };
 use casemate_keys::{End, Engine, KeyStore, State, Status, StoreError, Withdrawn, judge};
+use casemate_statement::{STATEMENT_BYTES_MAX, Succession};
 use serde::Deserialize;
 use toml::value::Datetime;
 
-use crate::{EnvironmentError, KeyReference, date::seconds_of, error::shown, toml_file::read_toml};
+use crate::{
+    EnvironmentError, KeyReference, date::seconds_of, error::shown, read_limited,
+    toml_file::read_toml,
+};
 
 const FILE_BYTES_MAX: usize = 1 << 20;
 const ROLE_BYTES_MAX: usize = 64;
@@ -47,6 +51,10 @@ struct WirePublisher {
     #[serde(default)]
     compromised: bool,
     successor_of: Option<String>,
+    /// Statements by which the key names its successor, that key the next one, and so on: paths
+    /// relative to the list, such as `./publisher-2.json`.
+    #[serde(default)]
+    successions: Vec<String>,
     #[serde(default)]
     accept: Vec<String>,
 }
@@ -172,7 +180,15 @@ impl TrustList {
         for entry in wire.publisher {
             let reference: KeyReference = entry.key.parse()?;
             let public = reference.public(base, &mut store)?;
-            publishers.push(Publisher::read(path, &entry, public)?);
+            let publisher = Publisher::read(path, &entry, public)?;
+            publishers.push(publisher);
+            for named in &entry.successions {
+                let next = publishers
+                    .last_mut()
+                    .map(|last| last.succeeded_by(path, base, named))
+                    .transpose()?;
+                publishers.extend(next);
+            }
         }
         let path = path.to_owned();
         Ok(Self { path, publishers })
@@ -281,6 +297,47 @@ fn worse(a: Option<End>, b: Option<End>) -> Option<End> {
 }
 
 impl Publisher {
+    /// Reads the statement by which the key names its successor, and returns that key, which may
+    /// sign the same from then on.
+    fn succeeded_by(
+        &mut self,
+        list: &Path,
+        base: &Path,
+        named: &str,
+    ) -> Result<Self, EnvironmentError> {
+        if !named.contains('/') {
+            return Err(EnvironmentError::TrustFile {
+                path: list.to_owned(),
+                key: shown(named),
+                rule: "a succession is a path, such as `./publisher-2.json`",
+            });
+        }
+        let path = base.join(named);
+        let content = read_limited(&path, STATEMENT_BYTES_MAX)?;
+        let refused = |source| EnvironmentError::Succession {
+            path: path.clone(),
+            source,
+        };
+        let succession = Succession::verify(content.expose(), &self.key).map_err(refused)?;
+        let key = succession.next();
+        let key = VerifyingKey::new(key.suite(), key.as_bytes())
+            .map_err(|error| refused(error.into()))?;
+        let id = key.id().map_err(|error| refused(error.into()))?;
+        let from = succession.from();
+        self.status.end = worse(self.status.end, Some(End::Superseded { at: from }));
+        Ok(Self {
+            key,
+            id,
+            roles: self.roles.clone(),
+            status: Status {
+                valid_from: Some(from),
+                successor_of: Some(self.id),
+                ..Status::default()
+            },
+            accept: Vec::new(),
+        })
+    }
+
     fn read(file: &Path, wire: &WirePublisher, key: PublicKey) -> Result<Self, EnvironmentError> {
         let bad = |rule| EnvironmentError::TrustFile {
             path: file.to_owned(),

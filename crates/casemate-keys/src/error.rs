@@ -200,6 +200,9 @@ pub enum StoreError {
     /// A row would be too long, such as one for a very long key file.
     #[error("{0} would be longer than 64 KiB")]
     RowTooLong(RowId),
+    /// A place cannot be recorded.
+    #[error("a place of {0} bytes cannot be recorded: it must have 1 to 4096")]
+    PlaceTooLong(usize),
     /// The key store is full.
     #[error("the key store is full: it has the maximum of {0} rows")]
     Full(u64),

@@ -17,6 +17,7 @@
 //! # Ok::<(), casemate_keys::StoreError>(())
 //! ```
 
+mod binding;
 mod engine;
 mod error;
 mod group;
@@ -39,6 +40,7 @@ mod usage;
 mod version_1;
 mod versions;
 
+pub use binding::Binding;
 pub use engine::{Change, Engine, EngineError, Head, MemoryEngine, Page, Snapshot, Table, View};
 pub use error::{Locked, StoreError};
 pub use group::GroupInfo;

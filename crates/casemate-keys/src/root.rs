@@ -95,12 +95,23 @@ impl RootKey {
 
     /// Returns the id of a name's row, which does not reveal the name.
     pub(crate) fn name_row(&self, name: &KeyName) -> Result<RowId, CryptoError> {
-        let key = self.derive(Purpose::STORE_NAME.as_bytes(), TAG_BYTES)?;
+        let id = self.hidden(Purpose::STORE_NAME, name.as_str().as_bytes())?;
+        Ok(RowId::new(id, RowKind::Name))
+    }
+
+    /// Returns the id of a binding's row, which reveals neither the place nor the name.
+    pub(crate) fn binding_row(&self, place: &str, name: &KeyName) -> Result<RowId, CryptoError> {
+        let both = [place.as_bytes(), &[0], name.as_str().as_bytes()].concat();
+        let id = self.hidden(Purpose::STORE_BINDING, &both)?;
+        Ok(RowId::new(id, RowKind::Binding))
+    }
+
+    fn hidden(&self, purpose: Purpose, content: &[u8]) -> Result<[u8; 32], CryptoError> {
+        let key = self.derive(purpose.as_bytes(), TAG_BYTES)?;
         let key = hmac::Key::new(hmac::HMAC_SHA384, key.expose());
-        let tag = hmac::sign(&key, name.as_str().as_bytes());
+        let tag = hmac::sign(&key, content);
         let id = tag.as_ref().first_chunk::<32>();
-        let id = id.ok_or(CryptoError::Internal)?;
-        Ok(RowId::new(*id, RowKind::Name))
+        id.copied().ok_or(CryptoError::Internal)
     }
 
     /// Starts the MAC of an index. The header's hash comes first, so that no slot can be restored

@@ -18,10 +18,18 @@ pub enum RowKind {
     Name,
     /// How often a key was used.
     Usage,
+    /// Which version of a key an artifact is sealed to.
+    Binding,
 }
 
 impl RowKind {
-    const ALL: [Self; 4] = [Self::Private, Self::Public, Self::Name, Self::Usage];
+    const ALL: [Self; 5] = [
+        Self::Private,
+        Self::Public,
+        Self::Name,
+        Self::Usage,
+        Self::Binding,
+    ];
 
     pub(crate) const fn number(self) -> u8 {
         match self {
@@ -29,6 +37,7 @@ impl RowKind {
             Self::Public => 2,
             Self::Name => 3,
             Self::Usage => 4,
+            Self::Binding => 5,
         }
     }
 
@@ -63,7 +72,7 @@ impl Role {
         match kind {
             RowKind::Private => Some(Self::Private),
             RowKind::Public => Some(Self::Public),
-            RowKind::Name | RowKind::Usage => None,
+            RowKind::Name | RowKind::Usage | RowKind::Binding => None,
         }
     }
 }
@@ -118,6 +127,7 @@ impl fmt::Display for RowId {
             RowKind::Private | RowKind::Public => write!(f, "key {}", self.key()),
             RowKind::Name => write!(f, "the versions of name {}", self.key()),
             RowKind::Usage => write!(f, "the use of key {}", self.key()),
+            RowKind::Binding => write!(f, "binding {}", self.key()),
         }
     }
 }

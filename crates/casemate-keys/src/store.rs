@@ -1,5 +1,6 @@
 //! The key store, over any engine.
 
+mod bindings;
 mod change;
 mod lifecycle;
 mod migrate;

@@ -12,7 +12,8 @@ use clap_complete::Shell;
 use crate::place::Place;
 use keys::date;
 pub(crate) use keys::{
-    Delegate, ExportOptions, ImportOptions, KeysCommand, Kind, PolicyOptions, Validity,
+    Delegate, ExportOptions, ImportOptions, KeyRewrapOptions, KeysCommand, Kind, PolicyOptions,
+    Validity,
 };
 pub(crate) use slots::{AddSlot, OfflineOption, SlotsCommand};
 
@@ -237,7 +238,7 @@ pub(crate) struct SealOptions {
     pub(crate) force: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Trust {
     /// Expected signer: name, full key id, or a path such as `./key.pub` [default: any signing key
     /// in the key store]
@@ -409,7 +410,7 @@ pub(crate) struct SignOptions {
 }
 
 /// A trust file, and the role that a publisher needs in it.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct TrustFile {
     /// Trust file, which lists publishers and their roles; --signer takes precedence
     #[arg(long = "trust", env = "CASEMATE_TRUST", value_name = "FILE")]

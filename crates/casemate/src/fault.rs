@@ -7,6 +7,7 @@ mod environment;
 mod keys;
 mod network;
 mod signature;
+mod statement;
 mod training;
 
 use std::{error::Error, fmt, io, path::Path};

@@ -119,6 +119,9 @@ fn dispatch(
         )),
         #[cfg(feature = "onnx")]
         Command::Demo(options) => demo::run(context, &options),
+        Command::Keys {
+            command: args::KeysCommand::Rewrap(options),
+        } => commands::rewrap::rotate(context, &options),
         Command::Keys { command } => commands::keys::run(context, command),
         Command::Seal(options) => commands::seal::run(context, &options),
         Command::Open(options) => commands::open::run(context, &options),

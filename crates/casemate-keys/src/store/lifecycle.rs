@@ -145,7 +145,12 @@ impl<E: Engine> KeyStore<E> {
             let (record, id) = key.record(&versions, now, status)?;
             let mut edit = appending(session, &mut versions, &record, id, state)?;
             if let Some(before) = before.filter(|_| signs && !staged) {
-                supersede(session, &mut edit, &before, now)?;
+                supersede(
+                    session,
+                    &mut edit,
+                    &before,
+                    status.valid_from.unwrap_or(now),
+                )?;
             }
             Ok((edit, ((id, state), before)))
         })?;

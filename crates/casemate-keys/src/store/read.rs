@@ -6,7 +6,7 @@ use casemate_crypto::encoding::{KeyId, KeyKind, PrivateKey, PublicKey};
 
 use super::{KeyStore, Session};
 use crate::{
-    KeyName, State, StoreError, Usage, VersionNumber, Versions,
+    Binding, KeyName, State, StoreError, Usage, VersionNumber, Versions,
     engine::Engine,
     record::Record,
     row::{Role, RowId, RowKind},
@@ -247,6 +247,7 @@ fn read_row(
         RowKind::Name => Versions::decode(&plaintext, id).map(Row::Name),
         RowKind::Private | RowKind::Public => Record::decode(&plaintext, id).map(Row::Key),
         RowKind::Usage => Usage::decode(&plaintext, id).map(|_| Row::Other),
+        RowKind::Binding => Binding::decode(&plaintext, id).map(|_| Row::Other),
     }
 }
 

@@ -6,11 +6,12 @@ use super::{
     session::{Edit, Session},
 };
 use crate::{
-    PassphraseCost, StoreError, StoreSecret,
+    Binding, PassphraseCost, StoreError, StoreSecret, Versions,
     engine::{Engine, EngineError},
     header::{Header, Slots},
     name::SlotName,
     root::RootKey,
+    row::RowKind,
     slot::{NewSlot, Openers, Slot, Takes},
 };
 
@@ -222,8 +223,8 @@ pub enum Offline {
     Any,
 }
 
-/// Returns the edit that writes every row again. Rows of names get new ids, which the root key
-/// determines.
+/// Returns the edit that writes every row again. Rows of names and bindings get new ids, which the
+/// root key determines.
 fn encrypting_anew(
     session: &Session<'_>,
     header: Header,
@@ -239,13 +240,17 @@ fn encrypting_anew(
     };
     for id in listed.into_keys() {
         let plaintext = session.row(id)?.ok_or(StoreError::MissingRow(id))?;
-        let new_id = if id.kind() == crate::row::RowKind::Name {
-            let versions = crate::Versions::decode(&plaintext, id)?;
-            edit.rows.insert(id, None);
-            root.name_row(&versions.name)?
-        } else {
-            id
+        let new_id = match id.kind() {
+            RowKind::Name => root.name_row(&Versions::decode(&plaintext, id)?.name)?,
+            RowKind::Binding => {
+                let binding = Binding::decode(&plaintext, id)?;
+                root.binding_row(&binding.place, &binding.name)?
+            }
+            RowKind::Private | RowKind::Public | RowKind::Usage => id,
         };
+        if new_id != id {
+            edit.rows.insert(id, None);
+        }
         edit.rows.insert(new_id, Some(plaintext));
     }
     Ok(edit)

@@ -4,7 +4,8 @@ use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::slots::SlotsCommand;
+use super::{Trust, slots::SlotsCommand};
+use crate::place::Place;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
@@ -83,7 +84,8 @@ pub(crate) enum KeysCommand {
     },
     /// Write a public key as PEM, or a private key sealed to a recipient
     Export(ExportOptions),
-    /// Import a public or private key: PEM, an age recipient or identity, or a sealed private key
+    /// Import a key: PEM, an age recipient or identity, a sealed private key, or the statement by
+    /// which a signing key names its successor
     Import(ImportOptions),
     /// Remove a key and all its versions from the key store
     Remove {
@@ -119,6 +121,22 @@ pub(crate) enum KeysCommand {
         /// File to read
         file: PathBuf,
     },
+    /// Write the statement by which a signing key names its successor, signed by both
+    Succession {
+        /// Version that is succeeded, such as `publisher@1`
+        previous: String,
+        /// Version that succeeds it [default: the active one]
+        #[arg(long, value_name = "VERSION")]
+        next: Option<String>,
+        /// File to write
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
+    /// Rewrap everything sealed to older versions of a key, and sign a statement of what was found
+    Rewrap(KeyRewrapOptions),
     /// Let another key change recipients on an owner's behalf
     Delegate(Delegate),
     /// Change the passphrase or random key that opens the key store
@@ -235,6 +253,35 @@ fn bytes(text: &str) -> Result<NonZeroU64, String> {
         ('T', 1_000_000_000_000),
     ];
     with_unit(text, &units).ok_or_else(|| "expected a number such as 500G or 2T".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyRewrapOptions {
+    /// Name of the key
+    pub(crate) key: String,
+    /// Where to look: sealed files, folders with sealed files or folders below them, addresses
+    #[arg(required = true, value_parser = Place::parser())]
+    pub(crate) places: Vec<Place>,
+    /// File for the signed statement
+    #[arg(long, value_name = "FILE", requires = "sign")]
+    pub(crate) statement: Option<PathBuf>,
+    /// Signing key for the statement
+    #[arg(long, value_name = "KEY", requires = "statement")]
+    pub(crate) sign: Option<String>,
+    /// Only count what is sealed to older versions
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The owner's signing key, for artifacts that have an owner
+    #[arg(long, value_name = "KEY")]
+    pub(crate) owner: Option<String>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    /// Rewrap even what is unsigned or signed by an unknown key, whatever a trust file says
+    #[arg(long, conflicts_with = "signer")]
+    pub(crate) allow_unknown_signer: bool,
+    /// Replace the statement if the file exists
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod entry;
 mod import;
 mod lifecycle;
 mod slots;
+mod succession;
 mod transfer;
 
 use std::{fmt::Write as _, fs::DirBuilder, os::unix::fs::DirBuilderExt};
@@ -67,6 +68,14 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
         } => change::retire(context, &key, superseded.as_deref(), compromised, &validity),
         KeysCommand::Backup { file } => backup::backup(context, &file),
         KeysCommand::Restore { file } => backup::restore(context, &file),
+        KeysCommand::Succession {
+            previous,
+            next,
+            output,
+            force,
+        } => succession::write(context, &previous, next.as_deref(), &output, force),
+        // `main` gives it to the command that rewraps.
+        KeysCommand::Rewrap(_) => Ok(()),
         KeysCommand::Delegate(options) => delegate::delegate(context, &options),
         KeysCommand::Passwd {
             new_passphrase_file,

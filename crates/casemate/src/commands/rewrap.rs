@@ -2,6 +2,7 @@
 
 mod rekey;
 mod remote;
+mod rotation;
 
 use std::{cell::RefCell, path::Path};
 
@@ -23,6 +24,8 @@ use crate::{
     printer::{count_text, path_text},
     progress, trust,
 };
+use rotation::RotatedKey;
+pub(crate) use rotation::run as rotate;
 
 /// The recipients that the options ask for.
 struct RequestedRecipients {
@@ -32,6 +35,8 @@ struct RequestedRecipients {
     removed: Vec<KeyId>,
     /// The key that signs the new list, for artifacts that have an owner.
     list: Option<RecipientListKey>,
+    /// In a rotation: the only artifacts to change are those sealed to lower versions of this key.
+    rotated: Option<RotatedKey>,
 }
 
 /// The change to make to each artifact.
@@ -41,6 +46,8 @@ struct Rewrap<'a> {
     wanted: &'a RequestedRecipients,
     /// Inputs that none of the caller's keys can open after the change.
     lost: &'a RefCell<Vec<String>>,
+    /// Whether each change is reported.
+    reports: bool,
 }
 
 impl Rewrap<'_> {
@@ -76,6 +83,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
         })?,
         removed,
         list: RecipientListKey::named(&mut keyring, options)?,
+        rotated: None,
     };
     if let (false, Some(key)) = (wanted.keep, &wanted.list)
         && let Some(owner) = key.owner()?
@@ -95,6 +103,7 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
             options,
             wanted: &wanted,
             lost: &lost,
+            reports: true,
         };
         let keyring = &mut keyring;
         let done = match input {
@@ -151,7 +160,7 @@ impl Rewrap<'_> {
         let own = key.public_key().id().map_err(unencodable)?;
         self.record_if_inaccessible(&input.display().to_string(), &[own], &kept, &added);
         let (before, after) = (done.before, done.after);
-        context.printer.done(&format!(
+        self.report(&format!(
             "rewrapped {}: {} before, {after} now",
             input.display(),
             count_text(before, "recipient")
@@ -198,7 +207,7 @@ impl Rewrap<'_> {
         self.record_if_inaccessible(&input.display().to_string(), &own, &kept, &added);
         let after = kept.len().saturating_add(added.len());
         let (changed, skipped) = (done.changed, done.skipped);
-        context.printer.done(&format!(
+        self.report(&format!(
             "rewrapped {}: {} before, {after} now; {} changed, {skipped} already up to date",
             input.display(),
             count_text(before, "recipient"),
@@ -216,6 +225,12 @@ impl Rewrap<'_> {
 }
 
 impl Rewrap<'_> {
+    fn report(&self, text: &str) {
+        if self.reports {
+            self.context.printer.done(text);
+        }
+    }
+
     /// Prints what would change.
     fn planned<R: ReadAt>(
         &self,
@@ -287,6 +302,9 @@ fn split<'w, R: ReadAt>(
 ) -> Result<(Vec<KeyId>, Vec<&'w KemPublicKey>), Fault> {
     let policy = context.policy()?;
     let present = artifact.recipients();
+    if let Some(rotated) = &wanted.rotated {
+        return rotated.split(policy, present, &wanted.added);
+    }
     for id in &wanted.removed {
         if !again && !present.iter().any(|record| record.key == *id) {
             return Err(Fault::new(

@@ -33,6 +33,7 @@ const fn outcome(error: &E) -> Outcome {
         | E::NoHome
         | E::KeyFile { .. }
         | E::TrustFile { .. }
+        | E::Succession { .. }
         | E::Age(_)
         | E::Store(_)
         | E::Policy(_)
@@ -86,6 +87,9 @@ fn hint(error: &E) -> Option<String> {
         E::NotInMemory(_) | E::NoMemoryFolder => "mount a tmpfs and pass it with `--memory=DIR`",
         E::NoRoom { .. } => {
             "pass a larger tmpfs with `--memory=DIR`; in Docker, enlarge /dev/shm with `--shm-size`"
+        }
+        E::Succession { .. } => {
+            "get the statement again from the publisher, or give the new key an entry of its own"
         }
         E::TrustFile { .. } => "see docs/guides/sign-models.md for the format of a trust file",
         E::Age(_)

@@ -124,6 +124,7 @@ impl From<StoreError> for Fault {
             | StoreError::OtherKind(_)
             | StoreError::VersionsFull(_)
             | StoreError::RowTooLong(_)
+            | StoreError::PlaceTooLong(_)
             | StoreError::Full(_)
             | StoreError::Encoding(_)
             | StoreError::Crypto(_) => (Outcome::Usage, None),

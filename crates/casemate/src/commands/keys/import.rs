@@ -5,11 +5,13 @@ use std::{io::Read as _, path::Path};
 use casemate_crypto::{
     SecretBytes,
     encoding::{EncodingError, KEY_FILE_BYTES_MAX, PrivateKey, PublicKey},
+    signature::VerifyingKey,
 };
 use casemate_environment::{check_secret, public_from_bytes, read_limited};
 use casemate_gateway::unix_seconds;
 use casemate_keys::{KeyEntry, KeyName, Status};
 use casemate_seal::{Artifact, Origin, looks_sealed};
+use casemate_statement::Succession;
 
 use super::{check_policy, entry::print_entry, transfer::PRIVATE_KEY};
 use crate::{
@@ -24,6 +26,33 @@ use crate::{
 enum Found {
     Private(PrivateKey),
     Public(PublicKey),
+    /// A statement that names the next version of a public key.
+    Succession(SecretBytes),
+}
+
+/// Verifies a statement with the current version of the key, and returns the next one.
+fn succeed(
+    context: &Context<'_>,
+    options: &ImportOptions,
+    name: &KeyName,
+    statement: &SecretBytes,
+    status: Status,
+) -> Result<(Found, Status), Fault> {
+    if !options.next_version {
+        return Err(Fault::usage("the file names the successor of a key")
+            .hint("pass --next-version and the --name of the key that it succeeds"));
+    }
+    let mut keyring = Keyring::new(context);
+    let current = keyring.entry(name.as_str())?;
+    let key = keyring.verifier(name.as_str())?;
+    let succession = Succession::verify(statement.expose(), &key)?;
+    let next = VerifyingKey::new(succession.next().suite(), succession.next().as_bytes())?;
+    let status = Status {
+        valid_from: status.valid_from.or(Some(succession.from())),
+        successor_of: Some(current.id),
+        ..status
+    };
+    Ok((Found::Public(PublicKey::Sign(next)), status))
 }
 
 pub(super) fn import(context: &Context<'_>, options: &ImportOptions) -> Result<(), Fault> {
@@ -42,9 +71,14 @@ pub(super) fn import(context: &Context<'_>, options: &ImportOptions) -> Result<(
         end: None,
     };
     let found = read(context, options)?;
+    let (found, status) = match found {
+        Found::Succession(statement) => succeed(context, options, &name, &statement, status)?,
+        other => (other, status),
+    };
     let public = match &found {
         Found::Private(key) => &key.public_key().map_err(bad)?,
         Found::Public(key) => key,
+        Found::Succession(_) => return Err(Fault::usage("it is not a key")),
     };
     check_policy(context, public)?;
     let mut store = context.key_store()?;
@@ -54,6 +88,7 @@ pub(super) fn import(context: &Context<'_>, options: &ImportOptions) -> Result<(
         (Found::Public(key), false) => store.add_public(name, key, now, status)?,
         (Found::Private(key), true) => store.append_private(&name, key, now, status)?.new,
         (Found::Public(key), true) => store.append_public(&name, key, now, status)?.new,
+        (Found::Succession(_), _) => return Err(Fault::usage("it is not a key")),
     };
     print_entry(context, &entry);
     Ok(())
@@ -73,6 +108,9 @@ fn read(context: &Context<'_>, options: &ImportOptions) -> Result<Found, Fault> 
         let message =
             format!("--signer {signer} is for a sealed private key, and this file is not one");
         return Err(Fault::usage(message));
+    }
+    if content.expose().trim_ascii_start().starts_with(b"{") {
+        return Ok(Found::Succession(content));
     }
     let check_mode = || {
         if is_stdin {

@@ -32,9 +32,17 @@ fn folder_root(object: &Location) -> Option<Location> {
     (name == MANIFEST_NAME).then(|| object.above())
 }
 
+/// What is sealed below a prefix.
+pub(super) struct Listed {
+    pub(super) objects: Vec<Location>,
+    pub(super) checked: CheckedFolders,
+    /// Folders that were refused, with the reason.
+    pub(super) refused: Vec<(String, Fault)>,
+}
+
 /// Folders whose artifacts were compared with their manifests.
 #[derive(Default)]
-struct CheckedFolders {
+pub(super) struct CheckedFolders {
     /// Prefixes of the addresses of the folders' artifacts.
     folders: Vec<String>,
     /// Roots of their artifacts, by address.
@@ -46,7 +54,7 @@ impl CheckedFolders {
     ///
     /// Refuses an object in a checked folder that the check did not list: the store may answer two
     /// listings differently.
-    fn root_of(&self, address: &str) -> Result<Option<&[u8]>, Fault> {
+    pub(super) fn root_of(&self, address: &str) -> Result<Option<&[u8]>, Fault> {
         let root = self.roots.get(address).map(Vec::as_slice);
         let below_one = || self.folders.iter().any(|below| address.starts_with(below));
         if root.is_none() && below_one() {
@@ -57,11 +65,11 @@ impl CheckedFolders {
 }
 
 /// The result of changing an object.
-struct RewrapResult {
+pub(super) struct RewrapResult {
     before: usize,
     after: usize,
     /// Whether anything had to be written.
-    written: bool,
+    pub(super) written: bool,
 }
 
 impl Rewrap<'_> {
@@ -96,38 +104,14 @@ impl Rewrap<'_> {
     /// rest.
     fn below(&self, keyring: &mut Keyring<'_>, prefix: &Location) -> Result<Value, Fault> {
         let address = prefix.address();
-        let mut objects = list_sealed(prefix, OBJECTS_MAX)
-            .map_err(|error| Fault::file("list", Path::new(address), error))?;
-        if objects.is_empty() {
-            let message = format!("no sealed files or folders below {address}/");
-            return Err(Fault::new(Outcome::CheckFailed, message));
-        }
+        let Listed {
+            objects,
+            checked,
+            refused,
+        } = self.listed(keyring, prefix)?;
+        let mut refused: Vec<_> = refused.into_iter().map(|(address, _)| address).collect();
         let bar = progress::bar(objects.len() as u64, "rewrapping");
-        let (mut changed, mut skipped, mut refused) = (0_usize, 0_usize, Vec::new());
-        let roots: Vec<_> = objects.iter().filter_map(folder_root).collect();
-        // Without a slash the address means one folder, and its manifest lists its artifacts.
-        if !prefix.is_prefix() && !roots.iter().any(|root| root.address() == address) {
-            let message = format!("the store lists no manifest below {address}");
-            return Err(Fault::new(Outcome::CheckFailed, message)
-                .hint("end the address with a slash to rewrap everything sealed below it"));
-        }
-        let mut checked = CheckedFolders::default();
-        for root in roots {
-            let below = format!("{}/", root.address());
-            // Check it before the first change: an object that the store planted must not get the
-            // folder's new recipients.
-            match self.check_folder(keyring, &root) {
-                Ok(artifacts) => {
-                    checked.roots.extend(artifacts);
-                    checked.folders.push(below);
-                }
-                Err(fault) => {
-                    self.warn(root.address(), &fault);
-                    objects.retain(|object| !object.address().starts_with(&below));
-                    refused.push(root.address().to_owned());
-                }
-            }
-        }
+        let (mut changed, mut skipped) = (0_usize, 0_usize);
         for location in &objects {
             let done = RemoteObject::open(location)
                 .map_err(|error| Fault::file("open", Path::new(location.address()), error))
@@ -169,13 +153,57 @@ impl Rewrap<'_> {
         }))
     }
 
+    /// Lists what is sealed below a prefix, and checks its folders before the first change: an
+    /// object that the store planted must not get a folder's new recipients.
+    pub(super) fn listed(
+        &self,
+        keyring: &mut Keyring<'_>,
+        prefix: &Location,
+    ) -> Result<Listed, Fault> {
+        let address = prefix.address();
+        let mut objects = list_sealed(prefix, OBJECTS_MAX)
+            .map_err(|error| Fault::file("list", Path::new(address), error))?;
+        if objects.is_empty() {
+            let message = format!("no sealed files or folders below {address}/");
+            return Err(Fault::new(Outcome::CheckFailed, message));
+        }
+        let roots: Vec<_> = objects.iter().filter_map(folder_root).collect();
+        // Without a slash the address means one folder, and its manifest lists its artifacts.
+        if !prefix.is_prefix() && !roots.iter().any(|root| root.address() == address) {
+            let message = format!("the store lists no manifest below {address}");
+            return Err(Fault::new(Outcome::CheckFailed, message)
+                .hint("end the address with a slash to rewrap everything sealed below it"));
+        }
+        let mut checked = CheckedFolders::default();
+        let mut refused = Vec::new();
+        for root in roots {
+            let below = format!("{}/", root.address());
+            match self.check_folder(keyring, &root) {
+                Ok(artifacts) => {
+                    checked.roots.extend(artifacts);
+                    checked.folders.push(below);
+                }
+                Err(fault) => {
+                    self.warn(root.address(), &fault);
+                    objects.retain(|object| !object.address().starts_with(&below));
+                    refused.push((root.address().to_owned(), fault));
+                }
+            }
+        }
+        Ok(Listed {
+            objects,
+            checked,
+            refused,
+        })
+    }
+
     /// Returns the schema, which differs for a dry run so that no script mistakes a plan for a
     /// result.
     const fn schema(&self, done: &'static str, planned: &'static str) -> &'static str {
         if self.options.dry_run { planned } else { done }
     }
 
-    fn warn(&self, what: &str, fault: &Fault) {
+    pub(super) fn warn(&self, what: &str, fault: &Fault) {
         let mut text = format!("{what}: {fault}");
         for cause in fault.causes() {
             text.push_str(": ");
@@ -215,7 +243,7 @@ impl Rewrap<'_> {
         Ok(artifacts)
     }
 
-    fn object(
+    pub(super) fn object(
         &self,
         keyring: &mut Keyring<'_>,
         object: &RemoteObject,

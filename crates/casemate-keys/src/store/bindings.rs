@@ -1,0 +1,89 @@
+//! What the key store knows to be sealed to its keys.
+
+use std::collections::BTreeSet;
+
+use super::{KeyStore, session::Edit};
+use crate::{
+    Binding, KeyName, StoreError,
+    engine::Engine,
+    row::{RowId, RowKind},
+};
+
+impl<E: Engine> KeyStore<E> {
+    /// Records what artifacts are sealed to, in one change.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::PlaceTooLong`], [`StoreError::Full`], or the engine's error.
+    pub fn bind(&self, bindings: &[Binding]) -> Result<(), StoreError> {
+        if bindings.is_empty() {
+            return Ok(());
+        }
+        self.commit(|session| {
+            let mut edit = Edit::default();
+            for binding in bindings {
+                binding.check()?;
+                let id = session.root().binding_row(&binding.place, &binding.name)?;
+                edit.rows.insert(id, Some(binding.encode()));
+            }
+            Ok((edit, ()))
+        })
+    }
+
+    /// Returns whether a binding of this place to the key is known.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Nodes`], or the engine's error.
+    pub fn is_bound(&self, place: &str, name: &KeyName) -> Result<bool, StoreError> {
+        let session = self.session()?;
+        let id = session.root().binding_row(place, name)?;
+        Ok(session.row(id)?.is_some())
+    }
+
+    /// Forgets what was at these places.
+    ///
+    /// # Errors
+    ///
+    /// The engine's error.
+    pub fn unbind(&self, name: &KeyName, places: &[String]) -> Result<(), StoreError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.commit(|session| {
+            let mut edit = Edit::default();
+            for place in places {
+                edit.rows
+                    .insert(session.root().binding_row(place, name)?, None);
+            }
+            Ok((edit, ()))
+        })
+    }
+
+    /// Returns what is known to be sealed to a version of a key, by place.
+    ///
+    /// # Errors
+    ///
+    /// The first damage of a binding, and as [`Self::list`].
+    pub fn bindings(&self, name: &KeyName) -> Result<Vec<Binding>, StoreError> {
+        let session = self.session()?;
+        let (listed, unchecked) = session.listed()?;
+        if unchecked > 0 {
+            return Err(StoreError::Nodes(unchecked));
+        }
+        let ids: BTreeSet<RowId> = listed
+            .into_keys()
+            .filter(|id| id.kind() == RowKind::Binding)
+            .collect();
+        let mut bindings = Vec::new();
+        for id in ids {
+            let plaintext = session.row(id)?.ok_or(StoreError::MissingRow(id))?;
+            let binding = Binding::decode(&plaintext, id)?;
+            if binding.name == *name {
+                bindings.push(binding);
+            }
+        }
+        bindings.sort_by(|a, b| a.place.cmp(&b.place));
+        Ok(bindings)
+    }
+}

@@ -1,0 +1,349 @@
+//! `casemate keys rewrap`: rewraps everything that is sealed to older versions of a key.
+
+mod tally;
+mod walk;
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use casemate_crypto::{encoding::KeyId, kem::KemPublicKey, policy::Policy};
+use casemate_gateway::unix_seconds;
+use casemate_keys::{KeyName, Role, State, VersionNumber};
+use casemate_seal::{
+    Artifact, RecipientRecord,
+    file::{self, Access},
+    folder::{LocalFolder, read_manifest, unfinished_rewrap},
+};
+use casemate_statement::Rotation;
+use casemate_store::{Location, RemoteObject};
+
+use super::{RequestedRecipients, Rewrap, warn_if_inaccessible};
+use crate::{
+    args::{KeyRewrapOptions, RewrapOptions},
+    context::Context,
+    fault::{Fault, Outcome},
+    keyring::Keyring,
+    output::existing,
+    owner::RecipientListKey,
+    place::{self, Place},
+    progress,
+};
+use tally::Tally;
+use walk::{Unit, walk};
+
+/// The versions of a key that is rotated.
+pub(super) struct RotatedKey {
+    pub(super) name: KeyName,
+    versions: BTreeMap<KeyId, VersionNumber>,
+    /// The version that everything is to be sealed to.
+    active: (KeyId, VersionNumber),
+}
+
+/// What an artifact is sealed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SealedTo {
+    /// No version of the key.
+    Other,
+    /// The active version and no lower one.
+    Active,
+    /// A lower version.
+    Lower(VersionNumber),
+}
+
+impl RotatedKey {
+    /// Returns what these recipients are sealed to.
+    fn sealed_to<'r>(&self, recipients: impl Iterator<Item = &'r RecipientRecord>) -> SealedTo {
+        let versions = recipients.filter_map(|record| self.versions.get(&record.key));
+        match versions.min() {
+            None => SealedTo::Other,
+            Some(lowest) if *lowest < self.active.1 => SealedTo::Lower(*lowest),
+            Some(_) => SealedTo::Active,
+        }
+    }
+
+    fn is_lower(&self, key: KeyId) -> bool {
+        let version = self.versions.get(&key);
+        version.is_some_and(|version| *version < self.active.1)
+    }
+
+    /// Returns the recipients to keep and to add: the active version takes the place of lower ones.
+    pub(super) fn split<'w>(
+        &self,
+        policy: &Policy,
+        present: &[RecipientRecord],
+        active: &'w [KemPublicKey],
+    ) -> Result<(Vec<KeyId>, Vec<&'w KemPublicKey>), Fault> {
+        let mut kept = Vec::new();
+        for record in present.iter().filter(|record| !self.is_lower(record.key)) {
+            policy.check_kem(record.suite)?;
+            kept.push(record.key);
+        }
+        let has_lower = kept.len() < present.len();
+        let is_added = has_lower && !kept.contains(&self.active.0);
+        Ok((kept, active.iter().filter(|_| is_added).collect()))
+    }
+}
+
+pub(crate) fn run(context: &Context<'_>, options: &KeyRewrapOptions) -> Result<(), Fault> {
+    let mut keyring = Keyring::new(context);
+    let signer = options
+        .sign
+        .as_deref()
+        .map(|named| keyring.signer(named))
+        .transpose()?;
+    let rotated = versions(&keyring, options.key.parse()?)?;
+    let active = keyring.recipient(&format!("{}@{}", rotated.name, rotated.active.1))?;
+    let rewrapping = rewrap_options(options);
+    let wanted = RequestedRecipients {
+        keep: true,
+        added: vec![active],
+        removed: Vec::new(),
+        list: RecipientListKey::named(&mut keyring, &rewrapping)?,
+        rotated: Some(rotated),
+    };
+    let Some(rotated) = &wanted.rotated else {
+        return Err(Fault::usage("the key has no versions"));
+    };
+    let lost = RefCell::default();
+    let change = Rewrap {
+        context,
+        options: &rewrapping,
+        wanted: &wanted,
+        lost: &lost,
+        reports: false,
+    };
+    let mut tally = Tally::new(rotated.active.1, options.dry_run);
+    for place in &options.places {
+        let mut visit = Visit {
+            change: &change,
+            rotated,
+            keyring: &mut keyring,
+            tally: &mut tally,
+        };
+        match place {
+            Place::Local(path) => visit.local(path),
+            Place::Remote(address) => visit.remote(address),
+        }
+        tally.save(keyring.store()?, &rotated.name)?;
+    }
+    tally.add_unvisited(keyring.store()?, &rotated.name)?;
+    warn_if_inaccessible(context, &lost.into_inner());
+    let statement = Rotation {
+        name: rotated.name.to_string(),
+        key: rotated.active.0,
+        version: u64::from(rotated.active.1),
+        finished: unix_seconds(),
+        places: tally.places,
+        unreachable_count: tally.unreachable.len() as u64,
+        unreachable: tally.unreachable,
+    };
+    if let (Some(signer), Some(path)) = (&signer, &options.statement) {
+        let signed = statement.sign(signer)?;
+        file::write(path, &signed, Access::Umask, existing(options.force))
+            .map_err(|error| Fault::file("write", path, error))?;
+    }
+    tally::report(context, options, &statement)
+}
+
+/// Reads the versions of a key of this store.
+fn versions(keyring: &Keyring<'_>, name: KeyName) -> Result<RotatedKey, Fault> {
+    let unknown = || Fault::usage(format!("the key store has no key `{name}`"));
+    let versions = keyring.store()?.versions(&name)?.ok_or_else(unknown)?;
+    let active = versions.active().ok_or_else(|| {
+        Fault::usage(format!("`{name}` has no active version")).hint(
+            "activate one with `casemate keys activate`, or make one with `casemate keys rotate`",
+        )
+    })?;
+    if active.role != Role::Private {
+        let message =
+            format!("`{name}` is a public key; only its holder can rewrap to a new version");
+        return Err(Fault::usage(message));
+    }
+    let active = (active.key, active.number);
+    let usable = versions.versions.iter();
+    let usable = usable.filter(|version| version.state != State::PreActive);
+    Ok(RotatedKey {
+        versions: usable
+            .map(|version| (version.key, version.number))
+            .collect(),
+        active,
+        name,
+    })
+}
+
+fn rewrap_options(options: &KeyRewrapOptions) -> RewrapOptions {
+    RewrapOptions {
+        inputs: Vec::new(),
+        to: Vec::new(),
+        add: Vec::new(),
+        remove: Vec::new(),
+        dry_run: false,
+        rekey: false,
+        sign: None,
+        owner: options.owner.clone(),
+        delegate: None,
+        epoch: None,
+        min_epoch: None,
+        delegation: None,
+        trust: options.trust.clone(),
+        allow_unknown_signer: options.allow_unknown_signer,
+    }
+}
+
+/// Looks at one place.
+struct Visit<'a, 'k> {
+    change: &'a Rewrap<'a>,
+    rotated: &'a RotatedKey,
+    keyring: &'a mut Keyring<'k>,
+    tally: &'a mut Tally,
+}
+
+impl Visit<'_, '_> {
+    /// Looks at a path: an artifact, a sealed folder, or a folder with such below it.
+    fn local(&mut self, path: &Path) {
+        // Bindings must mean the same from every working directory.
+        let absolute = match std::fs::canonicalize(path) {
+            Ok(absolute) => absolute,
+            Err(error) => {
+                self.tally.begin(&path.to_string_lossy());
+                let fault = Fault::file("open", path, error);
+                return self.tally.fail(&path.to_string_lossy(), &fault);
+            }
+        };
+        self.tally.begin(&absolute.to_string_lossy());
+        let units = match walk(&absolute) {
+            Ok(units) => units,
+            Err((place, error)) => {
+                let fault = Fault::file("read", &place, error);
+                return self.tally.fail(&place.to_string_lossy(), &fault);
+            }
+        };
+        let bar = progress::bar(units.len() as u64, "rewrapping");
+        for unit in units {
+            let place = unit.path().to_string_lossy().into_owned();
+            match self.unit(&unit) {
+                Ok((before, artifacts)) => self.tally.count(&place, before, artifacts),
+                Err(fault) => {
+                    self.change.warn(&place, &fault);
+                    self.tally.fail(&place, &fault);
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+    }
+
+    const fn is_dry(&self) -> bool {
+        self.tally.is_dry
+    }
+
+    /// Rewraps an artifact or a folder if it is sealed to a lower version. Returns what it was
+    /// sealed to, and how many artifacts it has.
+    fn unit(&mut self, unit: &Unit) -> Result<(SealedTo, u64), Fault> {
+        match unit {
+            Unit::Artifact(path) => {
+                let source = File::open(path).map_err(|error| Fault::file("open", path, error))?;
+                let before = self
+                    .rotated
+                    .sealed_to(Artifact::read(&source)?.recipients().iter());
+                if matches!(before, SealedTo::Lower(_)) && !self.is_dry() {
+                    self.change.file(self.keyring, path)?;
+                }
+                Ok((before, 1))
+            }
+            Unit::Folder { path, artifacts } => {
+                let before = self.folder(path)?;
+                if matches!(before, SealedTo::Lower(_)) && !self.is_dry() {
+                    self.change.folder(self.keyring, path)?;
+                }
+                Ok((before, *artifacts))
+            }
+        }
+    }
+
+    /// Returns what a folder is sealed to. One whose rewrap was interrupted may still have files
+    /// that are sealed to a lower version.
+    fn folder(&self, path: &PathBuf) -> Result<SealedTo, Fault> {
+        let folder = LocalFolder::open(path).map_err(|error| Fault::file("open", path, error))?;
+        let is_unfinished = matches!(unfinished_rewrap(&folder), Ok(Some(_)));
+        let manifest = read_manifest(&folder)?;
+        let found = self.rotated.sealed_to(manifest.recipients().iter());
+        let lowest = self.rotated.versions.values().min().copied();
+        Ok(match (found, is_unfinished, lowest) {
+            (SealedTo::Active, true, Some(lowest)) => SealedTo::Lower(lowest),
+            _ => found,
+        })
+    }
+
+    /// Looks at an address: an object, a folder, or a prefix.
+    fn remote(&mut self, address: &str) {
+        self.tally.begin(address);
+        if let Err(fault) = self.below(address) {
+            self.change.warn(address, &fault);
+            self.tally.fail(address, &fault);
+        }
+    }
+
+    fn below(&mut self, address: &str) -> Result<(), Fault> {
+        let location = self.change.context.locate(address)?;
+        if let Some(object) = place::object(&location)? {
+            let before = self.object(&object, None)?;
+            self.tally.count(address, before, 1);
+            return Ok(());
+        }
+        let listed = self.change.listed(self.keyring, &location)?;
+        for (place, fault) in &listed.refused {
+            self.tally.fail(place, fault);
+        }
+        let bar = progress::bar(listed.objects.len() as u64, "rewrapping");
+        for object in &listed.objects {
+            let done = open(object).and_then(|opened| {
+                let expected = listed.checked.root_of(object.address())?;
+                self.object(&opened, expected)
+            });
+            match done {
+                Ok(before) => self.tally.count(object.address(), before, 1),
+                Err(fault) => {
+                    self.change.warn(object.address(), &fault);
+                    self.tally.fail(object.address(), &fault);
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    fn object(
+        &mut self,
+        object: &RemoteObject,
+        expected: Option<&[u8]>,
+    ) -> Result<SealedTo, Fault> {
+        let artifact = Artifact::read(object)?;
+        let before = self.rotated.sealed_to(artifact.recipients().iter());
+        drop(artifact);
+        if matches!(before, SealedTo::Lower(_)) && !self.is_dry() {
+            self.change.object(self.keyring, object, true, expected)?;
+        }
+        Ok(before)
+    }
+}
+
+fn open(location: &Location) -> Result<RemoteObject, Fault> {
+    RemoteObject::open(location)
+        .map_err(|error| Fault::file("open", Path::new(location.address()), error))
+}
+
+/// Returns the error of a rotation that is not complete.
+fn incomplete(statement: &Rotation) -> Fault {
+    let (below, missed) = (statement.below(), statement.unreachable_count);
+    let message = format!(
+        "{below} artifacts are sealed to lower versions, and {missed} places could not be reached or changed"
+    );
+    Fault::new(Outcome::CheckFailed, message)
+        .hint("the others are done; fix the errors above and run the command again")
+}

@@ -1,0 +1,223 @@
+//! What a rotation found.
+
+use std::{collections::BTreeSet, path::Path};
+
+use casemate_gateway::unix_seconds;
+use casemate_keys::{Binding, KeyName, StoreError, VersionNumber};
+use casemate_statement::{Place, Rotation, Unreachable};
+use serde_json::json;
+
+use super::{SealedTo, incomplete};
+use crate::{
+    args::KeyRewrapOptions,
+    context::{Context, Store},
+    fault::Fault,
+    printer::{count_text, path_text, time_text},
+};
+
+/// Bindings that are written at once.
+const BATCH: usize = 512;
+
+/// Counts, by place.
+pub(super) struct Tally {
+    active: VersionNumber,
+    pub(super) is_dry: bool,
+    pub(super) places: Vec<Place>,
+    pub(super) unreachable: Vec<Unreachable>,
+    /// What was seen, and to which version it is sealed now.
+    seen: Vec<(String, Option<VersionNumber>)>,
+    visited: BTreeSet<String>,
+}
+
+impl Tally {
+    pub(super) const fn new(active: VersionNumber, is_dry: bool) -> Self {
+        Self {
+            active,
+            is_dry,
+            places: Vec::new(),
+            unreachable: Vec::new(),
+            seen: Vec::new(),
+            visited: BTreeSet::new(),
+        }
+    }
+
+    /// Begins to count at a place.
+    pub(super) fn begin(&mut self, place: &str) {
+        self.places.push(Place {
+            place: place.to_owned(),
+            artifacts: 0,
+            changed: 0,
+            below: 0,
+            other: 0,
+        });
+    }
+
+    /// Counts something that was sealed like this before.
+    pub(super) fn count(&mut self, place: &str, before: SealedTo, artifacts: u64) {
+        let Some(at) = self.places.last_mut() else {
+            return;
+        };
+        at.artifacts = at.artifacts.saturating_add(artifacts);
+        let (sum, now) = match before {
+            SealedTo::Other => (&mut at.other, None),
+            SealedTo::Active => {
+                self.seen.push((place.to_owned(), Some(self.active)));
+                return;
+            }
+            SealedTo::Lower(version) if self.is_dry => (&mut at.below, Some(version)),
+            SealedTo::Lower(_) => (&mut at.changed, Some(self.active)),
+        };
+        *sum = sum.saturating_add(artifacts);
+        self.seen.push((place.to_owned(), now));
+    }
+
+    /// Notes something that could not be read or changed.
+    pub(super) fn fail(&mut self, place: &str, fault: &Fault) {
+        let mut why = fault.to_string();
+        for cause in fault.causes() {
+            why.push_str(": ");
+            why.push_str(&cause);
+        }
+        self.visited.insert(place.to_owned());
+        self.unreachable.push(Unreachable {
+            place: place.to_owned(),
+            why,
+        });
+    }
+
+    /// Records in the key store what was seen since the last time.
+    pub(super) fn save(&mut self, store: &Store, name: &KeyName) -> Result<(), StoreError> {
+        let now = unix_seconds();
+        let seen = std::mem::take(&mut self.seen);
+        for batch in seen.chunks(BATCH) {
+            let bindings: Vec<_> = batch
+                .iter()
+                .filter_map(|(place, version)| {
+                    Some(Binding {
+                        place: place.clone(),
+                        name: name.clone(),
+                        version: (*version)?,
+                        seen: now,
+                    })
+                })
+                .collect();
+            store.bind(&bindings)?;
+            let others = batch.iter().filter(|(_, version)| version.is_none());
+            let others: Vec<_> = others.map(|(place, _)| place.clone()).collect();
+            self.forget(store, name, &others)?;
+        }
+        self.visited
+            .extend(seen.into_iter().map(|(place, _)| place));
+        Ok(())
+    }
+
+    /// Forgets bindings of what is no longer sealed to the key.
+    fn forget(&self, store: &Store, name: &KeyName, others: &[String]) -> Result<(), StoreError> {
+        // Most of what is sealed to other keys was never bound.
+        let known: Vec<_> = others
+            .iter()
+            .filter(|place| store.is_bound(place, name).unwrap_or(true))
+            .cloned()
+            .collect();
+        store.unbind(name, &known)
+    }
+
+    /// Adds what is known to be sealed to lower versions and was not looked at. What is gone from a
+    /// place that was looked at is forgotten.
+    pub(super) fn add_unvisited(
+        &mut self,
+        store: &Store,
+        name: &KeyName,
+    ) -> Result<(), StoreError> {
+        let mut gone = Vec::new();
+        for binding in store.bindings(name)? {
+            if self.visited.contains(&binding.place) {
+                continue;
+            }
+            if self
+                .places
+                .iter()
+                .any(|place| is_below(&binding.place, &place.place))
+            {
+                gone.push(binding.place);
+            } else if binding.version < self.active {
+                self.unreachable.push(Unreachable {
+                    why: format!(
+                        "it was sealed to version {} on {} and was not looked at now",
+                        binding.version,
+                        time_text(binding.seen)
+                    ),
+                    place: binding.place,
+                });
+            }
+        }
+        gone.chunks(BATCH)
+            .try_for_each(|batch| store.unbind(name, batch))
+    }
+}
+
+/// Returns whether a place is at or below another one.
+fn is_below(place: &str, above: &str) -> bool {
+    match place.strip_prefix(above.trim_end_matches('/')) {
+        Some(rest) => rest.is_empty() || rest.starts_with('/'),
+        None => false,
+    }
+}
+
+/// Says what was found; fails if the rotation is not complete.
+pub(super) fn report(
+    context: &Context<'_>,
+    options: &KeyRewrapOptions,
+    statement: &Rotation,
+) -> Result<(), Fault> {
+    let json = json!({
+        "schema": "casemate.key-rewrapped/1",
+        "name": statement.name,
+        "version": statement.version,
+        "key": statement.key.to_hex(),
+        "dry_run": options.dry_run,
+        "places": statement.places,
+        "below": statement.below(),
+        "unreachable": statement.unreachable,
+        "complete": statement.is_complete(),
+        "statement": options.statement.as_deref().map(path_text),
+    });
+    let mut lines = Vec::new();
+    for place in &statement.places {
+        let (changed, verb) = if options.dry_run {
+            (place.below, "to rewrap")
+        } else {
+            (place.changed, "rewrapped")
+        };
+        lines.push(format!(
+            "{}: {}, {changed} {verb}, {} not sealed to this key",
+            place.place,
+            count_text(place.artifacts, "artifact"),
+            place.other
+        ));
+    }
+    for one in &statement.unreachable {
+        lines.push(format!("not reached: {}: {}", one.place, one.why));
+    }
+    lines.push(format!(
+        "{} below version {} of {}",
+        count_text(statement.below(), "artifact"),
+        statement.version,
+        statement.name
+    ));
+    context.printer.data(&json, &lines.join("\n"));
+    if let Some(path) = &options.statement {
+        note_statement(context, path);
+    }
+    if statement.is_complete() || options.dry_run && statement.unreachable_count == 0 {
+        Ok(())
+    } else {
+        Err(incomplete(statement))
+    }
+}
+
+fn note_statement(context: &Context<'_>, path: &Path) {
+    context
+        .printer
+        .done(&format!("the signed statement is in {}", path.display()));
+}
