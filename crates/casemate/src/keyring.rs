@@ -14,7 +14,7 @@ use casemate_crypto::{
 };
 use casemate_environment::{KeyReference, Signed, Statuses, TrustList};
 use casemate_gateway::unix_seconds;
-use casemate_keys::{End, KeyEntry, Role, State, Withdrawn};
+use casemate_keys::{End, KeyEntry, Role, State, Usage, Withdrawn};
 use casemate_seal::{Artifact, ReadAt};
 
 use crate::{
@@ -199,6 +199,26 @@ impl<'a> Keyring<'a> {
                     .hint("name the key with --to"))
             }
         }
+    }
+
+    /// Counts uses of keys of this store before they are made, for keys whose policy limits them.
+    /// Keys that are not named in the store are not counted.
+    pub(crate) fn reserve<'n>(
+        &mut self,
+        named: impl IntoIterator<Item = &'n str>,
+        usage: Usage,
+    ) -> Result<(), Fault> {
+        for named in named {
+            if matches!(
+                named.parse()?,
+                KeyReference::File(_) | KeyReference::Recipient(_)
+            ) {
+                continue;
+            }
+            let entry = self.entry(named)?;
+            self.store()?.reserve(&entry.name, usage)?;
+        }
+        Ok(())
     }
 
     /// Warns if no key of this store is among `recipients`. Does not open the store only for this.

@@ -273,7 +273,7 @@ impl<E: Engine> KeyStore<E> {
     /// # Errors
     ///
     /// [`StoreError::UsedUp`] once a limit has been reached, or the engine's error.
-    pub fn reserve(&mut self, name: &KeyName, block: Usage) -> Result<Usage, StoreError> {
+    pub fn reserve(&self, name: &KeyName, block: Usage) -> Result<Usage, StoreError> {
         let session = self.session()?;
         let counts = session
             .versions(name)?

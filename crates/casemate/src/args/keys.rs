@@ -137,6 +137,14 @@ pub(crate) enum KeysCommand {
     },
     /// Rewrap everything sealed to older versions of a key, and sign a statement of what was found
     Rewrap(KeyRewrapOptions),
+    /// Verify the statement of a rotation and show what it says
+    Statement {
+        /// File that `casemate keys rewrap` wrote
+        file: PathBuf,
+        /// Its signer: name, full key id, or a path such as `./key.pub`
+        #[arg(long, value_name = "KEY")]
+        signer: String,
+    },
     /// Let another key change recipients on an owner's behalf
     Delegate(Delegate),
     /// Change the passphrase or random key that opens the key store

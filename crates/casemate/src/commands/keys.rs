@@ -7,6 +7,7 @@ mod entry;
 mod import;
 mod lifecycle;
 mod slots;
+mod statement;
 mod succession;
 mod transfer;
 
@@ -74,6 +75,7 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
             output,
             force,
         } => succession::write(context, &previous, next.as_deref(), &output, force),
+        KeysCommand::Statement { file, signer } => statement::show(context, &file, &signer),
         // `main` gives it to the command that rewraps.
         KeysCommand::Rewrap(_) => Ok(()),
         KeysCommand::Delegate(options) => delegate::delegate(context, &options),

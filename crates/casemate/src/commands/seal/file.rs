@@ -52,6 +52,7 @@ pub(super) fn seal(
         .metadata()
         .map_err(|error| Fault::file("read", &options.input, error))?
         .len();
+    keys::reserve(&mut keyring, options, 1, len)?;
     let recipients: Vec<_> = recipients.iter().collect();
     let sealing = Sealing {
         recipients: &recipients,

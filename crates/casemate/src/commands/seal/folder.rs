@@ -43,6 +43,11 @@ pub(super) fn seal(
     let signer = keys::signer(context, &mut keyring, options)?;
     let owner = keys::owner(&mut keyring, options)?;
     keyring.warn_if_no_own_recipient(&recipients)?;
+    let total = files
+        .iter()
+        .fold(0_u64, |sum, file| sum.saturating_add(file.len));
+    let artifacts = (files.len() as u64).saturating_add(1);
+    keys::reserve(&mut keyring, options, artifacts, total)?;
     let recipients: Vec<_> = recipients.iter().collect();
     let owned = match options.since {
         Some(_) => keyring.openers()?,
@@ -78,9 +83,6 @@ pub(super) fn seal(
             keys: &keys,
         }),
     };
-    let total = files
-        .iter()
-        .fold(0_u64, |sum, file| sum.saturating_add(file.len));
     let bar = progress::bar(total, "sealing");
     let existing = existing(options.force);
     let count = |bytes| bar.inc(bytes);

@@ -2,6 +2,7 @@
 
 use casemate_crypto::signature::SigningKey;
 use casemate_gateway::unix_seconds;
+use casemate_keys::Usage;
 use casemate_seal::ListSigner;
 
 use crate::{args::SealOptions, context::Context, fault::Fault, keyring::Keyring};
@@ -38,4 +39,16 @@ pub(super) fn list_signer(owner: Option<&SigningKey>) -> Option<ListSigner<'_>> 
         epoch: None,
         now: unix_seconds(),
     })
+}
+
+/// Counts what is about to be sealed against the limits of the keys that it is sealed to and signed
+/// by.
+pub(super) fn reserve(
+    keyring: &mut Keyring<'_>,
+    options: &SealOptions,
+    uses: u64,
+    bytes: u64,
+) -> Result<(), Fault> {
+    let named = options.to.iter().chain(&options.sign).chain(&options.owner);
+    keyring.reserve(named.map(String::as_str), Usage { uses, bytes })
 }

@@ -1,0 +1,68 @@
+//! `casemate keys statement`.
+
+use std::path::Path;
+
+use casemate_environment::read_limited;
+use casemate_statement::{Rotation, STATEMENT_BYTES_MAX};
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    fault::{Fault, Outcome},
+    keyring::Keyring,
+    printer::{count_text, time_text},
+};
+
+pub(super) fn show(context: &Context<'_>, file: &Path, signer: &str) -> Result<(), Fault> {
+    let key = Keyring::new(context).verifier(signer)?;
+    let content = read_limited(file, STATEMENT_BYTES_MAX)?;
+    let statement = Rotation::verify(content.expose(), &key)?;
+    let json = json!({
+        "schema": "casemate.rotation-statement/1",
+        "name": statement.name,
+        "version": statement.version,
+        "key": statement.key.to_hex(),
+        "finished": statement.finished,
+        "places": statement.places,
+        "below": statement.below(),
+        "unreachable": statement.unreachable,
+        "unreachable_count": statement.unreachable_count,
+        "complete": statement.is_complete(),
+        "signer": key.id()?.to_hex(),
+    });
+    let mut lines = vec![format!(
+        "key {}, version {} (key {}), {}",
+        statement.name,
+        statement.version,
+        statement.key,
+        time_text(statement.finished)
+    )];
+    for place in &statement.places {
+        lines.push(format!(
+            "{}: {}, {} rewrapped, {} below, {} not sealed to this key",
+            place.place,
+            count_text(place.artifacts, "artifact"),
+            place.changed,
+            place.below,
+            place.other
+        ));
+    }
+    for one in &statement.unreachable {
+        lines.push(format!("not reached: {}: {}", one.place, one.why));
+    }
+    lines.push(format!(
+        "{} below version {}",
+        count_text(statement.below(), "artifact"),
+        statement.version
+    ));
+    context.printer.data(&json, &lines.join("\n"));
+    if statement.is_complete() {
+        return Ok(());
+    }
+    let message = format!(
+        "the rotation is not complete: {} below, {} not reached",
+        count_text(statement.below(), "artifact"),
+        count_text(statement.unreachable_count, "place")
+    );
+    Err(Fault::new(Outcome::CheckFailed, message))
+}

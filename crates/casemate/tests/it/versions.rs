@@ -1,0 +1,371 @@
+//! Rotation: versions, states, limits, rewrapping and successors.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::Sandbox;
+
+fn json(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    serde_json::from_str(&sandbox.ok(&[arguments, &["--json"]].concat())).unwrap()
+}
+
+fn sealed(sandbox: &Sandbox, name: &str) {
+    sandbox.write(name, name.as_bytes());
+    sandbox.ok(&["seal", name, "--to", "alice", "--sign", "publisher"]);
+    fs::remove_file(sandbox.path(name)).unwrap();
+}
+
+/// The versions of `alice` that an artifact is sealed to.
+fn sealed_to(sandbox: &Sandbox, name: &str) -> Vec<u64> {
+    let keys = json(sandbox, &["keys", "list"]);
+    let keys = keys["keys"].as_array().unwrap();
+    let found = json(sandbox, &["inspect", name]);
+    let recipients = found["recipients"].as_array().unwrap();
+    let mut versions: Vec<_> = keys
+        .iter()
+        .filter(|key| key["name"] == "alice")
+        .filter(|key| recipients.iter().any(|one| one["key"] == key["id"]))
+        .map(|key| key["version"].as_u64().unwrap())
+        .collect();
+    versions.sort_unstable();
+    versions
+}
+
+#[test]
+fn a_rotated_key_opens_old_and_new_until_it_is_disabled() {
+    let sandbox = Sandbox::with_keys();
+    sealed(&sandbox, "old");
+    let rotated = json(&sandbox, &["keys", "rotate", "alice"]);
+    assert_eq!(
+        (&rotated["new"]["version"], &rotated["old"]["state"]),
+        (&2.into(), &"decrypt-only".into())
+    );
+    sealed(&sandbox, "new");
+    assert_eq!(sealed_to(&sandbox, "old.sealed"), [1]);
+    assert_eq!(sealed_to(&sandbox, "new.sealed"), [2]);
+    for name in ["old", "new"] {
+        sandbox.ok(&["open", &format!("{name}.sealed"), "-o", name]);
+        assert_eq!(sandbox.read(name), name.as_bytes());
+    }
+    sandbox.refused(
+        &["seal", "old", "--to", "alice@1"],
+        4,
+        "version 1 of `alice` is decrypt-only",
+    );
+    sandbox.ok(&["keys", "disable", "alice@1"]);
+    sandbox.refused(
+        &["open", "old.sealed", "-o", "x"],
+        4,
+        "`alice@1` would open this artifact, but it is disabled",
+    );
+    sandbox.ok(&["keys", "enable", "alice@1"]);
+    sandbox.ok(&["open", "old.sealed", "-o", "x"]);
+    sandbox.refused(&["keys", "destroy", "alice@1"], 4, "cannot be undone");
+    sandbox.ok(&["keys", "destroy", "alice@1", "--yes"]);
+    sandbox.refused(
+        &["open", "old.sealed", "-o", "y"],
+        4,
+        "no private key in the key store opens",
+    );
+    sandbox.refused(
+        &["keys", "enable", "alice@1"],
+        2,
+        "is destroyed, which cannot become",
+    );
+    sandbox.refused(&["keys", "disable", "alice"], 2, "does not name a version");
+    sandbox.refused(&["keys", "rotate", "carol"], 1, "missing");
+}
+
+#[test]
+fn a_staged_version_waits_for_its_activation() {
+    let sandbox = Sandbox::with_keys();
+    sandbox.ok(&["keys", "rotate", "alice", "--stage"]);
+    sealed(&sandbox, "a");
+    assert_eq!(sealed_to(&sandbox, "a.sealed"), [1]);
+    sandbox.write("b", b"b");
+    sandbox.refused(&["seal", "b", "--to", "alice@2"], 4, "pre-active");
+    sandbox.ok(&["keys", "activate", "alice@2"]);
+    sealed(&sandbox, "b");
+    assert_eq!(sealed_to(&sandbox, "b.sealed"), [2]);
+    sandbox.refused(
+        &["keys", "activate", "alice@2"],
+        2,
+        "is active, which cannot become active",
+    );
+}
+
+#[test]
+fn a_policy_counts_uses_and_says_what_is_due() {
+    let sandbox = Sandbox::with_keys();
+    sandbox.ok(&[
+        "keys",
+        "policy",
+        "alice",
+        "--max-uses",
+        "2",
+        "--max-age",
+        "90d",
+    ]);
+    sealed(&sandbox, "a");
+    let shown = sandbox.ok(&["keys", "policy", "alice"]);
+    assert!(
+        shown.contains("uses      1 of 2") && shown.contains("age       2160 hours"),
+        "{shown}"
+    );
+    sealed(&sandbox, "b");
+    assert!(
+        sandbox
+            .ok(&["keys", "policy", "alice"])
+            .contains("reached its limit of uses")
+    );
+    sandbox.write("c", b"c");
+    sandbox.refused(
+        &["seal", "c", "--to", "alice"],
+        4,
+        "has reached its limit of uses",
+    );
+    assert!(!sandbox.path("c.sealed").exists());
+    let rotated = json(&sandbox, &["keys", "rotate", "--due"]);
+    assert_eq!(rotated["rotated"].as_array().unwrap().len(), 1);
+    sandbox.ok(&["seal", "c", "--to", "alice"]);
+    assert!(
+        sandbox
+            .ok(&["keys", "rotate", "--due"])
+            .contains("no key is due")
+    );
+    sandbox.ok(&["keys", "policy", "alice", "--none"]);
+    assert_eq!(sandbox.ok(&["keys", "policy", "alice"]), "no limits\n");
+    for bad in ["90", "x", "0d", "-1d"] {
+        sandbox.refused(
+            &["keys", "policy", "alice", &format!("--max-age={bad}")],
+            2,
+            "days or hours",
+        );
+    }
+}
+
+#[test]
+fn a_rotation_ends_in_a_statement_that_nothing_is_below() {
+    let sandbox = Sandbox::with_keys();
+    fs::create_dir_all(sandbox.path("models/sub/plain")).unwrap();
+    for name in ["models/a", "models/sub/b", "c"] {
+        sealed(&sandbox, name);
+    }
+    sandbox.write("models/sub/plain/readme", b"plain");
+    fs::create_dir(sandbox.path("tree")).unwrap();
+    for name in ["one", "two"] {
+        sandbox.write(&format!("tree/{name}"), name.as_bytes());
+    }
+    sandbox.ok(&[
+        "seal",
+        "tree",
+        "-o",
+        "models/tree",
+        "--to",
+        "alice",
+        "--sign",
+        "publisher",
+    ]);
+    sandbox.write("models/d", b"d");
+    sandbox.ok(&["seal", "models/d", "--to", "bob", "--sign", "publisher"]);
+    sandbox.ok(&["keys", "rotate", "alice"]);
+    let count = json(
+        &sandbox,
+        &["keys", "rewrap", "alice", "models", "--dry-run"],
+    );
+    assert_eq!(
+        (&count["below"], &count["places"][0]["artifacts"]),
+        (&5.into(), &6.into())
+    );
+    assert_eq!(sealed_to(&sandbox, "models/a.sealed"), [1]);
+    let run = [
+        "keys",
+        "rewrap",
+        "alice",
+        "models",
+        "c.sealed",
+        "--statement",
+        "done.json",
+        "--sign",
+        "publisher",
+    ];
+    let done = json(&sandbox, &run);
+    assert_eq!(done["complete"], true, "{done}");
+    assert_eq!(
+        (&done["places"][0]["changed"], &done["places"][0]["other"]),
+        (&5.into(), &1.into())
+    );
+    for name in [
+        "models/a.sealed",
+        "models/sub/b.sealed",
+        "c.sealed",
+        "models/tree",
+    ] {
+        assert_eq!(sealed_to(&sandbox, name), [2], "{name}");
+    }
+    assert_eq!(sealed_to(&sandbox, "models/d.sealed"), [0_u64; 0]);
+    sandbox.ok(&["open", "models/tree", "-o", "opened"]);
+    let shown = json(
+        &sandbox,
+        &["keys", "statement", "done.json", "--signer", "publisher"],
+    );
+    assert_eq!(
+        (&shown["complete"], &shown["version"], &shown["below"]),
+        (&true.into(), &2.into(), &0.into())
+    );
+    sandbox.refused(
+        &["keys", "statement", "done.json", "--signer", "alice"],
+        2,
+        "kind `sign`",
+    );
+    let mut changed = sandbox.read("done.json");
+    let at = changed
+        .windows(10)
+        .position(|part| part == b"\"payload\":")
+        .unwrap();
+    changed[at + 20] ^= 1;
+    sandbox.write("changed.json", &changed);
+    sandbox.refused(
+        &["keys", "statement", "changed.json", "--signer", "publisher"],
+        1,
+        "",
+    );
+    // Run again, it finds nothing to do.
+    let again = json(&sandbox, &[&run[..], &["--force"]].concat());
+    assert_eq!(
+        (&again["places"][0]["changed"], &again["complete"]),
+        (&0.into(), &true.into())
+    );
+}
+
+#[test]
+fn a_rotation_names_what_it_could_not_reach() {
+    let sandbox = Sandbox::with_keys();
+    fs::create_dir(sandbox.path("models")).unwrap();
+    for name in ["models/a", "models/b", "c"] {
+        sealed(&sandbox, name);
+    }
+    let rewrap = |places: &[&str]| {
+        let all = [&["keys", "rewrap", "alice"], places, &["--json"]].concat();
+        let said = sandbox.run(&all);
+        (said.code, serde_json::from_str::<Value>(&said.out).unwrap())
+    };
+    // All are known to be sealed to version 1.
+    assert_eq!(rewrap(&["models", "c.sealed"]).0, 0);
+    sandbox.ok(&["keys", "rotate", "alice"]);
+    let mut damaged = sandbox.read("models/b.sealed");
+    let len = damaged.len();
+    damaged[len - 30] ^= 1;
+    sandbox.write("models/b.sealed", &damaged);
+    let (code, found) = rewrap(&["models"]);
+    assert_eq!((code, &found["complete"]), (1, &false.into()));
+    let missed: Vec<_> = found["unreachable"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["place"].as_str().unwrap().rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(missed, ["b.sealed", "c.sealed"]);
+    assert_eq!(sealed_to(&sandbox, "models/a.sealed"), [2]);
+    // What is gone from a place that was looked at is no longer asked for.
+    fs::remove_file(sandbox.path("models/b.sealed")).unwrap();
+    assert_eq!(rewrap(&["models", "c.sealed"]).0, 0);
+    fs::remove_file(sandbox.path("c.sealed")).unwrap();
+    let (code, found) = rewrap(&["c.sealed"]);
+    assert_eq!(
+        (code, found["unreachable"].as_array().unwrap().len()),
+        (1, 1),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_signing_key_names_its_successor_and_others_follow() {
+    let [ours, theirs] = [Sandbox::with_keys(), Sandbox::with_keys()];
+    ours.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
+    theirs.write("publisher.pub", &ours.read("publisher.pub"));
+    theirs.ok(&["keys", "import", "publisher.pub", "--name", "vendor"]);
+    theirs.write(
+        "trust.toml",
+        b"[[publisher]]\nkey = \"./publisher.pub\"\nroles = [\"model\"]\n",
+    );
+    ours.ok(&["keys", "rotate", "publisher"]);
+    ours.ok(&["keys", "succession", "publisher@1", "-o", "next.json"]);
+    ours.refused(
+        &["keys", "succession", "publisher@2", "-o", "x.json"],
+        1,
+        "cannot succeed itself",
+    );
+    ours.refused(
+        &["keys", "succession", "alice@1", "-o", "x.json"],
+        2,
+        "not a signing key",
+    );
+    ours.write("model", b"weights");
+    theirs.ok(&["keys", "export", "alice", "-o", "them.pub"]);
+    ours.write("them.pub", &theirs.read("them.pub"));
+    ours.ok(&["seal", "model", "--to", "./them.pub", "--sign", "publisher"]);
+    for name in ["model.sealed", "next.json"] {
+        theirs.write(name, &ours.read(name));
+    }
+    let open = |output: &'static str, more: &[&'static str]| {
+        [&["open", "model.sealed", "-o", output], more].concat()
+    };
+    theirs.refused(&open("x", &["--trust", "trust.toml"]), 4, "does not list");
+    theirs.write(
+        "trust.toml",
+        b"[[publisher]]\nkey = \"./publisher.pub\"\nroles = [\"model\"]\nsuccessions = [\"./next.json\"]\n",
+    );
+    theirs.ok(&open("x", &["--trust", "trust.toml"]));
+    theirs.refused(
+        &open("z", &["--trust", "trust.toml", "--role", "data"]),
+        4,
+        "not for data",
+    );
+    theirs.write(
+        "bad.toml",
+        b"[[publisher]]\nkey = \"./publisher.pub\"\nroles = [\"model\"]\ncompromised = true\nsuccessions = [\"./next.json\"]\n",
+    );
+    theirs.refused(&open("z", &["--trust", "bad.toml"]), 4, "is compromised");
+    // Someone else's statement does not do.
+    let third = Sandbox::with_keys();
+    third.ok(&["keys", "rotate", "publisher"]);
+    third.ok(&["keys", "succession", "publisher@1", "-o", "next.json"]);
+    theirs.write("theirs.json", &third.read("next.json"));
+    theirs.write(
+        "bad.toml",
+        b"[[publisher]]\nkey = \"./publisher.pub\"\nroles = [\"model\"]\nsuccessions = [\"./theirs.json\"]\n",
+    );
+    theirs.refused(&open("z", &["--trust", "bad.toml"]), 2, "not signed by key");
+    // In the key store, the name stands for the new key from then on.
+    theirs.refused(&open("z", &[]), 4, "which is not in the key store");
+    theirs.refused(
+        &["keys", "import", "next.json", "--name", "vendor"],
+        2,
+        "--next-version",
+    );
+    theirs.refused(
+        &[
+            "keys",
+            "import",
+            "theirs.json",
+            "--name",
+            "vendor",
+            "--next-version",
+        ],
+        1,
+        "not signed by key",
+    );
+    theirs.ok(&[
+        "keys",
+        "import",
+        "next.json",
+        "--name",
+        "vendor",
+        "--next-version",
+    ]);
+    theirs.ok(&open("y", &[]));
+    theirs.ok(&["keys", "retire", "vendor@1", "--compromised"]);
+    theirs.refused(&open("z", &[]), 4, "is compromised");
+}
