@@ -1,9 +1,9 @@
 //! Private keys at rest (`spec/key-store.md`, version 2).
 //!
 //! [`KeyStore`] implements the rules: rows are encrypted with keys derived from the root key, bound
-//! to their identity, and listed in an authenticated tree. Slots wrap the root key for whoever opens
-//! the key store. An [`Engine`] only stores bytes; [`SqliteEngine`] is the embedded one. Time is an
-//! argument.
+//! to their identity, and listed in an authenticated tree. Slots wrap the root key for whoever
+//! opens the key store. An [`Engine`] only stores bytes; [`SqliteEngine`] is the embedded one. Time
+//! is an argument.
 //!
 //! Make a store in memory, and a key in it:
 //!

@@ -41,8 +41,8 @@ impl FromStr for KeyName {
     }
 }
 
-/// The name of a slot or of a group of slots: 1 to 64 characters from `a-z 0-9 . _ -`, starting with
-/// a letter or digit.
+/// The name of a slot or of a group of slots: 1 to 64 characters from `a-z 0-9 . _ -`, starting
+/// with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SlotName(String);
 

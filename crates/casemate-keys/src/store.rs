@@ -150,8 +150,8 @@ impl<E: Engine> KeyStore<E> {
         Ok(Session::new(view, &self.root, state, &self.state))
     }
 
-    /// Copies the whole key store into an empty database, and opens the copy. It opens with the same
-    /// slots.
+    /// Copies the whole key store into an empty database, and opens the copy. It opens with the
+    /// same slots.
     ///
     /// # Errors
     ///
@@ -192,7 +192,7 @@ impl<E: Engine> KeyStore<E> {
 
     /// Returns the root key, for constant-time measurements.
     #[cfg(feature = "hazmat")]
-    pub fn root_secret(&self) -> &casemate_crypto::Secret<32> {
+    pub fn root_secret(&self) -> &Secret<32> {
         self.root.secret()
     }
 
@@ -202,9 +202,9 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// [`StoreError::Header`], [`StoreError::Crypto`].
     #[cfg(feature = "hazmat")]
-    pub fn is_committed_to(&self, root: &casemate_crypto::Secret<32>) -> Result<bool, StoreError> {
+    pub fn is_committed_to(&self, root: &Secret<32>) -> Result<bool, StoreError> {
         let header = self.session()?.state().header.clone();
-        let secret = casemate_crypto::Secret::copy_from("root key", root.expose())?;
+        let secret = Secret::copy_from("root key", root.expose())?;
         Ok(RootKey::new(secret, header.store_id).is_committed(&header.commitment)?)
     }
 }

@@ -1,5 +1,5 @@
-//! Signed statements about keys (`spec/key-statements.md`): a signing key that succeeds another, and
-//! a rotation that left nothing sealed to old versions.
+//! Signed statements about keys (`spec/key-statements.md`): a signing key that succeeds another,
+//! and a rotation that left nothing sealed to old versions.
 //!
 //! ```
 //! use casemate_crypto::{signature::SigningKey, suite::MLDSA65_ED25519};

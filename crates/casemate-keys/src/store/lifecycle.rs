@@ -55,13 +55,14 @@ impl NewKey<'_> {
 }
 
 impl<E: Engine> KeyStore<E> {
-    /// Generates the next version of a key, in the suite of the current one unless another is given.
-    /// A staged version is pre-active: nothing uses it before [`Self::activate`].
+    /// Generates the next version of a key, in the suite of the current one unless another is
+    /// given. A staged version is pre-active: nothing uses it before [`Self::activate`].
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingRow`] if there is no such name, [`StoreError::NoPrivateKey`] for someone
-    /// else's key, [`StoreError::VersionsFull`], [`StoreError::OtherKind`], or the engine's error.
+    /// [`StoreError::MissingRow`] if there is no such name, [`StoreError::NoPrivateKey`] for
+    /// someone else's key, [`StoreError::VersionsFull`], [`StoreError::OtherKind`], or the engine's
+    /// error.
     pub fn rotate(
         &mut self,
         name: &KeyName,

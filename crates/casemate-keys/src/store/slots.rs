@@ -138,8 +138,8 @@ impl<E: Engine> KeyStore<E> {
         }
     }
 
-    /// Replaces the secret of the slot that opened the key store. The old secret still opens earlier
-    /// copies of the key store.
+    /// Replaces the secret of the slot that opened the key store. The old secret still opens
+    /// earlier copies of the key store.
     ///
     /// # Errors
     ///

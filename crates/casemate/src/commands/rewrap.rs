@@ -123,6 +123,11 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
         results.push(done.map_err(named)?);
     }
     warn_if_inaccessible(context, &lost.into_inner());
+    report_all(context, options, &results);
+    Ok(())
+}
+
+fn report_all(context: &Context<'_>, options: &RewrapOptions, results: &[Value]) {
     if !options.rekey && !options.dry_run && (!options.remove.is_empty() || !options.to.is_empty())
     {
         context.printer.note(
@@ -130,13 +135,12 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
         );
     }
     if context.printer.is_json() {
-        let data = match results.as_slice() {
+        let data = match results {
             [one] => one.clone(),
             many => json!({ "schema": "casemate.rewrapped-all/1", "results": many }),
         };
         context.printer.data(&data, "");
     }
-    Ok(())
 }
 
 impl Rewrap<'_> {

@@ -11,126 +11,126 @@ use super::{Fault, Outcome};
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
-        let hint = match &error {
-            StoreError::Missing => (Outcome::Usage, Some("create it with `casemate keys init`")),
-            StoreError::WrongPassphrase
-            | StoreError::WrongKey
-            | StoreError::NeedsPassphrase
-            | StoreError::NoPrivateKey(_)
-            | StoreError::SlotWrong(_) => (Outcome::NotPermitted, None),
-            StoreError::NeedsKey => (
-                Outcome::NotPermitted,
-                Some(
-                    "pass the file that `casemate keys init --random-key` wrote with --passphrase-file",
-                ),
-            ),
-            StoreError::Locked(_) => (
-                Outcome::NotPermitted,
-                Some(
-                    "pass what opens a slot with --passphrase-file, once for each slot of a group; `casemate keys slots list --unchecked` lists the slots",
-                ),
-            ),
-            StoreError::SlotNotAsked(_) => (
-                Outcome::NotPermitted,
-                Some("pass what opens it with --passphrase-file"),
-            ),
-            StoreError::DamagedRow(_)
-            | StoreError::MissingRow(_)
-            | StoreError::ForeignRow(_)
-            | StoreError::Index
-            | StoreError::Nodes(_)
-            | StoreError::Header(_)
-            | StoreError::Version(_)
-            | StoreError::Commitment
-            | StoreError::MixedShares(_) => (
-                Outcome::CheckFailed,
-                Some("restore the key store from a backup; normal use does not cause this damage"),
-            ),
-            StoreError::Emptied(_) | StoreError::Engine(EngineError::Foreign(_)) => (
-                Outcome::CheckFailed,
-                Some("restore the key store from a backup"),
-            ),
-            StoreError::Replaced => (
-                Outcome::Io,
-                Some("run the command again with the new passphrase or key file"),
-            ),
-            StoreError::NotMigrated | StoreError::Engine(EngineError::ReadOnly) => (
-                Outcome::Io,
-                Some("run the command once where the key store can be written"),
-            ),
-            StoreError::Engine(_) => (
-                Outcome::Io,
-                Some("try again; another process may be using it"),
-            ),
-            StoreError::Keeper(_) => (
-                Outcome::Io,
-                Some("check that the token or service can be reached from here"),
-            ),
-            StoreError::UnknownSuite(_) => (
-                Outcome::Usage,
-                Some("run `casemate suites` to list the suites"),
-            ),
-            StoreError::NoSlot(_) | StoreError::NoGroup(_) => (
-                Outcome::Usage,
-                Some("run `casemate keys slots list` to list slots and groups"),
-            ),
-            StoreError::NoOfflineSlot => (
-                Outcome::NotPermitted,
-                Some(
-                    "add one with `casemate keys slots add NAME --recovery-key FILE`, or pass --without-offline-slot to accept that",
-                ),
-            ),
-            StoreError::LastSlot => (
-                Outcome::Usage,
-                Some("add another slot first with `casemate keys slots add`"),
-            ),
-            StoreError::GroupTooSmall { .. } => (
-                Outcome::Usage,
-                Some(
-                    "add a member first, or change the group with `casemate keys slots group` or `ungroup`",
-                ),
-            ),
-            StoreError::InOtherGroup { .. } => (
-                Outcome::Usage,
-                Some("a slot belongs to one group; take it out of the other one first"),
-            ),
-            StoreError::NotASecret(_) => (
-                Outcome::Usage,
-                Some("change slots with `casemate keys slots add` and `remove`"),
-            ),
-            StoreError::NoVersion { .. } | StoreError::Transition { .. } => (
-                Outcome::Usage,
-                Some("run `casemate keys list` to see the versions and their states"),
-            ),
-            StoreError::NameTaken(_) => (
-                Outcome::Usage,
-                Some(
-                    "choose another name; to replace the key, run `casemate keys rotate`, or `casemate keys import --next-version` for a key made elsewhere",
-                ),
-            ),
-            StoreError::UsedUp { .. } => (
-                Outcome::NotPermitted,
-                Some("rotate it with `casemate keys rotate`"),
-            ),
-            StoreError::Exists
-            | StoreError::BadKeyText
-            | StoreError::NotARecipient
-            | StoreError::PassphraseTooShort { .. }
-            | StoreError::KeyTaken(_)
-            | StoreError::BadName(_)
-            | StoreError::BadSlotName(_)
-            | StoreError::SlotTaken(_)
-            | StoreError::SlotsFull
-            | StoreError::OtherKind(_)
-            | StoreError::VersionsFull(_)
-            | StoreError::RowTooLong(_)
-            | StoreError::PlaceTooLong(_)
-            | StoreError::Full(_)
-            | StoreError::Encoding(_)
-            | StoreError::Crypto(_) => (Outcome::Usage, None),
-        };
-        Self::hinted(hint, error)
+        Self::hinted(
+            (outcome(&error), hint(&error).or_else(|| slot_hint(&error))),
+            error,
+        )
     }
+}
+
+const fn outcome(error: &StoreError) -> Outcome {
+    use StoreError as E;
+    match error {
+        E::WrongPassphrase
+        | E::WrongKey
+        | E::NeedsPassphrase
+        | E::NeedsKey
+        | E::NoPrivateKey(_)
+        | E::Locked(_)
+        | E::SlotWrong(_)
+        | E::SlotNotAsked(_)
+        | E::NoOfflineSlot
+        | E::UsedUp { .. } => Outcome::NotPermitted,
+        E::DamagedRow(_)
+        | E::MissingRow(_)
+        | E::ForeignRow(_)
+        | E::Index
+        | E::Nodes(_)
+        | E::Header(_)
+        | E::Version(_)
+        | E::Commitment
+        | E::MixedShares(_)
+        | E::Emptied(_)
+        | E::Engine(EngineError::Foreign(_)) => Outcome::CheckFailed,
+        E::Replaced | E::NotMigrated | E::Engine(_) | E::Keeper(_) => Outcome::Io,
+        E::Missing
+        | E::UnknownSuite(_)
+        | E::NoSlot(_)
+        | E::NoGroup(_)
+        | E::LastSlot
+        | E::GroupTooSmall { .. }
+        | E::InOtherGroup { .. }
+        | E::NotASecret(_)
+        | E::NoVersion { .. }
+        | E::Transition { .. }
+        | E::NameTaken(_)
+        | E::Exists
+        | E::BadKeyText
+        | E::NotARecipient
+        | E::PassphraseTooShort { .. }
+        | E::KeyTaken(_)
+        | E::BadName(_)
+        | E::BadSlotName(_)
+        | E::SlotTaken(_)
+        | E::SlotsFull
+        | E::OtherKind(_)
+        | E::VersionsFull(_)
+        | E::RowTooLong(_)
+        | E::PlaceTooLong(_)
+        | E::Full(_)
+        | E::Encoding(_)
+        | E::Crypto(_) => Outcome::Usage,
+    }
+}
+
+/// Returns what to do about an error of the key store or its keys.
+const fn hint(error: &StoreError) -> Option<&'static str> {
+    use StoreError as E;
+    Some(match error {
+        E::Missing => "create it with `casemate keys init`",
+        E::NeedsKey => {
+            "pass the file that `casemate keys init --random-key` wrote with --passphrase-file"
+        }
+        E::DamagedRow(_)
+        | E::MissingRow(_)
+        | E::ForeignRow(_)
+        | E::Index
+        | E::Nodes(_)
+        | E::Header(_)
+        | E::Version(_)
+        | E::Commitment
+        | E::MixedShares(_) => {
+            "restore the key store from a backup; normal use does not cause this damage"
+        }
+        E::Emptied(_) | E::Engine(EngineError::Foreign(_)) => "restore the key store from a backup",
+        E::Replaced => "run the command again with the new passphrase or key file",
+        E::NotMigrated | E::Engine(EngineError::ReadOnly) => {
+            "run the command once where the key store can be written"
+        }
+        E::Engine(_) => "try again; another process may be using it",
+        E::UnknownSuite(_) => "run `casemate suites` to list the suites",
+        E::NoVersion { .. } | E::Transition { .. } => {
+            "run `casemate keys list` to see the versions and their states"
+        }
+        E::NameTaken(_) => {
+            "choose another name; to replace the key, run `casemate keys rotate`, or `casemate keys import --next-version` for a key made elsewhere"
+        }
+        E::UsedUp { .. } => "rotate it with `casemate keys rotate`",
+        _ => return None,
+    })
+}
+
+/// Returns what to do about an error of slots.
+const fn slot_hint(error: &StoreError) -> Option<&'static str> {
+    use StoreError as E;
+    Some(match error {
+        E::Locked(_) => {
+            "pass what opens a slot with --passphrase-file, once for each slot of a group; `casemate keys slots list --unchecked` lists the slots"
+        }
+        E::SlotNotAsked(_) => "pass what opens it with --passphrase-file",
+        E::Keeper(_) => "check that the token or service can be reached from here",
+        E::NoSlot(_) | E::NoGroup(_) => "run `casemate keys slots list` to list slots and groups",
+        E::NoOfflineSlot => {
+            "add one with `casemate keys slots add NAME --recovery-key FILE`, or pass --without-offline-slot to accept that"
+        }
+        E::LastSlot => "add another slot first with `casemate keys slots add`",
+        E::GroupTooSmall { .. } => {
+            "add a member first, or change the group with `casemate keys slots group` or `ungroup`"
+        }
+        E::InOtherGroup { .. } => "a slot belongs to one group; take it out of the other one first",
+        E::NotASecret(_) => "change slots with `casemate keys slots add` and `remove`",
+        _ => return None,
+    })
 }
 
 /// Returns the hint that lists the built-in profiles.

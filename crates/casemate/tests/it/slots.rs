@@ -11,6 +11,7 @@ fn with<'a>(files: &[&'a str], arguments: &[&'a str]) -> Vec<&'a str> {
     given.chain(arguments.iter().copied()).collect()
 }
 
+#[expect(clippy::indexing_slicing, reason = "a missing member fails the test")]
 fn slots(sandbox: &Sandbox) -> Vec<(String, String, bool)> {
     let list: Value =
         serde_json::from_str(&sandbox.ok(&["keys", "slots", "list", "--json"])).unwrap();

@@ -17,6 +17,7 @@ fn sealed(sandbox: &Sandbox, name: &str) {
 }
 
 /// The versions of `alice` that an artifact is sealed to.
+#[expect(clippy::indexing_slicing, reason = "a missing member fails the test")]
 fn sealed_to(sandbox: &Sandbox, name: &str) -> Vec<u64> {
     let keys = json(sandbox, &["keys", "list"]);
     let keys = keys["keys"].as_array().unwrap();
@@ -145,8 +146,8 @@ fn a_policy_counts_uses_and_says_what_is_due() {
     }
 }
 
-#[test]
-fn a_rotation_ends_in_a_statement_that_nothing_is_below() {
+/// Artifacts and a folder sealed to `alice`, and one that is sealed to `bob`.
+fn models() -> Sandbox {
     let sandbox = Sandbox::with_keys();
     fs::create_dir_all(sandbox.path("models/sub/plain")).unwrap();
     for name in ["models/a", "models/sub/b", "c"] {
@@ -169,6 +170,12 @@ fn a_rotation_ends_in_a_statement_that_nothing_is_below() {
     ]);
     sandbox.write("models/d", b"d");
     sandbox.ok(&["seal", "models/d", "--to", "bob", "--sign", "publisher"]);
+    sandbox
+}
+
+#[test]
+fn a_rotation_ends_in_a_statement_that_nothing_is_below() {
+    let sandbox = models();
     sandbox.ok(&["keys", "rotate", "alice"]);
     let count = json(
         &sandbox,
@@ -280,8 +287,9 @@ fn a_rotation_names_what_it_could_not_reach() {
     );
 }
 
-#[test]
-fn a_signing_key_names_its_successor_and_others_follow() {
+/// A publisher that rotated its key, and someone who has an artifact signed by the new key, the old
+/// key, and the statement.
+fn succeeded() -> [Sandbox; 2] {
     let [ours, theirs] = [Sandbox::with_keys(), Sandbox::with_keys()];
     ours.ok(&["keys", "export", "publisher", "-o", "publisher.pub"]);
     theirs.write("publisher.pub", &ours.read("publisher.pub"));
@@ -309,9 +317,17 @@ fn a_signing_key_names_its_successor_and_others_follow() {
     for name in ["model.sealed", "next.json"] {
         theirs.write(name, &ours.read(name));
     }
-    let open = |output: &'static str, more: &[&'static str]| {
-        [&["open", "model.sealed", "-o", output], more].concat()
-    };
+    [ours, theirs]
+}
+
+fn open_model<'a>(output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["open", "model.sealed", "-o", output], more].concat()
+}
+
+#[test]
+fn a_trust_file_follows_the_statement_of_a_successor() {
+    let [_, theirs] = succeeded();
+    let open = open_model;
     theirs.refused(&open("x", &["--trust", "trust.toml"]), 4, "does not list");
     theirs.write(
         "trust.toml",
@@ -338,6 +354,17 @@ fn a_signing_key_names_its_successor_and_others_follow() {
         b"[[publisher]]\nkey = \"./publisher.pub\"\nroles = [\"model\"]\nsuccessions = [\"./theirs.json\"]\n",
     );
     theirs.refused(&open("z", &["--trust", "bad.toml"]), 2, "not signed by key");
+}
+
+#[test]
+fn a_key_store_follows_the_statement_of_a_successor() {
+    let [_, theirs] = succeeded();
+    let open = open_model;
+    // Someone else's statement does not do.
+    let third = Sandbox::with_keys();
+    third.ok(&["keys", "rotate", "publisher"]);
+    third.ok(&["keys", "succession", "publisher@1", "-o", "next.json"]);
+    theirs.write("theirs.json", &third.read("next.json"));
     // In the key store, the name stands for the new key from then on.
     theirs.refused(&open("z", &[]), 4, "which is not in the key store");
     theirs.refused(

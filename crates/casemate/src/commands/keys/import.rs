@@ -48,7 +48,7 @@ fn succeed(
     let succession = Succession::verify(statement.expose(), &key)?;
     let next = VerifyingKey::new(succession.next().suite(), succession.next().as_bytes())?;
     let status = Status {
-        valid_from: status.valid_from.or(Some(succession.from())),
+        valid_from: Some(status.valid_from.unwrap_or_else(|| succession.from())),
         successor_of: Some(current.id),
         ..status
     };

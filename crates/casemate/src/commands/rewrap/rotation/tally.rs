@@ -104,7 +104,7 @@ impl Tally {
             store.bind(&bindings)?;
             let others = batch.iter().filter(|(_, version)| version.is_none());
             let others: Vec<_> = others.map(|(place, _)| place.clone()).collect();
-            self.forget(store, name, &others)?;
+            Self::forget(store, name, &others)?;
         }
         self.visited
             .extend(seen.into_iter().map(|(place, _)| place));
@@ -112,7 +112,7 @@ impl Tally {
     }
 
     /// Forgets bindings of what is no longer sealed to the key.
-    fn forget(&self, store: &Store, name: &KeyName, others: &[String]) -> Result<(), StoreError> {
+    fn forget(store: &Store, name: &KeyName, others: &[String]) -> Result<(), StoreError> {
         // Most of what is sealed to other keys was never bound.
         let known: Vec<_> = others
             .iter()
