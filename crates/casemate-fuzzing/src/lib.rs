@@ -14,6 +14,7 @@
 )]
 
 pub mod aggregation;
+pub mod keys;
 
 use std::sync::LazyLock;
 
@@ -26,7 +27,6 @@ use casemate_crypto::{
     signature::{HttpSigningKey, SigningKey},
     suite,
 };
-use casemate_keys::{Head, KeyStore, MemoryEngine, Snapshot, StoreSecret};
 use casemate_message::{
     RecordId, Request, RequestId, RequestMark, Response, keydoc,
     ohttp::{ChannelBinding, GatewayKey, KeyConfig},
@@ -43,14 +43,16 @@ use casemate_train::{Identity, Initiator, Order, Responder, Roster, Terms};
 pub type Target = fn(&[u8]);
 
 /// The name and function of every target.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("artifact", artifact),
     ("artifact_tail", artifact_tail),
     ("manifest", manifest),
     ("model", model),
     ("model_signature", model_signature),
     ("key_file", key_file),
-    ("key_store", key_store),
+    ("key_store", keys::key_store),
+    ("key_store_1", keys::key_store_1),
+    ("key_statement", keys::key_statement),
     ("age_file", age_file),
     ("age_text", age_text),
     ("policy", policy),
@@ -105,62 +107,6 @@ pub fn model_signature(bytes: &[u8]) {
     }
     _ = casemate_oms::EcdsaKey::from_pem(bytes);
     _ = casemate_oms::EcdsaPublicKey::from_pem(bytes);
-}
-
-/// The parts of a key store that [`STORE_SECRET`] opens; also used as seeds. The first byte of each
-/// says which part it is.
-const STORE_HEADER: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/header");
-const STORE_INDEX: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/index");
-const STORE_NODE: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/node");
-const STORE_KEY: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/row-key");
-const STORE_NAME: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/row-name");
-const STORE_SECRET: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/secret");
-/// Its generation.
-const STORE_GENERATION: u64 = 2;
-
-/// Parses one part of a key store among others that are intact, or the secret that opens it.
-pub fn key_store(bytes: &[u8]) {
-    let secret = |text: &[u8]| StoreSecret::read(SecretBytes::new(text.to_vec()));
-    let Some((part, changed)) = bytes.split_first() else {
-        return;
-    };
-    let part_or = |number: u8, intact: &[u8]| {
-        let intact = intact.get(1..).unwrap_or_default();
-        if *part == number {
-            changed.to_vec()
-        } else {
-            intact.to_vec()
-        }
-    };
-    if *part == 5 {
-        _ = secret(changed);
-        return;
-    }
-    // A row begins with its id.
-    let row = |number, intact| {
-        let row: Vec<u8> = part_or(number, intact);
-        let (id, value) = row.split_at_checked(33)?;
-        Some((id.to_vec(), value.to_vec()))
-    };
-    let snapshot = Snapshot {
-        head: Head {
-            header: part_or(0, STORE_HEADER),
-            index: part_or(1, STORE_INDEX),
-            generation: STORE_GENERATION,
-        },
-        nodes: [(Vec::new(), part_or(2, STORE_NODE))].into(),
-        rows: [row(3, STORE_KEY), row(4, STORE_NAME)]
-            .into_iter()
-            .flatten()
-            .collect(),
-        version_1: None,
-    };
-    let secret = secret(STORE_SECRET.get(1..).unwrap_or_default()).unwrap();
-    if let Ok(store) = KeyStore::unlock(MemoryEngine::with(snapshot), &secret) {
-        let listing = store.list().unwrap();
-        // The key is there, or what is wrong with it is said.
-        assert!(listing.keys.len() == 1 || !listing.damage.is_empty());
-    }
 }
 
 /// Returns the key that seeds are sealed to.
