@@ -56,6 +56,41 @@ impl<E: Engine> KeyStore<E> {
         self.add_private(name, &key, now, Status::default())
     }
 
+    /// Generates and stores keys of one suite in one change: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::generate`].
+    pub fn generate_all(
+        &mut self,
+        names: &[KeyName],
+        suite: &str,
+        now: u64,
+    ) -> Result<(), StoreError> {
+        let mut records = Vec::with_capacity(names.len());
+        for name in names {
+            let key = generate(suite)?;
+            records.push(Record::of_private(
+                name.clone(),
+                1,
+                &key,
+                now,
+                Status::default(),
+            )?);
+        }
+        self.commit(|session| {
+            let mut edit = Edit::default();
+            for (record, id) in &records {
+                let row = session.root().name_row(&record.name)?;
+                if edit.rows.contains_key(&row) {
+                    return Err(StoreError::NameTaken(record.name.to_string()));
+                }
+                edit.rows.extend(adding(session, record, *id)?.rows);
+            }
+            Ok((edit, ()))
+        })
+    }
+
     /// Stores a private key generated elsewhere.
     ///
     /// # Errors

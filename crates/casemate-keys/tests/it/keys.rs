@@ -205,3 +205,19 @@ fn of_two_writers_with_the_same_view_both_are_heard() {
     let taken = first.generate("second".parse().unwrap(), "mlkem1024", 0);
     assert!(matches!(taken.unwrap_err(), StoreError::NameTaken(_)));
 }
+
+#[test]
+fn keys_made_together_are_all_there_or_none() {
+    let mut store = new_store(MemoryEngine::default());
+    let all =
+        |texts: &[&str]| -> Vec<_> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+    store
+        .generate_all(&all(&["a", "b", "c"]), "mlkem768-x25519", 7)
+        .unwrap();
+    assert_eq!(names(&store), ["a", "b", "c"]);
+    for taken in [["d", "a"], ["d", "d"]] {
+        let refused = store.generate_all(&all(&taken), "mlkem768-x25519", 7);
+        assert!(matches!(refused.unwrap_err(), StoreError::NameTaken(_)));
+    }
+    assert_eq!(names(&store), ["a", "b", "c"]);
+}
