@@ -253,18 +253,22 @@ def read(database: Path, *secrets: bytes) -> list[Record]:
         meta = dict(connection.execute("SELECT key, value FROM meta"))
         stored = dict(connection.execute("SELECT id, value FROM rows"))
         nodes = dict(connection.execute("SELECT path, value FROM nodes"))
+        entries = dict(connection.execute("SELECT seq, value FROM entries"))
     header = Header.read(meta["header"])
     root = root_key(header, secrets)
     cursor = Cursor(meta["index"])
-    need(cursor.argument(5) == 4, "an index has four entries")
+    need(cursor.argument(5) == 5, "an index has five entries")
     generation, rows, digest = of(cursor, 0, 0), of(cursor, 1, 0), cursor.take(of(cursor, 2, 2))
-    # The map without key 3, whose value is at the end.
-    untagged = b"\xa3" + meta["index"][1 : cursor.at]
-    tag = cursor.take(of(cursor, 3, 2))
+    need(cursor.uint() == 3, "the map's key 3 is missing")
+    log = optional(cursor, lambda: frontier(cursor))
+    # The map without key 4, whose value is at the end.
+    untagged = b"\xa4" + meta["index"][1 : cursor.at]
+    tag = cursor.take(of(cursor, 4, 2))
     key = hkdf(header.store_id, root, b"casemate/v1/store-index", 48)
     message = hashlib.sha384(meta["header"]).digest() + untagged
     need(hmac.digest(key, message, "sha384") == tag, "the index was changed", "rejected")
     need(generation == int.from_bytes(meta["generation"]), "another generation", "rejected")
+    check_log(header, root, entries, log)
     listed = walk(nodes, b"", rows, digest) if rows else []
     need(not nodes, "nodes that nothing refers to", "rejected")
     need(sorted(stored) == [row for row, _, _ in listed], "rows are missing or not listed", "rejected")
@@ -273,6 +277,37 @@ def read(database: Path, *secrets: bytes) -> list[Record]:
     states = {key: (of_name, version, state) for of_name, versions in names for version, key, state in versions}
     found = [record(row, content, states[row[:32]]) for row, content in plain.items() if row[32] in (1, 2)]
     return sorted(found, key=lambda one: (one.name, one.version))
+
+
+def frontier(cursor: Cursor) -> tuple[int, list[bytes]]:
+    """Return the number of entries of the log, and the roots of its perfect subtrees (section 4.3)."""
+    cursor.array(2, "a log")
+    return cursor.uint(), [data(cursor) for _ in range(cursor.argument(4))]
+
+
+def check_log(header: Header, root: bytes, entries: dict[bytes, bytes], log: tuple[int, list[bytes]] | None) -> None:
+    """Check the tag of every entry, and the subtrees of RFC 6962 that they make."""
+    size, roots = log or (0, [])
+    need(sorted(entries) == [number.to_bytes(8) for number in range(size)], "entries are missing", "rejected")
+    key = hkdf(header.store_id, root, b"casemate/v2/store-entry", 48)
+    leaves = []
+    for number, value in sorted(entries.items()):
+        need(hmac.digest(key, number + value[32:], "sha384")[:32] == value[:32], "an entry was changed", "rejected")
+        leaves.append(hashlib.sha256(b"\0" + value[32:]).digest())
+    found = []
+    for bit in reversed(range(size.bit_length())):
+        if size >> bit & 1:
+            found.append(subtree(leaves[: 1 << bit]))
+            leaves = leaves[1 << bit :]
+    need(found == roots, "another log", "rejected")
+
+
+def subtree(leaves: list[bytes]) -> bytes:
+    """Return the root of a perfect subtree."""
+    while len(leaves) > 1:
+        pairs = zip(leaves[::2], leaves[1::2], strict=True)
+        leaves = [hashlib.sha256(b"\1" + left + right).digest() for left, right in pairs]
+    return leaves[0]
 
 
 def open_row(header: Header, root: bytes, sealed: bytes, row: bytes, written: int, digest: bytes) -> bytes:

@@ -15,7 +15,8 @@ use crate::{
 /// A parameter set of ML-DSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MlDsa {
-    /// ML-DSA-44, NIST security category 2. For test vectors only; no suite of Casemate uses it.
+    /// ML-DSA-44, NIST security category 2. For the checkpoints of audit logs, for which C2SP
+    /// defines nothing else, and for test vectors; no suite of Casemate uses it.
     MlDsa44,
     /// ML-DSA-65, NIST security category 3.
     MlDsa65,

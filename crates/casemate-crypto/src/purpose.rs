@@ -104,6 +104,8 @@ impl Purpose {
     pub const STORE_NAME: Self = Self("casemate/v2/store-name");
     /// HKDF info: the key that hides what a key store knows to be sealed to its keys.
     pub const STORE_BINDING: Self = Self("casemate/v2/store-binding");
+    /// HKDF info: the key that authenticates entries of a key store's audit log.
+    pub const STORE_ENTRY: Self = Self("casemate/v2/store-entry");
     /// Hash domain: a leaf of the tree over a key store's rows.
     pub const STORE_LEAF: Self = Self("casemate/v2/store-leaf");
     /// Hash domain: a branch of the tree over a key store's rows.

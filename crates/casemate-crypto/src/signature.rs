@@ -13,6 +13,7 @@
 //! draft-ietf-lamps-pq-composite-sigs-19; FIPS 204; FIPS 205.
 
 mod http;
+mod log;
 mod slh;
 mod trad;
 
@@ -22,6 +23,7 @@ use aws_lc_rs::digest::{SHA512, digest};
 use casemate_awslc::{MlDsa, MlDsaPublicKey, MlDsaSigningKey};
 
 pub use http::{HTTP_SUITE_NAME, HttpSignatures, HttpSigningKey, HttpVerifyingKey};
+pub use log::{LogSigningKey, LogVerifyingKey};
 pub use slh::{SlhPublicKey, SlhSigningKey};
 pub(crate) use trad::{TradPublicKey, TradSigningKey};
 

@@ -11,6 +11,8 @@ pub enum Table {
     Rows,
     /// Nodes of the tree over the rows, by path.
     Nodes,
+    /// Entries of the audit log, by number.
+    Entries,
 }
 
 /// What is read before anything else.

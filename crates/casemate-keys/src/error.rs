@@ -206,6 +206,28 @@ pub enum StoreError {
     /// The key store is full.
     #[error("the key store is full: it has the maximum of {0} rows")]
     Full(u64),
+    /// The key store already has an audit log.
+    #[error("the key store already has an audit log")]
+    LogExists,
+    /// The key store has no audit log.
+    #[error("the key store has no audit log")]
+    NoLog,
+    /// The key store has an audit log that cannot be written.
+    #[error(
+        "the key store has an audit log, which cannot be written here, so its keys cannot be used"
+    )]
+    LogReadOnly,
+    /// An entry of the log was changed, moved or removed.
+    #[error("entry {0} of the audit log was changed, moved or removed")]
+    DamagedEntry(u64),
+    /// The log is not the one of the index.
+    #[error(
+        "the audit log is not the one that the key store's index has: entries were added, removed or rolled back"
+    )]
+    OtherLog,
+    /// The log is not valid.
+    #[error(transparent)]
+    Audit(#[from] casemate_audit::AuditError),
     /// A key file is malformed.
     #[error(transparent)]
     Encoding(#[from] EncodingError),

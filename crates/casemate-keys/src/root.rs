@@ -114,6 +114,12 @@ impl RootKey {
         id.copied().ok_or(CryptoError::Internal)
     }
 
+    /// Returns the key of the tags of log entries.
+    pub(crate) fn entry_key(&self) -> Result<hmac::Key, CryptoError> {
+        let key = self.derive(Purpose::STORE_ENTRY.as_bytes(), TAG_BYTES)?;
+        Ok(hmac::Key::new(hmac::HMAC_SHA384, key.expose()))
+    }
+
     /// Starts the MAC of an index. The header's hash comes first, so that no slot can be restored
     /// or exchanged.
     fn index_mac(

@@ -20,15 +20,18 @@ pub enum RowKind {
     Usage,
     /// Which version of a key an artifact is sealed to.
     Binding,
+    /// The name and keys of the audit log.
+    LogKeys,
 }
 
 impl RowKind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Private,
         Self::Public,
         Self::Name,
         Self::Usage,
         Self::Binding,
+        Self::LogKeys,
     ];
 
     pub(crate) const fn number(self) -> u8 {
@@ -38,6 +41,7 @@ impl RowKind {
             Self::Name => 3,
             Self::Usage => 4,
             Self::Binding => 5,
+            Self::LogKeys => 6,
         }
     }
 
@@ -72,7 +76,7 @@ impl Role {
         match kind {
             RowKind::Private => Some(Self::Private),
             RowKind::Public => Some(Self::Public),
-            RowKind::Name | RowKind::Usage | RowKind::Binding => None,
+            RowKind::Name | RowKind::Usage | RowKind::Binding | RowKind::LogKeys => None,
         }
     }
 }
@@ -92,6 +96,8 @@ impl RowId {
     pub(crate) const fn of_key(key: KeyId, role: Role) -> Self {
         Self::new(*key.as_bytes(), role.kind())
     }
+
+    pub(crate) const LOG_KEYS: Self = Self::new([0; 32], RowKind::LogKeys);
 
     /// Returns what the row is about.
     pub const fn kind(self) -> RowKind {
@@ -128,6 +134,7 @@ impl fmt::Display for RowId {
             RowKind::Name => write!(f, "the versions of name {}", self.key()),
             RowKind::Usage => write!(f, "the use of key {}", self.key()),
             RowKind::Binding => write!(f, "binding {}", self.key()),
+            RowKind::LogKeys => f.write_str("the keys of the audit log"),
         }
     }
 }

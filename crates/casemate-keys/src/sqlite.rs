@@ -34,6 +34,10 @@ const SCHEMA: Schema = &[
         "nodes",
         "CREATE TABLE nodes (path BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT",
     ),
+    (
+        "entries",
+        "CREATE TABLE entries (seq BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT",
+    ),
 ];
 const SCHEMA_1: Schema = &[
     META,
@@ -165,7 +169,7 @@ fn make_schema(connection: &mut Connection) -> Result<(), rusqlite::Error> {
 /// version 1.
 fn check_schema(connection: &Connection) -> Result<bool, EngineError> {
     let mut rows = connection.prepare(
-        "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_autoindex_%' LIMIT 4",
+        "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_autoindex_%' LIMIT 5",
     )?;
     let found: Vec<(String, String, String)> = rows
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
@@ -178,7 +182,8 @@ fn check_schema(connection: &Connection) -> Result<bool, EngineError> {
             return Err(EngineError::Foreign(match *table {
                 "meta" => "its table `meta` is missing",
                 "rows" => "its table `rows` is missing",
-                _ => "its table `nodes` is missing",
+                "nodes" => "its table `nodes` is missing",
+                _ => "its table `entries` is missing",
             }));
         }
         let is_ours = |(kind, name, text): &(String, String, String)| {
@@ -247,6 +252,7 @@ impl View for SqliteView<'_> {
         let sql = match table {
             Table::Rows => "SELECT value FROM rows WHERE id = ?1",
             Table::Nodes => "SELECT value FROM nodes WHERE path = ?1",
+            Table::Entries => "SELECT value FROM entries WHERE seq = ?1",
         };
         let mut statement = self.0.prepare_cached(sql)?;
         let found = statement.query_row([key], |row| row.get(0)).optional();
@@ -262,6 +268,10 @@ impl View for SqliteView<'_> {
             (Table::Nodes, None) => "SELECT path, value FROM nodes ORDER BY path LIMIT ?1",
             (Table::Nodes, Some(_)) => {
                 "SELECT path, value FROM nodes WHERE path > ?2 ORDER BY path LIMIT ?1"
+            }
+            (Table::Entries, None) => "SELECT seq, value FROM entries ORDER BY seq LIMIT ?1",
+            (Table::Entries, Some(_)) => {
+                "SELECT seq, value FROM entries WHERE seq > ?2 ORDER BY seq LIMIT ?1"
             }
         };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -282,7 +292,7 @@ impl SqliteView<'_> {
         let sql = if check_schema(&self.0)? {
             "SELECT count(*) FROM records"
         } else {
-            "SELECT (SELECT count(*) FROM rows) + (SELECT count(*) FROM nodes)"
+            "SELECT (SELECT count(*) FROM rows) + (SELECT count(*) FROM nodes) + (SELECT count(*) FROM entries)"
         };
         Ok(count(&self.0, sql)? > 0)
     }
@@ -348,6 +358,10 @@ impl SqliteEngine {
                 Table::Nodes,
                 "INSERT INTO nodes (path, value) VALUES (?1, ?2)",
             ),
+            (
+                Table::Entries,
+                "INSERT INTO entries (seq, value) VALUES (?1, ?2)",
+            ),
         ] {
             let mut insert = write.prepare(sql)?;
             let mut last: Option<Vec<u8>> = None;
@@ -404,6 +418,10 @@ impl SqliteEngine {
                     "INSERT OR REPLACE INTO nodes (path, value) VALUES (?1, ?2)"
                 }
                 (Table::Nodes, false) => "DELETE FROM nodes WHERE path = ?1",
+                (Table::Entries, true) => {
+                    "INSERT OR REPLACE INTO entries (seq, value) VALUES (?1, ?2)"
+                }
+                (Table::Entries, false) => "DELETE FROM entries WHERE seq = ?1",
             };
             let mut statement = write.prepare_cached(sql)?;
             match value {

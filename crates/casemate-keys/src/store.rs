@@ -3,6 +3,7 @@
 mod bindings;
 mod change;
 mod lifecycle;
+mod log;
 mod migrate;
 mod read;
 mod session;
@@ -17,12 +18,14 @@ use crate::{
     engine::{Change, Engine, EngineError, Head},
     header::{Header, Slots, Unlocked},
     index::Index,
+    log::Actor,
     name::SlotName,
     root::RootKey,
     secret::StoreSecret,
     slot::{NewSlot, Openers, PassphraseCost, Slot},
 };
 pub use lifecycle::Rotated;
+pub use log::LogVerified;
 pub use read::{KeyEntry, Listing};
 use session::{Session, State};
 pub use slots::Offline;
@@ -39,6 +42,8 @@ pub struct KeyStore<E> {
     slot: Option<Slot>,
     /// The state that was verified last.
     state: RefCell<Arc<State>>,
+    /// Who uses it.
+    actor: Actor,
 }
 
 impl<E: Engine> KeyStore<E> {
@@ -75,6 +80,7 @@ impl<E: Engine> KeyStore<E> {
         let index = Index {
             generation: 1,
             root: None,
+            log: None,
         };
         let encoded = header.encode();
         let change = Change {
@@ -95,7 +101,26 @@ impl<E: Engine> KeyStore<E> {
     /// [`StoreError::Index`], [`StoreError::Header`], [`StoreError::NotMigrated`], or the engine's
     /// error. Damage to single rows is not an error here; [`Self::list`] reports it.
     pub fn unlock<'a>(engine: E, openers: impl Into<Openers<'a>>) -> Result<Self, StoreError> {
-        let openers = openers.into();
+        Self::unlock_as(engine, openers, Actor::default())
+    }
+
+    /// As [`Self::unlock`], by someone whom the audit log names, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::unlock`], and [`StoreError::LogReadOnly`].
+    pub fn unlock_as<'a>(
+        engine: E,
+        openers: impl Into<Openers<'a>>,
+        actor: Actor,
+    ) -> Result<Self, StoreError> {
+        let mut store = Self::unlocked(engine, openers.into())?;
+        store.actor = actor;
+        store.note_opened()?;
+        Ok(store)
+    }
+
+    fn unlocked(engine: E, openers: Openers<'_>) -> Result<Self, StoreError> {
         let mut head = engine.view()?.head()?.ok_or(StoreError::Missing)?;
         if Header::version_of(&head.header)? == 1 {
             match migrate::migrate(&engine, &head, openers) {
@@ -127,6 +152,7 @@ impl<E: Engine> KeyStore<E> {
             through,
             slot,
             state: RefCell::new(Arc::new(state)),
+            actor: Actor::default(),
         })
     }
 

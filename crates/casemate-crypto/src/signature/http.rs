@@ -179,7 +179,7 @@ impl fmt::Debug for HttpVerifyingKey {
 
 /// Refuses a message with the prefix that a half stripped from a composite signs; a
 /// single-algorithm key must never accept one.
-fn refuse_composite_input(message: &[u8]) -> Result<(), Error> {
+pub(super) fn refuse_composite_input(message: &[u8]) -> Result<(), Error> {
     if message.starts_with(COMPOSITE_PREFIX) {
         return Err(Error::CompositePrefix);
     }

@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub rows: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Nodes by path.
     pub nodes: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Entries of the audit log by number.
+    pub entries: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Records of version 1, if the key store has that version.
     pub version_1: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
@@ -47,12 +49,14 @@ impl Snapshot {
             }
         };
         let (rows, nodes) = (all(Table::Rows)?, all(Table::Nodes)?);
+        let entries = all(Table::Entries)?;
         drop(view);
         let version_1 = engine.version_1()?.map(|page| page.into_iter().collect());
         Ok(Some(Self {
             head,
             rows,
             nodes,
+            entries,
             version_1,
         }))
     }
@@ -61,6 +65,7 @@ impl Snapshot {
         match table {
             Table::Rows => &self.rows,
             Table::Nodes => &self.nodes,
+            Table::Entries => &self.entries,
         }
     }
 }
@@ -116,6 +121,7 @@ impl Engine for MemoryEngine {
             let table = match table {
                 Table::Rows => &mut snapshot.rows,
                 Table::Nodes => &mut snapshot.nodes,
+                Table::Entries => &mut snapshot.entries,
             };
             match value {
                 Some(value) => table.insert(key.clone(), value.clone()),

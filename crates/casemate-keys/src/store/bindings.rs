@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use casemate_audit::What;
+
 use super::{KeyStore, session::Edit};
 use crate::{
     Binding, KeyName, StoreError,
     engine::Engine,
+    log::Event,
     row::{RowId, RowKind},
 };
 
@@ -26,6 +29,8 @@ impl<E: Engine> KeyStore<E> {
                 let id = session.root().binding_row(&binding.place, &binding.name)?;
                 edit.rows.insert(id, Some(binding.encode()));
             }
+            let count = bindings.len();
+            edit.tell(Event::new(What::Bound).about(format!("{count} artifacts")));
             Ok((edit, ()))
         })
     }
@@ -56,6 +61,8 @@ impl<E: Engine> KeyStore<E> {
                 edit.rows
                     .insert(session.root().binding_row(place, name)?, None);
             }
+            let count = places.len();
+            edit.tell(Event::new(What::Bound).about(format!("{count} artifacts forgotten")));
             Ok((edit, ()))
         })
     }

@@ -1,5 +1,6 @@
 //! Changes of keys: each is atomic, and retried after a conflict with another process.
 
+use casemate_audit::What;
 use casemate_crypto::encoding::{KeyId, PrivateKey, PublicKey};
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
 use crate::{
     KeyName, State, Status, StoreError, Versions,
     engine::{Engine, EngineError},
+    log::Event,
     record::Record,
     row::{RowId, RowKind},
     versions::Version,
@@ -37,7 +39,7 @@ impl<E: Engine> KeyStore<E> {
         let session = self.session()?;
         let edit = adding(&session, &new.0, new.1)?;
         prepared();
-        Ok(session.change(edit)?.1)
+        Ok(session.change(edit, &self.actor)?.1)
     }
 
     /// Generates and stores a key of the suite with this name.
@@ -85,7 +87,9 @@ impl<E: Engine> KeyStore<E> {
                 if edit.rows.contains_key(&row) {
                     return Err(StoreError::NameTaken(record.name.to_string()));
                 }
-                edit.rows.extend(adding(session, record, *id)?.rows);
+                let one = adding(session, record, *id)?;
+                edit.rows.extend(one.rows);
+                edit.events.extend(one.events);
             }
             Ok((edit, ()))
         })
@@ -145,6 +149,8 @@ impl<E: Engine> KeyStore<E> {
             let state = version_of(session, &record, id)?.state;
             let mut edit = Edit::default();
             edit.rows.insert(id, Some(record.encode()));
+            let about = format!("{status:?}");
+            edit.tell(Event::of_key(What::Status, &record.name, record.version, key).about(about));
             Ok((edit, (id, state)))
         })?;
         entry(&self.session()?, id, state)
@@ -162,6 +168,7 @@ impl<E: Engine> KeyStore<E> {
             let versions = session.versions(name)?;
             let versions = versions.ok_or(StoreError::MissingRow(row))?;
             let mut edit = Edit::default();
+            edit.tell(Event::new(What::Removed).about(name.as_str()));
             edit.rows.insert(row, None);
             for version in &versions.versions {
                 for id in [version.row(), usage_row(version.key)] {
@@ -181,7 +188,7 @@ impl<E: Engine> KeyStore<E> {
         for _ in 0..CONFLICTS_MAX {
             let session = self.session()?;
             let (edit, result) = make(&session)?;
-            let (expected, change) = session.change(edit)?;
+            let (expected, change) = session.change(edit, &self.actor)?;
             drop(session);
             match self.engine.commit(expected, &change) {
                 Err(EngineError::Conflict) => {}
@@ -239,6 +246,12 @@ pub(super) fn appending(
         since: record.created,
     })?;
     let mut edit = Edit::default();
+    let what = if record.version == 1 {
+        What::Created
+    } else {
+        What::Rotated
+    };
+    edit.tell(Event::of_key(what, &record.name, record.version, id.key()).about(state.as_str()));
     let row = session.root().name_row(&versions.name)?;
     edit.rows.insert(row, Some(versions.encode()));
     edit.rows.insert(id, Some(record.encode()));

@@ -1,5 +1,6 @@
 //! Versions of keys: rotation, states, limits.
 
+use casemate_audit::What;
 use casemate_crypto::encoding::{KeyKind, PrivateKey, PublicKey};
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
 use crate::{
     KeyName, Role, State, Status, StoreError, Usage, VersionNumber, Versions,
     engine::Engine,
+    log::Event,
     record::Record,
     row::RowId,
     status::End,
@@ -207,6 +209,7 @@ impl<E: Engine> KeyStore<E> {
             let mut edit = Edit::default();
             let row = session.root().name_row(name)?;
             edit.rows.insert(row, Some(versions.encode()));
+            edit.tell(Event::of_key(What::State, name, number, version.key).about(to.as_str()));
             if to == State::Destroyed {
                 edit.rows.insert(version.row(), None);
                 edit.rows.insert(usage_row(version.key), None);
@@ -243,6 +246,8 @@ impl<E: Engine> KeyStore<E> {
             let mut edit = Edit::default();
             let row = session.root().name_row(name)?;
             edit.rows.insert(row, Some(versions.encode()));
+            let about = format!("{name}: {policy:?}");
+            edit.tell(Event::new(What::Policy).about(about));
             Ok((edit, versions))
         })
     }
@@ -297,6 +302,9 @@ impl<E: Engine> KeyStore<E> {
             let used = used.plus(block);
             let mut edit = Edit::default();
             edit.rows.insert(usage_row(active.key), Some(used.encode()));
+            let about = format!("{} uses, {} bytes", block.uses, block.bytes);
+            let event = Event::of_key(What::Reserved, name, active.number, active.key);
+            edit.tell(event.about(about));
             Ok((edit, used))
         })
     }

@@ -6,6 +6,7 @@ use super::session::{Edit, change_of};
 use crate::{
     State, StoreError, Versions,
     engine::{Engine, EngineError, Head},
+    log::Actor,
     root::RootKey,
     row::{Role, RowId},
     slot::Openers,
@@ -43,10 +44,12 @@ pub(super) fn migrate(
     let edit = Edit {
         header: Some(header),
         rows,
+        ..Edit::default()
     };
     let (expected, change) = {
         let view = engine.view()?;
-        change_of(edit, Tree::new(&*view, None), &root, head)?
+        let nobody = (None, &Actor::default());
+        change_of(edit, Tree::new(&*view, None), &root, head, nobody)?
     };
     match engine.commit(expected, &change) {
         Ok(()) => Ok(root),

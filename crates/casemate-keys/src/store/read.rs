@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use casemate_audit::What;
 use casemate_crypto::encoding::{KeyId, KeyKind, PrivateKey, PublicKey};
 
 use super::{KeyStore, Session};
 use crate::{
     Binding, KeyName, State, StoreError, Usage, VersionNumber, Versions,
     engine::Engine,
+    log::{Event, LogKeys},
     record::Record,
     row::{Role, RowId, RowKind},
     sealed,
@@ -207,6 +209,8 @@ impl<E: Engine> KeyStore<E> {
             return Err(StoreError::NoPrivateKey(entry.name.to_string()));
         }
         let id = RowId::of_key(entry.id, Role::Private);
+        let event = Event::of_key(What::PrivateKey, &entry.name, entry.version, entry.id);
+        self.note(&event)?;
         self.session()?.record(id)?.private_key(id)
     }
 
@@ -248,6 +252,7 @@ fn read_row(
         RowKind::Private | RowKind::Public => Record::decode(&plaintext, id).map(Row::Key),
         RowKind::Usage => Usage::decode(&plaintext, id).map(|_| Row::Other),
         RowKind::Binding => Binding::decode(&plaintext, id).map(|_| Row::Other),
+        RowKind::LogKeys => LogKeys::decode(&plaintext).map(|_| Row::Other),
     }
 }
 

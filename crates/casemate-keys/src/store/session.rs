@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use casemate_audit::Frontier;
 use casemate_crypto::{SecretBytes, encoding::KeyId};
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     engine::{Change, Head, Table, View},
     header::Header,
     index::{Index, ROWS_MAX},
+    log::{self, Actor, Event},
     record::Record,
     root::RootKey,
     row::{Role, RowId, RowKind},
@@ -59,6 +61,17 @@ pub(super) struct Edit {
     pub(super) header: Option<Header>,
     /// Plaintexts of rows to write; `None` removes one.
     pub(super) rows: BTreeMap<RowId, Option<SecretBytes>>,
+    /// What the log is told.
+    pub(super) events: Vec<Event>,
+    /// Whether the log begins with this change.
+    pub(super) begins_log: bool,
+}
+
+impl Edit {
+    /// Tells the log of something.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
 }
 
 /// Reads one state.
@@ -132,7 +145,7 @@ impl<'a> Session<'a> {
         let state = Arc::new(State {
             head: state.head.clone(),
             header: state.header.clone(),
-            index: state.index,
+            index: state.index.clone(),
             rebuilt: tree.into_nodes(),
         });
         self.state.replace(Arc::clone(&state));
@@ -158,6 +171,25 @@ impl<'a> Session<'a> {
                 if let Some(id) = RowId::from_bytes(key) {
                     visit(id, value);
                 }
+            }
+        }
+    }
+
+    /// Visits every stored entry of the log.
+    pub(super) fn each_entry(
+        &self,
+        visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut last: Option<Vec<u8>> = None;
+        loop {
+            let page = self.view.scan(Table::Entries, last.as_deref(), PAGE)?;
+            let Some((newest, _)) = page.last() else {
+                return Ok(());
+            };
+            last = Some(newest.clone());
+            for (key, value) in &page {
+                let number = key.as_slice().try_into().map(u64::from_be_bytes);
+                visit(number.map_err(|_| StoreError::OtherLog)?, value)?;
             }
         }
     }
@@ -226,13 +258,20 @@ impl<'a> Session<'a> {
     }
 
     /// Returns the change that an edit makes of this state.
-    pub(super) fn change(&self, edit: Edit) -> Result<(u64, Change), StoreError> {
+    pub(super) fn change(&self, edit: Edit, actor: &Actor) -> Result<(u64, Change), StoreError> {
         // A damaged node that is on the way of a change is computed again first.
         for id in edit.rows.keys() {
             self.find(*id)?;
         }
         let state = self.state();
-        change_of(edit, self.tree(&state), self.root, &state.head)
+        let log = state.index.log.clone();
+        change_of(
+            edit,
+            self.tree(&state),
+            self.root,
+            &state.head,
+            (log, actor),
+        )
     }
 
     /// Returns the change that replaces every row and every node, under a new root key.
@@ -240,9 +279,21 @@ impl<'a> Session<'a> {
         &self,
         edit: Edit,
         root: &RootKey,
+        actor: &Actor,
     ) -> Result<(u64, Change), StoreError> {
         let tree = Tree::new(&*self.view, None);
-        let (expected, mut change) = change_of(edit, tree, root, &self.state().head)?;
+        let state = self.state();
+        let log = state.index.log.clone();
+        let (expected, mut change) = change_of(edit, tree, root, &state.head, (log, actor))?;
+        let (old, new) = (self.root.entry_key()?, root.entry_key()?);
+        self.each_entry(&mut |number, value| {
+            let entry = log::untagged(&old, number, value);
+            let entry = entry.ok_or(StoreError::DamagedEntry(number))?;
+            let value = log::tagged(&new, number, entry);
+            let key = number.to_be_bytes().to_vec();
+            change.put.push((Table::Entries, key, Some(value)));
+            Ok(())
+        })?;
         let is_written: BTreeSet<Vec<u8>> = change
             .put
             .iter()
@@ -271,6 +322,7 @@ pub(super) fn change_of(
     mut tree: Tree<'_>,
     root: &RootKey,
     head: &Head,
+    (log, actor): (Option<Frontier>, &Actor),
 ) -> Result<(u64, Change), StoreError> {
     let generation = head.generation.saturating_add(1);
     let mut put = Vec::new();
@@ -290,9 +342,16 @@ pub(super) fn change_of(
         TreeError::Engine(error) => StoreError::from(error),
         TreeError::Damaged(rows) => StoreError::Nodes(rows),
     })?;
+    let log = if edit.begins_log {
+        Some(Frontier::default())
+    } else {
+        log
+    };
+    let log = log.map(|log| append(log, edit.events, root, actor, &mut put));
     let index = Index {
         generation,
         root: tree.root(),
+        log: log.transpose()?,
     };
     if index.rows() > ROWS_MAX {
         return Err(StoreError::Full(ROWS_MAX));
@@ -306,4 +365,27 @@ pub(super) fn change_of(
         put,
     };
     Ok((head.generation, change))
+}
+
+/// Appends what happened to the log.
+fn append(
+    mut log: Frontier,
+    events: Vec<Event>,
+    root: &RootKey,
+    actor: &Actor,
+    put: &mut Vec<(Table, Vec<u8>, Option<Vec<u8>>)>,
+) -> Result<Frontier, StoreError> {
+    // A change that tells nothing would leave a gap that nobody sees.
+    if events.is_empty() {
+        return Err(casemate_crypto::Error::Internal.into());
+    }
+    let key = root.entry_key()?;
+    for event in events {
+        let entry = event.encode(actor)?;
+        let number = log.size();
+        let value = log::tagged(&key, number, &entry);
+        put.push((Table::Entries, number.to_be_bytes().to_vec(), Some(value)));
+        log.append(log::hash_of(&entry));
+    }
+    Ok(log)
 }

@@ -1,5 +1,7 @@
 //! Changes of slots, while the key store is in use.
 
+use casemate_audit::What;
+
 use super::{
     KeyStore,
     change::CONFLICTS_MAX,
@@ -9,6 +11,7 @@ use crate::{
     Binding, PassphraseCost, StoreError, StoreSecret, Versions,
     engine::{Engine, EngineError},
     header::{Header, Slots},
+    log::Event,
     name::SlotName,
     root::RootKey,
     row::RowKind,
@@ -49,7 +52,8 @@ impl<E: Engine> KeyStore<E> {
     ) -> Result<(), StoreError> {
         // The slot is made once: asking a service again after a conflict would leave traces.
         let slot = Slot::create(name.clone(), new, now, &self.root)?;
-        self.change_header(Offline::Any, |header, root| {
+        let event = Event::new(What::SlotAdded).about(name.as_str());
+        self.change_header(event, Offline::Any, |header, root| {
             header.with_new(slot.clone(), group, root)
         })
     }
@@ -61,7 +65,8 @@ impl<E: Engine> KeyStore<E> {
     /// [`StoreError::NoSlot`], [`StoreError::LastSlot`], [`StoreError::GroupTooSmall`],
     /// [`StoreError::NoOfflineSlot`] unless `offline` allows it, or the engine's error.
     pub fn remove_slot(&mut self, name: &SlotName, offline: Offline) -> Result<(), StoreError> {
-        self.change_header(offline, |header, root| header.without(name, root))
+        let event = Event::new(What::SlotRemoved).about(name.as_str());
+        self.change_header(event, offline, |header, root| header.without(name, root))
     }
 
     /// Makes a group of slots, or gives a group other members.
@@ -77,7 +82,10 @@ impl<E: Engine> KeyStore<E> {
         members: &[SlotName],
         offline: Offline,
     ) -> Result<(), StoreError> {
-        self.change_header(offline, |header, root| {
+        let names: Vec<_> = members.iter().map(SlotName::as_str).collect();
+        let about = format!("{name}: {threshold} of {}", names.join(", "));
+        let event = Event::new(What::GroupChanged).about(about);
+        self.change_header(event, offline, |header, root| {
             header.with_group(name, threshold, members, root)
         })
     }
@@ -88,7 +96,8 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// [`StoreError::NoGroup`], or the engine's error.
     pub fn remove_group(&mut self, name: &SlotName) -> Result<(), StoreError> {
-        self.change_header(Offline::Any, |header, root| {
+        let event = Event::new(What::GroupChanged).about(format!("{name}: removed"));
+        self.change_header(event, Offline::Any, |header, root| {
             header.without_group(name, root)
         })
     }
@@ -105,6 +114,7 @@ impl<E: Engine> KeyStore<E> {
 
     fn change_header(
         &mut self,
+        event: Event,
         offline: Offline,
         change: impl Fn(&Header, &RootKey) -> Result<Header, StoreError>,
     ) -> Result<(), StoreError> {
@@ -115,10 +125,11 @@ impl<E: Engine> KeyStore<E> {
             if loses && offline == Offline::Required {
                 return Err(StoreError::NoOfflineSlot);
             }
-            let edit = Edit {
+            let mut edit = Edit {
                 header: Some(header),
                 ..Edit::default()
             };
+            edit.tell(event.clone());
             Ok((edit, ()))
         })
     }
@@ -154,7 +165,8 @@ impl<E: Engine> KeyStore<E> {
         let slot = self.secret_slot()?;
         let new = NewSlot::Secret(secret, cost);
         let new = Slot::create(slot.name.clone(), new, now, &self.root)?;
-        self.change_header(Offline::Any, |header, _| {
+        let event = Event::new(What::SlotChanged).about(slot.name.as_str());
+        self.change_header(event, Offline::Any, |header, _| {
             still_has(header, &slot)?;
             header.with_replaced(&new)
         })?;
@@ -188,7 +200,7 @@ impl<E: Engine> KeyStore<E> {
                 ..header.clone()
             };
             let edit = encrypting_anew(&session, header.clone(), &root)?;
-            let (expected, change) = session.replacement(edit, &root)?;
+            let (expected, change) = session.replacement(edit, &root, &self.actor)?;
             drop(session);
             match self.engine.commit(expected, &change) {
                 Err(EngineError::Conflict) => {}
@@ -238,6 +250,7 @@ fn encrypting_anew(
         header: Some(header),
         ..Edit::default()
     };
+    edit.tell(Event::new(What::RootReplaced));
     for id in listed.into_keys() {
         let plaintext = session.row(id)?.ok_or(StoreError::MissingRow(id))?;
         let new_id = match id.kind() {
@@ -246,7 +259,7 @@ fn encrypting_anew(
                 let binding = Binding::decode(&plaintext, id)?;
                 root.binding_row(&binding.place, &binding.name)?
             }
-            RowKind::Private | RowKind::Public | RowKind::Usage => id,
+            RowKind::Private | RowKind::Public | RowKind::Usage | RowKind::LogKeys => id,
         };
         if new_id != id {
             edit.rows.insert(id, None);

@@ -1,3 +1,5 @@
+use casemate_audit::Frontier;
+
 use super::*;
 use crate::{StoreError, index::Index, tree::Subtree};
 
@@ -11,6 +13,7 @@ fn index() -> Index {
             rows: 2,
             hash: [9; 48],
         }),
+        log: None,
     }
 }
 
@@ -21,7 +24,7 @@ fn open(bytes: &[u8]) -> Result<Index, StoreError> {
 /// Tags the bytes of an index that no writer would make.
 fn tagged(entries: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let tag = root(7).tag(HEADER, &map(entries)).unwrap();
-    let all = [entries, &[(3, bytes(&tag))]].concat();
+    let all = [entries, &[(4, bytes(&tag))]].concat();
     map(&all)
 }
 
@@ -31,6 +34,10 @@ fn an_index_opens_under_its_root_key_its_header_and_its_generation_only() {
         index(),
         Index {
             root: None,
+            ..index()
+        },
+        Index {
+            log: Frontier::from_parts(5, vec![[1; 32], [2; 32]]),
             ..index()
         },
     ] {
@@ -59,27 +66,44 @@ fn an_index_opens_under_its_root_key_its_header_and_its_generation_only() {
 #[test]
 fn an_index_in_another_form_is_refused_even_with_a_valid_tag() {
     let hash = || bytes(&[9; 48]);
-    open(&tagged(&[(0, uint(3)), (1, uint(2)), (2, hash())])).unwrap();
+    let with =
+        |hash: Vec<u8>, log: Vec<u8>| tagged(&[(0, uint(3)), (1, uint(2)), (2, hash), (3, log)]);
+    let log = |size: u64, roots: usize, len: usize| {
+        let roots = vec![bytes(&vec![1; len]); roots];
+        array(&[uint(size), array(&roots)])
+    };
+    open(&with(hash(), NULL.to_vec())).unwrap();
+    open(&with(hash(), log(5, 2, 32))).unwrap();
+    let null = || NULL.to_vec();
     for (case, bytes) in [
         (
             "a hash of no rows",
-            tagged(&[(0, uint(3)), (1, uint(0)), (2, hash())]),
+            tagged(&[(0, uint(3)), (1, uint(0)), (2, hash()), (3, null())]),
+        ),
+        ("a short hash", with(bytes(&[9; 47]), null())),
+        ("no log", tagged(&[(0, uint(3)), (1, uint(2)), (2, hash())])),
+        ("a log of another type", with(hash(), uint(1))),
+        ("too few roots", with(hash(), log(5, 1, 32))),
+        ("too many roots", with(hash(), log(5, 3, 32))),
+        ("a short root", with(hash(), log(5, 2, 31))),
+        (
+            "no hash",
+            tagged(&[(0, uint(3)), (1, uint(2)), (3, null())]),
         ),
         (
-            "a short hash",
-            tagged(&[(0, uint(3)), (1, uint(2)), (2, bytes(&[9; 47]))]),
+            "text",
+            tagged(&[(0, text("3")), (1, uint(2)), (2, hash()), (3, null())]),
         ),
-        ("no hash", tagged(&[(0, uint(3)), (1, uint(2))])),
-        (
-            "another key",
-            tagged(&[(0, uint(3)), (1, uint(2)), (4, hash())]),
-        ),
-        ("text", tagged(&[(0, text("3")), (1, uint(2)), (2, hash())])),
         (
             "a long number",
-            tagged(&[(0, vec![0x18, 3]), (1, uint(2)), (2, hash())]),
+            tagged(&[(0, vec![0x18, 3]), (1, uint(2)), (2, hash()), (3, null())]),
         ),
     ] {
         assert!(matches!(open(&bytes), Err(StoreError::Index)), "{case}");
     }
+    let absurd = encode(|e| e.array(2)?.u64(1)?.array(u64::MAX).map(drop));
+    assert!(matches!(
+        open(&with(hash(), absurd)),
+        Err(StoreError::Index)
+    ));
 }

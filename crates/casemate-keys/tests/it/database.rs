@@ -60,6 +60,7 @@ fn what_was_taken_out_of_a_store_is_named_and_does_not_come_back_empty() {
     for (sql, words) in [
         ("DROP TABLE rows", "table `rows` is missing"),
         ("DROP TABLE nodes", "table `nodes` is missing"),
+        ("DROP TABLE entries", "table `entries` is missing"),
         ("DROP TABLE meta", "table `meta` is missing"),
         ("DELETE FROM meta WHERE key = 'header'", "header is missing"),
         ("DELETE FROM meta", "header is missing"),

@@ -7,5 +7,6 @@ mod damage;
 mod database;
 mod keys;
 mod lifecycle;
+mod log;
 mod migrate;
 mod slots;
