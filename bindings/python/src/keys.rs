@@ -17,7 +17,7 @@ use casemate_environment::{
     EnvironmentError, KeyReference, Signed, Statuses, judge_list, read_limited, read_secret,
     store_path, store_secret,
 };
-use casemate_keys::{KeyEntry, Openers, Role, SqliteEngine, State, Status};
+use casemate_keys::{Actor, KeyEntry, Openers, Role, SqliteEngine, State, Status};
 use casemate_seal::{
     Artifact, ReadAt,
     file::{self, Access, Existing},
@@ -367,7 +367,11 @@ impl KeyStore {
                 keepers: &[],
             };
             let engine = SqliteEngine::open(&path, false)?;
-            casemate_keys::KeyStore::unlock(engine, openers)
+            let actor = Actor {
+                by: format!("process {}, python", std::process::id()),
+                clock: now,
+            };
+            casemate_keys::KeyStore::unlock_as(engine, openers, actor)
         });
         Ok(Self(std::sync::Mutex::new(opened.map_err(from_store)?)))
     }
@@ -459,12 +463,16 @@ fn check_now(validity: &Validity, id: KeyId) -> PyResult<()> {
             "key {id} cannot be used for anything new: it is {state} in the key store"
         )));
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    status.check_now(id, now).map_err(|why| {
+    status.check_now(id, now()).map_err(|why| {
         CasemateError::new_err(format!("key {id} cannot be used for anything new: {why}"))
     })
+}
+
+/// Returns the time, in seconds since 1970-01-01 UTC.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// A Python exception from looking up a name.

@@ -26,7 +26,7 @@ mod vkey;
 pub use checkpoint::Checkpoint;
 pub use entry::{Entry, What};
 pub use proof::Proof;
-pub use tiles::{Tile, bundle, bundles, entries_of, tiles};
+pub use tiles::{Tile, bundle, bundles, entries_of, tile_path, tiles};
 pub use tree::{Frontier, Hash, inclusion_proof, leaf_hash, root_of, verify_inclusion};
 pub use vkey::VerifierKeys;
 

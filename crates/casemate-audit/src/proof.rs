@@ -15,6 +15,8 @@ const FIRST: &str = "casemate-audit-proof/1";
 pub struct Proof {
     /// Number of the entry, from 0.
     pub index: u64,
+    /// The entry.
+    pub entry: Vec<u8>,
     /// Hashes from the leaf to the root.
     pub hashes: Vec<Hash>,
     /// The signed checkpoint.
@@ -24,7 +26,8 @@ pub struct Proof {
 impl Proof {
     /// Encodes the proof.
     pub fn to_text(&self) -> String {
-        let mut text = format!("{FIRST}\nindex {}\n", self.index);
+        let entry = STANDARD.encode(&self.entry);
+        let mut text = format!("{FIRST}\nindex {}\nentry {entry}\n", self.index);
         for hash in &self.hashes {
             text.push_str(&STANDARD.encode(hash));
             text.push('\n');
@@ -50,6 +53,8 @@ impl Proof {
         }
         let index = lines.next().and_then(|line| line.strip_prefix("index "));
         let index = index.and_then(|number| number.parse().ok());
+        let entry = lines.next().and_then(|line| line.strip_prefix("entry "));
+        let entry = entry.and_then(|entry| STANDARD.decode(entry).ok());
         let mut hashes = Vec::new();
         for line in lines {
             let hash = STANDARD
@@ -63,6 +68,7 @@ impl Proof {
         }
         let proof = Self {
             index: index.ok_or_else(|| bad("it has no index"))?,
+            entry: entry.ok_or_else(|| bad("it has no entry"))?,
             hashes,
             checkpoint: checkpoint.to_owned(),
         };
@@ -73,14 +79,14 @@ impl Proof {
         }
     }
 
-    /// Verifies that an entry is in the log of these keys, and returns the checkpoint.
+    /// Verifies that the entry is in the log of these keys, and returns the checkpoint.
     ///
     /// # Errors
     ///
     /// [`AuditError::BadProof`], and the errors of the checkpoint.
-    pub fn verify(&self, entry: &[u8], keys: &VerifierKeys) -> Result<Checkpoint, AuditError> {
+    pub fn verify(&self, keys: &VerifierKeys) -> Result<Checkpoint, AuditError> {
         let checkpoint = keys.verify(self.checkpoint.as_bytes())?;
-        let leaf = leaf_hash(entry);
+        let leaf = leaf_hash(&self.entry);
         verify_inclusion(
             leaf,
             self.index,
@@ -93,6 +99,7 @@ impl Proof {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod tests {
     use casemate_crypto::signature::LogSigningKey;
 
@@ -113,30 +120,27 @@ mod tests {
         for (index, entry) in entries.iter().enumerate() {
             let proof = Proof {
                 index: index as u64,
+                entry: entry.to_vec(),
                 hashes: inclusion_proof(&leaves, index).unwrap(),
                 checkpoint: checkpoint.clone(),
             };
             let text = proof.to_text();
             assert_eq!(Proof::from_text(&text).unwrap(), proof);
-            assert_eq!(proof.verify(*entry, &keys).unwrap().size(), 5);
-            assert!(matches!(
-                proof.verify(b"x", &keys),
-                Err(AuditError::BadProof)
-            ));
-            let flipped = text.replacen(
-                &format!("index {index}"),
-                &format!("index {}", (index + 1) % 5),
-                1,
-            );
-            assert!(
-                Proof::from_text(&flipped)
-                    .unwrap()
-                    .verify(*entry, &keys)
-                    .is_err()
-            );
+            assert_eq!(proof.verify(&keys).unwrap().size(), 5);
+            let other = Proof {
+                entry: b"x".to_vec(),
+                ..proof.clone()
+            };
+            assert!(matches!(other.verify(&keys), Err(AuditError::BadProof)));
+            let moved = Proof {
+                index: (index as u64 + 1) % 5,
+                ..proof
+            };
+            assert!(matches!(moved.verify(&keys), Err(AuditError::BadProof)));
             for bad in [
                 text.replacen('1', "2", 1),
                 text.replacen("index ", "index 0", 1),
+                text.replacen("entry ", "entry *", 1),
                 text.replacen("\n\n", "\n", 1),
                 text.replacen('\n', "\nindex 1\n", 1),
             ] {

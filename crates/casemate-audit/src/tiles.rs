@@ -44,7 +44,8 @@ fn number(mut number: usize) -> String {
     path
 }
 
-fn path(level: &str, at: usize, width: usize) -> String {
+/// Returns the path of a tile of a level, or of a bundle of `entries`.
+pub fn tile_path(level: &str, at: usize, width: usize) -> String {
     let number = number(at);
     if width == WIDTH {
         format!("tile/{level}/{number}")
@@ -63,7 +64,7 @@ pub fn tiles(leaves: &[Hash]) -> Vec<Tile> {
         for (at, below) in hashes.chunks(WIDTH).enumerate() {
             let is_full = below.len() == WIDTH;
             tiles.push(Tile {
-                path: path(&level.to_string(), at, below.len()),
+                path: tile_path(&level.to_string(), at, below.len()),
                 content: below.concat(),
                 is_full,
             });
@@ -87,7 +88,7 @@ pub fn bundles(entries: &[Vec<u8>]) -> Result<Vec<Tile>, AuditError> {
     chunks
         .map(|(at, entries)| {
             Ok(Tile {
-                path: path("entries", at, entries.len()),
+                path: tile_path("entries", at, entries.len()),
                 content: bundle(entries)?,
                 is_full: entries.len() == WIDTH,
             })

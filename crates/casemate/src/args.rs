@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod keys;
 mod slots;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::place::Place;
+pub(crate) use audit::AuditCommand;
 use keys::date;
 pub(crate) use keys::{
     Delegate, ExportOptions, ImportOptions, KeyRewrapOptions, KeysCommand, Kind, PolicyOptions,
@@ -102,6 +104,31 @@ pub(crate) enum Command {
         /// Shell to generate completions for
         shell: Shell,
     },
+}
+
+impl Command {
+    /// Returns the word that users type.
+    pub(crate) const fn verb(&self) -> &'static str {
+        match self {
+            Self::Demo(_) => "demo",
+            Self::Keys { .. } => "keys",
+            Self::Seal(_) => "seal",
+            Self::Open(_) => "open",
+            Self::Sign(_) => "sign",
+            Self::Verify(_) => "verify",
+            Self::Inspect(_) => "inspect",
+            Self::Rewrap(_) => "rewrap",
+            Self::Copy(_) => "copy",
+            Self::Mount(_) => "mount",
+            Self::Run(_) => "run",
+            Self::Gateway(_) => "gateway",
+            Self::Connect(_) => "connect",
+            Self::Age { .. } => "age",
+            Self::Bench(_) => "bench",
+            Self::Suites(_) => "suites",
+            Self::Completions { .. } => "completions",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

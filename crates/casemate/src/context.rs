@@ -1,6 +1,10 @@
 //! What every command shares: the printer, the policy, the key store, and access to object stores.
 
-use std::{cell::OnceCell, env, path::PathBuf};
+use std::{
+    cell::OnceCell,
+    env,
+    path::{Path, PathBuf},
+};
 
 use casemate_crypto::policy::Policy;
 use casemate_environment as environment;
@@ -19,6 +23,7 @@ pub(crate) struct Context<'a> {
     home: Option<PathBuf>,
     named_policy: Option<String>,
     policy: OnceCell<Policy>,
+    verb: &'static str,
     passphrase_files: Vec<PathBuf>,
     object_stores: OnceCell<Client>,
 }
@@ -28,13 +33,14 @@ impl<'a> Context<'a> {
         printer: &'a Printer,
         home: Option<PathBuf>,
         policy: Option<String>,
-        passphrase_files: Vec<PathBuf>,
+        (verb, passphrase_files): (&'static str, Vec<PathBuf>),
     ) -> Self {
         Self {
             printer,
             home,
             named_policy: policy,
             policy: OnceCell::new(),
+            verb,
             passphrase_files,
             object_stores: OnceCell::new(),
         }
@@ -103,9 +109,14 @@ impl<'a> Context<'a> {
         Err(Fault::usage(message).hint("create it with `casemate keys init`"))
     }
 
+    /// Opens a key store or a copy of it.
+    pub(crate) fn unlock(&self, path: &Path) -> Result<Store, Fault> {
+        unlock::unlock(path, &self.passphrase_files, self.verb)
+    }
+
     /// Opens the key store.
     pub(crate) fn key_store(&self) -> Result<Store, Fault> {
         let path = self.existing_store_path()?;
-        unlock::unlock(&path, &self.passphrase_files)
+        self.unlock(&path)
     }
 }

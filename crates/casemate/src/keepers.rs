@@ -12,6 +12,10 @@ pub(crate) struct Keepers<'a> {
 
 impl<'a> Keepers<'a> {
     /// Returns the keepers; those that need a private key use these secrets.
+    #[cfg_attr(
+        not(feature = "age"),
+        expect(unused_variables, reason = "only age slots need private keys")
+    )]
     pub(crate) fn new(secrets: &'a [StoreSecret]) -> Self {
         Self {
             keepers: vec![

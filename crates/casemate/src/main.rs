@@ -93,7 +93,8 @@ fn run(
         passphrase_file: passphrase_files,
         ..
     } = arguments;
-    let context = Context::new(printer, home, policy, passphrase_files);
+    let verb = command.verb();
+    let context = Context::new(printer, home, policy, (verb, passphrase_files));
     stop::clean_up_on_signal();
     let code = dispatch(&context, command, before);
     let classical = casemate_tls::classical_connections();

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use casemate_gateway::unix_seconds;
 use casemate_keys::{
-    KeyStore, Openers, SlotKeeper, Slots, SqliteEngine, StoreError, StoreSecret, slots_of,
+    Actor, KeyStore, Openers, SlotKeeper, Slots, SqliteEngine, StoreError, StoreSecret, slots_of,
 };
 
 use crate::{
@@ -17,10 +18,10 @@ use crate::{
 const QUESTIONS_MAX: usize = 16;
 
 /// Opens the key store at `path` with what these files hold, or asks for passphrases.
-pub(crate) fn unlock(path: &Path, files: &[PathBuf]) -> Result<Store, Fault> {
+pub(crate) fn unlock(path: &Path, files: &[PathBuf], verb: &str) -> Result<Store, Fault> {
     let mut secrets = passphrase::from_files(files)?;
     if !files.is_empty() {
-        return Ok(attempt(path, &secrets)?);
+        return Ok(attempt(path, &secrets, verb)?);
     }
     let slots = match slots_of(&engine(path)?) {
         Ok(slots) => Some(slots),
@@ -33,7 +34,7 @@ pub(crate) fn unlock(path: &Path, files: &[PathBuf]) -> Result<Store, Fault> {
         slots.any(|slot| slot.location.is_some() && !slot.is_offline)
     });
     if has_service {
-        match attempt(path, &[]) {
+        match attempt(path, &[], verb) {
             Err(StoreError::Locked(_)) => {}
             done => return Ok(done?),
         }
@@ -41,7 +42,7 @@ pub(crate) fn unlock(path: &Path, files: &[PathBuf]) -> Result<Store, Fault> {
     loop {
         let question = question(slots.as_ref(), secrets.len());
         secrets.push(passphrase::asked(&question)?);
-        match attempt(path, &secrets) {
+        match attempt(path, &secrets, verb) {
             Err(error @ StoreError::Locked(_)) => {
                 let most = most_passphrases(slots.as_ref());
                 if secrets.len() >= most.min(QUESTIONS_MAX) {
@@ -77,12 +78,19 @@ fn engine(path: &Path) -> Result<SqliteEngine, Fault> {
     SqliteEngine::open(path, false).map_err(|error| Fault::from_error(Outcome::Io, error))
 }
 
-fn attempt(path: &Path, secrets: &[StoreSecret]) -> Result<Store, StoreError> {
+fn attempt(path: &Path, secrets: &[StoreSecret], verb: &str) -> Result<Store, StoreError> {
     let keepers = Keepers::new(secrets);
     let keepers: Vec<&dyn SlotKeeper> = keepers.all().collect();
     let openers = Openers {
         secrets,
         keepers: &keepers,
     };
-    KeyStore::unlock(SqliteEngine::open(path, false)?, openers)
+    let actor = Actor {
+        by: format!(
+            "uid {}, casemate {verb}",
+            rustix::process::getuid().as_raw()
+        ),
+        clock: unix_seconds,
+    };
+    KeyStore::unlock_as(SqliteEngine::open(path, false)?, openers, actor)
 }

@@ -139,12 +139,12 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
-    /// Proves that an entry is in the log, and returns it.
+    /// Proves that an entry is in the log.
     ///
     /// # Errors
     ///
     /// As [`Self::verify_log`]; [`StoreError::DamagedEntry`] if there is no such entry.
-    pub fn prove(&self, index: u64, now: u64) -> Result<(Vec<u8>, Proof), StoreError> {
+    pub fn prove(&self, index: u64, now: u64) -> Result<Proof, StoreError> {
         let mut leaves = Vec::new();
         let mut found = None;
         self.verify_log::<StoreError>(&mut |number, entry, _| {
@@ -160,12 +160,12 @@ impl<E: Engine> KeyStore<E> {
         let keys = self.log_keys()?;
         let root = casemate_audit::root_of(leaves.iter().copied());
         let checkpoint = Checkpoint::new(&keys.origin, leaves.len() as u64, root)?;
-        let proof = Proof {
+        Ok(Proof {
             index,
+            entry: found.ok_or_else(missing)?,
             hashes,
             checkpoint: checkpoint.sign(&keys.key, now)?,
-        };
-        Ok((found.ok_or_else(missing)?, proof))
+        })
     }
 
     /// Tells the log of something that changes nothing, before it is done. Does nothing without a

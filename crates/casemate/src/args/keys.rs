@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Trust, slots::SlotsCommand};
+use super::{Trust, audit::AuditCommand, slots::SlotsCommand};
 use crate::place::Place;
 
 #[derive(Debug, Subcommand)]
@@ -144,6 +144,11 @@ pub(crate) enum KeysCommand {
         /// Its signer: name, full key id, or a path such as `./key.pub`
         #[arg(long, value_name = "KEY")]
         signer: String,
+    },
+    /// Keep and check a log of what happens to the keys and who uses them
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Let another key change recipients on an owner's behalf
     Delegate(Delegate),

@@ -1,5 +1,6 @@
 //! `casemate keys`.
 
+mod audit;
 mod backup;
 mod change;
 mod delegate;
@@ -76,6 +77,7 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
             force,
         } => succession::write(context, &previous, next.as_deref(), &output, force),
         KeysCommand::Statement { file, signer } => statement::show(context, &file, &signer),
+        KeysCommand::Audit { command } => audit::run(context, command),
         // `main` gives it to the command that rewraps.
         KeysCommand::Rewrap(_) => Ok(()),
         KeysCommand::Delegate(options) => delegate::delegate(context, &options),

@@ -40,9 +40,11 @@ const fn outcome(error: &StoreError) -> Outcome {
         | E::Version(_)
         | E::Commitment
         | E::MixedShares(_)
+        | E::DamagedEntry(_)
+        | E::OtherLog
         | E::Emptied(_)
         | E::Engine(EngineError::Foreign(_)) => Outcome::CheckFailed,
-        E::Replaced | E::NotMigrated | E::Engine(_) | E::Keeper(_) => Outcome::Io,
+        E::Replaced | E::NotMigrated | E::LogReadOnly | E::Engine(_) | E::Keeper(_) => Outcome::Io,
         E::Missing
         | E::UnknownSuite(_)
         | E::NoSlot(_)
@@ -68,6 +70,9 @@ const fn outcome(error: &StoreError) -> Outcome {
         | E::RowTooLong(_)
         | E::PlaceTooLong(_)
         | E::Full(_)
+        | E::LogExists
+        | E::NoLog
+        | E::Audit(_)
         | E::Encoding(_)
         | E::Crypto(_) => Outcome::Usage,
     }
@@ -94,7 +99,7 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
         }
         E::Emptied(_) | E::Engine(EngineError::Foreign(_)) => "restore the key store from a backup",
         E::Replaced => "run the command again with the new passphrase or key file",
-        E::NotMigrated | E::Engine(EngineError::ReadOnly) => {
+        E::NotMigrated | E::LogReadOnly | E::Engine(EngineError::ReadOnly) => {
             "run the command once where the key store can be written"
         }
         E::Engine(_) => "try again; another process may be using it",
@@ -104,6 +109,10 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
         }
         E::NameTaken(_) => {
             "choose another name; to replace the key, run `casemate keys rotate`, or `casemate keys import --next-version` for a key made elsewhere"
+        }
+        E::NoLog => "begin one with `casemate keys audit enable`",
+        E::DamagedEntry(_) | E::OtherLog => {
+            "compare the log with a copy and a checkpoint from elsewhere, and find out who could write to the key store"
         }
         E::UsedUp { .. } => "rotate it with `casemate keys rotate`",
         _ => return None,

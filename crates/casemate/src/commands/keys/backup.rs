@@ -18,7 +18,6 @@ use crate::{
     context::{Context, Store},
     fault::{Fault, Outcome},
     printer::{count_text, path_text, time_text},
-    unlock,
 };
 
 pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
@@ -47,7 +46,7 @@ pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
     if !file.exists() {
         return Err(Fault::usage(format!("there is no file {}", file.display())));
     }
-    let backup = unlock::unlock(file, context.passphrase_files())?;
+    let backup = context.unlock(file)?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -1,0 +1,106 @@
+//! Compares a log with checkpoints from earlier.
+
+use std::path::{Path, PathBuf};
+
+use casemate_audit::{AuditError, Checkpoint, Frontier, VerifierKeys, leaf_hash};
+use serde_json::json;
+
+use super::{read_keys, read_text};
+use crate::{context::Context, fault::Fault, printer::count_text};
+
+/// A log that grows, and the checkpoints that it must have.
+pub(super) struct Comparison {
+    log: Frontier,
+    /// The checkpoint with the fewest entries is at the end.
+    expected: Vec<(PathBuf, Checkpoint)>,
+}
+
+impl Comparison {
+    /// Reads and verifies checkpoints.
+    pub(super) fn new(keys: &VerifierKeys, files: &[PathBuf]) -> Result<Self, Fault> {
+        let mut expected = Vec::new();
+        for path in files {
+            let checkpoint = keys
+                .verify(read_text(path)?.as_bytes())
+                .map_err(|error| Fault::from(error).about(&path.display().to_string()))?;
+            expected.push((path.clone(), checkpoint));
+        }
+        expected.sort_by_key(|(_, checkpoint)| std::cmp::Reverse(checkpoint.size()));
+        let mut comparison = Self {
+            log: Frontier::default(),
+            expected,
+        };
+        comparison.compare()?;
+        Ok(comparison)
+    }
+
+    pub(super) fn append(&mut self, entry: &[u8]) -> Result<(), Fault> {
+        self.log.append(leaf_hash(entry));
+        self.compare()
+    }
+
+    fn compare(&mut self) -> Result<(), Fault> {
+        while let Some((path, checkpoint)) = self.expected.last() {
+            if checkpoint.size() != self.log.size() {
+                return Ok(());
+            }
+            if checkpoint.root() != self.log.root() {
+                let size = checkpoint.size();
+                let error = AuditError::OtherRoot { size };
+                return Err(Fault::from(error).about(&path.display().to_string()));
+            }
+            self.expected.pop();
+        }
+        Ok(())
+    }
+
+    /// Checks that no checkpoint covers more than there is.
+    pub(super) fn end(self) -> Result<Frontier, Fault> {
+        match self.expected.last() {
+            None => Ok(self.log),
+            Some((path, checkpoint)) => {
+                let (actual, expected) = (self.log.size(), checkpoint.size());
+                let error = AuditError::Truncated { actual, expected };
+                Err(Fault::from(error).about(&path.display().to_string()))
+            }
+        }
+    }
+}
+
+/// Verifies the log of the key store.
+pub(super) fn verify(
+    context: &Context<'_>,
+    keys: Option<&Path>,
+    files: &[PathBuf],
+) -> Result<(), Fault> {
+    let store = context.key_store()?;
+    let own = store.log_verifier_keys()?;
+    let keys = keys.map_or(Ok(own), read_keys)?;
+    let mut comparison = Comparison::new(&keys, files)?;
+    store.verify_log::<Fault>(&mut |_, bytes, _| comparison.append(bytes))?;
+    report(context, &comparison.end()?, files.len());
+    Ok(())
+}
+
+pub(super) fn report(context: &Context<'_>, log: &Frontier, checkpoints: usize) {
+    let json = json!({
+        "schema": "casemate.audit-verified/1",
+        "size": log.size(),
+        "root": hex::encode(log.root()),
+        "checkpoints": checkpoints,
+    });
+    if context.printer.is_json() {
+        context.printer.data(&json, "");
+    }
+    let entries = if log.size() == 1 { "entry" } else { "entries" };
+    context.printer.done(&format!(
+        "verified {} {entries} against {}",
+        log.size(),
+        count_text(checkpoints, "checkpoint")
+    ));
+    if checkpoints == 0 {
+        context.printer.note(
+            "without a checkpoint from elsewhere, entries that someone with the root key removed from the end are not missed; pass one with --checkpoint",
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! Copies of a log as tiles, which can be served and verified without the key store.
+
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use casemate_audit::{Entry, VerifierKeys, bundles, entries_of, leaf_hash, tile_path, tiles};
+use casemate_environment::read_limited;
+use casemate_gateway::unix_seconds;
+use casemate_seal::file::{self, Access, Existing};
+
+use super::{
+    compare::{Comparison, report},
+    read_text,
+};
+use crate::{
+    context::Context,
+    fault::{Fault, Outcome},
+    printer::count_text,
+};
+
+/// Entries of a full bundle.
+const WIDTH: u64 = 256;
+/// Longest bundle: full of the longest entries.
+const BUNDLE_BYTES_MAX: usize = 256 * (2 + 4096);
+
+pub(super) fn export(context: &Context<'_>, folder: &Path) -> Result<(), Fault> {
+    let store = context.key_store()?;
+    let (mut entries, mut leaves) = (Vec::new(), Vec::new());
+    let log = store.verify_log::<Fault>(&mut |_, bytes, _| {
+        entries.push(bytes.to_vec());
+        leaves.push(leaf_hash(bytes));
+        Ok(())
+    })?;
+    let signed = store.checkpoint(unix_seconds())?;
+    // The checkpoint must be one that the tiles cover.
+    let keys = store.log_verifier_keys()?;
+    if keys.verify(signed.as_bytes())?.size() != log.size {
+        let message = "the log grew while it was exported";
+        return Err(Fault::new(Outcome::Io, message).hint("run the command again"));
+    }
+    let mut written = 0_u64;
+    for tile in tiles(&leaves).into_iter().chain(bundles(&entries)?) {
+        let path = folder.join(&tile.path);
+        if tile.is_full && fs::read(&path).is_ok_and(|content| content == tile.content) {
+            continue;
+        }
+        write(&path, &tile.content)?;
+        written = written.saturating_add(1);
+    }
+    write(&folder.join("checkpoint"), signed.as_bytes())?;
+    context.printer.done(&format!(
+        "exported {} entries to {} ({} written)",
+        log.size,
+        folder.display(),
+        count_text(written, "file")
+    ));
+    Ok(())
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), Fault> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(folder)
+            .map_err(|error| Fault::file("create", folder, error))?;
+    }
+    file::write(path, content, Access::Umask, Existing::Replace)
+        .map_err(|error| Fault::file("write", path, error))
+}
+
+/// Verifies a copy: its checkpoint and those from elsewhere, every entry, and every tile.
+pub(super) fn verify(
+    context: &Context<'_>,
+    folder: &Path,
+    keys: &VerifierKeys,
+    files: &[PathBuf],
+) -> Result<(), Fault> {
+    let own = folder.join("checkpoint");
+    let size = keys.verify(read_text(&own)?.as_bytes())?.size();
+    let all: Vec<_> = files.iter().cloned().chain([own]).collect();
+    let mut comparison = Comparison::new(keys, &all)?;
+    let mut leaves = Vec::new();
+    let mut number = 0_u64;
+    while number < size {
+        for (leaf, entry) in bundle(folder, number, WIDTH.min(size.saturating_sub(number)))? {
+            leaves.push(leaf);
+            comparison.append(&entry)?;
+            number = number.saturating_add(1);
+        }
+    }
+    let log = comparison.end()?;
+    for tile in tiles(&leaves) {
+        if read(folder, &tile.path)? != tile.content {
+            let message = format!("{} is not the tile of these entries", tile.path);
+            return Err(Fault::new(Outcome::CheckFailed, message));
+        }
+    }
+    report(context, &log, files.len());
+    Ok(())
+}
+
+type Leaves = Vec<([u8; 32], Vec<u8>)>;
+
+/// Reads a bundle, and compares each entry with its hash in the tile.
+fn bundle(folder: &Path, first: u64, width: u64) -> Result<Leaves, Fault> {
+    let at = usize::try_from(first.checked_div(WIDTH).unwrap_or_default());
+    let (at, wide) = (
+        at.unwrap_or(usize::MAX),
+        usize::try_from(width).unwrap_or_default(),
+    );
+    let (bundle, tile) = (tile_path("entries", at, wide), tile_path("0", at, wide));
+    let entries =
+        entries_of(&read(folder, &bundle)?).map_err(|error| Fault::from(error).about(&bundle))?;
+    let hashes = read(folder, &tile)?;
+    if entries.len() != wide || hashes.len() as u64 != width.saturating_mul(32) {
+        let message = format!("{bundle} or {tile} does not have {width} entries");
+        return Err(Fault::new(Outcome::CheckFailed, message));
+    }
+    let mut leaves = Leaves::new();
+    for ((entry, expected), number) in entries.into_iter().zip(hashes.chunks(32)).zip(first..) {
+        let leaf = leaf_hash(&entry);
+        if leaf != expected || Entry::decode(&entry).is_err() {
+            let message = format!("entry {number} was changed, moved or removed");
+            return Err(Fault::new(Outcome::CheckFailed, message)
+                .hint("compare it with another copy of the log"));
+        }
+        leaves.push((leaf, entry));
+    }
+    Ok(leaves)
+}
+
+fn read(folder: &Path, below: &str) -> Result<Vec<u8>, Fault> {
+    let content = read_limited(&folder.join(below), BUNDLE_BYTES_MAX)?;
+    Ok(content.expose().to_vec())
+}
