@@ -163,6 +163,9 @@ pub enum StoreError {
     /// Only the public half of the key is stored.
     #[error("`{0}` is a public key; its private half is not in the key store")]
     NoPrivateKey(String),
+    /// There is no such key.
+    #[error("the key store has no key `{0}`")]
+    NoKey(String),
     /// The key has no such version.
     #[error("key `{name}` has no version {version}")]
     NoVersion {

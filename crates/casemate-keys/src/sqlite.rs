@@ -63,7 +63,11 @@ pub struct SqliteEngine {
 
 impl From<rusqlite::Error> for EngineError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Storage(Box::new(error))
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::Foreign("the file is not a database"),
+            Some(ErrorCode::DatabaseCorrupt) => Self::Foreign("the file is damaged or cut off"),
+            _ => Self::Storage(Box::new(error)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::versions::State;
 const SUPERSEDED: u64 = 1;
 const COMPROMISED: u64 = 2;
 /// Maximum length of a chain of successors.
-const SUCCESSORS_MAX: usize = 64;
+pub(crate) const SUCCESSORS_MAX: usize = 64;
 
 /// How a key ended. Times are in seconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -111,7 +111,13 @@ impl<'a> Context<'a> {
 
     /// Opens a key store or a copy of it.
     pub(crate) fn unlock(&self, path: &Path) -> Result<Store, Fault> {
-        unlock::unlock(path, &self.passphrase_files, self.verb)
+        Ok(unlock::unlock(path, &self.passphrase_files, self.verb)?.0)
+    }
+
+    /// Opens the key store, and returns what opened it as well.
+    pub(crate) fn key_store_and_secrets(&self) -> Result<unlock::Unlocked, Fault> {
+        let path = self.existing_store_path()?;
+        unlock::unlock(&path, &self.passphrase_files, self.verb)
     }
 
     /// Opens the key store.

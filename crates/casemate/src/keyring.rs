@@ -109,6 +109,13 @@ impl<'a> Keyring<'a> {
     fn usable(&mut self, named: &str) -> Result<(PrivateKey, KeyId), Fault> {
         let entry = self.entry(named)?;
         check_valid_now(named, &entry)?;
+        if self.store()?.is_compromised(entry.id)? {
+            let message = format!(
+                "`{named}` succeeds a key that is compromised, so nobody trusts its signatures"
+            );
+            return Err(Fault::new(Outcome::NotPermitted, message)
+                .hint("make a version that succeeds nothing with `casemate keys rotate`, and give others its public key"));
+        }
         Ok((self.store()?.private_key(&entry)?, entry.id))
     }
 

@@ -17,11 +17,14 @@ use crate::{
 /// Most passphrases that are asked for.
 const QUESTIONS_MAX: usize = 16;
 
+/// A key store, and what opened it.
+pub(crate) type Unlocked = (Store, Vec<StoreSecret>);
+
 /// Opens the key store at `path` with what these files hold, or asks for passphrases.
-pub(crate) fn unlock(path: &Path, files: &[PathBuf], verb: &str) -> Result<Store, Fault> {
+pub(crate) fn unlock(path: &Path, files: &[PathBuf], verb: &str) -> Result<Unlocked, Fault> {
     let mut secrets = passphrase::from_files(files)?;
     if !files.is_empty() {
-        return Ok(attempt(path, &secrets, verb)?);
+        return Ok((attempt(path, &secrets, verb)?, secrets));
     }
     let slots = match slots_of(&engine(path)?) {
         Ok(slots) => Some(slots),
@@ -36,7 +39,7 @@ pub(crate) fn unlock(path: &Path, files: &[PathBuf], verb: &str) -> Result<Store
     if has_service {
         match attempt(path, &[], verb) {
             Err(StoreError::Locked(_)) => {}
-            done => return Ok(done?),
+            done => return Ok((done?, secrets)),
         }
     }
     loop {
@@ -49,7 +52,7 @@ pub(crate) fn unlock(path: &Path, files: &[PathBuf], verb: &str) -> Result<Store
                     return Err(error.into());
                 }
             }
-            done => return Ok(done?),
+            done => return Ok((done?, secrets)),
         }
     }
 }

@@ -22,7 +22,8 @@ const RECIPIENT: u64 = 3;
 /// Length of a sealed slot key: the key and a tag.
 pub(super) const SEALED_BYTES: usize = 48;
 const WRAPPED_BYTES_MAX: usize = 8192;
-const LOCATION_CHARS_MAX: usize = 1024;
+/// Enough for an age recipient, which has 1,959 characters.
+const LOCATION_CHARS_MAX: usize = 4096;
 
 /// What opens a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -161,12 +161,12 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingRow`] if there is no such name, or the engine's error.
+    /// [`StoreError::NoKey`], or the engine's error.
     pub fn remove(&mut self, name: &KeyName) -> Result<(), StoreError> {
         self.commit(|session| {
             let row = session.root().name_row(name)?;
-            let versions = session.versions(name)?;
-            let versions = versions.ok_or(StoreError::MissingRow(row))?;
+            let missing = || StoreError::NoKey(name.to_string());
+            let versions = session.versions(name)?.ok_or_else(missing)?;
             let mut edit = Edit::default();
             edit.tell(Event::new(What::Removed).about(name.as_str()));
             edit.rows.insert(row, None);

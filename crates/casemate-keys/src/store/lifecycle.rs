@@ -1,7 +1,7 @@
 //! Versions of keys: rotation, states, limits.
 
 use casemate_audit::What;
-use casemate_crypto::encoding::{KeyKind, PrivateKey, PublicKey};
+use casemate_crypto::encoding::{KeyId, KeyKind, PrivateKey, PublicKey};
 
 use super::{
     KeyStore,
@@ -15,7 +15,7 @@ use crate::{
     log::Event,
     record::Record,
     row::RowId,
-    status::End,
+    status::{End, SUCCESSORS_MAX},
     versions::{Due, RotationPolicy, Version},
 };
 
@@ -62,7 +62,7 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingRow`] if there is no such name, [`StoreError::NoPrivateKey`] for
+    /// [`StoreError::NoKey`], [`StoreError::NoPrivateKey`] for
     /// someone else's key, [`StoreError::VersionsFull`], [`StoreError::OtherKind`], or the engine's
     /// error.
     pub fn rotate(
@@ -111,8 +111,8 @@ impl<E: Engine> KeyStore<E> {
     }
 
     fn current(&self, name: &KeyName) -> Result<KeyEntry, StoreError> {
-        let row = self.root.name_row(name)?;
-        self.by_name(name)?.ok_or(StoreError::MissingRow(row))
+        let missing = || StoreError::NoKey(name.to_string());
+        self.by_name(name)?.ok_or_else(missing)
     }
 
     fn append(
@@ -139,10 +139,17 @@ impl<E: Engine> KeyStore<E> {
             };
             let signs = key.kind()?.0 != KeyKind::Kem;
             let status = match before {
-                Some(before) if signs && status.successor_of.is_none() => Status {
-                    successor_of: Some(before.key),
-                    ..status
-                },
+                // A compromised key vouches for nothing, but whoever opens the key store may.
+                Some(before)
+                    if signs
+                        && status.successor_of.is_none()
+                        && !is_compromised(session, before.key)? =>
+                {
+                    Status {
+                        successor_of: Some(before.key),
+                        ..status
+                    }
+                }
                 _ => status,
             };
             let (record, id) = key.record(&versions, now, status)?;
@@ -228,11 +235,20 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
+    /// Returns whether a key, or one that it descends from, is compromised.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::DamagedRow`], [`StoreError::MissingRow`], [`StoreError::Nodes`].
+    pub fn is_compromised(&self, key: KeyId) -> Result<bool, StoreError> {
+        is_compromised(&self.session()?, key)
+    }
+
     /// Sets when a key is to be rotated.
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingRow`] if there is no such name, or the engine's error.
+    /// [`StoreError::NoKey`], or the engine's error.
     pub fn set_policy(
         &mut self,
         name: &KeyName,
@@ -290,8 +306,8 @@ impl<E: Engine> KeyStore<E> {
         }
         self.commit(|session| {
             let versions = known_name(session, name)?;
-            let row = session.root().name_row(name)?;
-            let active = versions.active().ok_or(StoreError::MissingRow(row))?;
+            let missing = || StoreError::NoKey(name.to_string());
+            let active = versions.active().ok_or_else(missing)?;
             let used = session.usage(active.key)?;
             if let Some(limit) = versions.policy.exhausted(used) {
                 return Err(StoreError::UsedUp {
@@ -311,8 +327,8 @@ impl<E: Engine> KeyStore<E> {
 }
 
 fn known_name(session: &Session<'_>, name: &KeyName) -> Result<Versions, StoreError> {
-    let row = session.root().name_row(name)?;
-    session.versions(name)?.ok_or(StoreError::MissingRow(row))
+    let missing = || StoreError::NoKey(name.to_string());
+    session.versions(name)?.ok_or_else(missing)
 }
 
 /// Records that a signing key was replaced now, unless it has ended already.
@@ -333,4 +349,23 @@ fn supersede(
         edit.rows.insert(id, Some(record.encode()));
     }
     Ok(())
+}
+
+/// Returns whether a key, or one that it descends from, is compromised.
+fn is_compromised(session: &Session<'_>, key: KeyId) -> Result<bool, StoreError> {
+    let mut next = Some(key);
+    for _ in 0..SUCCESSORS_MAX {
+        let Some(key) = next else {
+            return Ok(false);
+        };
+        let Some(row) = session.row_of_key(key)? else {
+            return Ok(false);
+        };
+        let status = session.record(row)?.status;
+        if matches!(status.end, Some(End::Compromised { .. })) {
+            return Ok(true);
+        }
+        next = status.successor_of;
+    }
+    Ok(true)
 }

@@ -235,7 +235,7 @@ fn a_slot_is_of_a_known_kind_with_all_its_elements() {
     let long_salt = [uint(1), bytes(&[3; 17]), uint(8), uint(1), uint(1)];
     assert_damaged(one(method(&long_salt)), STRUCTURE);
     let place = "the location of a slot is not valid";
-    let long = "x".repeat(1025);
+    let long = "x".repeat(4097);
     for location in ["", "a\nb", &long] {
         let kept = [uint(6), text(location), bytes(&[])];
         assert_damaged(one(method(&kept)), place);

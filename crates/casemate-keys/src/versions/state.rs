@@ -62,7 +62,8 @@ impl State {
             Self::PreActive => false,
             Self::Active => matches!(self, Self::PreActive),
             Self::DecryptOnly => matches!(self, Self::Active | Self::Disabled),
-            Self::Disabled => self.opens(),
+            // Something must take the place of an active version first.
+            Self::Disabled => matches!(self, Self::DecryptOnly),
             Self::Destroyed => !matches!(self, Self::Destroyed),
         }
     }

@@ -51,7 +51,7 @@ fn a_removed_key_is_gone_and_the_others_stay() {
     assert_eq!(names(&store), ["a", "c"]);
     assert_eq!(names(&open(&path, OLD).unwrap()), ["a", "c"]);
     let again = store.remove(&name).unwrap_err();
-    assert!(matches!(again, StoreError::MissingRow(_)));
+    assert!(matches!(again, StoreError::NoKey(_)));
     // Nor are its bytes in the file or its log.
     assert_eq!(snapshot(&path).rows.len(), 4);
 }

@@ -57,12 +57,12 @@ pub(crate) enum KeysCommand {
         /// Version, such as `model@2`
         version: String,
     },
-    /// Stop using a version; it no longer opens anything until it is enabled
+    /// Stop using an old version; it opens nothing until it is enabled
     Disable {
         /// Version, such as `model@1`
         version: String,
     },
-    /// Let a disabled version open again what was sealed to it
+    /// Enable a disabled version, so that it opens artifacts again
     Enable {
         /// Version, such as `model@1`
         version: String,
@@ -71,9 +71,12 @@ pub(crate) enum KeysCommand {
     Destroy {
         /// Version, such as `model@1`
         version: String,
-        /// Confirm it
+        /// Confirm that the key is to be destroyed
         #[arg(long)]
         yes: bool,
+        /// Destroy it although the key store knows artifacts that are sealed to it
+        #[arg(long)]
+        even_if_used: bool,
     },
     /// Set or show when a key is to be rotated
     Policy(PolicyOptions),
@@ -98,7 +101,7 @@ pub(crate) enum KeysCommand {
     /// Mark a key as superseded or compromised, or set when it is valid
     #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Retire {
-        /// Name or full key id
+        /// Name, version or full key id
         key: String,
         /// Another key replaces it, from now or from DATE; earlier signatures stay valid. Backdated
         /// signatures are not detected
@@ -282,7 +285,7 @@ pub(crate) struct KeyRewrapOptions {
     #[arg(long, value_name = "KEY", requires = "statement")]
     pub(crate) sign: Option<String>,
     /// Only count what is sealed to older versions
-    #[arg(long)]
+    #[arg(long, conflicts_with = "statement")]
     pub(crate) dry_run: bool,
     /// The owner's signing key, for artifacts that have an owner
     #[arg(long, value_name = "KEY")]

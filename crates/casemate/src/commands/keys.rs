@@ -56,7 +56,11 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
         KeysCommand::Enable { version } => {
             lifecycle::set_state(context, &version, State::DecryptOnly)
         }
-        KeysCommand::Destroy { version, yes } => lifecycle::destroy(context, &version, yes),
+        KeysCommand::Destroy {
+            version,
+            yes,
+            even_if_used,
+        } => lifecycle::destroy(context, &version, yes, even_if_used),
         KeysCommand::Policy(options) => lifecycle::policy(context, &options),
         KeysCommand::Show { key } => show(context, &key),
         KeysCommand::Export(options) => transfer::export(context, &options),
@@ -255,7 +259,15 @@ fn list(context: &Context<'_>) -> Result<(), Fault> {
 
 fn show(context: &Context<'_>, key: &str) -> Result<(), Fault> {
     if !matches!(key.parse::<KeyReference>()?, KeyReference::File(_)) {
-        print_entry(context, &Keyring::new(context).entry(key)?);
+        let mut keyring = Keyring::new(context);
+        let entry = keyring.entry(key)?;
+        print_entry(context, &entry);
+        let store = keyring.store()?;
+        if entry.kind != KeyKind::Kem && store.is_compromised(entry.id)? {
+            context.printer.warning(
+                "it is not trusted: it, or a key that it succeeds, is compromised; rotate it, or generate a new key",
+            );
+        }
         return Ok(());
     }
     let public = Keyring::new(context).public(key)?;

@@ -53,6 +53,7 @@ const fn outcome(error: &StoreError) -> Outcome {
         | E::GroupTooSmall { .. }
         | E::InOtherGroup { .. }
         | E::NotASecret(_)
+        | E::NoKey(_)
         | E::NoVersion { .. }
         | E::Transition { .. }
         | E::NameTaken(_)
@@ -97,13 +98,16 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
         | E::MixedShares(_) => {
             "restore the key store from a backup; normal use does not cause this damage"
         }
-        E::Emptied(_) | E::Engine(EngineError::Foreign(_)) => "restore the key store from a backup",
+        E::Emptied(_) | E::Engine(EngineError::Foreign(_)) => {
+            "give the file of a key store or of a backup; if it was one, restore it from another backup"
+        }
         E::Replaced => "run the command again with the new passphrase or key file",
         E::NotMigrated | E::LogReadOnly | E::Engine(EngineError::ReadOnly) => {
             "run the command once where the key store can be written"
         }
         E::Engine(_) => "try again; another process may be using it",
         E::UnknownSuite(_) => "run `casemate suites` to list the suites",
+        E::NoKey(_) => "run `casemate keys list` to see the names",
         E::NoVersion { .. } | E::Transition { .. } => {
             "run `casemate keys list` to see the versions and their states"
         }

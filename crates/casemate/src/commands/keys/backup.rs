@@ -24,7 +24,7 @@ pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
     refuse_existing(file)?;
     let store = context.key_store()?;
     let copied = write(&store, file)?;
-    report(context, "casemate.keys-backup/1", file, &copied)?;
+    report(context, "casemate.keys-backup/1", file, &copied);
     context.printer.note(
         "it opens with the slots that the key store has now, also after they are removed from the key store",
     );
@@ -53,10 +53,16 @@ pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
         .create(&home)
         .map_err(|error| Fault::file("create", &home, error))?;
     let restored = write(&backup, &path)?;
-    report(context, "casemate.keys-restored/1", &path, &restored)
+    report(context, "casemate.keys-restored/1", &path, &restored);
+    Ok(())
 }
 
 fn refuse_existing(file: &Path) -> Result<(), Fault> {
+    if file == Path::new("-") {
+        return Err(Fault::usage(
+            "a backup cannot be written to standard output",
+        ));
+    }
     if file.symlink_metadata().is_ok() {
         let message = format!("{} exists", file.display());
         return Err(Fault::usage(message).hint("write the backup to a new file"));
@@ -65,7 +71,7 @@ fn refuse_existing(file: &Path) -> Result<(), Fault> {
 }
 
 /// Copies a key store to a new file, which appears only when it is complete and verified.
-fn write(store: &Store, path: &Path) -> Result<Store, Fault> {
+fn write(store: &Store, path: &Path) -> Result<Summary, Fault> {
     let failed = |error| Fault::file("write", path, error);
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     let folder = folder.unwrap_or_else(|| Path::new("."));
@@ -78,6 +84,7 @@ fn write(store: &Store, path: &Path) -> Result<Store, Fault> {
     let scratch = ScratchFolder::create(folder, &naming).map_err(failed)?;
     let part = scratch.path().join("keys.db");
     let copied = store.copy_to(open(&part, true)?)?;
+    let summary = Summary::of(&copied)?;
     // Closing the last connection merges the log into the file.
     drop(copied);
     let target = AtomicFile::create(path, Access::Owner, Existing::Keep).map_err(failed)?;
@@ -86,21 +93,41 @@ fn write(store: &Store, path: &Path) -> Result<Store, Fault> {
         .map_err(failed)?;
     target.commit(Existing::Keep).map_err(failed)?;
     scratch.remove().map_err(failed)?;
-    Ok(store.reopened(open(path, false)?)?)
+    Ok(summary)
+}
+
+/// What a copy has, which was verified before it got its name.
+struct Summary {
+    keys: usize,
+    newest: Option<u64>,
+    generation: u64,
+}
+
+impl Summary {
+    fn of(copied: &Store) -> Result<Self, Fault> {
+        let keys = copied.list()?.keys;
+        Ok(Self {
+            keys: keys.len(),
+            newest: keys.iter().map(|key| key.created).max(),
+            generation: copied.generation()?,
+        })
+    }
 }
 
 fn open(path: &Path, create: bool) -> Result<SqliteEngine, Fault> {
     SqliteEngine::open(path, create).map_err(|error| Fault::from_error(Outcome::Io, error))
 }
 
-fn report(context: &Context<'_>, schema: &str, path: &Path, copied: &Store) -> Result<(), Fault> {
-    let keys = copied.list()?.keys;
-    let newest = keys.iter().map(|key| key.created).max();
-    let generation = copied.generation()?;
+fn report(context: &Context<'_>, schema: &str, path: &Path, copied: &Summary) {
+    let Summary {
+        keys,
+        newest,
+        generation,
+    } = copied;
     let json = json!({
         "schema": schema,
         "file": path_text(path),
-        "keys": keys.len(),
+        "keys": keys,
         "generation": generation,
     });
     if context.printer.is_json() {
@@ -112,8 +139,7 @@ fn report(context: &Context<'_>, schema: &str, path: &Path, copied: &Store) -> R
     context.printer.done(&format!(
         "wrote and verified {}: {}{newest}, after {}",
         path.display(),
-        count_text(keys.len(), "key"),
-        count_text(generation, "change")
+        count_text(*keys, "key"),
+        count_text(*generation, "change")
     ));
-    Ok(())
 }

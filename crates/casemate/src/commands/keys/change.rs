@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use casemate_environment::KeyReference;
 use casemate_gateway::unix_seconds;
 use casemate_keys::{
-    End, KeyEntry, PassphraseCost, Role, SlotName, Status, StoreError, StoreSecret,
+    End, KeyEntry, PassphraseCost, Role, SlotName, State, Status, StoreError, StoreSecret, Version,
 };
 use serde_json::json;
 
@@ -18,23 +19,41 @@ use crate::{
 };
 
 pub(super) fn remove(context: &Context<'_>, named: &str, destroy: bool) -> Result<(), Fault> {
-    let entry = Keyring::new(context).entry(named)?;
-    if entry.role == Role::Private && !destroy {
-        let message = format!(
-            "`{}` is a private key, and removing it cannot be undone",
-            entry.name
-        );
+    if let KeyReference::Version(..) = named.parse()? {
+        let message = format!("`{named}` is one version, and `remove` removes the whole key");
+        return Err(Fault::usage(message).hint(format!(
+            "run `casemate keys destroy {named}`, or give the name without a version"
+        )));
+    }
+    let mut store = context.key_store()?;
+    let name = match named.parse()? {
+        KeyReference::Name(name) => name,
+        _ => Keyring::new(context).entry(named)?.name,
+    };
+    let missing = || StoreError::NoKey(name.to_string());
+    let versions = store.versions(&name)?.ok_or_else(missing)?.versions;
+    let is_private =
+        |version: &Version| version.role == Role::Private && version.state != State::Destroyed;
+    if versions.iter().any(is_private) && !destroy {
+        let message = format!("`{name}` is a private key, and removing it cannot be undone");
         return Err(Fault::new(Outcome::NotPermitted, message).hint(
             "run `casemate keys retire` to keep opening its artifacts and verifying its signatures, or pass --destroy to remove it anyway",
         ));
     }
-    context.key_store()?.remove(&entry.name)?;
+    store.remove(&name)?;
+    let ids: Vec<_> = versions
+        .iter()
+        .map(|version| version.key.to_hex())
+        .collect();
+    let json = json!({ "schema": "casemate.key-removed/1", "name": name.as_str(), "keys": ids });
     if context.printer.is_json() {
-        context.printer.data(&entry_json(&entry), "");
+        context.printer.data(&json, "");
     }
-    context
-        .printer
-        .done(&format!("removed {}, key {}", entry.name, entry.id));
+    let text = match ids.as_slice() {
+        [one] => format!("removed {name}, key {one}"),
+        all => format!("removed {name} and its {} versions", all.len()),
+    };
+    context.printer.done(&text);
     Ok(())
 }
 
@@ -85,6 +104,22 @@ pub(super) fn passwd(
     compromised: bool,
 ) -> Result<(), Fault> {
     let mut store = context.key_store()?;
+    let through: Vec<_> = store
+        .opened_through()
+        .iter()
+        .map(SlotName::as_str)
+        .collect();
+    let slot = through.join(", ");
+    let others: Vec<SlotName> = store
+        .slots()?
+        .slots
+        .into_iter()
+        .map(|slot| slot.name)
+        .collect();
+    let others: Vec<SlotName> = others
+        .into_iter()
+        .filter(|name| !store.opened_through().contains(name))
+        .collect();
     let cost = PassphraseCost::default();
     let new = |secret: &StoreSecret, store: &mut Store| -> Result<Vec<SlotName>, StoreError> {
         if compromised {
@@ -113,9 +148,16 @@ pub(super) fn passwd(
     if context.printer.is_json() {
         context.printer.data(&json, "");
     }
-    context
-        .printer
-        .done("the key store opens with the new passphrase or key, and no longer with the old one");
+    context.printer.done(&format!(
+        "slot {slot} opens with the new passphrase or key, and no longer with the old one"
+    ));
+    let others: Vec<_> = others.iter().map(SlotName::as_str).collect();
+    if !others.is_empty() && !compromised {
+        context.printer.note(&format!(
+            "these slots still open the key store as before: {}",
+            others.join(", ")
+        ));
+    }
     if !lost.is_empty() {
         let names: Vec<_> = lost.iter().map(SlotName::as_str).collect();
         context.printer.warning(&format!(

@@ -2,7 +2,7 @@
 
 use casemate_environment::KeyReference;
 use casemate_gateway::unix_seconds;
-use casemate_keys::{KeyName, Rotated, RotationPolicy, State, VersionNumber, Versions};
+use casemate_keys::{KeyName, Rotated, RotationPolicy, State, StoreError, VersionNumber, Versions};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,7 +14,7 @@ use crate::{
     args::PolicyOptions,
     context::{Context, Store},
     fault::{Fault, Outcome},
-    printer::{bytes_text, time_text},
+    printer::{bytes_text, count_text, time_text},
 };
 
 pub(super) fn rotate(
@@ -23,7 +23,7 @@ pub(super) fn rotate(
     suite: Option<&str>,
     staged: bool,
 ) -> Result<(), Fault> {
-    let name: KeyName = key.parse()?;
+    let name = name_of(key)?;
     let mut store = context.key_store()?;
     let rotated = rotate_one(context, &mut store, &name, suite, staged)?;
     context
@@ -85,7 +85,7 @@ fn rotated_json(rotated: &Rotated) -> Value {
 
 fn rotated_text(rotated: &Rotated, staged: bool) -> String {
     let new = &rotated.new;
-    let what = if staged { "staged" } else { "active" };
+    let what = if staged { "pre-active" } else { "active" };
     let mut text = format!("{}@{} is {what}: key {}", new.name, new.version, new.id);
     if let Some(old) = rotated.old.as_ref().filter(|_| !staged) {
         let line = format!(
@@ -95,6 +95,15 @@ fn rotated_text(rotated: &Rotated, staged: bool) -> String {
         text.push_str(&line);
     }
     text
+}
+
+/// Returns the name that a command gives, which must not have a version.
+fn name_of(named: &str) -> Result<KeyName, Fault> {
+    match named.parse()? {
+        KeyReference::Name(name) => Ok(name),
+        _ => Err(Fault::usage(format!("`{named}` is not the name of a key"))
+            .hint("give the name alone, without a version, an id or a path")),
+    }
 }
 
 /// Returns the version that a command names.
@@ -108,25 +117,79 @@ fn version(named: &str) -> Result<(KeyName, VersionNumber), Fault> {
 
 pub(super) fn set_state(context: &Context<'_>, named: &str, to: State) -> Result<(), Fault> {
     let (name, version) = version(named)?;
-    let entry = context
-        .key_store()?
-        .set_state(&name, version, to, unix_seconds())?;
+    let mut store = context.key_store()?;
+    let missing = || StoreError::NoKey(name.to_string());
+    let state = store
+        .versions(&name)?
+        .ok_or_else(missing)?
+        .version(version)?
+        .state;
+    let wrong = |message: String, hint: &str| Err(Fault::usage(message).hint(hint));
+    match (state, to) {
+        (State::Active, State::Active) => {
+            return wrong(
+                format!("`{named}` is already active"),
+                "`casemate keys list` shows the states",
+            );
+        }
+        (State::Active, State::Disabled) => {
+            return wrong(
+                format!("`{named}` is the active version, and nothing could be sealed without it"),
+                "rotate the key first with `casemate keys rotate`",
+            );
+        }
+        (State::Disabled, State::DecryptOnly)
+        | (_, State::Active | State::Disabled | State::Destroyed | State::PreActive) => {}
+        (_, State::DecryptOnly) => {
+            return wrong(
+                format!("`{named}` is not disabled"),
+                "`casemate keys list` shows the states",
+            );
+        }
+    }
+    let entry = store.set_state(&name, version, to, unix_seconds())?;
     print_entry(context, &entry);
     Ok(())
 }
 
-pub(super) fn destroy(context: &Context<'_>, named: &str, yes: bool) -> Result<(), Fault> {
+pub(super) fn destroy(
+    context: &Context<'_>,
+    named: &str,
+    yes: bool,
+    even_if_used: bool,
+) -> Result<(), Fault> {
     let (name, version) = version(named)?;
+    let store = context.key_store()?;
+    let missing = || StoreError::NoKey(name.to_string());
+    let versions = store.versions(&name)?.ok_or_else(missing)?;
+    if versions.version(version)?.state == State::Active {
+        let message = format!("`{named}` is the active version");
+        return Err(Fault::new(Outcome::NotPermitted, message).hint(format!(
+            "rotate the key first with `casemate keys rotate {name}`, or remove the whole key with `casemate keys remove {name} --destroy`"
+        )));
+    }
+    let bound = store.bindings(&name)?.into_iter();
+    let bound: Vec<_> = bound.filter(|binding| binding.version == version).collect();
+    if let (Some(first), false) = (bound.first(), even_if_used) {
+        let message = format!(
+            "{} was sealed to `{named}` when it was last looked at, and {} more",
+            first.place,
+            count_text(bound.len().saturating_sub(1), "artifact")
+        );
+        return Err(Fault::new(Outcome::NotPermitted, message).hint(
+            "rewrap them first with `casemate keys rewrap`, or pass --even-if-used to lose them",
+        ));
+    }
     if !yes {
-        let message = format!("destroying `{name}@{version}` cannot be undone");
+        let message = format!("destroying `{named}` cannot be undone");
         return Err(Fault::new(Outcome::NotPermitted, message)
-            .hint("change the recipients of everything sealed to it first, then pass --yes"));
+            .hint("rewrap everything sealed to it first, then pass --yes"));
     }
     set_state(context, named, State::Destroyed)
 }
 
 pub(super) fn policy(context: &Context<'_>, options: &PolicyOptions) -> Result<(), Fault> {
-    let name: KeyName = options.key.parse()?;
+    let name = name_of(&options.key)?;
     let mut store = context.key_store()?;
     let PolicyOptions {
         max_age,
@@ -136,7 +199,7 @@ pub(super) fn policy(context: &Context<'_>, options: &PolicyOptions) -> Result<(
         none,
         ..
     } = options;
-    let missing = || Fault::usage(format!("the key store has no key `{name}`"));
+    let missing = || StoreError::NoKey(name.to_string());
     let known = store.versions(&name)?.ok_or_else(missing)?;
     let limits = RotationPolicy {
         age: max_age.or(known.policy.age),
@@ -152,6 +215,14 @@ pub(super) fn policy(context: &Context<'_>, options: &PolicyOptions) -> Result<(
         store.set_policy(&name, limits)?
     };
     show_policy(context, &store, &versions)
+}
+
+/// Returns a time as a user writes it.
+fn age_text(seconds: u64) -> String {
+    match (seconds.checked_rem(86_400), seconds.checked_div(86_400)) {
+        (Some(0), Some(days)) => count_text(days, "day"),
+        _ => count_text(seconds.checked_div(3_600).unwrap_or_default(), "hour"),
+    }
 }
 
 fn show_policy(context: &Context<'_>, store: &Store, versions: &Versions) -> Result<(), Fault> {
@@ -179,8 +250,7 @@ fn show_policy(context: &Context<'_>, store: &Store, versions: &Versions) -> Res
     });
     let mut lines = Vec::new();
     if let Some(age) = age {
-        let hours = age.get().checked_div(3_600).unwrap_or_default();
-        lines.push(format!("age       {hours} hours"));
+        lines.push(format!("age       {}", age_text(age.get())));
     }
     if let Some(limit) = uses {
         lines.push(format!("uses      {} of {limit}", usage.uses));

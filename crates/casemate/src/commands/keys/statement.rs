@@ -39,7 +39,7 @@ pub(super) fn show(context: &Context<'_>, file: &Path, signer: &str) -> Result<(
     )];
     for place in &statement.places {
         lines.push(format!(
-            "{}: {}, {} rewrapped, {} below, {} not sealed to this key",
+            "{}: {}, {} rewrapped, {} below, {} sealed only to other keys",
             place.place,
             count_text(place.artifacts, "artifact"),
             place.changed,

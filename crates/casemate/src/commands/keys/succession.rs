@@ -28,6 +28,17 @@ pub(super) fn write(
     let (old_key, old) = signing_key(&mut keyring, previous)?;
     let next = next.map_or_else(|| old.name.to_string(), str::to_owned);
     let (new_key, new) = signing_key(&mut keyring, &next)?;
+    if old.id == new.id {
+        let message = format!("`{previous}` has no successor yet");
+        return Err(Fault::usage(message).hint(format!(
+            "make one with `casemate keys rotate {}`, or name the version before it",
+            old.name
+        )));
+    }
+    if old.name == new.name && old.version > new.version {
+        let message = format!("`{}@{}` is older than `{previous}`", new.name, new.version);
+        return Err(Fault::usage(message).hint("name the older version first"));
+    }
     let from = match old.status.end {
         Some(End::Superseded { at }) => at,
         Some(End::Compromised { .. }) => {

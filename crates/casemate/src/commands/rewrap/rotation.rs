@@ -21,7 +21,7 @@ use casemate_seal::{
 use casemate_statement::Rotation;
 use casemate_store::{Location, RemoteObject};
 
-use super::{RequestedRecipients, Rewrap, warn_if_inaccessible};
+use super::{RequestedRecipients, Rewrap};
 use crate::{
     args::{KeyRewrapOptions, RewrapOptions},
     context::Context,
@@ -89,6 +89,12 @@ impl RotatedKey {
 }
 
 pub(crate) fn run(context: &Context<'_>, options: &KeyRewrapOptions) -> Result<(), Fault> {
+    if let Some(path) = options.statement.as_deref().filter(|_| !options.force)
+        && path.symlink_metadata().is_ok()
+    {
+        let message = format!("{} already exists", path.display());
+        return Err(Fault::usage(message).hint("pass --force to replace it"));
+    }
     let mut keyring = Keyring::new(context);
     let signer = options
         .sign
@@ -131,7 +137,6 @@ pub(crate) fn run(context: &Context<'_>, options: &KeyRewrapOptions) -> Result<(
         tally.save(keyring.store()?, &rotated.name)?;
     }
     tally.add_unvisited(keyring.store()?, &rotated.name)?;
-    warn_if_inaccessible(context, &lost.into_inner());
     let statement = Rotation {
         name: rotated.name.to_string(),
         key: rotated.active.0,
@@ -146,7 +151,7 @@ pub(crate) fn run(context: &Context<'_>, options: &KeyRewrapOptions) -> Result<(
         file::write(path, &signed, Access::Umask, existing(options.force))
             .map_err(|error| Fault::file("write", path, error))?;
     }
-    tally::report(context, options, &statement)
+    tally::report(context, options, &statement, &tally.missed)
 }
 
 /// Reads the versions of a key of this store.
@@ -215,22 +220,17 @@ impl Visit<'_, '_> {
             }
         };
         self.tally.begin(&absolute.to_string_lossy());
-        let units = match walk(&absolute) {
-            Ok(units) => units,
-            Err((place, error)) => {
-                let fault = Fault::file("read", &place, error);
-                return self.tally.fail(&place.to_string_lossy(), &fault);
-            }
-        };
-        let bar = progress::bar(units.len() as u64, "rewrapping");
-        for unit in units {
+        let found = walk(&absolute);
+        for (place, error) in found.missed {
+            let fault = Fault::file("read", &place, error);
+            self.tally.fail(&place.to_string_lossy(), &fault);
+        }
+        let bar = progress::bar(found.units.len() as u64, "rewrapping");
+        for unit in found.units {
             let place = unit.path().to_string_lossy().into_owned();
             match self.unit(&unit) {
                 Ok((before, artifacts)) => self.tally.count(&place, before, artifacts),
-                Err(fault) => {
-                    self.change.warn(&place, &fault);
-                    self.tally.fail(&place, &fault);
-                }
+                Err(fault) => self.tally.fail(&place, &fault),
             }
             bar.inc(1);
         }
@@ -246,10 +246,7 @@ impl Visit<'_, '_> {
     fn unit(&mut self, unit: &Unit) -> Result<(SealedTo, u64), Fault> {
         match unit {
             Unit::Artifact(path) => {
-                let source = File::open(path).map_err(|error| Fault::file("open", path, error))?;
-                let before = self
-                    .rotated
-                    .sealed_to(Artifact::read(&source)?.recipients().iter());
+                let before = self.artifact(path)?;
                 if matches!(before, SealedTo::Lower(_)) && !self.is_dry() {
                     self.change.file(self.keyring, path)?;
                 }
@@ -263,6 +260,16 @@ impl Visit<'_, '_> {
                 Ok((before, *artifacts))
             }
         }
+    }
+
+    /// Returns what an artifact is sealed to. The lock keeps other rewraps from changing it while
+    /// it is read; one that cannot be locked cannot be changed either.
+    fn artifact(&self, path: &Path) -> Result<SealedTo, Fault> {
+        let source = file::open_exclusive(path)
+            .or_else(|_| File::open(path))
+            .map_err(|error| Fault::file("open", path, error))?;
+        let artifact = Artifact::read(&source)?;
+        Ok(self.rotated.sealed_to(artifact.recipients().iter()))
     }
 
     /// Returns what a folder is sealed to. One whose rewrap was interrupted may still have files
@@ -283,7 +290,6 @@ impl Visit<'_, '_> {
     fn remote(&mut self, address: &str) {
         self.tally.begin(address);
         if let Err(fault) = self.below(address) {
-            self.change.warn(address, &fault);
             self.tally.fail(address, &fault);
         }
     }
@@ -307,10 +313,7 @@ impl Visit<'_, '_> {
             });
             match done {
                 Ok(before) => self.tally.count(object.address(), before, 1),
-                Err(fault) => {
-                    self.change.warn(object.address(), &fault);
-                    self.tally.fail(object.address(), &fault);
-                }
+                Err(fault) => self.tally.fail(object.address(), &fault),
             }
             bar.inc(1);
         }
@@ -340,10 +343,17 @@ fn open(location: &Location) -> Result<RemoteObject, Fault> {
 
 /// Returns the error of a rotation that is not complete.
 fn incomplete(statement: &Rotation) -> Fault {
-    let (below, missed) = (statement.below(), statement.unreachable_count);
-    let message = format!(
-        "{below} artifacts are sealed to lower versions, and {missed} places could not be reached or changed"
-    );
-    Fault::new(Outcome::CheckFailed, message)
-        .hint("the others are done; fix the errors above and run the command again")
+    let missed = statement.unreachable_count;
+    let message = match (statement.below(), missed) {
+        (0, missed) => format!("{missed} could not be rewrapped or looked at (listed above)"),
+        (below, 0) => format!("{below} are still sealed to older versions"),
+        (below, missed) => format!(
+            "{below} are still sealed to older versions, and {missed} could not be looked at (listed above)"
+        ),
+    };
+    Fault::new(
+        Outcome::CheckFailed,
+        format!("the rotation is not complete: {message}"),
+    )
+    .hint("fix what is listed above and run the command again; it skips what is done")
 }

@@ -24,6 +24,8 @@ pub(super) struct Tally {
     pub(super) is_dry: bool,
     pub(super) places: Vec<Place>,
     pub(super) unreachable: Vec<Unreachable>,
+    /// How much could not be read or changed, by place.
+    pub(super) missed: Vec<u64>,
     /// What was seen, and to which version it is sealed now.
     seen: Vec<(String, Option<VersionNumber>)>,
     visited: BTreeSet<String>,
@@ -36,6 +38,7 @@ impl Tally {
             is_dry,
             places: Vec::new(),
             unreachable: Vec::new(),
+            missed: Vec::new(),
             seen: Vec::new(),
             visited: BTreeSet::new(),
         }
@@ -43,6 +46,7 @@ impl Tally {
 
     /// Begins to count at a place.
     pub(super) fn begin(&mut self, place: &str) {
+        self.missed.push(0);
         self.places.push(Place {
             place: place.to_owned(),
             artifacts: 0,
@@ -71,8 +75,11 @@ impl Tally {
         self.seen.push((place.to_owned(), now));
     }
 
-    /// Notes something that could not be read or changed.
+    /// Notes something at the current place that could not be read or changed.
     pub(super) fn fail(&mut self, place: &str, fault: &Fault) {
+        if let Some(missed) = self.missed.last_mut() {
+            *missed = missed.saturating_add(1);
+        }
         let mut why = fault.to_string();
         for cause in fault.causes() {
             why.push_str(": ");
@@ -169,6 +176,7 @@ pub(super) fn report(
     context: &Context<'_>,
     options: &KeyRewrapOptions,
     statement: &Rotation,
+    missed: &[u64],
 ) -> Result<(), Fault> {
     let json = json!({
         "schema": "casemate.key-rewrapped/1",
@@ -183,24 +191,28 @@ pub(super) fn report(
         "statement": options.statement.as_deref().map(path_text),
     });
     let mut lines = Vec::new();
-    for place in &statement.places {
+    for (place, missed) in statement.places.iter().zip(missed) {
         let (changed, verb) = if options.dry_run {
             (place.below, "to rewrap")
         } else {
             (place.changed, "rewrapped")
         };
         lines.push(format!(
-            "{}: {}, {changed} {verb}, {} not sealed to this key",
+            "{}: {}, {changed} {verb}, {} sealed only to other keys, {missed} not reached",
             place.place,
             count_text(place.artifacts, "artifact"),
             place.other
         ));
+        if place.artifacts == 0 && *missed == 0 {
+            let text = format!("found nothing sealed in {}", place.place);
+            context.printer.warning(&text);
+        }
     }
     for one in &statement.unreachable {
         lines.push(format!("not reached: {}: {}", one.place, one.why));
     }
     lines.push(format!(
-        "{} below version {} of {}",
+        "{} known to be below version {} of {}",
         count_text(statement.below(), "artifact"),
         statement.version,
         statement.name
@@ -209,7 +221,7 @@ pub(super) fn report(
     if let Some(path) = &options.statement {
         note_statement(context, path);
     }
-    if statement.is_complete() || options.dry_run && statement.unreachable_count == 0 {
+    if statement.is_complete() || options.dry_run {
         Ok(())
     } else {
         Err(incomplete(statement))

@@ -32,43 +32,61 @@ impl Unit {
     }
 }
 
-/// Returns everything sealed at or below a path, in the order of the paths. Links are not followed.
-pub(super) fn walk(path: &Path) -> Result<Vec<Unit>, (PathBuf, io::Error)> {
-    let mut units = Vec::new();
-    if path.is_dir() {
-        below(path, &mut units, DEPTH_MAX)?;
-    } else {
-        units.push(Unit::Artifact(path.to_owned()));
-    }
-    Ok(units)
+/// What was found below a path.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) units: Vec<Unit>,
+    /// What could not be looked at, and why.
+    pub(super) missed: Vec<(PathBuf, io::Error)>,
 }
 
-fn below(folder: &Path, units: &mut Vec<Unit>, depth: usize) -> Result<(), (PathBuf, io::Error)> {
-    let failed = |error| (folder.to_owned(), error);
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err(failed(io::Error::other("folders are nested too deeply")));
-    };
+/// Returns everything sealed at or below a path, in the order of the paths. Links below it are
+/// reported, not followed.
+pub(super) fn walk(path: &Path) -> Found {
+    let mut found = Found::default();
+    if path.is_dir() {
+        below(path, &mut found, DEPTH_MAX);
+    } else {
+        found.units.push(Unit::Artifact(path.to_owned()));
+    }
+    found
+}
+
+fn below(folder: &Path, found: &mut Found, depth: usize) {
+    if let Err(error) = list(folder, found, depth) {
+        found.missed.push((folder.to_owned(), error));
+    }
+}
+
+fn list(folder: &Path, found: &mut Found, depth: usize) -> io::Result<()> {
+    let deep = || io::Error::other("folders are nested too deeply");
+    let depth = depth.checked_sub(1).ok_or_else(deep)?;
     if is_sealed_folder(folder) {
-        let artifacts = sealed_files(folder, depth)
-            .map_err(failed)?
-            .saturating_add(1);
-        units.push(Unit::Folder {
+        let artifacts = sealed_files(folder, depth)?.saturating_add(1);
+        found.units.push(Unit::Folder {
             path: folder.to_owned(),
             artifacts,
         });
         return Ok(());
     }
     let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        entries.push((entry.path(), entry.file_type().map_err(failed)?));
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        entries.push((entry.path(), entry.file_type()?));
     }
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (path, kind) in entries {
         if kind.is_dir() {
-            below(&path, units, depth)?;
-        } else if kind.is_file() && is_artifact(&path).map_err(|error| (path.clone(), error))? {
-            units.push(Unit::Artifact(path));
+            below(&path, found, depth);
+        } else if kind.is_symlink() {
+            let error = io::Error::other("it is a symbolic link; name its target");
+            found.missed.push((path, error));
+        } else if kind.is_file() {
+            match is_artifact(&path) {
+                Ok(true) => found.units.push(Unit::Artifact(path)),
+                Ok(false) => {}
+                Err(error) => found.missed.push((path, error)),
+            }
         }
     }
     Ok(())
