@@ -140,6 +140,8 @@ def read_slot(cursor: Cursor) -> Slot:
     method: list[int | bytes | str] = []
     if kind == 1:
         method = [data(cursor), cursor.uint(), cursor.uint(), cursor.uint()]
+    elif kind == 2:
+        method = [data(cursor)]
     elif kind == 3:
         method = [data(cursor), data(cursor), data(cursor)]
     elif kind in range(4, 10):
@@ -158,7 +160,11 @@ def read_slot(cursor: Cursor) -> Slot:
 def slot_key(header: Header, slot: Slot, secret: bytes) -> bytes | None:
     """Return the slot key that a secret gives, or None if the slot is for another kind of secret."""
     if secret.startswith(PREFIX):
-        return base64.urlsafe_b64decode(secret[len(PREFIX) :] + b"=") if slot.kind in (2, 4) else None
+        store_key = base64.urlsafe_b64decode(secret[len(PREFIX) :] + b"=")
+        if slot.kind == 2:
+            return HKDF(SHA384(), 32, slot.method[0], b"casemate/v2/store-key-slot").derive(store_key)
+        # An age file contains a store key that is the slot key.
+        return store_key if slot.kind == 4 else None
     if secret.startswith(b"-----BEGIN"):
         if slot.kind != 3:
             return None

@@ -110,6 +110,8 @@ impl Purpose {
     pub const STORE_LEAF: Self = Self("casemate/v2/store-leaf");
     /// Hash domain: a branch of the tree over a key store's rows.
     pub const STORE_BRANCH: Self = Self("casemate/v2/store-branch");
+    /// HKDF info: the slot key of a store key.
+    pub const STORE_KEY_SLOT: Self = Self("casemate/v2/store-key-slot");
     /// HKDF info and associated data: what a slot of a key store wraps.
     pub const STORE_SLOT: Self = Self("casemate/v2/store-slot");
     /// HPKE `info` prefix: the key of a slot, to a recipient.

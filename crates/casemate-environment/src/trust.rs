@@ -70,10 +70,8 @@ impl Statuses {
     ///
     /// [`StoreError`].
     pub fn of<E: Engine>(store: &KeyStore<E>) -> Result<Self, StoreError> {
-        let keys = store.list()?.keys;
-        let statuses = keys
-            .iter()
-            .map(|entry| (entry.id, (entry.status, entry.state)));
+        let statuses = store.statuses()?.into_iter();
+        let statuses = statuses.map(|(id, status, state)| (id, (status, state)));
         Ok(Self(statuses.collect()))
     }
 
@@ -243,6 +241,22 @@ impl TrustList {
                 role: shown(role),
             });
         }
+        // Each entry judges for itself: what one grants, another must not lend its roles to.
+        let accepts = |id| {
+            let mut listed = self.entries(id).flat_map(|entry| &entry.accept);
+            listed.any(|digest| *digest == signed.digest)
+        };
+        for entry in named.into_iter().filter(has_role) {
+            let status_of = |other: KeyId| {
+                if other == id {
+                    Some(entry.status)
+                } else {
+                    self.status_of(other)
+                }
+            };
+            judge(id, signed.date, &status_of, &accepts)
+                .map_err(|why| Untrusted::Withdrawn { id, why })?;
+        }
         self.judge(id, signed)
     }
 
@@ -324,6 +338,19 @@ impl Publisher {
             .map_err(|error| refused(error.into()))?;
         let id = key.id().map_err(|error| refused(error.into()))?;
         let from = succession.from();
+        let ended = match self.status.end {
+            Some(End::Superseded { at }) => from > at,
+            Some(End::Compromised { .. }) | None => false,
+        };
+        let is_outside = self.status.valid_from.is_some_and(|start| from < start)
+            || self.status.valid_until.is_some_and(|end| from >= end);
+        if ended || is_outside {
+            return Err(EnvironmentError::TrustFile {
+                path: list.to_owned(),
+                key: shown(named),
+                rule: "the key names its successor for a time when it is not valid itself",
+            });
+        }
         self.status.end = worse(self.status.end, Some(End::Superseded { at: from }));
         Ok(Self {
             key,
@@ -331,8 +358,9 @@ impl Publisher {
             roles: self.roles.clone(),
             status: Status {
                 valid_from: Some(from),
+                valid_until: self.status.valid_until,
                 successor_of: Some(self.id),
-                ..Status::default()
+                end: None,
             },
             accept: Vec::new(),
         })

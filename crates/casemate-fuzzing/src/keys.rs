@@ -1,8 +1,11 @@
 //! Key stores and statements about keys.
 
+use std::sync::LazyLock;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use casemate_crypto::{Purpose, SecretBytes, encoding::PublicKey};
-use casemate_keys::{Head, KeyStore, MemoryEngine, Snapshot, StoreSecret};
+use casemate_audit::{Entry, Proof, VerifierKeys, bundle, entries_of};
+use casemate_crypto::{Purpose, SecretBytes, encoding::PublicKey, signature::LogSigningKey};
+use casemate_keys::{Head, KeyStore, MemoryEngine, Snapshot, StoreError, StoreSecret};
 use casemate_statement::{Rotation, Succession};
 use serde_json::json;
 
@@ -15,9 +18,15 @@ const STORE_INDEX: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/index"
 const STORE_NODE: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/node");
 const STORE_KEY: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/row-key");
 const STORE_NAME: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/row-name");
+const STORE_LOG: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/row-log");
+const STORE_ENTRIES: [&[u8]; 3] = [
+    include_bytes!("../../../fuzz/corpus/key_store/entry-0"),
+    include_bytes!("../../../fuzz/corpus/key_store/entry-1"),
+    include_bytes!("../../../fuzz/corpus/key_store/entry-2"),
+];
 const STORE_SECRET: &[u8] = include_bytes!("../../../fuzz/corpus/key_store/secret");
 /// Its generation.
-const STORE_GENERATION: u64 = 2;
+const STORE_GENERATION: u64 = 4;
 
 /// Parses one part of a key store among others that are intact, or the secret that opens it.
 pub fn key_store(bytes: &[u8]) {
@@ -50,9 +59,13 @@ pub fn key_store(bytes: &[u8]) {
             generation: STORE_GENERATION,
         },
         nodes: [(Vec::new(), part_or(2, STORE_NODE))].into(),
-        rows: [row(3, STORE_KEY), row(4, STORE_NAME)]
+        rows: [row(3, STORE_KEY), row(4, STORE_NAME), row(6, STORE_LOG)]
             .into_iter()
             .flatten()
+            .collect(),
+        entries: (0_u64..)
+            .zip((7..).zip(STORE_ENTRIES))
+            .map(|(at, (number, intact))| (at.to_be_bytes().to_vec(), part_or(number, intact)))
             .collect(),
         version_1: None,
     };
@@ -61,6 +74,11 @@ pub fn key_store(bytes: &[u8]) {
         let listing = store.list().unwrap();
         // The key is there, or what is wrong with it is said.
         assert!(listing.keys.len() == 1 || !listing.damage.is_empty());
+        _ = store.verify_log::<StoreError>(&mut |_, _, _| Ok(()));
+        if let Ok(proof) = store.prove(0, 7) {
+            let keys = store.log_verifier_keys().unwrap();
+            proof.verify(&keys).unwrap();
+        }
     }
 }
 
@@ -139,3 +157,39 @@ pub fn key_statement(bytes: &[u8]) {
     });
     read(envelope.to_string().as_bytes());
 }
+
+/// Parses what C2SP defines: checkpoints, verifier keys, bundles, and our proofs and entries.
+pub fn audit_log(bytes: &[u8]) {
+    let Some((part, rest)) = bytes.split_first() else {
+        return;
+    };
+    let text = str::from_utf8(rest).unwrap_or_default();
+    match part {
+        0 => _ = LOG.verify(rest),
+        1 => {
+            if let Ok(keys) = VerifierKeys::from_text(text) {
+                assert_eq!(VerifierKeys::from_text(&keys.to_text()).unwrap(), keys);
+            }
+        }
+        2 => {
+            if let Ok(entries) = entries_of(rest) {
+                assert_eq!(bundle(&entries).unwrap(), rest);
+            }
+        }
+        3 => {
+            if let Ok(proof) = Proof::from_text(text) {
+                _ = proof.verify(&LOG);
+            }
+        }
+        _ => {
+            if let Ok(entry) = Entry::decode(rest) {
+                _ = entry.encode();
+            }
+        }
+    }
+}
+
+static LOG: LazyLock<VerifierKeys> = LazyLock::new(|| {
+    let key = LogSigningKey::from_seeds(&[1; 32], &[2; 32]).unwrap();
+    VerifierKeys::new("example.com/log", key.verifying_key().unwrap()).unwrap()
+});

@@ -174,6 +174,16 @@ pub enum StoreError {
         /// The version.
         version: VersionNumber,
     },
+    /// A version is not used for anything.
+    #[error("`{name}@{version}` is {state}, so its private key is not used")]
+    NotInUse {
+        /// Name of the key.
+        name: String,
+        /// The version.
+        version: VersionNumber,
+        /// Its state.
+        state: State,
+    },
     /// A version is in a state from which it cannot get there.
     #[error("version {version} of key `{name}` is {from}, which cannot become {to}")]
     Transition {
@@ -185,6 +195,14 @@ pub enum StoreError {
         from: State,
         /// The requested state.
         to: State,
+    },
+    /// A newer version is active.
+    #[error("version {version} of key `{name}` is older than the active one")]
+    Older {
+        /// Name of the key.
+        name: String,
+        /// The version.
+        version: VersionNumber,
     },
     /// A key has another kind or role than its earlier versions.
     #[error("key `{0}` has versions of another kind")]

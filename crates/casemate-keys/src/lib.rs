@@ -36,6 +36,7 @@ mod status;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tombstone;
 mod tree;
 mod usage;
 mod version_1;

@@ -22,16 +22,19 @@ pub enum RowKind {
     Binding,
     /// The name and keys of the audit log.
     LogKeys,
+    /// What is still known of a key that was destroyed or removed.
+    Tombstone,
 }
 
 impl RowKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Private,
         Self::Public,
         Self::Name,
         Self::Usage,
         Self::Binding,
         Self::LogKeys,
+        Self::Tombstone,
     ];
 
     pub(crate) const fn number(self) -> u8 {
@@ -42,6 +45,7 @@ impl RowKind {
             Self::Usage => 4,
             Self::Binding => 5,
             Self::LogKeys => 6,
+            Self::Tombstone => 7,
         }
     }
 
@@ -76,7 +80,11 @@ impl Role {
         match kind {
             RowKind::Private => Some(Self::Private),
             RowKind::Public => Some(Self::Public),
-            RowKind::Name | RowKind::Usage | RowKind::Binding | RowKind::LogKeys => None,
+            RowKind::Name
+            | RowKind::Usage
+            | RowKind::Binding
+            | RowKind::LogKeys
+            | RowKind::Tombstone => None,
         }
     }
 }
@@ -135,6 +143,7 @@ impl fmt::Display for RowId {
             RowKind::Usage => write!(f, "the use of key {}", self.key()),
             RowKind::Binding => write!(f, "binding {}", self.key()),
             RowKind::LogKeys => f.write_str("the keys of the audit log"),
+            RowKind::Tombstone => write!(f, "what is known of removed key {}", self.key()),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 pub use cost::PassphraseCost;
 pub(crate) use cost::{SALT_BYTES, WORK_MAX};
 pub use keeper::{KeeperError, KeeperKind, SlotKeeper};
-pub(crate) use method::{Method, Takes};
+pub(crate) use method::{Method, Takes, of_store_key};
 pub use method::{NewSlot, Openers};
 
 pub(crate) const NONCE_BYTES: usize = 12;

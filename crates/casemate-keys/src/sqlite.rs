@@ -48,8 +48,11 @@ const SCHEMA_1: Schema = &[
 ];
 /// How long a process waits for the change of another.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum length of a value. The index of a key store of version 1 is the longest.
+/// Maximum length of a value in `meta`. The index of a key store of version 1 is the longest.
 const VALUE_BYTES_MAX: i32 = 32 << 20;
+/// Maximum length of any other value. Many rows can share the pages of one long value, so their sum
+/// is not bounded by the length of the file.
+const ROW_BYTES_MAX: i64 = 64 * 1024;
 /// Values that are copied at once.
 const PAGE: usize = 1024;
 /// Most records of a key store of version 1.
@@ -173,7 +176,9 @@ fn make_schema(connection: &mut Connection) -> Result<(), rusqlite::Error> {
 /// version 1.
 fn check_schema(connection: &Connection) -> Result<bool, EngineError> {
     let mut rows = connection.prepare(
-        "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_autoindex_%' LIMIT 5",
+        "SELECT type, name, coalesce(sql, '') FROM sqlite_schema
+         WHERE NOT (type = 'index' AND sql IS NULL AND substr(name, 1, 17) = 'sqlite_autoindex_')
+         LIMIT 5",
     )?;
     let found: Vec<(String, String, String)> = rows
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
@@ -254,40 +259,58 @@ impl View for SqliteView<'_> {
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         let sql = match table {
-            Table::Rows => "SELECT value FROM rows WHERE id = ?1",
-            Table::Nodes => "SELECT value FROM nodes WHERE path = ?1",
-            Table::Entries => "SELECT value FROM entries WHERE seq = ?1",
+            Table::Rows => "SELECT value, length(value) FROM rows WHERE id = ?1",
+            Table::Nodes => "SELECT value, length(value) FROM nodes WHERE path = ?1",
+            Table::Entries => "SELECT value, length(value) FROM entries WHERE seq = ?1",
         };
         let mut statement = self.0.prepare_cached(sql)?;
-        let found = statement.query_row([key], |row| row.get(0)).optional();
-        Ok(found?)
+        let mut rows = statement.query([key])?;
+        match rows.next()? {
+            Some(row) => bounded(row, 0).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn scan(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Page, EngineError> {
         let sql = match (table, after) {
-            (Table::Rows, None) => "SELECT id, value FROM rows ORDER BY id LIMIT ?1",
+            (Table::Rows, None) => "SELECT id, value, length(value) FROM rows ORDER BY id LIMIT ?1",
             (Table::Rows, Some(_)) => {
-                "SELECT id, value FROM rows WHERE id > ?2 ORDER BY id LIMIT ?1"
+                "SELECT id, value, length(value) FROM rows WHERE id > ?2 ORDER BY id LIMIT ?1"
             }
-            (Table::Nodes, None) => "SELECT path, value FROM nodes ORDER BY path LIMIT ?1",
+            (Table::Nodes, None) => {
+                "SELECT path, value, length(value) FROM nodes ORDER BY path LIMIT ?1"
+            }
             (Table::Nodes, Some(_)) => {
-                "SELECT path, value FROM nodes WHERE path > ?2 ORDER BY path LIMIT ?1"
+                "SELECT path, value, length(value) FROM nodes WHERE path > ?2 ORDER BY path LIMIT ?1"
             }
-            (Table::Entries, None) => "SELECT seq, value FROM entries ORDER BY seq LIMIT ?1",
+            (Table::Entries, None) => {
+                "SELECT seq, value, length(value) FROM entries ORDER BY seq LIMIT ?1"
+            }
             (Table::Entries, Some(_)) => {
-                "SELECT seq, value FROM entries WHERE seq > ?2 ORDER BY seq LIMIT ?1"
+                "SELECT seq, value, length(value) FROM entries WHERE seq > ?2 ORDER BY seq LIMIT ?1"
             }
         };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement = self.0.prepare_cached(sql)?;
-        let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let found = match after {
-            None => statement.query_map(params![limit], row)?.collect(),
-            Some(after) => statement.query_map(params![limit, after], row)?.collect(),
+        let mut rows = match after {
+            None => statement.query(params![limit])?,
+            Some(after) => statement.query(params![limit, after])?,
         };
-        let found: Result<Page, rusqlite::Error> = found;
-        Ok(found?)
+        let mut page = Page::new();
+        while let Some(row) = rows.next()? {
+            page.push((row.get(0)?, bounded(row, 1)?));
+        }
+        Ok(page)
     }
+}
+
+/// Returns a value that is followed by its length, if it is not too long to be read.
+fn bounded(row: &Row<'_>, at: usize) -> Result<Vec<u8>, EngineError> {
+    let length: i64 = row.get(at.saturating_add(1))?;
+    if length > ROW_BYTES_MAX {
+        return Err(EngineError::Foreign("a row is longer than 64 KiB"));
+    }
+    Ok(row.get(at)?)
 }
 
 impl SqliteView<'_> {
@@ -329,11 +352,13 @@ impl Engine for SqliteEngine {
                 "it has more records than a key store can hold",
             ));
         }
-        let mut rows = read.prepare("SELECT id, value FROM records")?;
-        let records: Result<Page, rusqlite::Error> = rows
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect();
-        Ok(Some(records?))
+        let mut statement = read.prepare("SELECT id, value, length(value) FROM records")?;
+        let mut rows = statement.query([])?;
+        let mut records = Page::new();
+        while let Some(row) = rows.next()? {
+            records.push((row.get(0)?, bounded(row, 1)?));
+        }
+        Ok(Some(records))
     }
 }
 

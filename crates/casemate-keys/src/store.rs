@@ -134,7 +134,15 @@ impl<E: Engine> KeyStore<E> {
         }
         let header = Header::decode(&head.header)?;
         let Unlocked { root, through } = header.unlock(openers)?;
-        Self::opened(engine, root, through)
+        let slot = match through.as_slice() {
+            [name] => header.slot(name).ok().cloned(),
+            _ => None,
+        };
+        // As it was when it opened: another process may have changed it meanwhile.
+        Ok(Self {
+            slot,
+            ..Self::opened(engine, root, through)?
+        })
     }
 
     fn opened(engine: E, root: RootKey, through: Vec<SlotName>) -> Result<Self, StoreError> {

@@ -8,6 +8,7 @@ use casemate_crypto::{
     encoding::{PrivateKey, PublicKey},
     hash::{HASH_BYTES, sha384},
     hpke::{Aead, AeadKey},
+    random,
 };
 use zeroize::Zeroizing;
 
@@ -18,7 +19,9 @@ use crate::{
     record::Record,
     root::{COMMITMENT_BYTES, RootKey, STORE_ID_BYTES, TAG_BYTES, derive},
     row::{Role, RowId},
-    slot::{Method, NONCE_BYTES, Openers, PassphraseCost, SALT_BYTES, Slot, WRAPPED_BYTES},
+    slot::{
+        Method, NONCE_BYTES, Openers, PassphraseCost, SALT_BYTES, Slot, WRAPPED_BYTES, of_store_key,
+    },
     status::Status,
 };
 
@@ -68,7 +71,8 @@ impl Header1 {
             }
             (2, 3) => {
                 let parameters = casemate_cbor::encode(|e| e.array(1)?.u8(2).map(drop));
-                (Method::StoreKey, parameters)
+                let salt = random::bytes()?;
+                (Method::StoreKey { salt }, parameters)
             }
             _ => return Err(StoreError::Header("unknown kind of slot")),
         };
@@ -99,12 +103,11 @@ impl Header1 {
                     refused = Some(StoreError::WrongPassphrase);
                     (key, copy)
                 }
-                (Method::StoreKey, StoreSecret::Key(given)) => {
-                    let given = given.secret();
+                (Method::StoreKey { salt }, StoreSecret::Key(given)) => {
                     let info = Purpose::STORE_KEY_SLOT_1.as_bytes();
-                    let key = derive(given, &self.store_id, info, 32)?;
+                    let key = derive(given.secret(), &self.store_id, info, 32)?;
                     refused = Some(StoreError::WrongKey);
-                    (Secret::copy_from("store key", given.expose())?, key)
+                    (of_store_key(given, salt)?, key)
                 }
                 _ => continue,
             };

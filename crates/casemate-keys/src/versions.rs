@@ -129,6 +129,13 @@ impl Versions {
             });
         }
         if to == State::Active {
+            // What is sealed to a newer version would count as sealed to the newest.
+            if self.active().is_some_and(|active| active.number > number) {
+                return Err(StoreError::Older {
+                    name: self.name.to_string(),
+                    version: number,
+                });
+            }
             self.deactivate(now);
         }
         let mut changed = self.versions.iter_mut();

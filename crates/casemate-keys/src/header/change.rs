@@ -41,6 +41,9 @@ impl Header {
     /// Returns the header with another slot in place of the one of that name, which opens the key
     /// store alone.
     pub(crate) fn with_replaced(&self, new: &Slot) -> Result<Self, StoreError> {
+        if self.slot(&new.name)?.membership.is_some() {
+            return Err(StoreError::Replaced);
+        }
         let mut changed = self.clone();
         changed.slots.retain(|slot| slot.name != new.name);
         changed.slots.push(new.clone());
@@ -70,7 +73,7 @@ impl Header {
     }
 
     /// Returns the header with a group of these slots and no other members. Slots that leave the
-    /// group open the key store alone again.
+    /// group are removed: alone, they would open the key store.
     pub(crate) fn with_group(
         &self,
         name: &SlotName,
@@ -95,7 +98,11 @@ impl Header {
             }
             joining.push(slot.clone());
         }
-        changed.release(name, root)?;
+        let leaves = |slot: &Slot| {
+            let member = slot.membership.as_ref();
+            member.is_some_and(|member| member.group == *name) && !members.contains(&slot.name)
+        };
+        changed.slots.retain(|slot| !leaves(slot));
         changed.share(name, threshold, &joining, root)?;
         changed.settled()
     }

@@ -4,7 +4,7 @@ use casemate_cbor::{Encoder, Reader, Written};
 use casemate_crypto::{
     Purpose, Secret, SecretBytes,
     encoding::KeyId,
-    hpke::HpkeSuite,
+    hpke::{HpkeSuite, Kdf},
     kem::{KemPrivateKey, KemPublicKey},
     random,
 };
@@ -14,7 +14,7 @@ use super::{
     cost::{PassphraseCost, SALT_BYTES},
     keeper::{KeeperError, KeeperKind, SlotKeeper},
 };
-use crate::{StoreError, StoreSecret};
+use crate::{StoreError, StoreKey, StoreSecret};
 
 const PASSPHRASE: u64 = 1;
 const STORE_KEY: u64 = 2;
@@ -32,7 +32,9 @@ pub(crate) enum Method {
         salt: [u8; SALT_BYTES],
         cost: PassphraseCost,
     },
-    StoreKey,
+    StoreKey {
+        salt: [u8; SALT_BYTES],
+    },
     Recipient {
         key: KeyId,
         enc: Vec<u8>,
@@ -124,8 +126,8 @@ impl Method {
                         Ok((Self::Passphrase { salt, cost }, key))
                     }
                     StoreSecret::Key(key) => {
-                        let key = Secret::copy_from("store key", key.secret().expose())?;
-                        Ok((Self::StoreKey, key))
+                        let salt = random::bytes()?;
+                        Ok((Self::StoreKey { salt }, of_store_key(key, &salt)?))
                     }
                     StoreSecret::Recipient(key) => {
                         Self::create(NewSlot::Recipient(key.public_key()), context)
@@ -194,10 +196,12 @@ impl Method {
                 (Self::Passphrase { salt, cost }, StoreSecret::Passphrase(passphrase)) => {
                     found.keys.push(cost.derive(passphrase, salt)?);
                 }
+                (Self::StoreKey { salt }, StoreSecret::Key(key)) => {
+                    found.keys.push(of_store_key(key, salt)?);
+                }
                 // An age file contains a store key, which opens the slot without the identity.
                 (
-                    Self::StoreKey
-                    | Self::Kept {
+                    Self::Kept {
                         kind: KeeperKind::Age,
                         ..
                     },
@@ -241,7 +245,7 @@ impl Method {
     pub(super) const fn describe(&self) -> &'static str {
         match self {
             Self::Passphrase { .. } => "passphrase",
-            Self::StoreKey => "key file",
+            Self::StoreKey { .. } => "key file",
             Self::Recipient { .. } => "recipient",
             Self::Kept { kind, .. } => kind.as_str(),
         }
@@ -251,14 +255,14 @@ impl Method {
     pub(crate) const fn takes(&self) -> Takes {
         match self {
             Self::Passphrase { .. } => Takes::Passphrase,
-            Self::StoreKey => Takes::Key,
+            Self::StoreKey { .. } => Takes::Key,
             Self::Recipient { .. } | Self::Kept { .. } => Takes::Other,
         }
     }
 
     pub(super) const fn is_offline(&self) -> bool {
         match self {
-            Self::Passphrase { .. } | Self::StoreKey | Self::Recipient { .. } => true,
+            Self::Passphrase { .. } | Self::StoreKey { .. } | Self::Recipient { .. } => true,
             Self::Kept { kind, .. } => kind.is_offline(),
         }
     }
@@ -277,8 +281,8 @@ impl Method {
                 e.array(5)?.u64(PASSPHRASE)?.bytes(salt)?;
                 e.u32(cost.memory_kib)?.u32(cost.passes)?.u32(cost.lanes)?;
             }
-            Self::StoreKey => {
-                e.array(1)?.u64(STORE_KEY)?;
+            Self::StoreKey { salt } => {
+                e.array(2)?.u64(STORE_KEY)?.bytes(salt)?;
             }
             Self::Recipient { key, enc, sealed } => {
                 e.array(4)?
@@ -316,7 +320,9 @@ impl Method {
                     cost: cost.check()?,
                 }
             }
-            (STORE_KEY, 1) => Self::StoreKey,
+            (STORE_KEY, 2) => Self::StoreKey {
+                salt: d.fixed("salt")?,
+            },
             (RECIPIENT, 4) => {
                 let key = KeyId::from_bytes(d.fixed("key id")?);
                 let enc = d.bytes()?;
@@ -358,4 +364,16 @@ fn open_sealed(
         }
         Err(_) => Ok(None),
     }
+}
+
+/// Derives the slot key of a store key. It is kept under the root key, so it must not be the store
+/// key itself: that may open other key stores, and this one after its root key was replaced.
+pub(crate) fn of_store_key(
+    key: &StoreKey,
+    salt: &[u8; SALT_BYTES],
+) -> Result<Secret<32>, StoreError> {
+    let kdf = Kdf::HkdfSha384;
+    let extracted = kdf.extract(salt, &[key.secret().expose()])?;
+    let derived = kdf.expand(&extracted, &[Purpose::STORE_KEY_SLOT.as_bytes()], 32)?;
+    Ok(Secret::copy_from("slot key", derived.expose())?)
 }

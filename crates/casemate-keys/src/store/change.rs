@@ -1,7 +1,7 @@
 //! Changes of keys: each is atomic, and retried after a conflict with another process.
 
 use casemate_audit::What;
-use casemate_crypto::encoding::{KeyId, PrivateKey, PublicKey};
+use casemate_crypto::encoding::{KeyId, KeyKind, PrivateKey, PublicKey};
 
 use super::{
     KeyStore,
@@ -14,6 +14,7 @@ use crate::{
     log::Event,
     record::Record,
     row::{RowId, RowKind},
+    tombstone::Tombstone,
     versions::Version,
 };
 
@@ -171,9 +172,8 @@ impl<E: Engine> KeyStore<E> {
             edit.tell(Event::new(What::Removed).about(name.as_str()));
             edit.rows.insert(row, None);
             for version in &versions.versions {
-                for id in [version.row(), usage_row(version.key)] {
-                    // A destroyed version has no row, and most keys are not counted.
-                    edit.rows.insert(id, None);
+                if version.state != State::Destroyed {
+                    bury(session, &mut edit, version)?;
                 }
             }
             Ok((edit, ()))
@@ -256,4 +256,28 @@ pub(super) fn appending(
     edit.rows.insert(row, Some(versions.encode()));
     edit.rows.insert(id, Some(record.encode()));
     Ok(edit)
+}
+
+/// Deletes the row of a key. Of a signing key, the status stays known: what it signed may still be
+/// around.
+pub(super) fn bury(
+    session: &Session<'_>,
+    edit: &mut Edit,
+    version: &Version,
+) -> Result<(), StoreError> {
+    let id = version.row();
+    let record = session.record(id)?;
+    if record.public_key(id)?.kind() != KeyKind::Kem {
+        let tombstone = Tombstone {
+            name: record.name,
+            version: record.version,
+            status: record.status,
+        };
+        let row = Tombstone::row(version.key);
+        edit.rows.insert(row, Some(tombstone.encode()));
+    }
+    edit.rows.insert(id, None);
+    // Most keys are not counted.
+    edit.rows.insert(usage_row(version.key), None);
+    Ok(())
 }

@@ -5,7 +5,7 @@ use casemate_crypto::encoding::{KeyId, KeyKind, PrivateKey, PublicKey};
 
 use super::{
     KeyStore,
-    change::{appending, generate, usage_row},
+    change::{appending, bury, generate, usage_row},
     read::{KeyEntry, entry},
     session::{Edit, Session},
 };
@@ -16,6 +16,7 @@ use crate::{
     record::Record,
     row::RowId,
     status::{End, SUCCESSORS_MAX},
+    tombstone::Tombstone,
     versions::{Due, RotationPolicy, Version},
 };
 
@@ -218,8 +219,7 @@ impl<E: Engine> KeyStore<E> {
             edit.rows.insert(row, Some(versions.encode()));
             edit.tell(Event::of_key(What::State, name, number, version.key).about(to.as_str()));
             if to == State::Destroyed {
-                edit.rows.insert(version.row(), None);
-                edit.rows.insert(usage_row(version.key), None);
+                bury(session, &mut edit, &version)?;
             }
             if let Some(active) = active.filter(|_| to == State::Active) {
                 let record = session.record(active.row())?;
@@ -308,14 +308,13 @@ impl<E: Engine> KeyStore<E> {
             let versions = known_name(session, name)?;
             let missing = || StoreError::NoKey(name.to_string());
             let active = versions.active().ok_or_else(missing)?;
-            let used = session.usage(active.key)?;
-            if let Some(limit) = versions.policy.exhausted(used) {
+            let used = session.usage(active.key)?.plus(block);
+            if let Some(limit) = versions.policy.exceeded(used) {
                 return Err(StoreError::UsedUp {
                     name: name.to_string(),
                     limit: limit.to_string(),
                 });
             }
-            let used = used.plus(block);
             let mut edit = Edit::default();
             edit.rows.insert(usage_row(active.key), Some(used.encode()));
             let about = format!("{} uses, {} bytes", block.uses, block.bytes);
@@ -358,10 +357,14 @@ fn is_compromised(session: &Session<'_>, key: KeyId) -> Result<bool, StoreError>
         let Some(key) = next else {
             return Ok(false);
         };
-        let Some(row) = session.row_of_key(key)? else {
+        let gone = Tombstone::row(key);
+        let status = if let Some(row) = session.row_of_key(key)? {
+            session.record(row)?.status
+        } else if let Some(plaintext) = session.row(gone)? {
+            Tombstone::decode(&plaintext, gone)?.status
+        } else {
             return Ok(false);
         };
-        let status = session.record(row)?.status;
         if matches!(status.end, Some(End::Compromised { .. })) {
             return Ok(true);
         }

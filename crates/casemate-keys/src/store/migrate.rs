@@ -24,7 +24,8 @@ pub(super) fn migrate(
     let (root, header) = Header1::decode(&head.header)?.unlock(openers)?;
     let stored = engine
         .version_1()?
-        .ok_or(EngineError::Foreign("its table `records` is missing"))?;
+        // Another process migrated it since the head was read.
+        .ok_or(EngineError::Conflict)?;
     let records = read_records(&root, &head.header, &head.index, head.generation, stored)?;
     let mut rows = BTreeMap::new();
     for (id, record) in records {

@@ -14,6 +14,7 @@ use crate::{
     row::{Role, RowId, RowKind},
     sealed,
     status::Status,
+    tombstone::Tombstone,
     tree::Entry,
     versions::Version,
 };
@@ -154,6 +155,31 @@ impl<E: Engine> KeyStore<E> {
         entry(&session, version.row(), version.state).map(Some)
     }
 
+    /// Returns the validity of every key, also of signing keys that were destroyed or removed. Any
+    /// damage is an error: the key that cannot be read may be the one that is compromised.
+    ///
+    /// # Errors
+    ///
+    /// The first damage, and as [`Self::list`].
+    pub fn statuses(&self) -> Result<Vec<(KeyId, Status, State)>, StoreError> {
+        let listing = self.list()?;
+        if let Some(damage) = listing.damage.into_iter().next() {
+            return Err(damage);
+        }
+        let keys = listing.keys.iter();
+        let mut statuses: Vec<_> = keys.map(|key| (key.id, key.status, key.state)).collect();
+        let session = self.session()?;
+        let (listed, _) = session.listed()?;
+        for id in listed.into_keys() {
+            if id.kind() == RowKind::Tombstone {
+                let plaintext = session.row(id)?.ok_or(StoreError::MissingRow(id))?;
+                let gone = Tombstone::decode(&plaintext, id)?;
+                statuses.push((id.key(), gone.status, State::Destroyed));
+            }
+        }
+        Ok(statuses)
+    }
+
     /// Returns the versions of a name.
     ///
     /// # Errors
@@ -203,12 +229,25 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoPrivateKey`] if only the public half is stored; [`StoreError::DamagedRow`].
+    /// [`StoreError::NoPrivateKey`] if only the public half is stored; [`StoreError::NotInUse`] if
+    /// the version is disabled; [`StoreError::DamagedRow`].
     pub fn private_key(&self, entry: &KeyEntry) -> Result<PrivateKey, StoreError> {
         if entry.role != Role::Private {
             return Err(StoreError::NoPrivateKey(entry.name.to_string()));
         }
         let id = RowId::of_key(entry.id, Role::Private);
+        // The entry may be older than the key store.
+        let state = {
+            let session = self.session()?;
+            version_of(&session, &session.record(id)?, id)?.state
+        };
+        if !state.opens() {
+            return Err(StoreError::NotInUse {
+                name: entry.name.to_string(),
+                version: entry.version,
+                state,
+            });
+        }
         let event = Event::of_key(What::PrivateKey, &entry.name, entry.version, entry.id);
         self.note(&event)?;
         self.session()?.record(id)?.private_key(id)
@@ -253,6 +292,7 @@ fn read_row(
         RowKind::Usage => Usage::decode(&plaintext, id).map(|_| Row::Other),
         RowKind::Binding => Binding::decode(&plaintext, id).map(|_| Row::Other),
         RowKind::LogKeys => LogKeys::decode(&plaintext).map(|_| Row::Other),
+        RowKind::Tombstone => Tombstone::decode(&plaintext, id).map(|_| Row::Other),
     }
 }
 

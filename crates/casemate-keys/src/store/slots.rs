@@ -259,7 +259,7 @@ fn encrypting_anew(
                 let binding = Binding::decode(&plaintext, id)?;
                 root.binding_row(&binding.place, &binding.name)?
             }
-            RowKind::Private | RowKind::Public | RowKind::Usage | RowKind::LogKeys => id,
+            _ => id,
         };
         if new_id != id {
             edit.rows.insert(id, None);

@@ -71,6 +71,15 @@ impl RotationPolicy {
         self.exhausted(usage)
     }
 
+    /// Returns the first limit of uses or bytes that is exceeded.
+    pub(crate) fn exceeded(&self, usage: Usage) -> Option<Due> {
+        if self.uses.is_some_and(|limit| usage.uses > limit.get()) {
+            return Some(Due::Uses);
+        }
+        let bytes = self.bytes.is_some_and(|limit| usage.bytes > limit.get());
+        bytes.then_some(Due::Bytes)
+    }
+
     /// Returns the first limit of uses or bytes that has been reached.
     pub(crate) fn exhausted(&self, usage: Usage) -> Option<Due> {
         if self.uses.is_some_and(|limit| usage.uses >= limit.get()) {

@@ -61,7 +61,8 @@ impl State {
         match to {
             Self::PreActive => false,
             Self::Active => matches!(self, Self::PreActive),
-            Self::DecryptOnly => matches!(self, Self::Active | Self::Disabled),
+            // An active version becomes decrypt-only when another one becomes active.
+            Self::DecryptOnly => matches!(self, Self::Disabled),
             // Something must take the place of an active version first.
             Self::Disabled => matches!(self, Self::DecryptOnly),
             Self::Destroyed => !matches!(self, Self::Destroyed),

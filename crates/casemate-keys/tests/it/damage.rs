@@ -114,6 +114,20 @@ fn swapped_removed_added_and_rolled_back_rows_are_named() {
 }
 
 #[test]
+fn validity_is_not_judged_by_what_is_left_of_a_damaged_store() {
+    let good = snapshot();
+    unlock(&good).unwrap().statuses().unwrap();
+    for id in good.rows.keys() {
+        let mut flipped = good.clone();
+        *flipped.rows.get_mut(id).unwrap().last_mut().unwrap() ^= 1;
+        unlock(&flipped).unwrap().statuses().unwrap_err();
+        let mut removed = good.clone();
+        removed.rows.remove(id);
+        unlock(&removed).unwrap().statuses().unwrap_err();
+    }
+}
+
+#[test]
 fn damaged_nodes_are_computed_again_from_intact_rows() {
     let good = snapshot();
     let paths: Vec<_> = good.nodes.keys().cloned().collect();

@@ -46,6 +46,8 @@ fn a_schema_that_runs_something_is_refused() {
         "CREATE TRIGGER t AFTER INSERT ON rows BEGIN DELETE FROM meta; END;",
         "CREATE INDEX i ON rows (hex(value));",
         "CREATE TABLE more (x);",
+        "CREATE TABLE sqliteXautoindexXmore (x);",
+        "CREATE VIEW sqlite0autoindex0more AS SELECT 1;",
         "CREATE VIRTUAL TABLE more USING fts5(x);",
     ] {
         let (_dir, path) = store();
@@ -117,6 +119,22 @@ fn reading_writes_nothing() {
     assert_eq!(fs::read(&path).unwrap(), before);
     SqliteEngine::open(&dir.path().join("none"), false).unwrap_err();
     assert!(!dir.path().join("none").exists());
+}
+
+#[test]
+fn rows_of_absurd_length_are_refused_without_reading_them() {
+    for (table, column) in [("rows", "id"), ("nodes", "path"), ("entries", "seq")] {
+        let (_dir, path) = store();
+        change(
+            &path,
+            &format!("INSERT INTO {table} ({column}, value) VALUES (x'00', zeroblob(70000))"),
+        );
+        assert_eq!(
+            foreign(&path),
+            Some("a row is longer than 64 KiB"),
+            "{table}"
+        );
+    }
 }
 
 #[test]

@@ -106,7 +106,6 @@ fn states_go_forward_and_a_destroyed_key_is_gone() {
     let allowed = [
         (PreActive, Active),
         (PreActive, Destroyed),
-        (Active, DecryptOnly),
         (Active, Destroyed),
         (DecryptOnly, Disabled),
         (DecryptOnly, Destroyed),
@@ -119,10 +118,10 @@ fn states_go_forward_and_a_destroyed_key_is_gone() {
             store
                 .rotate(&name("key"), None, 20, from == PreActive)
                 .unwrap();
-            if from == Disabled {
-                store.set_state(&name("key"), 2, DecryptOnly, 25).unwrap();
+            if matches!(from, DecryptOnly | Disabled) {
+                store.rotate(&name("key"), None, 25, false).unwrap();
             }
-            if ![PreActive, Active].contains(&from) {
+            if matches!(from, Disabled | Destroyed) {
                 store.set_state(&name("key"), 2, from, 30).unwrap();
             }
             let moved = store.set_state(&name("key"), 2, to, 40);
@@ -220,8 +219,11 @@ fn a_policy_says_when_a_key_is_due() {
     let block = Usage { uses: 2, bytes: 10 };
     assert_eq!(store.reserve(&name("key"), block).unwrap(), block);
     assert_eq!(due(&store, 200), None);
-    let both = Usage { uses: 4, bytes: 20 };
-    assert_eq!(store.reserve(&name("key"), block).unwrap(), both);
+    // It would exceed the limit, and is not counted.
+    store.reserve(&name("key"), block).unwrap_err();
+    let one = Usage { uses: 1, bytes: 10 };
+    let three = Usage { uses: 3, bytes: 20 };
+    assert_eq!(store.reserve(&name("key"), one).unwrap(), three);
     assert_eq!(due(&store, 200), Some(Due::Uses));
     let spent = store.reserve(&name("key"), block).unwrap_err();
     assert_eq!(spent.to_string(), "key `key` has reached its limit of uses");
@@ -251,4 +253,70 @@ fn a_policy_says_when_a_key_is_due() {
     let before = store.generation().unwrap();
     store.reserve(&name("key"), block).unwrap();
     assert_eq!(store.generation().unwrap(), before);
+}
+
+#[test]
+fn an_older_version_does_not_take_over_from_a_newer_one() {
+    let mut store = store("mlkem768-x25519");
+    store.rotate(&name("key"), None, 20, true).unwrap();
+    store.rotate(&name("key"), None, 20, true).unwrap();
+    store.activate(&name("key"), 3, 30).unwrap();
+    let refused = store.activate(&name("key"), 2, 40).unwrap_err();
+    assert!(
+        matches!(refused, StoreError::Older { version: 2, .. }),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_disabled_version_gives_no_private_key() {
+    let mut store = store("mlkem768-x25519");
+    let first = store.by_name(&name("key")).unwrap().unwrap();
+    store.rotate(&name("key"), None, 20, false).unwrap();
+    store.private_key(&first).unwrap();
+    store
+        .set_state(&name("key"), 1, State::Disabled, 30)
+        .unwrap();
+    let refused = store.private_key(&first).map(|_| ()).unwrap_err();
+    assert!(
+        matches!(refused, StoreError::NotInUse { version: 1, .. }),
+        "{refused}"
+    );
+    store
+        .set_state(&name("key"), 1, State::DecryptOnly, 40)
+        .unwrap();
+    store.private_key(&first).unwrap();
+}
+
+#[test]
+fn what_is_known_of_a_signing_key_outlives_it() {
+    let compromised = Status {
+        end: Some(End::Compromised { at: 5 }),
+        ..Status::default()
+    };
+    for removes in [false, true] {
+        let mut store = store("mldsa65-ed25519");
+        let first = store.by_name(&name("key")).unwrap().unwrap().id;
+        let second = store.rotate(&name("key"), None, 20, false).unwrap().new.id;
+        assert!(!store.is_compromised(second).unwrap());
+        store.set_status(first, compromised).unwrap();
+        assert!(store.is_compromised(second).unwrap());
+        if removes {
+            store.remove(&name("key")).unwrap();
+        } else {
+            store
+                .set_state(&name("key"), 1, State::Destroyed, 30)
+                .unwrap();
+        }
+        let statuses = store.statuses().unwrap();
+        let known = statuses.iter().find(|(id, ..)| *id == first).unwrap();
+        assert_eq!((known.1, known.2), (compromised, State::Destroyed));
+        assert!(store.is_compromised(second).unwrap());
+    }
+    // A new version of a compromised key succeeds nothing.
+    let mut store = store("mldsa65-ed25519");
+    let first = store.by_name(&name("key")).unwrap().unwrap().id;
+    store.set_status(first, compromised).unwrap();
+    let next = store.rotate(&name("key"), None, 20, false).unwrap().new;
+    assert_eq!(next.status.successor_of, None);
 }

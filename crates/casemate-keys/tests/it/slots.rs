@@ -244,9 +244,10 @@ fn a_member_that_leaves_takes_no_share_along() {
         .set_group(&name("zones"), 2, &members, Offline::Required)
         .unwrap();
     with_secrets(&store, &["africa", "eu"]).unwrap();
-    // It is a slot of its own again.
-    with_secrets(&store, &["us"]).unwrap();
-    store.remove_slot(&name("us"), Offline::Required).unwrap();
+    // It is gone, and did not become a slot that opens alone.
+    with_secrets(&store, &["us"]).unwrap_err();
+    let gone = store.remove_slot(&name("us"), Offline::Required);
+    assert!(matches!(gone.unwrap_err(), StoreError::NoSlot(_)));
     with_secrets(&store, &["us", "eu"]).unwrap_err();
     // A slot of the old sharing in the new header does not open, and is named.
     let mut mixed = snapshot(&store);
@@ -466,4 +467,32 @@ fn a_new_root_key_drops_the_other_slots_and_says_which() {
         .unwrap()
         .change_secret(&secret("new horse 2"), CHEAP, 9);
     assert!(matches!(refused.unwrap_err(), StoreError::NotASecret(_)));
+}
+
+#[test]
+fn a_key_file_opens_each_store_in_its_own_way() {
+    // What is kept of a slot under the root key of one store must not open the other.
+    let key = StoreSecret::Key(StoreKey::generate().unwrap());
+    let new = NewSlot::Secret(&key, CHEAP);
+    let mut stores = [store(), store()];
+    for store in &mut stores {
+        store.add_slot(&name("disk"), new, None, 7).unwrap();
+        store.add_slot(&name("again"), new, None, 7).unwrap();
+        assert_eq!(opened(store, &key), ["again"]);
+    }
+    // The headers differ in every slot key's salt.
+    let salts = |store: &Store| {
+        let header = snapshot(store).head.header;
+        let at = header
+            .windows(3)
+            .enumerate()
+            .filter(|(_, part)| *part == [0x82, 2, 0x50]);
+        at.map(|(at, _)| header[at + 3..at + 19].to_vec())
+            .collect::<Vec<_>>()
+    };
+    let all = [salts(&stores[0]), salts(&stores[1])].concat();
+    assert_eq!(all.len(), 4);
+    for (at, salt) in all.iter().enumerate() {
+        assert!(!all[at + 1..].contains(salt));
+    }
 }

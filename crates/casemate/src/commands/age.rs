@@ -13,7 +13,7 @@ use casemate_crypto::{
     suite::MLKEM768_X25519,
 };
 use casemate_environment::read_secret;
-use casemate_keys::Role;
+use casemate_keys::{Role, Usage};
 use casemate_seal::file::{Access, AtomicFile, Existing};
 use serde_json::json;
 
@@ -44,7 +44,10 @@ fn run_encrypt(context: &Context<'_>, options: &AgeEncryptOptions) -> Result<(),
         None if is_dash(&options.input) => PathBuf::from("-"),
         None => with_suffix(&options.input),
     };
-    let recipients = Keyring::new(context).recipients(&options.to)?;
+    let mut keyring = Keyring::new(context);
+    let recipients = keyring.recipients(&options.to)?;
+    let one = Usage { uses: 1, bytes: 0 };
+    keyring.reserve(options.to.iter().map(String::as_str), one)?;
     let recipients: Vec<_> = recipients.iter().collect();
     let encoding = if options.armor {
         Encoding::Armor
@@ -95,6 +98,7 @@ fn identities(context: &Context<'_>, file: Option<&Path>) -> Result<Vec<KemPriva
     for entry in store.list()?.keys {
         if entry.suite == MLKEM768_X25519.name
             && entry.role == Role::Private
+            && entry.state.opens()
             && let PrivateKey::Kem(key) = store.private_key(&entry)?
         {
             context.policy()?.check_kem(key.suite())?;

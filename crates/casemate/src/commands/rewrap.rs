@@ -7,6 +7,7 @@ mod rotation;
 use std::{cell::RefCell, path::Path};
 
 use casemate_crypto::{encoding::KeyId, kem::KemPublicKey, signature::VerifyingKey};
+use casemate_keys::Usage;
 use casemate_seal::{
     Artifact, ListSigner, Origin, ReadAt, RecipientRecord, change_recipients, file,
     folder::{LocalFolder, is_sealed_folder, rewrap_folder, unfinished_rewrap},
@@ -69,6 +70,11 @@ pub(crate) fn run(context: &Context<'_>, options: &RewrapOptions) -> Result<(), 
     if options.rekey && options.to.is_empty() {
         return Err(Fault::usage("--rekey needs a complete recipient list")
             .hint("name every recipient with --to; the new artifact key is encrypted to their public keys"));
+    }
+    if !options.dry_run {
+        let uses = options.inputs.len() as u64;
+        let named = options.to.iter().chain(&options.add).chain(&options.sign);
+        keyring.reserve(named.map(String::as_str), Usage { uses, bytes: 0 })?;
     }
     let mut removed = Vec::new();
     for named in &options.remove {

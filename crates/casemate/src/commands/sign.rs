@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use casemate_crypto::encoding::KEY_FILE_BYTES_MAX;
 use casemate_environment::read_secret;
+use casemate_keys::Usage;
 use casemate_oms::{EcdsaKey, Signing, check_output, sign};
 use casemate_seal::{
     file::{self, Access},
@@ -32,6 +33,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
     check_output(&output, options.force)?;
     let mut keyring = Keyring::new(context);
     let named = options.sign.as_deref();
+    keyring.reserve(named, Usage { uses: 1, bytes: 0 })?;
     let signer = named.map(|named| keyring.signer(named)).transpose()?;
     if signer.is_none() && !options.allow_classical {
         return Err(classical_only_error("signed"));

@@ -30,6 +30,7 @@ const fn outcome(error: &StoreError) -> Outcome {
         | E::SlotWrong(_)
         | E::SlotNotAsked(_)
         | E::NoOfflineSlot
+        | E::NotInUse { .. }
         | E::UsedUp { .. } => Outcome::NotPermitted,
         E::DamagedRow(_)
         | E::MissingRow(_)
@@ -54,6 +55,7 @@ const fn outcome(error: &StoreError) -> Outcome {
         | E::InOtherGroup { .. }
         | E::NotASecret(_)
         | E::NoKey(_)
+        | E::Older { .. }
         | E::NoVersion { .. }
         | E::Transition { .. }
         | E::NameTaken(_)
@@ -108,6 +110,8 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
         E::Engine(_) => "try again; another process may be using it",
         E::UnknownSuite(_) => "run `casemate suites` to list the suites",
         E::NoKey(_) => "run `casemate keys list` to see the names",
+        E::NotInUse { .. } => "to use it again, run `casemate keys enable` with the version",
+        E::Older { .. } => "make a new version with `casemate keys rotate`",
         E::NoVersion { .. } | E::Transition { .. } => {
             "run `casemate keys list` to see the versions and their states"
         }

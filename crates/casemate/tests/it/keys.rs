@@ -201,7 +201,7 @@ fn wrong_use_of_keys_names_what_is_wrong() {
     sandbox.refused(
         &["keys", "import", "long.pem", "--name", "j"],
         2,
-        "longer than 65536 bytes",
+        "exceeds the limit of 65536",
     );
     sandbox.refused(
         &["keys", "import", "missing.pem", "--name", "j"],

@@ -10,6 +10,7 @@
 
 mod age;
 mod artifacts;
+mod audit;
 mod bench;
 mod folders;
 mod gateway;

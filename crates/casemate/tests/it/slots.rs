@@ -297,3 +297,65 @@ fn a_private_key_leaves_the_store_only_sealed_and_signed() {
         "not as a private key",
     );
 }
+
+#[test]
+fn a_slot_that_leaves_a_group_does_not_open_alone() {
+    let sandbox = Sandbox::with_keys();
+    for slot in ["a", "b", "c"] {
+        sandbox.ok(&[
+            "keys",
+            "slots",
+            "add",
+            slot,
+            "--random-key",
+            &format!("{slot}.key"),
+        ]);
+    }
+    sandbox.ok(&[
+        "keys",
+        "slots",
+        "group",
+        "g",
+        "--threshold",
+        "2",
+        "a",
+        "b",
+        "c",
+    ]);
+    sandbox.ok(&["keys", "slots", "group", "g", "--threshold", "2", "a", "b"]);
+    sandbox.refused(&with(&["c.key"], &["keys", "list"]), 4, "");
+    assert!(!slots(&sandbox).iter().any(|(name, ..)| name == "c"));
+    sandbox.ok(&with(&["a.key", "b.key"], &["keys", "list"]));
+}
+
+#[test]
+fn files_that_are_no_backups_are_named() {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write(
+        "junk",
+        b"not a database, but long enough to be looked at as one",
+    );
+    sandbox.ok(&["keys", "backup", "keys.backup"]);
+    let whole = sandbox.read("keys.backup");
+    sandbox.write("cut", &whole[..whole.len() / 2]);
+    let elsewhere = Sandbox::empty();
+    for name in ["junk", "cut", "keys.backup"] {
+        elsewhere.write(name, &sandbox.read(name));
+    }
+    elsewhere.refused(&["keys", "restore", "junk"], 1, "not a database");
+    elsewhere.refused(&["keys", "restore", "cut"], 1, "damaged or cut off");
+    fs::create_dir_all(elsewhere.path("home")).unwrap();
+    elsewhere.write("home/keys.db-wal", b"x");
+    elsewhere.refused(
+        &["keys", "restore", "keys.backup"],
+        2,
+        "is left of another key store",
+    );
+    fs::remove_file(elsewhere.path("home/keys.db-wal")).unwrap();
+    elsewhere.ok(&["keys", "restore", "keys.backup"]);
+    assert_eq!(elsewhere.read("keys.backup"), whole);
+    assert_eq!(
+        casemate_testkit::names(&elsewhere.path("home")),
+        ["keys.db"]
+    );
+}

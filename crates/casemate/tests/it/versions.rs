@@ -72,10 +72,10 @@ fn a_rotated_key_opens_old_and_new_until_it_is_disabled() {
     sandbox.refused(
         &["keys", "enable", "alice@1"],
         2,
-        "is destroyed, which cannot become",
+        "`alice@1` is not disabled",
     );
     sandbox.refused(&["keys", "disable", "alice"], 2, "does not name a version");
-    sandbox.refused(&["keys", "rotate", "carol"], 1, "missing");
+    sandbox.refused(&["keys", "rotate", "carol"], 2, "has no key `carol`");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_staged_version_waits_for_its_activation() {
     sandbox.refused(
         &["keys", "activate", "alice@2"],
         2,
-        "is active, which cannot become active",
+        "`alice@2` is already active",
     );
 }
 
@@ -111,7 +111,7 @@ fn a_policy_counts_uses_and_says_what_is_due() {
     sealed(&sandbox, "a");
     let shown = sandbox.ok(&["keys", "policy", "alice"]);
     assert!(
-        shown.contains("uses      1 of 2") && shown.contains("age       2160 hours"),
+        shown.contains("uses      1 of 2") && shown.contains("age       90 days"),
         "{shown}"
     );
     sealed(&sandbox, "b");
@@ -302,8 +302,8 @@ fn succeeded() -> [Sandbox; 2] {
     ours.ok(&["keys", "succession", "publisher@1", "-o", "next.json"]);
     ours.refused(
         &["keys", "succession", "publisher@2", "-o", "x.json"],
-        1,
-        "cannot succeed itself",
+        2,
+        "has no successor yet",
     );
     ours.refused(
         &["keys", "succession", "alice@1", "-o", "x.json"],
@@ -395,4 +395,134 @@ fn a_key_store_follows_the_statement_of_a_successor() {
     theirs.ok(&open("y", &[]));
     theirs.ok(&["keys", "retire", "vendor@1", "--compromised"]);
     theirs.refused(&open("z", &[]), 4, "is compromised");
+}
+
+#[test]
+fn a_rotation_does_not_believe_what_it_did_not_see() {
+    let sandbox = models();
+    sandbox.ok(&["keys", "rewrap", "alice", "models"]);
+    fs::copy(
+        sandbox.path("models/tree/two.sealed"),
+        sandbox.path("old-two"),
+    )
+    .unwrap();
+    sandbox.ok(&["keys", "rotate", "alice"]);
+    sandbox.ok(&["keys", "rewrap", "alice", "models", "c.sealed"]);
+    let refused = |words: &str| {
+        sandbox.refused(&["keys", "rewrap", "alice", "models"], 1, words);
+    };
+    // A file of a folder that is as it was before.
+    let now = sandbox.read("models/tree/two.sealed");
+    fs::copy(
+        sandbox.path("old-two"),
+        sandbox.path("models/tree/two.sealed"),
+    )
+    .unwrap();
+    refused("the rotation is not complete");
+    fs::write(sandbox.path("models/tree/two.sealed"), &now).unwrap();
+    sandbox.ok(&["keys", "rewrap", "alice", "models"]);
+    // A link to somewhere else.
+    std::os::unix::fs::symlink("../c.sealed", sandbox.path("models/link.sealed")).unwrap();
+    refused("the rotation is not complete");
+    fs::remove_file(sandbox.path("models/link.sealed")).unwrap();
+    // A folder that cannot be found for now, and one that is empty, as if nothing were mounted.
+    sandbox.ok(&["keys", "rotate", "alice"]);
+    fs::rename(sandbox.path("models/sub"), sandbox.path("away")).unwrap();
+    refused("the rotation is not complete");
+    fs::create_dir(sandbox.path("models/sub")).unwrap();
+    refused("the rotation is not complete");
+    fs::remove_dir(sandbox.path("models/sub")).unwrap();
+    fs::rename(sandbox.path("away"), sandbox.path("models/sub")).unwrap();
+    // All that is left is what was not asked for.
+    refused("the rotation is not complete: 1 could not be rewrapped or looked at");
+    // What is known to be used is not destroyed by the way.
+    sandbox.refused(
+        &["keys", "destroy", "alice@2", "--yes"],
+        4,
+        "c.sealed was sealed to",
+    );
+    sandbox.refused(
+        &["keys", "destroy", "alice@3", "--yes"],
+        4,
+        "is the active version",
+    );
+    sandbox.ok(&["keys", "destroy", "alice@2", "--yes", "--even-if-used"]);
+    sandbox.refused(
+        &[
+            "keys",
+            "rewrap",
+            "alice",
+            "models",
+            "--dry-run",
+            "--statement",
+            "x",
+            "--sign",
+            "publisher",
+        ],
+        2,
+        "cannot be used with",
+    );
+}
+
+#[test]
+fn what_a_compromised_or_disabled_key_does_is_refused_everywhere() {
+    let sandbox = Sandbox::with_keys();
+    sandbox.ok(&[
+        "keys",
+        "generate",
+        "--name",
+        "small",
+        "--kind",
+        "kem",
+        "--suite",
+        "mlkem768-x25519",
+    ]);
+    sandbox.write("note", b"note");
+    sandbox.ok(&["age", "encrypt", "note", "--to", "small"]);
+    sandbox.ok(&["keys", "rotate", "small"]);
+    sandbox.ok(&["age", "decrypt", "note.age", "-o", "again"]);
+    sandbox.ok(&["keys", "disable", "small@1"]);
+    sandbox.refused(&["age", "decrypt", "note.age", "-o", "x"], 4, "");
+    sandbox.refused(&["keys", "disable", "small@2"], 2, "is the active version");
+    sealed(&sandbox, "a");
+    let rewrap = [
+        "keys",
+        "rewrap",
+        "alice",
+        "a.sealed",
+        "--statement",
+        "done.json",
+        "--sign",
+        "publisher",
+    ];
+    sandbox.ok(&rewrap);
+    sandbox.ok(&["keys", "rotate", "publisher"]);
+    sandbox.ok(&["keys", "retire", "publisher@1", "--compromised"]);
+    sandbox.refused(
+        &["keys", "statement", "done.json", "--signer", "publisher@1"],
+        4,
+        "is compromised",
+    );
+    sandbox.write("b", b"b");
+    sandbox.refused(
+        &["seal", "b", "--to", "alice", "--sign", "publisher"],
+        4,
+        "succeeds a key that is compromised",
+    );
+    // It stays known after the key is gone.
+    sandbox.ok(&["keys", "destroy", "publisher@1", "--yes"]);
+    sandbox.refused(
+        &["seal", "b", "--to", "alice", "--sign", "publisher"],
+        4,
+        "succeeds a key that is compromised",
+    );
+    sandbox.refused(&["open", "a.sealed", "-o", "x"], 4, "");
+    sandbox.ok(&["keys", "rotate", "publisher"]);
+    sandbox.ok(&["seal", "b", "--to", "alice", "--sign", "publisher"]);
+    sandbox.ok(&["verify", "b.sealed", "--signer", "publisher"]);
+    sandbox.refused(
+        &["keys", "remove", "publisher@3", "--destroy"],
+        2,
+        "is one version",
+    );
 }

@@ -46,13 +46,33 @@ pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
     if !file.exists() {
         return Err(Fault::usage(format!("there is no file {}", file.display())));
     }
-    let backup = context.unlock(file)?;
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        if Path::new(&name).exists() {
+            let message = format!(
+                "{} is left of another key store",
+                Path::new(&name).display()
+            );
+            return Err(Fault::usage(message).hint("move it away, or pass --home DIR"));
+        }
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&home)
         .map_err(|error| Fault::file("create", &home, error))?;
-    let restored = write(&backup, &path)?;
+    // A backup of version 1 is migrated as a copy: the file itself stays as it is.
+    let naming = naming();
+    remove_abandoned(&home, &naming, &|_| true);
+    let failed = |error| Fault::file("read", file, error);
+    let scratch = ScratchFolder::create(&home, &naming).map_err(failed)?;
+    let copy = scratch.path().join("backup.db");
+    let mut source = File::open(file).map_err(failed)?;
+    let mut target = File::create_new(&copy).map_err(failed)?;
+    io::copy(&mut source, &mut target).map_err(failed)?;
+    let restored = write(&context.unlock(&copy)?, &path)?;
+    scratch.remove().map_err(failed)?;
     report(context, "casemate.keys-restored/1", &path, &restored);
     Ok(())
 }
@@ -70,15 +90,19 @@ fn refuse_existing(file: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
+fn naming() -> Naming {
+    Naming {
+        prefix: ".casemate-keys-".into(),
+        suffix: ".part",
+    }
+}
+
 /// Copies a key store to a new file, which appears only when it is complete and verified.
 fn write(store: &Store, path: &Path) -> Result<Summary, Fault> {
     let failed = |error| Fault::file("write", path, error);
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     let folder = folder.unwrap_or_else(|| Path::new("."));
-    let naming = Naming {
-        prefix: ".casemate-keys-".into(),
-        suffix: ".part",
-    };
+    let naming = naming();
     remove_abandoned(folder, &naming, &|_| true);
     // SQLite needs a path of its own, and a log beside it.
     let scratch = ScratchFolder::create(folder, &naming).map_err(failed)?;

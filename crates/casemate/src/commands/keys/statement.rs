@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use casemate_environment::read_limited;
+use casemate_crypto::hash::sha384;
+use casemate_environment::{Signed, read_limited};
 use casemate_statement::{Rotation, STATEMENT_BYTES_MAX};
 use serde_json::json;
 
@@ -14,9 +15,18 @@ use crate::{
 };
 
 pub(super) fn show(context: &Context<'_>, file: &Path, signer: &str) -> Result<(), Fault> {
-    let key = Keyring::new(context).verifier(signer)?;
+    let mut keyring = Keyring::new(context);
+    let key = keyring.verifier(signer)?;
     let content = read_limited(file, STATEMENT_BYTES_MAX)?;
     let statement = Rotation::verify(content.expose(), &key)?;
+    // The key must have been valid when the rotation was finished.
+    keyring.expected_signer(
+        signer,
+        &Signed {
+            date: Some(statement.finished),
+            digest: sha384(content.expose()),
+        },
+    )?;
     let json = json!({
         "schema": "casemate.rotation-statement/1",
         "name": statement.name,

@@ -7,14 +7,19 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     fs::File,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-use casemate_crypto::{encoding::KeyId, kem::KemPublicKey, policy::Policy};
+use casemate_crypto::{
+    encoding::KeyId,
+    kem::{KemPrivateKey, KemPublicKey},
+    policy::Policy,
+};
 use casemate_gateway::unix_seconds;
-use casemate_keys::{KeyName, Role, State, VersionNumber};
+use casemate_keys::{KeyName, Role, VersionNumber};
 use casemate_seal::{
-    Artifact, RecipientRecord,
+    Artifact, Origin, ReadAt, RecipientRecord,
     file::{self, Access},
     folder::{LocalFolder, read_manifest, unfinished_rewrap},
 };
@@ -41,6 +46,8 @@ pub(super) struct RotatedKey {
     versions: BTreeMap<KeyId, VersionNumber>,
     /// The version that everything is to be sealed to.
     active: (KeyId, VersionNumber),
+    /// Its private key.
+    key: KemPrivateKey,
 }
 
 /// What an artifact is sealed to.
@@ -55,19 +62,20 @@ enum SealedTo {
 }
 
 impl RotatedKey {
-    /// Returns what these recipients are sealed to.
+    /// Returns what these recipients say that an artifact is sealed to. Nothing proves it yet.
     fn sealed_to<'r>(&self, recipients: impl Iterator<Item = &'r RecipientRecord>) -> SealedTo {
         let versions = recipients.filter_map(|record| self.versions.get(&record.key));
-        match versions.min() {
-            None => SealedTo::Other,
-            Some(lowest) if *lowest < self.active.1 => SealedTo::Lower(*lowest),
-            Some(_) => SealedTo::Active,
+        let versions: Vec<_> = versions.copied().collect();
+        match versions.iter().find(|version| **version != self.active.1) {
+            Some(other) => SealedTo::Lower(*other),
+            None if versions.is_empty() => SealedTo::Other,
+            None => SealedTo::Active,
         }
     }
 
     fn is_lower(&self, key: KeyId) -> bool {
         let version = self.versions.get(&key);
-        version.is_some_and(|version| *version < self.active.1)
+        version.is_some_and(|version| *version != self.active.1)
     }
 
     /// Returns the recipients to keep and to add: the active version takes the place of lower ones.
@@ -101,7 +109,7 @@ pub(crate) fn run(context: &Context<'_>, options: &KeyRewrapOptions) -> Result<(
         .as_deref()
         .map(|named| keyring.signer(named))
         .transpose()?;
-    let rotated = versions(&keyring, options.key.parse()?)?;
+    let rotated = versions(&mut keyring, options.key.parse()?)?;
     let active = keyring.recipient(&format!("{}@{}", rotated.name, rotated.active.1))?;
     let rewrapping = rewrap_options(options);
     let wanted = RequestedRecipients {
@@ -136,7 +144,7 @@ pub(crate) fn run(context: &Context<'_>, options: &KeyRewrapOptions) -> Result<(
         }
         tally.save(keyring.store()?, &rotated.name)?;
     }
-    tally.add_unvisited(keyring.store()?, &rotated.name)?;
+    tally.add_unvisited(keyring.store()?, &rotated.name, &is_gone)?;
     let statement = Rotation {
         name: rotated.name.to_string(),
         key: rotated.active.0,
@@ -155,7 +163,7 @@ pub(crate) fn run(context: &Context<'_>, options: &KeyRewrapOptions) -> Result<(
 }
 
 /// Reads the versions of a key of this store.
-fn versions(keyring: &Keyring<'_>, name: KeyName) -> Result<RotatedKey, Fault> {
+fn versions(keyring: &mut Keyring<'_>, name: KeyName) -> Result<RotatedKey, Fault> {
     let unknown = || Fault::usage(format!("the key store has no key `{name}`"));
     let versions = keyring.store()?.versions(&name)?.ok_or_else(unknown)?;
     let active = versions.active().ok_or_else(|| {
@@ -169,13 +177,15 @@ fn versions(keyring: &Keyring<'_>, name: KeyName) -> Result<RotatedKey, Fault> {
         return Err(Fault::usage(message));
     }
     let active = (active.key, active.number);
-    let usable = versions.versions.iter();
-    let usable = usable.filter(|version| version.state != State::PreActive);
+    let key = keyring.kem(&format!("{name}@{}", active.1))?;
     Ok(RotatedKey {
-        versions: usable
+        versions: versions
+            .versions
+            .iter()
             .map(|version| (version.key, version.number))
             .collect(),
         active,
+        key,
         name,
     })
 }
@@ -252,12 +262,12 @@ impl Visit<'_, '_> {
                 }
                 Ok((before, 1))
             }
-            Unit::Folder { path, artifacts } => {
-                let before = self.folder(path)?;
+            Unit::Folder { path, files } => {
+                let before = self.folder(path, files)?;
                 if matches!(before, SealedTo::Lower(_)) && !self.is_dry() {
                     self.change.folder(self.keyring, path)?;
                 }
-                Ok((before, *artifacts))
+                Ok((before, (files.len() as u64).saturating_add(1)))
             }
         }
     }
@@ -268,22 +278,51 @@ impl Visit<'_, '_> {
         let source = file::open_exclusive(path)
             .or_else(|_| File::open(path))
             .map_err(|error| Fault::file("open", path, error))?;
-        let artifact = Artifact::read(&source)?;
-        Ok(self.rotated.sealed_to(artifact.recipients().iter()))
+        self.proven(&Artifact::read(&source)?)
     }
 
-    /// Returns what a folder is sealed to. One whose rewrap was interrupted may still have files
-    /// that are sealed to a lower version.
-    fn folder(&self, path: &PathBuf) -> Result<SealedTo, Fault> {
-        let folder = LocalFolder::open(path).map_err(|error| Fault::file("open", path, error))?;
-        let is_unfinished = matches!(unfinished_rewrap(&folder), Ok(Some(_)));
-        let manifest = read_manifest(&folder)?;
-        let found = self.rotated.sealed_to(manifest.recipients().iter());
-        let lowest = self.rotated.versions.values().min().copied();
-        Ok(match (found, is_unfinished, lowest) {
-            (SealedTo::Active, true, Some(lowest)) => SealedTo::Lower(lowest),
-            _ => found,
-        })
+    /// Returns what an artifact is sealed to. That it is sealed to the active version is proven by
+    /// opening it: whoever stores it can write any recipients into it.
+    fn proven<R: ReadAt>(&self, artifact: &Artifact<R>) -> Result<SealedTo, Fault> {
+        let found = self.rotated.sealed_to(artifact.recipients().iter());
+        if found == SealedTo::Active {
+            artifact.open(&self.rotated.key, Origin::Unchecked)?;
+        }
+        Ok(found)
+    }
+
+    /// Returns what a folder is sealed to: its manifest and every file in it. A file that the
+    /// manifest does not list is refused, because nothing rewraps it.
+    fn folder(&self, path: &Path, files: &[PathBuf]) -> Result<SealedTo, Fault> {
+        let place = LocalFolder::open(path).map_err(|error| Fault::file("open", path, error))?;
+        let manifest = read_manifest(&place)?;
+        let found = self.proven(&manifest)?;
+        drop(manifest);
+        let mut lowest = found;
+        for file in files {
+            match (self.artifact(file)?, lowest) {
+                (SealedTo::Lower(version), _) => lowest = SealedTo::Lower(version),
+                (SealedTo::Other, SealedTo::Active) => {
+                    let message = format!(
+                        "{} is not sealed to the key that its folder is sealed to",
+                        file.display()
+                    );
+                    return Err(Fault::new(Outcome::CheckFailed, message));
+                }
+                _ => {}
+            }
+        }
+        if let (SealedTo::Active, SealedTo::Lower(_)) = (found, lowest) {
+            // A rewrap that was interrupted is finished; anything else is not a file of this folder.
+            let place =
+                LocalFolder::open(path).map_err(|error| Fault::file("open", path, error))?;
+            if !matches!(unfinished_rewrap(&place), Ok(Some(_))) {
+                let message = "a file in it is sealed to an older version than its manifest, and may be an older file";
+                return Err(Fault::new(Outcome::CheckFailed, message)
+                    .hint("verify the folder with `casemate verify`, and replace the file"));
+            }
+        }
+        Ok(lowest)
     }
 
     /// Looks at an address: an object, a folder, or a prefix.
@@ -326,9 +365,7 @@ impl Visit<'_, '_> {
         object: &RemoteObject,
         expected: Option<&[u8]>,
     ) -> Result<SealedTo, Fault> {
-        let artifact = Artifact::read(object)?;
-        let before = self.rotated.sealed_to(artifact.recipients().iter());
-        drop(artifact);
+        let before = self.proven(&Artifact::read(object)?)?;
         if matches!(before, SealedTo::Lower(_)) && !self.is_dry() {
             self.change.object(self.keyring, object, true, expected)?;
         }
@@ -356,4 +393,16 @@ fn incomplete(statement: &Rotation) -> Fault {
         format!("the rotation is not complete: {message}"),
     )
     .hint("fix what is listed above and run the command again; it skips what is done")
+}
+
+/// Returns whether a place that was looked at certainly has nothing any longer: the folder that it
+/// was in is there and has other entries. An empty folder may be one where nothing is mounted.
+fn is_gone(place: &str) -> bool {
+    let path = Path::new(place);
+    let is_absent = path.is_absolute()
+        && std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let folder = path
+        .parent()
+        .and_then(|folder| std::fs::read_dir(folder).ok());
+    is_absent && folder.is_some_and(|mut entries| entries.next().is_some())
 }

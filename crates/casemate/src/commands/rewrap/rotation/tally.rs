@@ -111,52 +111,66 @@ impl Tally {
             store.bind(&bindings)?;
             let others = batch.iter().filter(|(_, version)| version.is_none());
             let others: Vec<_> = others.map(|(place, _)| place.clone()).collect();
-            Self::forget(store, name, &others)?;
+            self.doubt(store, name, &others)?;
         }
         self.visited
             .extend(seen.into_iter().map(|(place, _)| place));
         Ok(())
     }
 
-    /// Forgets bindings of what is no longer sealed to the key.
-    fn forget(store: &Store, name: &KeyName, others: &[String]) -> Result<(), StoreError> {
-        // Most of what is sealed to other keys was never bound.
-        let known: Vec<_> = others
-            .iter()
-            .filter(|place| store.is_bound(place, name).unwrap_or(true))
-            .cloned()
-            .collect();
-        store.unbind(name, &known)
+    /// Notes what was sealed to the key once and does not say so any longer. Nothing proves a list
+    /// of recipients that none of our keys opens.
+    fn doubt(
+        &mut self,
+        store: &Store,
+        name: &KeyName,
+        others: &[String],
+    ) -> Result<(), StoreError> {
+        for place in others {
+            if store.is_bound(place, name)? {
+                self.unreachable.push(Unreachable {
+                    place: place.clone(),
+                    why: format!("it was sealed to {name}, and its recipients are others now; if that is right, seal it again"),
+                });
+            }
+        }
+        Ok(())
     }
 
-    /// Adds what is known to be sealed to lower versions and was not looked at. What is gone from a
-    /// place that was looked at is forgotten.
+    /// Adds what is known to be sealed to other versions and was not found. Only what is certainly
+    /// gone is forgotten: a place may be unmounted or unreachable for now.
     pub(super) fn add_unvisited(
         &mut self,
         store: &Store,
         name: &KeyName,
+        is_gone: &dyn Fn(&str) -> bool,
     ) -> Result<(), StoreError> {
         let mut gone = Vec::new();
         for binding in store.bindings(name)? {
-            if self.visited.contains(&binding.place) {
+            if self.visited.contains(&binding.place) || binding.version == self.active {
                 continue;
             }
-            if self
+            let is_here = self
                 .places
                 .iter()
-                .any(|place| is_below(&binding.place, &place.place))
-            {
+                .any(|place| is_below(&binding.place, &place.place));
+            if is_here && is_gone(&binding.place) {
                 gone.push(binding.place);
-            } else if binding.version < self.active {
-                self.unreachable.push(Unreachable {
-                    why: format!(
-                        "it was sealed to version {} on {} and was not looked at now",
-                        binding.version,
-                        time_text(binding.seen)
-                    ),
-                    place: binding.place,
-                });
+                continue;
             }
+            let why = if is_here {
+                "was not found"
+            } else {
+                "was not looked at now"
+            };
+            self.unreachable.push(Unreachable {
+                why: format!(
+                    "it was sealed to version {} on {} and {why}",
+                    binding.version,
+                    time_text(binding.seen)
+                ),
+                place: binding.place,
+            });
         }
         gone.chunks(BATCH)
             .try_for_each(|batch| store.unbind(name, batch))
@@ -169,6 +183,11 @@ fn is_below(place: &str, above: &str) -> bool {
         Some(rest) => rest.is_empty() || rest.starts_with('/'),
         None => false,
     }
+}
+
+/// Returns text on one line: a file name may have line feeds.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, "?")
 }
 
 /// Says what was found; fails if the rotation is not complete.
@@ -199,7 +218,7 @@ pub(super) fn report(
         };
         lines.push(format!(
             "{}: {}, {changed} {verb}, {} sealed only to other keys, {missed} not reached",
-            place.place,
+            plain(&place.place),
             count_text(place.artifacts, "artifact"),
             place.other
         ));
@@ -209,7 +228,11 @@ pub(super) fn report(
         }
     }
     for one in &statement.unreachable {
-        lines.push(format!("not reached: {}: {}", one.place, one.why));
+        lines.push(format!(
+            "not reached: {}: {}",
+            plain(&one.place),
+            plain(&one.why)
+        ));
     }
     lines.push(format!(
         "{} known to be below version {} of {}",

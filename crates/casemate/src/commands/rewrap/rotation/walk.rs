@@ -19,8 +19,8 @@ pub(super) enum Unit {
     Artifact(PathBuf),
     Folder {
         path: PathBuf,
-        /// The manifest and the files.
-        artifacts: u64,
+        /// Its sealed files.
+        files: Vec<PathBuf>,
     },
 }
 
@@ -62,10 +62,11 @@ fn list(folder: &Path, found: &mut Found, depth: usize) -> io::Result<()> {
     let deep = || io::Error::other("folders are nested too deeply");
     let depth = depth.checked_sub(1).ok_or_else(deep)?;
     if is_sealed_folder(folder) {
-        let artifacts = sealed_files(folder, depth)?.saturating_add(1);
+        let mut files = Vec::new();
+        sealed_files(folder, &mut files, depth)?;
         found.units.push(Unit::Folder {
             path: folder.to_owned(),
-            artifacts,
+            files,
         });
         return Ok(());
     }
@@ -100,19 +101,23 @@ fn is_artifact(path: &Path) -> io::Result<bool> {
     Ok(looks_sealed(&File::open(path)?))
 }
 
-fn sealed_files(folder: &Path, depth: usize) -> io::Result<u64> {
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err(io::Error::other("folders are nested too deeply"));
-    };
-    let mut count = 0_u64;
+/// Collects the sealed files of a sealed folder. A folder in it with a manifest of its own is not
+/// part of it.
+fn sealed_files(folder: &Path, files: &mut Vec<PathBuf>, depth: usize) -> io::Result<()> {
+    let deep = || io::Error::other("folders are nested too deeply");
+    let depth = depth.checked_sub(1).ok_or_else(deep)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let kind = entry.file_type()?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_dir() {
-            count = count.saturating_add(sealed_files(&entry.path(), depth)?);
-        } else if entry.path().to_string_lossy().ends_with(SEALED_SUFFIX) {
-            count = count.saturating_add(1);
+            if is_sealed_folder(&path) {
+                let message = format!("{} is a sealed folder inside another one", path.display());
+                return Err(io::Error::other(message));
+            }
+            sealed_files(&path, files, depth)?;
+        } else if path.to_string_lossy().ends_with(SEALED_SUFFIX) {
+            files.push(path);
         }
     }
-    Ok(count)
+    Ok(())
 }
