@@ -231,7 +231,7 @@ mod tests {
             Err(AuditError::Unsigned(_))
         ));
         let renamed = VerifierKeys::new("example.com/other", keys.keys().clone()).unwrap();
-        assert!(renamed.verify(signed.as_bytes()).is_err());
+        renamed.verify(signed.as_bytes()).unwrap_err();
     }
 
     #[test]

@@ -158,6 +158,6 @@ mod tests {
         let decoded = Entry::decode(&long.encode().unwrap()).unwrap();
         assert_eq!((decoded.by.len(), decoded.about.unwrap().len()), (128, 512));
         let key = Some("k".repeat(5000));
-        assert!(Entry { key, ..entry() }.encode().is_err());
+        Entry { key, ..entry() }.encode().unwrap_err();
     }
 }

@@ -99,7 +99,6 @@ impl Proof {
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod tests {
     use casemate_crypto::signature::LogSigningKey;
 

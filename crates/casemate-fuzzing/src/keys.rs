@@ -92,7 +92,8 @@ const RECORDS_1: [&[u8]; 2] = [
 const SECRET_1: &[u8] = b"casemate-store-key-1:_SUhbPgpoy2YNntOdAE2lqPasnTYAmYCFtZcJQtOowQ";
 const GENERATION_1: u64 = 3;
 
-/// Migrates a key store of version 1 with one part changed: all of it comes along, or it is refused.
+/// Migrates a key store of version 1 with one part changed: all of it comes along, or it is
+/// refused.
 pub fn key_store_1(bytes: &[u8]) {
     let Some((part, changed)) = bytes.split_first() else {
         return;

@@ -20,7 +20,7 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use casemate_crypto::{
-    Purpose, SecretBytes,
+    Purpose,
     encoding::{KeyId, PrivateKey, PublicKey},
     kem::KemPrivateKey,
     policy::Policy,

@@ -4,7 +4,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::cast_precision_loss,
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     reason = "a tool that stops on the first failure and reads the clock"

@@ -26,6 +26,9 @@ pub struct Head {
     pub generation: u64,
 }
 
+/// A value to write, by table and key; `None` removes it.
+pub type Put = (Table, Vec<u8>, Option<Vec<u8>>);
+
 /// One change, applied atomically.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
@@ -34,15 +37,13 @@ pub struct Change {
     /// The new index.
     pub index: Vec<u8>,
     /// Values to write, by table and key; `None` removes one.
-    pub put: Vec<(Table, Vec<u8>, Option<Vec<u8>>)>,
+    pub put: Vec<Put>,
 }
 
 impl Change {
     /// Returns whether something is replaced that must not stay behind.
     pub(crate) fn removes(&self) -> bool {
-        let removed = |(table, _, value): &(Table, Vec<u8>, Option<Vec<u8>>)| {
-            *table == Table::Rows && value.is_none()
-        };
+        let removed = |(table, _, value): &Put| *table == Table::Rows && value.is_none();
         self.header.is_some() || self.put.iter().any(removed)
     }
 }

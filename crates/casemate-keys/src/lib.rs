@@ -43,7 +43,9 @@ mod version_1;
 mod versions;
 
 pub use binding::Binding;
-pub use engine::{Change, Engine, EngineError, Head, MemoryEngine, Page, Snapshot, Table, View};
+pub use engine::{
+    Change, Engine, EngineError, Head, MemoryEngine, Page, Put, Snapshot, Table, View,
+};
 pub use error::{Locked, StoreError};
 pub use group::GroupInfo;
 pub use header::Slots;
@@ -54,6 +56,6 @@ pub use secret::{StoreKey, StoreSecret};
 pub use slot::{KeeperError, KeeperKind, NewSlot, Openers, PassphraseCost, SlotInfo, SlotKeeper};
 pub use sqlite::SqliteEngine;
 pub use status::{End, Status, Withdrawn, judge};
-pub use store::{KeyEntry, KeyStore, Listing, LogVerified, Offline, Rotated, slots_of};
+pub use store::{KeyEntry, KeyStore, Listing, LogVerified, Offline, Rotated, VisitLog, slots_of};
 pub use usage::Usage;
 pub use versions::{Due, RotationPolicy, State, Version, VersionNumber, Versions};

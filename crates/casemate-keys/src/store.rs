@@ -25,7 +25,7 @@ use crate::{
     slot::{NewSlot, Openers, PassphraseCost, Slot},
 };
 pub use lifecycle::Rotated;
-pub use log::LogVerified;
+pub use log::{LogVerified, VisitLog};
 pub use read::{KeyEntry, Listing};
 use session::{Session, State};
 pub use slots::Offline;

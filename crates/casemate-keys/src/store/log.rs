@@ -14,6 +14,9 @@ use crate::{
     row::RowId,
 };
 
+/// Visits an entry: its number, its bytes and its content.
+pub type VisitLog<'v, F> = dyn FnMut(u64, &[u8], &Entry) -> Result<(), F> + 'v;
+
 /// A log that was verified from its first entry to its last.
 #[derive(Clone, Debug)]
 pub struct LogVerified {
@@ -103,7 +106,7 @@ impl<E: Engine> KeyStore<E> {
     /// of `visit`.
     pub fn verify_log<F: From<StoreError>>(
         &self,
-        visit: &mut dyn FnMut(u64, &[u8], &Entry) -> Result<(), F>,
+        visit: &mut VisitLog<'_, F>,
     ) -> Result<LogVerified, F> {
         let session = self.session()?;
         let expected = session.state().index.log.clone();

@@ -11,7 +11,7 @@ use casemate_crypto::{SecretBytes, encoding::KeyId};
 
 use crate::{
     KeyName, StoreError, Usage, Versions,
-    engine::{Change, Head, Table, View},
+    engine::{Change, Head, Put, Table, View},
     header::Header,
     index::{Index, ROWS_MAX},
     log::{self, Actor, Event},
@@ -21,6 +21,9 @@ use crate::{
     sealed,
     tree::{Entry, Nodes, Tree, TreeError},
 };
+
+/// Visits the value of an entry by its number.
+pub(super) type VisitEntry<'v> = dyn FnMut(u64, &[u8]) -> Result<(), StoreError> + 'v;
 
 /// Rows that are read at once.
 const PAGE: usize = 1024;
@@ -176,10 +179,7 @@ impl<'a> Session<'a> {
     }
 
     /// Visits every stored entry of the log.
-    pub(super) fn each_entry(
-        &self,
-        visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    pub(super) fn each_entry(&self, visit: &mut VisitEntry<'_>) -> Result<(), StoreError> {
         let mut last: Option<Vec<u8>> = None;
         loop {
             let page = self.view.scan(Table::Entries, last.as_deref(), PAGE)?;
@@ -373,7 +373,7 @@ fn append(
     events: Vec<Event>,
     root: &RootKey,
     actor: &Actor,
-    put: &mut Vec<(Table, Vec<u8>, Option<Vec<u8>>)>,
+    put: &mut Vec<Put>,
 ) -> Result<Frontier, StoreError> {
     // A change that tells nothing would leave a gap that nobody sees.
     if events.is_empty() {

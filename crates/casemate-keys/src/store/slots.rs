@@ -53,7 +53,7 @@ impl<E: Engine> KeyStore<E> {
         // The slot is made once: asking a service again after a conflict would leave traces.
         let slot = Slot::create(name.clone(), new, now, &self.root)?;
         let event = Event::new(What::SlotAdded).about(name.as_str());
-        self.change_header(event, Offline::Any, |header, root| {
+        self.change_header(&event, Offline::Any, |header, root| {
             header.with_new(slot.clone(), group, root)
         })
     }
@@ -66,7 +66,7 @@ impl<E: Engine> KeyStore<E> {
     /// [`StoreError::NoOfflineSlot`] unless `offline` allows it, or the engine's error.
     pub fn remove_slot(&mut self, name: &SlotName, offline: Offline) -> Result<(), StoreError> {
         let event = Event::new(What::SlotRemoved).about(name.as_str());
-        self.change_header(event, offline, |header, root| header.without(name, root))
+        self.change_header(&event, offline, |header, root| header.without(name, root))
     }
 
     /// Makes a group of slots, or gives a group other members.
@@ -85,7 +85,7 @@ impl<E: Engine> KeyStore<E> {
         let names: Vec<_> = members.iter().map(SlotName::as_str).collect();
         let about = format!("{name}: {threshold} of {}", names.join(", "));
         let event = Event::new(What::GroupChanged).about(about);
-        self.change_header(event, offline, |header, root| {
+        self.change_header(&event, offline, |header, root| {
             header.with_group(name, threshold, members, root)
         })
     }
@@ -97,7 +97,7 @@ impl<E: Engine> KeyStore<E> {
     /// [`StoreError::NoGroup`], or the engine's error.
     pub fn remove_group(&mut self, name: &SlotName) -> Result<(), StoreError> {
         let event = Event::new(What::GroupChanged).about(format!("{name}: removed"));
-        self.change_header(event, Offline::Any, |header, root| {
+        self.change_header(&event, Offline::Any, |header, root| {
             header.without_group(name, root)
         })
     }
@@ -114,7 +114,7 @@ impl<E: Engine> KeyStore<E> {
 
     fn change_header(
         &mut self,
-        event: Event,
+        event: &Event,
         offline: Offline,
         change: impl Fn(&Header, &RootKey) -> Result<Header, StoreError>,
     ) -> Result<(), StoreError> {
@@ -166,7 +166,7 @@ impl<E: Engine> KeyStore<E> {
         let new = NewSlot::Secret(secret, cost);
         let new = Slot::create(slot.name.clone(), new, now, &self.root)?;
         let event = Event::new(What::SlotChanged).about(slot.name.as_str());
-        self.change_header(event, Offline::Any, |header, _| {
+        self.change_header(&event, Offline::Any, |header, _| {
             still_has(header, &slot)?;
             header.with_replaced(&new)
         })?;

@@ -54,6 +54,10 @@ fn reopen(snapshot: Snapshot) -> Result<KeyStore<MemoryEngine>, StoreError> {
 
 #[test]
 fn every_change_and_every_use_of_a_private_key_is_told() {
+    use What::{
+        Created, Enabled, GroupChanged, Opened, Policy, PrivateKey, Removed, Reserved, Rotated,
+        SlotAdded, SlotRemoved,
+    };
     let mut store = reopen(snapshot(&store())).unwrap();
     let key = name("key");
     let entry = store.by_name(&key).unwrap().unwrap();
@@ -91,10 +95,6 @@ fn every_change_and_every_use_of_a_private_key_is_told() {
         .change_secret(&secret("another horse"), CHEAP, 50)
         .unwrap_err();
     store.remove(&key).unwrap();
-    use What::{
-        Created, Enabled, GroupChanged, Opened, Policy, PrivateKey, Removed, Reserved, Rotated,
-        SlotAdded, SlotRemoved,
-    };
     assert_eq!(
         whats(&store),
         [

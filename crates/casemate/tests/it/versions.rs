@@ -425,7 +425,7 @@ fn a_rotation_does_not_believe_what_it_did_not_see() {
     std::os::unix::fs::symlink("../c.sealed", sandbox.path("models/link.sealed")).unwrap();
     refused("the rotation is not complete");
     fs::remove_file(sandbox.path("models/link.sealed")).unwrap();
-    // A folder that cannot be found for now, and one that is empty, as if nothing were mounted.
+    // A folder that cannot be found, and one that is empty, as if nothing were mounted.
     sandbox.ok(&["keys", "rotate", "alice"]);
     fs::rename(sandbox.path("models/sub"), sandbox.path("away")).unwrap();
     refused("the rotation is not complete");

@@ -313,7 +313,8 @@ impl Visit<'_, '_> {
             }
         }
         if let (SealedTo::Active, SealedTo::Lower(_)) = (found, lowest) {
-            // A rewrap that was interrupted is finished; anything else is not a file of this folder.
+            // A rewrap that was interrupted is finished; anything else is not a file of this
+            // folder.
             let place =
                 LocalFolder::open(path).map_err(|error| Fault::file("open", path, error))?;
             if !matches!(unfinished_rewrap(&place), Ok(Some(_))) {
