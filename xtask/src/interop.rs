@@ -3,7 +3,7 @@
 use std::{env, fs, path::Path};
 
 use crate::{
-    step::{Outcome, command, has, pytest, root, succeed, target},
+    step::{Outcome, command, has, install_with, pytest, root, succeed, target},
     tools::program,
 };
 
@@ -60,6 +60,13 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
     } else {
         skipped.push(
             "npm is not installed: skipped the Node client, age-encryption, SLH-DSA, Azure and llama.cpp"
+                .to_owned(),
+        );
+    }
+    let go = ["golang-go", "golang-golang-x-mod-dev"];
+    if !install_with("go", &["version"], &go) {
+        skipped.push(
+            "Go is not installed (Debian: golang-go, golang-golang-x-mod-dev): skipped its check of audit logs"
                 .to_owned(),
         );
     }

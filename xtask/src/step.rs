@@ -159,7 +159,12 @@ pub(crate) fn has(program: &str, arguments: &[&str]) -> bool {
 /// Returns whether a program is installed, after installing Debian packages if this user is
 /// permitted to.
 pub(crate) fn install(program: &str, packages: &[&str]) -> bool {
-    if has(program, &["--version"]) {
+    install_with(program, &["--version"], packages)
+}
+
+/// As [`install`], for a program that shows its version in another way.
+pub(crate) fn install_with(program: &str, version: &[&str], packages: &[&str]) -> bool {
+    if has(program, version) {
         return true;
     }
     let root_user = command("id", &["-u"])
@@ -173,5 +178,5 @@ pub(crate) fn install(program: &str, packages: &[&str]) -> bool {
     let mut arguments = vec!["-qq", "install", "-y", "--no-install-recommends"];
     arguments.extend(packages);
     _ = succeed(command("apt-get", &arguments).env("DEBIAN_FRONTEND", "noninteractive"));
-    has(program, &["--version"])
+    has(program, version)
 }
