@@ -11,13 +11,14 @@ use crate::{
 /// Documents whose `sh` blocks must work. The guide about object stores needs a server and runs
 /// with the object store tests. The first block of the README runs this command and the
 /// demonstration.
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "docs/guides/seal-and-serve.md",
     "docs/guides/folders-and-mounts.md",
     "docs/guides/sign-models.md",
     "docs/guides/key-store-slots.md",
     "docs/guides/rotate-keys.md",
+    "docs/guides/audit-log.md",
 ];
 
 pub(crate) fn run() -> Outcome {
