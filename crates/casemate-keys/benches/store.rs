@@ -12,7 +12,7 @@
 use std::{env, path::Path, time::Instant};
 
 use casemate_keys::{
-    Binding, KeyName, KeyStore, PassphraseCost, SqliteEngine, StoreKey, StoreSecret,
+    Binding, KeyName, KeyStore, PassphraseCost, SqliteEngine, StoreError, StoreKey, StoreSecret,
 };
 use rusqlite::{Connection, params};
 
@@ -114,6 +114,8 @@ fn main() {
     let cost = PassphraseCost::default();
     let mut store = KeyStore::create(engine, &secret, cost, NOW).unwrap();
     measure(&mut store, 0);
+    store.enable_log("example.com/bench").unwrap();
+    println!("from here on with an audit log");
     let start = Instant::now();
     for batch in 0..keys.div_ceil(BATCH) {
         let numbers = batch * BATCH..keys.min((batch + 1) * BATCH);
@@ -131,6 +133,15 @@ fn main() {
     let listed = store.list().unwrap().keys.len();
     println!(
         "listed {listed} versions in {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
+    let start = Instant::now();
+    let verified = store
+        .verify_log(&mut |_, _, _| Ok::<(), StoreError>(()))
+        .unwrap();
+    println!(
+        "verified {} entries of the log in {:.1} s",
+        verified.size,
         start.elapsed().as_secs_f64()
     );
     let start = Instant::now();
