@@ -3,11 +3,16 @@
 
 mod attacks;
 mod plain;
+mod rotation;
 mod samples;
 mod stage;
 mod training;
 
-use std::{fs, io, time::Instant};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use casemate_environment::temporary_folder;
 use casemate_seal::{
@@ -38,42 +43,8 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
         "The model reads handwritten digits (98.3 % accuracy on held-out images; see assets/digits).\n",
     );
 
-    let started = Instant::now();
-    let keys = stage::Keys::create(folder.path())?;
-    step(
-        context,
-        "keys",
-        "4 key pairs in an encrypted key store",
-        started,
-        "Argon2id, 64 MiB",
-    );
-
-    let started = Instant::now();
-    let artifact_path = folder.path().join("digits.onnx.sealed");
-    let artifact_len = stage::seal_model(MODEL, &artifact_path, &keys)?;
-    let added = artifact_len.saturating_sub(MODEL.len() as u64);
-    let cost = format!("{} B + {added} B", MODEL.len());
-    step(
-        context,
-        "seal",
-        "encrypted to mlkem1024-p384, signed mldsa87-p384",
-        started,
-        &cost,
-    );
-
-    let started = Instant::now();
+    let (keys, artifact_path) = seal(context, folder.path())?;
     let bytes = fs::read(&artifact_path).map_err(io_fault)?;
-    let artifact = Artifact::read(bytes.as_slice())?;
-    artifact.verify_signature(keys.publisher.verifying_key())?;
-    artifact.verify_segments(&|_| ())?;
-    step(
-        context,
-        "verify",
-        "both halves of the signature, every segment",
-        started,
-        "no private key needed",
-    );
-
     let runtime = runtime()?;
     let show = async {
         let started = Instant::now();
@@ -102,6 +73,56 @@ pub(crate) fn run(context: &Context<'_>, options: &DemoOptions) -> Result<(), Fa
         drop(stage);
         Ok(())
     })
+}
+
+/// Makes the keys, seals and verifies the model and rotates its key; returns the artifact's path.
+fn seal(context: &Context<'_>, folder: &Path) -> Result<(stage::Keys, PathBuf), Fault> {
+    let started = Instant::now();
+    let mut keys = stage::Keys::create(folder)?;
+    step(
+        context,
+        "keys",
+        "4 key pairs in an encrypted key store",
+        started,
+        "under a random key, with an audit log",
+    );
+
+    let started = Instant::now();
+    let artifact_path = folder.join("digits.onnx.sealed");
+    let artifact_len = stage::seal_model(MODEL, &artifact_path, &keys)?;
+    let added = artifact_len.saturating_sub(MODEL.len() as u64);
+    let cost = format!("{} B + {added} B", MODEL.len());
+    step(
+        context,
+        "seal",
+        "encrypted to mlkem1024-p384, signed mldsa87-p384",
+        started,
+        &cost,
+    );
+
+    let started = Instant::now();
+    let bytes = fs::read(&artifact_path).map_err(|error| Fault::from_error(Outcome::Io, error))?;
+    let artifact = Artifact::read(bytes.as_slice())?;
+    artifact.verify_signature(keys.publisher.verifying_key())?;
+    artifact.verify_segments(&|_| ())?;
+    step(
+        context,
+        "verify",
+        "both halves of the signature, every segment",
+        started,
+        "no private key needed",
+    );
+
+    let started = Instant::now();
+    let entries = rotation::run(&mut keys, &artifact_path)?;
+    step(
+        context,
+        "rotate",
+        "new version of the key, model rewrapped, old version disabled",
+        started,
+        &format!("{entries} entries in the audit log"),
+    );
+    Ok((keys, artifact_path))
 }
 
 /// Prints a line for each step: its name, what it does, how long it takes and what it costs.

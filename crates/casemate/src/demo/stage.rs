@@ -40,6 +40,7 @@ const NAMES: [(&str, &str); 4] = [
 
 /// Every key pair of the demo.
 pub(super) struct Keys {
+    pub(super) store: KeyStore<SqliteEngine>,
     pub(super) model: KemPrivateKey,
     pub(super) publisher: SigningKey,
     gateway_identity: HttpSigningKey,
@@ -61,6 +62,7 @@ impl Keys {
         let engine = SqliteEngine::open(&path, true).map_err(io_fault)?;
         let now = unix_seconds();
         let mut store = KeyStore::create(engine, &secret, PassphraseCost::default(), now)?;
+        store.enable_log("casemate-demo")?;
         for (name, suite) in NAMES {
             store.generate(name.parse()?, suite, now)?;
         }
@@ -80,12 +82,16 @@ impl Keys {
         let PrivateKey::Sign(publisher) = read("publisher")? else {
             return Err(wrong());
         };
+        let model = kem("model")?;
+        let clients = [http("client")?, http("client")?];
+        let [gateway_identity, scale] = [http("gateway-identity")?, http("gateway-identity")?];
         Ok(Self {
-            model: kem("model")?,
+            store,
+            model,
             publisher,
-            gateway_identity: http("gateway-identity")?,
-            clients: [http("client")?, http("client")?],
-            scale: http("gateway-identity")?,
+            gateway_identity,
+            clients,
+            scale,
         })
     }
 }
