@@ -99,3 +99,25 @@ def test_keys_move_between_the_two(home: Home) -> None:
     home.ok("keys", "generate", "--name", "p384", "--kind", "kem")
     refused = home.run("keys", "export", "p384", "--age")
     assert (refused.returncode, "mlkem768-x25519" in refused.stderr) == (2, True), refused.stderr
+
+
+def test_age_opens_a_backup_after_every_other_slot_is_lost(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.ok("keys", "slots", "add", "stick", "--age", home.theirs["recipient"])
+    home.ok("keys", "slots", "export", "stick", "-o", "stick.age")
+    home.ok("keys", "backup", "backup")
+    (tmp_path / "passphrase").unlink()
+
+    done = node("decrypt", home.theirs["identity"], tmp_path / "stick.age", tmp_path / "passphrase")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "passphrase").chmod(0o600)
+    (tmp_path / "home").rename(tmp_path / "lost")
+    home.ok("keys", "restore", "backup")
+    home.ok("keys", "export", "recovery", "--age")
+
+    # Another identity neither decrypts the file nor opens the slot.
+    other = json.loads(node("keys").stdout)["identity"]
+    assert node("decrypt", other, tmp_path / "stick.age", tmp_path / "x").returncode != 0
+    (tmp_path / "passphrase").write_text(f"{other}\n")
+    refused = home.run("keys", "list")
+    assert refused.returncode == 4, refused.stderr

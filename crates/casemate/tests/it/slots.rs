@@ -359,3 +359,18 @@ fn files_that_are_no_backups_are_named() {
         ["keys.db"]
     );
 }
+
+#[test]
+fn a_slot_that_was_not_added_leaves_no_key() {
+    let sandbox = Sandbox::with_keys();
+    for number in 1..32 {
+        let file = format!("{number}.key");
+        let name = format!("slot-{number}");
+        sandbox.ok(&["keys", "slots", "add", &name, "--random-key", &file]);
+        assert!(sandbox.path(&file).exists());
+    }
+    for option in ["--random-key", "--recovery-key"] {
+        sandbox.refused(&["keys", "slots", "add", "more", option, "more"], 2, "32");
+        assert!(!sandbox.path("more").exists());
+    }
+}

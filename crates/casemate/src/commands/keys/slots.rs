@@ -140,17 +140,24 @@ fn add(context: &Context<'_>, options: &AddSlot) -> Result<(), Fault> {
     let made = Made::of(context, options)?;
     let keepers = Keepers::new(&[]);
     let new = made.new_slot(&keepers)?;
-    store.add_slot(&name, new, group.as_ref(), unix_seconds())?;
+    let new_file = options
+        .random_key
+        .as_ref()
+        .or(options.recovery_key.as_ref());
+    if let Err(error) = store.add_slot(&name, new, group.as_ref(), unix_seconds()) {
+        let exists = |slots: Slots| slots.slots.iter().any(|slot| slot.name == name);
+        // A failure to report the change is not a failure to make it.
+        if let (Some(file), Ok(false)) = (new_file, store.slots().map(exists)) {
+            _ = std::fs::remove_file(file);
+        }
+        return Err(error.into());
+    }
     let what = match &group {
         Some(group) => format!("added slot {name} to group {group}"),
         None => format!("added slot {name}, which opens the key store alone"),
     };
     context.printer.done(&what);
-    if let Some(file) = options
-        .random_key
-        .as_ref()
-        .or(options.recovery_key.as_ref())
-    {
+    if let Some(file) = new_file {
         context.printer.note(&format!(
             "what opens it is in {}; move it to another place, and check it there with `casemate keys slots test {name} --passphrase-file FILE`",
             file.display()
