@@ -1,6 +1,6 @@
 //! `casemate keys audit`.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink, process::Command};
 
 use serde_json::Value;
 
@@ -170,6 +170,17 @@ fn a_copy_is_verified_without_the_key_store_and_every_change_is_named() {
         }
         fs::remove_file(sandbox.path(name)).unwrap();
         assert_ne!(without(&verify).0, 0, "{name}");
+        // A pipe never delivers anything, and a link leads out of the copy.
+        let pipe = Command::new("mkfifo").arg(sandbox.path(name)).status();
+        assert!(pipe.unwrap().success());
+        let (code, errors) = without(&verify);
+        assert_ne!(code, 0, "{name}");
+        assert!(errors.contains("not a regular file"), "{errors}");
+        fs::remove_file(sandbox.path(name)).unwrap();
+        fs::write(sandbox.path("elsewhere"), &good).unwrap();
+        symlink(sandbox.path("elsewhere"), sandbox.path(name)).unwrap();
+        assert_ne!(without(&verify).0, 0, "{name}");
+        fs::remove_file(sandbox.path(name)).unwrap();
         fs::write(sandbox.path(name), &good).unwrap();
     }
     assert_eq!(without(&verify).0, 0);

@@ -25,13 +25,24 @@ impl Comparison {
                 .map_err(|error| Fault::from(error).about(&path.display().to_string()))?;
             expected.push((path.clone(), checkpoint));
         }
-        expected.sort_by_key(|(_, checkpoint)| std::cmp::Reverse(checkpoint.size()));
         let mut comparison = Self {
             log: Frontier::default(),
             expected,
         };
-        comparison.compare()?;
+        comparison.begin()?;
         Ok(comparison)
+    }
+
+    /// Adds a checkpoint, before anything is appended.
+    pub(super) fn expect(&mut self, path: PathBuf, checkpoint: Checkpoint) -> Result<(), Fault> {
+        self.expected.push((path, checkpoint));
+        self.begin()
+    }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        let sizes = &mut self.expected;
+        sizes.sort_by_key(|(_, checkpoint)| std::cmp::Reverse(checkpoint.size()));
+        self.compare()
     }
 
     pub(super) fn append(&mut self, entry: &[u8]) -> Result<(), Fault> {

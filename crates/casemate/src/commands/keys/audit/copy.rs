@@ -1,20 +1,19 @@
 //! Copies of a log as tiles, which can be served and verified without the key store.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::DirBuilder,
+    io::Read as _,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
 use casemate_audit::{Entry, VerifierKeys, bundles, entries_of, leaf_hash, tile_path, tiles};
-use casemate_environment::read_limited;
+use casemate_beneath::open_regular;
 use casemate_gateway::unix_seconds;
 use casemate_seal::file::{self, Access, Existing};
+use rustix::fs::OFlags;
 
-use super::{
-    compare::{Comparison, report},
-    read_text,
-};
+use super::compare::{Comparison, report};
 use crate::{
     context::Context,
     fault::{Fault, Outcome},
@@ -44,7 +43,7 @@ pub(super) fn export(context: &Context<'_>, folder: &Path) -> Result<(), Fault> 
     let mut written = 0_u64;
     for tile in tiles(&leaves).into_iter().chain(bundles(&entries)?) {
         let path = folder.join(&tile.path);
-        if tile.is_full && fs::read(&path).is_ok_and(|content| content == tile.content) {
+        if tile.is_full && read(folder, &tile.path).is_ok_and(|content| content == tile.content) {
             continue;
         }
         write(&path, &tile.content)?;
@@ -79,10 +78,11 @@ pub(super) fn verify(
     keys: &VerifierKeys,
     files: &[PathBuf],
 ) -> Result<(), Fault> {
-    let own = folder.join("checkpoint");
-    let size = keys.verify(read_text(&own)?.as_bytes())?.size();
-    let all: Vec<_> = files.iter().cloned().chain([own]).collect();
-    let mut comparison = Comparison::new(keys, &all)?;
+    let own = read(folder, "checkpoint")?;
+    let own = keys.verify(&own)?;
+    let size = own.size();
+    let mut comparison = Comparison::new(keys, files)?;
+    comparison.expect(folder.join("checkpoint"), own)?;
     let mut leaves = Vec::new();
     let mut number = 0_u64;
     while number < size {
@@ -133,7 +133,18 @@ fn bundle(folder: &Path, first: u64, width: u64) -> Result<Leaves, Fault> {
     Ok(leaves)
 }
 
+/// Reads a file of a copy, which may come from anyone: links and special files are refused.
 fn read(folder: &Path, below: &str) -> Result<Vec<u8>, Fault> {
-    let content = read_limited(&folder.join(below), BUNDLE_BYTES_MAX)?;
-    Ok(content.expose().to_vec())
+    let path = folder.join(below);
+    let limit = BUNDLE_BYTES_MAX as u64;
+    let mut content = Vec::new();
+    casemate_beneath::open_folder(folder)
+        .and_then(|root| open_regular(root, Path::new(below), OFlags::RDONLY))
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut content))
+        .map_err(|error| Fault::file("read", &path, error))?;
+    if content.len() > BUNDLE_BYTES_MAX {
+        let message = format!("{} is longer than {limit} bytes", path.display());
+        return Err(Fault::new(Outcome::CheckFailed, message));
+    }
+    Ok(content)
 }
