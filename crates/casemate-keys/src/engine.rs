@@ -60,6 +60,9 @@ pub enum EngineError {
     /// The storage can only be read.
     #[error("the key store is read-only here")]
     ReadOnly,
+    /// There is no space left. Nothing was changed.
+    #[error("the disk of the key store is full")]
+    Full,
     /// The storage failed.
     #[error("cannot read or write the key store")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -13,7 +13,7 @@ use std::{
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior,
-    config::DbConfig, limits::Limit, params,
+    config::DbConfig, ffi, limits::Limit, params,
 };
 
 use crate::engine::{Change, Engine, EngineError, Head, Page, Table, View};
@@ -69,9 +69,16 @@ impl From<rusqlite::Error> for EngineError {
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => Self::Foreign("the file is not a database"),
             Some(ErrorCode::DatabaseCorrupt) => Self::Foreign("the file is damaged or cut off"),
+            Some(ErrorCode::DiskFull) => Self::Full,
+            // Even reading needs a few pages of shared memory beside the database.
+            _ if extended_code(&error) == Some(ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
             _ => Self::Storage(Box::new(error)),
         }
     }
+}
+
+fn extended_code(error: &rusqlite::Error) -> Option<i32> {
+    error.sqlite_error().map(|error| error.extended_code)
 }
 
 fn storage(error: io::Error) -> EngineError {

@@ -3,6 +3,7 @@
 mod header;
 mod index;
 mod record;
+mod sqlite;
 mod tree;
 
 use casemate_crypto::Secret;

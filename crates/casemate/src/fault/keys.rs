@@ -107,6 +107,9 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
         E::NotMigrated | E::LogReadOnly | E::Engine(EngineError::ReadOnly) => {
             "run the command once where the key store can be written"
         }
+        E::Engine(EngineError::Full) => {
+            "make room and run the command again; nothing in the key store was changed"
+        }
         E::Engine(_) => "try again; another process may be using it",
         E::UnknownSuite(_) => "run `casemate suites` to list the suites",
         E::NoKey(_) => "run `casemate keys list` to see the names",
