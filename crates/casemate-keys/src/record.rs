@@ -90,7 +90,7 @@ impl Record {
         let d = &mut Reader::new(plaintext.expose(), "row");
         let is_private = Role::of(id.kind()) == Some(Role::Private);
         let entries = d.map()?;
-        let least = if is_private { 5 } else { 4 };
+        let others = if is_private { 5 } else { 4 };
         d.key(0)?;
         let name = d.text()?.parse().map_err(|_| d.refused())?;
         d.key(1)?;
@@ -105,14 +105,7 @@ impl Record {
         } else {
             None
         };
-        let status = match entries.checked_sub(least) {
-            Some(0) => Status::default(),
-            Some(1) => {
-                d.key(5)?;
-                Status::read(d)?
-            }
-            _ => return Err(d.refused()),
-        };
+        let status = Status::read_last(d, entries, others, 5)?;
         d.end()?;
         Ok(Self {
             name,

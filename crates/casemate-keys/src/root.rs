@@ -75,10 +75,7 @@ impl RootKey {
         id: RowId,
         generation: u64,
     ) -> Result<(AeadKey, Vec<u8>), CryptoError> {
-        let identity = [id.to_bytes().as_slice(), &generation.to_be_bytes()].concat();
-        let key = self.derive(&Purpose::STORE_ROW.with(&identity), 32)?;
-        let aad = Purpose::STORE_ROW.with(&[self.store_id.as_slice(), &identity].concat());
-        Ok((AeadKey::new(Aead::Aes256Gcm, key.expose())?, aad))
+        self.sealing(Purpose::STORE_ROW, id, generation)
     }
 
     /// As [`Self::row`], for a record of version 1.
@@ -87,9 +84,18 @@ impl RootKey {
         id: RowId,
         generation: u64,
     ) -> Result<(AeadKey, Vec<u8>), CryptoError> {
+        self.sealing(Purpose::STORE_RECORD_1, id, generation)
+    }
+
+    fn sealing(
+        &self,
+        purpose: Purpose,
+        id: RowId,
+        generation: u64,
+    ) -> Result<(AeadKey, Vec<u8>), CryptoError> {
         let identity = [id.to_bytes().as_slice(), &generation.to_be_bytes()].concat();
-        let key = self.derive(&Purpose::STORE_RECORD_1.with(&identity), 32)?;
-        let aad = Purpose::STORE_RECORD_1.with(&[self.store_id.as_slice(), &identity].concat());
+        let key = self.derive(&purpose.with(&identity), 32)?;
+        let aad = purpose.with(&[self.store_id.as_slice(), &identity].concat());
         Ok((AeadKey::new(Aead::Aes256Gcm, key.expose())?, aad))
     }
 

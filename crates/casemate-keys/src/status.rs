@@ -137,7 +137,23 @@ impl Status {
         Ok(())
     }
 
-    /// Reads the value of a record's key 3.
+    /// Reads the status that may end a map, under `key`, after `others` of its `entries`.
+    pub(crate) fn read_last(
+        d: &mut Reader<'_>,
+        entries: u64,
+        others: u64,
+        key: u64,
+    ) -> Result<Self, CborError> {
+        match entries.checked_sub(others) {
+            Some(0) => Ok(Self::default()),
+            Some(1) => {
+                d.key(key)?;
+                Self::read(d)
+            }
+            _ => Err(d.refused()),
+        }
+    }
+
     pub(crate) fn read(d: &mut Reader<'_>) -> Result<Self, CborError> {
         d.array_of(4)?;
         let status = Self {

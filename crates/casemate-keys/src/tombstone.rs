@@ -42,14 +42,7 @@ impl Tombstone {
         let name = d.text()?.parse().map_err(|_| d.refused())?;
         d.key(1)?;
         let version = d.uint32()?;
-        let status = match entries {
-            2 => Status::default(),
-            3 => {
-                d.key(5)?;
-                Status::read(d)?
-            }
-            _ => return Err(d.refused()),
-        };
+        let status = Status::read_last(d, entries, 2, 5)?;
         d.end()?;
         Ok(Self {
             name,

@@ -255,14 +255,7 @@ fn read_record(plaintext: &SecretBytes) -> Result<Record1, CborError> {
     let created = d.uint()?;
     d.key(2)?;
     let pem = SecretBytes::new(d.bytes()?.to_vec());
-    let status = match entries {
-        3 => Status::default(),
-        4 => {
-            d.key(3)?;
-            Status::read(d)?
-        }
-        _ => return Err(d.refused()),
-    };
+    let status = Status::read_last(d, entries, 3, 3)?;
     d.end()?;
     Ok(Record1 {
         name,
