@@ -89,17 +89,7 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
         E::NeedsKey => {
             "pass the file that `casemate keys init --random-key` wrote with --passphrase-file"
         }
-        E::DamagedRow(_)
-        | E::MissingRow(_)
-        | E::ForeignRow(_)
-        | E::Index
-        | E::Nodes(_)
-        | E::Header(_)
-        | E::Version(_)
-        | E::Commitment
-        | E::MixedShares(_) => {
-            "restore the key store from a backup; normal use does not cause this damage"
-        }
+        E::Version(_) => "a newer version of casemate wrote it; update this program",
         E::Emptied(_) | E::Engine(EngineError::Foreign(_)) => {
             "give the file of a key store or of a backup; if it was one, restore it from another backup"
         }
@@ -126,6 +116,9 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
             "compare the log with a copy and a checkpoint from elsewhere, and find out who could write to the key store"
         }
         E::UsedUp { .. } => "rotate it with `casemate keys rotate`",
+        damage if matches!(outcome(damage), Outcome::CheckFailed) => {
+            "restore the key store from a backup; normal use does not cause this damage"
+        }
         _ => return None,
     })
 }

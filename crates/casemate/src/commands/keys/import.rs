@@ -22,12 +22,23 @@ use crate::{
     trust::{self, TrustedSigners},
 };
 
-/// A key that was read.
-enum Found {
+/// A key to import.
+enum Imported {
     Private(PrivateKey),
     Public(PublicKey),
+}
+
+/// What a file holds.
+enum Content {
+    Key(Box<Imported>),
     /// A statement that names the next version of a public key.
     Succession(SecretBytes),
+}
+
+impl Content {
+    fn private(key: PrivateKey) -> Self {
+        Self::Key(Box::new(Imported::Private(key)))
+    }
 }
 
 /// Verifies a statement with the current version of the key, and returns the next one.
@@ -37,7 +48,7 @@ fn succeed(
     name: &KeyName,
     statement: &SecretBytes,
     status: Status,
-) -> Result<(Found, Status), Fault> {
+) -> Result<(Imported, Status), Fault> {
     if !options.next_version {
         return Err(Fault::usage("the file names the successor of a key")
             .hint("pass --next-version and the --name of the key that it succeeds"));
@@ -52,7 +63,7 @@ fn succeed(
         successor_of: Some(current.id),
         ..status
     };
-    Ok((Found::Public(PublicKey::Sign(next)), status))
+    Ok((Imported::Public(PublicKey::Sign(next)), status))
 }
 
 pub(super) fn import(context: &Context<'_>, options: &ImportOptions) -> Result<(), Fault> {
@@ -70,31 +81,28 @@ pub(super) fn import(context: &Context<'_>, options: &ImportOptions) -> Result<(
         successor_of,
         end: None,
     };
-    let found = read(context, options)?;
-    let (found, status) = match found {
-        Found::Succession(statement) => succeed(context, options, &name, &statement, status)?,
-        other => (other, status),
+    let (key, status) = match read(context, options)? {
+        Content::Key(key) => (*key, status),
+        Content::Succession(statement) => succeed(context, options, &name, &statement, status)?,
     };
-    let public = match &found {
-        Found::Private(key) => &key.public_key().map_err(bad)?,
-        Found::Public(key) => key,
-        Found::Succession(_) => return Err(Fault::usage("it is not a key")),
+    let public = match &key {
+        Imported::Private(key) => &key.public_key().map_err(bad)?,
+        Imported::Public(key) => key,
     };
     check_policy(context, public)?;
     let mut store = context.key_store()?;
     let now = unix_seconds();
-    let entry: KeyEntry = match (&found, options.next_version) {
-        (Found::Private(key), false) => store.add_private(name, key, now, status)?,
-        (Found::Public(key), false) => store.add_public(name, key, now, status)?,
-        (Found::Private(key), true) => store.append_private(&name, key, now, status)?.new,
-        (Found::Public(key), true) => store.append_public(&name, key, now, status)?.new,
-        (Found::Succession(_), _) => return Err(Fault::usage("it is not a key")),
+    let entry: KeyEntry = match (&key, options.next_version) {
+        (Imported::Private(key), false) => store.add_private(name, key, now, status)?,
+        (Imported::Public(key), false) => store.add_public(name, key, now, status)?,
+        (Imported::Private(key), true) => store.append_private(&name, key, now, status)?.new,
+        (Imported::Public(key), true) => store.append_public(&name, key, now, status)?.new,
     };
     print_entry(context, &entry);
     Ok(())
 }
 
-fn read(context: &Context<'_>, options: &ImportOptions) -> Result<Found, Fault> {
+fn read(context: &Context<'_>, options: &ImportOptions) -> Result<Content, Fault> {
     let is_stdin = options.file == Path::new("-");
     let content = if is_stdin {
         from_stdin()?
@@ -102,7 +110,7 @@ fn read(context: &Context<'_>, options: &ImportOptions) -> Result<Found, Fault> 
         read_limited(&options.file, 4 * KEY_FILE_BYTES_MAX)?
     };
     if looks_sealed(&content.expose()) {
-        return unseal(context, options, content.expose()).map(Found::Private);
+        return unseal(context, options, content.expose()).map(Content::private);
     }
     if let Some(signer) = &options.signer {
         let message =
@@ -110,7 +118,7 @@ fn read(context: &Context<'_>, options: &ImportOptions) -> Result<Found, Fault> 
         return Err(Fault::usage(message));
     }
     if content.expose().trim_ascii_start().starts_with(b"{") {
-        return Ok(Found::Succession(content));
+        return Ok(Content::Succession(content));
     }
     let check_mode = || {
         if is_stdin {
@@ -120,14 +128,14 @@ fn read(context: &Context<'_>, options: &ImportOptions) -> Result<Found, Fault> 
     };
     if let Some(key) = import_age(content.expose())? {
         check_mode()?;
-        return Ok(Found::Private(key));
+        return Ok(Content::private(key));
     }
     match public_from_bytes(content.expose()) {
-        Ok(public) => Ok(Found::Public(public)),
+        Ok(public) => Ok(Content::Key(Box::new(Imported::Public(public)))),
         Err(EncodingError::Label { .. }) => {
             let private = PrivateKey::from_pem(content.expose()).map_err(bad)?;
             check_mode()?;
-            Ok(Found::Private(private))
+            Ok(Content::private(private))
         }
         Err(error) => Err(bad(error)),
     }
