@@ -40,16 +40,19 @@ impl Printer {
         }
     }
 
-    pub(crate) const fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// Prints data: JSON if requested, else the text.
     pub(crate) fn data(&self, json: &Value, text: &str) {
         if self.json {
-            self.line(&format!("{json:#}"));
+            self.json(json);
         } else {
             self.line(text);
+        }
+    }
+
+    /// Prints JSON if requested. For commands that otherwise only say what they did.
+    pub(crate) fn json(&self, json: &Value) {
+        if self.json {
+            self.line(&format!("{json:#}"));
         }
     }
 

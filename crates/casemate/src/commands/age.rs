@@ -201,10 +201,9 @@ fn report(context: &Context<'_>, what: &str, bytes: u64, output: &Path) {
     if is_dash(output) {
         return;
     }
-    if context.printer.is_json() {
-        let json = json!({ "schema": "casemate.age/1", "output": path_text(output), "content_bytes": bytes });
-        context.printer.data(&json, "");
-    }
+    context.printer.json(
+        &json!({ "schema": "casemate.age/1", "output": path_text(output), "content_bytes": bytes }),
+    );
     let text = bytes_text(bytes);
     context
         .printer

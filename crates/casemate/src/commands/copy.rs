@@ -121,9 +121,7 @@ pub(crate) fn run(context: &Context<'_>, options: &CopyOptions) -> Result<(), Fa
         "resumed_bytes": copied.resumed,
         "not_sealed": copied.plain,
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     let files = count_text(copied.files, "file");
     let bytes = bytes_text(copied.bytes);
     let mut text = format!("copied {files}, {bytes}, to {}", options.to);

@@ -44,9 +44,7 @@ pub(crate) fn mount(context: &Context<'_>, options: &MountOptions) -> Result<(),
     let stop = Stop::take_over();
     let mounted = start(content, &options.point, &Damage::default())?;
     let json = json!({ "schema": "casemate.mounted/1", "point": path_text(&options.point), "path": path_text(&path) });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     let shown = path.display();
     context
         .printer

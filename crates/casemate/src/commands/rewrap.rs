@@ -140,13 +140,10 @@ fn report_all(context: &Context<'_>, options: &RewrapOptions, results: &[Value])
             "removed recipients had the artifact key and can still open old copies; to re-seal with a new key, run `casemate rewrap --rekey`",
         );
     }
-    if context.printer.is_json() {
-        let data = match results {
-            [one] => one.clone(),
-            many => json!({ "schema": "casemate.rewrapped-all/1", "results": many }),
-        };
-        context.printer.data(&data, "");
-    }
+    context.printer.json(&match results {
+        [one] => one.clone(),
+        many => json!({ "schema": "casemate.rewrapped-all/1", "results": many }),
+    });
 }
 
 impl Rewrap<'_> {

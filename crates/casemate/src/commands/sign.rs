@@ -62,9 +62,7 @@ pub(crate) fn run(context: &Context<'_>, options: &SignOptions) -> Result<(), Fa
         "signer": key.map(|id| id.to_hex()),
         "oms": classical.is_some(),
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     let (model, output) = (options.model.display(), output.display());
     context
         .printer

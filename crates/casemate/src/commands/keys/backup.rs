@@ -154,9 +154,7 @@ fn report(context: &Context<'_>, schema: &str, path: &Path, copied: &Summary) {
         "keys": keys,
         "generation": generation,
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     let newest = newest.map_or_else(String::new, |at| {
         format!(", the newest of {}", time_text(at))
     });

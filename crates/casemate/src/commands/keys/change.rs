@@ -46,9 +46,7 @@ pub(super) fn remove(context: &Context<'_>, named: &str, destroy: bool) -> Resul
         .map(|version| version.key.to_hex())
         .collect();
     let json = json!({ "schema": "casemate.key-removed/1", "name": name.as_str(), "keys": ids });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     let text = match ids.as_slice() {
         [one] => format!("removed {name}, key {one}"),
         all => format!("removed {name} and its {} versions", all.len()),
@@ -145,9 +143,7 @@ pub(super) fn passwd(
     };
     let names: Vec<_> = replace.iter().map(entry_json).collect();
     let json = json!({ "schema": "casemate.keys-passwd/1", "compromised": compromised, "replace": names, "removed_slots": lost.iter().map(SlotName::as_str).collect::<Vec<_>>() });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     context.printer.done(&format!(
         "slot {slot} opens with the new passphrase or key, and no longer with the old one"
     ));

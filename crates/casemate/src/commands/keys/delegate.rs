@@ -46,9 +46,7 @@ pub(super) fn delegate(context: &Context<'_>, options: &Delegate) -> Result<(), 
         "until": until,
         "last_epoch": last_epoch,
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     context.printer.done(&format!(
         "key {delegate} may change recipients for owner {owner} until {}, up to epoch {last_epoch}; the delegation is in {}",
         time_text(until),

@@ -59,9 +59,7 @@ pub(super) fn write(
         "next": new.id.to_hex(),
         "from": from,
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     context.printer.done(&format!(
         "key {} succeeds key {} from {}; the statement is in {}",
         new.id,

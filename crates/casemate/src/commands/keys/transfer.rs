@@ -100,9 +100,7 @@ fn export_private(
         "file": path_text(output),
         "recipients": options.to.len(),
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     context.printer.done(&format!(
         "sealed the private key {}@{} to {}; the recipient reads it with `casemate keys import`",
         entry.name,

@@ -65,9 +65,7 @@ pub(super) fn open(
         "signer": signer.as_ref().and_then(|key| key.id().ok()).map(|id| id.to_hex()),
         "origin_checked": signer.is_some(),
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     let text = bytes_text(opened.content_len());
     context
         .printer

@@ -56,9 +56,7 @@ pub(super) fn open(
         "content_bytes": manifest.content_len(),
         "origin_checked": !matches!(trusted_signers, TrustedSigners::Anyone),
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     let (files, content) = (manifest.files.len(), bytes_text(manifest.content_len()));
     let shown = output.display();
     let text = format!(

@@ -90,9 +90,7 @@ fn report_sealed(
         "recipients": recipients,
         "signed": options.sign.is_some(),
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     context.printer.done(&format!(
         "sealed {} to {output} ({added} bytes added)",
         bytes_text(sealed.content_len),

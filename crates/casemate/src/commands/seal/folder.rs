@@ -120,9 +120,7 @@ fn report_sealed(
         "recipients": recipients,
         "signed": options.sign.is_some(),
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     let (files, unchanged) = (manifest.files.len(), sealed.unchanged);
     let anew = files.saturating_sub(unchanged);
     let (content, revision) = (bytes_text(manifest.content_len()), manifest.revision);

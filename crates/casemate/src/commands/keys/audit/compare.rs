@@ -100,9 +100,7 @@ pub(super) fn report(context: &Context<'_>, log: &Frontier, checkpoints: usize) 
         "root": hex::encode(log.root()),
         "checkpoints": checkpoints,
     });
-    if context.printer.is_json() {
-        context.printer.data(&json, "");
-    }
+    context.printer.json(&json);
     let entries = if log.size() == 1 { "entry" } else { "entries" };
     context.printer.done(&format!(
         "verified {} {entries} against {}",
