@@ -103,6 +103,11 @@ impl Entry {
         }
         let entry: Self =
             serde_json::from_slice(bytes).map_err(|_| bad("it is not the JSON of an entry"))?;
+        let chars = |text: &str| text.chars().count();
+        let about = entry.about.as_deref().map_or(0, chars);
+        if chars(&entry.by) > BY_CHARS_MAX || about > ABOUT_CHARS_MAX {
+            return Err(bad("a text in it is too long"));
+        }
         // The comparison covers order, white space and repeated names.
         if serde_json::to_vec(&entry).is_ok_and(|again| again == bytes) {
             Ok(entry)
@@ -136,11 +141,19 @@ mod tests {
         );
         assert_eq!(String::from_utf8(encoded.clone()).unwrap(), expected);
         assert_eq!(Entry::decode(&encoded).unwrap(), entry());
+        for good in [
+            expected.replace("casemate open", &"o".repeat(118)),
+            expected.replace("\"}", &format!("\",\"about\":\"{}\"}}", "a".repeat(512))),
+        ] {
+            Entry::decode(good.as_bytes()).unwrap();
+        }
         for bad in [
             expected.replace(":7", ": 7"),
             expected.replace("private-key", "other"),
             expected.replace("{\"time\":7,", "{\"time\":7,\"time\":7,"),
             expected.replace("{\"time\":7,", "{\"more\":7,\"time\":7,"),
+            expected.replace("casemate open", &"o".repeat(119)),
+            expected.replace("\"}", &format!("\",\"about\":\"{}\"}}", "a".repeat(513))),
             format!("{expected} "),
             String::new(),
         ] {
