@@ -59,7 +59,7 @@ impl Checkpoint {
 
     /// Returns the `cosigned_message` of the log's own signature.
     fn cosigned(&self, timestamp: u64) -> Vec<u8> {
-        // The name was checked to have at most 128 characters, but they may have several bytes.
+        // `check_name` admits at most 255 bytes.
         let name = self.origin.as_bytes();
         let len = u8::try_from(name.len()).unwrap_or(u8::MAX);
         [
@@ -82,12 +82,6 @@ impl Checkpoint {
     ///
     /// [`AuditError::Crypto`].
     pub fn sign(&self, key: &LogSigningKey, now: u64) -> Result<String, AuditError> {
-        if self.origin.len() > usize::from(u8::MAX) {
-            return Err(malformed(
-                WHAT,
-                "the name of the log is longer than 255 bytes",
-            ));
-        }
         let text = self.text();
         let public = key.verifying_key()?;
         let line = |kind: u8, key: &[u8], signature: &[u8]| {

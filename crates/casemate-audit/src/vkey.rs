@@ -9,6 +9,8 @@ use crate::{AuditError, malformed};
 pub(crate) const ED25519: u8 = 0x01;
 pub(crate) const MLDSA44: u8 = 0x06;
 const NAME_CHARS_MAX: usize = 128;
+/// The length of a name is one byte in what ML-DSA-44 signs.
+const NAME_BYTES_MAX: usize = 255;
 const WHAT: &str = "pair of verifier keys";
 
 /// The name of a log and its two keys.
@@ -21,6 +23,7 @@ pub struct VerifierKeys {
 /// Checks the name of a log.
 pub(crate) fn check_name(name: &str) -> Result<(), AuditError> {
     let is_plain = (1..=NAME_CHARS_MAX).contains(&name.chars().count())
+        && name.len() <= NAME_BYTES_MAX
         && !name
             .chars()
             .any(|c| c == '+' || c.is_whitespace() || c.is_control());
@@ -29,7 +32,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), AuditError> {
     } else {
         Err(malformed(
             "name of a log",
-            "it must have 1 to 128 characters, without spaces and `+`",
+            "it must have 1 to 128 characters and at most 255 bytes, without spaces and `+`",
         ))
     }
 }
