@@ -3,7 +3,7 @@
 mod locked;
 
 use casemate_cbor::CborError;
-use casemate_crypto::encoding::EncodingError;
+use casemate_crypto::encoding::{EncodingError, KeyId};
 
 pub(crate) use locked::Answers;
 pub use locked::Locked;
@@ -96,10 +96,10 @@ pub enum StoreError {
     )]
     NoOfflineSlot,
     /// Nothing was given that could open the slot.
-    #[error("nothing was given that could open slot `{0}`")]
+    #[error("no secret for slot `{0}` was given")]
     SlotNotAsked(String),
     /// The slot did not open.
-    #[error("slot `{0}` does not open with what was given, or it was changed")]
+    #[error("the given secret does not open slot `{0}`, or the slot was changed")]
     SlotWrong(String),
     /// The slot that was opened has no secret that could be replaced.
     #[error("the key store was opened with {0}, which has no passphrase or key file to change")]
@@ -238,12 +238,23 @@ pub enum StoreError {
         "the key store has an audit log, which cannot be written here, so its keys cannot be used"
     )]
     LogReadOnly,
+    /// A key that was compromised is not stored again.
+    #[error("key {0} was compromised before it was removed, so it is not stored again")]
+    WasCompromised(KeyId),
+    /// The log has no such entry.
+    #[error("the audit log has {size} entries, numbered from 0, and no entry {index}")]
+    NoEntry {
+        /// Number that was given.
+        index: u64,
+        /// Number of entries.
+        size: u64,
+    },
     /// An entry of the log was changed, moved or removed.
     #[error("entry {0} of the audit log was changed, moved or removed")]
     DamagedEntry(u64),
     /// The log is not the one of the index.
     #[error(
-        "the audit log is not the one that the key store's index has: entries were added, removed or rolled back"
+        "the audit log does not match the key store's index: entries were added, removed or rolled back"
     )]
     OtherLog,
     /// The log is not valid.

@@ -286,6 +286,19 @@ impl Slot {
         self.method.is_offline()
     }
 
+    /// Returns whether only a [`SlotKeeper`] opens the slot.
+    pub(crate) const fn needs_keeper(&self) -> bool {
+        matches!(self.method, Method::Kept { .. })
+    }
+
+    pub(crate) const fn kind(&self) -> &'static str {
+        self.method.describe()
+    }
+
+    pub(crate) const fn takes(&self) -> Takes {
+        self.method.takes()
+    }
+
     /// Describes the slot for people.
     pub(crate) fn info(&self) -> SlotInfo {
         let (location, wrapped) = match &self.method {

@@ -1,5 +1,7 @@
 //! The validity of a key (`spec/key-store.md`, section 3.1).
 
+use std::fmt;
+
 use casemate_cbor::{CborError, Encoder, Reader, Written};
 use casemate_crypto::encoding::KeyId;
 
@@ -70,7 +72,39 @@ pub enum Withdrawn {
     Compromised(KeyId),
 }
 
+/// As an entry of the audit log says it.
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some(from) = self.valid_from {
+            parts.push(format!("valid from {from}"));
+        }
+        if let Some(until) = self.valid_until {
+            parts.push(format!("valid until {until}"));
+        }
+        match self.end {
+            Some(End::Superseded { at }) => parts.push(format!("superseded at {at}")),
+            Some(End::Compromised { at }) => parts.push(format!("compromised at {at}")),
+            None => {}
+        }
+        if let Some(key) = self.successor_of {
+            parts.push(format!("successor of {key}"));
+        }
+        if parts.is_empty() {
+            parts.push("valid".to_owned());
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
 impl Status {
+    pub(crate) const NONE: Self = Self {
+        valid_from: None,
+        valid_until: None,
+        end: None,
+        successor_of: None,
+    };
+
     /// Checks that the key may be used for something new at this time.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use casemate_cbor::{CborError, Reader, encode};
 use casemate_crypto::{SecretBytes, encoding::KeyId};
 
 use crate::{
-    KeyName, StoreError,
+    KeyName, State, StoreError,
     row::{RowId, RowKind},
     status::Status,
     versions::VersionNumber,
@@ -14,6 +14,8 @@ use crate::{
 pub(crate) struct Tombstone {
     pub(crate) name: KeyName,
     pub(crate) version: VersionNumber,
+    /// The state that it had: signatures of a disabled key stay refused.
+    pub(crate) last: State,
     pub(crate) status: Status,
 }
 
@@ -24,9 +26,10 @@ impl Tombstone {
 
     pub(crate) fn encode(&self) -> SecretBytes {
         SecretBytes::new(encode(|e| {
-            let entries = self.status.entries().saturating_add(2);
+            let entries = self.status.entries().saturating_add(3);
             e.map(entries)?.u8(0)?.str(self.name.as_str())?;
             e.u8(1)?.u32(self.version)?;
+            e.u8(2)?.u64(self.last.number())?;
             self.status.write(e)
         }))
     }
@@ -42,11 +45,14 @@ impl Tombstone {
         let name = d.text()?.parse().map_err(|_| d.refused())?;
         d.key(1)?;
         let version = d.uint32()?;
-        let status = Status::read_last(d, entries, 2, 5)?;
+        d.key(2)?;
+        let last = State::from_number(d.uint()?).ok_or_else(|| d.refused())?;
+        let status = Status::read_last(d, entries, 3, 5)?;
         d.end()?;
         Ok(Self {
             name,
             version,
+            last,
             status,
         })
     }

@@ -89,8 +89,10 @@ impl Versions {
             })
     }
 
+    /// Returns the newest version with a key: one that was removed may have been stored again.
     pub(crate) fn by_key(&self, key: KeyId) -> Option<&Version> {
-        self.versions.iter().find(|version| version.key == key)
+        let mut newest = self.versions.iter().rev();
+        newest.find(|version| version.key == key)
     }
 
     /// Returns the number of the next version.

@@ -50,7 +50,7 @@ fn write() -> Outcome {
     let (store, key) = (new_store()?, PrivateKey::generate(MLKEM768_X25519.name)?);
     let key = key.ok_or("no such suite")?;
     let mark = || mark::secret_in_place(store.root_secret().expose());
-    let change = store.change_adding("key".parse()?, &key, 2, &mark)?;
+    let change = store.change_adding(&"key".parse()?, &key, 2, &mark)?;
     mark::public_in_place(store.root_secret().expose());
     let tag = change.index.len() - 48;
     reveal_in_place("the index tag", change.index.get(tag..).unwrap_or_default())?;

@@ -6,7 +6,7 @@ use casemate_crypto::Secret;
 
 use crate::{
     group::Group,
-    slot::{Answer, KeeperError, Slot},
+    slot::{Answer, KeeperError, Slot, Takes},
 };
 
 /// What came of every slot and group that was tried, in words.
@@ -28,7 +28,7 @@ impl fmt::Display for Locked {
     }
 }
 
-/// Collects what came of slots. A slot that is tried twice is told once.
+/// Collects what came of slots.
 #[derive(Default)]
 pub(crate) struct Answers {
     slots: Vec<(String, String)>,
@@ -38,16 +38,20 @@ pub(crate) struct Answers {
 impl Answers {
     /// Notes an answer, and returns the payload.
     pub(crate) fn note(&mut self, slot: &Slot, answer: Answer) -> Option<Secret<32>> {
-        let kind = slot.info().kind;
         let (payload, what) = match answer {
             Answer::Payload(payload) => (Some(payload), "opened".to_owned()),
-            Answer::NotAsked => (None, "nothing was given that could open it".to_owned()),
-            Answer::Wrong if kind == "passphrase" => (None, "wrong passphrase".to_owned()),
-            Answer::Wrong => (None, "it does not open with what was given".to_owned()),
+            Answer::NotAsked => (None, "no secret for it was given".to_owned()),
+            Answer::Wrong if slot.takes() == Takes::Passphrase => {
+                (None, "wrong passphrase".to_owned())
+            }
+            Answer::Wrong if slot.needs_keeper() => (
+                None,
+                "what its service returned does not open it".to_owned(),
+            ),
+            Answer::Wrong => (None, "the given secret does not open it".to_owned()),
             Answer::Failed(error) => (None, chain(&error)),
         };
-        let name = format!("`{}` ({kind})", slot.name);
-        self.slots.retain(|(other, _)| *other != name);
+        let name = format!("`{}` ({})", slot.name, slot.kind());
         self.slots.push((name, what));
         payload
     }

@@ -120,6 +120,15 @@ impl Header {
         changed.settled()
     }
 
+    /// Returns the names of the slots that are not in `other`.
+    pub(crate) fn slots_missing_in(&self, other: &Self) -> Vec<SlotName> {
+        let slots = self.slots.iter();
+        slots
+            .filter(|slot| other.slot(&slot.name).is_err())
+            .map(|slot| slot.name.clone())
+            .collect()
+    }
+
     pub(crate) fn group(&self, name: &SlotName) -> Result<&Group, StoreError> {
         let mut groups = self.groups.iter();
         groups

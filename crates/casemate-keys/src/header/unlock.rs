@@ -23,14 +23,13 @@ impl Header {
     /// Slots that need nothing from outside come first, and keepers are asked only afterwards.
     pub(crate) fn unlock(&self, openers: Openers<'_>) -> Result<Unlocked, StoreError> {
         let mut answers = Answers::default();
-        let secrets = Openers {
-            keepers: &[],
-            ..openers
+        let singles = |needs_keeper| {
+            let slots = self.slots.iter();
+            slots.filter(move |slot| {
+                slot.membership.is_none() && slot.needs_keeper() == needs_keeper
+            })
         };
-        let singles = || self.slots.iter().filter(|slot| slot.membership.is_none());
-        let local = singles().map(|slot| (slot, secrets));
-        let remote = singles().map(|slot| (slot, openers));
-        for (slot, openers) in local.chain(remote.filter(|_| !openers.keepers.is_empty())) {
+        for slot in singles(false).chain(singles(true)) {
             if let Some(root) = self.try_single(slot, openers, &mut answers)? {
                 let through = vec![slot.name.clone()];
                 return Ok(Unlocked { root, through });
@@ -115,11 +114,8 @@ impl Header {
     ) -> Result<(), StoreError> {
         let slot = self.slot(name)?;
         let group = slot.membership.as_ref().map(|member| &member.group);
-        let sharing = group.and_then(|name| {
-            let mut groups = self.groups.iter();
-            groups.find(|group| group.name == *name)
-        });
-        let sharing = sharing.map(|group| &group.sharing);
+        let group = group.map(|name| self.group(name)).transpose()?;
+        let sharing = group.map(|group| &group.sharing);
         match slot.open(openers, &self.store_id, sharing)? {
             Answer::Payload(payload) => {
                 let is_right = sharing.is_some() || payload.ct_eq(root.secret());

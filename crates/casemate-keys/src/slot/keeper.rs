@@ -74,7 +74,7 @@ impl fmt::Display for KeeperKind {
 #[derive(Debug, thiserror::Error)]
 pub enum KeeperError {
     /// It has nothing that could open this slot, such as an age identity.
-    #[error("nothing was given that opens it")]
+    #[error("no secret for it was given")]
     NotMine,
     /// It was asked and failed.
     #[error(transparent)]

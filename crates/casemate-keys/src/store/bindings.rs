@@ -1,16 +1,12 @@
 //! What the key store knows to be sealed to its keys.
 
-use std::collections::BTreeSet;
-
 use casemate_audit::What;
 
-use super::{KeyStore, session::Edit};
-use crate::{
-    Binding, KeyName, StoreError,
-    engine::Engine,
-    log::Event,
-    row::{RowId, RowKind},
+use super::{
+    KeyStore,
+    session::{Edit, Session},
 };
+use crate::{Binding, KeyName, StoreError, engine::Engine, log::Event, row::RowKind};
 
 impl<E: Engine> KeyStore<E> {
     /// Records what artifacts are sealed to, in one change.
@@ -73,24 +69,19 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// The first damage of a binding, and as [`Self::list`].
     pub fn bindings(&self, name: &KeyName) -> Result<Vec<Binding>, StoreError> {
-        let session = self.session()?;
-        let (listed, unchecked) = session.listed()?;
-        if unchecked > 0 {
-            return Err(StoreError::Nodes(unchecked));
-        }
-        let ids: BTreeSet<RowId> = listed
-            .into_keys()
-            .filter(|id| id.kind() == RowKind::Binding)
-            .collect();
-        let mut bindings = Vec::new();
-        for id in ids {
-            let plaintext = session.row(id)?.ok_or(StoreError::MissingRow(id))?;
-            let binding = Binding::decode(&plaintext, id)?;
-            if binding.name == *name {
-                bindings.push(binding);
-            }
-        }
-        bindings.sort_by(|a, b| a.place.cmp(&b.place));
-        Ok(bindings)
+        bindings(&self.session()?, name)
     }
+}
+
+/// Returns what is known to be sealed to a key, by place.
+pub(super) fn bindings(session: &Session<'_>, name: &KeyName) -> Result<Vec<Binding>, StoreError> {
+    let mut bindings = Vec::new();
+    for (id, plaintext) in session.rows_of(RowKind::Binding)? {
+        let binding = Binding::decode(&plaintext, id)?;
+        if binding.name == *name {
+            bindings.push(binding);
+        }
+    }
+    bindings.sort_by(|a, b| a.place.cmp(&b.place));
+    Ok(bindings)
 }

@@ -5,16 +5,14 @@ use casemate_crypto::encoding::{KeyId, KeyKind, PrivateKey, PublicKey};
 
 use super::{
     KeyStore,
-    change::{appending, bury, generate, usage_row},
-    read::{KeyEntry, entry},
+    change::{Made, NewKey, appending, bury, generate, usage_row},
+    read::{KeyEntry, entry, names},
     session::{Edit, Session},
 };
 use crate::{
     KeyName, Role, State, Status, StoreError, Usage, VersionNumber, Versions,
     engine::Engine,
     log::Event,
-    record::Record,
-    row::RowId,
     status::{End, SUCCESSORS_MAX},
     tombstone::Tombstone,
     versions::{Due, RotationPolicy, Version},
@@ -29,37 +27,10 @@ pub struct Rotated {
     pub old: Option<KeyEntry>,
 }
 
-/// The key of a new version.
-enum NewKey<'a> {
-    Private(&'a PrivateKey),
-    Public(&'a PublicKey),
-}
-
-impl NewKey<'_> {
-    fn record(
-        &self,
-        versions: &Versions,
-        now: u64,
-        status: Status,
-    ) -> Result<(Record, RowId), StoreError> {
-        let (name, number) = (versions.name.clone(), versions.next());
-        match self {
-            Self::Private(key) => Record::of_private(name, number, key, now, status),
-            Self::Public(key) => Record::of_public(name, number, key, now, status),
-        }
-    }
-
-    fn kind(&self) -> Result<(KeyKind, Role), StoreError> {
-        match self {
-            Self::Private(key) => Ok((key.public_key()?.kind(), Role::Private)),
-            Self::Public(key) => Ok((key.kind(), Role::Public)),
-        }
-    }
-}
-
 impl<E: Engine> KeyStore<E> {
     /// Generates the next version of a key, in the suite of the current one unless another is
-    /// given. A staged version is pre-active: nothing uses it before [`Self::activate`].
+    /// given. A staged version is pre-active: nothing uses it before [`Self::set_state`] makes it
+    /// active.
     ///
     /// # Errors
     ///
@@ -78,7 +49,12 @@ impl<E: Engine> KeyStore<E> {
             return Err(StoreError::NoPrivateKey(name.to_string()));
         }
         let key = generate(suite.unwrap_or(current.suite))?;
-        self.append(name, &NewKey::Private(&key), now, Status::default(), staged)
+        let made = Made {
+            now,
+            status: Status::NONE,
+            what: What::Rotated,
+        };
+        self.append(name, &NewKey::Private(&key), made, staged)
     }
 
     /// Stores a key made elsewhere as the next version of a name.
@@ -93,7 +69,12 @@ impl<E: Engine> KeyStore<E> {
         now: u64,
         status: Status,
     ) -> Result<Rotated, StoreError> {
-        self.append(name, &NewKey::Private(key), now, status, false)
+        self.append(
+            name,
+            &NewKey::Private(key),
+            Made::elsewhere(now, status),
+            false,
+        )
     }
 
     /// Stores someone else's key as the next version of a name.
@@ -108,7 +89,12 @@ impl<E: Engine> KeyStore<E> {
         now: u64,
         status: Status,
     ) -> Result<Rotated, StoreError> {
-        self.append(name, &NewKey::Public(key), now, status, false)
+        self.append(
+            name,
+            &NewKey::Public(key),
+            Made::elsewhere(now, status),
+            false,
+        )
     }
 
     fn current(&self, name: &KeyName) -> Result<KeyEntry, StoreError> {
@@ -120,11 +106,10 @@ impl<E: Engine> KeyStore<E> {
         &mut self,
         name: &KeyName,
         key: &NewKey<'_>,
-        now: u64,
-        status: Status,
+        made: Made,
         staged: bool,
     ) -> Result<Rotated, StoreError> {
-        let (new, old) = self.commit(|session| {
+        self.commit(|session| {
             let mut versions = known_name(session, name)?;
             let before = versions.active().copied();
             if let Some(newest) = versions.current() {
@@ -133,72 +118,39 @@ impl<E: Engine> KeyStore<E> {
                     return Err(StoreError::OtherKind(name.to_string()));
                 }
             }
-            let state = if staged {
-                State::PreActive
-            } else {
-                State::Active
-            };
             let signs = key.kind()?.0 != KeyKind::Kem;
-            let status = match before {
-                // A compromised key vouches for nothing, but whoever opens the key store may.
-                Some(before)
-                    if signs
-                        && status.successor_of.is_none()
-                        && !is_compromised(session, before.key)? =>
-                {
-                    Status {
-                        successor_of: Some(before.key),
-                        ..status
-                    }
-                }
-                _ => status,
-            };
-            let (record, id) = key.record(&versions, now, status)?;
-            let mut edit = appending(session, &mut versions, &record, id, state)?;
-            if let Some(before) = before.filter(|_| signs && !staged) {
-                supersede(
-                    session,
-                    &mut edit,
-                    &before,
-                    status.valid_from.unwrap_or(now),
-                )?;
+            let mut status = made.status;
+            // A compromised key vouches for nothing, but whoever opens the key store may.
+            if let Some(before) = before
+                && signs
+                && status.successor_of.is_none()
+                && !is_compromised(session, before.key)?
+            {
+                status.successor_of = Some(before.key);
             }
-            Ok((edit, ((id, state), before)))
-        })?;
-        let session = self.session()?;
-        let old = old.map(|version| {
-            let state = if staged {
-                State::Active
+            let (state, old_state) = if staged {
+                (State::PreActive, State::Active)
             } else {
-                State::DecryptOnly
+                (State::Active, State::DecryptOnly)
             };
-            entry(&session, version.row(), state)
-        });
-        Ok(Rotated {
-            new: entry(&session, new.0, new.1)?,
-            old: old.transpose()?,
+            let made = Made { status, ..made };
+            let (mut edit, new) = appending(session, &mut versions, key, (made, state))?;
+            let old = before.map(|version| entry(session, version.row(), old_state));
+            let mut old = old.transpose()?;
+            if let (Some(before), Some(old)) = (before.filter(|_| signs && !staged), &mut old) {
+                let from = status.valid_from.unwrap_or(made.now);
+                old.status = supersede(session, &mut edit, &before, from)?;
+            }
+            Ok((edit, Rotated { new, old }))
         })
     }
 
-    /// Makes a pre-active version the active one.
+    /// Moves a version to another state. A version that becomes active replaces the one that was.
+    /// Destroying a version deletes its key.
     ///
     /// # Errors
     ///
     /// [`StoreError::NoVersion`], [`StoreError::Transition`], or the engine's error.
-    pub fn activate(
-        &mut self,
-        name: &KeyName,
-        number: VersionNumber,
-        now: u64,
-    ) -> Result<KeyEntry, StoreError> {
-        self.set_state(name, number, State::Active, now)
-    }
-
-    /// Moves a version to another state. Destroying it deletes its key.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::activate`].
     pub fn set_state(
         &mut self,
         name: &KeyName,
@@ -206,20 +158,18 @@ impl<E: Engine> KeyStore<E> {
         to: State,
         now: u64,
     ) -> Result<KeyEntry, StoreError> {
-        let before = self.session()?;
-        let version = *known_name(&before, name)?.version(number)?;
-        let found = entry(&before, version.row(), version.state);
-        drop(before);
         self.commit(|session| {
             let mut versions = known_name(session, name)?;
             let active = versions.active().copied();
+            let before = *versions.version(number)?;
             let version = versions.set_state(number, to, now)?;
+            let found = entry(session, version.row(), to)?;
             let mut edit = Edit::default();
             let row = session.root().name_row(name)?;
             edit.rows.insert(row, Some(versions.encode()));
             edit.tell(Event::of_key(What::State, name, number, version.key).about(to.as_str()));
             if to == State::Destroyed {
-                bury(session, &mut edit, &version)?;
+                bury(session, &mut edit, &before)?;
             }
             if let Some(active) = active.filter(|_| to == State::Active) {
                 let record = session.record(active.row())?;
@@ -227,11 +177,7 @@ impl<E: Engine> KeyStore<E> {
                     supersede(session, &mut edit, &active, now)?;
                 }
             }
-            Ok((edit, ()))
-        })?;
-        Ok(KeyEntry {
-            state: to,
-            ..found?
+            Ok((edit, found))
         })
     }
 
@@ -262,8 +208,11 @@ impl<E: Engine> KeyStore<E> {
             let mut edit = Edit::default();
             let row = session.root().name_row(name)?;
             edit.rows.insert(row, Some(versions.encode()));
-            let about = format!("{name}: {policy:?}");
-            edit.tell(Event::new(What::Policy).about(about));
+            let event = match versions.current() {
+                Some(current) => Event::of_key(What::Policy, name, current.number, current.key),
+                None => Event::new(What::Policy),
+            };
+            edit.tell(event.about(policy.to_string()));
             Ok((edit, versions))
         })
     }
@@ -274,10 +223,9 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// As [`Self::names`].
     pub fn due(&self, now: u64) -> Result<Vec<(Versions, Due)>, StoreError> {
-        let names = self.names()?;
         let session = self.session()?;
         let mut due = Vec::new();
-        for versions in names {
+        for versions in names(&session)? {
             let Some(active) = versions.active() else {
                 continue;
             };
@@ -330,24 +278,20 @@ fn known_name(session: &Session<'_>, name: &KeyName) -> Result<Versions, StoreEr
     session.versions(name)?.ok_or_else(missing)
 }
 
-/// Records that a signing key was replaced now, unless it has ended already.
+/// Records that a signing key was replaced now, unless it has ended already. Returns its status.
 fn supersede(
     session: &Session<'_>,
     edit: &mut Edit,
     version: &Version,
     now: u64,
-) -> Result<(), StoreError> {
+) -> Result<Status, StoreError> {
     let id = version.row();
-    let record = session.record(id)?;
+    let mut record = session.record(id)?;
     if record.status.end.is_none() {
-        let status = Status {
-            end: Some(End::Superseded { at: now }),
-            ..record.status
-        };
-        let record = Record { status, ..record };
+        record.status.end = Some(End::Superseded { at: now });
         edit.rows.insert(id, Some(record.encode()));
     }
-    Ok(())
+    Ok(record.status)
 }
 
 /// Returns whether a key, or one that it descends from, is compromised.

@@ -5,7 +5,10 @@ use casemate_audit::{
 };
 use casemate_crypto::signature::LogSigningKey;
 
-use super::{KeyStore, session::Edit};
+use super::{
+    KeyStore,
+    session::{Edit, Session},
+};
 use crate::{
     StoreError,
     engine::{Engine, EngineError},
@@ -19,6 +22,7 @@ pub type VisitLog<'v, F> = dyn FnMut(u64, &[u8], &Entry) -> Result<(), F> + 'v;
 
 /// A log that was verified from its first entry to its last.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LogVerified {
     /// Number of entries.
     pub size: u64,
@@ -93,8 +97,19 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// [`StoreError::NoLog`], [`StoreError::DamagedRow`].
     pub fn checkpoint(&self, now: u64) -> Result<String, StoreError> {
-        let (log, keys) = (self.log()?, self.log_keys()?);
-        let checkpoint = Checkpoint::new(&keys.origin, log.size(), log.root())?;
+        let log = self.log()?;
+        let (size, root) = (log.size(), log.root());
+        self.checkpoint_of(&LogVerified { size, root }, now)
+    }
+
+    /// Signs the head of a log that was verified, although it may have grown since.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::checkpoint`].
+    pub fn checkpoint_of(&self, log: &LogVerified, now: u64) -> Result<String, StoreError> {
+        let keys = self.log_keys()?;
+        let checkpoint = Checkpoint::new(&keys.origin, log.size, log.root)?;
         Ok(checkpoint.sign(&keys.key, now)?)
     }
 
@@ -117,7 +132,7 @@ impl<E: Engine> KeyStore<E> {
         session
             .each_entry(&mut |number, value| {
                 let damaged = || StoreError::DamagedEntry(log.size());
-                if failed.is_some() || number != log.size() {
+                if number != log.size() {
                     return Err(damaged());
                 }
                 let entry = untagged(&key, number, value).ok_or_else(damaged)?;
@@ -146,43 +161,50 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// # Errors
     ///
-    /// As [`Self::verify_log`]; [`StoreError::DamagedEntry`] if there is no such entry.
+    /// As [`Self::verify_log`]; [`StoreError::NoEntry`].
     pub fn prove(&self, index: u64, now: u64) -> Result<Proof, StoreError> {
         let mut leaves = Vec::new();
         let mut found = None;
-        self.verify_log::<StoreError>(&mut |number, entry, _| {
+        let log = self.verify_log::<StoreError>(&mut |number, entry, _| {
             leaves.push(hash_of(entry));
             if number == index {
                 found = Some(entry.to_vec());
             }
             Ok(())
         })?;
-        let missing = || StoreError::DamagedEntry(index);
+        let missing = || StoreError::NoEntry {
+            index,
+            size: log.size,
+        };
         let at = usize::try_from(index).map_err(|_| missing())?;
         let hashes = inclusion_proof(&leaves, at).ok_or_else(missing)?;
-        let keys = self.log_keys()?;
-        let root = casemate_audit::root_of(leaves.iter().copied());
-        let checkpoint = Checkpoint::new(&keys.origin, leaves.len() as u64, root)?;
         Ok(Proof {
             index,
             entry: found.ok_or_else(missing)?,
             hashes,
-            checkpoint: checkpoint.sign(&keys.key, now)?,
+            checkpoint: self.checkpoint_of(&log, now)?,
         })
     }
 
-    /// Tells the log of something that changes nothing, before it is done. Does nothing without a
-    /// log.
-    pub(super) fn note(&self, event: &Event) -> Result<(), StoreError> {
-        if !self.has_log()? {
-            return Ok(());
+    /// Reads something that is logged: the entry and what is read are of one state. Only reads
+    /// without a log.
+    pub(super) fn logged<T>(
+        &self,
+        event: &Event,
+        read: impl Fn(&Session<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let session = self.session()?;
+        if session.state().index.log.is_none() {
+            return read(&session);
         }
-        let noted = self.commit(|_| {
+        drop(session);
+        let done = self.commit(|session| {
+            let found = read(session)?;
             let mut edit = Edit::default();
             edit.tell(event.clone());
-            Ok((edit, ()))
+            Ok((edit, found))
         });
-        match noted {
+        match done {
             Err(StoreError::Engine(EngineError::ReadOnly)) => Err(StoreError::LogReadOnly),
             done => done,
         }
@@ -190,6 +212,9 @@ impl<E: Engine> KeyStore<E> {
 
     pub(super) fn note_opened(&self) -> Result<(), StoreError> {
         let names: Vec<_> = self.through.iter().map(SlotName::as_str).collect();
-        self.note(&Event::new(What::Opened).about(names.join(", ")))
+        self.logged(
+            &Event::new(What::Opened).about(names.join(", ")),
+            |_| Ok(()),
+        )
     }
 }

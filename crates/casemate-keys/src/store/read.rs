@@ -75,46 +75,7 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// [`StoreError::Crypto`] and the engine's error; damage is part of the listing.
     pub fn list(&self) -> Result<Listing, StoreError> {
-        let session = self.session()?;
-        let mut listing = Listing::default();
-        let (mut expected, unchecked) = session.listed()?;
-        let mut names = BTreeMap::new();
-        let mut records = Vec::new();
-        let mut failed = None;
-        session.each_row(&mut |id, value| {
-            if failed.is_some() {
-                return;
-            }
-            let read = read_row(&session, expected.remove(&id), id, value, unchecked);
-            match damage_of(read, &mut listing.damage) {
-                Err(error) => failed = Some(error),
-                Ok(Some(Row::Name(versions))) => _ = names.insert(versions.name.clone(), versions),
-                Ok(Some(Row::Key(record))) => records.push((id, record)),
-                Ok(Some(Row::Other) | None) => {}
-            }
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        listing
-            .damage
-            .extend(expected.into_keys().map(StoreError::MissingRow));
-        if unchecked > 0 {
-            listing.damage.push(StoreError::Nodes(unchecked));
-        }
-        for (id, record) in records {
-            let version = names.get(&record.name).and_then(|all| all.by_key(id.key()));
-            // Without its name's row, which is reported, nothing says what the key may be used for.
-            let Some(version) = version else { continue };
-            let entry = entry_of(record, id, version.state);
-            if let Some(entry) = damage_of(entry, &mut listing.damage)? {
-                listing.keys.push(entry);
-            }
-        }
-        listing
-            .keys
-            .sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
-        Ok(listing)
+        list(&self.session()?)
     }
 
     /// Returns the version that a name stands for: the active one, or else the newest.
@@ -155,27 +116,24 @@ impl<E: Engine> KeyStore<E> {
         entry(&session, version.row(), version.state).map(Some)
     }
 
-    /// Returns the validity of every key, also of signing keys that were destroyed or removed. Any
-    /// damage is an error: the key that cannot be read may be the one that is compromised.
+    /// Returns the validity and the state of every key. Signing keys that were destroyed or removed
+    /// have the state that they had before. Any damage is an error: the key that cannot be read may
+    /// be the one that is compromised.
     ///
     /// # Errors
     ///
     /// The first damage, and as [`Self::list`].
     pub fn statuses(&self) -> Result<Vec<(KeyId, Status, State)>, StoreError> {
-        let listing = self.list()?;
+        let session = self.session()?;
+        let listing = list(&session)?;
         if let Some(damage) = listing.damage.into_iter().next() {
             return Err(damage);
         }
         let keys = listing.keys.iter();
         let mut statuses: Vec<_> = keys.map(|key| (key.id, key.status, key.state)).collect();
-        let session = self.session()?;
-        let (listed, _) = session.listed()?;
-        for id in listed.into_keys() {
-            if id.kind() == RowKind::Tombstone {
-                let plaintext = session.row(id)?.ok_or(StoreError::MissingRow(id))?;
-                let gone = Tombstone::decode(&plaintext, id)?;
-                statuses.push((id.key(), gone.status, State::Destroyed));
-            }
+        for (id, plaintext) in session.rows_of(RowKind::Tombstone)? {
+            let gone = Tombstone::decode(&plaintext, id)?;
+            statuses.push((id.key(), gone.status, gone.last));
         }
         Ok(statuses)
     }
@@ -195,19 +153,7 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// The first damage of a name's row, and as [`Self::list`].
     pub fn names(&self) -> Result<Vec<Versions>, StoreError> {
-        let session = self.session()?;
-        let (listed, unchecked) = session.listed()?;
-        if unchecked > 0 {
-            return Err(StoreError::Nodes(unchecked));
-        }
-        let ids = listed.into_keys().filter(|id| id.kind() == RowKind::Name);
-        let mut names = Vec::new();
-        for id in ids {
-            let plaintext = session.row(id)?.ok_or(StoreError::MissingRow(id))?;
-            names.push(Versions::decode(&plaintext, id)?);
-        }
-        names.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(names)
+        names(&self.session()?)
     }
 
     /// Finds a version by its key id.
@@ -236,21 +182,21 @@ impl<E: Engine> KeyStore<E> {
             return Err(StoreError::NoPrivateKey(entry.name.to_string()));
         }
         let id = RowId::of_key(entry.id, Role::Private);
-        // The entry may be older than the key store.
-        let state = {
-            let session = self.session()?;
-            version_of(&session, &session.record(id)?, id)?.state
+        let read = |session: &Session<'_>| {
+            let record = session.record(id)?;
+            // The entry may be older than the key store.
+            let state = version_of(session, &record, id)?.state;
+            if !state.opens() {
+                return Err(StoreError::NotInUse {
+                    name: entry.name.to_string(),
+                    version: entry.version,
+                    state,
+                });
+            }
+            record.private_key(id)
         };
-        if !state.opens() {
-            return Err(StoreError::NotInUse {
-                name: entry.name.to_string(),
-                version: entry.version,
-                state,
-            });
-        }
         let event = Event::of_key(What::PrivateKey, &entry.name, entry.version, entry.id);
-        self.note(&event)?;
-        self.session()?.record(id)?.private_key(id)
+        self.logged(&event, read)
     }
 
     /// Returns how often a key was used, or may have been used.
@@ -261,6 +207,58 @@ impl<E: Engine> KeyStore<E> {
     pub fn usage(&self, key: KeyId) -> Result<Usage, StoreError> {
         self.session()?.usage(key)
     }
+}
+
+/// Returns every name in one state of the key store, in the order of the names.
+pub(super) fn names(session: &Session<'_>) -> Result<Vec<Versions>, StoreError> {
+    let rows = session.rows_of(RowKind::Name)?.into_iter();
+    let names = rows.map(|(id, plaintext)| Versions::decode(&plaintext, id));
+    let mut names: Vec<_> = names.collect::<Result<_, _>>()?;
+    names.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(names)
+}
+
+/// Lists the keys of one state of the key store.
+fn list(session: &Session<'_>) -> Result<Listing, StoreError> {
+    let mut listing = Listing::default();
+    let (mut expected, unchecked) = session.listed()?;
+    let mut names = BTreeMap::new();
+    let mut records = Vec::new();
+    let mut failed = None;
+    session.each_row(&mut |id, value| {
+        if failed.is_some() {
+            return;
+        }
+        let read = read_row(session, expected.remove(&id), id, value, unchecked);
+        match damage_of(read, &mut listing.damage) {
+            Err(error) => failed = Some(error),
+            Ok(Some(Row::Name(versions))) => _ = names.insert(versions.name.clone(), versions),
+            Ok(Some(Row::Key(record))) => records.push((id, record)),
+            Ok(Some(Row::Other) | None) => {}
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    listing
+        .damage
+        .extend(expected.into_keys().map(StoreError::MissingRow));
+    if unchecked > 0 {
+        listing.damage.push(StoreError::Nodes(unchecked));
+    }
+    for (id, record) in records {
+        let version = names.get(&record.name).and_then(|all| all.by_key(id.key()));
+        // Without its name's row, which is reported, nothing says what the key may be used for.
+        let Some(version) = version else { continue };
+        let entry = entry_of(record, id, version.state);
+        if let Some(entry) = damage_of(entry, &mut listing.damage)? {
+            listing.keys.push(entry);
+        }
+    }
+    listing
+        .keys
+        .sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
+    Ok(listing)
 }
 
 /// What a listing makes of a row.
@@ -317,7 +315,7 @@ pub(super) fn entry(
     entry_of(session.record(id)?, id, state)
 }
 
-fn entry_of(record: Record, id: RowId, state: State) -> Result<KeyEntry, StoreError> {
+pub(super) fn entry_of(record: Record, id: RowId, state: State) -> Result<KeyEntry, StoreError> {
     let public = record.public_key(id)?;
     Ok(KeyEntry {
         role: Role::of(id.kind()).ok_or(StoreError::DamagedRow(id))?,

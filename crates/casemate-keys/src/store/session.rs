@@ -211,12 +211,29 @@ impl<'a> Session<'a> {
 
     /// Decrypts a row; `None` if it is not listed.
     pub(super) fn row(&self, id: RowId) -> Result<Option<SecretBytes>, StoreError> {
-        let Some(entry) = self.find(id)? else {
-            return Ok(None);
-        };
-        let stored = self.view.get(Table::Rows, &id.to_bytes())?;
-        let stored = stored.ok_or(StoreError::MissingRow(id))?;
-        sealed::open(&stored, self.root, &entry).map(Some)
+        let entry = self.find(id)?;
+        entry.map(|entry| self.open(&entry)).transpose()
+    }
+
+    /// Decrypts every listed row of a kind.
+    pub(super) fn rows_of(&self, kind: RowKind) -> Result<Vec<(RowId, SecretBytes)>, StoreError> {
+        let (listed, unchecked) = self.listed()?;
+        if unchecked > 0 {
+            return Err(StoreError::Nodes(unchecked));
+        }
+        let entries = listed.into_values().filter(|entry| entry.id.kind() == kind);
+        entries
+            .map(|entry| {
+                let plaintext = self.open(&entry)?;
+                Ok((entry.id, plaintext))
+            })
+            .collect()
+    }
+
+    fn open(&self, entry: &Entry) -> Result<SecretBytes, StoreError> {
+        let stored = self.view.get(Table::Rows, &entry.id.to_bytes())?;
+        let stored = stored.ok_or(StoreError::MissingRow(entry.id))?;
+        sealed::open(&stored, self.root, entry)
     }
 
     pub(super) fn record(&self, id: RowId) -> Result<Record, StoreError> {

@@ -53,9 +53,10 @@ impl<E: Engine> KeyStore<E> {
         // The slot is made once: asking a service again after a conflict would leave traces.
         let slot = Slot::create(name.clone(), new, now, &self.root)?;
         let event = Event::new(What::SlotAdded).about(name.as_str());
-        self.change_header(&event, Offline::Any, |header, root| {
+        self.change_header(Some(&event), Offline::Any, |header, root| {
             header.with_new(slot.clone(), group, root)
-        })
+        })?;
+        Ok(())
     }
 
     /// Removes a slot. Earlier copies of the key store still open with it.
@@ -65,11 +66,12 @@ impl<E: Engine> KeyStore<E> {
     /// [`StoreError::NoSlot`], [`StoreError::LastSlot`], [`StoreError::GroupTooSmall`],
     /// [`StoreError::NoOfflineSlot`] unless `offline` allows it, or the engine's error.
     pub fn remove_slot(&mut self, name: &SlotName, offline: Offline) -> Result<(), StoreError> {
-        let event = Event::new(What::SlotRemoved).about(name.as_str());
-        self.change_header(&event, offline, |header, root| header.without(name, root))
+        self.change_header(None, offline, |header, root| header.without(name, root))?;
+        Ok(())
     }
 
-    /// Makes a group of slots, or gives a group other members.
+    /// Makes a group of slots, or gives a group other members. Returns the slots that left the
+    /// group, which are removed: alone, they would open the key store.
     ///
     /// # Errors
     ///
@@ -81,11 +83,11 @@ impl<E: Engine> KeyStore<E> {
         threshold: u8,
         members: &[SlotName],
         offline: Offline,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<SlotName>, StoreError> {
         let names: Vec<_> = members.iter().map(SlotName::as_str).collect();
         let about = format!("{name}: {threshold} of {}", names.join(", "));
         let event = Event::new(What::GroupChanged).about(about);
-        self.change_header(&event, offline, |header, root| {
+        self.change_header(Some(&event), offline, |header, root| {
             header.with_group(name, threshold, members, root)
         })
     }
@@ -97,9 +99,10 @@ impl<E: Engine> KeyStore<E> {
     /// [`StoreError::NoGroup`], or the engine's error.
     pub fn remove_group(&mut self, name: &SlotName) -> Result<(), StoreError> {
         let event = Event::new(What::GroupChanged).about(format!("{name}: removed"));
-        self.change_header(&event, Offline::Any, |header, root| {
+        self.change_header(Some(&event), Offline::Any, |header, root| {
             header.without_group(name, root)
-        })
+        })?;
+        Ok(())
     }
 
     /// Tries one slot, and checks that it gives what it should.
@@ -112,12 +115,13 @@ impl<E: Engine> KeyStore<E> {
         session.state().header.test(name, openers, &self.root)
     }
 
+    /// Changes the header, and returns the slots that are no longer in it.
     fn change_header(
         &mut self,
-        event: &Event,
+        event: Option<&Event>,
         offline: Offline,
         change: impl Fn(&Header, &RootKey) -> Result<Header, StoreError>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<SlotName>, StoreError> {
         self.commit(|session| {
             let before = &session.state().header;
             let header = change(before, session.root())?;
@@ -125,12 +129,18 @@ impl<E: Engine> KeyStore<E> {
             if loses && offline == Offline::Required {
                 return Err(StoreError::NoOfflineSlot);
             }
+            let removed = before.slots_missing_in(&header);
             let mut edit = Edit {
                 header: Some(header),
                 ..Edit::default()
             };
-            edit.tell(event.clone());
-            Ok((edit, ()))
+            let gone = |name: &SlotName| Event::new(What::SlotRemoved).about(name.as_str());
+            event
+                .into_iter()
+                .cloned()
+                .chain(removed.iter().map(gone))
+                .for_each(|event| edit.tell(event));
+            Ok((edit, removed))
         })
     }
 
@@ -166,7 +176,7 @@ impl<E: Engine> KeyStore<E> {
         let new = NewSlot::Secret(secret, cost);
         let new = Slot::create(slot.name.clone(), new, now, &self.root)?;
         let event = Event::new(What::SlotChanged).about(slot.name.as_str());
-        self.change_header(&event, Offline::Any, |header, _| {
+        self.change_header(Some(&event), Offline::Any, |header, _| {
             still_has(header, &slot)?;
             header.with_replaced(&new)
         })?;

@@ -44,6 +44,26 @@ impl fmt::Display for Due {
     }
 }
 
+/// As an entry of the audit log says it.
+impl fmt::Display for RotationPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limits = [
+            ("seconds", self.age),
+            ("uses", self.uses),
+            ("bytes", self.bytes),
+            ("deadline", self.deadline),
+        ];
+        let limits = limits.into_iter();
+        let limits: Vec<_> = limits
+            .filter_map(|(what, limit)| Some(format!("{what} {}", limit?)))
+            .collect();
+        match limits.as_slice() {
+            [] => f.write_str("no limits"),
+            limits => f.write_str(&limits.join(", ")),
+        }
+    }
+}
+
 impl RotationPolicy {
     pub(crate) const NONE: Self = Self {
         age: None,
@@ -73,20 +93,22 @@ impl RotationPolicy {
 
     /// Returns the first limit of uses or bytes that is exceeded.
     pub(crate) fn exceeded(&self, usage: Usage) -> Option<Due> {
-        if self.uses.is_some_and(|limit| usage.uses > limit.get()) {
-            return Some(Due::Uses);
-        }
-        let bytes = self.bytes.is_some_and(|limit| usage.bytes > limit.get());
-        bytes.then_some(Due::Bytes)
+        self.limited(usage, |actual, limit| actual > limit)
     }
 
     /// Returns the first limit of uses or bytes that has been reached.
     pub(crate) fn exhausted(&self, usage: Usage) -> Option<Due> {
-        if self.uses.is_some_and(|limit| usage.uses >= limit.get()) {
+        self.limited(usage, |actual, limit| actual >= limit)
+    }
+
+    fn limited(&self, usage: Usage, is_over: fn(u64, u64) -> bool) -> Option<Due> {
+        let is_over = |actual, limit: Option<NonZeroU64>| {
+            limit.is_some_and(|limit| is_over(actual, limit.get()))
+        };
+        if is_over(usage.uses, self.uses) {
             return Some(Due::Uses);
         }
-        let bytes = self.bytes.is_some_and(|limit| usage.bytes >= limit.get());
-        bytes.then_some(Due::Bytes)
+        is_over(usage.bytes, self.bytes).then_some(Due::Bytes)
     }
 
     pub(super) fn write(&self, e: &mut Encoder<&mut Vec<u8>>) -> Written {

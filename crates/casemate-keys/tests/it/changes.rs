@@ -52,8 +52,13 @@ fn a_removed_key_is_gone_and_the_others_stay() {
     assert_eq!(names(&open(&path, OLD).unwrap()), ["a", "c"]);
     let again = store.remove(&name).unwrap_err();
     assert!(matches!(again, StoreError::NoKey(_)));
-    // Nor are its bytes in the file or its log.
-    assert_eq!(snapshot(&path).rows.len(), 4);
+    // Two keys and three names: the numbers of its versions stay taken.
+    assert_eq!(snapshot(&path).rows.len(), 5);
+    let next = store.generate(name, "mlkem768-x25519", 9).unwrap();
+    assert_eq!(
+        (next.version, names(&store)),
+        (2, vec!["a".to_owned(), "b".to_owned(), "c".to_owned()])
+    );
 }
 
 #[test]

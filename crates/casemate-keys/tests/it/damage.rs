@@ -1,8 +1,8 @@
 //! Bytes changed behind the store's back are noticed, and named where a single row is concerned.
 
 use casemate_keys::{
-    Head, KeyStore, MemoryEngine, RowId, RowKind, Snapshot, SqliteEngine, StoreError, StoreKey,
-    StoreSecret,
+    End, Head, KeyStore, MemoryEngine, RowId, RowKind, Snapshot, SqliteEngine, StoreError,
+    StoreKey, StoreSecret,
 };
 use proptest::prelude::*;
 
@@ -220,5 +220,31 @@ proptest! {
         let head = Head { header, index, generation: 0 };
         let snapshot = Snapshot { head, ..Snapshot::default() };
         prop_assert!(unlock(&snapshot).is_err());
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_read_can_be_removed_and_counts_as_compromised() {
+    let good = snapshot();
+    for id in keys(&good) {
+        let mut damaged = good.clone();
+        damaged.rows.get_mut(&id).unwrap()[20] ^= 1;
+        let mut missing = good.clone();
+        missing.rows.remove(&id);
+        for bad in [damaged, missing] {
+            let mut store = unlock(&bad).unwrap();
+            let key = unlock(&good).unwrap().list().unwrap().keys;
+            let key = key
+                .iter()
+                .find(|key| id.starts_with(key.id.as_bytes()))
+                .unwrap();
+            store.statuses().unwrap_err();
+            assert_eq!(store.remove(&key.name).unwrap(), [key.id]);
+            assert!(store.list().unwrap().damage.is_empty());
+            let statuses = store.statuses().unwrap();
+            let (_, known, _) = statuses.iter().find(|(id, ..)| *id == key.id).unwrap();
+            assert!(matches!(known.end, Some(End::Compromised { .. })));
+            assert!(store.is_compromised(key.id).unwrap());
+        }
     }
 }

@@ -4,7 +4,8 @@ use std::num::NonZeroU64;
 
 use casemate_crypto::encoding::PrivateKey;
 use casemate_keys::{
-    Due, End, KeyName, KeyStore, MemoryEngine, RotationPolicy, State, Status, StoreError, Usage,
+    Binding, Due, End, KeyName, KeyStore, MemoryEngine, RotationPolicy, State, Status, StoreError,
+    Usage,
 };
 
 use crate::keys::new_store;
@@ -87,7 +88,7 @@ fn a_staged_version_is_used_for_nothing_before_it_is_activated() {
         assert_eq!(states(&store), [(1, State::Active), (2, State::PreActive)]);
         let current = store.by_name(&name("key")).unwrap().unwrap();
         assert_eq!((current.id, current.status.end), (first.id, None));
-        store.activate(&name("key"), 2, 30).unwrap();
+        store.set_state(&name("key"), 2, State::Active, 30).unwrap();
         assert_eq!(
             states(&store),
             [(1, State::DecryptOnly), (2, State::Active)]
@@ -95,7 +96,9 @@ fn a_staged_version_is_used_for_nothing_before_it_is_activated() {
         let before = store.by_id(first.id).unwrap().unwrap();
         let superseded = (kind == "mldsa65-ed25519").then_some(End::Superseded { at: 30 });
         assert_eq!(before.status.end, superseded);
-        let again = store.activate(&name("key"), 2, 30).unwrap_err();
+        let again = store
+            .set_state(&name("key"), 2, State::Active, 30)
+            .unwrap_err();
         assert!(matches!(again, StoreError::Transition { .. }));
     }
 }
@@ -260,8 +263,10 @@ fn an_older_version_does_not_take_over_from_a_newer_one() {
     let mut store = store("mlkem768-x25519");
     store.rotate(&name("key"), None, 20, true).unwrap();
     store.rotate(&name("key"), None, 20, true).unwrap();
-    store.activate(&name("key"), 3, 30).unwrap();
-    let refused = store.activate(&name("key"), 2, 40).unwrap_err();
+    store.set_state(&name("key"), 3, State::Active, 30).unwrap();
+    let refused = store
+        .set_state(&name("key"), 2, State::Active, 40)
+        .unwrap_err();
     assert!(
         matches!(refused, StoreError::Older { version: 2, .. }),
         "{refused}"
@@ -310,7 +315,8 @@ fn what_is_known_of_a_signing_key_outlives_it() {
         }
         let statuses = store.statuses().unwrap();
         let known = statuses.iter().find(|(id, ..)| *id == first).unwrap();
-        assert_eq!((known.1, known.2), (compromised, State::Destroyed));
+        // The state that it had: what a disabled key signed is refused for ever.
+        assert_eq!((known.1, known.2), (compromised, State::DecryptOnly));
         assert!(store.is_compromised(second).unwrap());
     }
     // A new version of a compromised key succeeds nothing.
@@ -319,4 +325,68 @@ fn what_is_known_of_a_signing_key_outlives_it() {
     store.set_status(first, compromised).unwrap();
     let next = store.rotate(&name("key"), None, 20, false).unwrap().new;
     assert_eq!(next.status.successor_of, None);
+}
+
+#[test]
+fn a_key_that_was_compromised_is_not_stored_again() {
+    let mut store = store("mldsa65-ed25519");
+    let entry = store.by_name(&name("key")).unwrap().unwrap();
+    let key = store.private_key(&entry).unwrap();
+    let superseded = Status {
+        end: Some(End::Superseded { at: 5 }),
+        ..Status::default()
+    };
+    store.set_status(entry.id, superseded).unwrap();
+    store.remove(&name("key")).unwrap();
+    // What was known of it comes back with it.
+    let again = store
+        .add_private(name("key"), &key, 40, Status::default())
+        .unwrap();
+    assert_eq!((again.status, again.version), (superseded, 2));
+    let statuses = store.statuses().unwrap();
+    assert_eq!(statuses, [(entry.id, superseded, State::Active)]);
+
+    let compromised = Status {
+        end: Some(End::Compromised { at: 6 }),
+        ..Status::default()
+    };
+    store.set_status(entry.id, compromised).unwrap();
+    store.remove(&name("key")).unwrap();
+    let refused = store
+        .add_private(name("other"), &key, 50, Status::default())
+        .unwrap_err();
+    assert!(
+        matches!(refused, StoreError::WasCompromised(id) if id == entry.id),
+        "{refused}"
+    );
+}
+
+#[test]
+fn what_a_disabled_key_signed_stays_refused_when_it_is_destroyed() {
+    let mut store = store("mldsa65-ed25519");
+    let first = store.by_name(&name("key")).unwrap().unwrap().id;
+    store.rotate(&name("key"), None, 20, false).unwrap();
+    for state in [State::Disabled, State::Destroyed] {
+        store.set_state(&name("key"), 1, state, 30).unwrap();
+        let statuses = store.statuses().unwrap();
+        let known = statuses.iter().find(|(id, ..)| *id == first).unwrap();
+        assert_eq!(known.2, State::Disabled);
+    }
+}
+
+#[test]
+fn removing_a_name_forgets_what_is_sealed_to_it() {
+    let mut store = store("mlkem768-x25519");
+    let binding = |key: &str| Binding {
+        place: "/models/a".to_owned(),
+        name: name(key),
+        version: 1,
+        seen: 5,
+    };
+    store.generate(name("other"), "mlkem768-x25519", 5).unwrap();
+    store.bind(&[binding("key"), binding("other")]).unwrap();
+    store.remove(&name("key")).unwrap();
+    assert!(store.bindings(&name("key")).unwrap().is_empty());
+    assert_eq!(store.bindings(&name("other")).unwrap(), [binding("other")]);
+    assert!(store.due(1).unwrap().is_empty());
 }

@@ -4,8 +4,9 @@ use std::cell::Cell;
 
 use casemate_audit::{Entry, What};
 use casemate_keys::{
-    Actor, Engine, KeyName, KeyStore, MemoryEngine, NewSlot, Offline, Openers, RotationPolicy,
-    Snapshot, SqliteEngine, State, Status, StoreError, StoreKey, StoreSecret, Usage,
+    Actor, Binding, Engine, KeyName, KeyStore, MemoryEngine, NewSlot, Offline, Openers,
+    RotationPolicy, SlotName, Snapshot, SqliteEngine, State, Status, StoreError, StoreKey,
+    StoreSecret, Usage,
 };
 
 use crate::keys::{CHEAP, new_store, passphrase, secret};
@@ -53,24 +54,16 @@ fn reopen(snapshot: Snapshot) -> Result<KeyStore<MemoryEngine>, StoreError> {
 }
 
 #[test]
-fn every_change_and_every_use_of_a_private_key_is_told() {
-    use What::{
-        Created, Enabled, GroupChanged, Opened, Policy, PrivateKey, Removed, Reserved, Rotated,
-        SlotAdded, SlotRemoved,
-    };
+fn every_use_of_a_private_key_and_every_change_of_a_version_is_logged() {
     let mut store = reopen(snapshot(&store())).unwrap();
     let key = name("key");
     let entry = store.by_name(&key).unwrap().unwrap();
     store.private_key(&entry).unwrap();
-    store
-        .set_status(
-            entry.id,
-            Status {
-                valid_from: Some(1),
-                ..Status::default()
-            },
-        )
-        .unwrap();
+    let status = Status {
+        valid_from: Some(1),
+        ..Status::default()
+    };
+    store.set_status(entry.id, status).unwrap();
     store.rotate(&key, None, 20, false).unwrap();
     store.set_state(&key, 1, State::Disabled, 30).unwrap();
     let policy = RotationPolicy {
@@ -79,51 +72,114 @@ fn every_change_and_every_use_of_a_private_key_is_told() {
     };
     store.set_policy(&key, policy).unwrap();
     store.reserve(&key, Usage { uses: 1, bytes: 5 }).unwrap();
-    let disk = StoreSecret::Key(StoreKey::generate().unwrap());
-    let slot = "disk".parse().unwrap();
-    store
-        .add_slot(&slot, NewSlot::Secret(&disk, CHEAP), None, 40)
-        .unwrap();
-    let both = ["disk".parse().unwrap(), "main".parse().unwrap()];
-    let group = "both".parse().unwrap();
-    store
-        .set_group(&group, 2, &both, Offline::Required)
-        .unwrap();
-    store.remove_group(&group).unwrap();
-    store.remove_slot(&slot, Offline::Required).unwrap();
-    store
-        .change_secret(&secret("another horse"), CHEAP, 50)
-        .unwrap_err();
-    store.remove(&key).unwrap();
+    let all = entries(&store);
+    let told: Vec<_> = all
+        .iter()
+        .map(|entry| (entry.what, entry.key.as_deref(), entry.about.as_deref()))
+        .collect();
+    let (first, second) = (Some("key@1"), Some("key@2"));
     assert_eq!(
-        whats(&store),
+        told,
         [
-            Enabled,
-            Created,
-            Opened,
-            PrivateKey,
-            What::Status,
-            Rotated,
-            What::State,
-            Policy,
-            Reserved,
-            SlotAdded,
-            GroupChanged,
-            GroupChanged,
-            SlotRemoved,
-            Removed
+            (What::Enabled, None, Some("example.com/keys")),
+            (What::Created, first, Some("active")),
+            (What::Opened, None, Some("main")),
+            (What::PrivateKey, first, None),
+            (What::Status, first, Some("valid from 1")),
+            (What::Rotated, second, Some("active")),
+            (What::State, first, Some("disabled")),
+            (What::Policy, second, Some("uses 9")),
+            (What::Reserved, second, Some("1 uses, 5 bytes")),
         ]
     );
-    let all = entries(&store);
-    assert_eq!(all[1].by, "unknown");
     let used = &all[3];
     assert_eq!(
         (used.by.as_str(), used.time),
         ("uid 7, test", 1_800_000_000)
     );
-    assert_eq!(used.key.as_deref(), Some("key@1"));
     assert_eq!(used.id.as_deref(), Some(entry.id.to_hex().as_str()));
-    assert_eq!(all[2].about.as_deref(), Some("main"));
+}
+
+#[test]
+fn imported_bound_and_removed_keys_are_logged() {
+    let mut store = store();
+    let key = name("key");
+    let theirs = casemate_crypto::encoding::PrivateKey::generate("mlkem768-x25519");
+    let theirs = theirs.unwrap().unwrap();
+    store
+        .add_private(name("theirs"), &theirs, 60, Status::default())
+        .unwrap();
+    store.rotate(&key, None, 70, false).unwrap();
+    let binding = Binding {
+        place: "/models/a".to_owned(),
+        name: key.clone(),
+        version: 1,
+        seen: 60,
+    };
+    store.bind(&[binding]).unwrap();
+    store.remove(&key).unwrap();
+    let all = entries(&store);
+    let told: Vec<_> = all[2..]
+        .iter()
+        .map(|entry| (entry.what, entry.key.as_deref()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (What::Imported, Some("theirs@1")),
+            (What::Rotated, Some("key@2")),
+            (What::Bound, None),
+            (What::Removed, Some("key@1")),
+            (What::Removed, Some("key@2")),
+        ]
+    );
+}
+
+#[test]
+fn every_change_of_a_slot_is_logged() {
+    let mut store = store();
+    store
+        .change_secret(&secret("another horse"), CHEAP, 15)
+        .unwrap();
+    for slot in ["x", "y", "z"] {
+        let file = StoreSecret::Key(StoreKey::generate().unwrap());
+        let new = NewSlot::Secret(&file, CHEAP);
+        store
+            .add_slot(&slot.parse().unwrap(), new, None, 70)
+            .unwrap();
+    }
+    let of = |names: &[&str]| -> Vec<SlotName> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    };
+    let group = "both".parse().unwrap();
+    store
+        .set_group(&group, 2, &of(&["x", "y", "z"]), Offline::Required)
+        .unwrap();
+    let left = store.set_group(&group, 2, &of(&["x", "y"]), Offline::Required);
+    assert_eq!(left.unwrap(), of(&["z"]));
+    store.remove_group(&group).unwrap();
+    store
+        .remove_slot(&"x".parse().unwrap(), Offline::Required)
+        .unwrap();
+    let all = entries(&store);
+    let told: Vec<_> = all[2..]
+        .iter()
+        .map(|entry| (entry.what, entry.about.as_deref().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (What::SlotChanged, "main"),
+            (What::SlotAdded, "x"),
+            (What::SlotAdded, "y"),
+            (What::SlotAdded, "z"),
+            (What::GroupChanged, "both: 2 of x, y, z"),
+            (What::GroupChanged, "both: 2 of x, y"),
+            (What::SlotRemoved, "z"),
+            (What::GroupChanged, "both: removed"),
+            (What::SlotRemoved, "x"),
+        ]
+    );
 }
 
 #[test]
@@ -226,7 +282,7 @@ fn an_entry_can_be_proven_to_whoever_has_the_keys_of_the_log() {
         assert_eq!(proof.verify(&keys).unwrap().size(), 2);
     }
     let missing = store.prove(2, 7).unwrap_err();
-    assert!(matches!(missing, StoreError::DamagedEntry(2)));
+    assert!(matches!(missing, StoreError::NoEntry { index: 2, size: 2 }));
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn any_two_of_three_zones_open_and_one_says_what_is_missing() {
     );
     let locked = reopen(&store, Openers::default()).unwrap_err().to_string();
     assert!(
-        locked.contains("`eu` (passphrase): nothing was given that could open it"),
+        locked.contains("`eu` (passphrase): no secret for it was given"),
         "{locked}"
     );
 }
@@ -353,7 +353,7 @@ fn a_service_that_fails_or_lies_is_named_and_the_offline_slot_opens_a_backup() {
     );
     let text = locked(Answers::Wrong);
     assert!(
-        text.contains("`cloud` (AWS KMS): it does not open"),
+        text.contains("`cloud` (AWS KMS): what its service returned does not open it"),
         "{text}"
     );
     // The key in the cloud is gone for good: the passphrase still opens the backup.

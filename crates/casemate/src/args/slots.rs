@@ -14,7 +14,7 @@ pub(crate) enum SlotsCommand {
     },
     /// Add a slot, which opens the key store alone or as a member of a group
     Add(AddSlot),
-    /// Remove a slot; copies of the key store made before still open with it
+    /// Remove a slot; earlier copies of the key store still open with it
     Remove {
         /// Name of the slot
         name: String,
@@ -26,7 +26,7 @@ pub(crate) enum SlotsCommand {
         /// Names of the slots [default: all]
         names: Vec<String>,
     },
-    /// Write the age file of a slot; `age -d` makes of it a file that opens the key store
+    /// Write the age file of a slot; decrypt it with `age -d` to get a key file
     Export {
         /// Name of the slot
         name: String,
@@ -41,7 +41,7 @@ pub(crate) enum SlotsCommand {
         /// How many of its slots open the key store
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(2..))]
         threshold: u8,
-        /// Its slots; a slot that is left out opens the key store alone again
+        /// Its slots; a slot of the group that is not listed is removed from the key store
         #[arg(required = true, value_name = "SLOT")]
         members: Vec<String>,
         #[command(flatten)]

@@ -75,6 +75,8 @@ const fn outcome(error: &StoreError) -> Outcome {
         | E::Full(_)
         | E::LogExists
         | E::NoLog
+        | E::NoEntry { .. }
+        | E::WasCompromised(_)
         | E::Audit(_)
         | E::Encoding(_)
         | E::Crypto(_) => Outcome::Usage,

@@ -209,7 +209,11 @@ fn a_proof_shows_its_entry_to_whoever_has_the_keys_of_the_log() {
         1,
         "does not show that the entry is in the log",
     );
-    sandbox.refused(&["keys", "audit", "prove", "99", "-o", "x"], 1, "entry 99");
+    sandbox.refused(
+        &["keys", "audit", "prove", "99", "-o", "x"],
+        2,
+        "no entry 99",
+    );
     let other = logged();
     sandbox.write("other.keys", &other.read("log.keys"));
     sandbox.refused(

@@ -40,9 +40,10 @@ pub(super) fn remove(context: &Context<'_>, named: &str, destroy: bool) -> Resul
             "run `casemate keys retire` to keep opening its artifacts and verifying its signatures, or pass --destroy to remove it anyway",
         ));
     }
-    store.remove(&name)?;
+    let unread = store.remove(&name)?;
     let ids: Vec<_> = versions
         .iter()
+        .filter(|version| version.state != State::Destroyed)
         .map(|version| version.key.to_hex())
         .collect();
     let json = json!({ "schema": "casemate.key-removed/1", "name": name.as_str(), "keys": ids });
@@ -52,6 +53,11 @@ pub(super) fn remove(context: &Context<'_>, named: &str, destroy: bool) -> Resul
         all => format!("removed {name} and its {} versions", all.len()),
     };
     context.printer.done(&text);
+    for key in unread {
+        context.printer.warning(&format!(
+            "key {key} could not be read, so nothing is known of its validity: it counts as compromised from now on"
+        ));
+    }
     Ok(())
 }
 

@@ -159,7 +159,7 @@ fn add(context: &Context<'_>, options: &AddSlot) -> Result<(), Fault> {
     context.printer.done(&what);
     if let Some(file) = new_file {
         context.printer.note(&format!(
-            "what opens it is in {}; move it to another place, and check it there with `casemate keys slots test {name} --passphrase-file FILE`",
+            "its key is in {}; move it to another place, and check it there with `casemate keys slots test {name} --passphrase-file FILE`",
             file.display()
         ));
     }
@@ -277,7 +277,7 @@ fn remove(context: &Context<'_>, name: &SlotName, option: OfflineOption) -> Resu
             .note("what you opened the key store with no longer opens it");
     }
     context.printer.note(
-        "copies of the key store made before still open with the slot; if others may have one, run `casemate keys passwd --compromised`",
+        "earlier copies of the key store still open with the slot; if others may have one, run `casemate keys passwd --compromised`",
     );
     Ok(())
 }
@@ -294,11 +294,18 @@ fn group(
         .map(|member| member.parse())
         .collect::<Result<_, _>>()?;
     let mut store = context.key_store()?;
-    store.set_group(name, threshold, &members, offline(option))?;
+    let removed = store.set_group(name, threshold, &members, offline(option))?;
     context.printer.done(&format!(
         "any {threshold} of {} slots of group {name} open the key store",
         members.len()
     ));
+    if !removed.is_empty() {
+        let names: Vec<_> = removed.iter().map(SlotName::as_str).collect();
+        context.printer.warning(&format!(
+            "removed slots that left the group: {}; they still open earlier copies of the key store",
+            names.join(", ")
+        ));
+    }
     let singles = store.slots()?.slots.into_iter();
     let singles: Vec<_> = singles
         .filter(|slot| slot.group.is_none())
@@ -323,7 +330,7 @@ fn export(context: &Context<'_>, name: &SlotName, output: &Path) -> Result<(), F
     file::write(output, &file, Access::Umask, Existing::Keep)
         .map_err(|error| Fault::file("write", output, error))?;
     context.printer.done(&format!(
-        "wrote {}; `age -d -i IDENTITY` makes of it a file for --passphrase-file",
+        "wrote {}; decrypt it with `age -d -i IDENTITY` to get a key file for --passphrase-file",
         output.display()
     ));
     Ok(())
@@ -376,8 +383,8 @@ fn test(context: &Context<'_>, names: &[String]) -> Result<(), Fault> {
 /// Says why a slot did not open, without its name.
 fn why_not(error: &StoreError) -> String {
     match error {
-        StoreError::SlotNotAsked(_) => "not tested, because nothing was given for it".to_owned(),
-        StoreError::SlotWrong(_) => "does not open with what was given".to_owned(),
+        StoreError::SlotNotAsked(_) => "not tested: no secret was given for it".to_owned(),
+        StoreError::SlotWrong(_) => "the given secret does not open it".to_owned(),
         other => other.to_string(),
     }
 }
