@@ -15,6 +15,10 @@ pub enum Table {
     Entries,
 }
 
+impl Table {
+    pub(crate) const ALL: [Self; 3] = [Self::Rows, Self::Nodes, Self::Entries];
+}
+
 /// What is read before anything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
@@ -122,5 +126,27 @@ pub trait Engine {
     /// [`EngineError::Storage`].
     fn version_1(&self) -> Result<Option<Page>, EngineError> {
         Ok(None)
+    }
+}
+
+/// Values that are read at once.
+const PAGE: usize = 1024;
+
+/// Visits every key and value of a table, in ascending order of the keys.
+pub(crate) fn each<E: From<EngineError>>(
+    view: &dyn View,
+    table: Table,
+    visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut last: Option<Vec<u8>> = None;
+    loop {
+        let page = view.scan(table, last.as_deref(), PAGE)?;
+        let Some((newest, _)) = page.last() else {
+            return Ok(());
+        };
+        last = Some(newest.clone());
+        for (key, value) in &page {
+            visit(key, value)?;
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The embedded engine: one SQLite database.
 //!
 //! The file may be hostile: a schema is code that runs when tables are read. So the database is
-//! opened defensively, and must have exactly the two expected tables.
+//! opened defensively, and must have exactly the expected tables.
 
 use std::{
     fs::{self, File},
@@ -16,7 +16,7 @@ use rusqlite::{
     config::DbConfig, ffi, limits::Limit, params,
 };
 
-use crate::engine::{Change, Engine, EngineError, Head, Page, Table, View};
+use crate::engine::{Change, Engine, EngineError, Head, Page, Table, View, each};
 
 type Schema = &'static [(&'static str, &'static str)];
 
@@ -53,8 +53,11 @@ const VALUE_BYTES_MAX: i32 = 32 << 20;
 /// Maximum length of any other value. Many rows can share the pages of one long value, so their sum
 /// is not bounded by the length of the file.
 const ROW_BYTES_MAX: i64 = 64 * 1024;
-/// Values that are copied at once.
-const PAGE: usize = 1024;
+/// A value that is too long to be one of ours is not read. It is empty in its place, which no rule
+/// admits, so that it is named like any other damage.
+const BOUNDED: &str = "CASE WHEN length(value) > 65536 THEN x'' ELSE value END";
+/// Longest key: the path of a node. Longer ones are not ours.
+const KEY_BYTES_MAX: usize = 66;
 /// Most records of a key store of version 1.
 const RECORDS_1_MAX: u64 = 65_536;
 
@@ -265,49 +268,44 @@ impl View for SqliteView<'_> {
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        let sql = match table {
-            Table::Rows => "SELECT value, length(value) FROM rows WHERE id = ?1",
-            Table::Nodes => "SELECT value, length(value) FROM nodes WHERE path = ?1",
-            Table::Entries => "SELECT value, length(value) FROM entries WHERE seq = ?1",
-        };
-        let mut statement = self.0.prepare_cached(sql)?;
-        let mut rows = statement.query([key])?;
-        match rows.next()? {
-            Some(row) => bounded(row, 0).map(Some),
-            None => Ok(None),
-        }
+        let (name, column) = columns(table);
+        let sql = format!("SELECT {BOUNDED} FROM {name} WHERE {column} = ?1");
+        let mut statement = self.0.prepare_cached(&sql)?;
+        let value = statement.query_row([key], |row| row.get(0)).optional()?;
+        Ok(value)
     }
 
     fn scan(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Page, EngineError> {
-        let sql = match (table, after) {
-            (Table::Rows, None) => "SELECT id, value, length(value) FROM rows ORDER BY id LIMIT ?1",
-            (Table::Rows, Some(_)) => {
-                "SELECT id, value, length(value) FROM rows WHERE id > ?2 ORDER BY id LIMIT ?1"
-            }
-            (Table::Nodes, None) => {
-                "SELECT path, value, length(value) FROM nodes ORDER BY path LIMIT ?1"
-            }
-            (Table::Nodes, Some(_)) => {
-                "SELECT path, value, length(value) FROM nodes WHERE path > ?2 ORDER BY path LIMIT ?1"
-            }
-            (Table::Entries, None) => {
-                "SELECT seq, value, length(value) FROM entries ORDER BY seq LIMIT ?1"
-            }
-            (Table::Entries, Some(_)) => {
-                "SELECT seq, value, length(value) FROM entries WHERE seq > ?2 ORDER BY seq LIMIT ?1"
-            }
-        };
+        let (name, column) = columns(table);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut statement = self.0.prepare_cached(sql)?;
+        let rest = format!("length({column}) <= {KEY_BYTES_MAX} ORDER BY {column} LIMIT ?1");
+        let select = format!("SELECT {column}, {BOUNDED} FROM {name} WHERE");
+        let mut statement;
         let mut rows = match after {
-            None => statement.query(params![limit])?,
-            Some(after) => statement.query(params![limit, after])?,
+            None => {
+                statement = self.0.prepare_cached(&format!("{select} {rest}"))?;
+                statement.query(params![limit])?
+            }
+            Some(after) => {
+                let sql = format!("{select} {column} > ?2 AND {rest}");
+                statement = self.0.prepare_cached(&sql)?;
+                statement.query(params![limit, after])?
+            }
         };
         let mut page = Page::new();
         while let Some(row) = rows.next()? {
-            page.push((row.get(0)?, bounded(row, 1)?));
+            page.push((row.get(0)?, row.get(1)?));
         }
         Ok(page)
+    }
+}
+
+/// Returns the name of a table and the column of its keys.
+const fn columns(table: Table) -> (&'static str, &'static str) {
+    match table {
+        Table::Rows => ("rows", "id"),
+        Table::Nodes => ("nodes", "path"),
+        Table::Entries => ("entries", "seq"),
     }
 }
 
@@ -388,29 +386,14 @@ impl SqliteEngine {
         write.execute(set, params!["index", head.index])?;
         let generation = head.generation.to_be_bytes();
         write.execute(set, params!["generation", generation.as_slice()])?;
-        for (table, sql) in [
-            (Table::Rows, "INSERT INTO rows (id, value) VALUES (?1, ?2)"),
-            (
-                Table::Nodes,
-                "INSERT INTO nodes (path, value) VALUES (?1, ?2)",
-            ),
-            (
-                Table::Entries,
-                "INSERT INTO entries (seq, value) VALUES (?1, ?2)",
-            ),
-        ] {
-            let mut insert = write.prepare(sql)?;
-            let mut last: Option<Vec<u8>> = None;
-            loop {
-                let page = view.scan(table, last.as_deref(), PAGE)?;
-                let Some((newest, _)) = page.last() else {
-                    break;
-                };
-                last = Some(newest.clone());
-                for (key, value) in &page {
-                    insert.execute(params![key, value])?;
-                }
-            }
+        for table in Table::ALL {
+            let (name, column) = columns(table);
+            let sql = format!("INSERT INTO {name} ({column}, value) VALUES (?1, ?2)");
+            let mut insert = write.prepare(&sql)?;
+            each(view, table, &mut |key, value| {
+                insert.execute(params![key, value])?;
+                Ok::<(), EngineError>(())
+            })?;
         }
         write.commit()?;
         self.empty_log();
@@ -447,19 +430,14 @@ impl SqliteEngine {
         write.execute(set, params!["index", change.index])?;
         write.execute(set, params!["generation", next.as_slice()])?;
         for (table, key, value) in &change.put {
-            let sql = match (table, value.is_some()) {
-                (Table::Rows, true) => "INSERT OR REPLACE INTO rows (id, value) VALUES (?1, ?2)",
-                (Table::Rows, false) => "DELETE FROM rows WHERE id = ?1",
-                (Table::Nodes, true) => {
-                    "INSERT OR REPLACE INTO nodes (path, value) VALUES (?1, ?2)"
+            let (name, column) = columns(*table);
+            let sql = match value {
+                Some(_) => {
+                    format!("INSERT OR REPLACE INTO {name} ({column}, value) VALUES (?1, ?2)")
                 }
-                (Table::Nodes, false) => "DELETE FROM nodes WHERE path = ?1",
-                (Table::Entries, true) => {
-                    "INSERT OR REPLACE INTO entries (seq, value) VALUES (?1, ?2)"
-                }
-                (Table::Entries, false) => "DELETE FROM entries WHERE seq = ?1",
+                None => format!("DELETE FROM {name} WHERE {column} = ?1"),
             };
-            let mut statement = write.prepare_cached(sql)?;
+            let mut statement = write.prepare_cached(&sql)?;
             match value {
                 Some(value) => statement.execute(params![key, value])?,
                 None => statement.execute(params![key])?,

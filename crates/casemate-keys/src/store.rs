@@ -189,14 +189,18 @@ impl<E: Engine> KeyStore<E> {
     ///
     /// # Errors
     ///
-    /// The first damage of a row, which the copy would have as well, or the engines' errors.
+    /// The first damage of a row or of the log, which the copy would have as well, or the engines'
+    /// errors.
     pub fn copy_to(&self, target: SqliteEngine) -> Result<KeyStore<SqliteEngine>, StoreError> {
         target.fill_from(&*self.engine.view()?)?;
         let copy = self.reopened(target)?;
-        match copy.list()?.damage.into_iter().next() {
-            Some(damage) => Err(damage),
-            None => Ok(copy),
+        if let Some(damage) = copy.list()?.damage.into_iter().next() {
+            return Err(damage);
         }
+        if copy.has_log()? {
+            copy.verify_log(&mut |_, _, _| Ok::<(), StoreError>(()))?;
+        }
+        Ok(copy)
     }
 
     /// Opens a copy of this key store without asking its slots.

@@ -6,7 +6,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use super::{Change, Engine, EngineError, Head, Page, Table, View};
+use super::{Change, Engine, EngineError, Head, Page, Table, View, each};
 
 /// Everything that an engine stores.
 #[derive(Clone, Debug, Default)]
@@ -23,9 +23,6 @@ pub struct Snapshot {
     pub version_1: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
-/// Values that are read at once.
-const PAGE: usize = 1024;
-
 impl Snapshot {
     /// Copies everything that an engine stores; `None` if there is no key store.
     ///
@@ -39,14 +36,11 @@ impl Snapshot {
         };
         let all = |table| {
             let mut found = BTreeMap::new();
-            loop {
-                let last = found.keys().next_back().cloned();
-                let page = view.scan(table, last.as_deref(), PAGE)?;
-                if page.is_empty() {
-                    return Ok::<_, EngineError>(found);
-                }
-                found.extend(page);
-            }
+            each(&*view, table, &mut |key, value| {
+                found.insert(key.to_vec(), value.to_vec());
+                Ok::<(), EngineError>(())
+            })?;
+            Ok::<_, EngineError>(found)
         };
         let (rows, nodes) = (all(Table::Rows)?, all(Table::Nodes)?);
         let entries = all(Table::Entries)?;

@@ -11,7 +11,7 @@ use casemate_crypto::{SecretBytes, encoding::KeyId};
 
 use crate::{
     KeyName, StoreError, Usage, Versions,
-    engine::{Change, Head, Put, Table, View},
+    engine::{Change, Head, Put, Table, View, each},
     header::Header,
     index::{Index, ROWS_MAX},
     log::{self, Actor, Event},
@@ -24,9 +24,6 @@ use crate::{
 
 /// Visits the value of an entry by its number.
 pub(super) type VisitEntry<'v> = dyn FnMut(u64, &[u8]) -> Result<(), StoreError> + 'v;
-
-/// Rows that are read at once.
-const PAGE: usize = 1024;
 
 /// A verified head.
 pub(super) struct State {
@@ -158,40 +155,25 @@ impl<'a> Session<'a> {
 
     /// Visits every stored row, listed or not. Keys that are no row ids are left out.
     pub(super) fn each_row(&self, visit: &mut dyn FnMut(RowId, &[u8])) -> Result<(), StoreError> {
-        let mut last: Option<Vec<u8>> = None;
         let mut seen = 0_u64;
-        loop {
-            let page = self.view.scan(Table::Rows, last.as_deref(), PAGE)?;
-            let Some((newest, _)) = page.last() else {
-                return Ok(());
-            };
-            seen = seen.saturating_add(page.len() as u64);
+        each(&*self.view, Table::Rows, &mut |key, value| {
+            seen = seen.saturating_add(1);
             if seen > ROWS_MAX {
                 return Err(StoreError::Full(ROWS_MAX));
             }
-            last = Some(newest.clone());
-            for (key, value) in &page {
-                if let Some(id) = RowId::from_bytes(key) {
-                    visit(id, value);
-                }
+            if let Some(id) = RowId::from_bytes(key) {
+                visit(id, value);
             }
-        }
+            Ok(())
+        })
     }
 
     /// Visits every stored entry of the log.
     pub(super) fn each_entry(&self, visit: &mut VisitEntry<'_>) -> Result<(), StoreError> {
-        let mut last: Option<Vec<u8>> = None;
-        loop {
-            let page = self.view.scan(Table::Entries, last.as_deref(), PAGE)?;
-            let Some((newest, _)) = page.last() else {
-                return Ok(());
-            };
-            last = Some(newest.clone());
-            for (key, value) in &page {
-                let number = key.as_slice().try_into().map(u64::from_be_bytes);
-                visit(number.map_err(|_| StoreError::OtherLog)?, value)?;
-            }
-        }
+        each(&*self.view, Table::Entries, &mut |key, value| {
+            let number = number_of(key).ok_or(StoreError::OtherLog)?;
+            visit(number, value)
+        })
     }
 
     /// Returns every listed row, and the number of rows that cannot be checked.
@@ -292,6 +274,10 @@ impl<'a> Session<'a> {
     }
 
     /// Returns the change that replaces every row and every node, under a new root key.
+    ///
+    /// The log goes on: its entries get new tags, and its tree stays. An entry that is damaged is
+    /// left as it is, so that it stays damaged, and whatever is not of the log is deleted: whoever
+    /// wrote it must not be able to keep the root key from being replaced.
     pub(super) fn replacement(
         &self,
         edit: Edit,
@@ -301,36 +287,43 @@ impl<'a> Session<'a> {
         let tree = Tree::new(&*self.view, None);
         let state = self.state();
         let log = state.index.log.clone();
+        let size = log.as_ref().map_or(0, Frontier::size);
         let (expected, mut change) = change_of(edit, tree, root, &state.head, (log, actor))?;
+        let written = |wanted: Table| -> BTreeSet<Vec<u8>> {
+            let put = change.put.iter();
+            put.filter(|(table, ..)| *table == wanted)
+                .map(|(_, key, _)| key.clone())
+                .collect()
+        };
+        let (nodes, entries) = (written(Table::Nodes), written(Table::Entries));
         let (old, new) = (self.root.entry_key()?, root.entry_key()?);
-        self.each_entry(&mut |number, value| {
-            let entry = log::untagged(&old, number, value);
-            let entry = entry.ok_or(StoreError::DamagedEntry(number))?;
-            let value = log::tagged(&new, number, entry);
-            let key = number.to_be_bytes().to_vec();
-            change.put.push((Table::Entries, key, Some(value)));
-            Ok(())
+        let mut put = Vec::new();
+        each(&*self.view, Table::Entries, &mut |key, value| {
+            match number_of(key).filter(|number| *number < size) {
+                Some(number) => {
+                    if let Some(entry) = log::untagged(&old, number, value) {
+                        let value = log::tagged(&new, number, entry);
+                        put.push((Table::Entries, key.to_vec(), Some(value)));
+                    }
+                }
+                None if entries.contains(key) => {}
+                None => put.push((Table::Entries, key.to_vec(), None)),
+            }
+            Ok::<(), StoreError>(())
         })?;
-        let is_written: BTreeSet<Vec<u8>> = change
-            .put
-            .iter()
-            .filter(|(table, ..)| *table == Table::Nodes)
-            .map(|(_, path, _)| path.clone())
-            .collect();
-        let mut last: Option<Vec<u8>> = None;
-        loop {
-            let page = self.view.scan(Table::Nodes, last.as_deref(), PAGE)?;
-            let Some((newest, _)) = page.last() else {
-                return Ok((expected, change));
-            };
-            last = Some(newest.clone());
-            let stale = page.into_iter().map(|(path, _)| path);
-            let stale = stale.filter(|path| !is_written.contains(path));
-            change
-                .put
-                .extend(stale.map(|path| (Table::Nodes, path, None)));
-        }
+        each(&*self.view, Table::Nodes, &mut |path, _| {
+            if !nodes.contains(path) {
+                put.push((Table::Nodes, path.to_vec(), None));
+            }
+            Ok::<(), StoreError>(())
+        })?;
+        change.put.extend(put);
+        Ok((expected, change))
     }
+}
+
+fn number_of(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
 }
 
 /// Returns the generation that a change expects, and the change that an edit makes of a tree.

@@ -369,3 +369,61 @@ fn two_processes_write_one_log() {
         20
     );
 }
+
+#[test]
+fn nobody_without_the_root_key_keeps_it_from_being_replaced() {
+    let good = snapshot(&store());
+    let number = |number: u64| number.to_be_bytes().to_vec();
+    // Entries that a copy of the store wrote later have valid tags.
+    let copy = reopen(good.clone()).unwrap();
+    for _ in 0..3 {
+        copy.private_key(&copy.by_name(&name("key")).unwrap().unwrap())
+            .unwrap();
+    }
+    let later = snapshot(&copy).entries;
+    let later = later.into_iter().filter(|(key, _)| *key >= number(2));
+    let later: Vec<_> = later.collect();
+    assert_eq!(later.len(), 4);
+    let opened = |planted: Vec<(Vec<u8>, Vec<u8>)>| {
+        let mut bad = good.clone();
+        bad.entries.extend(planted);
+        let mut store = reopen(bad).unwrap();
+        store
+            .replace_root(&secret("another horse"), CHEAP, 50)
+            .unwrap();
+        let engine = MemoryEngine::with(snapshot(&store));
+        KeyStore::unlock(engine, &secret("another horse")).unwrap()
+    };
+    use What::{Created, Enabled, Opened, RootReplaced};
+    let strays = vec![
+        (number(1 << 40), vec![7; 90]),
+        (vec![7], vec![7]),
+        (number(9), Vec::new()),
+    ];
+    for planted in [later, strays] {
+        let store = opened(planted);
+        assert_eq!(
+            whats(&store),
+            [Enabled, Created, Opened, RootReplaced, Opened]
+        );
+    }
+    // What was damaged before is not made good.
+    let damaged = opened(vec![(number(1), good.entries[&number(0)].clone())]);
+    let error = damaged.verify_log::<StoreError>(&mut |_, _, _| Ok(()));
+    assert!(
+        matches!(error, Err(StoreError::DamagedEntry(1))),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_copy_with_a_damaged_log_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = snapshot(&store());
+    let target = |name: &str| SqliteEngine::open(&dir.path().join(name), true).unwrap();
+    reopen(good.clone()).unwrap().copy_to(target("a")).unwrap();
+    let mut bad = good;
+    *bad.entries.get_mut(&1_u64.to_be_bytes()[..]).unwrap() = vec![7; 90];
+    let error = reopen(bad).unwrap().copy_to(target("b")).unwrap_err();
+    assert!(matches!(error, StoreError::DamagedEntry(1)), "{error}");
+}
