@@ -59,7 +59,7 @@ impl Checkpoint {
 
     /// Returns the `cosigned_message` of the log's own signature.
     fn cosigned(&self, timestamp: u64) -> Vec<u8> {
-        // `check_name` admits at most 255 bytes.
+        // `check_name` admits at most 128 bytes.
         let name = self.origin.as_bytes();
         let len = u8::try_from(name.len()).unwrap_or(u8::MAX);
         [
@@ -145,6 +145,7 @@ impl VerifierKeys {
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, AuditError> {
         let id = key_id(self.name(), kind, key);
+        let mut by_key = None;
         for line in signatures.lines() {
             let rule = "a signature must be a line `\u{2014} name base64`";
             let bad = || malformed(WHAT, rule);
@@ -153,10 +154,10 @@ impl VerifierKeys {
             let bytes = STANDARD.decode(encoded).map_err(|_| bad())?;
             let (found, signature) = bytes.split_first_chunk::<4>().ok_or_else(bad)?;
             if name == self.name() && *found == id {
-                return Ok(Some(signature.to_vec()));
+                by_key.get_or_insert_with(|| signature.to_vec());
             }
         }
-        Ok(None)
+        Ok(by_key)
     }
 }
 

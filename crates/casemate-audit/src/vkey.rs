@@ -8,9 +8,8 @@ use crate::{AuditError, malformed};
 
 pub(crate) const ED25519: u8 = 0x01;
 pub(crate) const MLDSA44: u8 = 0x06;
-const NAME_CHARS_MAX: usize = 128;
 /// The length of a name is one byte in what ML-DSA-44 signs.
-const NAME_BYTES_MAX: usize = 255;
+const NAME_BYTES_MAX: usize = 128;
 const WHAT: &str = "pair of verifier keys";
 
 /// The name of a log and its two keys.
@@ -22,17 +21,16 @@ pub struct VerifierKeys {
 
 /// Checks the name of a log.
 pub(crate) fn check_name(name: &str) -> Result<(), AuditError> {
-    let is_plain = (1..=NAME_CHARS_MAX).contains(&name.chars().count())
-        && name.len() <= NAME_BYTES_MAX
-        && !name
-            .chars()
-            .any(|c| c == '+' || c.is_whitespace() || c.is_control());
+    let is_plain = (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'+');
     if is_plain {
         Ok(())
     } else {
         Err(malformed(
             "name of a log",
-            "it must have 1 to 128 characters and at most 255 bytes, without spaces and `+`",
+            "it must have 1 to 128 ASCII characters, without spaces and `+`",
         ))
     }
 }

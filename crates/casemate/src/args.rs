@@ -106,31 +106,6 @@ pub(crate) enum Command {
     },
 }
 
-impl Command {
-    /// Returns the word that users type.
-    pub(crate) const fn verb(&self) -> &'static str {
-        match self {
-            Self::Demo(_) => "demo",
-            Self::Keys { .. } => "keys",
-            Self::Seal(_) => "seal",
-            Self::Open(_) => "open",
-            Self::Sign(_) => "sign",
-            Self::Verify(_) => "verify",
-            Self::Inspect(_) => "inspect",
-            Self::Rewrap(_) => "rewrap",
-            Self::Copy(_) => "copy",
-            Self::Mount(_) => "mount",
-            Self::Run(_) => "run",
-            Self::Gateway(_) => "gateway",
-            Self::Connect(_) => "connect",
-            Self::Age { .. } => "age",
-            Self::Bench(_) => "bench",
-            Self::Suites(_) => "suites",
-            Self::Completions { .. } => "completions",
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
     /// Exit at the end instead of serving until Ctrl-C

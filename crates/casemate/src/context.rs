@@ -23,7 +23,7 @@ pub(crate) struct Context<'a> {
     home: Option<PathBuf>,
     named_policy: Option<String>,
     policy: OnceCell<Policy>,
-    verb: &'static str,
+    verb: String,
     passphrase_files: Vec<PathBuf>,
     object_stores: OnceCell<Client>,
 }
@@ -33,7 +33,7 @@ impl<'a> Context<'a> {
         printer: &'a Printer,
         home: Option<PathBuf>,
         policy: Option<String>,
-        (verb, passphrase_files): (&'static str, Vec<PathBuf>),
+        (verb, passphrase_files): (String, Vec<PathBuf>),
     ) -> Self {
         Self {
             printer,
@@ -111,13 +111,13 @@ impl<'a> Context<'a> {
 
     /// Opens a key store or a copy of it.
     pub(crate) fn unlock(&self, path: &Path) -> Result<Store, Fault> {
-        Ok(unlock::unlock(path, &self.passphrase_files, self.verb)?.0)
+        Ok(unlock::unlock(path, &self.passphrase_files, &self.verb)?.0)
     }
 
     /// Opens the key store, and returns what opened it as well.
     pub(crate) fn key_store_and_secrets(&self) -> Result<unlock::Unlocked, Fault> {
         let path = self.existing_store_path()?;
-        unlock::unlock(&path, &self.passphrase_files, self.verb)
+        unlock::unlock(&path, &self.passphrase_files, &self.verb)
     }
 
     /// Opens the key store.

@@ -31,7 +31,7 @@ mod unlock;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use args::{Arguments, Command};
 use context::Context;
@@ -49,8 +49,12 @@ fn main() -> ExitCode {
         printer::Printer::new(false).fault(&fault);
         return ExitCode::from(fault.code());
     }
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let parsed = Arguments::command().try_get_matches().and_then(|matches| {
+        let arguments = Arguments::from_arg_matches(&matches)?;
+        Ok((arguments, verb_of(&matches)))
+    });
+    let (arguments, verb) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let printer = printer::Printer::new(false);
             printer.parser(&error);
@@ -60,8 +64,19 @@ fn main() -> ExitCode {
     };
     let printer = printer::Printer::new(arguments.json);
     let before = memory::protect(&printer);
-    let done = run(arguments, &printer, &before);
+    let done = run(arguments, verb, &printer, &before);
     ended(&printer, done)
+}
+
+/// Returns the words of the command, such as `keys rotate`.
+fn verb_of(matches: &ArgMatches) -> String {
+    let mut words = Vec::new();
+    let mut below = matches;
+    while let Some((word, next)) = below.subcommand() {
+        words.push(word);
+        below = next;
+    }
+    words.join(" ")
 }
 
 /// Prints the error, if any, and returns the exit code.
@@ -83,6 +98,7 @@ fn ended(printer: &printer::Printer, done: Result<ExitCode, Fault>) -> ExitCode 
 
 fn run(
     arguments: Arguments,
+    verb: String,
     printer: &printer::Printer,
     before: &memory::CoreDumpLimit,
 ) -> Result<ExitCode, Fault> {
@@ -93,7 +109,6 @@ fn run(
         passphrase_file: passphrase_files,
         ..
     } = arguments;
-    let verb = command.verb();
     let context = Context::new(printer, home, policy, (verb, passphrase_files));
     stop::clean_up_on_signal();
     let code = dispatch(&context, command, before);

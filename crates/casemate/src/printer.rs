@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt,
+    fmt::{self, Write as _},
     fs::File,
     io::{self, IsTerminal, Write},
     os::fd::AsFd as _,
@@ -52,7 +52,8 @@ impl Printer {
     /// Prints JSON if requested. For commands that otherwise only say what they did.
     pub(crate) fn json(&self, json: &Value) {
         if self.json {
-            self.line(&format!("{json:#}"));
+            let text = escaped(&format!("{json:#}"));
+            self.note_failure(writeln!(io::stdout().lock(), "{text}"));
         }
     }
 
@@ -152,14 +153,31 @@ impl Printer {
     }
 }
 
-/// Escapes characters that move the cursor, hide text or reverse it: names in messages are
-/// untrusted.
-fn plain(text: &str) -> Cow<'_, str> {
-    let is_plain = |c: char| match c {
+/// Returns whether a character neither moves the cursor nor hides or reverses text.
+fn is_plain(c: char) -> bool {
+    match c {
         '\n' | '\t' => true,
         '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
         other => !other.is_control(),
-    };
+    }
+}
+
+/// Escapes what is not plain in JSON, where it can only be in a string.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_plain(c) {
+            out.push(c);
+        } else {
+            // All of these are in the first plane.
+            _ = write!(out, "\\u{:04x}", u32::from(c));
+        }
+    }
+    out
+}
+
+/// Escapes what is not plain: names in messages are untrusted.
+fn plain(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
@@ -223,6 +241,18 @@ pub(crate) fn time_text(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_stays_json_when_it_is_escaped() {
+        let json = serde_json::json!({ "name": "a\u{202e}b\u{200b}\u{7f}\u{9b}\n\u{e9}" });
+        let text = escaped(&format!("{json:#}"));
+        assert!(text.chars().all(is_plain), "{text}");
+        assert!(
+            text.contains("a\\u202eb\\u200b\\u007f\\u009b\\n\u{e9}"),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json);
+    }
 
     #[test]
     fn times_after_the_year_9999_are_shown_in_seconds() {

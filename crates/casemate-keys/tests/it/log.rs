@@ -394,7 +394,6 @@ fn nobody_without_the_root_key_keeps_it_from_being_replaced() {
         let engine = MemoryEngine::with(snapshot(&store));
         KeyStore::unlock(engine, &secret("another horse")).unwrap()
     };
-    use What::{Created, Enabled, Opened, RootReplaced};
     let strays = vec![
         (number(1 << 40), vec![7; 90]),
         (vec![7], vec![7]),
@@ -404,7 +403,13 @@ fn nobody_without_the_root_key_keeps_it_from_being_replaced() {
         let store = opened(planted);
         assert_eq!(
             whats(&store),
-            [Enabled, Created, Opened, RootReplaced, Opened]
+            [
+                What::Enabled,
+                What::Created,
+                What::Opened,
+                What::RootReplaced,
+                What::Opened
+            ]
         );
     }
     // What was damaged before is not made good.

@@ -222,3 +222,86 @@ fn a_proof_shows_its_entry_to_whoever_has_the_keys_of_the_log() {
         "signature",
     );
 }
+
+#[test]
+fn an_export_or_a_checkpoint_replaces_only_earlier_ones_of_its_log() {
+    let sandbox = logged();
+    sandbox.ok(&["keys", "audit", "checkpoint", "-o", "head"]);
+    sandbox.ok(&["keys", "audit", "export", "log"]);
+    sandbox.ok(&["keys", "audit", "checkpoint", "-o", "head"]);
+    // An older copy of the key store would destroy what shows that it is older.
+    fs::copy(sandbox.path("home/keys.db"), sandbox.path("older.db")).unwrap();
+    sandbox.ok(&["keys", "list"]);
+    sandbox.ok(&["keys", "list"]);
+    sandbox.ok(&["keys", "audit", "export", "log"]);
+    sandbox.ok(&["keys", "audit", "checkpoint", "-o", "head"]);
+    let good = (sandbox.read("head"), sandbox.read("log/checkpoint"));
+    fs::create_dir(sandbox.path("old")).unwrap();
+    fs::rename(sandbox.path("older.db"), sandbox.path("old/keys.db")).unwrap();
+    let other = logged();
+    fs::create_dir(sandbox.path("other")).unwrap();
+    fs::copy(other.path("home/keys.db"), sandbox.path("other/keys.db")).unwrap();
+    for (home, why) in [("old", "entries were removed"), ("other", "signature")] {
+        for arguments in [["export", "log", "", ""], ["checkpoint", "-o", "head", ""]] {
+            let arguments: Vec<_> = ["--home", home, "keys", "audit"]
+                .into_iter()
+                .chain(arguments.into_iter().filter(|word| !word.is_empty()))
+                .collect();
+            sandbox.refused(&arguments, 1, why);
+        }
+    }
+    assert_eq!((sandbox.read("head"), sandbox.read("log/checkpoint")), good);
+    // Nor does it replace anything else, above all not the key store.
+    sandbox.refused(
+        &["keys", "audit", "checkpoint", "-o", "home/keys.db"],
+        1,
+        "not UTF-8",
+    );
+    sandbox.ok(&["keys", "list"]);
+}
+
+#[test]
+fn an_export_does_not_follow_links() {
+    let sandbox = logged();
+    for name in ["log", "victim"] {
+        fs::create_dir(sandbox.path(name)).unwrap();
+    }
+    symlink(sandbox.path("victim"), sandbox.path("log/tile")).unwrap();
+    let done = sandbox.run(&["keys", "audit", "export", "log"]);
+    assert_ne!(done.code, 0);
+    let left = fs::read_dir(sandbox.path("victim/0/000.p"));
+    assert!(left.is_err() || left.unwrap().next().is_none());
+}
+
+#[test]
+fn the_keys_of_another_log_do_not_verify_this_one() {
+    let sandbox = logged();
+    let other = logged();
+    sandbox.write("other.keys", &other.read("log.keys"));
+    let verify = |keys| sandbox.run(&["keys", "audit", "verify", "--keys", keys]);
+    assert_eq!(verify("log.keys").code, 0);
+    let done = verify("other.keys");
+    assert!(
+        done.code == 1 && done.err.contains("the keys of another log"),
+        "{}",
+        done.err
+    );
+}
+
+#[test]
+fn a_log_begins_only_if_its_keys_can_be_written() {
+    let sandbox = Sandbox::with_keys();
+    let enable = |output| ["keys", "audit", "enable", "--origin", "a", "-o", output];
+    sandbox.refused(&enable("none/log.keys"), 3, "none");
+    sandbox.refused(&["keys", "audit", "keys"], 2, "no audit log");
+    for origin in ["", "a b", "a+b", "\u{202e}", &"x".repeat(129)] {
+        sandbox.refused(
+            &["keys", "audit", "enable", "--origin", origin],
+            2,
+            "1 to 128 ASCII characters",
+        );
+    }
+    let long = "x".repeat(128);
+    sandbox.ok(&["keys", "audit", "enable", "--origin", &long, "-o", "keys"]);
+    sandbox.ok(&["keys", "audit", "checkpoint", "-o", "head"]);
+}

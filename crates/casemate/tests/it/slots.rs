@@ -354,7 +354,7 @@ fn files_that_are_no_backups_are_named() {
     elsewhere.refused(
         &["keys", "restore", "keys.backup"],
         2,
-        "is left of another key store",
+        "was left behind by another key store",
     );
     fs::remove_file(elsewhere.path("home/keys.db-wal")).unwrap();
     elsewhere.ok(&["keys", "restore", "keys.backup"]);

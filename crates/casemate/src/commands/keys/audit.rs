@@ -3,17 +3,20 @@
 mod compare;
 mod copy;
 
-use std::path::Path;
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
 
 use casemate_audit::{Entry, Proof, VerifierKeys};
 use casemate_environment::read_limited;
 use casemate_gateway::unix_seconds;
 use casemate_keys::KeyName;
 use casemate_seal::{
-    WriteAt as _,
-    file::{self, Access, Existing},
+    ReadAt as _, WriteAt as _,
+    file::{self, Access, AtomicFile, Existing},
 };
-use casemate_store::Upload;
+use casemate_store::{Location, RemoteObject, Upload};
 use serde_json::{Value, json};
 
 use crate::{
@@ -60,11 +63,24 @@ fn enable(context: &Context<'_>, origin: &str, output: Option<&Path>) -> Result<
             "C2SP defines nothing stronger for checkpoints; pass another --policy for this command",
         ));
     }
-    if let Some(path) = output.filter(|path| path.symlink_metadata().is_ok()) {
-        return Err(Fault::usage(format!("{} already exists", path.display())));
-    }
+    // A log cannot be ended, so what could fail comes before it.
+    let file = output.map(|path| {
+        AtomicFile::create(path, Access::Umask, Existing::Keep)
+            .map_err(|error| Fault::file("write", path, error))
+    });
+    let file = file.transpose()?;
     let keys = context.key_store()?.enable_log(origin)?;
-    write_keys(context, &keys, output)?;
+    match (file, output) {
+        (Some(file), Some(path)) => file
+            .file()
+            .write_all(keys.to_text().as_bytes())
+            .and_then(|()| file.commit(Existing::Keep))
+            .map_err(|error| {
+                Fault::file("write", path, error)
+                    .hint("the log has begun; `casemate keys audit keys` writes its keys")
+            })?,
+        _ => write_keys(context, &keys, None)?,
+    }
     context.printer.done(&format!(
         "began the audit log {origin}; give its keys to whoever will verify it, and keep checkpoints on another machine"
     ));
@@ -147,7 +163,8 @@ fn show(context: &Context<'_>, from: u64, key: Option<&str>) -> Result<(), Fault
 }
 
 fn checkpoint(context: &Context<'_>, output: Option<&Place>) -> Result<(), Fault> {
-    let signed = context.key_store()?.checkpoint(unix_seconds())?;
+    let store = context.key_store()?;
+    let signed = store.checkpoint(unix_seconds())?;
     let Some(place) = output else {
         let json = json!({ "schema": "casemate.audit-checkpoint/1", "checkpoint": signed });
         context.printer.data(&json, signed.trim_end());
@@ -155,11 +172,20 @@ fn checkpoint(context: &Context<'_>, output: Option<&Place>) -> Result<(), Fault
     };
     match place {
         Place::Local(path) => {
+            if path.symlink_metadata().is_ok() {
+                let old = read_limited(path, FILE_BYTES_MAX)?;
+                compare::require_earlier(&store, path, old.expose())?;
+            }
             file::write(path, signed.as_bytes(), Access::Umask, Existing::Replace)
                 .map_err(|error| Fault::file("write", path, error))?;
         }
         Place::Remote(address) => {
             let location = context.locate(address)?;
+            if let Some(old) = earlier_object(&location)
+                .map_err(|error| Fault::file("read", Path::new(address), error))?
+            {
+                compare::require_earlier(&store, Path::new(address), &old)?;
+            }
             let failed = |error| Fault::file("write", Path::new(address), error);
             let len = signed.len() as u64;
             let upload = Upload::create(&location, len, Existing::Replace).map_err(failed)?;
@@ -171,6 +197,18 @@ fn checkpoint(context: &Context<'_>, output: Option<&Place>) -> Result<(), Fault
         .printer
         .done(&format!("wrote the checkpoint to {place}"));
     Ok(())
+}
+
+/// Returns what an object holds, if there is one.
+fn earlier_object(location: &Location) -> io::Result<Option<Vec<u8>>> {
+    let object = match RemoteObject::open(location) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        object => object?,
+    };
+    let len = usize::try_from(object.byte_len()?).unwrap_or(usize::MAX);
+    let mut content = vec![0; len.min(FILE_BYTES_MAX)];
+    object.read_exact_at(&mut content, 0)?;
+    Ok(Some(content))
 }
 
 fn prove(context: &Context<'_>, entry: u64, output: &Path) -> Result<(), Fault> {

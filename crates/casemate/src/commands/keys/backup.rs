@@ -51,7 +51,7 @@ pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
         name.push(suffix);
         if Path::new(&name).exists() {
             let message = format!(
-                "{} is left of another key store",
+                "{} was left behind by another key store",
                 Path::new(&name).display()
             );
             return Err(Fault::usage(message).hint("move it away, or pass --home DIR"));
@@ -69,6 +69,12 @@ pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
     let scratch = ScratchFolder::create(&home, &naming).map_err(failed)?;
     let copy = scratch.path().join("backup.db");
     let mut source = File::open(file).map_err(failed)?;
+    if !source.metadata().map_err(failed)?.is_file() {
+        return Err(Fault::usage(format!(
+            "{} is not a regular file",
+            file.display()
+        )));
+    }
     let mut target = File::create_new(&copy).map_err(failed)?;
     io::copy(&mut source, &mut target).map_err(failed)?;
     let restored = write(&context.unlock(&copy)?, &path)?;

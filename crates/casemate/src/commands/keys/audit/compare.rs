@@ -6,7 +6,11 @@ use casemate_audit::{AuditError, Checkpoint, Frontier, VerifierKeys, leaf_hash};
 use serde_json::json;
 
 use super::{read_keys, read_text};
-use crate::{context::Context, fault::Fault, printer::count_text};
+use crate::{
+    context::{Context, Store},
+    fault::{Fault, Outcome},
+    printer::count_text,
+};
 
 /// A log that grows, and the checkpoints that it must have.
 pub(super) struct Comparison {
@@ -16,6 +20,13 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
+    pub(super) fn empty() -> Self {
+        Self {
+            log: Frontier::default(),
+            expected: Vec::new(),
+        }
+    }
+
     /// Reads and verifies checkpoints.
     pub(super) fn new(keys: &VerifierKeys, files: &[PathBuf]) -> Result<Self, Fault> {
         let mut expected = Vec::new();
@@ -26,8 +37,8 @@ impl Comparison {
             expected.push((path.clone(), checkpoint));
         }
         let mut comparison = Self {
-            log: Frontier::default(),
             expected,
+            ..Self::empty()
         };
         comparison.begin()?;
         Ok(comparison)
@@ -86,8 +97,13 @@ pub(super) fn verify(
 ) -> Result<(), Fault> {
     let store = context.key_store()?;
     let own = store.log_verifier_keys()?;
-    let keys = keys.map_or(Ok(own), read_keys)?;
-    let mut comparison = Comparison::new(&keys, files)?;
+    if let Some(path) = keys
+        && read_keys(path)? != own
+    {
+        let message = format!("{} has the keys of another log", path.display());
+        return Err(Fault::new(Outcome::CheckFailed, message));
+    }
+    let mut comparison = Comparison::new(&own, files)?;
     store.verify_log::<Fault>(&mut |_, bytes, _| comparison.append(bytes))?;
     report(context, &comparison.end()?, files.len());
     Ok(())
@@ -112,4 +128,19 @@ pub(super) fn report(context: &Context<'_>, log: &Frontier, checkpoints: usize) 
             "without a checkpoint from elsewhere, entries that someone with the root key removed from the end are not missed; pass one with --checkpoint",
         );
     }
+}
+
+/// Checks that what a place has is an earlier checkpoint of the key store's log: a later one would
+/// show that the key store is an older copy.
+pub(super) fn require_earlier(store: &Store, place: &Path, old: &[u8]) -> Result<(), Fault> {
+    let compared = || {
+        let keys = store.log_verifier_keys()?;
+        let mut comparison = Comparison::empty();
+        comparison.expect(place.to_owned(), keys.verify(old)?)?;
+        store.verify_log::<Fault>(&mut |_, bytes, _| comparison.append(bytes))?;
+        comparison.end()
+    };
+    compared().map(drop).map_err(|fault: Fault| {
+        fault.hint("what is there is not an earlier checkpoint of this log, so it was not replaced; write to another place")
+    })
 }

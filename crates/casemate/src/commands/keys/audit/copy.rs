@@ -3,7 +3,7 @@
 use std::{
     fs::DirBuilder,
     io::Read as _,
-    os::unix::fs::DirBuilderExt as _,
+    os::{fd::AsRawFd as _, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
 };
 
@@ -11,9 +11,9 @@ use casemate_audit::{Entry, VerifierKeys, bundles, entries_of, leaf_hash, tile_p
 use casemate_beneath::open_regular;
 use casemate_gateway::unix_seconds;
 use casemate_seal::file::{self, Access, Existing};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 
-use super::compare::{Comparison, report};
+use super::compare::{self, Comparison, report};
 use crate::{
     context::Context,
     fault::{Fault, Outcome},
@@ -27,29 +27,26 @@ const BUNDLE_BYTES_MAX: usize = 256 * (2 + 4096);
 
 pub(super) fn export(context: &Context<'_>, folder: &Path) -> Result<(), Fault> {
     let store = context.key_store()?;
+    let name = folder.join("checkpoint");
+    if name.symlink_metadata().is_ok() {
+        compare::require_earlier(&store, &name, &read(folder, "checkpoint")?)?;
+    }
     let (mut entries, mut leaves) = (Vec::new(), Vec::new());
     let log = store.verify_log::<Fault>(&mut |_, bytes, _| {
         entries.push(bytes.to_vec());
         leaves.push(leaf_hash(bytes));
         Ok(())
     })?;
-    let signed = store.checkpoint(unix_seconds())?;
-    // The checkpoint must be one that the tiles cover.
-    let keys = store.log_verifier_keys()?;
-    if keys.verify(signed.as_bytes())?.size() != log.size {
-        let message = "the log grew while it was exported";
-        return Err(Fault::new(Outcome::Io, message).hint("run the command again"));
-    }
+    let signed = store.checkpoint_of(&log, unix_seconds())?;
     let mut written = 0_u64;
     for tile in tiles(&leaves).into_iter().chain(bundles(&entries)?) {
-        let path = folder.join(&tile.path);
         if tile.is_full && read(folder, &tile.path).is_ok_and(|content| content == tile.content) {
             continue;
         }
-        write(&path, &tile.content)?;
+        write(folder, &tile.path, &tile.content)?;
         written = written.saturating_add(1);
     }
-    write(&folder.join("checkpoint"), signed.as_bytes())?;
+    write(folder, "checkpoint", signed.as_bytes())?;
     context.printer.done(&format!(
         "exported {} entries to {} ({} written)",
         log.size,
@@ -59,16 +56,29 @@ pub(super) fn export(context: &Context<'_>, folder: &Path) -> Result<(), Fault> 
     Ok(())
 }
 
-fn write(path: &Path, content: &[u8]) -> Result<(), Fault> {
-    if let Some(folder) = path.parent() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(folder)
-            .map_err(|error| Fault::file("create", folder, error))?;
-    }
-    file::write(path, content, Access::Umask, Existing::Replace)
-        .map_err(|error| Fault::file("write", path, error))
+/// Writes a file below a folder. Links below it are refused, as they are when the copy is read.
+fn write(folder: &Path, below: &str, content: &[u8]) -> Result<(), Fault> {
+    let path = folder.join(below);
+    let parent = Path::new(below).parent().unwrap_or_else(|| Path::new(""));
+    let made = folder.join(parent);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&made)
+        .map_err(|error| Fault::file("create", &made, error))?;
+    let opened = casemate_beneath::open_folder(folder).and_then(|root| {
+        if parent == Path::new("") {
+            return Ok(root);
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        casemate_beneath::open(root, parent, flags, Mode::empty())
+    });
+    let opened = opened.map_err(|error| Fault::file("open", &made, error))?;
+    // Through the open folder, so that nobody exchanges it for a link meanwhile.
+    let within = Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string());
+    let within = within.join(path.file_name().unwrap_or_default());
+    file::write(&within, content, Access::Umask, Existing::Replace)
+        .map_err(|error| Fault::file("write", &path, error))
 }
 
 /// Verifies a copy: its checkpoint and those from elsewhere, every entry, and every tile.
