@@ -368,7 +368,7 @@ impl KeyStore {
             };
             let engine = SqliteEngine::open(&path, false)?;
             let actor = Actor {
-                by: format!("process {}, python", std::process::id()),
+                by: format!("uid {}, python", rustix::process::getuid().as_raw()),
                 clock: now,
             };
             casemate_keys::KeyStore::unlock_as(engine, openers, actor)

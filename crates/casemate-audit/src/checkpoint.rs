@@ -181,7 +181,7 @@ fn parse(text: &str) -> Result<Checkpoint, AuditError> {
     if checkpoint.text() == text {
         Ok(checkpoint)
     } else {
-        Err(bad("its text is not in the only form"))
+        Err(bad("its text is not in its canonical form"))
     }
 }
 

@@ -9,7 +9,7 @@ pub(crate) const ENTRY_BYTES_MAX: usize = 4096;
 const BY_CHARS_MAX: usize = 128;
 const ABOUT_CHARS_MAX: usize = 512;
 
-/// What an entry tells of.
+/// What an entry records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
@@ -112,7 +112,7 @@ impl Entry {
         if serde_json::to_vec(&entry).is_ok_and(|again| again == bytes) {
             Ok(entry)
         } else {
-            Err(bad("it is not in the only form"))
+            Err(bad("it is not in its canonical form"))
         }
     }
 }

@@ -75,7 +75,7 @@ impl Proof {
         if proof.to_text() == text {
             Ok(proof)
         } else {
-            Err(bad("it is not in the only form"))
+            Err(bad("it is not in its canonical form"))
         }
     }
 

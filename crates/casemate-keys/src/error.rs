@@ -30,6 +30,9 @@ pub enum StoreError {
     /// A key store of version 1 cannot be written here.
     #[error("the key store has version 1 and must be migrated, but it is read-only here")]
     NotMigrated,
+    /// It has version 1, whose only slot is for a passphrase or a key.
+    #[error("the key store has version 1, which has one slot, for a passphrase or a key")]
+    SlotsOfVersion1,
     /// The header breaks a rule.
     #[error("the key store's header is damaged: {0}")]
     Header(&'static str),

@@ -251,9 +251,13 @@ impl<E: Engine> KeyStore<E> {
 ///
 /// # Errors
 ///
-/// [`StoreError::Missing`], [`StoreError::Header`], [`StoreError::Version`], or the engine's error.
+/// [`StoreError::Missing`], [`StoreError::Header`], [`StoreError::Version`],
+/// [`StoreError::SlotsOfVersion1`], or the engine's error.
 pub fn slots_of(engine: &impl Engine) -> Result<Slots, StoreError> {
     let Head { header, .. } = engine.view()?.head()?.ok_or(StoreError::Missing)?;
+    if Header::version_of(&header)? == 1 {
+        return Err(StoreError::SlotsOfVersion1);
+    }
     Ok(Header::decode(&header)?.describe())
 }
 

@@ -198,7 +198,7 @@ fn check_name(name: &str) -> Result<(), StatementError> {
     }
 }
 
-/// Reads a key id in its only form.
+/// Reads a key id in its canonical form.
 pub(crate) fn key_id(text: &str) -> Result<KeyId, StatementError> {
     let id: Option<KeyId> = text.parse().ok();
     id.filter(|id| id.to_hex() == text)

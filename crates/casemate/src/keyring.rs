@@ -110,9 +110,8 @@ impl<'a> Keyring<'a> {
         let entry = self.entry(named)?;
         check_valid_now(named, &entry)?;
         if self.store()?.is_compromised(entry.id)? {
-            let message = format!(
-                "`{named}` succeeds a key that is compromised, so nobody trusts its signatures"
-            );
+            let message =
+                format!("`{named}` succeeds a compromised key, so its signatures are not trusted");
             return Err(Fault::new(Outcome::NotPermitted, message)
                 .hint("make a version that succeeds nothing with `casemate keys rotate`, and give others its public key"));
         }

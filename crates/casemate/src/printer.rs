@@ -162,6 +162,11 @@ fn is_plain(c: char) -> bool {
     }
 }
 
+/// Returns text on one line: a file name may have line feeds.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace(char::is_control, "?")
+}
+
 /// Escapes what is not plain in JSON, where it can only be in a string.
 fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());

@@ -29,7 +29,7 @@ pub(crate) fn unlock(path: &Path, files: &[PathBuf], verb: &str) -> Result<Unloc
     let slots = match slots_of(&engine(path)?) {
         Ok(slots) => Some(slots),
         // Version 1 has one slot, for a passphrase or a key.
-        Err(StoreError::Version(1)) => None,
+        Err(StoreError::SlotsOfVersion1) => None,
         Err(error) => return Err(error.into()),
     };
     let has_service = slots.as_ref().is_some_and(|slots| {

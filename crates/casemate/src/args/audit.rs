@@ -8,7 +8,7 @@ use crate::place::Place;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Begin a log; from then on, what cannot be logged is not done. It cannot be ended
+    /// Begin a log. From then on, what cannot be logged fails; a log cannot be disabled
     Enable {
         /// Name of the log, such as `example.com/keys`
         #[arg(long, value_name = "NAME")]

@@ -284,8 +284,12 @@ pub(crate) struct KeyRewrapOptions {
     /// Signing key for the statement
     #[arg(long, value_name = "KEY", requires = "statement")]
     pub(crate) sign: Option<String>,
-    /// Only count what is sealed to older versions
-    #[arg(long, conflicts_with = "statement")]
+    /// Forget that PLACE was sealed to the key, as `not reached` names it: for what is gone, or
+    /// sealed to other keys only; may be repeated
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) forget: Vec<String>,
+    /// Only count what is sealed to older versions, and record nothing
+    #[arg(long, conflicts_with_all = ["statement", "forget"])]
     pub(crate) dry_run: bool,
     /// The owner's signing key, for artifacts that have an owner
     #[arg(long, value_name = "KEY")]

@@ -48,6 +48,7 @@ const fn outcome(error: &StoreError) -> Outcome {
         E::Replaced | E::NotMigrated | E::LogReadOnly | E::Engine(_) | E::Keeper(_) => Outcome::Io,
         E::Missing
         | E::UnknownSuite(_)
+        | E::SlotsOfVersion1
         | E::NoSlot(_)
         | E::NoGroup(_)
         | E::LastSlot
@@ -91,6 +92,7 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
         E::NeedsKey => {
             "pass the file that `casemate keys init --random-key` wrote with --passphrase-file"
         }
+        E::SlotsOfVersion1 => "run any command that opens it, which migrates it to version 2",
         E::Version(_) => "a newer version of casemate wrote it; update this program",
         E::Emptied(_) | E::Engine(EngineError::Foreign(_)) => {
             "give the file of a key store or of a backup; if it was one, restore it from another backup"

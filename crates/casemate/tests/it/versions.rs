@@ -434,7 +434,7 @@ fn a_rotation_does_not_believe_what_it_did_not_see() {
     fs::remove_dir(sandbox.path("models/sub")).unwrap();
     fs::rename(sandbox.path("away"), sandbox.path("models/sub")).unwrap();
     // All that is left is what was not asked for.
-    refused("the rotation is not complete: 1 could not be rewrapped or looked at");
+    refused("the rotation is not complete: 1 could not be read or rewrapped");
     // What is known to be used is not destroyed by the way.
     sandbox.refused(
         &["keys", "destroy", "alice@2", "--yes"],
@@ -462,6 +462,35 @@ fn a_rotation_does_not_believe_what_it_did_not_see() {
         2,
         "cannot be used with",
     );
+}
+
+#[test]
+fn what_is_forgotten_is_not_missed_and_a_dry_run_records_nothing() {
+    let sandbox = models();
+    sandbox.ok(&[
+        "keys",
+        "audit",
+        "enable",
+        "--origin",
+        "keys.example",
+        "-o",
+        "log.keys",
+    ]);
+    let entries = |what: &str| {
+        let log = sandbox.ok(&["keys", "audit", "show", "--json"]);
+        log.matches(what).count()
+    };
+    sandbox.ok(&["keys", "rewrap", "alice", "models", "c.sealed", "--dry-run"]);
+    assert_eq!(entries("\"bound\""), 0);
+    sandbox.ok(&["keys", "rewrap", "alice", "models", "c.sealed"]);
+    assert!(entries("\"bound\"") > 0);
+    sandbox.ok(&["keys", "rotate", "alice"]);
+    let place = sandbox.path("c.sealed").canonicalize().unwrap();
+    let rewrap = ["keys", "rewrap", "alice", "models"];
+    sandbox.refused(&rewrap, 1, "the rotation is not complete");
+    let forget = ["--forget", place.to_str().unwrap()];
+    sandbox.ok(&[rewrap.as_slice(), &forget].concat());
+    sandbox.ok(&rewrap);
 }
 
 #[test]
@@ -507,14 +536,14 @@ fn what_a_compromised_or_disabled_key_does_is_refused_everywhere() {
     sandbox.refused(
         &["seal", "b", "--to", "alice", "--sign", "publisher"],
         4,
-        "succeeds a key that is compromised",
+        "succeeds a compromised key",
     );
     // It stays known after the key is gone.
     sandbox.ok(&["keys", "destroy", "publisher@1", "--yes"]);
     sandbox.refused(
         &["seal", "b", "--to", "alice", "--sign", "publisher"],
         4,
-        "succeeds a key that is compromised",
+        "succeeds a compromised key",
     );
     sandbox.refused(&["open", "a.sealed", "-o", "x"], 4, "");
     sandbox.ok(&["keys", "rotate", "publisher"]);

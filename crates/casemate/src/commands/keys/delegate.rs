@@ -1,6 +1,7 @@
 //! `casemate keys delegate`.
 
 use casemate_crypto::encoding::PublicKey;
+use casemate_keys::Usage;
 use casemate_seal::{
     Delegation,
     file::{self, Access},
@@ -23,6 +24,7 @@ pub(super) fn delegate(context: &Context<'_>, options: &Delegate) -> Result<(), 
         return Err(Fault::usage(message));
     };
     context.policy()?.check_signature(delegate.suite())?;
+    keyring.reserve([options.owner.as_str()], Usage { uses: 1, bytes: 0 })?;
     let owner = keyring.signer(&options.owner)?;
     let (until, last_epoch) = (options.until, options.last_epoch);
     let made = Delegation::sign(&owner, &delegate, until, last_epoch)?;

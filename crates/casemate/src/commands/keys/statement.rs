@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
-    printer::{count_text, time_text},
+    printer::{count_text, one_line, time_text},
 };
 
 pub(super) fn show(context: &Context<'_>, file: &Path, signer: &str) -> Result<(), Fault> {
@@ -50,7 +50,7 @@ pub(super) fn show(context: &Context<'_>, file: &Path, signer: &str) -> Result<(
     for place in &statement.places {
         lines.push(format!(
             "{}: {}, {} rewrapped, {} below, {} sealed only to other keys",
-            place.place,
+            one_line(&place.place),
             count_text(place.artifacts, "artifact"),
             place.changed,
             place.below,
@@ -58,7 +58,11 @@ pub(super) fn show(context: &Context<'_>, file: &Path, signer: &str) -> Result<(
         ));
     }
     for one in &statement.unreachable {
-        lines.push(format!("not reached: {}: {}", one.place, one.why));
+        lines.push(format!(
+            "not reached: {}: {}",
+            one_line(&one.place),
+            one_line(&one.why)
+        ));
     }
     lines.push(format!(
         "{} below version {}",

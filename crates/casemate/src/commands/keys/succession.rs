@@ -4,7 +4,7 @@ use std::path::Path;
 
 use casemate_crypto::{encoding::PrivateKey, signature::SigningKey};
 use casemate_gateway::unix_seconds;
-use casemate_keys::{End, KeyEntry};
+use casemate_keys::{End, KeyEntry, Usage};
 use casemate_seal::file::{self, Access};
 use casemate_statement::Succession;
 use serde_json::json;
@@ -49,6 +49,8 @@ pub(super) fn write(
         }
         None => unix_seconds(),
     };
+    // The old key has been replaced, so its limits no longer matter.
+    keyring.reserve([next.as_str()], Usage { uses: 1, bytes: 0 })?;
     let statement = Succession::sign(&old_key, &new_key, new.name.as_str(), from)?;
     file::write(output, &statement, Access::Umask, existing(force))
         .map_err(|error| Fault::file("write", output, error))?;

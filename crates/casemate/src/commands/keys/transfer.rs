@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use casemate_crypto::encoding::PublicKey;
 use casemate_gateway::unix_seconds;
-use casemate_keys::KeyEntry;
+use casemate_keys::{KeyEntry, Usage};
 use casemate_seal::{
     Private, SealOptions, SegmentSize,
     file::{self, Access, AtomicFile},
@@ -70,6 +70,7 @@ fn export_private(
         return Err(Fault::usage("--private needs --to, --sign and --output"));
     };
     let recipients = keyring.recipients(&options.to)?;
+    keyring.reserve([signer.as_str()], Usage { uses: 1, bytes: 0 })?;
     let signer = keyring.signer(signer)?;
     let pem = keyring
         .store()?

@@ -17,7 +17,7 @@ use casemate_crypto::{
     policy::Policy,
 };
 use casemate_gateway::unix_seconds;
-use casemate_keys::{KeyName, Role, VersionNumber};
+use casemate_keys::{KeyName, Role, Usage, VersionNumber};
 use casemate_seal::{
     Artifact, Origin, ReadAt, RecipientRecord,
     file::{self, Access},
@@ -104,12 +104,13 @@ pub(crate) fn run(context: &Context<'_>, options: &KeyRewrapOptions) -> Result<(
         return Err(Fault::usage(message).hint("pass --force to replace it"));
     }
     let mut keyring = Keyring::new(context);
-    let signer = options
-        .sign
-        .as_deref()
-        .map(|named| keyring.signer(named))
-        .transpose()?;
+    let named = options.sign.as_deref();
+    keyring.reserve(named, Usage { uses: 1, bytes: 0 })?;
+    let signer = named.map(|named| keyring.signer(named)).transpose()?;
     let rotated = versions(&mut keyring, options.key.parse()?)?;
+    if !options.dry_run {
+        keyring.store()?.unbind(&rotated.name, &options.forget)?;
+    }
     let active = keyring.recipient(&format!("{}@{}", rotated.name, rotated.active.1))?;
     let rewrapping = rewrap_options(options);
     let wanted = RequestedRecipients {
@@ -383,10 +384,10 @@ fn open(location: &Location) -> Result<RemoteObject, Fault> {
 fn incomplete(statement: &Rotation) -> Fault {
     let missed = statement.unreachable_count;
     let message = match (statement.below(), missed) {
-        (0, missed) => format!("{missed} could not be rewrapped or looked at (listed above)"),
+        (0, missed) => format!("{missed} could not be read or rewrapped (listed above)"),
         (below, 0) => format!("{below} are still sealed to older versions"),
         (below, missed) => format!(
-            "{below} are still sealed to older versions, and {missed} could not be looked at (listed above)"
+            "{below} are still sealed to older versions, and {missed} could not be read or rewrapped (listed above)"
         ),
     };
     Fault::new(

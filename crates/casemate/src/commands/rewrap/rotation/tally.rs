@@ -12,7 +12,7 @@ use crate::{
     args::KeyRewrapOptions,
     context::{Context, Store},
     fault::Fault,
-    printer::{count_text, path_text, time_text},
+    printer::{count_text, one_line, path_text, time_text},
 };
 
 /// Bindings that are written at once.
@@ -108,7 +108,9 @@ impl Tally {
                     })
                 })
                 .collect();
-            store.bind(&bindings)?;
+            if !self.is_dry {
+                store.bind(&bindings)?;
+            }
             let others = batch.iter().filter(|(_, version)| version.is_none());
             let others: Vec<_> = others.map(|(place, _)| place.clone()).collect();
             self.doubt(store, name, &others)?;
@@ -130,7 +132,7 @@ impl Tally {
             if store.is_bound(place, name)? {
                 self.unreachable.push(Unreachable {
                     place: place.clone(),
-                    why: format!("it was sealed to {name}, and its recipients are others now; if that is right, seal it again"),
+                    why: format!("it was sealed to {name} and now lists other recipients; if that is right, pass --forget"),
                 });
             }
         }
@@ -161,7 +163,7 @@ impl Tally {
             let why = if is_here {
                 "was not found"
             } else {
-                "was not looked at now"
+                "is not below any of the given places"
             };
             self.unreachable.push(Unreachable {
                 why: format!(
@@ -171,6 +173,9 @@ impl Tally {
                 ),
                 place: binding.place,
             });
+        }
+        if self.is_dry {
+            return Ok(());
         }
         gone.chunks(BATCH)
             .try_for_each(|batch| store.unbind(name, batch))
@@ -183,11 +188,6 @@ fn is_below(place: &str, above: &str) -> bool {
         Some(rest) => rest.is_empty() || rest.starts_with('/'),
         None => false,
     }
-}
-
-/// Returns text on one line: a file name may have line feeds.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, "?")
 }
 
 /// Says what was found; fails if the rotation is not complete.
@@ -218,7 +218,7 @@ pub(super) fn report(
         };
         lines.push(format!(
             "{}: {}, {changed} {verb}, {} sealed only to other keys, {missed} not reached",
-            plain(&place.place),
+            one_line(&place.place),
             count_text(place.artifacts, "artifact"),
             place.other
         ));
@@ -230,8 +230,8 @@ pub(super) fn report(
     for one in &statement.unreachable {
         lines.push(format!(
             "not reached: {}: {}",
-            plain(&one.place),
-            plain(&one.why)
+            one_line(&one.place),
+            one_line(&one.why)
         ));
     }
     lines.push(format!(
