@@ -325,7 +325,8 @@ impl PrivateKey {
     ///
     /// # Errors
     ///
-    /// [`EncodingError::Der`] if the key cannot be encoded, which cannot happen with a valid key.
+    /// [`Error::HeldElsewhere`] if the key is not here; [`EncodingError::Der`] if it cannot be
+    /// encoded, which cannot happen with a valid key.
     pub fn to_pem(&self) -> Result<SecretBytes, EncodingError> {
         let mut text = zeroize::Zeroizing::new(Vec::with_capacity(2048));
         for der in pkcs8::write(self)? {
@@ -335,20 +336,30 @@ impl PrivateKey {
         Ok(text.into())
     }
 
-    /// Returns the secrets that [`Self::to_pem`] writes, for constant-time measurements.
+    /// Returns the secrets that [`Self::to_pem`] writes, for constant-time measurements. Of a key
+    /// that is held elsewhere there are none.
     #[cfg(feature = "hazmat")]
     pub fn secret_parts(&self) -> Vec<&[u8]> {
         use crate::signature::PrivateParts;
         match self {
-            Self::Kem(key) => std::iter::once(key.pq_seed().expose().as_slice())
-                .chain(key.scalar().map(SecretBytes::expose))
-                .collect(),
+            Self::Kem(key) => key.secrets().map_or_else(
+                |_| Vec::new(),
+                |(seed, scalar)| {
+                    std::iter::once(seed.expose().as_slice())
+                        .chain(scalar.map(SecretBytes::expose))
+                        .collect()
+                },
+            ),
             Self::Sign(key) => match key.private_parts() {
-                PrivateParts::Composite(seed, secret) => vec![seed.expose(), secret.expose()],
-                PrivateParts::Pure(seed) => vec![seed.expose()],
-                PrivateParts::HashBased(secret) => vec![secret.expose()],
+                Ok(PrivateParts::Composite(seed, secret)) => vec![seed.expose(), secret.expose()],
+                Ok(PrivateParts::Pure(seed)) => vec![seed.expose()],
+                Ok(PrivateParts::HashBased(secret)) => vec![secret.expose()],
+                Err(_) => Vec::new(),
             },
-            Self::Http(key) => vec![key.ed25519_seed(), key.mldsa65_seed().expose()],
+            Self::Http(key) => key.seeds().map_or_else(
+                |_| Vec::new(),
+                |(ed25519, mldsa65)| vec![ed25519, mldsa65.expose()],
+            ),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Errors of this crate.
 
+use crate::holder::HolderError;
+
 /// Why a cryptographic operation failed.
 ///
 /// Every failure that depends on a secret is [`Error::Rejected`], so the error reveals one bit.
@@ -70,6 +72,12 @@ pub enum Error {
         /// All shares.
         holders: usize,
     },
+    /// The holder of the key did not use it.
+    #[error(transparent)]
+    Holder(HolderError),
+    /// The private key is held elsewhere, and this needs the key itself.
+    #[error("the private key is held elsewhere and cannot be used for this")]
+    HeldElsewhere,
     /// The system's random number generator failed.
     #[error("the system's random number generator failed")]
     Randomness,
@@ -77,6 +85,15 @@ pub enum Error {
     /// memory.
     #[error("internal error in the cryptographic library")]
     Internal,
+}
+
+impl From<HolderError> for Error {
+    fn from(error: HolderError) -> Self {
+        match error {
+            HolderError::Rejected => Self::Rejected,
+            HolderError::Failed(_) => Self::Holder(error),
+        }
+    }
 }
 
 impl From<aws_lc_rs::error::Unspecified> for Error {

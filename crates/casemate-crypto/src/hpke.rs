@@ -13,6 +13,7 @@ pub use kdf::Kdf;
 
 use crate::{
     Error, Secret,
+    holder::HpkeMessage,
     kem::{KemPrivateKey, KemPublicKey, SHARED_SECRET_BYTES},
     suite::{HpkeTriple, KemSuite},
 };
@@ -318,6 +319,7 @@ impl HpkeSuite {
     ///
     /// - [`Error::Length`] if `enc` does not have the suite's length.
     /// - [`Error::Rejected`] if the classical half is malformed.
+    /// - [`Error::HeldElsewhere`]: a holder opens whole messages only.
     pub fn setup_recipient(
         self,
         enc: &[u8],
@@ -350,7 +352,7 @@ impl HpkeSuite {
     /// # Errors
     ///
     /// [`Error::Rejected`] if anything does not match; [`Error::Length`] if `enc` has the wrong
-    /// length.
+    /// length; [`Error::Holder`] if the holder of the key does not open it.
     pub fn open(
         self,
         enc: &[u8],
@@ -359,7 +361,18 @@ impl HpkeSuite {
         aad: &[u8],
         ciphertext: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        self.setup_recipient(enc, key, info)?.open(aad, ciphertext)
+        let Some(holder) = key.holder() else {
+            return self.setup_recipient(enc, key, info)?.open(aad, ciphertext);
+        };
+        self.check_suite(key.public_key())?;
+        let message = HpkeMessage {
+            suite: self,
+            enc,
+            info,
+            aad,
+            ciphertext,
+        };
+        Ok(holder.open(&message)?.expose().to_vec())
     }
 
     /// Returns the contexts of both sides for a given KEM secret, for measuring the key schedule

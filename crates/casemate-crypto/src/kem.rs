@@ -15,7 +15,9 @@ use casemate_awslc::{MlKem, MlKemDecapsulationKey, MlKemEncapsulationKey, shake2
 pub(crate) use curve::CurveKey;
 
 use crate::{
-    Error, Secret, SecretBytes, random,
+    Error, Secret, SecretBytes,
+    holder::HpkeHolder,
+    random,
     suite::{KemConstruction, KemSuite},
 };
 
@@ -168,10 +170,20 @@ pub fn combined(
 
 /// A private key that recovers encapsulated secrets.
 pub struct KemPrivateKey {
+    place: Place,
+    public: KemPublicKey,
+}
+
+/// Where a private key is.
+enum Place {
+    Here(Halves),
+    Held(Box<dyn HpkeHolder>),
+}
+
+struct Halves {
     pq_seed: Secret<{ MlKem::SEED_BYTES }>,
     pq: MlKemDecapsulationKey,
     trad: Option<CurveKey>,
-    public: KemPublicKey,
 }
 
 impl KemPrivateKey {
@@ -247,12 +259,34 @@ impl KemPrivateKey {
             public.extend_from_slice(trad.public());
         }
         let public = KemPublicKey::new(suite, &public)?;
+        let halves = Halves { pq_seed, pq, trad };
         Ok(Self {
-            pq_seed,
-            pq,
-            trad,
+            place: Place::Here(halves),
             public,
         })
+    }
+
+    /// Returns a key that its holder uses on our behalf.
+    pub fn held(public: KemPublicKey, holder: Box<dyn HpkeHolder>) -> Self {
+        Self {
+            place: Place::Held(holder),
+            public,
+        }
+    }
+
+    /// Returns the holder of the key; `None` if the key is here.
+    pub(crate) fn holder(&self) -> Option<&dyn HpkeHolder> {
+        match &self.place {
+            Place::Here(_) => None,
+            Place::Held(holder) => Some(&**holder),
+        }
+    }
+
+    fn halves(&self) -> Result<&Halves, Error> {
+        match &self.place {
+            Place::Here(halves) => Ok(halves),
+            Place::Held(_) => Err(Error::HeldElsewhere),
+        }
     }
 
     /// Returns the public half.
@@ -265,14 +299,13 @@ impl KemPrivateKey {
         self.public.suite
     }
 
-    /// Returns the ML-KEM seed `d || z`, for encoding.
-    pub(crate) fn pq_seed(&self) -> &Secret<{ MlKem::SEED_BYTES }> {
-        &self.pq_seed
-    }
-
-    /// Returns the classical scalar, for encoding.
-    pub(crate) fn scalar(&self) -> Option<&SecretBytes> {
-        self.trad.as_ref().map(CurveKey::scalar)
+    /// Returns the ML-KEM seed `d || z` and the classical scalar, for encoding.
+    pub(crate) fn secrets(
+        &self,
+    ) -> Result<(&Secret<{ MlKem::SEED_BYTES }>, Option<&SecretBytes>), Error> {
+        let halves = self.halves()?;
+        let scalar = halves.trad.as_ref().map(CurveKey::scalar);
+        Ok((&halves.pq_seed, scalar))
     }
 
     /// Recovers the secret that `ciphertext` encapsulates.
@@ -285,6 +318,7 @@ impl KemPrivateKey {
     /// - [`Error::Length`] if the ciphertext does not have the suite's length.
     /// - [`Error::Rejected`] if the classical half is not a point on its curve or yields an
     ///   all-zero secret.
+    /// - [`Error::HeldElsewhere`]: a holder opens whole messages only.
     pub fn decapsulate(&self, ciphertext: &[u8]) -> Result<Secret<SHARED_SECRET_BYTES>, Error> {
         let suite = self.suite();
         if ciphertext.len() != suite.ciphertext_bytes {
@@ -294,16 +328,20 @@ impl KemPrivateKey {
                 expected: suite.ciphertext_bytes,
             });
         }
-        match (suite.construction, &self.trad) {
+        let halves = self.halves()?;
+        match (suite.construction, &halves.trad) {
             (KemConstruction::Hybrid { pq, label, .. }, Some(trad)) => {
                 let (ct_m, ct_t) = ciphertext
                     .split_at_checked(pq.ciphertext_bytes())
                     .ok_or(Error::Rejected)?;
-                let ss_m = self.pq.decapsulate(ct_m)?;
+                let ss_m = halves.pq.decapsulate(ct_m)?;
                 let ss_t = trad.agree(ct_t)?;
                 Ok(combine(ss_m.as_slice(), &ss_t, ct_t, trad.public(), label))
             }
-            _ => Secret::copy_from("shared secret", self.pq.decapsulate(ciphertext)?.as_slice()),
+            _ => Secret::copy_from(
+                "shared secret",
+                halves.pq.decapsulate(ciphertext)?.as_slice(),
+            ),
         }
     }
 }

@@ -45,6 +45,7 @@ pub mod encoding;
 mod error;
 pub mod generator;
 pub mod hash;
+pub mod holder;
 pub mod hpke;
 pub mod hybrid;
 pub mod kem;

@@ -29,6 +29,7 @@ pub(crate) use trad::{TradPublicKey, TradSigningKey};
 
 use crate::{
     Error, Purpose, Secret, SecretBytes,
+    holder::SigningHolder,
     suite::{SignatureConstruction, SignatureSuite},
 };
 
@@ -64,6 +65,8 @@ enum Signer {
         pq: MlDsaSigningKey,
     },
     HashBased(SlhSigningKey),
+    /// The key is held elsewhere.
+    Held(Box<dyn SigningHolder>),
 }
 
 /// The parts that a private key file stores, for encoding.
@@ -152,12 +155,22 @@ impl SigningKey {
         self.suite
     }
 
-    pub(crate) fn private_parts(&self) -> PrivateParts<'_> {
-        match &self.signer {
+    /// Returns a key that its holder uses on our behalf.
+    pub fn held(public: VerifyingKey, holder: Box<dyn SigningHolder>) -> Self {
+        Self {
+            suite: public.suite,
+            signer: Signer::Held(holder),
+            public,
+        }
+    }
+
+    pub(crate) fn private_parts(&self) -> Result<PrivateParts<'_>, Error> {
+        Ok(match &self.signer {
             Signer::Composite { seed, trad, .. } => PrivateParts::Composite(seed, trad.secret()),
             Signer::Pure { seed, .. } => PrivateParts::Pure(seed),
             Signer::HashBased(key) => PrivateParts::HashBased(key.secret()),
-        }
+            Signer::Held(_) => return Err(Error::HeldElsewhere),
+        })
     }
 
     /// Signs `message` for one purpose.
@@ -173,7 +186,8 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`Error::ContextTooLong`] beyond 255 bytes.
+    /// [`Error::ContextTooLong`] beyond 255 bytes; [`Error::Holder`] if the holder of the key does
+    /// not sign.
     pub fn sign_with_context(&self, context: &[u8], message: &[u8]) -> Result<Vec<u8>, Error> {
         match &self.signer {
             Signer::Composite {
@@ -186,6 +200,13 @@ impl SigningKey {
             }
             Signer::Pure { pq, .. } => Ok(pq.sign(message, context)?),
             Signer::HashBased(key) => key.sign(message, context),
+            Signer::Held(holder) => {
+                let signature = holder.sign(context, message)?;
+                // Whoever sends it on is asked for it.
+                self.public
+                    .verify_with_context(context, message, &signature)?;
+                Ok(signature)
+            }
         }
     }
 }
@@ -220,6 +241,7 @@ impl Signer {
             }
             Self::Pure { pq, .. } => Ok(pq.public_key()?),
             Self::HashBased(key) => Ok(key.public_key().to_vec()),
+            Self::Held(_) => Err(Error::HeldElsewhere),
         }
     }
 }

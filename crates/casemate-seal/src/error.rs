@@ -185,7 +185,7 @@ impl OpenError {
     pub(crate) fn secret(error: casemate_crypto::Error) -> Self {
         use casemate_crypto::Error as C;
         match error {
-            C::Randomness | C::Internal => Self::Crypto(error),
+            C::Randomness | C::Internal | C::Holder(_) => Self::Crypto(error),
             _ => Self::Rejected,
         }
     }

@@ -121,8 +121,8 @@ fn sizes_of_suites_are_those_of_their_keys() {
             "{}",
             suite.name
         );
-        let secret = key.pq_seed().expose().len();
-        let secret = secret + key.scalar().map_or(0, |scalar| scalar.expose().len());
+        let (seed, scalar) = key.secrets().unwrap();
+        let secret = seed.expose().len() + scalar.map_or(0, |scalar| scalar.expose().len());
         let stored = row.private_key_bytes.unwrap();
         assert!(
             stored == secret || stored == suite.seed_bytes,

@@ -281,18 +281,18 @@ fn write_info(oid: ObjectIdentifier, key: &[u8]) -> Result<SecretBytes, Encoding
 pub(super) fn write(key: &PrivateKey) -> Result<Vec<SecretBytes>, EncodingError> {
     match key {
         PrivateKey::Kem(key) => {
-            let bytes = match (key.suite().construction, key.scalar()) {
-                (KemConstruction::Hybrid { trad, .. }, Some(scalar)) => concat(
-                    key.pq_seed().expose(),
-                    trad_kem_bytes(trad, scalar)?.expose(),
-                ),
-                _ => write_seed_choice(key.pq_seed().expose())?,
+            let (seed, scalar) = key.secrets()?;
+            let bytes = match (key.suite().construction, scalar) {
+                (KemConstruction::Hybrid { trad, .. }, Some(scalar)) => {
+                    concat(seed.expose(), trad_kem_bytes(trad, scalar)?.expose())
+                }
+                _ => write_seed_choice(seed.expose())?,
             };
             Ok(vec![write_info(key.suite().oid, bytes.expose())?])
         }
         PrivateKey::Sign(key) => {
             let oid = key.suite().oid;
-            let info = match key.private_parts() {
+            let info = match key.private_parts()? {
                 PrivateParts::Composite(seed, secret) => {
                     let trad = trad_sign_bytes(key.suite(), secret)?;
                     write_info(oid, concat(seed.expose(), trad.expose()).expose())
@@ -305,9 +305,10 @@ pub(super) fn write(key: &PrivateKey) -> Result<Vec<SecretBytes>, EncodingError>
             Ok(vec![info?])
         }
         PrivateKey::Http(key) => {
-            let seed = OctetStringRef::new(key.ed25519_seed()).map_err(|_| MALFORMED)?;
+            let (ed25519, mldsa65) = key.seeds()?;
+            let seed = OctetStringRef::new(ed25519).map_err(|_| MALFORMED)?;
             let ed25519 = SecretBytes::new(seed.to_der().map_err(|_| MALFORMED)?);
-            let mldsa65 = write_seed_choice(key.mldsa65_seed().expose())?;
+            let mldsa65 = write_seed_choice(mldsa65.expose())?;
             Ok(vec![
                 write_info(spki_ids::ED25519, ed25519.expose())?,
                 write_info(spki_ids::ML_DSA_65, mldsa65.expose())?,

@@ -14,7 +14,7 @@ use std::fmt;
 use casemate_awslc::{MlDsa, MlDsaPublicKey, MlDsaSigningKey};
 
 use super::{COMPOSITE_PREFIX, TradPublicKey, TradSigningKey};
-use crate::{Error, Secret, algorithm::TradSignature};
+use crate::{Error, Secret, algorithm::TradSignature, holder::HttpSigningHolder};
 
 /// The name that users type for this kind of key.
 pub const HTTP_SUITE_NAME: &str = "http-ed25519-mldsa65";
@@ -30,10 +30,20 @@ pub struct HttpSignatures {
 
 /// The private halves.
 pub struct HttpSigningKey {
+    place: Place,
+    public: HttpVerifyingKey,
+}
+
+/// Where the private halves are.
+enum Place {
+    Here(Halves),
+    Held(Box<dyn HttpSigningHolder>),
+}
+
+struct Halves {
     ed25519: TradSigningKey,
     seed: Secret<{ MlDsa::SEED_BYTES }>,
     mldsa65: MlDsaSigningKey,
-    public: HttpVerifyingKey,
 }
 
 impl HttpSigningKey {
@@ -71,12 +81,23 @@ impl HttpSigningKey {
     ) -> Result<Self, Error> {
         let mldsa65 = MlDsaSigningKey::from_seed(MlDsa::MlDsa65, seed.expose())?;
         let public = HttpVerifyingKey::new(ed25519.public_key(), &mldsa65.public_key()?)?;
-        Ok(Self {
+        let halves = Halves {
             ed25519,
             seed,
             mldsa65,
+        };
+        Ok(Self {
+            place: Place::Here(halves),
             public,
         })
+    }
+
+    /// Returns a pair that its holder uses on our behalf.
+    pub fn held(public: HttpVerifyingKey, holder: Box<dyn HttpSigningHolder>) -> Self {
+        Self {
+            place: Place::Held(holder),
+            public,
+        }
     }
 
     /// Returns the public halves.
@@ -84,12 +105,12 @@ impl HttpSigningKey {
         &self.public
     }
 
-    pub(crate) fn ed25519_seed(&self) -> &[u8] {
-        self.ed25519.secret().expose()
-    }
-
-    pub(crate) fn mldsa65_seed(&self) -> &Secret<{ MlDsa::SEED_BYTES }> {
-        &self.seed
+    /// Returns the seeds of Ed25519 and ML-DSA-65, for encoding.
+    pub(crate) fn seeds(&self) -> Result<(&[u8], &Secret<{ MlDsa::SEED_BYTES }>), Error> {
+        match &self.place {
+            Place::Here(halves) => Ok((halves.ed25519.secret().expose(), &halves.seed)),
+            Place::Held(_) => Err(Error::HeldElsewhere),
+        }
     }
 
     /// Signs two byte strings, one with each key, because the RFC 9421 signature bases differ in
@@ -97,14 +118,23 @@ impl HttpSigningKey {
     ///
     /// # Errors
     ///
-    /// [`Error::CompositePrefix`] if a base begins like the input of a composite.
+    /// [`Error::CompositePrefix`] if a base begins like the input of a composite;
+    /// [`Error::Holder`] if the holder of the keys does not sign.
     pub fn sign(&self, ed25519_base: &[u8], mldsa65_base: &[u8]) -> Result<HttpSignatures, Error> {
         refuse_composite_input(ed25519_base)?;
         refuse_composite_input(mldsa65_base)?;
-        Ok(HttpSignatures {
-            ed25519: self.ed25519.sign(ed25519_base)?,
-            mldsa65: self.mldsa65.sign(mldsa65_base, b"")?,
-        })
+        match &self.place {
+            Place::Here(halves) => Ok(HttpSignatures {
+                ed25519: halves.ed25519.sign(ed25519_base)?,
+                mldsa65: halves.mldsa65.sign(mldsa65_base, b"")?,
+            }),
+            Place::Held(holder) => {
+                let signatures = holder.sign(ed25519_base, mldsa65_base)?;
+                self.public
+                    .verify(ed25519_base, mldsa65_base, &signatures)?;
+                Ok(signatures)
+            }
+        }
     }
 }
 

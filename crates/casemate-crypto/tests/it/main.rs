@@ -10,6 +10,7 @@
 
 mod cross;
 mod experimental;
+mod holder;
 mod hpke_pq;
 mod key_der;
 mod key_files;
