@@ -20,13 +20,13 @@ use casemate_message::{
     replay::ReplayRecord,
     sign::{self, SignError},
 };
+use casemate_server::Throttle;
 
 use crate::{
     allow::Route,
     clock::Clock,
     limits::Limits,
     refuse::sealed_error,
-    throttle::Throttle,
     upstream::{Call, Caller, Upstream},
 };
 

@@ -24,18 +24,17 @@ mod http_io;
 mod limits;
 mod refuse;
 mod serve;
-mod shares;
-mod throttle;
 mod upstream;
 
 pub use allow::{BadRoute, Route};
+pub use casemate_server::{Listening, ServeError, ServeOptions};
 pub use clock::{Clock, SlewingClock, unix_seconds};
 pub use connect::{
     Access, ConnectError, Connector, ConnectorOptions, Local, LocalListener, serve_connector,
 };
 pub use gateway::{Client, Gateway, GatewayError, GatewayOptions};
 pub use limits::Limits;
-pub use serve::{Listening, ServeError, ServeOptions, serve};
+pub use serve::serve;
 pub use upstream::{HttpUpstream, Judge, LoadError, ModelSource, Models, Upstream, UpstreamError};
 
 /// Formats an error and its causes in one line.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use casemate_message::limits::REQUEST_BYTES_DEFAULT;
+use casemate_server::ConnectionLimits;
 
 /// Limits of a gateway; the defaults are those of the specification.
 #[derive(Clone, Debug)]
@@ -79,6 +80,24 @@ impl Default for Limits {
             inference_patience: Duration::from_secs(30),
             inference_bytes: 1 << 30,
             drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// Returns the limits of the connections.
+    pub(crate) const fn of_connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            all: self.connections,
+            per_peer: self.connections_per_peer,
+            age: self.connection_age,
+            requests: self.connection_requests,
+            handshake: self.handshake,
+            header: self.header,
+            answer_window: self.answer_window,
+            answer_window_bytes: self.answer_window_bytes,
+            handshakes: self.handshakes,
+            drain: self.drain,
         }
     }
 }

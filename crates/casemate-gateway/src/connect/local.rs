@@ -11,6 +11,7 @@ use std::{
 };
 
 use casemate_message::{MessageError, Refusal, Request};
+use casemate_server::{Connections, MinimumRateStream, Peer, Seat, ServeError};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
@@ -41,7 +42,7 @@ use crate::{
     http_io::{self, Content},
     limits::Limits,
     refuse::sealed_error,
-    serve::{Connections, Memory, MinimumRateStream, Peer, Receiver, Seat, ServeError, waits},
+    serve::{Memory, Receiver, waits},
 };
 
 /// Room for the headers, signatures and encryption around the content, in bytes.

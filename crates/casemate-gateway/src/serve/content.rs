@@ -3,15 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use casemate_message::Refusal;
+use casemate_server::Peer;
 use http::{HeaderMap, header::EXPECT};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes};
 use tokio::time::{Instant, timeout};
 
-use super::{
-    Peer,
-    memory::{Hold, Memory},
-};
+use super::memory::{Hold, Memory};
 use crate::limits::Limits;
 
 /// Maximum content of a refused request that is read and discarded, in bytes.

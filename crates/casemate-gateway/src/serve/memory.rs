@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::Peer;
+use casemate_server::Peer;
 
 /// The memory that all requests above the small size share.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use casemate_message::Refusal;
+use casemate_server::Seat;
 use http::{
     HeaderValue, Method, Request, Response,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
@@ -13,7 +14,6 @@ use tokio::task::spawn_blocking;
 
 use super::{
     Server,
-    connections::Seat,
     content::{self, Receiver},
 };
 use crate::{

@@ -7,15 +7,13 @@ use std::{
 };
 
 use casemate_crypto::encoding::KeyId;
+use casemate_server::{Share, Shares};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
-use crate::{
-    limits::Limits,
-    shares::{Share, Shares},
-};
+use crate::limits::Limits;
 
 /// Bytes of memory per semaphore permit.
 const PERMIT_BYTES: usize = 4096;

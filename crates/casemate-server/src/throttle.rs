@@ -9,12 +9,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Allows one line per second and counts the suppressed ones.
 #[derive(Debug, Default)]
-pub(crate) struct Throttle(Mutex<(Option<Instant>, u64)>);
+pub struct Throttle(Mutex<(Option<Instant>, u64)>);
 
 impl Throttle {
     /// Returns the number of lines suppressed since the last one if a line may be written now;
     /// otherwise `None`.
-    pub(crate) fn pass(&self) -> Option<u64> {
+    pub fn pass(&self) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if state

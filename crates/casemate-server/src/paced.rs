@@ -19,7 +19,7 @@ use tokio::{
 /// Only the time spent waiting for the peer counts, so a connection may be idle for as long as
 /// other limits allow.
 #[derive(Debug)]
-pub(crate) struct MinimumRateStream<S> {
+pub struct MinimumRateStream<S> {
     stream: S,
     window: Duration,
     window_bytes: usize,
@@ -31,7 +31,8 @@ pub(crate) struct MinimumRateStream<S> {
 }
 
 impl<S> MinimumRateStream<S> {
-    pub(crate) const fn new(stream: S, window: Duration, window_bytes: usize) -> Self {
+    /// Requires that the peer reads `window_bytes` in each window of waiting for it.
+    pub const fn new(stream: S, window: Duration, window_bytes: usize) -> Self {
         Self {
             stream,
             window,
@@ -78,7 +79,11 @@ impl<S> MinimumRateStream<S> {
 
 impl MinimumRateStream<TcpStream> {
     /// Completes when the peer has sent a byte or closed the connection.
-    pub(crate) async fn first_byte(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The stream's error.
+    pub async fn first_byte(&self) -> io::Result<()> {
         // `readable` may complete spuriously; peeking at the first byte does not.
         self.stream.peek(&mut [0]).await.map(drop)
     }

@@ -7,10 +7,11 @@ use std::{
 
 /// A peer, identified by its address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Peer(u128);
+pub struct Peer(u128);
 
 impl Peer {
-    pub(crate) fn of(address: IpAddr) -> Self {
+    /// Returns the peer with this address.
+    pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             // IPv4 addresses map to values that no IPv6 prefix has.
             IpAddr::V4(address) => Self(address.to_ipv6_mapped().to_bits()),

@@ -8,11 +8,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::Peer;
+use crate::Peer;
 
 /// A bounded table of connections.
 #[derive(Debug)]
-pub(crate) struct Connections {
+pub struct Connections {
     open: Mutex<Table>,
     limit: usize,
     limit_per_peer: usize,
@@ -35,15 +35,18 @@ struct Entry {
 
 /// A place in the table, released on drop.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub struct Seat {
     table: Arc<Connections>,
     id: u64,
-    pub(crate) peer: Peer,
+    /// The peer that holds it.
+    pub peer: Peer,
     displaced: Arc<Notify>,
 }
 
 impl Connections {
-    pub(crate) fn new(limit: usize, limit_per_peer: usize) -> Arc<Self> {
+    /// Returns an empty table for `limit` connections, of which one peer may hold
+    /// `limit_per_peer`.
+    pub fn new(limit: usize, limit_per_peer: usize) -> Arc<Self> {
         Arc::new(Self {
             open: Mutex::default(),
             limit,
@@ -58,7 +61,7 @@ impl Connections {
 
     /// Takes a place, if necessary by displacing another connection; `None` if none can be
     /// displaced.
-    pub(crate) fn enter(self: &Arc<Self>, peer: Peer) -> Option<Seat> {
+    pub fn enter(self: &Arc<Self>, peer: Peer) -> Option<Seat> {
         let mut table = self.table();
         let own = table
             .entries
@@ -120,13 +123,14 @@ impl Table {
 
 impl Seat {
     /// Records that the connection carried a request of an admitted client.
-    pub(crate) fn admit(&self) {
+    pub fn admit(&self) {
         if let Some(entry) = self.table.table().entries.get_mut(&self.id) {
             entry.admitted = true;
         }
     }
 
-    pub(crate) fn is_admitted(&self) -> bool {
+    /// Returns whether the connection carried a request of an admitted client.
+    pub fn is_admitted(&self) -> bool {
         let table = self.table.table();
         table
             .entries
@@ -135,7 +139,7 @@ impl Seat {
     }
 
     /// Completes when the connection is displaced.
-    pub(crate) async fn displaced(&self) {
+    pub async fn displaced(&self) {
         self.displaced.notified().await;
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A party waits for its own tasks first, so that only a few of its tasks are in the common queue.
 /// The next party waits for those, not for everything that one party has requested.
 #[derive(Debug)]
-pub(crate) struct Shares<K> {
+pub struct Shares<K> {
     all: Arc<Semaphore>,
     each: usize,
     parties: Mutex<HashMap<K, Party>>,
@@ -27,14 +27,15 @@ struct Party {
 
 /// The right to run one task, released on drop.
 #[derive(Debug)]
-pub(crate) struct Share<K: Copy + Eq + Hash> {
+pub struct Share<K: Copy + Eq + Hash> {
     shares: Arc<Shares<K>>,
     party: K,
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
 impl<K: Copy + Eq + Hash> Shares<K> {
-    pub(crate) fn new(all: usize, each: usize) -> Arc<Self> {
+    /// Allows `all` tasks at a time, and `each` of one party.
+    pub fn new(all: usize, each: usize) -> Arc<Self> {
         Arc::new(Self {
             all: Arc::new(Semaphore::new(all)),
             each,
@@ -47,7 +48,7 @@ impl<K: Copy + Eq + Hash> Shares<K> {
     }
 
     /// Waits for a turn.
-    pub(crate) async fn enter(self: &Arc<Self>, party: K) -> Share<K> {
+    pub async fn enter(self: &Arc<Self>, party: K) -> Share<K> {
         let own = {
             let mut parties = self.parties();
             let found = parties.entry(party).or_insert_with(|| Party {

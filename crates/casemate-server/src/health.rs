@@ -12,7 +12,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, time::timeout};
 
-use super::{Peer, connections::Connections};
+use crate::{Connections, Peer};
 
 /// Maximum number of concurrent probes.
 const PROBES_MAX: usize = 64;

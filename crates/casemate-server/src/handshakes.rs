@@ -13,8 +13,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Peer, paced::MinimumRateStream};
-use crate::shares::Shares;
+use crate::{MinimumRateStream, Peer, Shares};
 
 /// A connection after its handshake.
 pub(crate) type TlsConnection = TlsStream<MinimumRateStream<TcpStream>>;

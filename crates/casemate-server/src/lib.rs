@@ -1,0 +1,40 @@
+//! Servers over TLS that strangers cannot take from others: connections, handshakes and answers are
+//! bounded, and shared fairly among peers.
+//!
+//! [`serve`] owns the sockets and gives each request to an [`Answer`].
+//!
+//! ```
+//! use casemate_server::{Answer, Connection};
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use hyper::body::{Bytes, Incoming};
+//!
+//! struct Hello;
+//!
+//! impl Answer for Hello {
+//!     async fn answer(&self, _: Request<Incoming>, _: &Connection) -> Response<Full<Bytes>> {
+//!         Response::new(Full::from("hello"))
+//!     }
+//! }
+//! ```
+#![expect(clippy::disallowed_methods, reason = "a server reads the clock")]
+
+mod connections;
+mod handshakes;
+mod health;
+mod paced;
+mod peer;
+mod proxy;
+mod serve;
+mod shares;
+mod throttle;
+
+pub use connections::{Connections, Seat};
+pub use paced::MinimumRateStream;
+pub use peer::Peer;
+pub use serve::{
+    Answer, Connection, ConnectionLimits, HEADER_BYTES_MAX, Listening, ServeError, ServeOptions,
+    serve,
+};
+pub use shares::{Share, Shares};
+pub use throttle::Throttle;
