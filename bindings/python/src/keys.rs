@@ -17,7 +17,7 @@ use casemate_environment::{
     EnvironmentError, KeyReference, Signed, Statuses, judge_list, read_limited, read_secret,
     store_path, store_secret,
 };
-use casemate_keys::{Actor, KeyEntry, Openers, Role, SqliteEngine, State, Status};
+use casemate_keys::{Actor, KeyEntry, Keys, Openers, Role, SqliteEngine, State, Status};
 use casemate_seal::{
     Artifact, ReadAt,
     file::{self, Access, Existing},
@@ -177,7 +177,7 @@ impl PublicKey {
         if let KeyReference::Id(_) | KeyReference::Name(_) | KeyReference::Version(..) = reference {
             return store.ok_or_else(|| no_store(text).0)?.public(text);
         }
-        let key = reference.public(Path::new(""), || Err::<&Store, _>(no_store(text)));
+        let key = reference.public(Path::new(""), || Err::<&dyn Keys, _>(no_store(text)));
         key.map(Self::plain).map_err(PyErr::from)
     }
 

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use casemate_crypto::{encoding::PublicKey as Encoded, signature::VerifyingKey};
 use casemate_environment::TrustList as List;
+use casemate_keys::Keys;
 use pyo3::prelude::*;
 
 use crate::{
@@ -28,7 +29,8 @@ impl TrustList {
     fn new(path: PathBuf, role: &str, store: Option<&KeyStore>) -> PyResult<Self> {
         let guard = store.map(KeyStore::store).transpose()?;
         let list = List::read(&path, || {
-            guard.as_deref().ok_or_else(|| no_store("a publisher"))
+            let store = guard.as_deref().map(|store| store as &dyn Keys);
+            store.ok_or_else(|| no_store("a publisher"))
         })
         .map_err(|raised: LookupFailure| PyErr::from(raised))?;
         Ok(Self {

@@ -19,6 +19,10 @@ pub enum What {
     Opened,
     /// A private key was given to a process.
     PrivateKey,
+    /// A service opened something for a client.
+    Unwrapped,
+    /// A service signed something for a client.
+    Signed,
     /// A key was made.
     Created,
     /// A key made elsewhere was stored.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use casemate_crypto::encoding::{EncodingError, KEY_FILE_BYTES_MAX, KeyId, PublicKey};
-use casemate_keys::{Engine, KeyEntry, KeyName, KeyStore, VersionNumber};
+use casemate_keys::{KeyEntry, KeyName, Keys, VersionNumber};
 
 use crate::{EnvironmentError, error::shown, read_limited};
 
@@ -93,10 +93,10 @@ impl KeyReference {
     /// # Errors
     ///
     /// [`EnvironmentError::UnknownKey`], the errors of reading a file, and those of `store`.
-    pub fn public<'s, E: Engine + 's, F>(
+    pub fn public<'s, F>(
         &self,
         base: &Path,
-        store: impl FnOnce() -> Result<&'s KeyStore<E>, F>,
+        store: impl FnOnce() -> Result<&'s dyn Keys, F>,
     ) -> Result<PublicKey, F>
     where
         F: From<EnvironmentError>,
@@ -119,11 +119,7 @@ impl KeyReference {
     ///
     /// [`EnvironmentError::UnknownKey`], [`EnvironmentError::BadReference`] for a file or a
     /// recipient, and the store's own errors.
-    pub fn entry<E: Engine>(
-        &self,
-        base: &Path,
-        store: &KeyStore<E>,
-    ) -> Result<KeyEntry, EnvironmentError> {
+    pub fn entry(&self, base: &Path, store: &dyn Keys) -> Result<KeyEntry, EnvironmentError> {
         let found = match self {
             Self::Id(id) => store.by_id(*id)?,
             Self::Name(name) => store.by_name(name)?,
@@ -170,7 +166,7 @@ mod tests {
     use std::fs;
 
     use casemate_crypto::SecretBytes;
-    use casemate_keys::{MemoryEngine, PassphraseCost, StoreSecret};
+    use casemate_keys::{KeyStore, MemoryEngine, PassphraseCost, StoreSecret};
 
     use super::*;
 
@@ -186,7 +182,7 @@ mod tests {
     fn resolve(text: &str, base: &Path) -> Result<KeyId, EnvironmentError> {
         let store = store();
         let reference: KeyReference = text.parse()?;
-        let key = reference.public(base, || Ok::<_, EnvironmentError>(&store))?;
+        let key = reference.public(base, || Ok::<&dyn Keys, EnvironmentError>(&store))?;
         Ok(key.id().map_err(casemate_keys::StoreError::from)?)
     }
 

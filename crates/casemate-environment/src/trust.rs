@@ -9,7 +9,7 @@ use casemate_crypto::{
     encoding::{KeyId, PublicKey},
     signature::VerifyingKey,
 };
-use casemate_keys::{End, Engine, KeyStore, State, Status, StoreError, Withdrawn, judge};
+use casemate_keys::{End, Keys, State, Status, StoreError, Withdrawn, judge};
 use casemate_statement::{STATEMENT_BYTES_MAX, Succession};
 use serde::Deserialize;
 use toml::value::Datetime;
@@ -69,7 +69,7 @@ impl Statuses {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub fn of<E: Engine>(store: &KeyStore<E>) -> Result<Self, StoreError> {
+    pub fn of(store: &dyn Keys) -> Result<Self, StoreError> {
         let statuses = store.statuses()?.into_iter();
         let statuses = statuses.map(|(id, status, state)| (id, (status, state)));
         Ok(Self(statuses.collect()))
@@ -168,9 +168,9 @@ impl TrustList {
     /// # Errors
     ///
     /// [`EnvironmentError`], and the errors of `store`.
-    pub fn read<'s, E: Engine + 's, F: From<EnvironmentError>>(
+    pub fn read<'s, F: From<EnvironmentError>>(
         path: &Path,
-        mut store: impl FnMut() -> Result<&'s KeyStore<E>, F>,
+        mut store: impl FnMut() -> Result<&'s dyn Keys, F>,
     ) -> Result<Self, F> {
         let wire: Wire = read_toml(path, FILE_BYTES_MAX)?;
         let base = path.parent().unwrap_or_else(|| Path::new(""));

@@ -129,6 +129,20 @@ pub trait Engine {
     }
 }
 
+impl<E: Engine + ?Sized> Engine for Box<E> {
+    fn view(&self) -> Result<Box<dyn View + '_>, EngineError> {
+        (**self).view()
+    }
+
+    fn commit(&self, expected: u64, change: &Change) -> Result<(), EngineError> {
+        (**self).commit(expected, change)
+    }
+
+    fn version_1(&self) -> Result<Option<Page>, EngineError> {
+        (**self).version_1()
+    }
+}
+
 /// Values that are read at once.
 const PAGE: usize = 1024;
 

@@ -12,6 +12,7 @@ use crate::{
     engine::EngineError,
     row::RowId,
     slot::KeeperError,
+    status::Withdrawn,
     versions::{State, VersionNumber},
 };
 
@@ -33,6 +34,9 @@ pub enum StoreError {
     /// It has version 1, whose only slot is for a passphrase or a key.
     #[error("the key store has version 1, which has one slot, for a passphrase or a key")]
     SlotsOfVersion1,
+    /// The key service refused, or could not be reached.
+    #[error(transparent)]
+    Service(Box<dyn std::error::Error + Send + Sync>),
     /// The header breaks a rule.
     #[error("the key store's header is damaged: {0}")]
     Header(&'static str),
@@ -213,6 +217,14 @@ pub enum StoreError {
     /// A key has as many versions as it can.
     #[error("key `{0}` has the maximum of 512 versions")]
     VersionsFull(String),
+    /// A signing key is not valid now.
+    #[error("`{name}` is not valid: {why}")]
+    NotValid {
+        /// Its name.
+        name: String,
+        /// Why not.
+        why: Withdrawn,
+    },
     /// The policy does not allow more use of the key.
     #[error("key `{name}` has reached its limit of {limit}")]
     UsedUp {

@@ -23,6 +23,7 @@ mod error;
 mod group;
 mod header;
 mod index;
+mod keys;
 mod log;
 mod name;
 mod record;
@@ -49,6 +50,7 @@ pub use engine::{
 pub use error::{Locked, StoreError};
 pub use group::GroupInfo;
 pub use header::Slots;
+pub use keys::Keys;
 pub use log::Actor;
 pub use name::{KeyName, SlotName};
 pub use row::{Role, RowId, RowKind};
@@ -56,6 +58,8 @@ pub use secret::{StoreKey, StoreSecret};
 pub use slot::{KeeperError, KeeperKind, NewSlot, Openers, PassphraseCost, SlotInfo, SlotKeeper};
 pub use sqlite::SqliteEngine;
 pub use status::{End, Status, Withdrawn, judge};
-pub use store::{KeyEntry, KeyStore, Listing, LogVerified, Offline, Rotated, VisitLog, slots_of};
+pub use store::{
+    KeyEntry, KeyStore, KeyUse, Listing, LogVerified, Offline, Rotated, VisitLog, slots_of,
+};
 pub use usage::Usage;
 pub use versions::{Due, RotationPolicy, State, Version, VersionNumber, Versions};

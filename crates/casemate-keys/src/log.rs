@@ -35,6 +35,8 @@ pub(crate) struct Event {
     key: Option<String>,
     id: Option<KeyId>,
     about: Option<String>,
+    /// Who did it, if not whoever uses the key store.
+    by: Option<String>,
 }
 
 impl Event {
@@ -44,6 +46,7 @@ impl Event {
             key: None,
             id: None,
             about: None,
+            by: None,
         }
     }
 
@@ -64,11 +67,19 @@ impl Event {
         }
     }
 
+    /// Says who did it, if not whoever uses the key store.
+    pub(crate) fn by(self, by: impl Into<String>) -> Self {
+        Self {
+            by: Some(by.into()),
+            ..self
+        }
+    }
+
     pub(crate) fn encode(self, actor: &Actor) -> Result<Vec<u8>, StoreError> {
         let entry = Entry {
             time: (actor.clock)(),
             what: self.what,
-            by: actor.by.clone(),
+            by: self.by.unwrap_or_else(|| actor.by.clone()),
             key: self.key,
             id: self.id.map(|id| id.to_hex()),
             about: self.about,

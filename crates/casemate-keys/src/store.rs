@@ -8,6 +8,7 @@ mod migrate;
 mod read;
 mod session;
 mod slots;
+mod uses;
 
 use std::{cell::RefCell, fmt, sync::Arc};
 
@@ -29,6 +30,7 @@ pub use log::{LogVerified, VisitLog};
 pub use read::{KeyEntry, Listing};
 use session::{Session, State};
 pub use slots::Offline;
+pub use uses::KeyUse;
 
 /// An unlocked key store.
 ///

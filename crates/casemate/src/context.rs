@@ -8,7 +8,7 @@ use std::{
 
 use casemate_crypto::policy::Policy;
 use casemate_environment as environment;
-use casemate_keys::{KeyStore, SqliteEngine};
+use casemate_keys::{KeyStore, Keys, SqliteEngine};
 use casemate_store::{Client, Location};
 use casemate_tls::Fallback;
 
@@ -118,6 +118,11 @@ impl<'a> Context<'a> {
     pub(crate) fn key_store_and_secrets(&self) -> Result<unlock::Unlocked, Fault> {
         let path = self.existing_store_path()?;
         unlock::unlock(&path, &self.passphrase_files, &self.verb)
+    }
+
+    /// Opens the keys, wherever they are.
+    pub(crate) fn keys(&self) -> Result<Box<dyn Keys>, Fault> {
+        Ok(Box::new(self.key_store()?))
     }
 
     /// Opens the key store.

@@ -14,11 +14,11 @@ use casemate_crypto::{
 };
 use casemate_environment::{KeyReference, Signed, Statuses, TrustList};
 use casemate_gateway::unix_seconds;
-use casemate_keys::{End, KeyEntry, Role, State, Usage, Withdrawn};
+use casemate_keys::{End, KeyEntry, Keys, Role, State, Usage, Withdrawn};
 use casemate_seal::{Artifact, ReadAt};
 
 use crate::{
-    context::{Context, Store},
+    context::Context,
     fault::{Fault, Outcome},
     printer::time_text,
 };
@@ -27,7 +27,7 @@ use crate::{
 pub(crate) struct Keyring<'a> {
     context: &'a Context<'a>,
     base: PathBuf,
-    store: OnceCell<Store>,
+    store: OnceCell<Box<dyn Keys>>,
     /// Read once, so that it cannot change while a command runs.
     statuses: Option<Rc<Statuses>>,
     list: Option<(PathBuf, Rc<TrustList>)>,
@@ -64,12 +64,12 @@ impl<'a> Keyring<'a> {
         self.replacing
     }
 
-    pub(crate) fn store(&self) -> Result<&Store, Fault> {
+    pub(crate) fn store(&self) -> Result<&dyn Keys, Fault> {
         if let Some(store) = self.store.get() {
-            return Ok(store);
+            return Ok(&**store);
         }
-        let opened = self.context.key_store()?;
-        Ok(self.store.get_or_init(|| opened))
+        let opened = self.context.keys()?;
+        Ok(&**self.store.get_or_init(|| opened))
     }
 
     /// Returns a public key by name, full key id or path, or from an age recipient.

@@ -295,7 +295,7 @@ fn supersede(
 }
 
 /// Returns whether a key, or one that it descends from, is compromised.
-fn is_compromised(session: &Session<'_>, key: KeyId) -> Result<bool, StoreError> {
+pub(super) fn is_compromised(session: &Session<'_>, key: KeyId) -> Result<bool, StoreError> {
     let mut next = Some(key);
     for _ in 0..SUCCESSORS_MAX {
         let Some(key) = next else {

@@ -10,3 +10,4 @@ mod lifecycle;
 mod log;
 mod migrate;
 mod slots;
+mod uses;

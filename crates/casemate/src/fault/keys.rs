@@ -31,6 +31,7 @@ const fn outcome(error: &StoreError) -> Outcome {
         | E::SlotNotAsked(_)
         | E::NoOfflineSlot
         | E::NotInUse { .. }
+        | E::NotValid { .. }
         | E::UsedUp { .. } => Outcome::NotPermitted,
         E::DamagedRow(_)
         | E::MissingRow(_)
@@ -45,7 +46,12 @@ const fn outcome(error: &StoreError) -> Outcome {
         | E::OtherLog
         | E::Emptied(_)
         | E::Engine(EngineError::Foreign(_)) => Outcome::CheckFailed,
-        E::Replaced | E::NotMigrated | E::LogReadOnly | E::Engine(_) | E::Keeper(_) => Outcome::Io,
+        E::Replaced
+        | E::NotMigrated
+        | E::LogReadOnly
+        | E::Engine(_)
+        | E::Keeper(_)
+        | E::Service(_) => Outcome::Io,
         E::Missing
         | E::UnknownSuite(_)
         | E::SlotsOfVersion1

@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, path::Path};
 
 use casemate_gateway::unix_seconds;
-use casemate_keys::{Binding, KeyName, StoreError, VersionNumber};
+use casemate_keys::{Binding, KeyName, Keys, StoreError, VersionNumber};
 use casemate_statement::{Place, Rotation, Unreachable};
 use serde_json::json;
 
 use super::{SealedTo, incomplete};
 use crate::{
     args::KeyRewrapOptions,
-    context::{Context, Store},
+    context::Context,
     fault::Fault,
     printer::{count_text, one_line, path_text, time_text},
 };
@@ -93,7 +93,7 @@ impl Tally {
     }
 
     /// Records in the key store what was seen since the last time.
-    pub(super) fn save(&mut self, store: &Store, name: &KeyName) -> Result<(), StoreError> {
+    pub(super) fn save(&mut self, store: &dyn Keys, name: &KeyName) -> Result<(), StoreError> {
         let now = unix_seconds();
         let seen = std::mem::take(&mut self.seen);
         for batch in seen.chunks(BATCH) {
@@ -124,7 +124,7 @@ impl Tally {
     /// of recipients that none of our keys opens.
     fn doubt(
         &mut self,
-        store: &Store,
+        store: &dyn Keys,
         name: &KeyName,
         others: &[String],
     ) -> Result<(), StoreError> {
@@ -143,7 +143,7 @@ impl Tally {
     /// gone is forgotten: a place may be unmounted or unreachable for now.
     pub(super) fn add_unvisited(
         &mut self,
-        store: &Store,
+        store: &dyn Keys,
         name: &KeyName,
         is_gone: &dyn Fn(&str) -> bool,
     ) -> Result<(), StoreError> {
