@@ -10,6 +10,7 @@
 //! assert_eq!(provider.kx_groups.len(), 3);
 //! ```
 
+mod clients;
 mod outgoing;
 mod p384_mlkem1024;
 mod self_signed;
@@ -19,13 +20,16 @@ use std::{fmt, sync::Arc};
 use casemate_crypto::algorithm::TlsGroup;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
-    crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs},
+    crypto::{SupportedKxGroup, aws_lc_rs},
     version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+pub use rustls::crypto::CryptoProvider;
+
+pub use clients::{client_config_as, server_config_for_clients, subject_names};
 pub use outgoing::{classical_connections, store_config};
-pub use self_signed::{SelfSigned, self_signed};
+pub use self_signed::{Authority, Issued, SelfSigned, self_signed};
 
 /// Whether peers without post-quantum key exchange may connect (`FALLBACK_CRYPTO`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

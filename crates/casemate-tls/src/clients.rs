@@ -1,0 +1,73 @@
+//! Connections on which both sides have a certificate.
+
+use std::sync::Arc;
+
+use rustls::{ClientConfig, ServerConfig, crypto::CryptoProvider, server::WebPkiClientVerifier};
+use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
+use x509_parser::{extensions::GeneralName, parse_x509_certificate};
+
+use crate::{TlsError, VERSIONS, certificates_from_pem, root_store};
+
+/// Configures a server that accepts only clients with a certificate of these authorities.
+///
+/// # Errors
+///
+/// [`TlsError`].
+pub fn server_config_for_clients(
+    provider: Arc<CryptoProvider>,
+    certificates: &[u8],
+    key: &[u8],
+    authorities: &[u8],
+) -> Result<ServerConfig, TlsError> {
+    let chain = certificates_from_pem(certificates)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::Pem("private key"))?;
+    let roots = Arc::new(root_store(Some(authorities))?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+    let verifier = verifier
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(VERSIONS)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Configures a client with a certificate, which trusts the given authorities, or the system's if
+/// there are none.
+///
+/// # Errors
+///
+/// [`TlsError`].
+pub fn client_config_as(
+    provider: Arc<CryptoProvider>,
+    roots: Option<&[u8]>,
+    certificates: &[u8],
+    key: &[u8],
+) -> Result<ClientConfig, TlsError> {
+    let chain = certificates_from_pem(certificates)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::Pem("private key"))?;
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(VERSIONS)?
+        .with_root_certificates(root_store(roots)?)
+        .with_client_auth_cert(chain, key)?)
+}
+
+/// Returns the DNS names and URIs among a certificate's subject alternative names; none if the
+/// certificate is malformed.
+pub fn subject_names(certificate: &[u8]) -> Vec<String> {
+    let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = parsed.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let names = names.value.general_names.iter();
+    names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),
+            _ => None,
+        })
+        .collect()
+}
