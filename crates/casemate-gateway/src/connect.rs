@@ -24,6 +24,7 @@ use casemate_message::{
     ohttp::{OhttpError, ResponseOpener},
     sign::{self, SignError},
 };
+use casemate_server::{BodyError, read_body};
 use http::{Method, StatusCode, Uri, header::CONTENT_TYPE};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -40,7 +41,6 @@ pub use local::{Local, LocalListener, serve_connector};
 use crate::{
     clock::{Clock, since_start},
     gateway::{GATEWAY_PATH, REQUEST_MEDIA_TYPE, RESPONSE_MEDIA_TYPE},
-    http_io::{self, BodyError},
 };
 use keys::Keys;
 
@@ -381,7 +381,7 @@ impl Connector {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
             .to_owned();
-        let body = http_io::read_body(answer.into_body(), limit, PATIENCE).await;
+        let body = read_body(answer.into_body(), limit, PATIENCE).await;
         let (body, _) = body.map_err(|error| match error {
             BodyError::Timeout => ConnectError::Timeout,
             BodyError::TooLong | BodyError::Broken => ConnectError::Broken,

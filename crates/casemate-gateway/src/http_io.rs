@@ -1,12 +1,12 @@
 //! Conversion between hyper's messages and the messages of this protocol.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
 
 use casemate_message::{Fields, MessageError, Request, Response, SIGNATURE_FIELDS};
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::BoxBody};
-use hyper::body::{Body, Bytes, Frame};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::body::{Bytes, Frame};
 
 /// Fields that belong to one connection (RFC 9110, section 7.6.1) or that this program sets.
 const NOT_FORWARDED: [&str; 12] = [
@@ -26,35 +26,6 @@ const NOT_FORWARDED: [&str; 12] = [
 
 /// Complete content, with trailers.
 pub(crate) type Content = BoxBody<Bytes, Infallible>;
-
-/// Why a body could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyError {
-    TooLong,
-    Timeout,
-    Broken,
-}
-
-/// Reads a whole body with its trailers, within limits of length and time.
-pub(crate) async fn read_body<B>(
-    body: B,
-    limit: usize,
-    patience: Duration,
-) -> Result<(Bytes, HeaderMap), BodyError>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => {
-            let trailers = collected.trailers().cloned().unwrap_or_default();
-            Ok((collected.to_bytes(), trailers))
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLong),
-        Ok(Err(_)) => Err(BodyError::Broken),
-        Err(_) => Err(BodyError::Timeout),
-    }
-}
 
 /// Returns a body of known length, or a chunked one if there are trailers.
 fn content(bytes: Vec<u8>, trailers: HeaderMap) -> Content {

@@ -86,7 +86,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Returns the limits of the connections.
-    pub(crate) const fn of_connections(&self) -> ConnectionLimits {
+    pub const fn of_connections(&self) -> ConnectionLimits {
         ConnectionLimits {
             all: self.connections,
             per_peer: self.connections_per_peer,

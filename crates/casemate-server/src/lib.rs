@@ -19,6 +19,7 @@
 //! ```
 #![expect(clippy::disallowed_methods, reason = "a server reads the clock")]
 
+mod body;
 mod connections;
 mod handshakes;
 mod health;
@@ -29,6 +30,7 @@ mod serve;
 mod shares;
 mod throttle;
 
+pub use body::{BodyError, read_body};
 pub use connections::{Connections, Seat};
 pub use paced::MinimumRateStream;
 pub use peer::Peer;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use casemate_message::{Request, Response};
+use casemate_server::{BodyError, read_body};
 use http::{HeaderMap, Uri, header::CONTENT_TYPE};
 use hyper::body::Bytes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -21,7 +22,7 @@ use super::{
     boundary::{CLIENT_FIELD, CLIENT_KEY_FIELD, leaves_base, may_pass},
     locations,
 };
-use crate::http_io::{self, BodyError, Content};
+use crate::http_io::{self, Content};
 
 /// Maximum length of an upstream's answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -102,7 +103,7 @@ impl HttpUpstream {
                 "the upstream streams its answers; the gateway buffers them and sends them when they are complete"
             );
         }
-        let read = http_io::read_body(body, ANSWER_BYTES_MAX, PATIENCE).await;
+        let read = read_body(body, ANSWER_BYTES_MAX, PATIENCE).await;
         let (content, trailers): (Bytes, _) = read.map_err(|error| match error {
             BodyError::TooLong => UpstreamError::TooLong,
             BodyError::Timeout => UpstreamError::Timeout,
