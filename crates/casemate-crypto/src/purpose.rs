@@ -84,6 +84,8 @@ impl Purpose {
     pub const AGGREGATE_VECTOR: Self = Self("casemate/v1/aggregate-vector");
     /// HPKE `info` prefix: revealed shares for the aggregator.
     pub const AGGREGATE_REVEAL: Self = Self("casemate/v1/aggregate-reveal");
+    /// HPKE `info` prefix: a data key of a key service.
+    pub const DATA_KEY: Self = Self("casemate/v1/data-key");
     /// RFC 9421 tag of a signed request.
     pub const REQUEST: Self = Self("casemate/v1/request");
     /// RFC 9421 tag of a signed response.

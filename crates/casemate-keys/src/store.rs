@@ -166,6 +166,22 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
+    /// Does something that the audit log says `by` did.
+    ///
+    /// # Errors
+    ///
+    /// The errors of `work`.
+    pub fn on_behalf_of<T>(
+        &mut self,
+        by: String,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let before = std::mem::replace(&mut self.actor.by, by);
+        let done = work(self);
+        self.actor.by = before;
+        done
+    }
+
     /// Returns the slots that opened it: one, or several of a group.
     pub fn opened_through(&self) -> &[SlotName] {
         &self.through
@@ -213,7 +229,9 @@ impl<E: Engine> KeyStore<E> {
     pub fn reopened<F: Engine>(&self, engine: F) -> Result<KeyStore<F>, StoreError> {
         let secret = Secret::copy_from("root key", self.root.secret().expose())?;
         let root = RootKey::new(secret, *self.root.store_id());
-        KeyStore::opened(engine, root, self.through.clone())
+        let mut store = KeyStore::opened(engine, root, self.through.clone())?;
+        store.actor = self.actor.clone();
+        Ok(store)
     }
 
     /// Returns the number of changes so far.

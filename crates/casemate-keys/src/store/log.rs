@@ -157,6 +157,27 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
+    /// Returns at most `limit` entries, beginning with number `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoLog`], [`StoreError::DamagedEntry`], or the engine's error.
+    pub fn log_entries(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let session = self.session()?;
+        let log = session.state().index.log.clone();
+        let size = log.ok_or(StoreError::NoLog)?.size();
+        let key = session.root().entry_key()?;
+        let mut entries = Vec::new();
+        let end = from.saturating_add(limit as u64).min(size);
+        for number in from..end {
+            let damaged = || StoreError::DamagedEntry(number);
+            let value = session.entry(number)?.ok_or_else(damaged)?;
+            let entry = untagged(&key, number, &value).ok_or_else(damaged)?;
+            entries.push((number, entry.to_vec()));
+        }
+        Ok(entries)
+    }
+
     /// Proves that an entry is in the log.
     ///
     /// # Errors

@@ -168,6 +168,11 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Returns the value of an entry of the log.
+    pub(super) fn entry(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.view.get(Table::Entries, &number.to_be_bytes())?)
+    }
+
     /// Visits every stored entry of the log.
     pub(super) fn each_entry(&self, visit: &mut VisitEntry<'_>) -> Result<(), StoreError> {
         each(&*self.view, Table::Entries, &mut |key, value| {

@@ -13,7 +13,7 @@ use super::{
     session::{Edit, Session},
 };
 use crate::{
-    Role, State, StoreError, Usage,
+    KeyName, Role, State, StoreError, Usage,
     engine::{Engine, EngineError},
     log::Event,
     row::{RowId, RowKind},
@@ -44,7 +44,8 @@ struct Known {
 
 impl<E: Engine> KeyStore<E> {
     /// Checks that each of these keys may be used now, counts the uses that policies limit, and
-    /// records all of them in one change. Returns, in the same order, whether it may be used.
+    /// records all of them in one change. Returns, in the same order, the name of the key, or why
+    /// it must not be used.
     ///
     /// # Errors
     ///
@@ -53,7 +54,7 @@ impl<E: Engine> KeyStore<E> {
         &self,
         uses: &[KeyUse],
         now: u64,
-    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<KeyName, StoreError>>, StoreError> {
         let session = self.session()?;
         let has_log = session.state().index.log.is_some();
         let (edit, results) = recording(&session, uses, now)?;
@@ -69,7 +70,7 @@ impl<E: Engine> KeyStore<E> {
     }
 }
 
-type Results = Vec<Result<(), StoreError>>;
+type Results = Vec<Result<KeyName, StoreError>>;
 
 fn recording(
     session: &Session<'_>,
@@ -120,7 +121,12 @@ fn look_up(session: &Session<'_>, key: KeyId) -> Result<Known, StoreError> {
 }
 
 /// Permits a use and notes it, or says why it is not permitted.
-fn permit(found: &mut Known, one: &KeyUse, now: u64, edit: &mut Edit) -> Result<(), StoreError> {
+fn permit(
+    found: &mut Known,
+    one: &KeyUse,
+    now: u64,
+    edit: &mut Edit,
+) -> Result<KeyName, StoreError> {
     let entry = &found.entry;
     let name = || entry.name.to_string();
     if entry.role != Role::Private {
@@ -167,5 +173,5 @@ fn permit(found: &mut Known, one: &KeyUse, now: u64, edit: &mut Edit) -> Result<
     }
     let event = Event::of_key(what, &entry.name, entry.version, one.key);
     edit.tell(event.about(one.about.as_str()).by(one.by.as_str()));
-    Ok(())
+    Ok(found.entry.name.clone())
 }

@@ -1,0 +1,252 @@
+//! A key service: what is answered to whom.
+
+use std::{io, sync::Arc, time::Duration};
+
+use casemate_crypto::policy::Policy;
+use casemate_server::{
+    Answer, BodyError, Connection, ConnectionLimits, Listening, ServeError, ServeOptions, Shares,
+    read_body,
+};
+use casemate_tls::subject_names;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
+};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    answers::{self, Answered},
+    cache::Cache,
+    grants::{ClientId, Grants, Operation, Target},
+    pending::Pending,
+    problem::Problem,
+    wire::REQUEST_BYTES_MAX,
+    worker::{ServedStore, Worker},
+};
+
+/// Maximum time for the content of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Requests that are answered at a time, in total and for one client.
+const REQUESTS_MAX: (usize, usize) = (256, 128);
+
+/// What a service needs.
+pub struct ServiceOptions {
+    /// The key store.
+    pub store: ServedStore,
+    /// Who may do what.
+    pub grants: Grants,
+    /// The suites that may be used.
+    pub policy: Policy,
+    /// Returns the time, in seconds since 1970-01-01 UTC.
+    pub clock: fn() -> u64,
+}
+
+impl std::fmt::Debug for ServiceOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceOptions")
+            .field("grants", &self.grants)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A key service.
+pub struct Service {
+    pub(crate) worker: Worker,
+    pub(crate) grants: Grants,
+    pub(crate) policy: Policy,
+    pub(crate) clock: fn() -> u64,
+    pub(crate) cache: Cache,
+    pub(crate) pending: Pending,
+    /// Turns to sign, which may take a second with a hash-based key.
+    pub(crate) signing: Arc<Shares<ClientId>>,
+    requests: Arc<Shares<ClientId>>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("grants", &self.grants)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Starts the thread that owns the key store.
+    ///
+    /// # Errors
+    ///
+    /// The system's error if it cannot be started.
+    pub fn new(options: ServiceOptions) -> io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (all, each) = REQUESTS_MAX;
+        Ok(Self {
+            worker: Worker::start(options.store, options.clock)?,
+            grants: options.grants,
+            policy: options.policy,
+            clock: options.clock,
+            cache: Cache::default(),
+            pending: Pending::default(),
+            signing: Shares::new(cores, cores.div_ceil(2)),
+            requests: Shares::new(all, each),
+        })
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        (self.clock)()
+    }
+}
+
+/// Serves until `shutdown` completes, then lets open requests finish.
+///
+/// Calls `ready` once with the addresses it listens on.
+///
+/// # Errors
+///
+/// [`ServeError`].
+pub async fn serve(
+    service: Arc<Service>,
+    limits: ConnectionLimits,
+    options: ServeOptions,
+    ready: impl FnOnce(Listening),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    casemate_server::serve(service, limits, options, ready, shutdown).await
+}
+
+/// A request of a known client.
+pub(crate) struct Call<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) client: ClientId,
+    content: Bytes,
+    query: Option<String>,
+}
+
+impl Call<'_> {
+    /// Reads the content.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_slice(&self.content)
+            .map_err(|error| Problem::bad(format!("the request cannot be read: {error}")))
+    }
+
+    /// Returns a number in the query.
+    pub(crate) fn number(&self, name: &str) -> Result<u64, Problem> {
+        let query = self.query.as_deref().unwrap_or_default();
+        let value = query
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('='));
+        value
+            .and_then(|value| value.parse().ok())
+            .ok_or_else(|| Problem::bad(format!("the query must be `{name}` and a number")))
+    }
+
+    pub(crate) fn permits(&self, operation: Operation, target: Target<'_>) -> bool {
+        let now = self.service.now();
+        self.service
+            .grants
+            .permits(self.client, operation, target, now)
+    }
+
+    /// Refuses what no grant permits.
+    pub(crate) fn require(&self, operation: Operation, target: Target<'_>) -> Result<(), Problem> {
+        if self.permits(operation, target) {
+            return Ok(());
+        }
+        // That a key exists is known only to those who may read it.
+        if let Target::Key(name) | Target::Artifact(name, _) = target
+            && operation != Operation::Create
+            && !self.permits(Operation::Read, Target::Key(name))
+        {
+            return Err(Problem::no_key());
+        }
+        let detail = format!("no grant permits `{operation}` here");
+        Err(Problem::new(StatusCode::FORBIDDEN, detail))
+    }
+
+    /// Returns the client as the audit log names it.
+    pub(crate) fn by(&self) -> String {
+        format!("client {}", self.service.grants.name_of(self.client))
+    }
+}
+
+impl Answer for Service {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Response<Full<Bytes>> {
+        let mut response = match self.answered(request, connection).await {
+            Ok(answered) => answered.into_response(),
+            Err(problem) => problem.to_response(),
+        };
+        let store = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(CACHE_CONTROL, store);
+        response
+    }
+}
+
+impl Service {
+    async fn answered(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Result<Answered, Problem> {
+        let client = self.client(connection)?;
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let query = request.uri().query().map(str::to_owned);
+        if method == Method::POST {
+            let media_type = request.headers().get(CONTENT_TYPE);
+            let is_json = media_type.is_some_and(|value| value == "application/json");
+            if !is_json {
+                let detail = "the content must be application/json";
+                return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+            }
+        }
+        let read = read_body(request.into_body(), REQUEST_BYTES_MAX, PATIENCE).await;
+        let (content, _) = read.map_err(|error| match error {
+            BodyError::TooLong => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("a request has at most {REQUEST_BYTES_MAX} bytes"),
+            ),
+            BodyError::Timeout => Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the request did not arrive in time",
+            ),
+            BodyError::Broken => Problem::bad("the request is incomplete"),
+        })?;
+        let _turn = self.requests.enter(client).await;
+        let call = Call {
+            service: self,
+            client,
+            content,
+            query,
+        };
+        answers::answer(&call, &method, &path).await
+    }
+
+    /// Returns the client of a connection.
+    fn client(&self, connection: &Connection) -> Result<ClientId, Problem> {
+        let names = connection.certificate.as_deref().map(subject_names);
+        let client = self.grants.client(&names.unwrap_or_default());
+        let client = client.ok_or_else(|| {
+            let detail = "the certificate does not have the name of exactly one client";
+            Problem::new(StatusCode::FORBIDDEN, detail)
+        })?;
+        connection.seat.admit();
+        Ok(client)
+    }
+}
+
+/// Refuses a method, and says which ones there are.
+pub(crate) fn method_not_allowed(allowed: &'static str) -> Answered {
+    let problem = Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("this path has {allowed} only"),
+    );
+    let mut response = problem.to_response();
+    let allowed = HeaderValue::from_static(allowed);
+    response.headers_mut().insert(ALLOW, allowed);
+    response.into()
+}
