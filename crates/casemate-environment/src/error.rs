@@ -55,6 +55,12 @@ pub enum EnvironmentError {
     /// No environment variable names a folder for the user's data.
     #[error("none of CASEMATE_HOME, XDG_DATA_HOME and HOME is set")]
     NoHome,
+    /// A home folder has a key store and names a key service.
+    #[error("{0} has both a key store and the description of a key service")]
+    TwoKeyStores(PathBuf),
+    /// A key service cannot be used.
+    #[error(transparent)]
+    Service(#[from] casemate_service::RemoteError),
     /// A folder that must be in memory is not.
     #[error("{0} is not on an in-memory file system")]
     NotInMemory(PathBuf),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod keys;
+mod serve;
 mod slots;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
@@ -17,6 +18,7 @@ pub(crate) use keys::{
     Delegate, ExportOptions, ImportOptions, KeyRewrapOptions, KeysCommand, Kind, PolicyOptions,
     Validity,
 };
+pub(crate) use serve::{KeysConnect, ServeOptions};
 pub(crate) use slots::{AddSlot, OfflineOption, SlotsCommand};
 
 /// Protects AI assets with hybrid classical and post-quantum cryptography.
@@ -87,6 +89,8 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Serve models behind post-quantum TLS and end-to-end encryption
     Gateway(GatewayOptions),
+    /// Serve the keys of the key store to clients, who never see the private ones
+    Serve(ServeOptions),
     /// Accept plain HTTP requests on this machine and forward them, protected, to a gateway
     Connect(ConnectOptions),
     /// Encrypt small secrets and recovery files in the age format, readable without Casemate

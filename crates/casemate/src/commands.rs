@@ -14,6 +14,7 @@ pub(crate) mod mount;
 pub(crate) mod open;
 pub(crate) mod rewrap;
 pub(crate) mod seal;
+pub(crate) mod serve;
 pub(crate) mod sign;
 pub(crate) mod suites;
 pub(crate) mod verify;

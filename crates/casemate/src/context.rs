@@ -7,8 +7,9 @@ use std::{
 };
 
 use casemate_crypto::policy::Policy;
-use casemate_environment as environment;
+use casemate_environment::{self as environment, KeyService};
 use casemate_keys::{KeyStore, Keys, SqliteEngine};
+use casemate_service::RemoteKeys;
 use casemate_store::{Client, Location};
 use casemate_tls::Fallback;
 
@@ -102,6 +103,11 @@ impl<'a> Context<'a> {
     /// Returns the path of the key store, which must exist.
     pub(crate) fn existing_store_path(&self) -> Result<PathBuf, Fault> {
         let path = self.store_path()?;
+        if let Some(service) = self.key_service()? {
+            let message = format!("the keys are in the key service at {}", service.url);
+            return Err(Fault::usage(message)
+                .hint("run this command where the key store of the service is"));
+        }
         if path.exists() {
             return Ok(path);
         }
@@ -120,9 +126,22 @@ impl<'a> Context<'a> {
         unlock::unlock(&path, &self.passphrase_files, &self.verb)
     }
 
+    /// Returns the key service that has the keys; `None` if they are in a key store.
+    pub(crate) fn key_service(&self) -> Result<Option<KeyService>, Fault> {
+        Ok(KeyService::of(&self.home()?)?)
+    }
+
     /// Opens the keys, wherever they are.
     pub(crate) fn keys(&self) -> Result<Box<dyn Keys>, Fault> {
-        Ok(Box::new(self.key_store()?))
+        match self.key_service()? {
+            Some(service) => Ok(Box::new(self.remote_keys(&service)?)),
+            None => Ok(Box::new(self.key_store()?)),
+        }
+    }
+
+    pub(crate) fn remote_keys(&self, service: &KeyService) -> Result<RemoteKeys, Fault> {
+        let provider = casemate_tls::provider(self.policy()?.tls_groups(), Self::fallback()?);
+        Ok(service.keys(&self.home()?, provider)?)
     }
 
     /// Opens the key store.

@@ -6,6 +6,7 @@ mod bench;
 mod environment;
 mod keys;
 mod network;
+mod service;
 mod signature;
 mod statement;
 mod training;

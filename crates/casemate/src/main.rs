@@ -15,6 +15,7 @@ mod folder;
 mod keepers;
 mod keyring;
 mod lineage;
+mod listening;
 mod memory;
 mod output;
 mod owner;
@@ -149,6 +150,7 @@ fn dispatch(
         Command::Mount(options) => commands::mount::mount(context, &options),
         Command::Run(options) => return commands::mount::run(context, &options, before),
         Command::Gateway(options) => commands::gateway::run(context, &options),
+        Command::Serve(options) => commands::serve::run(context, &options),
         Command::Connect(options) => commands::connect::run(context, &options),
         #[cfg(feature = "age")]
         Command::Age { command } => commands::age::run(context, &command),

@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Trust, audit::AuditCommand, slots::SlotsCommand};
+use super::{KeysConnect, Trust, audit::AuditCommand, slots::SlotsCommand};
 use crate::place::Place;
 
 #[derive(Debug, Subcommand)]
@@ -138,6 +138,8 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         force: bool,
     },
+    /// Use the keys of a key service from this home folder
+    Connect(KeysConnect),
     /// Rewrap everything sealed to older versions of a key, and sign a statement of what was found
     Rewrap(KeyRewrapOptions),
     /// Verify the statement of a rotation and show what it says

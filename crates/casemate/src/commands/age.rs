@@ -93,7 +93,7 @@ fn identities(context: &Context<'_>, file: Option<&Path>) -> Result<Vec<KemPriva
             .map_err(|_| Fault::usage(format!("{} is not UTF-8", path.display())))?;
         return Ok(vec![casemate_age::identity_from_text(text)?]);
     }
-    let store = context.key_store()?;
+    let store = context.keys()?;
     let mut keys = Vec::new();
     for entry in store.list()?.keys {
         if entry.suite == MLKEM768_X25519.name

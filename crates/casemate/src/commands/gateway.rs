@@ -2,25 +2,18 @@
 
 mod config;
 
-use std::{
-    fs::{self, File},
-    path::Path,
-    sync::Arc,
-};
+use std::{fs::File, path::Path, sync::Arc};
 
 use casemate_crypto::{
     SecretBytes, policy::Policy, signature::HttpSigningKey, suite::MLKEM768_X25519,
 };
-use casemate_environment::{Signed, judge_list, read_limited, read_secret};
+use casemate_environment::{Signed, judge_list, read_limited};
 use casemate_gateway::{
     Client, Gateway, GatewayOptions as Options, HttpUpstream, Limits, Listening, ModelSource,
     Models, ServeOptions, SlewingClock, Upstream, UpstreamError, serve,
 };
 use casemate_message::{RecordId, keydoc::Succession};
-use casemate_seal::{
-    Artifact,
-    file::{self, Access, Existing},
-};
+use casemate_seal::Artifact;
 use casemate_tls::{self as tls, Fallback};
 
 use crate::{
@@ -28,16 +21,11 @@ use crate::{
     context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
+    listening,
     runtime::{init_logging, runtime},
     stop::Stop,
 };
-use config::{Config, Tls, UpstreamEntry};
-use rustix::process::{Resource, getrlimit, setrlimit};
-
-/// Open files reserved for uses other than connections.
-const RESERVED_FILES: usize = 64;
-/// Longest certificate chain or TLS key file, in bytes.
-const TLS_FILE_BYTES_MAX: usize = 256 * 1024;
+use config::{Config, UpstreamEntry};
 
 pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(), Fault> {
     init_logging();
@@ -53,12 +41,13 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     policy.check_http()?;
     policy.check_ohttp(&MLKEM768_X25519)?;
     let provider = tls::provider(policy.tls_groups(), fallback);
-    let (certificates, key) = read_tls_files(context, &config.tls, &base)?;
+    let (certificates, key) = listening::read_tls_files(context, &config.tls, &base)?;
     let tls = tls::server_config(Arc::clone(&provider), &certificates, key.expose())?;
     let clients = clients(&config, &mut keyring)?;
+    let wanted = Limits::default().connections;
     let limits = Limits {
         request_bytes: config.request_bytes_max,
-        connections: connections(context, config.upstream.is_some()),
+        connections: listening::connections(context, wanted, config.upstream.is_some()),
         ..Limits::default()
     };
     let upstream = match &config.upstream {
@@ -102,30 +91,6 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     Ok(served?)
 }
 
-/// Returns how many connections the limit on open files allows, after raising it as far as
-/// possible. Each connection may need another one to the upstream.
-fn connections(context: &Context<'_>, has_upstream: bool) -> usize {
-    let wanted = Limits::default().connections;
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        // If this fails, fewer connections are accepted below.
-        _ = setrlimit(Resource::Nofile, limit);
-        limit = getrlimit(Resource::Nofile);
-    }
-    let files = limit.current.and_then(|files| usize::try_from(files).ok());
-    let each = if has_upstream { 2 } else { 1 };
-    let possible = files.map_or(wanted, |files| {
-        files.saturating_sub(RESERVED_FILES).div_euclid(each)
-    });
-    if possible < wanted {
-        context.printer.warning(&format!(
-            "the limit on open files allows {possible} connections instead of {wanted}; raise it with `ulimit -n` or `LimitNOFILE=`"
-        ));
-    }
-    possible.clamp(1, wanted)
-}
-
 fn clients(config: &Config, keyring: &mut Keyring<'_>) -> Result<Vec<Client>, Fault> {
     let clients = config.client.iter().map(|client| {
         Ok(Client {
@@ -145,7 +110,7 @@ fn http_upstream(
     let ca = config
         .ca
         .as_ref()
-        .map(|ca| read_limited(&base.join(ca), TLS_FILE_BYTES_MAX))
+        .map(|ca| read_limited(&base.join(ca), listening::TLS_FILE_BYTES_MAX))
         .transpose()?;
     let tls = tls::client_config(provider, ca.as_ref().map(SecretBytes::expose))?;
     HttpUpstream::new(&config.url, tls, config.allow_plain_upstream).map_err(|error| {
@@ -220,47 +185,4 @@ fn load_models(
         })
         .collect();
     Ok(Models::load(&sources, limits)?)
-}
-
-/// Reads the certificate chain and its key; creates self-signed ones on first use.
-fn read_tls_files(
-    context: &Context<'_>,
-    tls: &Tls,
-    base: &Path,
-) -> Result<(Vec<u8>, SecretBytes), Fault> {
-    let (certificate, key) = match tls {
-        Tls::Files { certificate, key } => (base.join(certificate), base.join(key)),
-        Tls::SelfSigned { self_signed, names } => {
-            let folder = base.join(self_signed);
-            let paths = (folder.join("cert.pem"), folder.join("key.pem"));
-            if !paths.0.exists() {
-                make_self_signed(&folder, names)?;
-                let root = folder.join("root.pem");
-                context.printer.done(&format!(
-                    "created a self-signed certificate; clients must trust {}",
-                    root.display()
-                ));
-            }
-            paths
-        }
-    };
-    let certificates = read_limited(&certificate, TLS_FILE_BYTES_MAX)?;
-    Ok((
-        certificates.expose().to_vec(),
-        read_secret(&key, TLS_FILE_BYTES_MAX)?,
-    ))
-}
-
-fn make_self_signed(folder: &Path, names: &[String]) -> Result<(), Fault> {
-    fs::create_dir_all(folder).map_err(|error| Fault::file("create", folder, error))?;
-    let made = tls::self_signed(names.to_vec())?;
-    let write = |name: &str, bytes: &[u8], access| {
-        let path = folder.join(name);
-        file::write(&path, bytes, access, Existing::Replace)
-            .map_err(|error| Fault::file("write", &path, error))
-    };
-    // Write the certificate last: if it exists, so do the other files.
-    write("root.pem", made.root.as_bytes(), Access::Umask)?;
-    write("key.pem", made.key.expose(), Access::Owner)?;
-    write("cert.pem", made.certificate.as_bytes(), Access::Umask)
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod change;
+mod connect;
 mod delegate;
 mod entry;
 mod import;
@@ -41,6 +42,7 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
         KeysCommand::Generate { name, kind, suite } => {
             generate(context, &name, kind, suite.as_deref())
         }
+        KeysCommand::Connect(options) => connect::connect(context, &options),
         KeysCommand::List => list(context),
         KeysCommand::Slots { command } => slots::run(context, command),
         KeysCommand::Rotate {
@@ -159,7 +161,7 @@ fn generate(
     suite: Option<&str>,
 ) -> Result<(), Fault> {
     let suite = suite_of(context, kind, suite)?;
-    let mut store = context.key_store()?;
+    let mut store = context.keys()?;
     let entry = store.generate(name.parse()?, suite, unix_seconds())?;
     print_entry(context, &entry);
     Ok(())
@@ -213,7 +215,7 @@ fn suite_of(context: &Context<'_>, kind: Kind, suite: Option<&str>) -> Result<&'
 }
 
 fn list(context: &Context<'_>) -> Result<(), Fault> {
-    let listing = context.key_store()?.list()?;
+    let listing = context.keys()?.list()?;
     let keys: Vec<_> = listing.keys.iter().map(entry_json).collect();
     let damage: Vec<_> = listing.damage.iter().map(ToString::to_string).collect();
     let mut table = format!(

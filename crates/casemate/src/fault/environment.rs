@@ -9,6 +9,7 @@ impl From<E> for Fault {
         match error {
             E::Age(error) => error.into(),
             E::Store(error) => error.into(),
+            E::Service(error) => error.into(),
             E::Policy(error) => error.into(),
             E::Io { path, source } => Self::file("read", &path, source),
             error => Self::hinted((outcome(&error), hint(&error).as_deref()), error),
@@ -31,6 +32,8 @@ const fn outcome(error: &E) -> Outcome {
         | E::ShortId(_)
         | E::Pattern(_)
         | E::NoHome
+        | E::TwoKeyStores(_)
+        | E::Service(_)
         | E::KeyFile { .. }
         | E::TrustFile { .. }
         | E::Succession { .. }
@@ -83,6 +86,7 @@ fn hint(error: &E) -> Option<String> {
         E::ShortId(_) => "give all 64 digits; `casemate keys list` shows them",
         E::Pattern(_) => "write patterns as in `.gitignore`",
         E::NoHome => "pass --home DIR",
+        E::TwoKeyStores(_) => "move `keys.db` or `key-service.toml` to another folder",
         E::KeyFile { .. } => "pass a public key in PEM, as written by `casemate keys export`",
         E::NotInMemory(_) | E::NoMemoryFolder => "mount a tmpfs and pass it with `--memory=DIR`",
         E::NoRoom { .. } => {
@@ -94,6 +98,7 @@ fn hint(error: &E) -> Option<String> {
         E::TrustFile { .. } => "see docs/guides/sign-models.md for the format of a trust file",
         E::Age(_)
         | E::PassphraseTooLong
+        | E::Service(_)
         | E::Store(_)
         | E::Policy(_)
         | E::Io { .. }

@@ -6,11 +6,19 @@ use casemate_crypto::{
     policy::{Policy, PolicyError},
 };
 use casemate_keys::{EngineError, StoreError};
+use casemate_service::RemoteError;
 
 use super::{Fault, Outcome};
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
+        let error = match error {
+            StoreError::Service(error) => match error.downcast::<RemoteError>() {
+                Ok(error) => return (*error).into(),
+                Err(error) => StoreError::Service(error),
+            },
+            other => other,
+        };
         Self::hinted(
             (outcome(&error), hint(&error).or_else(|| slot_hint(&error))),
             error,

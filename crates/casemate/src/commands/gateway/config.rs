@@ -11,7 +11,7 @@ use casemate_message::limits::REQUEST_BYTES_DEFAULT;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::fault::Fault;
+use crate::{fault::Fault, listening::Tls};
 
 const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 
@@ -43,46 +43,6 @@ pub(super) struct Config {
 
 const fn request_bytes_default() -> usize {
     REQUEST_BYTES_DEFAULT
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "TlsEntry")]
-pub(super) enum Tls {
-    /// Certificate chain and key, PEM.
-    Files { certificate: PathBuf, key: PathBuf },
-    /// A folder in which certificates for `names` are created on first use.
-    SelfSigned {
-        self_signed: PathBuf,
-        names: Vec<String>,
-    },
-}
-
-/// The table as written in the file, so that the error for an unknown field names the field.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TlsEntry {
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-    self_signed: Option<PathBuf>,
-    names: Option<Vec<String>>,
-}
-
-impl TryFrom<TlsEntry> for Tls {
-    type Error = &'static str;
-
-    fn try_from(entry: TlsEntry) -> Result<Self, Self::Error> {
-        match (entry.certificate, entry.key, entry.self_signed, entry.names) {
-            (Some(certificate), Some(key), None, None) => Ok(Self::Files { certificate, key }),
-            (None, None, Some(self_signed), Some(names)) => {
-                Ok(Self::SelfSigned { self_signed, names })
-            }
-            (Some(_), None, None, None) => Err("`certificate` is set without `key`"),
-            (None, Some(_), None, None) => Err("`key` is set without `certificate`"),
-            (None, None, Some(_), None) => Err("`self_signed` is set without `names`"),
-            (None, None, None, Some(_)) => Err("`names` is set without `self_signed`"),
-            _ => Err("set either `certificate` and `key`, or `self_signed` and `names`"),
-        }
-    }
 }
 
 #[derive(Debug, Deserialize)]

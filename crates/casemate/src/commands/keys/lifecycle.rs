@@ -2,7 +2,9 @@
 
 use casemate_environment::KeyReference;
 use casemate_gateway::unix_seconds;
-use casemate_keys::{KeyName, Rotated, RotationPolicy, State, StoreError, VersionNumber, Versions};
+use casemate_keys::{
+    KeyName, Keys, Rotated, RotationPolicy, State, StoreError, VersionNumber, Versions,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -24,8 +26,8 @@ pub(super) fn rotate(
     staged: bool,
 ) -> Result<(), Fault> {
     let name = name_of(key)?;
-    let mut store = context.key_store()?;
-    let rotated = rotate_one(context, &mut store, &name, suite, staged)?;
+    let mut store = context.keys()?;
+    let rotated = rotate_one(context, &mut *store, &name, suite, staged)?;
     context
         .printer
         .data(&rotated_json(&rotated), &rotated_text(&rotated, staged));
@@ -40,7 +42,7 @@ pub(super) fn rotate(
 
 fn rotate_one(
     context: &Context<'_>,
-    store: &mut Store,
+    store: &mut dyn Keys,
     name: &KeyName,
     suite: Option<&str>,
     staged: bool,
@@ -117,7 +119,7 @@ fn version(named: &str) -> Result<(KeyName, VersionNumber), Fault> {
 
 pub(super) fn set_state(context: &Context<'_>, named: &str, to: State) -> Result<(), Fault> {
     let (name, version) = version(named)?;
-    let mut store = context.key_store()?;
+    let mut store = context.keys()?;
     let missing = || StoreError::NoKey(name.to_string());
     let state = store
         .versions(&name)?
@@ -159,7 +161,7 @@ pub(super) fn destroy(
     even_if_used: bool,
 ) -> Result<(), Fault> {
     let (name, version) = version(named)?;
-    let store = context.key_store()?;
+    let store = context.keys()?;
     let missing = || StoreError::NoKey(name.to_string());
     let versions = store.versions(&name)?.ok_or_else(missing)?;
     if versions.version(version)?.state == State::Active {
@@ -168,9 +170,14 @@ pub(super) fn destroy(
             "rotate the key first with `casemate keys rotate {name}`, or remove the whole key with `casemate keys remove {name} --destroy`"
         )));
     }
-    let bound = store.bindings(&name)?.into_iter();
+    let bound = if even_if_used {
+        Vec::new()
+    } else {
+        store.bindings(&name)?
+    };
+    let bound = bound.into_iter();
     let bound: Vec<_> = bound.filter(|binding| binding.version == version).collect();
-    if let (Some(first), false) = (bound.first(), even_if_used) {
+    if let Some(first) = bound.first() {
         let message = format!(
             "{} was sealed to `{named}` when it was last looked at, and {} more",
             first.place,
