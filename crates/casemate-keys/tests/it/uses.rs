@@ -91,7 +91,7 @@ fn what_must_not_be_used_is_refused_alone() {
         results[0],
         Err(StoreError::NotInUse { version: 1, .. })
     ));
-    assert!(results[1].is_ok());
+    assert!(matches!(results[1], Ok(_)));
     assert!(matches!(results[2], Err(StoreError::NoPrivateKey(_))));
     assert!(matches!(results[3], Err(StoreError::MissingRow(_))));
     // A version that was replaced opens what it sealed; it no longer signs.
@@ -131,6 +131,9 @@ fn limits_hold_within_a_batch() {
     // Without a log and limits, nothing is written.
     let before = store.generation().unwrap();
     let open = key(&store, "open");
-    assert!(store.record_uses(&[used(open, "a")], NOW).unwrap()[0].is_ok());
+    assert!(matches!(
+        store.record_uses(&[used(open, "a")], NOW).unwrap()[..],
+        [Ok(_)]
+    ));
     assert_eq!(store.generation().unwrap(), before);
 }
