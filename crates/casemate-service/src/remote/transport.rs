@@ -1,25 +1,12 @@
 //! Requests to a service, from code that waits for the answers.
 
-use std::{
-    fmt,
-    sync::{Arc, mpsc},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
+use casemate_client::{ClientError, HttpClient, Limits};
 use casemate_crypto::SecretBytes;
-use casemate_server::read_body;
-use casemate_tls::{TlsError, client_config_as};
-use http::{Method, Request, StatusCode, Uri, header::CONTENT_TYPE};
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use rustls::crypto::CryptoProvider;
+use casemate_tls::{CryptoProvider, TlsError, client_config_as};
+use http::{Method, Request, StatusCode, header::CONTENT_TYPE};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
 use crate::{
@@ -66,21 +53,15 @@ pub enum RemoteError {
     /// TLS could not be set up.
     #[error("cannot set up TLS for the key service")]
     Tls(#[from] TlsError),
-    /// The client could not be started.
-    #[error("cannot start the client of the key service")]
-    Start(#[source] std::io::Error),
-    /// The service could not be reached.
-    #[error("cannot reach the key service at {url}")]
+    /// The service could not be reached, or did not answer.
+    #[error("the key service at {url} does not answer")]
     Unreachable {
         /// Its address.
         url: String,
         /// Why.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: ClientError,
     },
-    /// The service did not answer in time. It may have done what it was asked for.
-    #[error("the key service did not answer in time")]
-    Timeout,
     /// The service refused.
     #[error("the key service refused: {detail}")]
     Refused {
@@ -125,14 +106,10 @@ impl Answer {
     }
 }
 
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
 /// The connections to a service.
 pub(super) struct Transport {
     url: Url,
-    client: HttpsClient,
-    /// Taken only when dropped.
-    runtime: Option<Runtime>,
+    client: HttpClient,
 }
 
 impl Transport {
@@ -149,25 +126,15 @@ impl Transport {
         }
         let key = remote.key.expose();
         let tls = client_config_as(remote.provider, remote.roots, remote.certificate, key)?;
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(CONNECT_PATIENCE));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_only()
-            .enable_http1()
-            .wrap_connector(http);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("key service")
-            .enable_all()
-            .build()
-            .map_err(RemoteError::Start)?;
+        let limits = Limits {
+            connect: CONNECT_PATIENCE,
+            answer: PATIENCE,
+            answer_bytes: ANSWER_BYTES_MAX,
+        };
+        let client = HttpClient::new(tls, limits);
         Ok(Self {
+            client: client.map_err(|source| unreachable(&url, source))?,
             url,
-            client: Client::builder(TokioExecutor::new()).build(connector),
-            runtime: Some(runtime),
         })
     }
 
@@ -185,23 +152,18 @@ impl Transport {
 
     fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, RemoteError> {
         let uri = self.url.join(path).map_err(|_| RemoteError::Malformed)?;
-        let uri: Uri = uri.as_str().parse().map_err(|_| RemoteError::Malformed)?;
         let request = Request::builder()
             .method(method)
-            .uri(uri)
+            .uri(uri.as_str())
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(body))
+            .body(body)
             .map_err(|_| RemoteError::Malformed)?;
-        let (done, answer) = mpsc::sync_channel(1);
-        let client = self.client.clone();
-        let url = self.url.to_string();
-        let runtime = self.runtime.as_ref().ok_or(RemoteError::Timeout)?;
-        // Whoever waits may itself be on a thread of another runtime, which must not be blocked on.
-        runtime.spawn(async move {
-            let exchange = tokio::time::timeout(PATIENCE, send(&client, request, url));
-            _ = done.send(exchange.await.unwrap_or(Err(RemoteError::Timeout)));
-        });
-        let answer = answer.recv().map_err(|_| RemoteError::Timeout)??;
+        let answer = self.client.send(request);
+        let answer = answer.map_err(|source| unreachable(&self.url, source))?;
+        let answer = Answer {
+            status: answer.status,
+            content: answer.content,
+        };
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -217,30 +179,9 @@ impl Transport {
     }
 }
 
-async fn send(
-    client: &HttpsClient,
-    request: Request<Full<Bytes>>,
-    url: String,
-) -> Result<Answer, RemoteError> {
-    let response = client.request(request).await;
-    let response = response.map_err(|error| RemoteError::Unreachable {
-        url,
-        source: Box::new(error),
-    })?;
-    let status = response.status();
-    let read = read_body(response.into_body(), ANSWER_BYTES_MAX, PATIENCE).await;
-    let (content, _) = read.map_err(|_| RemoteError::Malformed)?;
-    Ok(Answer {
-        status,
-        content: SecretBytes::new(content.to_vec()),
-    })
-}
-
-impl Drop for Transport {
-    fn drop(&mut self) {
-        // Waiting for it would panic on a thread of another runtime.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+fn unreachable(url: &Url, source: ClientError) -> RemoteError {
+    RemoteError::Unreachable {
+        url: url.to_string(),
+        source,
     }
 }
