@@ -59,7 +59,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Rank of each crate. A crate may depend only on crates of a lower rank.
-const RANKS: [(&str, u8); 30] = [
+const RANKS: [(&str, u8); 32] = [
     ("casemate-awslc", 0),
     ("casemate-beneath", 0),
     ("casemate-cbor", 0),
@@ -83,13 +83,15 @@ const RANKS: [(&str, u8); 30] = [
     ("casemate-server", 3),
     ("casemate-store", 3),
     ("casemate-ct", 4),
+    ("casemate-client", 4),
     ("casemate-gateway", 4),
-    ("casemate-service", 4),
-    ("casemate-environment", 5),
-    ("casemate-bench", 6),
-    ("casemate-fuzzing", 6),
-    ("casemate", 7),
-    ("casemate-python", 7),
+    ("casemate-etcd", 5),
+    ("casemate-service", 5),
+    ("casemate-environment", 6),
+    ("casemate-bench", 7),
+    ("casemate-fuzzing", 7),
+    ("casemate", 8),
+    ("casemate-python", 8),
 ];
 
 /// Crates without network access. A lint ensures that they read neither clock nor environment

@@ -14,14 +14,17 @@ use casemate_crypto::{
     signature::{SigningKey, VerifyingKey},
 };
 use casemate_environment::{
-    EnvironmentError, KeyReference, Signed, Statuses, judge_list, read_limited, read_secret,
-    store_path, store_secret,
+    EnvironmentError, KeyPlace, KeyReference, Signed, Statuses, judge_list, policy, read_limited,
+    read_secret, store_secret,
 };
-use casemate_keys::{Actor, KeyEntry, Keys, Openers, Role, SqliteEngine, State, Status};
+use casemate_keys::{
+    Actor, AnyEngine, KeyEntry, Keys, Openers, Role, SqliteEngine, State, Status, StoreError,
+};
 use casemate_seal::{
     Artifact, ReadAt,
     file::{self, Access, Existing},
 };
+use casemate_tls::Fallback;
 use pyo3::{exceptions::PyTypeError, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 
 use crate::error::{
@@ -87,7 +90,7 @@ impl PublicKey {
     }
 
     /// Returns a key of a key store, with its status.
-    fn of_store(store: &Store, entry: KeyEntry) -> PyResult<Self> {
+    fn of_store(store: &dyn Keys, entry: KeyEntry) -> PyResult<Self> {
         let statuses = Statuses::of(store).map_err(from_store)?;
         Ok(Self {
             validity: Validity::of(&entry),
@@ -344,7 +347,8 @@ type Row = (String, String, &'static str, &'static str, bool);
 #[pyclass(frozen, module = "casemate")]
 pub(crate) struct KeyStore(std::sync::Mutex<Store>);
 
-pub(crate) type Store = casemate_keys::KeyStore<SqliteEngine>;
+/// Keys in a key store or in a key service.
+pub(crate) type Store = Box<dyn Keys + Send>;
 
 #[pymethods]
 impl KeyStore {
@@ -360,20 +364,34 @@ impl KeyStore {
             .map(|secret| store_secret(&SecretBytes::new(secret.to_vec())))
             .collect::<Result<Vec<_>, _>>()
             .map_err(from_environment)?;
-        let path = store_path(&home);
-        let opened = py.detach(|| {
+        let place = KeyPlace::of(&home).map_err(from_environment)?;
+        let named = policy(None).map_err(from_environment)?;
+        let opened = py.detach(|| -> Result<Store, EnvironmentError> {
+            let engine: AnyEngine = match place {
+                KeyPlace::File(path) => {
+                    let engine = SqliteEngine::open(&path, false);
+                    Box::new(engine.map_err(StoreError::from)?)
+                }
+                KeyPlace::Etcd(place) => Box::new(place.engine(&home, named.tls_groups(), now)?),
+                KeyPlace::Service(service) => {
+                    let groups = casemate_tls::provider(named.tls_groups(), Fallback::Disabled);
+                    return Ok(Box::new(service.keys(&home, groups)?));
+                }
+            };
             let openers = Openers {
                 secrets: &secrets,
                 keepers: &[],
             };
-            let engine = SqliteEngine::open(&path, false)?;
             let actor = Actor {
                 by: format!("uid {}, python", rustix::process::getuid().as_raw()),
                 clock: now,
             };
-            casemate_keys::KeyStore::unlock_as(engine, openers, actor)
+            let store = casemate_keys::KeyStore::unlock_as(engine, openers, actor)?;
+            Ok(Box::new(store))
         });
-        Ok(Self(std::sync::Mutex::new(opened.map_err(from_store)?)))
+        Ok(Self(std::sync::Mutex::new(
+            opened.map_err(from_environment)?,
+        )))
     }
 
     /// Names, ids, kinds and suites of the keys, and whether the store has the private half.
@@ -396,14 +414,14 @@ impl KeyStore {
     /// The public half of a key, by name or full key id.
     fn public(&self, named: &str) -> PyResult<PublicKey> {
         let store = self.store()?;
-        let entry = entry(&store, named)?;
-        PublicKey::of_store(&store, entry)
+        let entry = entry(&**store, named)?;
+        PublicKey::of_store(&**store, entry)
     }
 
     /// A private key, by name or full key id.
     fn private(&self, named: &str) -> PyResult<PrivateKey> {
         let store = self.store()?;
-        let entry = entry(&store, named)?;
+        let entry = entry(&**store, named)?;
         let key = store.private_key(&entry).map_err(from_store)?;
         drop(store);
         Ok(PrivateKey(Arc::new(key), Validity::of(&entry)))
@@ -449,7 +467,7 @@ impl KeyStore {
     }
 }
 
-fn entry(store: &Store, named: &str) -> PyResult<KeyEntry> {
+fn entry(store: &dyn Keys, named: &str) -> PyResult<KeyEntry> {
     let reference: KeyReference = named.parse().map_err(from_environment)?;
     let entry = reference.entry(Path::new(""), store);
     entry.map_err(from_environment)

@@ -29,7 +29,7 @@ impl TrustList {
     fn new(path: PathBuf, role: &str, store: Option<&KeyStore>) -> PyResult<Self> {
         let guard = store.map(KeyStore::store).transpose()?;
         let list = List::read(&path, || {
-            let store = guard.as_deref().map(|store| store as &dyn Keys);
+            let store = guard.as_deref().map(|store| &**store as &dyn Keys);
             store.ok_or_else(|| no_store("a publisher"))
         })
         .map_err(|raised: LookupFailure| PyErr::from(raised))?;

@@ -55,9 +55,15 @@ pub enum EnvironmentError {
     /// No environment variable names a folder for the user's data.
     #[error("none of CASEMATE_HOME, XDG_DATA_HOME and HOME is set")]
     NoHome,
-    /// A home folder has a key store and names a key service.
-    #[error("{0} has both a key store and the description of a key service")]
+    /// The keys of a home folder may be in two places.
+    #[error("{0} has more than one of `keys.db`, `etcd.toml` and `key-service.toml`")]
     TwoKeyStores(PathBuf),
+    /// A description has a certificate without its key, or the other way round.
+    #[error("{0} has a certificate without its key, or a key without its certificate")]
+    CertificateWithoutKey(PathBuf),
+    /// A cluster of etcd cannot be used.
+    #[error(transparent)]
+    Etcd(#[from] casemate_etcd::EtcdError),
     /// A key service cannot be used.
     #[error(transparent)]
     Service(#[from] casemate_service::RemoteError),

@@ -10,7 +10,7 @@ use casemate_service::{Remote, RemoteKeys};
 use casemate_tls::CryptoProvider;
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentError, read_limited, read_secret, read_toml, store_path};
+use crate::{EnvironmentError, read_limited, read_secret, read_toml};
 
 const FILE_BYTES_MAX: usize = 16 * 1024;
 /// Longest certificate chain or TLS key file, in bytes.
@@ -38,22 +38,8 @@ pub fn key_service_path(home: &Path) -> PathBuf {
 }
 
 impl KeyService {
-    /// Reads the description in a home folder; `None` if there is none, so that the keys are in a
-    /// key store.
-    ///
-    /// # Errors
-    ///
-    /// [`EnvironmentError::TwoKeyStores`] if the folder has a key store as well, and the errors of
-    /// reading a file.
-    pub fn of(home: &Path) -> Result<Option<Self>, EnvironmentError> {
-        let path = key_service_path(home);
-        if !path.exists() {
-            return Ok(None);
-        }
-        if store_path(home).exists() {
-            return Err(EnvironmentError::TwoKeyStores(home.to_owned()));
-        }
-        read_toml(&path, FILE_BYTES_MAX).map(Some)
+    pub(crate) fn read(home: &Path) -> Result<Self, EnvironmentError> {
+        read_toml(&key_service_path(home), FILE_BYTES_MAX)
     }
 
     /// Prepares to use the service. Nothing is sent yet.
@@ -78,30 +64,5 @@ impl KeyService {
             provider,
         };
         Ok(RemoteKeys::new(remote)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_home_has_a_key_store_or_a_key_service() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = folder.path();
-        assert_eq!(KeyService::of(home).unwrap(), None);
-        let text = "url = 'https://keys.example'\ncertificate = 'c.pem'\nkey = 'k.pem'\n";
-        std::fs::write(key_service_path(home), text).unwrap();
-        let found = KeyService::of(home).unwrap().unwrap();
-        assert_eq!(found.url, "https://keys.example");
-        std::fs::write(store_path(home), "").unwrap();
-        let refused = KeyService::of(home).unwrap_err();
-        assert!(matches!(refused, EnvironmentError::TwoKeyStores(_)));
-        std::fs::remove_file(store_path(home)).unwrap();
-        std::fs::write(key_service_path(home), format!("{text}other = 1")).unwrap();
-        assert!(matches!(
-            KeyService::of(home).unwrap_err(),
-            EnvironmentError::Toml { .. }
-        ));
     }
 }

@@ -18,9 +18,11 @@
 
 mod date;
 mod error;
+mod etcd;
 mod file;
 mod home;
 mod ignore_file;
+mod key_place;
 mod key_service;
 mod place;
 mod policy;
@@ -32,9 +34,11 @@ mod trust;
 
 pub use date::seconds_of;
 pub use error::EnvironmentError;
+pub use etcd::{EtcdPlace, etcd_path};
 pub use file::{check_secret, read_limited, read_secret, without_line_end};
 pub use home::{home, store_path};
 pub use ignore_file::Excluded;
+pub use key_place::KeyPlace;
 pub use key_service::{KeyService, key_service_path};
 pub use place::{is_in_memory, memory_folder, temporary_folder};
 pub use policy::{PolicyReference, policy};

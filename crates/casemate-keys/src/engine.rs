@@ -118,6 +118,13 @@ pub trait Engine {
     /// [`EngineError::Storage`].
     fn commit(&self, expected: u64, change: &Change) -> Result<(), EngineError>;
 
+    /// Fills an empty engine with everything that a view shows, including its generation.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Conflict`] if the engine is not empty; [`EngineError::Storage`].
+    fn fill(&self, view: &dyn View) -> Result<(), EngineError>;
+
     /// Returns the records of a key store of version 1, by their ids. The next change replaces
     /// them.
     ///
@@ -138,16 +145,27 @@ impl<E: Engine + ?Sized> Engine for Box<E> {
         (**self).commit(expected, change)
     }
 
+    fn fill(&self, view: &dyn View) -> Result<(), EngineError> {
+        (**self).fill(view)
+    }
+
     fn version_1(&self) -> Result<Option<Page>, EngineError> {
         (**self).version_1()
     }
 }
 
+/// Any engine, which a thread may own.
+pub type AnyEngine = Box<dyn Engine + Send>;
+
 /// Values that are read at once.
 const PAGE: usize = 1024;
 
 /// Visits every key and value of a table, in ascending order of the keys.
-pub(crate) fn each<E: From<EngineError>>(
+///
+/// # Errors
+///
+/// The engine's error, and those of `visit`.
+pub fn each<E: From<EngineError>>(
     view: &dyn View,
     table: Table,
     visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), E>,

@@ -45,7 +45,8 @@ mod versions;
 
 pub use binding::Binding;
 pub use engine::{
-    Change, Engine, EngineError, Head, MemoryEngine, Page, Put, Snapshot, Table, View,
+    AnyEngine, Change, Engine, EngineError, Head, MemoryEngine, Page, Put, Snapshot, Table, View,
+    each,
 };
 pub use error::{Locked, StoreError};
 pub use group::GroupInfo;

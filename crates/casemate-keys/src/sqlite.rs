@@ -347,33 +347,7 @@ impl Engine for SqliteEngine {
         done
     }
 
-    fn version_1(&self) -> Result<Option<Page>, EngineError> {
-        let read = self.connection.unchecked_transaction()?;
-        if !check_schema(&read)? {
-            return Ok(None);
-        }
-        if count(&read, "SELECT count(*) FROM records")? > RECORDS_1_MAX {
-            return Err(EngineError::Foreign(
-                "it has more records than a key store can hold",
-            ));
-        }
-        let mut statement = read.prepare("SELECT id, value, length(value) FROM records")?;
-        let mut rows = statement.query([])?;
-        let mut records = Page::new();
-        while let Some(row) = rows.next()? {
-            records.push((row.get(0)?, bounded(row, 1)?));
-        }
-        Ok(Some(records))
-    }
-}
-
-impl SqliteEngine {
-    /// Fills an empty database with everything that a view shows, including its generation.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::Conflict`] if the database is not empty; [`EngineError::Storage`].
-    pub fn fill_from(&self, view: &dyn View) -> Result<(), EngineError> {
+    fn fill(&self, view: &dyn View) -> Result<(), EngineError> {
         let write = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         if count(&write, "SELECT count(*) FROM meta")? > 0 {
             return Err(EngineError::Conflict);
@@ -400,6 +374,27 @@ impl SqliteEngine {
         Ok(())
     }
 
+    fn version_1(&self) -> Result<Option<Page>, EngineError> {
+        let read = self.connection.unchecked_transaction()?;
+        if !check_schema(&read)? {
+            return Ok(None);
+        }
+        if count(&read, "SELECT count(*) FROM records")? > RECORDS_1_MAX {
+            return Err(EngineError::Foreign(
+                "it has more records than a key store can hold",
+            ));
+        }
+        let mut statement = read.prepare("SELECT id, value, length(value) FROM records")?;
+        let mut rows = statement.query([])?;
+        let mut records = Page::new();
+        while let Some(row) = rows.next()? {
+            records.push((row.get(0)?, bounded(row, 1)?));
+        }
+        Ok(Some(records))
+    }
+}
+
+impl SqliteEngine {
     /// Empties the write-ahead log, which still holds what was replaced. If another process is
     /// reading now, it empties the log later.
     fn empty_log(&self) {

@@ -15,7 +15,7 @@ use std::{cell::RefCell, fmt, sync::Arc};
 use casemate_crypto::{Secret, random};
 
 use crate::{
-    SqliteEngine, StoreError,
+    StoreError,
     engine::{Change, Engine, EngineError, Head},
     header::{Header, Slots, Unlocked},
     index::Index,
@@ -202,15 +202,15 @@ impl<E: Engine> KeyStore<E> {
         Ok(Session::new(view, &self.root, state, &self.state))
     }
 
-    /// Copies the whole key store into an empty database, and opens the copy. It opens with the
+    /// Copies the whole key store into an empty engine, and opens the copy. It opens with the
     /// same slots.
     ///
     /// # Errors
     ///
     /// The first damage of a row or of the log, which the copy would have as well, or the engines'
     /// errors.
-    pub fn copy_to(&self, target: SqliteEngine) -> Result<KeyStore<SqliteEngine>, StoreError> {
-        target.fill_from(&*self.engine.view()?)?;
+    pub fn copy_to<F: Engine>(&self, target: F) -> Result<KeyStore<F>, StoreError> {
+        target.fill(&*self.engine.view()?)?;
         let copy = self.reopened(target)?;
         if let Some(damage) = copy.list()?.damage.into_iter().next() {
             return Err(damage);

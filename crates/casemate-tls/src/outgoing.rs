@@ -17,7 +17,9 @@ use rustls::{
     },
 };
 
-use crate::{TlsError, VERSIONS, group, root_store};
+use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
+
+use crate::{TlsError, VERSIONS, certificates_from_pem, group, root_store};
 
 static CLASSICAL: AtomicU64 = AtomicU64::new(0);
 
@@ -118,6 +120,20 @@ impl ActiveKeyExchange for Exchange {
 ///
 /// [`TlsError`].
 pub fn store_config(groups: &[TlsGroup], roots: Option<&[u8]>) -> Result<ClientConfig, TlsError> {
+    store_config_as(groups, roots, None)
+}
+
+/// As [`store_config`], with a certificate chain and its private key, both in PEM, for a store that
+/// asks for one.
+///
+/// # Errors
+///
+/// [`TlsError`].
+pub fn store_config_as(
+    groups: &[TlsGroup],
+    roots: Option<&[u8]>,
+    identity: Option<(&[u8], &[u8])>,
+) -> Result<ClientConfig, TlsError> {
     let hybrid = |named: &TlsGroup| {
         let name = group(*named).name();
         HYBRIDS.iter().find(|known| known.inner.name() == name)
@@ -128,10 +144,15 @@ pub fn store_config(groups: &[TlsGroup], roots: Option<&[u8]>) -> Result<ClientC
         kx_groups: all.map(|group| group as &dyn SupportedKxGroup).collect(),
         ..aws_lc_rs::default_provider()
     };
-    Ok(ClientConfig::builder_with_provider(Arc::new(provider))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(VERSIONS)?
-        .with_root_certificates(roots_or_none(roots)?)
-        .with_no_client_auth())
+        .with_root_certificates(roots_or_none(roots)?);
+    let Some((certificates, key)) = identity else {
+        return Ok(config.with_no_client_auth());
+    };
+    let chain = certificates_from_pem(certificates)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::Pem("private key"))?;
+    Ok(config.with_client_auth_cert(chain, key)?)
 }
 
 fn roots_or_none(roots: Option<&[u8]>) -> Result<RootCertStore, TlsError> {

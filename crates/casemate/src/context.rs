@@ -7,15 +7,21 @@ use std::{
 };
 
 use casemate_crypto::policy::Policy;
-use casemate_environment::{self as environment, KeyService};
-use casemate_keys::{KeyStore, Keys, SqliteEngine};
+use casemate_environment::{self as environment, EtcdPlace, KeyPlace, KeyService};
+use casemate_gateway::unix_seconds;
+use casemate_keys::{AnyEngine, KeyStore, Keys, SqliteEngine};
 use casemate_service::RemoteKeys;
 use casemate_store::{Client, Location};
 use casemate_tls::Fallback;
 
-use crate::{fault::Fault, printer::Printer, unlock};
+use crate::{
+    fault::{Fault, Outcome},
+    printer::Printer,
+    unlock,
+};
 
-pub(crate) type Store = KeyStore<SqliteEngine>;
+/// A key store in a file or in etcd.
+pub(crate) type Store = KeyStore<AnyEngine>;
 
 /// What every command shares.
 #[derive(Debug)]
@@ -100,42 +106,61 @@ impl<'a> Context<'a> {
         &self.passphrase_files
     }
 
-    /// Returns the path of the key store, which must exist.
-    pub(crate) fn existing_store_path(&self) -> Result<PathBuf, Fault> {
-        let path = self.store_path()?;
-        if let Some(service) = self.key_service()? {
-            let message = format!("the keys are in the key service at {}", service.url);
-            return Err(Fault::usage(message)
-                .hint("run this command where the key store of the service is"));
-        }
-        if path.exists() {
-            return Ok(path);
-        }
-        let message = format!("there is no key store at {}", path.display());
-        Err(Fault::usage(message).hint("create it with `casemate keys init`"))
+    /// Returns where the keys are.
+    pub(crate) fn key_place(&self) -> Result<KeyPlace, Fault> {
+        Ok(KeyPlace::of(&self.home()?)?)
     }
 
-    /// Opens a key store or a copy of it.
+    /// Returns whether there may be keys: a key store in etcd, or a key service, is asked later.
+    pub(crate) fn has_keys(&self) -> Result<bool, Fault> {
+        Ok(match self.key_place()? {
+            KeyPlace::File(path) => path.exists(),
+            KeyPlace::Etcd(_) | KeyPlace::Service(_) => true,
+        })
+    }
+
+    /// Connects to the existing key store, without opening it.
+    pub(crate) fn engine(&self) -> Result<AnyEngine, Fault> {
+        match self.key_place()? {
+            KeyPlace::File(path) if path.exists() => sqlite(&path),
+            KeyPlace::File(path) => {
+                let message = format!("there is no key store at {}", path.display());
+                Err(Fault::usage(message).hint("create it with `casemate keys init`"))
+            }
+            KeyPlace::Etcd(place) => self.etcd(&place),
+            KeyPlace::Service(service) => {
+                let message = format!("the keys are in the key service at {}", service.url);
+                Err(Fault::usage(message)
+                    .hint("run this command where the key store of the service is"))
+            }
+        }
+    }
+
+    pub(crate) fn etcd(&self, place: &EtcdPlace) -> Result<AnyEngine, Fault> {
+        let groups = self.policy()?.tls_groups();
+        Ok(Box::new(place.engine(
+            &self.home()?,
+            groups,
+            unix_seconds,
+        )?))
+    }
+
+    /// Opens a copy of a key store in a file.
     pub(crate) fn unlock(&self, path: &Path) -> Result<Store, Fault> {
-        Ok(unlock::unlock(path, &self.passphrase_files, &self.verb)?.0)
+        let files = &self.passphrase_files;
+        Ok(unlock::unlock(&|| sqlite(path), files, &self.verb)?.0)
     }
 
     /// Opens the key store, and returns what opened it as well.
     pub(crate) fn key_store_and_secrets(&self) -> Result<unlock::Unlocked, Fault> {
-        let path = self.existing_store_path()?;
-        unlock::unlock(&path, &self.passphrase_files, &self.verb)
-    }
-
-    /// Returns the key service that has the keys; `None` if they are in a key store.
-    pub(crate) fn key_service(&self) -> Result<Option<KeyService>, Fault> {
-        Ok(KeyService::of(&self.home()?)?)
+        unlock::unlock(&|| self.engine(), &self.passphrase_files, &self.verb)
     }
 
     /// Opens the keys, wherever they are.
     pub(crate) fn keys(&self) -> Result<Box<dyn Keys>, Fault> {
-        match self.key_service()? {
-            Some(service) => Ok(Box::new(self.remote_keys(&service)?)),
-            None => Ok(Box::new(self.key_store()?)),
+        match self.key_place()? {
+            KeyPlace::Service(service) => Ok(Box::new(self.remote_keys(&service)?)),
+            KeyPlace::File(_) | KeyPlace::Etcd(_) => Ok(Box::new(self.key_store()?)),
         }
     }
 
@@ -146,7 +171,12 @@ impl<'a> Context<'a> {
 
     /// Opens the key store.
     pub(crate) fn key_store(&self) -> Result<Store, Fault> {
-        let path = self.existing_store_path()?;
-        self.unlock(&path)
+        Ok(self.key_store_and_secrets()?.0)
     }
+}
+
+fn sqlite(path: &Path) -> Result<AnyEngine, Fault> {
+    let engine = SqliteEngine::open(path, false);
+    let engine = engine.map_err(|error| Fault::from_error(Outcome::Io, error))?;
+    Ok(Box::new(engine))
 }

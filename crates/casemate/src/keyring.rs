@@ -410,7 +410,7 @@ impl<'a> Keyring<'a> {
 
     /// Returns whether a key store exists and has any private key that opens artifacts.
     pub(crate) fn has_opener(&mut self) -> Result<bool, Fault> {
-        if self.context.key_service()?.is_none() && !self.context.store_path()?.exists() {
+        if !self.context.has_keys()? {
             return Ok(false);
         }
         let keys = self.store()?.list()?.keys;

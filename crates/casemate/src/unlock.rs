@@ -1,18 +1,13 @@
 //! Opens the key store with whatever opens its slots.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use casemate_gateway::unix_seconds;
 use casemate_keys::{
-    Actor, KeyStore, Openers, SlotKeeper, Slots, SqliteEngine, StoreError, StoreSecret, slots_of,
+    Actor, AnyEngine, KeyStore, Openers, SlotKeeper, Slots, StoreError, StoreSecret, slots_of,
 };
 
-use crate::{
-    context::Store,
-    fault::{Fault, Outcome},
-    keepers::Keepers,
-    passphrase,
-};
+use crate::{context::Store, fault::Fault, keepers::Keepers, passphrase};
 
 /// Most passphrases that are asked for.
 const QUESTIONS_MAX: usize = 16;
@@ -20,13 +15,20 @@ const QUESTIONS_MAX: usize = 16;
 /// A key store, and what opened it.
 pub(crate) type Unlocked = (Store, Vec<StoreSecret>);
 
-/// Opens the key store at `path` with what these files hold, or asks for passphrases.
-pub(crate) fn unlock(path: &Path, files: &[PathBuf], verb: &str) -> Result<Unlocked, Fault> {
+/// Connects to a key store, without opening it.
+type Connect<'a> = dyn Fn() -> Result<AnyEngine, Fault> + 'a;
+
+/// Opens a key store with what these files hold, or asks for passphrases.
+pub(crate) fn unlock(
+    connect: &Connect<'_>,
+    files: &[PathBuf],
+    verb: &str,
+) -> Result<Unlocked, Fault> {
     let mut secrets = passphrase::from_files(files)?;
     if !files.is_empty() {
-        return Ok((attempt(path, &secrets, verb)?, secrets));
+        return Ok((attempt(connect()?, &secrets, verb)?, secrets));
     }
-    let slots = match slots_of(&engine(path)?) {
+    let slots = match slots_of(&connect()?) {
         Ok(slots) => Some(slots),
         // Version 1 has one slot, for a passphrase or a key.
         Err(StoreError::SlotsOfVersion1) => None,
@@ -37,7 +39,7 @@ pub(crate) fn unlock(path: &Path, files: &[PathBuf], verb: &str) -> Result<Unloc
         slots.any(|slot| slot.location.is_some() && !slot.is_offline)
     });
     if has_service {
-        match attempt(path, &[], verb) {
+        match attempt(connect()?, &[], verb) {
             Err(StoreError::Locked(_)) => {}
             done => return Ok((done?, secrets)),
         }
@@ -45,7 +47,7 @@ pub(crate) fn unlock(path: &Path, files: &[PathBuf], verb: &str) -> Result<Unloc
     loop {
         let question = question(slots.as_ref(), secrets.len());
         secrets.push(passphrase::asked(&question)?);
-        match attempt(path, &secrets, verb) {
+        match attempt(connect()?, &secrets, verb) {
             Err(error @ StoreError::Locked(_)) => {
                 let most = most_passphrases(slots.as_ref());
                 if secrets.len() >= most.min(QUESTIONS_MAX) {
@@ -77,11 +79,7 @@ fn question(slots: Option<&Slots>, given: usize) -> String {
     }
 }
 
-fn engine(path: &Path) -> Result<SqliteEngine, Fault> {
-    SqliteEngine::open(path, false).map_err(|error| Fault::from_error(Outcome::Io, error))
-}
-
-fn attempt(path: &Path, secrets: &[StoreSecret], verb: &str) -> Result<Store, StoreError> {
+fn attempt(engine: AnyEngine, secrets: &[StoreSecret], verb: &str) -> Result<Store, StoreError> {
     let keepers = Keepers::new(secrets);
     let keepers: Vec<&dyn SlotKeeper> = keepers.all().collect();
     let openers = Openers {
@@ -95,5 +93,5 @@ fn attempt(path: &Path, secrets: &[StoreSecret], verb: &str) -> Result<Store, St
         ),
         clock: unix_seconds,
     };
-    KeyStore::unlock_as(SqliteEngine::open(path, false)?, openers, actor)
+    KeyStore::unlock_as(engine, openers, actor)
 }

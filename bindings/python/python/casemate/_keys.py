@@ -67,18 +67,18 @@ def _path(path: os.PathLike[str]) -> str:
     return os.path.join(os.curdir, os.fspath(path))
 
 
-def open_store(home: PathLike | None = None, *, passphrase: Passphrase | list[Passphrase]) -> KeyStore:
-    """Unlock the key store of ``casemate keys``.
+def open_store(home: PathLike | None = None, *, passphrase: Passphrase | list[Passphrase] | None = None) -> KeyStore:
+    """Unlock the key store of ``casemate keys``, or use the key service that ``casemate keys connect`` named.
 
     ``passphrase`` is what opens a slot of the key store: a passphrase, a random key, or a private key that a slot is sealed to; as bytes, a file (a
-    :class:`pathlib.Path`) or a function. It is never read from the environment. If several slots must open together, pass a list.
+    :class:`pathlib.Path`) or a function. It is never read from the environment. If several slots must open together, pass a list. A key service needs none.
 
     ``home`` is the folder of the key store, by default ``$CASEMATE_HOME`` or ``casemate`` in the user's data directory.
     """
     if home is None:
         data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
         home = os.environ.get("CASEMATE_HOME") or str(Path(data) / "casemate")
-    given = passphrase if isinstance(passphrase, list) else [passphrase]
+    given = [] if passphrase is None else passphrase if isinstance(passphrase, list) else [passphrase]
     return KeyStore.unlock(os.fspath(home), [_secret(one) for one in given])
 
 

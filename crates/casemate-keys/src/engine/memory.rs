@@ -31,12 +31,22 @@ impl Snapshot {
     /// The engine's error.
     pub fn of(engine: &impl Engine) -> Result<Option<Self>, EngineError> {
         let view = engine.view()?;
+        let Some(mut snapshot) = Self::of_view(&*view)? else {
+            return Ok(None);
+        };
+        drop(view);
+        let version_1 = engine.version_1()?;
+        snapshot.version_1 = version_1.map(|page| page.into_iter().collect());
+        Ok(Some(snapshot))
+    }
+
+    fn of_view(view: &dyn View) -> Result<Option<Self>, EngineError> {
         let Some(head) = view.head()? else {
             return Ok(None);
         };
         let all = |table| {
             let mut found = BTreeMap::new();
-            each(&*view, table, &mut |key, value| {
+            each(view, table, &mut |key, value| {
                 found.insert(key.to_vec(), value.to_vec());
                 Ok::<(), EngineError>(())
             })?;
@@ -44,14 +54,12 @@ impl Snapshot {
         };
         let (rows, nodes) = (all(Table::Rows)?, all(Table::Nodes)?);
         let entries = all(Table::Entries)?;
-        drop(view);
-        let version_1 = engine.version_1()?.map(|page| page.into_iter().collect());
         Ok(Some(Self {
             head,
             rows,
             nodes,
             entries,
-            version_1,
+            version_1: None,
         }))
     }
 
@@ -124,6 +132,15 @@ impl Engine for MemoryEngine {
         }
         snapshot.version_1 = None;
         snapshot.head.generation = expected.saturating_add(1);
+        Ok(())
+    }
+
+    fn fill(&self, view: &dyn View) -> Result<(), EngineError> {
+        let mut content = self.0.borrow_mut();
+        if content.is_some() {
+            return Err(EngineError::Conflict);
+        }
+        *content = Snapshot::of_view(view)?;
         Ok(())
     }
 

@@ -319,6 +319,10 @@ fn a_key_store_that_cannot_log_gives_no_key_out() {
         fn view(&self) -> Result<Box<dyn casemate_keys::View + '_>, casemate_keys::EngineError> {
             self.0.view()
         }
+        fn fill(&self, view: &dyn casemate_keys::View) -> Result<(), casemate_keys::EngineError> {
+            self.0.fill(view)
+        }
+
         fn commit(
             &self,
             expected: u64,

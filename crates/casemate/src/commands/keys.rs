@@ -7,13 +7,14 @@ mod connect;
 mod delegate;
 mod entry;
 mod import;
+mod init;
 mod lifecycle;
 mod slots;
 mod statement;
 mod succession;
 mod transfer;
 
-use std::{fmt::Write as _, fs::DirBuilder, os::unix::fs::DirBuilderExt};
+use std::fmt::Write as _;
 
 use casemate_crypto::{
     encoding::{KeyKind, PublicKey},
@@ -22,9 +23,7 @@ use casemate_crypto::{
 };
 use casemate_environment::KeyReference;
 use casemate_gateway::unix_seconds;
-use casemate_keys::{
-    Engine as _, KeyEntry, KeyStore, PassphraseCost, SqliteEngine, State, StoreError,
-};
+use casemate_keys::{KeyEntry, State, StoreError};
 use serde_json::json;
 
 use crate::{
@@ -32,13 +31,12 @@ use crate::{
     context::Context,
     fault::{Fault, Outcome},
     keyring::Keyring,
-    passphrase,
 };
 use entry::{end_of, entry_json, half, print_entry};
 
 pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fault> {
     match command {
-        KeysCommand::Init { random_key } => init(context, random_key),
+        KeysCommand::Init { random_key } => init::init(context, random_key),
         KeysCommand::Generate { name, kind, suite } => {
             generate(context, &name, kind, suite.as_deref())
         }
@@ -98,60 +96,6 @@ pub(crate) fn run(context: &Context<'_>, command: KeysCommand) -> Result<(), Fau
             compromised,
         ),
     }
-}
-
-fn init(context: &Context<'_>, random_key: bool) -> Result<(), Fault> {
-    let home = context.home()?;
-    let path = context.store_path()?;
-    let io = |error| Fault::from_error(Outcome::Io, error);
-    // An empty database is not a key store: its creation was interrupted.
-    if path.exists()
-        && SqliteEngine::open(&path, false)
-            .and_then(|engine| engine.view()?.head())
-            .map_err(io)?
-            .is_some()
-    {
-        let message = format!("a key store already exists at {}", path.display());
-        return Err(Fault::usage(message).hint("pass --home DIR to create another one"));
-    }
-    let file = match context.passphrase_files() {
-        [] => None,
-        [file] => Some(file.as_path()),
-        _ => {
-            return Err(Fault::usage("a new key store has one slot").hint(
-                "pass --passphrase-file once, and add others with `casemate keys slots add`",
-            ));
-        }
-    };
-    let passphrase = if random_key {
-        None
-    } else {
-        let passphrase = passphrase::new(file)?;
-        passphrase.check_new()?;
-        Some(passphrase)
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&home)
-        .map_err(|error| Fault::file("create", &home, error))?;
-    let engine = SqliteEngine::open(&path, true).map_err(io)?;
-    // Write a random key only once the key store's database exists.
-    let secret =
-        passphrase.map_or_else(|| passphrase::random_key(file, "--passphrase-file"), Ok)?;
-    let cost = PassphraseCost::default();
-    // On failure, keep the database: another process may have created a key store in it meanwhile.
-    KeyStore::create(engine, &secret, cost, unix_seconds())?;
-    context
-        .printer
-        .done(&format!("created the key store {}", path.display()));
-    if let Some(file) = file.filter(|_| random_key) {
-        context.printer.note(&format!(
-            "its key is in {}: nothing else opens the key store, so keep a copy of the key in another place",
-            file.display()
-        ));
-    }
-    Ok(())
 }
 
 fn generate(

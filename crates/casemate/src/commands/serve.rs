@@ -6,9 +6,8 @@ use std::{path::Path, sync::Arc};
 
 use casemate_environment::read_limited;
 use casemate_gateway::{Limits, Listening, ServeOptions as Serving, unix_seconds};
-use casemate_keys::{Engine, SqliteEngine};
 use casemate_server::ConnectionLimits;
-use casemate_service::{Grants, ServedStore, Service, ServiceOptions, openapi_document, serve};
+use casemate_service::{Grants, Service, ServiceOptions, openapi_document, serve};
 use casemate_tls::{self as tls, Fallback};
 
 use crate::{
@@ -43,7 +42,7 @@ pub(crate) fn run(context: &Context<'_>, options: &ServeOptions) -> Result<(), F
         authorities.expose(),
     )?;
     let service = Service::new(ServiceOptions {
-        store: store(context)?,
+        store: context.key_store()?,
         grants,
         policy: policy.clone(),
         clock: unix_seconds,
@@ -85,13 +84,4 @@ fn limits(context: &Context<'_>) -> ConnectionLimits {
         requests: u32::MAX,
         ..limits
     }
-}
-
-/// Opens the key store on a connection that another thread may own.
-fn store(context: &Context<'_>) -> Result<ServedStore, Fault> {
-    let opened = context.key_store()?;
-    let engine = SqliteEngine::open(&context.existing_store_path()?, false)
-        .map_err(|error| Fault::from_error(Outcome::Io, error))?;
-    let engine: Box<dyn Engine + Send> = Box::new(engine);
-    Ok(opened.reopened(engine)?)
 }

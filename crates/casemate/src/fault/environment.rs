@@ -10,6 +10,7 @@ impl From<E> for Fault {
             E::Age(error) => error.into(),
             E::Store(error) => error.into(),
             E::Service(error) => error.into(),
+            E::Etcd(error) => Self::from_error(Outcome::Usage, error),
             E::Policy(error) => error.into(),
             E::Io { path, source } => Self::file("read", &path, source),
             error => Self::hinted((outcome(&error), hint(&error).as_deref()), error),
@@ -33,7 +34,9 @@ const fn outcome(error: &E) -> Outcome {
         | E::Pattern(_)
         | E::NoHome
         | E::TwoKeyStores(_)
+        | E::CertificateWithoutKey(_)
         | E::Service(_)
+        | E::Etcd(_)
         | E::KeyFile { .. }
         | E::TrustFile { .. }
         | E::Succession { .. }
@@ -86,7 +89,8 @@ fn hint(error: &E) -> Option<String> {
         E::ShortId(_) => "give all 64 digits; `casemate keys list` shows them",
         E::Pattern(_) => "write patterns as in `.gitignore`",
         E::NoHome => "pass --home DIR",
-        E::TwoKeyStores(_) => "move `keys.db` or `key-service.toml` to another folder",
+        E::TwoKeyStores(_) => "keep the one that is right, and move the others to another folder",
+        E::CertificateWithoutKey(_) => "set both `certificate` and `key`, or neither",
         E::KeyFile { .. } => "pass a public key in PEM, as written by `casemate keys export`",
         E::NotInMemory(_) | E::NoMemoryFolder => "mount a tmpfs and pass it with `--memory=DIR`",
         E::NoRoom { .. } => {
@@ -99,6 +103,7 @@ fn hint(error: &E) -> Option<String> {
         E::Age(_)
         | E::PassphraseTooLong
         | E::Service(_)
+        | E::Etcd(_)
         | E::Store(_)
         | E::Policy(_)
         | E::Io { .. }

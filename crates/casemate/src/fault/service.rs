@@ -1,5 +1,6 @@
 //! Hints for key services.
 
+use casemate_client::ClientError;
 use casemate_service::RemoteError as E;
 
 use super::{Fault, Outcome};
@@ -21,7 +22,7 @@ fn outcome(error: &E) -> Outcome {
         E::Waiting => Outcome::NotPermitted,
         E::Damaged(_) | E::Malformed => Outcome::CheckFailed,
         E::Url(_) | E::Tls(_) | E::TooLong(_) => Outcome::Usage,
-        E::Start(_) | E::Unreachable { .. } | E::Timeout => Outcome::Io,
+        E::Unreachable { .. } => Outcome::Io,
     }
 }
 
@@ -34,10 +35,13 @@ fn hint(error: &E) -> Option<&'static str> {
             "run `casemate keys list` to see the keys that you may use"
         }
         E::Waiting => "have another client run the same command",
+        E::Unreachable {
+            source: ClientError::Broken(_) | ClientError::Timeout,
+            ..
+        } => "it may have done what it was asked for; look before you try again",
         E::Unreachable { .. } => {
             "check the address, its certificate and ours in `key-service.toml`, and that the service runs"
         }
-        E::Timeout => "see in the audit log whether it was done, and try again",
         E::Damaged(_) => "tell whoever runs the key service",
         _ => return None,
     })

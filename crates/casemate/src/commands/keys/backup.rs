@@ -4,10 +4,11 @@ use std::{
     fs::{DirBuilder, File},
     io,
     os::unix::fs::DirBuilderExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use casemate_keys::SqliteEngine;
+use casemate_environment::{EtcdPlace, KeyPlace};
+use casemate_keys::{Engine, EngineError, KeyStore, SqliteEngine, StoreError};
 use casemate_seal::{
     file::{Access, AtomicFile, Existing},
     scratch::{Naming, ScratchFolder, remove_abandoned},
@@ -38,6 +39,11 @@ pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
 
 pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
     let home = context.home()?;
+    let place = context.key_place()?;
+    if let KeyPlace::Service(service) = &place {
+        let message = format!("the keys are in the key service at {}", service.url);
+        return Err(Fault::usage(message).hint("pass --home DIR to restore to another folder"));
+    }
     let path = context.store_path()?;
     if path.exists() {
         let message = format!("a key store already exists at {}", path.display());
@@ -77,10 +83,24 @@ pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<(), Fault> {
     }
     let mut target = File::create_new(&copy).map_err(failed)?;
     io::copy(&mut source, &mut target).map_err(failed)?;
-    let restored = write(&context.unlock(&copy)?, &path)?;
+    let backup = context.unlock(&copy)?;
+    let (restored, shown) = match &place {
+        KeyPlace::Etcd(etcd) => (fill(context, &backup, etcd)?, PathBuf::from(&etcd.prefix)),
+        KeyPlace::File(_) | KeyPlace::Service(_) => (write(&backup, &path)?, path),
+    };
+    drop(backup);
     scratch.remove().map_err(failed)?;
-    report(context, "casemate.keys-restored/1", &path, &restored);
+    report(context, "casemate.keys-restored/1", &shown, &restored);
     Ok(())
+}
+
+/// Copies a key store into etcd, where there must be none.
+fn fill(context: &Context<'_>, store: &Store, place: &EtcdPlace) -> Result<Summary, Fault> {
+    let engine = context.etcd(place)?;
+    match store.copy_to(engine) {
+        Err(StoreError::Engine(EngineError::Conflict)) => Err(StoreError::Exists.into()),
+        copied => Summary::of(&copied?),
+    }
 }
 
 fn refuse_existing(file: &Path) -> Result<(), Fault> {
@@ -134,7 +154,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn of(copied: &Store) -> Result<Self, Fault> {
+    fn of<E: Engine>(copied: &KeyStore<E>) -> Result<Self, Fault> {
         let keys = copied.list()?.keys;
         Ok(Self {
             keys: keys.len(),

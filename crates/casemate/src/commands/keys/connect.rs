@@ -1,15 +1,12 @@
 //! `casemate keys connect`.
 
-use std::{
-    fs::{self, DirBuilder},
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
-use casemate_environment::{KeyService, key_service_path};
+use casemate_environment::{KeyPlace, KeyService, key_service_path};
 use casemate_keys::Keys as _;
 use casemate_seal::file::{self, Access, Existing};
 
+use super::init::make_folder;
 use crate::{
     args::KeysConnect,
     context::Context,
@@ -20,9 +17,13 @@ use crate::{
 /// Writes which key service has the keys, once the service has answered.
 pub(super) fn connect(context: &Context<'_>, options: &KeysConnect) -> Result<(), Fault> {
     let home = context.home()?;
-    let store = context.store_path()?;
-    if store.exists() {
-        let message = format!("there is a key store at {}", store.display());
+    let has_store = match context.key_place()? {
+        KeyPlace::File(path) => path.exists(),
+        KeyPlace::Etcd(_) => true,
+        KeyPlace::Service(_) => false,
+    };
+    if has_store {
+        let message = format!("{} has a key store", home.display());
         return Err(Fault::usage(message).hint("pass --home DIR for another folder"));
     }
     let absolute =
@@ -34,7 +35,7 @@ pub(super) fn connect(context: &Context<'_>, options: &KeysConnect) -> Result<()
         key: absolute(&options.key)?,
     };
     let keys = context.remote_keys(&service)?.list()?.keys;
-    create(&home)?;
+    make_folder(&home)?;
     let path = key_service_path(&home);
     let text =
         toml::to_string(&service).map_err(|error| Fault::from_error(Outcome::Usage, error))?;
@@ -47,12 +48,4 @@ pub(super) fn connect(context: &Context<'_>, options: &KeysConnect) -> Result<()
         count_text(keys.len() as u64, "key")
     ));
     Ok(())
-}
-
-fn create(home: &Path) -> Result<(), Fault> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(home)
-        .map_err(|error| Fault::file("create", home, error))
 }

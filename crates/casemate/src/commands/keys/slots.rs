@@ -10,7 +10,7 @@ use casemate_environment::KeyReference;
 use casemate_gateway::unix_seconds;
 use casemate_keys::{
     KeeperKind, NewSlot, Offline, Openers, PassphraseCost, Role, SlotInfo, SlotKeeper, SlotName,
-    Slots, SqliteEngine, StoreError, StoreSecret, slots_of,
+    Slots, StoreError, StoreSecret, slots_of,
 };
 use casemate_seal::file::{self, Access, Existing};
 use serde_json::{Value, json};
@@ -51,9 +51,7 @@ pub(super) fn run(context: &Context<'_>, command: SlotsCommand) -> Result<(), Fa
 
 fn list(context: &Context<'_>, unchecked: bool) -> Result<(), Fault> {
     let slots = if unchecked {
-        let engine = SqliteEngine::open(&context.existing_store_path()?, false)
-            .map_err(|error| Fault::from_error(Outcome::Io, error))?;
-        slots_of(&engine)?
+        slots_of(&context.engine()?)?
     } else {
         context.key_store()?.slots()?
     };
