@@ -158,6 +158,7 @@ pub(super) async fn set_state(
     call.require(operation, Target::Key(&name))?;
     let service = call.service;
     if destroys {
+        check_destroyable(call, &name, number).await?;
         let asked = service
             .pending
             .ask(&name, number, call.client, service.now());
@@ -179,6 +180,29 @@ pub(super) async fn set_state(
         service.pending.done(&name, number);
     }
     Answered::ok(&wire_key(&entry)?)
+}
+
+/// Refuses to wait for a second client for what cannot be done anyway.
+async fn check_destroyable(
+    call: &Call<'_>,
+    name: &KeyName,
+    number: VersionNumber,
+) -> Result<(), Problem> {
+    let wanted = name.clone();
+    let found = call.service.worker.call(move |store| {
+        let Some(versions) = store.versions(&wanted)? else {
+            return Ok(None);
+        };
+        versions.version(number).map(|version| Some(version.state))
+    });
+    match found.await? {
+        None => Err(Problem::no_key()),
+        Some(state @ (State::Active | State::Destroyed)) => {
+            let detail = format!("version {number} of `{name}` is {state}");
+            Err(Problem::new(StatusCode::CONFLICT, detail))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 pub(super) async fn bindings(call: &Call<'_>, name: &str) -> Result<Answered, Problem> {

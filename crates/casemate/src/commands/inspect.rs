@@ -97,6 +97,7 @@ fn fields<R: ReadAt>(artifact: &Artifact<R>) -> Map<String, Value> {
     let fields = [
         ("schema", json!("casemate.artifact/1")),
         ("id", json!(header.id().to_string())),
+        ("header_digest", json!(hex::encode(header.digest()))),
         ("content_type", json!(header.content_type())),
         ("content_bytes", json!(header.content_len())),
         ("artifact_bytes", json!(artifact.artifact_len())),
