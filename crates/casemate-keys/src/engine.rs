@@ -64,6 +64,9 @@ pub enum EngineError {
     /// The storage can only be read.
     #[error("the key store is read-only here")]
     ReadOnly,
+    /// The file of the key store is not at its path any longer.
+    #[error("the file of the key store was replaced or removed while it was open")]
+    Moved,
     /// There is no space left. Nothing was changed.
     #[error("the disk of the key store is full")]
     Full,

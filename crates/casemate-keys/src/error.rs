@@ -34,6 +34,9 @@ pub enum StoreError {
     /// It has version 1, whose only slot is for a passphrase or a key.
     #[error("the key store has version 1, which has one slot, for a passphrase or a key")]
     SlotsOfVersion1,
+    /// The key store is older than it was before, while it was open.
+    #[error("the key store was replaced by an older copy while it was open")]
+    WentBack,
     /// The key service refused, or could not be reached.
     #[error(transparent)]
     Service(Box<dyn std::error::Error + Send + Sync>),

@@ -6,8 +6,8 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -65,6 +65,9 @@ const RECORDS_1_MAX: u64 = 65_536;
 #[derive(Debug)]
 pub struct SqliteEngine {
     connection: Connection,
+    path: PathBuf,
+    /// Device and number of the file when it was opened.
+    file: (u64, u64),
 }
 
 impl From<rusqlite::Error> for EngineError {
@@ -120,10 +123,10 @@ impl SqliteEngine {
             ));
         }
         let absolute = fs::canonicalize(path).map_err(storage)?;
-        let path = absolute
+        let text = absolute
             .to_str()
             .ok_or_else(|| storage_text("its path is not UTF-8"))?;
-        let escaped = path
+        let escaped = text
             .replace('%', "%25")
             .replace('?', "%3f")
             .replace('#', "%23");
@@ -131,7 +134,26 @@ impl SqliteEngine {
         let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
         harden(&connection)?;
         check_schema(&connection)?;
-        Ok(Self { connection })
+        Self::of(connection, path)
+    }
+
+    fn of(connection: Connection, path: &Path) -> Result<Self, EngineError> {
+        let found = fs::metadata(path).map_err(storage)?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            file: (found.dev(), found.ino()),
+        })
+    }
+
+    /// Refuses to go on with a file that is not at its path any longer: what others change is in
+    /// another one.
+    fn check_file(&self) -> Result<(), EngineError> {
+        let found = fs::metadata(&self.path);
+        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
+            return Ok(());
+        }
+        Err(EngineError::Moved)
     }
 
     fn open_for_writing(path: &Path, create: bool) -> Result<Self, EngineError> {
@@ -153,10 +175,10 @@ impl SqliteEngine {
             connection.pragma_update(None, "journal_mode", "WAL")?;
             make_schema(&mut connection)?;
         } else if is_empty {
-            return Ok(Self { connection });
+            return Self::of(connection, path);
         }
         check_schema(&connection)?;
-        Ok(Self { connection })
+        Self::of(connection, path)
     }
 }
 
@@ -332,6 +354,7 @@ impl SqliteView<'_> {
 
 impl Engine for SqliteEngine {
     fn view(&self) -> Result<Box<dyn View + '_>, EngineError> {
+        self.check_file()?;
         Ok(Box::new(SqliteView(
             self.connection.unchecked_transaction()?,
         )))

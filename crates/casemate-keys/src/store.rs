@@ -12,7 +12,7 @@ mod uses;
 
 use std::{cell::RefCell, fmt, sync::Arc};
 
-use casemate_crypto::{Secret, random};
+use casemate_crypto::{Secret, hash::HASH_BYTES, random};
 
 use crate::{
     StoreError,
@@ -192,6 +192,9 @@ impl<E: Engine> KeyStore<E> {
         let view = self.engine.view()?;
         let head = view.head()?.ok_or(StoreError::Missing)?;
         let known = Arc::clone(&self.state.borrow());
+        if head.generation < known.head.generation {
+            return Err(StoreError::WentBack);
+        }
         let state = if known.head == head {
             known
         } else {
@@ -241,6 +244,17 @@ impl<E: Engine> KeyStore<E> {
     /// The engine's error.
     pub fn generation(&self) -> Result<u64, StoreError> {
         Ok(self.session()?.state().index.generation)
+    }
+
+    /// Returns how many rows there are, and the hash of all of them, which is another one after
+    /// every change but the growth of the log.
+    ///
+    /// # Errors
+    ///
+    /// The engine's error.
+    pub fn content(&self) -> Result<(u64, [u8; HASH_BYTES]), StoreError> {
+        let root = self.session()?.state().index.root;
+        Ok(root.map_or((0, [0; HASH_BYTES]), |root| (root.rows, root.hash)))
     }
 
     /// Returns the engine.

@@ -26,7 +26,10 @@ impl<E: Engine> KeyStore<E> {
                 edit.rows.insert(id, Some(binding.encode()));
             }
             let count = bindings.len();
-            edit.tell(Event::new(What::Bound).about(format!("{count} artifacts")));
+            let mut names: Vec<_> = bindings.iter().map(|one| one.name.as_str()).collect();
+            names.dedup();
+            let about = format!("{count} artifacts of {}", names.join(", "));
+            edit.tell(Event::new(What::Bound).about(about));
             Ok((edit, ()))
         })
     }
@@ -58,7 +61,9 @@ impl<E: Engine> KeyStore<E> {
                     .insert(session.root().binding_row(place, name)?, None);
             }
             let count = places.len();
-            edit.tell(Event::new(What::Bound).about(format!("{count} artifacts forgotten")));
+            edit.tell(
+                Event::new(What::Bound).about(format!("{count} artifacts of {name} forgotten")),
+            );
             Ok((edit, ()))
         })
     }

@@ -52,6 +52,7 @@ const fn outcome(error: &StoreError) -> Outcome {
         | E::MixedShares(_)
         | E::DamagedEntry(_)
         | E::OtherLog
+        | E::WentBack
         | E::Emptied(_)
         | E::Engine(EngineError::Foreign(_)) => Outcome::CheckFailed,
         E::Replaced
@@ -118,6 +119,7 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
         E::Engine(EngineError::Full) => {
             "make room and run the command again; nothing in the key store was changed"
         }
+        E::Engine(EngineError::Moved) => "run the command again",
         E::Engine(_) => "try again; another process may be using it",
         E::UnknownSuite(_) => "run `casemate suites` to list the suites",
         E::NoKey(_) => "run `casemate keys list` to see the names",
@@ -130,6 +132,9 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
             "choose another name; to replace the key, run `casemate keys rotate`, or `casemate keys import --next-version` for a key made elsewhere"
         }
         E::NoLog => "begin one with `casemate keys audit enable`",
+        E::WentBack => {
+            "find out who could write to the key store; start again once it is the right one"
+        }
         E::DamagedEntry(_) | E::OtherLog => {
             "compare the log with a copy and a checkpoint from elsewhere, and find out who could write to the key store"
         }

@@ -24,7 +24,7 @@ use crate::{
     context::Context,
     fault::{Fault, Outcome},
     place::Place,
-    printer::time_text,
+    printer::{one_line, time_text},
 };
 
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -125,9 +125,9 @@ fn entry_json(number: u64, entry: &Entry) -> Value {
 fn entry_line(number: u64, entry: &Entry) -> String {
     let what = json!(entry.what);
     let what = what.as_str().unwrap_or_default();
-    let key = entry.key.as_deref().unwrap_or_default();
-    let about = entry.about.as_deref().unwrap_or_default();
-    let (time, by) = (time_text(entry.time), &entry.by);
+    let text = |text: &Option<String>| one_line(text.as_deref().unwrap_or_default());
+    let (key, about) = (text(&entry.key), text(&entry.about));
+    let (time, by) = (time_text(entry.time), one_line(&entry.by));
     format!("{number:>6}  {time}  {what:<13} {key:<20} {about}  [{by}]")
 }
 
