@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import http.client
+import http.server
 import json
 import os
+import shutil
 import signal
+import socket
+import sqlite3
+import ssl
+import subprocess
 import threading
+import time
 from pathlib import Path
 
 import jsonschema
@@ -14,7 +23,7 @@ import pycurl
 import pytest
 from openapi_spec_validator import validate
 
-from key_service import GRANTS, Answer, Api, Authority, Server, Site, b64
+from key_service import BINARY, GRANTS, Answer, Api, Authority, Server, Site, b64, environment
 from standards import KEMS
 
 
@@ -122,6 +131,9 @@ def test_a_data_key_opens_in_its_context_only(admin: Api) -> None:
         refused(unwrap(b64(short), "volume 7"), 422)
     refused(unwrap(made["wrapped"], ""), 400)
     refused(unwrap(made["wrapped"], "a" * 257), 400)
+    # A context cannot write lines of its own into the log.
+    for bad in ("a\nb", "a\x1b[2J", "\x9b"):
+        refused(admin.post("/v1/data-keys", {"name": "models", "context": bad}), 400, "control")
 
 
 def test_data_keys_follow_a_rotation(admin: Api) -> None:
@@ -164,6 +176,8 @@ def test_clients_without_exactly_one_name_are_refused(site: Site, server: Server
     for file, names in [("none", ()), ("unknown", ("unknown.example",)), ("both", ("admin.example", "second.example"))]:
         api = site.api(server, site.authority.client(file, *names))
         refused(api.get("/v1/keys"), 403, "exactly one client")
+    crossed = site.authority.client("crossed", "ADMIN.example")
+    refused(site.api(server, crossed).get("/v1/keys"), 403)
     several = site.authority.client("several", "unknown.example", "spiffe://example/trainer")
     assert site.api(server, several).get("/v1/keys").status == 200
 
@@ -189,6 +203,7 @@ def test_requests_that_break_the_rules_are_refused(admin: Api) -> None:
     refused(admin("POST", "/v1/keys", {"name": "A", "suite": "mlkem1024-p384"}), 400)
     refused(admin("POST", "/v1/keys", {"name": "a", "suite": "none"}), 400)
     refused(admin("POST", "/v1/keys", {"name": "models", "suite": "mlkem1024-p384"}), 409)
+    refused(admin("POST", "/v1/keys", raw=b'["arrays","mlkem1024-p384"]'), 400, "object")
     refused(admin("DELETE", "/v1/keys"), 405)
     for path in ("/", "/v1", "/v1/", "/v2/keys", "/v1/keys/", "/v1/keys/models/", "/v1/keys/models/../models", "//v1/keys", "/v1/keys/%6dodels"):
         refused(admin.get(path), 404)
@@ -198,6 +213,14 @@ def test_requests_that_break_the_rules_are_refused(admin: Api) -> None:
     refused(admin.post("/v1/open", parts | {"kdf": 99}), 400)
     refused(admin.post("/v1/open", parts | {"key": "0" * 64}), 404)
     refused(admin.post("/v1/open", parts | {"key": "x"}), 400)
+    refused(admin.post("/v1/open", parts | {"key": key.upper()}), 400)
+    refused(admin.get(f"/v1/key-ids/{key.upper()}"), 404)
+    refused(admin.get("/v1/audit/entries?from=%2b0"), 400)
+    refused(admin.get("/v1/audit/entries?from=00"), 400)
+    refused(admin.post("/v1/keys/models/versions/01/state", {"state": "disabled"}), 404)
+    # A label of ours is followed by what it says.
+    for info in (b"casemate/v1/artifact-key\0short", b"casemate/v1/data-key\0", b"casemate/v1/data-key\0a\nb", b"casemate/v1/data-key\0" + b"a" * 257):
+        refused(admin.post("/v1/open", parts | {"info": b64(info)}), 400, "`info`")
     refused(admin.post("/v1/open", parts | {"enc": "***"}), 400)
 
 
@@ -214,6 +237,138 @@ def test_two_clients_destroy_together(admin: Api, second: Api) -> None:
     # The active version is not destroyed by anybody.
     refused(destroy(admin, 2), 409, "active")
     assert admin.post("/v1/data-keys/unwrap", {"wrapped": made["wrapped"], "context": "volume 7"}).status == 200
+
+
+def test_nobody_approves_what_is_not_there(admin: Api, second: Api) -> None:
+    destroy = lambda api, version: api.post(f"/v1/keys/later/versions/{version}/state", {"state": "destroyed"})
+    refused(destroy(admin, 1), 404)
+    admin.post("/v1/keys", {"name": "later", "suite": "mlkem1024-p384"})
+    admin.post("/v1/keys/later/rotate", {})
+    assert destroy(second, 1).status == 202
+
+
+def test_what_is_signed_is_in_the_log(site: Site, admin: Api) -> None:
+    key = admin.post("/v1/keys", {"name": "gateway", "suite": "http-ed25519-mldsa65"}).json["id"]
+    body = {"key": key, "ed25519": b64(b"one base"), "mldsa65": b64(b"another base")}
+    signed = admin.post("/v1/sign-http", body).json
+    assert len(base64.b64decode(signed["ed25519"])) == 64
+    refused(admin.post("/v1/sign-http", body | {"mldsa65": b64(b"CompositeAlgorithmSignatures2025 more")}), 400)
+    entry = next(entry for entry in reversed(site.log()) if entry["what"] == "signed")
+    assert all(hashlib.sha384(base).hexdigest() in entry["about"] for base in (b"one base", b"another base"))
+    # What is shown cannot be taken for other entries.
+    signer = admin.get("/v1/keys/publisher").json["keys"][0]["id"]
+    forged = b"x\n     9  Tue, 01 Dec 2026 03:50:00 GMT  state         models@2             destroyed  [client other.example]"
+    assert admin.post("/v1/sign", {"key": signer, "context": b64(forged), "message": ""}).status == 200
+    shown = site.run("keys", "audit", "show").stdout
+    assert "[client other.example]" not in [line.split("  ")[-1] for line in shown.splitlines()]
+    assert len(shown.splitlines()) == len(site.log()) - 1
+    # An entry is given out as it was hashed.
+    index = len(site.log()) - 3
+    given = admin.get(f"/v1/audit/entries?from={index}").content
+    site.run("keys", "audit", "prove", str(index), "-o", f"proof-{index}")
+    whole = json.loads(site.run("--json", "keys", "audit", "check", f"proof-{index}", "--keys", "log.keys").stdout)
+    assert given.startswith(b'{"entries":[{"index":%d,"entry":{"time":%d,' % (index, whole["entry"]["time"]))
+
+
+def test_a_certificate_ends_with_its_connection_and_its_sessions(site: Site) -> None:
+    short = site.authority.client("short", "admin.example", seconds=4)
+    with site.serve(FALLBACK_CRYPTO="enabled") as server:
+        context = ssl.create_default_context(cafile=str(site.root))
+        context.load_cert_chain(short.certificate, short.key)
+        connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=10)
+        connection.request("GET", "/v1/keys")
+        answer = connection.getresponse()
+        assert answer.read() and answer.status == 200
+        session = connection.sock.session
+        time.sleep(5)
+        connection.request("GET", "/v1/keys")
+        answer = connection.getresponse()
+        assert answer.status == 403 and b"expired" in answer.read()
+        raw = socket.create_connection(("localhost", server.port))
+        with pytest.raises(OSError), context.wrap_socket(raw, server_hostname="localhost", session=session) as again:
+            assert not again.session_reused
+            again.sendall(b"GET /v1/keys HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            if not again.recv(100):
+                raise ConnectionResetError
+
+
+def test_a_key_store_that_is_replaced_while_served_is_not_used(site: Site, tmp_path: Path) -> None:
+    other = Site(tmp_path)
+    other.create()
+    copy = tmp_path / "copy"
+    with other.serve() as server:
+        admin = other.api(server, other.admin)
+        made = data_key(admin)
+        body = {"wrapped": made["wrapped"], "context": "volume 7"}
+        assert admin.post("/v1/data-keys/unwrap", body).status == 200
+        shutil.copytree(tmp_path / "home", copy)
+        (tmp_path / "home").rename(tmp_path / "away")
+        copy.rename(tmp_path / "home")
+        refused(admin.post("/v1/data-keys/unwrap", body), 503)
+        other.run("keys", "disable", "models@1", code=2)
+    # An older copy written into the same file.
+    older = tmp_path / "older.db"
+    other.run("keys", "backup", "older.db")
+    with other.serve() as server:
+        admin = other.api(server, other.admin)
+        assert admin.post("/v1/data-keys/unwrap", body).status == 200
+        with sqlite3.connect(older) as source, sqlite3.connect(tmp_path / "home" / "keys.db") as target:
+            source.backup(target)
+        refused(admin.post("/v1/data-keys/unwrap", body), 500)
+
+
+class Liar(http.server.BaseHTTPRequestHandler):
+    """A service that answers everything with one JSON document."""
+
+    answers: dict[str, object] = {}
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = json.dumps(self.answers[self.command]).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_service_that_answers_about_something_else_is_not_believed(site: Site, admin: Api) -> None:
+    key = admin.get("/v1/keys/models").json["keys"][0]
+    publisher = admin.get("/v1/keys/publisher").json["keys"][0]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(site.folder / "tls" / "cert.pem", site.folder / "tls" / "key.pem")
+    liar = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Liar)
+    liar.socket = context.wrap_socket(liar.socket, server_side=True)
+    threading.Thread(target=liar.serve_forever, daemon=True).start()
+    home = site.folder / "liar-home"
+    home.mkdir()
+    text = f'url = "https://localhost:{liar.server_address[1]}"\nauthorities = "{site.root}"\ncertificate = "{site.admin.certificate}"\nkey = "{site.admin.key}"\n'
+    (home / "key-service.toml").write_text(text)
+
+    def told(command: list[str], *, get: object = None, post: object = None) -> None:
+        Liar.answers = {"GET": get, "POST": post}
+        done = subprocess.run([BINARY, "--home", "liar-home", *command], cwd=site.folder, capture_output=True, text=True, env=environment(FALLBACK_CRYPTO="enabled"))
+        assert done.returncode == 1 and "not one of a key service" in done.stderr, (command, done)
+
+    version = {"version": key["version"], "id": key["id"], "private": True, "state": key["state"], "since": 7}
+    named = {"versions": [version], "keys": [key]}
+    told(["keys", "generate", "--name", "new", "--kind", "kem"], post=key)
+    told(["keys", "generate", "--name", "models", "--kind", "sign"], post=key)
+    told(["keys", "rotate", "models"], get=named, post={"new": publisher, "old": None})
+    told(["keys", "rotate", "models", "--stage"], get=named, post={"new": key, "old": None})
+    told(["keys", "show", "models"], get={"versions": [version], "keys": [publisher]})
+    told(["keys", "show", "models"], get={"versions": [version | {"id": publisher["id"]}], "keys": [key]})
+    told(["keys", "show", "models"], get={"versions": [version, version], "keys": [key]})
+    told(["keys", "show", "models"], get={"versions": [version], "keys": [key | {"public": publisher["public"]}]})
+    told(["keys", "list"], get={"keys": [key, key], "damage": [], "more": False})
+    told(["keys", "list"], get={"keys": [], "damage": [], "more": True})
+    told(["keys", "list"], get=[])
+    liar.shutdown()
 
 
 def test_what_is_disabled_elsewhere_opens_nothing_any_more(site: Site, admin: Api) -> None:

@@ -43,6 +43,7 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
             "interop/clients/requirements.txt",
             "interop/engines/requirements.txt",
             "interop/oms/requirements.txt",
+            "interop/service/requirements.txt",
             "interop/stores/requirements.txt",
         ],
     )?;
@@ -67,6 +68,13 @@ fn prepare(work: &Path, venv: &Path) -> Result<Vec<String>, String> {
     if !install_with("go", &["version"], &go) {
         skipped.push(
             "Go is not installed (Debian: golang-go, golang-golang-x-mod-dev): skipped its check of audit logs"
+                .to_owned(),
+        );
+    }
+    let etcd = ["etcd-server", "etcd-client"];
+    if !install_with("etcd", &["--version"], &etcd) {
+        skipped.push(
+            "etcd is not installed (Debian: etcd-server, etcd-client): skipped key stores in etcd"
                 .to_owned(),
         );
     }

@@ -50,10 +50,15 @@ struct Server {
 }
 
 impl Answer for Server {
+    // Clients are known by their signatures.
+    type Client = ();
+
+    fn meet(&self, _: Option<&[u8]>) {}
+
     async fn answer(
         &self,
         request: Request<Incoming>,
-        connection: &Connection,
+        connection: &Connection<()>,
     ) -> Response<Full<Bytes>> {
         self.route(request, &connection.seat).await
     }

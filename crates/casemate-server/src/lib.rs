@@ -12,7 +12,11 @@
 //! struct Hello;
 //!
 //! impl Answer for Hello {
-//!     async fn answer(&self, _: Request<Incoming>, _: &Connection) -> Response<Full<Bytes>> {
+//!     type Client = ();
+//!
+//!     fn meet(&self, _: Option<&[u8]>) {}
+//!
+//!     async fn answer(&self, _: Request<Incoming>, _: &Connection<()>) -> Response<Full<Bytes>> {
 //!         Response::new(Full::from("hello"))
 //!     }
 //! }

@@ -82,21 +82,27 @@ pub struct Listening {
 
 /// Answers requests.
 pub trait Answer: Send + Sync + 'static {
+    /// What is known of whoever is at the other end of a connection.
+    type Client: Send + Sync;
+
+    /// Finds out who is at the other end, by the certificate in DER if it was asked for one.
+    fn meet(&self, certificate: Option<&[u8]>) -> Self::Client;
+
     /// Answers a request on a connection.
     fn answer(
         &self,
         request: Request<Incoming>,
-        connection: &Connection,
+        connection: &Connection<Self::Client>,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
 }
 
 /// A connection after its handshake.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Connection<C> {
     /// Its place among the connections.
     pub seat: Arc<Seat>,
-    /// The certificate of the peer, if it was asked for one, in DER.
-    pub certificate: Option<Vec<u8>>,
+    /// Who is at the other end.
+    pub client: C,
     since: Instant,
     requests: AtomicU32,
 }
@@ -270,9 +276,10 @@ impl<A: Answer> Server<A> {
         };
         self.note_group(&stream);
         let certificates = stream.get_ref().1.peer_certificates();
+        let certificate = certificates.and_then(<[_]>::first);
         let connection = Arc::new(Connection {
             seat,
-            certificate: certificates.and_then(|chain| chain.first().map(|one| one.to_vec())),
+            client: self.answers.meet(certificate.map(AsRef::as_ref)),
             since: Instant::now(),
             requests: AtomicU32::new(0),
         });
@@ -293,7 +300,7 @@ impl<A: Answer> Server<A> {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        connection: &Connection,
+        connection: &Connection<A::Client>,
     ) -> Response<Full<Bytes>> {
         let mut response = self.answers.answer(request, connection).await;
         let requests = connection.requests.fetch_add(1, Ordering::Relaxed);

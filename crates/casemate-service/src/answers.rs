@@ -6,12 +6,14 @@ mod keys;
 mod uses;
 
 use casemate_crypto::SecretBytes;
+use casemate_server::Share;
 use http::{HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use serde::Serialize;
 
 use crate::{
+    grants::ClientId,
     openapi,
     problem::Problem,
     service::{Call, method_not_allowed},
@@ -19,6 +21,18 @@ use crate::{
 
 /// An answer.
 pub(crate) struct Answered(Response<Full<Bytes>>);
+
+/// Bytes that are sent before another long answer of the client is made.
+struct Long {
+    body: Bytes,
+    _turn: Share<ClientId>,
+}
+
+impl AsRef<[u8]> for Long {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
 
 /// Bytes that are wiped once they were sent.
 struct Wiped(SecretBytes);
@@ -60,6 +74,15 @@ impl Answered {
     /// Answers with JSON that has a secret.
     pub(crate) fn secret(json: SecretBytes) -> Self {
         let body = Bytes::from_owner(Wiped(json));
+        Self::with(StatusCode::OK, "application/json", body)
+    }
+
+    /// Answers with JSON that may be long.
+    pub(crate) fn long(json: impl Into<Bytes>, turn: Share<ClientId>) -> Self {
+        let body = Bytes::from_owner(Long {
+            body: json.into(),
+            _turn: turn,
+        });
         Self::with(StatusCode::OK, "application/json", body)
     }
 

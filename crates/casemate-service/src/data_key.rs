@@ -13,9 +13,11 @@ const VERSION: u8 = 1;
 pub(crate) const DATA_KEY_BYTES: usize = 32;
 const CONTEXT_BYTES_MAX: usize = 256;
 
-/// Returns the HPKE `info` of a data key; `None` if the context is empty or too long.
+/// Returns the HPKE `info` of a data key; `None` if the context is empty, is too long or has control
+/// characters.
 fn info(context: &str) -> Option<Vec<u8>> {
-    let is_valid = (1..=CONTEXT_BYTES_MAX).contains(&context.len());
+    let is_valid =
+        (1..=CONTEXT_BYTES_MAX).contains(&context.len()) && !context.contains(char::is_control);
     is_valid.then(|| Purpose::DATA_KEY.with(context.as_bytes()))
 }
 
@@ -109,6 +111,7 @@ mod tests {
     #[test]
     fn contexts_have_a_length() {
         assert!(is_context("a") && is_context(&"a".repeat(256)));
+        assert!(!is_context("a\nb") && !is_context("\u{9b}"));
         assert!(!is_context("") && !is_context(&"a".repeat(257)));
         assert_eq!(recipient(b"CSDK"), None);
         assert_eq!(recipient(&[&b"CSDK\x02"[..], &[0; 32]].concat()), None);

@@ -7,6 +7,9 @@ use casemate_keys::KeyName;
 /// Length of a header digest, in bytes.
 pub(crate) const HEADER_DIGEST_BYTES: usize = 48;
 
+/// Longest name of a client, in bytes, so that entries of the audit log have all of it.
+const CLIENT_BYTES_MAX: usize = 100;
+
 /// What a client may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -98,6 +101,9 @@ pub enum BadGrant {
     /// There is no such operation.
     #[error("`{0}` is not an operation")]
     Operation(String),
+    /// A client's name is not a DNS name or a URI, or is too long.
+    #[error("`{0}` is not the name of a client: a DNS name or a URI of at most 100 characters")]
+    Client(String),
     /// A key is neither `*` nor a name.
     #[error("`{0}` is neither `*` nor the name of a key")]
     Key(String),
@@ -234,6 +240,9 @@ impl Grant {
         }
         let mut ids = Vec::new();
         for name in &entry.clients {
+            if name.len() > CLIENT_BYTES_MAX || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(BadGrant::Client(shown(name)));
+            }
             let known = clients.iter().position(|known| known == name);
             ids.push(known.unwrap_or_else(|| {
                 clients.push(name.clone());
@@ -363,6 +372,9 @@ mod tests {
             entry(&[""], &["*"], &["read"]),
             entry(&["a"], &["Models"], &["read"]),
             entry(&["a"], &["*"], &["reed"]),
+            entry(&["a b"], &["*"], &["read"]),
+            entry(&["a\n"], &["*"], &["read"]),
+            entry(&[&"a".repeat(101)], &["*"], &["read"]),
         ] {
             Grants::new(&[bad]).map(drop).unwrap_err();
         }

@@ -24,6 +24,7 @@ mod answers;
 mod cache;
 mod data_key;
 mod grants;
+mod kept;
 mod openapi;
 mod pending;
 mod problem;

@@ -181,6 +181,10 @@ fn parameters(path: &str) -> Vec<Value> {
         json!({ "name": name, "in": "path", "required": true, "schema": schema })
     };
     let mut parameters: Vec<_> = names.map(in_path).collect();
+    if path == "/v1/keys" {
+        let after = json!({ "name": "after", "in": "query", "required": false, "schema": text() });
+        parameters.push(after);
+    }
     if path.ends_with("/entries") {
         let from = json!({ "name": "from", "in": "query", "required": true, "schema": number() });
         parameters.push(from);

@@ -5,51 +5,54 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use casemate_keys::{KeyName, VersionNumber};
+use casemate_crypto::encoding::KeyId;
 
 use crate::grants::ClientId;
 
 /// How long the first client is remembered, in seconds.
 const PATIENCE_SECONDS: u64 = 24 * 60 * 60;
-/// Most versions that wait.
-const PENDING_MAX: usize = 1024;
+/// Most keys that one client waits for.
+const PENDING_MAX: usize = 64;
 
-type Waiting = HashMap<(String, VersionNumber), (ClientId, u64)>;
+/// The keys that a client asked to destroy, and when.
+type Waiting = HashMap<(KeyId, ClientId), u64>;
 
-/// The versions that a first client asked to destroy.
+/// The keys that a first client asked to destroy.
 #[derive(Debug, Default)]
 pub(crate) struct Pending(Mutex<Waiting>);
 
-/// Too many versions wait.
+/// The client waits for too many keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
 impl Pending {
-    /// Notes that a client asks for it. Returns whether another client has asked for it as well.
+    /// Notes that a client asks for it. Returns whether another client, who still may, has asked
+    /// for it as well.
     pub(crate) fn ask(
         &self,
-        name: &KeyName,
-        version: VersionNumber,
+        key: KeyId,
         client: ClientId,
+        may: impl Fn(ClientId) -> bool,
         now: u64,
     ) -> Result<bool, TooMany> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|_, (_, since)| now.saturating_sub(*since) < PATIENCE_SECONDS);
-        let what = (name.to_string(), version);
-        if let Some((first, _)) = waiting.get(&what) {
-            return Ok(*first != client);
+        waiting.retain(|_, since| now.saturating_sub(*since) < PATIENCE_SECONDS);
+        let mut others = waiting.keys();
+        if others.any(|(wanted, other)| *wanted == key && *other != client && may(*other)) {
+            return Ok(true);
         }
-        if waiting.len() >= PENDING_MAX {
+        let own = waiting.keys().filter(|(_, other)| *other == client).count();
+        if !waiting.contains_key(&(key, client)) && own >= PENDING_MAX {
             return Err(TooMany);
         }
-        waiting.insert(what, (client, now));
+        waiting.entry((key, client)).or_insert(now);
         Ok(false)
     }
 
     /// Forgets what is done.
-    pub(crate) fn done(&self, name: &KeyName, version: VersionNumber) {
+    pub(crate) fn done(&self, key: KeyId) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(&(name.to_string(), version));
+        waiting.retain(|(wanted, _), _| *wanted != key);
     }
 }
 
@@ -57,29 +60,41 @@ impl Pending {
 mod tests {
     use super::*;
 
-    #[test]
-    fn two_clients_within_a_day_are_needed() {
-        let pending = Pending::default();
-        let (key, other): (KeyName, KeyName) = ("a".parse().unwrap(), "b".parse().unwrap());
-        let ask = |key, version, client, now| pending.ask(key, version, client, now).unwrap();
-        assert!(!ask(&key, 1, 0, 0));
-        assert!(!ask(&key, 1, 0, 5), "the same client twice");
-        assert!(!ask(&key, 2, 1, 5), "another version");
-        assert!(!ask(&other, 1, 1, 5), "another key");
-        assert!(ask(&key, 1, 1, PATIENCE_SECONDS - 1));
-        pending.done(&key, 1);
-        assert!(!ask(&key, 1, 1, 10));
-        assert!(!ask(&key, 1, 0, 10 + PATIENCE_SECONDS), "a day later");
+    fn key(number: u16) -> KeyId {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        KeyId::from_bytes(id)
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn two_clients_within_a_day_are_needed() {
         let pending = Pending::default();
-        let key: KeyName = "a".parse().unwrap();
-        for version in 0..1024 {
-            pending.ask(&key, version, 0, 0).unwrap();
+        let ask = |number, client, now| pending.ask(key(number), client, |_| true, now).unwrap();
+        assert!(!ask(1, 0, 0));
+        assert!(!ask(1, 0, 5), "the same client twice");
+        assert!(!ask(2, 1, 5), "another key");
+        assert!(ask(1, 1, PATIENCE_SECONDS - 1));
+        pending.done(key(1));
+        assert!(!ask(1, 1, 10));
+        assert!(!ask(1, 0, 10 + PATIENCE_SECONDS), "a day later");
+    }
+
+    #[test]
+    fn a_first_client_whose_grant_ended_does_not_count() {
+        let pending = Pending::default();
+        assert_eq!(pending.ask(key(1), 0, |_| true, 0), Ok(false));
+        assert_eq!(pending.ask(key(1), 1, |client| client != 0, 0), Ok(false));
+        assert_eq!(pending.ask(key(1), 2, |client| client != 0, 0), Ok(true));
+    }
+
+    #[test]
+    fn no_client_takes_the_room_of_another() {
+        let pending = Pending::default();
+        for number in 0..64 {
+            pending.ask(key(number), 0, |_| true, 0).unwrap();
         }
-        assert_eq!(pending.ask(&key, 5000, 0, 0), Err(TooMany));
-        assert_eq!(pending.ask(&key, 7, 1, 0), Ok(true));
+        assert_eq!(pending.ask(key(99), 0, |_| true, 0), Err(TooMany));
+        assert_eq!(pending.ask(key(7), 0, |_| true, 0), Ok(false));
+        assert_eq!(pending.ask(key(99), 1, |_| true, 0), Ok(false));
     }
 }

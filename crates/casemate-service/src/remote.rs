@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use casemate_crypto::encoding::{KeyId, PrivateKey};
 use casemate_keys::{
     Binding, KeyEntry, KeyName, Keys, Listing, Role, Rotated, RotationPolicy, State, Status,
-    StoreError, Usage, VersionNumber, Versions,
+    StoreError, Usage, Version, VersionNumber, Versions,
 };
 use http::StatusCode;
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,6 +20,8 @@ use crate::wire::{
 use transport::Transport;
 pub use transport::{Remote, RemoteError};
 
+/// Most keys of a service.
+const KEYS_MAX: usize = 4_194_304;
 /// Maximum length of a chain of successors.
 const SUCCESSORS_MAX: usize = 64;
 
@@ -79,15 +81,25 @@ impl RemoteKeys {
             return Ok(None);
         };
         let versions = named.versions.iter().map(VersionOf::read);
-        let versions: Option<Vec<_>> = versions.collect();
-        let keys: Option<Vec<_>> = named.keys.into_iter().map(Key::read).collect();
-        let keys = malformed(keys)?;
-        if keys.iter().any(|entry| entry.name != *name) {
+        let versions: Vec<_> = malformed(versions.collect::<Option<_>>())?;
+        let keys = named.keys.into_iter().map(Key::read);
+        let keys: Vec<_> = malformed(keys.collect::<Option<_>>())?;
+        let is_of = |entry: &KeyEntry| {
+            let mut versions = versions.iter();
+            let version = versions.find(|version| version.number == entry.version);
+            entry.name == *name
+                && version.is_some_and(|version| {
+                    (version.key, version.role, version.state)
+                        == (entry.id, entry.role, entry.state)
+                })
+        };
+        let is_sorted = versions.is_sorted_by(|a: &Version, b| a.number < b.number);
+        if !is_sorted || !keys.iter().all(is_of) {
             return malformed(None);
         }
         let versions = Versions {
             name: name.clone(),
-            versions: malformed(versions)?,
+            versions,
             // The service rotates by it.
             policy: RotationPolicy::default(),
         };
@@ -97,15 +109,26 @@ impl RemoteKeys {
 
 impl Keys for RemoteKeys {
     fn list(&self) -> Result<Listing, StoreError> {
-        let list: KeyList = self.get("/v1/keys").map_err(service)?;
-        let keys: Option<Vec<_>> = list.keys.into_iter().map(Key::read).collect();
-        let damage = list.damage.into_iter();
-        Ok(Listing {
-            keys: malformed(keys)?,
-            damage: damage
-                .map(|text| service(RemoteError::Damaged(text)))
-                .collect(),
-        })
+        let mut listing = Listing::default();
+        let mut path = "/v1/keys".to_owned();
+        loop {
+            let list: KeyList = self.get(&path).map_err(service)?;
+            let damage = list.damage.into_iter();
+            let damage = damage.map(|text| service(RemoteError::Damaged(text)));
+            listing.damage.extend(damage);
+            let keys: Option<Vec<_>> = list.keys.into_iter().map(Key::read).collect();
+            listing.keys.extend(malformed(keys)?);
+            let is_sorted = listing
+                .keys
+                .is_sorted_by(|a, b| (&a.name, a.version) < (&b.name, b.version));
+            let last = listing.keys.last();
+            match last.filter(|_| list.more) {
+                _ if !is_sorted || listing.keys.len() > KEYS_MAX => return malformed(None),
+                Some(last) => path = format!("/v1/keys?after={}@{}", last.name, last.version),
+                None if list.more => return malformed(None),
+                None => return Ok(listing),
+            }
+        }
     }
 
     fn by_name(&self, name: &KeyName) -> Result<Option<KeyEntry>, StoreError> {
@@ -193,7 +216,9 @@ impl Keys for RemoteKeys {
             suite: suite.to_owned(),
         };
         let made: Key = self.post("/v1/keys", &body).map_err(service)?;
-        malformed(made.read())
+        let made = malformed(made.read())?;
+        let is_ours = made.name == name && made.suite == suite && made.role == Role::Private;
+        malformed(is_ours.then_some(made))
     }
 
     fn rotate(
@@ -210,10 +235,19 @@ impl Keys for RemoteKeys {
         let path = format!("/v1/keys/{name}/rotate");
         let Rotation { new, old } = self.post(&path, &body).map_err(service)?;
         let old = old.map(|old| malformed(old.read())).transpose()?;
-        Ok(Rotated {
-            new: malformed(new.read())?,
-            old,
-        })
+        let new = malformed(new.read())?;
+        let state = if staged {
+            State::PreActive
+        } else {
+            State::Active
+        };
+        let is_ours = new.name == *name
+            && new.state == state
+            && suite.is_none_or(|suite| new.suite == suite)
+            && old
+                .as_ref()
+                .is_none_or(|old| old.name == *name && old.version < new.version);
+        malformed(is_ours.then_some(Rotated { new, old }))
     }
 
     fn set_state(
@@ -232,7 +266,9 @@ impl Keys for RemoteKeys {
             return Err(service(RemoteError::Waiting));
         }
         let entry: Key = answer.read().map_err(service)?;
-        malformed(entry.read())
+        let entry = malformed(entry.read())?;
+        let is_ours = (&entry.name, entry.version, entry.state) == (name, number, to);
+        malformed(is_ours.then_some(entry))
     }
 
     fn versions(&self, name: &KeyName) -> Result<Option<Versions>, StoreError> {

@@ -3,11 +3,12 @@
 use std::{io, sync::Arc, time::Duration};
 
 use casemate_crypto::policy::Policy;
+use casemate_keys::{Listing, StoreError};
 use casemate_server::{
     Answer, BodyError, Connection, ConnectionLimits, Listening, ServeError, ServeOptions, Shares,
     read_body,
 };
-use casemate_tls::subject_names;
+use casemate_tls::Subject;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
@@ -20,6 +21,7 @@ use crate::{
     answers::{self, Answered},
     cache::Cache,
     grants::{ClientId, Grants, Operation, Target},
+    kept::Kept,
     pending::Pending,
     problem::Problem,
     wire::REQUEST_BYTES_MAX,
@@ -30,6 +32,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests that are answered at a time, in total and for one client.
 const REQUESTS_MAX: (usize, usize) = (256, 128);
+
+/// Long answers that are made or sent at a time, in total and to one client.
+const LONG_MAX: (usize, usize) = (32, 4);
 
 /// What a service needs.
 pub struct ServiceOptions {
@@ -59,6 +64,11 @@ pub struct Service {
     pub(crate) clock: fn() -> u64,
     pub(crate) cache: Cache,
     pub(crate) pending: Pending,
+    /// Every key, and the validity of every key as it is sent.
+    pub(crate) listing: Kept<Listing>,
+    pub(crate) statuses: Kept<Bytes>,
+    /// Turns for long answers, kept until they were sent.
+    pub(crate) long: Arc<Shares<ClientId>>,
     /// Turns to sign, which may take a second with a hash-based key.
     pub(crate) signing: Arc<Shares<ClientId>>,
     requests: Arc<Shares<ClientId>>,
@@ -88,6 +98,9 @@ impl Service {
             clock: options.clock,
             cache: Cache::default(),
             pending: Pending::default(),
+            listing: Kept::default(),
+            statuses: Kept::default(),
+            long: Shares::new(LONG_MAX.0, LONG_MAX.1),
             signing: Shares::new(cores, cores.div_ceil(2)),
             requests: Shares::new(all, each),
         })
@@ -112,7 +125,8 @@ pub async fn serve(
     ready: impl FnOnce(Listening),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    casemate_server::serve(service, limits, options, ready, shutdown).await
+    let front = Arc::new(Front(service));
+    casemate_server::serve(front, limits, options, ready, shutdown).await
 }
 
 /// A request of a known client.
@@ -126,8 +140,24 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// Reads the content.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        // A struct could be read from an array as well.
+        if self.content.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::bad("the request must be a JSON object"));
+        }
         serde_json::from_slice(&self.content)
             .map_err(|error| Problem::bad(format!("the request cannot be read: {error}")))
+    }
+
+    /// Returns what the query says of `name`, if it has nothing else.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let Some(query) = self.query.as_deref() else {
+            return Ok(None);
+        };
+        let value = query
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('='));
+        let bad = || Problem::bad(format!("the query may have `{name}` only"));
+        value.map(Some).ok_or_else(bad)
     }
 
     /// Returns a number in the query.
@@ -137,8 +167,16 @@ impl Call<'_> {
             .strip_prefix(name)
             .and_then(|rest| rest.strip_prefix('='));
         value
-            .and_then(|value| value.parse().ok())
+            .and_then(decimal)
             .ok_or_else(|| Problem::bad(format!("the query must be `{name}` and a number")))
+    }
+
+    /// Runs something on the key store.
+    pub(crate) async fn store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut ServedStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.service.worker.call(self.client, work).await
     }
 
     pub(crate) fn permits(&self, operation: Operation, target: Target<'_>) -> bool {
@@ -170,13 +208,28 @@ impl Call<'_> {
     }
 }
 
-impl Answer for Service {
+/// Whom a certificate is of, and until when; nobody if it has not the name of exactly one client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known(Option<(ClientId, u64)>);
+
+/// The service as its connections see it.
+struct Front(Arc<Service>);
+
+impl Answer for Front {
+    type Client = Known;
+
+    fn meet(&self, certificate: Option<&[u8]>) -> Known {
+        let subject = certificate.map(Subject::of).unwrap_or_default();
+        let client = self.0.grants.client(&subject.names);
+        Known(client.map(|client| (client, subject.valid_until)))
+    }
+
     async fn answer(
         &self,
         request: Request<Incoming>,
-        connection: &Connection,
+        connection: &Connection<Known>,
     ) -> Response<Full<Bytes>> {
-        let mut response = match self.answered(request, connection).await {
+        let mut response = match self.0.answered(request, connection).await {
             Ok(answered) => answered.into_response(),
             Err(problem) => problem.to_response(),
         };
@@ -190,7 +243,7 @@ impl Service {
     async fn answered(
         &self,
         request: Request<Incoming>,
-        connection: &Connection,
+        connection: &Connection<Known>,
     ) -> Result<Answered, Problem> {
         let client = self.client(connection)?;
         let method = request.method().clone();
@@ -227,16 +280,25 @@ impl Service {
     }
 
     /// Returns the client of a connection.
-    fn client(&self, connection: &Connection) -> Result<ClientId, Problem> {
-        let names = connection.certificate.as_deref().map(subject_names);
-        let client = self.grants.client(&names.unwrap_or_default());
-        let client = client.ok_or_else(|| {
-            let detail = "the certificate does not have the name of exactly one client";
-            Problem::new(StatusCode::FORBIDDEN, detail)
+    fn client(&self, connection: &Connection<Known>) -> Result<ClientId, Problem> {
+        let forbidden = |detail: &str| Problem::new(StatusCode::FORBIDDEN, detail);
+        let Known(client) = connection.client;
+        let (client, until) = client.ok_or_else(|| {
+            forbidden("the certificate does not have the name of exactly one client")
         })?;
+        // A connection may be older than the end of its certificate.
+        if self.now() > until {
+            return Err(forbidden("the certificate has expired"));
+        }
         connection.seat.admit();
         Ok(client)
     }
+}
+
+/// Reads a number as it is written: without a sign or a leading zero.
+pub(crate) fn decimal(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
 }
 
 /// Refuses a method, and says which ones there are.

@@ -95,7 +95,7 @@ macro_rules! messages {
 
 messages! {
     /// What a client may read.
-    KeyList { keys: Vec<Key>, damage: Vec<String>, }
+    KeyList { keys: Vec<Key>, damage: Vec<String>, more: bool, }
     /// A name.
     Named { versions: Vec<VersionOf>, keys: Vec<Key>, }
     StatusList { statuses: Vec<KeyStatus>, }
@@ -170,7 +170,7 @@ messages! {
         error: Option<String>,
     }
     Entries { entries: Vec<Logged>, }
-    Logged { index: u64, entry: serde_json::Value, }
+    Logged { index: u64, entry: Box<serde_json::value::RawValue>, }
 }
 
 /// The validity members, in the order of the messages.

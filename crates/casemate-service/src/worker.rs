@@ -1,102 +1,136 @@
 //! The thread that owns the key store.
 //!
-//! Uses that arrive while the disk is busy become entries of one change, so that many clients wait
-//! for one write.
+//! Uses come before everything else, and those that arrive while the disk is busy become entries of
+//! one change, so that many clients wait for one write. Of everything else, each client has one at a
+//! time, so that nobody waits for more than one of each other client.
 
-use std::{io, thread};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+};
 
-use casemate_keys::{Engine, KeyName, KeyStore, KeyUse, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use casemate_keys::{AnyEngine, KeyName, KeyStore, KeyUse, StoreError};
+use casemate_server::Shares;
+use tokio::sync::oneshot;
 
-use crate::problem::Problem;
+use crate::{grants::ClientId, problem::Problem};
 
 /// The key store of a service, over any engine.
-pub type ServedStore = KeyStore<Box<dyn Engine + Send>>;
+pub type ServedStore = KeyStore<AnyEngine>;
 
-/// Most jobs that wait.
-const JOBS_MAX: usize = 1024;
 /// Most uses in one change.
 const BATCH_MAX: usize = 128;
+/// Most other jobs that wait, in total and of one client.
+const CALLS_MAX: (usize, usize) = (64, 1);
 
 type Permit = Result<KeyName, Problem>;
 type Call = Box<dyn FnOnce(&mut ServedStore) + Send>;
+type Use = (KeyUse, oneshot::Sender<Permit>);
 
-enum Job {
-    Use(KeyUse, oneshot::Sender<Permit>),
-    Call(Call),
+#[derive(Default)]
+struct Waiting {
+    uses: VecDeque<Use>,
+    calls: VecDeque<Call>,
+    ends: bool,
 }
 
-/// Hands jobs to the thread.
-#[derive(Clone, Debug)]
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Waiting)) {
+        add(&mut self.waiting());
+        self.arrived.notify_one();
+    }
+}
+
+/// Hands jobs to the thread, which ends when this is dropped.
 pub(crate) struct Worker {
-    jobs: mpsc::Sender<Job>,
+    queue: Arc<Queue>,
+    calls: Arc<Shares<ClientId>>,
 }
 
 impl Worker {
-    /// Starts the thread; it ends when the last handle is dropped.
     pub(crate) fn start(store: ServedStore, now: fn() -> u64) -> io::Result<Self> {
-        let (jobs, waiting) = mpsc::channel(JOBS_MAX);
+        let queue = Arc::<Queue>::default();
+        let (all, each) = CALLS_MAX;
+        let worker = Self {
+            queue: Arc::clone(&queue),
+            calls: Shares::new(all, each),
+        };
         thread::Builder::new()
             .name("key store".to_owned())
-            .spawn(move || run(store, waiting, now))?;
-        Ok(Self { jobs })
+            .spawn(move || run(store, &queue, now))?;
+        Ok(worker)
     }
 
     /// Records a use before it is made. Returns the name of the key, as it is now.
     pub(crate) async fn record(&self, one: KeyUse) -> Permit {
         let (done, answer) = oneshot::channel();
-        let sent = self.jobs.send(Job::Use(one, done)).await;
-        sent.map_err(|_| Problem::stopped())?;
+        self.queue
+            .add(|waiting| waiting.uses.push_back((one, done)));
         answer.await.map_err(|_| Problem::stopped())?
     }
 
-    /// Runs something on the key store.
+    /// Runs something on the key store for a client.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
+        client: ClientId,
         work: impl FnOnce(&mut ServedStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
+        let turn = self.calls.enter(client).await;
         let (done, answer) = oneshot::channel();
         let call: Call = Box::new(move |store| {
             // Whoever asked may have gone.
             _ = done.send(work(store).map_err(Problem::from));
+            drop(turn);
         });
-        let sent = self.jobs.send(Job::Call(call)).await;
-        sent.map_err(|_| Problem::stopped())?;
+        self.queue.add(|waiting| waiting.calls.push_back(call));
         answer.await.map_err(|_| Problem::stopped())?
     }
 }
 
-fn run(mut store: ServedStore, mut waiting: mpsc::Receiver<Job>, now: fn() -> u64) {
-    let mut next = waiting.blocking_recv();
-    while let Some(job) = next.take() {
-        match job {
-            Job::Call(call) => call(&mut store),
-            Job::Use(first, done) => {
-                let (mut uses, mut answers) = (vec![first], vec![done]);
-                while uses.len() < BATCH_MAX {
-                    match waiting.try_recv() {
-                        Ok(Job::Use(one, done)) => {
-                            uses.push(one);
-                            answers.push(done);
-                        }
-                        Ok(other) => {
-                            next = Some(other);
-                            break;
-                        }
-                        Err(_) => break,
-                    }
-                }
-                record(&store, &uses, answers, now());
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.queue.add(|waiting| waiting.ends = true);
+    }
+}
+
+fn run(mut store: ServedStore, queue: &Queue, now: fn() -> u64) {
+    loop {
+        let mut waiting = queue.waiting();
+        while waiting.uses.is_empty() && waiting.calls.is_empty() {
+            if waiting.ends {
+                return;
             }
+            let woken = queue.arrived.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
         }
-        if next.is_none() {
-            next = waiting.blocking_recv();
+        let count = waiting.uses.len().min(BATCH_MAX);
+        let uses: Vec<_> = waiting.uses.drain(..count).collect();
+        let call = waiting.calls.pop_front();
+        drop(waiting);
+        if !uses.is_empty() {
+            record(&store, uses, now());
+        }
+        if let Some(call) = call {
+            call(&mut store);
         }
     }
 }
 
-fn record(store: &ServedStore, uses: &[KeyUse], answers: Vec<oneshot::Sender<Permit>>, now: u64) {
-    match store.record_uses(uses, now) {
+fn record(store: &ServedStore, uses: Vec<Use>, now: u64) {
+    let (uses, answers): (Vec<_>, Vec<_>) = uses.into_iter().unzip();
+    match store.record_uses(&uses, now) {
         Ok(results) => {
             for (answer, result) in answers.into_iter().zip(results) {
                 _ = answer.send(result.map_err(Problem::from));

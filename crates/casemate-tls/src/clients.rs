@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
-use rustls::{ClientConfig, ServerConfig, crypto::CryptoProvider, server::WebPkiClientVerifier};
+use rustls::{
+    ClientConfig, ServerConfig,
+    crypto::CryptoProvider,
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
+};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use crate::{TlsError, VERSIONS, certificates_from_pem, root_store};
 
 /// Configures a server that accepts only clients with a certificate of these authorities.
+///
+/// Sessions are not resumed: a resumed session would outlive the certificate.
 ///
 /// # Errors
 ///
@@ -31,6 +37,8 @@ pub fn server_config_for_clients(
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(config)
 }
 
@@ -54,20 +62,39 @@ pub fn client_config_as(
         .with_client_auth_cert(chain, key)?)
 }
 
-/// Returns the DNS names and URIs among a certificate's subject alternative names; none if the
-/// certificate is malformed.
-pub fn subject_names(certificate: &[u8]) -> Vec<String> {
-    let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
-        return Vec::new();
-    };
-    let Ok(Some(names)) = parsed.subject_alternative_name() else {
-        return Vec::new();
-    };
-    let names = names.value.general_names.iter();
-    names
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),
+/// What a certificate says of its subject.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// DNS names without `:`, and URIs, which have one, among its alternative names.
+    pub names: Vec<String>,
+    /// When it ends, in seconds since 1970-01-01 UTC.
+    pub valid_until: u64,
+}
+
+impl Subject {
+    /// Reads a certificate in DER; one that is malformed has no names.
+    pub fn of(certificate: &[u8]) -> Self {
+        let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
+            return Self::default();
+        };
+        let names = match parsed.subject_alternative_name() {
+            Ok(Some(names)) => names.value.general_names.iter(),
+            _ => [].iter(),
+        };
+        // An authority that may issue names of one kind only must not issue the other.
+        let names = names.filter_map(|name| match name {
+            GeneralName::DNSName(name) if !name.contains(':') => Some((*name).to_owned()),
+            GeneralName::URI(name) if name.contains(':') => Some((*name).to_owned()),
             _ => None,
-        })
-        .collect()
+        });
+        Self {
+            names: names.collect(),
+            valid_until: parsed
+                .validity()
+                .not_after
+                .timestamp()
+                .try_into()
+                .unwrap_or_default(),
+        }
+    }
 }

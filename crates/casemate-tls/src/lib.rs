@@ -27,7 +27,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 pub use rustls::crypto::CryptoProvider;
 
-pub use clients::{client_config_as, server_config_for_clients, subject_names};
+pub use clients::{Subject, client_config_as, server_config_for_clients};
 pub use outgoing::{classical_connections, store_config, store_config_as};
 pub use self_signed::{Authority, Issued, SelfSigned, self_signed};
 

@@ -124,7 +124,7 @@ mod tests {
     use rustls_pki_types::{CertificateDer, pem::PemObject};
 
     use super::*;
-    use crate::subject_names;
+    use crate::Subject;
 
     #[test]
     fn names_of_a_client_are_read_from_its_certificate() {
@@ -132,8 +132,11 @@ mod tests {
         let names = ["spiffe://example.org/trainer", "trainer.example.org"];
         let issued = authority.client(&names).unwrap();
         let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
-        assert_eq!(subject_names(&der), names);
-        assert!(subject_names(b"no certificate").is_empty());
-        assert!(subject_names(&der[1..]).is_empty());
+        let subject = Subject::of(&der);
+        assert_eq!(subject.names, names);
+        assert!(subject.valid_until > 1_795_910_400);
+        for bad in [b"no certificate", &der[1..]] {
+            assert_eq!(Subject::of(bad), Subject::default());
+        }
     }
 }

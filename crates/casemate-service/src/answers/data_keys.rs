@@ -24,7 +24,7 @@ use crate::{
 
 /// Returns the active version of a KEM key, which data keys are wrapped to.
 async fn active(call: &Call<'_>, name: KeyName) -> Result<KeyEntry, Problem> {
-    let found = call.service.worker.call(move |store| store.by_name(&name));
+    let found = call.store(move |store| store.by_name(&name));
     let entry = found.await?.ok_or_else(Problem::no_key)?;
     let forbidden = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
     if entry.kind != KeyKind::Kem {
@@ -53,7 +53,9 @@ fn check_context(context: &str) -> Result<(), Problem> {
     if data_key::is_context(context) {
         Ok(())
     } else {
-        Err(Problem::bad("`context` must have 1 to 256 bytes"))
+        Err(Problem::bad(
+            "`context` must have 1 to 256 bytes and no control characters",
+        ))
     }
 }
 
@@ -100,7 +102,11 @@ async fn opened(
             other => refused(&other),
         }
     })?;
-    let about = format!("data key for {}", asked.context);
+    let about = if operation == Operation::Rewrap {
+        format!("data key for {}, wrapped again", asked.context)
+    } else {
+        format!("data key for {}", asked.context)
+    };
     record(call, &loaded, id, (about, 0)).await?;
     Ok((secret, loaded.name.clone()))
 }

@@ -5,19 +5,28 @@ use casemate_crypto::{
     signature::HTTP_SUITE_NAME,
     suite::{KemSuite, SignatureSuite},
 };
-use casemate_keys::{KeyEntry, KeyName, Rotated, State, VersionNumber};
+use casemate_keys::{KeyEntry, KeyName, Rotated, State, StoreError, VersionNumber};
 use http::StatusCode;
+use hyper::body::Bytes;
 
 use super::Answered;
 use crate::{
     grants::{Operation, Target},
     problem::Problem,
-    service::Call,
+    service::{Call, decimal},
     wire::{
         self, BINDINGS_MAX, BindingChange, BindingList, Bound, Create, Key, KeyList, KeyStatus,
         Named, OneMore, Rotate, Rotation, SetState, StatusList, VersionOf,
     },
+    worker::ServedStore,
 };
+
+/// Most keys in an answer.
+const KEYS_MAX: usize = 1024;
+/// Most damage in an answer.
+const DAMAGE_MAX: usize = 64;
+/// Rows of a key store from which no more bindings are taken.
+const BOUND_ROWS_MAX: u64 = 200_000;
 
 fn name_of(text: &str) -> Result<KeyName, Problem> {
     text.parse().map_err(|_| Problem::no_key())
@@ -27,25 +36,57 @@ fn wire_key(entry: &KeyEntry) -> Result<Key, Problem> {
     Key::of(entry).ok_or_else(Problem::internal)
 }
 
+/// Returns the keys after `after`, which is a name and a version, as many as one answer has.
 pub(super) async fn list(call: &Call<'_>) -> Result<Answered, Problem> {
-    let listing = call.service.worker.call(|store| store.list()).await?;
+    let after = call.text("after")?.map(place_in_list).transpose()?;
+    let service = call.service;
+    let turn = service.long.enter(call.client).await;
+    let read = |store: &ServedStore| store.list();
+    let listing = service.listing.get(&service.worker, call.client, read);
+    let listing = listing.await?;
+    let is_next = |entry: &&KeyEntry| match &after {
+        None => true,
+        Some((name, version)) => (&entry.name, entry.version) > (name, *version),
+    };
     let may_read = |name: &KeyName| call.permits(Operation::Read, Target::Key(name));
-    let keys = listing.keys.iter().filter(|entry| may_read(&entry.name));
-    let damage = if call.permits(Operation::Read, Target::All) {
-        listing.damage.iter().map(ToString::to_string).collect()
+    let keys = listing.keys.iter().filter(is_next);
+    let mut keys = keys.filter(|entry| may_read(&entry.name));
+    let page: Vec<_> = keys
+        .by_ref()
+        .take(KEYS_MAX)
+        .map(wire_key)
+        .collect::<Result<_, _>>()?;
+    let more = keys.next().is_some();
+    let damage = if after.is_none() && call.permits(Operation::Read, Target::All) {
+        let texts = listing.damage.iter().map(ToString::to_string);
+        texts.take(DAMAGE_MAX).collect()
     } else {
         Vec::new()
     };
-    Answered::ok(&KeyList {
-        keys: keys.map(wire_key).collect::<Result<_, _>>()?,
+    let list = KeyList {
+        keys: page,
         damage,
-    })
+        more,
+    };
+    let json = serde_json::to_vec(&list).map_err(|_| Problem::internal())?;
+    Ok(Answered::long(json, turn))
+}
+
+fn place_in_list(text: &str) -> Result<(KeyName, VersionNumber), Problem> {
+    let bad = || Problem::bad("`after` must be a name and a version, such as `model@2`");
+    let (name, version) = text.split_once('@').ok_or_else(bad)?;
+    let name = name.parse().map_err(|_| bad())?;
+    Ok((name, version_of(version).ok_or_else(bad)?))
+}
+
+fn version_of(text: &str) -> Option<VersionNumber> {
+    decimal(text)?.try_into().ok()
 }
 
 pub(super) async fn named(call: &Call<'_>, name: &str) -> Result<Answered, Problem> {
     let name = name_of(name)?;
     call.require(Operation::Read, Target::Key(&name))?;
-    let found = call.service.worker.call(move |store| {
+    let found = call.store(move |store| {
         let Some(versions) = store.versions(&name)? else {
             return Ok(None);
         };
@@ -65,12 +106,8 @@ pub(super) async fn named(call: &Call<'_>, name: &str) -> Result<Answered, Probl
 }
 
 pub(super) async fn by_id(call: &Call<'_>, id: &str) -> Result<Answered, Problem> {
-    let id: KeyId = id.parse().map_err(|_| Problem::no_key())?;
-    let found = call
-        .service
-        .worker
-        .call(move |store| store.by_id(id))
-        .await?;
+    let id = exact_id(id).ok_or_else(Problem::no_key)?;
+    let found = call.store(move |store| store.by_id(id)).await?;
     let entry = found.ok_or_else(Problem::no_key)?;
     call.require(Operation::Read, Target::Key(&entry.name))?;
     Answered::ok(&wire_key(&entry)?)
@@ -79,13 +116,21 @@ pub(super) async fn by_id(call: &Call<'_>, id: &str) -> Result<Answered, Problem
 pub(super) async fn statuses(call: &Call<'_>) -> Result<Answered, Problem> {
     // Whoever verifies must know of every key that is compromised.
     call.require(Operation::Read, Target::Any)?;
-    let statuses = call.service.worker.call(|store| store.statuses()).await?;
-    let statuses = statuses.into_iter();
-    Answered::ok(&StatusList {
-        statuses: statuses
-            .map(|(id, status, state)| KeyStatus::of(id, status, state))
-            .collect(),
-    })
+    let service = call.service;
+    let turn = service.long.enter(call.client).await;
+    let read = |store: &ServedStore| {
+        let statuses = store.statuses()?.into_iter();
+        let list = StatusList {
+            statuses: statuses
+                .map(|(id, status, state)| KeyStatus::of(id, status, state))
+                .collect(),
+        };
+        let json = serde_json::to_vec(&list).map_err(|_| casemate_crypto::Error::Internal)?;
+        Ok(Bytes::from(json))
+    };
+    let json = service.statuses.get(&service.worker, call.client, read);
+    let json = json.await?;
+    Ok(Answered::long(Bytes::clone(&json), turn))
 }
 
 /// Checks that the policy allows new keys of a suite.
@@ -113,10 +158,8 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answered, Problem> {
     call.require(Operation::Create, Target::Key(&name))?;
     check_suite(call, &suite)?;
     let (now, by) = (call.service.now(), call.by());
-    let made = call
-        .service
-        .worker
-        .call(move |store| store.on_behalf_of(by, |store| store.generate(name, &suite, now)));
+    let made =
+        call.store(move |store| store.on_behalf_of(by, |store| store.generate(name, &suite, now)));
     Answered::json(StatusCode::CREATED, &wire_key(&made.await?)?)
 }
 
@@ -128,7 +171,7 @@ pub(super) async fn rotate(call: &Call<'_>, name: &str) -> Result<Answered, Prob
         check_suite(call, suite)?;
     }
     let (now, by) = (call.service.now(), call.by());
-    let rotated = call.service.worker.call(move |store| {
+    let rotated = call.store(move |store| {
         store.on_behalf_of(by, |store| {
             store.rotate(&name, suite.as_deref(), now, staged)
         })
@@ -146,7 +189,7 @@ pub(super) async fn set_state(
     number: &str,
 ) -> Result<Answered, Problem> {
     let name = name_of(name)?;
-    let number: VersionNumber = number.parse().map_err(|_| Problem::no_key())?;
+    let number = version_of(number).ok_or_else(Problem::no_key)?;
     let SetState { state } = call.read()?;
     let state = wire::state_of(&state).ok_or_else(|| Problem::bad("there is no such state"))?;
     let destroys = state == State::Destroyed;
@@ -157,11 +200,12 @@ pub(super) async fn set_state(
     };
     call.require(operation, Target::Key(&name))?;
     let service = call.service;
+    let mut pending = None;
     if destroys {
-        check_destroyable(call, &name, number).await?;
-        let asked = service
-            .pending
-            .ask(&name, number, call.client, service.now());
+        let key = destroyable(call, &name, number).await?;
+        let (grants, now) = (&service.grants, service.now());
+        let may = |client| grants.permits(client, Operation::Destroy, Target::Key(&name), now);
+        let asked = service.pending.ask(key, call.client, may, now);
         let is_second = asked.map_err(|_| {
             let detail = "too many versions wait for a second client";
             Problem::new(StatusCode::CONFLICT, detail)
@@ -169,48 +213,53 @@ pub(super) async fn set_state(
         if !is_second {
             return Answered::json(StatusCode::ACCEPTED, &OneMore { waiting: 1 });
         }
+        pending = Some(key);
     }
-    let (now, by, changed) = (service.now(), call.by(), name.clone());
-    let done = service.worker.call(move |store| {
-        store.on_behalf_of(by, |store| store.set_state(&changed, number, state, now))
+    let (now, by) = (service.now(), call.by());
+    let done = call.store(move |store| {
+        store.on_behalf_of(by, |store| store.set_state(&name, number, state, now))
     });
     let entry = done.await?;
     service.cache.forget(entry.id);
-    if destroys {
-        service.pending.done(&name, number);
+    if let Some(key) = pending {
+        service.pending.done(key);
     }
     Answered::ok(&wire_key(&entry)?)
 }
 
-/// Refuses to wait for a second client for what cannot be done anyway.
-async fn check_destroyable(
+/// Returns the key of a version that may be destroyed: nobody waits for what cannot be done.
+async fn destroyable(
     call: &Call<'_>,
     name: &KeyName,
     number: VersionNumber,
-) -> Result<(), Problem> {
+) -> Result<KeyId, Problem> {
     let wanted = name.clone();
-    let found = call.service.worker.call(move |store| {
+    let found = call.store(move |store| {
         let Some(versions) = store.versions(&wanted)? else {
             return Ok(None);
         };
-        versions.version(number).map(|version| Some(version.state))
+        versions.version(number).copied().map(Some)
     });
-    match found.await? {
-        None => Err(Problem::no_key()),
-        Some(state @ (State::Active | State::Destroyed)) => {
+    let version = found.await?.ok_or_else(Problem::no_key)?;
+    match version.state {
+        state @ (State::Active | State::Destroyed) => {
             let detail = format!("version {number} of `{name}` is {state}");
             Err(Problem::new(StatusCode::CONFLICT, detail))
         }
-        Some(_) => Ok(()),
+        State::PreActive | State::DecryptOnly | State::Disabled => Ok(version.key),
     }
 }
 
 pub(super) async fn bindings(call: &Call<'_>, name: &str) -> Result<Answered, Problem> {
     let name = name_of(name)?;
     call.require(Operation::Bind, Target::Key(&name))?;
-    let found = call.service.worker.call(move |store| store.bindings(&name));
-    let bindings = found.await?.into_iter().map(Bound::of).collect();
-    Answered::ok(&BindingList { bindings })
+    let turn = call.service.long.enter(call.client).await;
+    let bindings = call.store(move |store| store.bindings(&name)).await?;
+    let list = BindingList {
+        bindings: bindings.into_iter().map(Bound::of).collect(),
+    };
+    let json = serde_json::to_vec(&list).map_err(|_| Problem::internal())?;
+    Ok(Answered::long(json, turn))
 }
 
 pub(super) async fn bind(call: &Call<'_>, name: &str) -> Result<Answered, Problem> {
@@ -223,7 +272,17 @@ pub(super) async fn bind(call: &Call<'_>, name: &str) -> Result<Answered, Proble
     call.require(Operation::Bind, Target::Key(&name))?;
     let bind: Vec<_> = bind.into_iter().map(|place| place.read(&name)).collect();
     let by = call.by();
-    let done = call.service.worker.call(move |store| {
+    let done = call.store(move |store| {
+        let Some(versions) = store.versions(&name)? else {
+            return Err(StoreError::NoKey(name.to_string()));
+        };
+        for binding in &bind {
+            versions.version(binding.version)?;
+        }
+        // Every listing reads all rows, so that clients must not make them without end.
+        if !bind.is_empty() && store.content()?.0 > BOUND_ROWS_MAX {
+            return Err(StoreError::Full(BOUND_ROWS_MAX));
+        }
         store.on_behalf_of(by, |store| {
             store.bind(&bind)?;
             store.unbind(&name, &unbind)
@@ -231,6 +290,12 @@ pub(super) async fn bind(call: &Call<'_>, name: &str) -> Result<Answered, Proble
     });
     done.await?;
     Answered::ok(&serde_json::json!({}))
+}
+
+/// Reads a key id as it is written everywhere: in lower case.
+pub(super) fn exact_id(text: &str) -> Option<KeyId> {
+    let id: KeyId = text.parse().ok()?;
+    (id.to_hex() == text).then_some(id)
 }
 
 /// Returns whether a public key is of a KEM.

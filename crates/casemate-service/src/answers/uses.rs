@@ -5,17 +5,18 @@ use std::sync::Arc;
 use base64ct::{Base64, Encoding as _};
 use casemate_crypto::{
     Error, Purpose, SecretBytes,
-    encoding::{KeyId, PrivateKey},
+    encoding::{KeyId, KeyKind, PrivateKey},
     hash::sha384,
     hpke::{Aead, HpkeSuite, Kdf},
 };
-use casemate_keys::KeyUse;
+use casemate_keys::{KeyUse, State, StoreError};
 use http::StatusCode;
 use zeroize::Zeroizing;
 
-use super::Answered;
+use super::{Answered, keys};
 use crate::{
     cache::Loaded,
+    data_key,
     grants::{HEADER_DIGEST_BYTES, Operation, Target},
     problem::Problem,
     service::Call,
@@ -28,20 +29,27 @@ const LABEL_CHARS_MAX: usize = 100;
 /// What an HPKE message is for.
 enum Subject<'a> {
     Artifact(&'a [u8]),
-    DataKey(&'a [u8]),
+    DataKey(&'a str),
     Other(&'a [u8]),
 }
 
 impl<'a> Subject<'a> {
-    fn of(info: &'a [u8]) -> Self {
+    /// Returns what a message is for; `None` if `info` has a label of ours and breaks its rule.
+    fn of(info: &'a [u8]) -> Option<Self> {
         let after = |purpose: Purpose| {
             let rest = info.strip_prefix(purpose.as_bytes())?;
             rest.strip_prefix(&[0])
         };
         match (after(Purpose::ARTIFACT_KEY), after(Purpose::DATA_KEY)) {
-            (Some(digest), _) if digest.len() == HEADER_DIGEST_BYTES => Self::Artifact(digest),
-            (_, Some(context)) => Self::DataKey(context),
-            _ => Self::Other(info),
+            (Some(digest), _) => {
+                (digest.len() == HEADER_DIGEST_BYTES).then_some(Self::Artifact(digest))
+            }
+            (_, Some(context)) => {
+                let context = str::from_utf8(context).ok();
+                let context = context.filter(|context| data_key::is_context(context));
+                context.map(Self::DataKey)
+            }
+            (None, None) => Some(Self::Other(info)),
         }
     }
 
@@ -57,21 +65,27 @@ impl<'a> Subject<'a> {
     fn about(&self) -> String {
         match self {
             Self::Artifact(digest) => format!("artifact {}", hex::encode(digest)),
-            Self::DataKey(context) => {
-                format!("data key for {}", String::from_utf8_lossy(context))
-            }
+            Self::DataKey(context) => format!("data key for {context}"),
             Self::Other(info) => {
                 let label = info.split(|byte| *byte == 0).next().unwrap_or_default();
-                let text = String::from_utf8_lossy(label);
-                text.chars().take(LABEL_CHARS_MAX).collect()
+                format!("message for {}", plain(label))
             }
         }
     }
 }
 
+/// Returns bytes as an entry of the log has them: printable, and not too long.
+fn plain(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let chars = text.chars().take(LABEL_CHARS_MAX);
+    chars
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
 fn id_of(text: &str) -> Result<KeyId, Problem> {
-    let bad = |_| Problem::bad("`key` must be a key id: 64 hexadecimal digits");
-    text.parse().map_err(bad)
+    let bad = || Problem::bad("`key` must be a key id: 64 lower-case hexadecimal digits");
+    keys::exact_id(text).ok_or_else(bad)
 }
 
 /// Returns a private key, if the client may do this with it.
@@ -92,14 +106,24 @@ pub(super) async fn load(
         require(&loaded.name)?;
         return Ok(loaded);
     }
-    let found = service.worker.call(move |store| store.by_id(id)).await?;
+    let found = call.store(move |store| store.by_id(id)).await?;
     let entry = found.ok_or_else(Problem::no_key)?;
     require(&entry.name)?;
+    let is_usable = match entry.kind {
+        KeyKind::Kem => entry.state.opens(),
+        KeyKind::Sign | KeyKind::Http => entry.state == State::Active,
+    };
+    if !is_usable {
+        return Err(StoreError::NotInUse {
+            name: entry.name.to_string(),
+            version: entry.version,
+            state: entry.state,
+        }
+        .into());
+    }
     let name = entry.name.clone();
-    let key = service
-        .worker
-        .call(move |store| store.private_key(&entry))
-        .await?;
+    // The log says that this process got the key; the client does not.
+    let key = call.store(move |store| store.private_key(&entry)).await?;
     let loaded = Arc::new(Loaded { name, key });
     service.cache.keep(id, Arc::clone(&loaded));
     Ok(loaded)
@@ -143,7 +167,8 @@ pub(super) fn plaintext(opened: &[u8]) -> SecretBytes {
 pub(super) async fn open(call: &Call<'_>) -> Result<Answered, Problem> {
     let asked: Open = call.read()?;
     let id = id_of(&asked.key)?;
-    let subject = Subject::of(&asked.info);
+    let subject = Subject::of(&asked.info)
+        .ok_or_else(|| Problem::bad("`info` is not that of an artifact or of a data key"))?;
     let artifact = match subject {
         Subject::Artifact(digest) => Some(digest),
         Subject::DataKey(_) | Subject::Other(_) => None,
@@ -189,22 +214,23 @@ pub(super) async fn sign(call: &Call<'_>) -> Result<Answered, Problem> {
     };
     let policy = call.service.policy.check_signature(key.suite());
     policy.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
-    let label = String::from_utf8_lossy(&context);
-    let label: String = label.chars().take(LABEL_CHARS_MAX).collect();
-    let about = format!("{label}, SHA-384 {}", hex::encode(sha384(&message)));
-    record(call, &loaded, id, (about, message.len() as u64)).await?;
+    let digest = hex::encode(sha384(&message));
+    let about = format!("{}, SHA-384 {digest}", plain(&context));
+    let bytes = message.len() as u64;
     let turn = call.service.signing.enter(call.client).await;
+    let used = Arc::clone(&loaded);
     let signed = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        match &loaded.key {
+        match &used.key {
             PrivateKey::Sign(key) => key.sign_with_context(&context, &message),
             _ => Err(Error::Internal),
         }
     });
     let signed = signed.await.map_err(|_| Problem::internal())?;
-    Answered::ok(&Signed {
-        signature: signed.map_err(|error| refused(&error))?,
-    })
+    let signature = signed.map_err(|error| refused(&error))?;
+    // Last, because the key may have been disabled while this waited.
+    record(call, &loaded, id, (about, bytes)).await?;
+    Answered::ok(&Signed { signature })
 }
 
 pub(super) async fn sign_http(call: &Call<'_>) -> Result<Answered, Problem> {
@@ -220,12 +246,16 @@ pub(super) async fn sign_http(call: &Call<'_>) -> Result<Answered, Problem> {
     };
     let policy = call.service.policy.check_http();
     policy.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
-    let about = format!("HTTP message, SHA-384 {}", hex::encode(sha384(&mldsa65)));
+    let about = format!(
+        "HTTP message, SHA-384 {} and {}",
+        hex::encode(sha384(&ed25519)),
+        hex::encode(sha384(&mldsa65))
+    );
     let bytes = ed25519.len().saturating_add(mldsa65.len()) as u64;
-    record(call, &loaded, id, (about, bytes)).await?;
     let signed = key
         .sign(&ed25519, &mldsa65)
         .map_err(|error| refused(&error))?;
+    record(call, &loaded, id, (about, bytes)).await?;
     Answered::ok(&HttpSignature {
         ed25519: signed.ed25519,
         mldsa65: signed.mldsa65,

@@ -82,7 +82,11 @@ fn key_schemas() -> Vec<(&'static str, Value)> {
         (
             "KeyList",
             object(
-                &[("keys", list(&reference("Key"))), ("damage", list(&text()))],
+                &[
+                    ("keys", list(&reference("Key"))),
+                    ("damage", list(&text())),
+                    ("more", json!({ "type": "boolean" })),
+                ],
                 &[],
             ),
         ),
