@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
 import shutil
 import signal
@@ -9,7 +11,10 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -155,6 +160,59 @@ def test_two_writers_lose_nothing(site: Site, cluster: Cluster) -> None:
     site.run("keys", "audit", "verify", "--keys", "log.keys")
 
 
+class Losing(http.server.BaseHTTPRequestHandler):
+    """Forwards to a member, and loses the answer to one request."""
+
+    member, lose, seen = "", -1, 0
+    meanwhile: list[Callable[[], object]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        cls = type(self)
+        is_lost = cls.seen == cls.lose
+        cls.seen += 1
+        try:
+            answer = urllib.request.urlopen(urllib.request.Request(cls.member + self.path, data=body, method="POST")).read()
+            status = 200
+        except urllib.error.HTTPError as error:
+            answer, status = error.read(), error.code
+        if is_lost:
+            for work in cls.meanwhile:
+                work()
+            self.close_connection = True
+            return
+        self.send_response(status)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_a_lost_answer_is_looked_for(site: Site, cluster: Cluster, others: bool) -> None:
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Losing)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    (site.folder / "lossy").mkdir()
+    (site.folder / "lossy" / "etcd.toml").write_text(f'endpoints = ["http://127.0.0.1:{proxy.server_address[1]}"]\n')
+    Losing.member, Losing.lose, Losing.seen = cluster.endpoints[0], -1, 0
+    # Others write while the answer is lost, so that the change is no longer the newest one.
+    Losing.meanwhile = [lambda: site.run("keys", "rotate", "publisher")] if others else []
+    site.run("keys", "rotate", "models", home="lossy")
+    requests = Losing.seen
+    assert requests > 5
+    for lose in range(requests):
+        before = len([name for name in names(site) if name.startswith("models@")])
+        Losing.lose, Losing.seen = lose, 0
+        done = site.run("keys", "rotate", "models", home="lossy", code=None)
+        after = len([name for name in names(site) if name.startswith("models@")])
+        # What is said to be done was done once, and what was refused was not done.
+        assert done.returncode == 0 and after == before + 1, (lose, before, after, done)
+    site.run("keys", "audit", "verify", "--keys", "log.keys")
+    proxy.shutdown()
+
+
 def test_a_large_change_is_made_as_a_whole(site: Site, cluster: Cluster) -> None:
     # More than 100 values: a new root key rewrites every row.
     for number in range(60):
@@ -198,14 +256,10 @@ def test_what_someone_changes_in_etcd_is_named(site: Site, cluster: Cluster) -> 
     site.run("keys", "generate", "--name", "third", "--kind", "kem", "--suite", "mlkem768-x25519")
     site.run("keys", "generate", "--name", "fourth", "--kind", "kem", "--suite", "mlkem768-x25519")
     whole = json.loads(cluster.ctl("get", "--prefix", "casemate/", "-w", "json"))["kvs"]
-    import base64
-
     pairs = {base64.b64decode(one["key"]): base64.b64decode(one["value"]) for one in whole}
 
     def put(key: bytes, value: bytes) -> None:
         # etcdctl takes text only, so the JSON gateway is used as the program does.
-        import urllib.request
-
         body = json.dumps({"key": base64.b64encode(key).decode(), "value": base64.b64encode(value).decode()}).encode()
         urllib.request.urlopen(f"{cluster.endpoints[0]}/v3/kv/put", data=body).read()
 

@@ -11,7 +11,7 @@ use crate::{
 /// Documents whose `sh` blocks must work. The guide about object stores needs a server and runs
 /// with the object store tests. The first block of the README runs this command and the
 /// demonstration.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "docs/guides/seal-and-serve.md",
     "docs/guides/folders-and-mounts.md",
@@ -19,6 +19,7 @@ const DOCUMENTS: [&str; 7] = [
     "docs/guides/key-store-slots.md",
     "docs/guides/rotate-keys.md",
     "docs/guides/audit-log.md",
+    "docs/guides/key-service.md",
 ];
 
 pub(crate) fn run() -> Outcome {

@@ -32,6 +32,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     time::timeout,
 };
+use zeroize::Zeroize as _;
 
 /// Limits of a client.
 #[derive(Clone, Copy, Debug)]
@@ -159,9 +160,14 @@ async fn exchange(
         BodyError::Timeout => ClientError::Timeout,
         BodyError::Broken => ClientError::Broken("the answer is incomplete".into()),
     })?;
+    let secret = SecretBytes::new(content.to_vec());
+    // What hyper and rustls buffered is theirs to wipe, which they do not.
+    if let Ok(mut content) = content.try_into_mut() {
+        content.zeroize();
+    }
     Ok(HttpAnswer {
         status,
-        content: SecretBytes::new(content.to_vec()),
+        content: secret,
     })
 }
 

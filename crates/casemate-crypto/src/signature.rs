@@ -202,7 +202,7 @@ impl SigningKey {
             Signer::HashBased(key) => key.sign(message, context),
             Signer::Held(holder) => {
                 let signature = holder.sign(context, message)?;
-                // Whoever sends it on is asked for it.
+                // The holder is not trusted: verify its signature.
                 self.public
                     .verify_with_context(context, message, &signature)?;
                 Ok(signature)

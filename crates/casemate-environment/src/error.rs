@@ -61,6 +61,9 @@ pub enum EnvironmentError {
     /// A description has a certificate without its key, or the other way round.
     #[error("{0} has a certificate without its key, or a key without its certificate")]
     CertificateWithoutKey(PathBuf),
+    /// TLS could not be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[from] casemate_tls::TlsError),
     /// A cluster of etcd cannot be used.
     #[error(transparent)]
     Etcd(#[from] casemate_etcd::EtcdError),

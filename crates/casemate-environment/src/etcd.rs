@@ -70,8 +70,7 @@ impl EtcdPlace {
             .as_ref()
             .map(|(certificate, key)| (certificate.expose(), key.expose()));
         let roots = authorities.as_ref().map(SecretBytes::expose);
-        let tls = casemate_tls::store_config_as(groups, roots, identity)
-            .map_err(casemate_service::RemoteError::Tls)?;
+        let tls = casemate_tls::store_config_as(groups, roots, identity)?;
         let options = EtcdOptions {
             endpoints: &self.endpoints,
             prefix: &self.prefix,

@@ -25,16 +25,20 @@ impl KeyPlace {
     pub fn of(home: &Path) -> Result<Self, EnvironmentError> {
         let file = store_path(home);
         let places = [file.clone(), etcd_path(home), key_service_path(home)];
-        if places.iter().filter(|path| path.exists()).count() > 1 {
-            return Err(EnvironmentError::TwoKeyStores(home.to_owned()));
+        let mut exist = [false; 3];
+        for (path, exists) in places.iter().zip(&mut exist) {
+            // A folder that cannot be read may have any of them.
+            *exists = path.try_exists().map_err(|source| EnvironmentError::Io {
+                path: path.clone(),
+                source,
+            })?;
         }
-        if etcd_path(home).exists() {
-            return EtcdPlace::read(home).map(Self::Etcd);
+        match exist {
+            [false, true, false] => EtcdPlace::read(home).map(Self::Etcd),
+            [false, false, true] => KeyService::read(home).map(Self::Service),
+            [_, false, false] => Ok(Self::File(file)),
+            _ => Err(EnvironmentError::TwoKeyStores(home.to_owned())),
         }
-        if key_service_path(home).exists() {
-            return KeyService::read(home).map(Self::Service);
-        }
-        Ok(Self::File(file))
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct KeyValue {
     pub(crate) key: Bytes,
     #[serde(default)]
     pub(crate) value: Bytes,
+    #[serde(default, deserialize_with = "number")]
+    pub(crate) mod_revision: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,6 +149,14 @@ impl Compare {
         }
     }
 
+    /// The key exists.
+    pub(crate) fn present(key: Vec<u8>) -> Self {
+        Self {
+            result: "GREATER",
+            ..Self::absent(key)
+        }
+    }
+
     /// The key does not exist.
     pub(crate) const fn absent(key: Vec<u8>) -> Self {
         Self {
@@ -179,6 +189,12 @@ pub(crate) struct TxnResponse {
     pub(crate) responses: Vec<OperationResponse>,
 }
 
+#[derive(Debug, Serialize)]
+pub(crate) struct CompactionRequest {
+    pub(crate) revision: i64,
+    pub(crate) physical: bool,
+}
+
 /// What etcd says instead of an answer.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Failure {
@@ -186,4 +202,7 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     #[serde(default)]
     pub(crate) error: String,
+    /// The code of gRPC.
+    #[serde(default)]
+    pub(crate) code: u32,
 }

@@ -26,7 +26,13 @@ impl Cache {
     }
 
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
-        let len = key.len().saturating_add(value.as_ref().map_or(0, Vec::len));
+        let len_of = |key: &[u8], value: &Option<Vec<u8>>| {
+            key.len().saturating_add(value.as_ref().map_or(0, Vec::len))
+        };
+        let len = len_of(&key, &value);
+        if let Some(Known(old)) = self.values.remove(&key) {
+            self.bytes = self.bytes.saturating_sub(len_of(&key, &old));
+        }
         if self.bytes.saturating_add(len) > BYTES_MAX {
             self.clear();
         }

@@ -1,6 +1,10 @@
 //! Requests to whichever member of the cluster answers.
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::Cell,
+    thread,
+    time::{Duration, Instant},
+};
 
 use casemate_client::{ClientError, HttpClient, Limits};
 use casemate_keys::EngineError;
@@ -17,8 +21,15 @@ const CONNECT_PATIENCE: Duration = Duration::from_millis(800);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest answer, in bytes: a page of the longest values.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
-/// How often all members are asked.
-const ROUNDS: usize = 3;
+/// Maximum time for an answer of any member: longer than one needs to give up its leader.
+const PATIENCE_ALL: Duration = Duration::from_secs(8);
+/// Pause after all members were asked.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The code of gRPC for a revision that was compacted.
+const OUT_OF_RANGE: u32 = 11;
+/// The other codes of gRPC with which nothing was done: invalid argument, not found, permission
+/// denied, resource exhausted, failed precondition, unimplemented, unauthenticated.
+const CERTAIN: [u32; 7] = [3, 5, 7, 8, 9, 12, 16];
 /// Longest text of etcd in an error, in characters.
 const TEXT_CHARS_MAX: usize = 200;
 
@@ -30,9 +41,12 @@ pub enum EtcdError {
         "`{0}` is not the address of an etcd member: it must be `https://HOST:PORT`, or `http://` on this machine"
     )]
     Url(String),
-    /// No member is named.
-    #[error("no etcd member is named")]
+    /// No member was given.
+    #[error("no etcd member was given")]
     NoEndpoint,
+    /// The prefix is not valid.
+    #[error("the prefix `{0}` must be 1 to 64 printable ASCII characters and end in `/`")]
+    Prefix(String),
     /// The client could not be started.
     #[error(transparent)]
     Start(ClientError),
@@ -53,11 +67,14 @@ pub enum EtcdError {
         /// What it said.
         text: String,
     },
+    /// A member refused something that is too old to be read.
+    #[error("etcd has removed the revision that was being read")]
+    Compacted,
     /// It is not known whether a change was made.
-    #[error("etcd did not say whether the change was made; look before you try again")]
+    #[error("no answer from etcd: the change may have been made")]
     Unknown,
     /// The answer is not one of etcd.
-    #[error("the answer of {url} is not one of etcd")]
+    #[error("malformed answer from etcd at {url}")]
     Malformed {
         /// Which one.
         url: String,
@@ -70,6 +87,8 @@ impl From<EtcdError> for EngineError {
             EtcdError::Refused { text, .. } if text.contains("database space exceeded") => {
                 Self::Full
             }
+            EtcdError::Compacted => Self::Conflict,
+            EtcdError::Unknown => Self::Unknown,
             other => Self::Storage(Box::new(other)),
         }
     }
@@ -113,6 +132,7 @@ impl Members {
     }
 
     /// Sends a request to one member after the other, until one answers.
+    #[expect(clippy::disallowed_methods, reason = "waits are bounded together")]
     pub(crate) fn call<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -120,90 +140,84 @@ impl Members {
         kind: Kind,
     ) -> Result<T, EtcdError> {
         let body = serde_json::to_vec(body).map_err(|_| EtcdError::Unknown)?;
-        let mut failed = EtcdError::NoEndpoint;
-        for _ in 0..self.urls.len().saturating_mul(ROUNDS) {
+        let started = Instant::now();
+        loop {
             let at = self.current.get();
             let Some(url) = self.urls.get(at) else {
                 self.current.set(0);
+                thread::sleep(PAUSE);
                 continue;
             };
-            match self.ask(url, path, body.clone()) {
+            let failed = match self.ask(url, path, body.clone()) {
                 Ok(answer) => return Ok(answer),
-                Err(error) => {
-                    self.current.set(at.saturating_add(1));
-                    let is_certain = matches!(
-                        error,
-                        EtcdError::Unreachable {
-                            source: ClientError::Connect(_),
-                            ..
-                        }
-                    );
-                    match &error {
-                        EtcdError::Unreachable { .. } if is_certain => {}
-                        EtcdError::Refused { text, .. } if !is_transient(text) => {
-                            return Err(error);
-                        }
-                        _ if kind == Kind::Once => return Err(EtcdError::Unknown),
-                        _ => {}
-                    }
-                    failed = error;
-                }
+                Err(Failed::Certain(error)) => return Err(error),
+                Err(Failed::NotSent(error)) => error,
+                Err(Failed::Uncertain(error)) if kind == Kind::Repeatable => error,
+                Err(Failed::Uncertain(_)) => return Err(EtcdError::Unknown),
+            };
+            self.current.set(at.saturating_add(1));
+            if started.elapsed() >= PATIENCE_ALL {
+                return Err(failed);
             }
         }
-        Err(failed)
     }
 
-    fn ask<T: DeserializeOwned>(
-        &self,
-        url: &Url,
-        path: &str,
-        body: Vec<u8>,
-    ) -> Result<T, EtcdError> {
+    fn ask<T: DeserializeOwned>(&self, url: &Url, path: &str, body: Vec<u8>) -> Result<T, Failed> {
         let shown = || url.to_string();
         let malformed = || EtcdError::Malformed { url: shown() };
-        let uri = url.join(path).map_err(|_| malformed())?;
+        let uri = url.join(path);
+        let uri = uri.map_err(|_| Failed::Certain(malformed()))?;
         let request = Request::post(uri.as_str())
             .header(CONTENT_TYPE, "application/json")
             .body(body)
-            .map_err(|_| malformed())?;
-        let answer = self.client.send(request);
-        let answer = answer.map_err(|source| EtcdError::Unreachable {
-            url: shown(),
-            source,
+            .map_err(|_| Failed::Certain(malformed()))?;
+        let answer = self.client.send(request).map_err(|source| {
+            let is_certain = matches!(source, ClientError::Connect(_));
+            let error = EtcdError::Unreachable {
+                url: shown(),
+                source,
+            };
+            if is_certain {
+                Failed::NotSent(error)
+            } else {
+                Failed::Uncertain(error)
+            }
         })?;
         let content = answer.content.expose();
         if answer.status == StatusCode::OK {
-            return serde_json::from_slice(content).map_err(|_| malformed());
+            let read = serde_json::from_slice(content);
+            return read.map_err(|_| Failed::Uncertain(malformed()));
         }
-        let failure: Failure = serde_json::from_slice(content).unwrap_or_default();
-        let text = if failure.message.is_empty() {
-            failure.error
-        } else {
-            failure.message
-        };
-        let text = if text.is_empty() {
-            format!("HTTP status {}", answer.status)
-        } else {
-            text.chars().take(TEXT_CHARS_MAX).collect()
-        };
-        Err(EtcdError::Refused { url: shown(), text })
+        Err(failure(url, content))
     }
 }
 
-/// Whether another member, or the same one later, may answer.
-fn is_transient(text: &str) -> bool {
-    [
-        "request timed out",
-        "no leader",
-        "leader changed",
-        "not leader",
-        "too many requests",
-        "server stopped",
-        "not healthy",
-        "HTTP status 5",
-    ]
-    .iter()
-    .any(|sign| text.contains(sign))
+/// Why a member did not do what it was asked for.
+enum Failed {
+    /// It refused, and so would any other.
+    Certain(EtcdError),
+    /// It was not asked.
+    NotSent(EtcdError),
+    /// It may have done it.
+    Uncertain(EtcdError),
+}
+
+/// Reads what a member says instead of an answer. By the code of gRPC, some refusals are certain;
+/// all others may come from a member that stops or loses its leader.
+fn failure(url: &Url, content: &[u8]) -> Failed {
+    let failure: Failure = serde_json::from_slice(content).unwrap_or_default();
+    let text = if failure.message.is_empty() {
+        failure.error
+    } else {
+        failure.message
+    };
+    let text = text.chars().take(TEXT_CHARS_MAX).collect();
+    let url = url.to_string();
+    match failure.code {
+        OUT_OF_RANGE => Failed::Certain(EtcdError::Compacted),
+        code if CERTAIN.contains(&code) => Failed::Certain(EtcdError::Refused { url, text }),
+        _ => Failed::Uncertain(EtcdError::Refused { url, text }),
+    }
 }
 
 fn url_of(text: &str) -> Result<Url, EtcdError> {

@@ -3,36 +3,38 @@
 use std::{cell::RefCell, fmt};
 
 use casemate_crypto::random;
-use casemate_keys::{Change, Engine, EngineError, Head, Page, Put, Table, View, each};
+use casemate_keys::{Change, Engine, EngineError, Head, Put, Table, View, each};
 use rustls::ClientConfig;
 
 use crate::{
     api::{
-        Bytes, Compare, DeleteRangeRequest, KeyValue, Operation, RangeRequest, RangeResponse,
-        TxnRequest, TxnResponse,
+        Bytes, CompactionRequest, Compare, DeleteRangeRequest, KeyValue, Operation, RangeRequest,
+        RangeResponse, TxnRequest, TxnResponse,
     },
     cache::Cache,
     call::{EtcdError, Kind, Members},
+    generation::{Generation, ID_BYTES},
     staged::{self, PART_BYTES_MAX, PUTS_MAX, letter},
+    view::EtcdView,
 };
 
 /// Longest value; a longer one is not ours, and reads as empty, which no rule admits.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
-/// Longest key: the path of a node.
-const KEY_BYTES_MAX: usize = 66;
-/// Length of the id of a staged change: a time and a random number.
-const STAGE_BYTES: usize = 16;
 /// How long a staged change may wait before it counts as abandoned, in seconds.
 const ABANDONED_SECONDS: u64 = 24 * 60 * 60;
-/// How often a change is looked for whose answer was lost.
-const LOOKS: usize = 4;
+/// How many changes of others are looked through for one whose answer was lost.
+const HISTORY_MAX: usize = 64;
 /// How often a staged change is applied before giving up.
 const APPLY_MAX: usize = 16;
 /// Changes of others that are read rather than forgetting everything.
 const CHANGES_MAX: i64 = 512;
 
+/// Longest prefix, in bytes.
+const PREFIX_BYTES_MAX: usize = 64;
+
 const RANGE: &str = "/v3/kv/range";
 const TXN: &str = "/v3/kv/txn";
+const COMPACTION: &str = "/v3/kv/compaction";
 
 /// What an engine needs.
 pub struct EtcdOptions<'a> {
@@ -61,42 +63,9 @@ pub struct EtcdEngine {
     members: Members,
     prefix: Vec<u8>,
     clock: fn() -> u64,
-    cache: RefCell<Cache>,
-}
-
-/// What the key `g` has: the generation, and what is still to be applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Generation {
-    number: u64,
-    /// The number of parts to apply, and their id.
-    parts: u32,
-    stage: [u8; STAGE_BYTES],
-}
-
-impl Generation {
-    const fn of(number: u64) -> Self {
-        Self {
-            number,
-            parts: 0,
-            stage: [0; STAGE_BYTES],
-        }
-    }
-
-    fn encode(self) -> Vec<u8> {
-        let number = self.number.to_be_bytes();
-        let parts = self.parts.to_be_bytes();
-        [number.as_slice(), &parts, &self.stage].concat()
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (number, rest) = bytes.split_first_chunk()?;
-        let (parts, rest) = rest.split_first_chunk()?;
-        Some(Self {
-            number: u64::from_be_bytes(*number),
-            parts: u32::from_be_bytes(*parts),
-            stage: rest.try_into().ok()?,
-        })
-    }
+    pub(crate) cache: RefCell<Cache>,
+    /// The key `g` as it was seen last, if nothing is to be applied.
+    seen: RefCell<Option<Generation>>,
 }
 
 impl EtcdEngine {
@@ -104,13 +73,19 @@ impl EtcdEngine {
     ///
     /// # Errors
     ///
-    /// [`EtcdError::Url`], [`EtcdError::NoEndpoint`], [`EtcdError::Start`].
+    /// [`EtcdError::Url`], [`EtcdError::NoEndpoint`], [`EtcdError::Prefix`], [`EtcdError::Start`].
     pub fn new(options: EtcdOptions<'_>) -> Result<Self, EtcdError> {
+        let prefix = options.prefix;
+        let is_plain = prefix.bytes().all(|byte| byte.is_ascii_graphic());
+        if prefix.len() > PREFIX_BYTES_MAX || !is_plain || !prefix.ends_with('/') {
+            return Err(EtcdError::Prefix(prefix.chars().take(100).collect()));
+        }
         Ok(Self {
             members: Members::new(options.endpoints, options.tls)?,
             prefix: options.prefix.as_bytes().to_vec(),
             clock: options.clock,
             cache: RefCell::default(),
+            seen: RefCell::default(),
         })
     }
 
@@ -118,16 +93,16 @@ impl EtcdEngine {
         [self.prefix.as_slice(), &parts.concat()].concat()
     }
 
-    fn key_of(&self, table: Table, key: &[u8]) -> Vec<u8> {
+    pub(crate) fn key_of(&self, table: Table, key: &[u8]) -> Vec<u8> {
         self.key(&[&[letter(table)], key])
     }
 
     /// Returns the end of a table: the first key after every one that begins like this.
-    fn end_of(&self, table: Table) -> Vec<u8> {
+    pub(crate) fn end_of(&self, table: Table) -> Vec<u8> {
         self.key(&[&[letter(table).saturating_add(1)]])
     }
 
-    fn range(&self, request: &RangeRequest) -> Result<RangeResponse, EngineError> {
+    pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeResponse, EngineError> {
         Ok(self.members.call(RANGE, request, Kind::Repeatable)?)
     }
 
@@ -154,9 +129,9 @@ impl EtcdEngine {
         let (generation, header, index) = (next(), next(), next());
         let revision = answer.header.revision;
         match (generation, header) {
-            (None, None) => Ok((revision, None)),
+            (None, None) if index.is_none() => Ok((revision, None)),
             (None, Some(_)) => Err(EngineError::Foreign("its generation is missing")),
-            (Some(_), None) => Err(EngineError::Foreign("its header is missing")),
+            (Some(_) | None, None) => Err(EngineError::Foreign("its header is missing")),
             (Some(generation), Some(header)) => {
                 let generation = Generation::decode(&generation).ok_or(foreign)?;
                 let head = Head {
@@ -186,11 +161,11 @@ impl EtcdEngine {
             });
             match changes {
                 Ok(changes) if !changes.more => {
-                    for KeyValue { key, value } in changes.kvs {
+                    for KeyValue { key, value, .. } in changes.kvs {
                         cache.put(key.0, Some(bounded(value.0)));
                     }
                 }
-                // Too many, or the revision was compacted.
+                // Too many, or etcd does not answer, which the next request shows.
                 Ok(_) | Err(_) => cache.clear(),
             }
         } else if !is_known {
@@ -220,82 +195,154 @@ impl EtcdEngine {
         operations
     }
 
-    fn expected(&self, generation: u64) -> Compare {
-        let key = self.key(&[b"g"]);
-        if generation == 0 {
-            Compare::absent(key)
-        } else {
-            Compare::value(key, Generation::of(generation).encode())
+    /// Returns the key `g` as it must be for a change, or the conflict.
+    fn expected(&self, number: u64) -> Result<Option<Generation>, EngineError> {
+        let seen = *self.seen.borrow();
+        if number == 0 {
+            return Ok(None);
+        }
+        let current = match seen {
+            Some(seen) if seen.number == number => Some(seen),
+            _ => self.newest()?.1.map(|(generation, _)| generation),
+        };
+        match current {
+            Some(current) if current.number == number && current.parts == 0 => Ok(Some(current)),
+            _ => Err(EngineError::Conflict),
         }
     }
 
+    fn is_still(&self, expected: Option<Generation>) -> Compare {
+        let key = self.key(&[b"g"]);
+        match expected {
+            None => Compare::absent(key),
+            Some(expected) => Compare::value(key, expected.encode()),
+        }
+    }
+
+    fn new_id(&self) -> Result<[u8; ID_BYTES], EngineError> {
+        let failed = |error: casemate_crypto::Error| EngineError::Storage(error.into());
+        let chance: [u8; 8] = random::bytes().map_err(failed)?;
+        let mut id = [0; ID_BYTES];
+        let (time, rest) = id.split_at_mut(8);
+        time.copy_from_slice(&(self.clock)().to_be_bytes());
+        rest.copy_from_slice(&chance);
+        Ok(id)
+    }
+
     /// Finds out what became of a change whose answer was lost.
-    fn look_for(&self, expected: u64, change: &Change) -> Result<i64, EngineError> {
-        for _ in 0..LOOKS {
-            let (revision, newest) = self.newest()?;
-            match newest {
-                // Every index has a tag of its own.
-                Some((_, head)) if head.index == change.index => return Ok(revision),
-                // Another change took its place, so ours can no longer be made.
-                Some((generation, _)) if generation.number > expected => {
-                    return Err(EngineError::Conflict);
+    ///
+    /// If it was not made, the key `g` gets another id, so that it can never be made. If others
+    /// came after it, the history of `g` says whether it was the first of them.
+    fn look_for(
+        &self,
+        expected: Option<Generation>,
+        wanted: Generation,
+    ) -> Result<i64, EngineError> {
+        let mut revision = 0;
+        for _ in 0..HISTORY_MAX {
+            let read = self.range(&RangeRequest {
+                key: Bytes(self.key(&[b"g"])),
+                revision,
+                ..RangeRequest::default()
+            });
+            let found = match read {
+                // What came in between is no longer known.
+                Err(EngineError::Conflict) => return Err(EngineError::Unknown),
+                found => found?.kvs.into_iter().next(),
+            };
+            let current = found
+                .as_ref()
+                .and_then(|kv| Generation::decode(&kv.value.0));
+            let at = found.map_or(0, |kv| kv.mod_revision);
+            match current {
+                Some(current) if current.id == wanted.id => return Ok(at),
+                // One of the same number may be the fence of another.
+                Some(current) if current.number >= wanted.number => {
+                    revision = at.saturating_sub(1);
+                    continue;
                 }
-                // It may still be on its way.
                 _ => {}
             }
+            if revision > 0 || self.fence(expected)? {
+                return Err(EngineError::Conflict);
+            }
         }
-        Err(EtcdError::Unknown.into())
+        Err(EngineError::Unknown)
+    }
+
+    /// Gives `g` another id, if it is still as expected. Returns whether a change that expects the
+    /// old one can never be made.
+    fn fence(&self, expected: Option<Generation>) -> Result<bool, EngineError> {
+        let Some(expected) = expected else {
+            // The creation of a key store: nothing is there to be changed.
+            return Err(EngineError::Unknown);
+        };
+        let other = Generation {
+            id: self.new_id()?,
+            ..expected
+        };
+        let request = TxnRequest {
+            compare: vec![self.is_still(Some(expected))],
+            success: vec![Operation::put(self.key(&[b"g"]), other.encode())],
+        };
+        // If this was made at one member and its answer was lost, the next look finds it.
+        Ok(self.txn(&request, Kind::Repeatable)?.succeeded)
     }
 
     /// Makes a change in one transaction. Returns its revision.
     fn commit_at_once(
         &self,
-        expected: u64,
+        expected: Option<Generation>,
         (generation, change, puts): (Generation, &Change, &[Put]),
+        also: Option<Compare>,
     ) -> Result<i64, EngineError> {
         let mut success = self.head_operations(generation, change);
         success.extend(puts.iter().map(|put| self.operation(put)));
-        let request = TxnRequest {
-            compare: vec![self.expected(expected)],
-            success,
-        };
-        match self.txn(&request, Kind::Once) {
+        let mut compare = vec![self.is_still(expected)];
+        compare.extend(also);
+        let request = TxnRequest { compare, success };
+        let done = match self.txn(&request, Kind::Once) {
             Ok(answer) if answer.succeeded => Ok(answer.header.revision),
             Ok(_) => Err(EngineError::Conflict),
-            Err(EtcdError::Unknown) => self.look_for(expected, change),
+            Err(EtcdError::Unknown) => self.look_for(expected, generation),
             Err(error) => Err(error.into()),
-        }
+        };
+        let seen = done.as_ref().ok().map(|_| generation);
+        self.seen.replace(seen);
+        done
     }
 
-    /// Writes the parts of a change beside the key store. Returns their number and id.
-    fn stage(&self, puts: &[Put], next: u64) -> Result<Generation, EngineError> {
-        self.remove_abandoned()?;
-        let chance: [u8; 8] =
-            random::bytes().map_err(|error| EngineError::Storage(error.into()))?;
-        let mut stage = [0; STAGE_BYTES];
-        let id = [(self.clock)().to_be_bytes(), chance].concat();
-        stage.copy_from_slice(&id);
+    /// Writes the parts of a change beside the key store, and returns their number.
+    fn stage(
+        &self,
+        puts: &[Put],
+        expected: Option<Generation>,
+        id: [u8; ID_BYTES],
+    ) -> Result<u32, EngineError> {
+        self.remove_abandoned(expected)?;
         let parts = staged::parts(puts);
         for (number, part) in (0_u32..).zip(&parts) {
-            let key = self.key(&[b"s", &stage, &number.to_be_bytes()]);
+            let encoded = staged::encode(part);
+            let encoded = encoded.ok_or(EngineError::Foreign("a value is too long"))?;
             let request = TxnRequest {
                 compare: Vec::new(),
-                success: vec![Operation::put(key, staged::encode(part))],
+                success: vec![Operation::put(self.part(id, number), encoded)],
             };
             self.txn(&request, Kind::Repeatable)?;
         }
-        Ok(Generation {
-            number: next,
-            parts: u32::try_from(parts.len()).unwrap_or(u32::MAX),
-            stage,
-        })
+        Ok(u32::try_from(parts.len()).unwrap_or(u32::MAX))
     }
 
-    /// Removes staged changes that nobody made part of the key store.
-    fn remove_abandoned(&self) -> Result<(), EngineError> {
+    fn part(&self, id: [u8; ID_BYTES], number: u32) -> Vec<u8> {
+        self.key(&[b"s", &id, &number.to_be_bytes()])
+    }
+
+    /// Removes staged changes that nobody made part of the key store. One of which the first part
+    /// is gone cannot be made part of it any longer.
+    fn remove_abandoned(&self, expected: Option<Generation>) -> Result<(), EngineError> {
         let before = (self.clock)().saturating_sub(ABANDONED_SECONDS);
         let request = TxnRequest {
-            compare: Vec::new(),
+            compare: vec![self.is_still(expected)],
             success: vec![Operation::DeleteRange(DeleteRangeRequest {
                 key: Bytes(self.key(&[b"s"])),
                 range_end: Bytes(self.key(&[b"s", &before.to_be_bytes()])),
@@ -311,7 +358,7 @@ impl EtcdEngine {
         let incomplete = EngineError::Foreign("a part of its last change is missing");
         let is_current = || Compare::value(self.key(&[b"g"]), generation.encode());
         for number in 0..generation.parts {
-            let key = self.key(&[b"s", &generation.stage, &number.to_be_bytes()]);
+            let key = self.part(generation.id, number);
             let read = TxnRequest {
                 compare: vec![is_current()],
                 success: vec![Operation::get(key)],
@@ -337,13 +384,10 @@ impl EtcdEngine {
         let end = TxnRequest {
             compare: vec![is_current()],
             success: vec![
-                Operation::put(
-                    self.key(&[b"g"]),
-                    Generation::of(generation.number).encode(),
-                ),
+                Operation::put(self.key(&[b"g"]), generation.applied().encode()),
                 Operation::DeleteRange(DeleteRangeRequest {
-                    key: Bytes(self.key(&[b"s", &generation.stage])),
-                    range_end: Bytes(after(self.key(&[b"s", &generation.stage]))),
+                    key: Bytes(self.key(&[b"s", &generation.id])),
+                    range_end: Bytes(after(self.key(&[b"s", &generation.id]))),
                 }),
             ],
         };
@@ -351,19 +395,31 @@ impl EtcdEngine {
         Ok(())
     }
 
-    fn write(&self, expected: u64, change: &Change) -> Result<(), EngineError> {
-        let next = Generation::of(expected.saturating_add(1));
-        let [part] = staged::parts(&change.put)[..] else {
-            return self.write_staged(expected, change);
+    fn write(&self, number: u64, change: &Change) -> Result<(), EngineError> {
+        let expected = self.expected(number)?;
+        let next = Generation {
+            number: number.saturating_add(1),
+            parts: 0,
+            id: self.new_id()?,
         };
-        let long = change
-            .index
-            .len()
-            .saturating_add(change.header.as_ref().map_or(0, Vec::len));
-        if part.len() > PUTS_MAX || long > PART_BYTES_MAX {
-            return self.write_staged(expected, change);
+        match staged::parts(&change.put)[..] {
+            [] => {
+                self.commit_at_once(expected, (next, change, &[]), None)?;
+                self.cache.borrow_mut().clear();
+            }
+            [part] => {
+                let revision = self.commit_at_once(expected, (next, change, part), None)?;
+                self.remember(revision, change, part);
+            }
+            _ => self.write_staged(expected, next, change)?,
         }
-        let revision = self.commit_at_once(expected, (next, change, part))?;
+        if change.removes() {
+            self.forget_history();
+        }
+        Ok(())
+    }
+
+    fn remember(&self, revision: i64, change: &Change, part: &[Put]) {
         let mut cache = self.cache.borrow_mut();
         for (table, key, value) in part {
             // Entries are read once at most.
@@ -373,21 +429,41 @@ impl EtcdEngine {
         }
         cache.revision = revision;
         cache.head.clone_from(&change.index);
+    }
+
+    fn write_staged(
+        &self,
+        expected: Option<Generation>,
+        next: Generation,
+        change: &Change,
+    ) -> Result<(), EngineError> {
+        let parts = self.stage(&change.put, expected, next.id)?;
+        let next = Generation { parts, ..next };
+        let is_there = Compare::present(self.part(next.id, 0));
+        let done = self.commit_at_once(expected, (next, change, &[]), Some(is_there));
+        self.cache.borrow_mut().clear();
+        done?;
+        self.seen.replace(None);
+        // The change is made. If this fails, whoever reads next applies it.
+        _ = self.apply(next);
         Ok(())
     }
 
-    fn write_staged(&self, expected: u64, change: &Change) -> Result<(), EngineError> {
-        if change.put.is_empty() {
-            let next = Generation::of(expected.saturating_add(1));
-            self.commit_at_once(expected, (next, change, &[]))?;
-            self.cache.borrow_mut().clear();
-            return Ok(());
-        }
-        let staged = self.stage(&change.put, expected.saturating_add(1))?;
-        let done = self.commit_at_once(expected, (staged, change, &[]));
-        self.cache.borrow_mut().clear();
-        done?;
-        self.apply(staged)
+    /// Has etcd remove what was replaced: old revisions still have it.
+    fn forget_history(&self) {
+        let revision = self.cache.borrow().revision;
+        let newest = match self.newest() {
+            Ok((newest, _)) => newest.max(revision),
+            Err(_) => return,
+        };
+        let request = CompactionRequest {
+            revision: newest,
+            physical: true,
+        };
+        // Another member may have done it, and etcd does it again by its own rule.
+        _ = self
+            .members
+            .call::<serde_json::Value>(COMPACTION, &request, Kind::Repeatable);
     }
 }
 
@@ -403,82 +479,11 @@ fn after(mut key: Vec<u8>) -> Vec<u8> {
     vec![0]
 }
 
-fn bounded(value: Vec<u8>) -> Vec<u8> {
+pub(crate) fn bounded(value: Vec<u8>) -> Vec<u8> {
     if value.len() > VALUE_BYTES_MAX {
         Vec::new()
     } else {
         value
-    }
-}
-
-/// One revision.
-struct EtcdView<'a> {
-    engine: &'a EtcdEngine,
-    revision: i64,
-    head: Option<Head>,
-}
-
-impl View for EtcdView<'_> {
-    fn head(&self) -> Result<Option<Head>, EngineError> {
-        Ok(self.head.clone())
-    }
-
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        let full = self.engine.key_of(table, key);
-        let is_cached = table != Table::Entries;
-        {
-            let cache = self.engine.cache.borrow();
-            if is_cached
-                && cache.revision == self.revision
-                && let Some(known) = cache.get(&full)
-            {
-                return Ok(known.0);
-            }
-        }
-        let found = self.engine.range(&RangeRequest {
-            key: Bytes(full.clone()),
-            revision: self.revision,
-            ..RangeRequest::default()
-        })?;
-        let value = found.kvs.into_iter().next().map(|kv| bounded(kv.value.0));
-        let mut cache = self.engine.cache.borrow_mut();
-        if is_cached && cache.revision == self.revision {
-            cache.put(full, value.clone());
-        }
-        Ok(value)
-    }
-
-    fn scan(&self, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Page, EngineError> {
-        let start = self.engine.key_of(table, &[]);
-        let mut from = match after {
-            None => start.clone(),
-            Some(after) => [self.engine.key_of(table, after).as_slice(), &[0]].concat(),
-        };
-        let mut page = Page::new();
-        loop {
-            let wanted = limit.saturating_sub(page.len());
-            let found = self.engine.range(&RangeRequest {
-                key: Bytes(from),
-                range_end: Bytes(self.engine.end_of(table)),
-                limit: i64::try_from(wanted).unwrap_or(i64::MAX),
-                revision: self.revision,
-                ..RangeRequest::default()
-            })?;
-            let Some(last) = found.kvs.last() else {
-                return Ok(page);
-            };
-            from = [last.key.0.as_slice(), &[0]].concat();
-            for KeyValue { key, value } in found.kvs {
-                let key = key.0.strip_prefix(start.as_slice()).unwrap_or_default();
-                // Longer keys are not ours.
-                if key.len() <= KEY_BYTES_MAX {
-                    page.push((key.to_vec(), bounded(value.0)));
-                }
-            }
-            if page.len() >= limit || !found.more {
-                return Ok(page);
-            }
-        }
     }
 }
 
@@ -491,7 +496,8 @@ impl Engine for EtcdEngine {
                     self.apply(generation)?;
                     continue;
                 }
-                Some((_, head)) => {
+                Some((generation, head)) => {
+                    self.seen.replace(Some(generation));
                     self.refresh(revision, &head);
                     Some(head)
                 }
@@ -513,31 +519,14 @@ impl Engine for EtcdEngine {
     fn fill(&self, view: &dyn View) -> Result<(), EngineError> {
         let head = view.head()?;
         let head = head.ok_or(EngineError::Foreign("its header is missing"))?;
-        let absent = || vec![Compare::absent(self.key(&[b"g"]))];
-        let write = |success| {
-            let request = TxnRequest {
-                compare: absent(),
-                success,
-            };
-            let answer = self.txn(&request, Kind::Repeatable)?;
-            if answer.succeeded {
-                Ok(())
-            } else {
-                Err(EngineError::Conflict)
-            }
-        };
-        // Whatever an interrupted attempt left.
-        write(vec![Operation::DeleteRange(DeleteRangeRequest {
-            key: Bytes(self.key(&[b"e"])),
-            range_end: Bytes(self.key(&[b"s"])),
-        })])?;
+        let claim = Claim::take(self)?;
         for table in [Table::Rows, Table::Nodes, Table::Entries] {
             let mut waiting: Vec<Put> = Vec::new();
             let mut bytes = 0_usize;
             each(view, table, &mut |key, value| {
                 let len = key.len().saturating_add(value.len());
                 if waiting.len() >= PUTS_MAX || bytes.saturating_add(len) > PART_BYTES_MAX {
-                    write(waiting.iter().map(|put| self.operation(put)).collect())?;
+                    claim.write(&waiting)?;
                     waiting.clear();
                     bytes = 0;
                 }
@@ -545,16 +534,67 @@ impl Engine for EtcdEngine {
                 waiting.push((table, key.to_vec(), Some(value.to_vec())));
                 Ok::<(), EngineError>(())
             })?;
-            write(waiting.iter().map(|put| self.operation(put)).collect())?;
+            claim.write(&waiting)?;
         }
         let change = Change {
             header: Some(head.header),
             index: head.index,
             put: Vec::new(),
         };
-        let generation = Generation::of(head.generation);
-        self.commit_at_once(0, (generation, &change, &[]))?;
+        let generation = Generation {
+            number: head.generation,
+            parts: 0,
+            id: self.new_id()?,
+        };
+        let is_ours = Some(claim.compare());
+        self.commit_at_once(None, (generation, &change, &[]), is_ours)?;
         self.cache.borrow_mut().clear();
         Ok(())
+    }
+}
+
+/// The right to fill an empty place.
+struct Claim<'a> {
+    engine: &'a EtcdEngine,
+    id: [u8; ID_BYTES],
+}
+
+impl<'a> Claim<'a> {
+    /// Takes the claim from whoever had it, and removes what was written under it.
+    fn take(engine: &'a EtcdEngine) -> Result<Self, EngineError> {
+        let id = engine.new_id()?;
+        let mut success = vec![Operation::put(engine.key(&[b"c"]), id.to_vec())];
+        success.extend([Table::Rows, Table::Nodes, Table::Entries].map(|table| {
+            Operation::DeleteRange(DeleteRangeRequest {
+                key: Bytes(engine.key_of(table, &[])),
+                range_end: Bytes(engine.end_of(table)),
+            })
+        }));
+        let request = TxnRequest {
+            compare: vec![engine.is_still(None)],
+            success,
+        };
+        // Sent once: a late copy of it would remove what is written under it.
+        if engine.txn(&request, Kind::Once)?.succeeded {
+            Ok(Self { engine, id })
+        } else {
+            Err(EngineError::Conflict)
+        }
+    }
+
+    fn compare(&self) -> Compare {
+        Compare::value(self.engine.key(&[b"c"]), self.id.to_vec())
+    }
+
+    fn write(&self, puts: &[Put]) -> Result<(), EngineError> {
+        let request = TxnRequest {
+            compare: vec![self.engine.is_still(None), self.compare()],
+            success: puts.iter().map(|put| self.engine.operation(put)).collect(),
+        };
+        if self.engine.txn(&request, Kind::Repeatable)?.succeeded {
+            Ok(())
+        } else {
+            Err(EngineError::Conflict)
+        }
     }
 }

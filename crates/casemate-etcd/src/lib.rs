@@ -9,7 +9,9 @@ mod api;
 mod cache;
 mod call;
 mod engine;
+mod generation;
 mod staged;
+mod view;
 
 pub use call::EtcdError;
 pub use engine::{EtcdEngine, EtcdOptions};

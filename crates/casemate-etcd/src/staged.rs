@@ -8,7 +8,7 @@ use casemate_keys::{Put, Table};
 /// Most values in a part, and in a transaction: etcd takes 128 by default.
 pub(crate) const PUTS_MAX: usize = 100;
 /// Longest part, in bytes: etcd takes requests of 1.5 MiB by default.
-pub(crate) const PART_BYTES_MAX: usize = 768 * 1024;
+pub(crate) const PART_BYTES_MAX: usize = 512 * 1024;
 
 pub(crate) const fn letter(table: Table) -> u8 {
     match table {
@@ -48,21 +48,19 @@ pub(crate) fn parts(puts: &[Put]) -> Vec<&[Put]> {
     parts
 }
 
-/// Encodes a part.
-pub(crate) fn encode(part: &[Put]) -> Vec<u8> {
+/// Encodes a part; `None` if a key or a value is too long for it.
+pub(crate) fn encode(part: &[Put]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     for (table, key, value) in part {
         out.push(letter(*table));
         out.push(u8::from(value.is_some()));
-        let key_len = u16::try_from(key.len()).unwrap_or(u16::MAX);
-        out.extend(key_len.to_be_bytes());
+        out.extend(u16::try_from(key.len()).ok()?.to_be_bytes());
         out.extend(key);
         let value = value.as_deref().unwrap_or_default();
-        let value_len = u32::try_from(value.len()).unwrap_or(u32::MAX);
-        out.extend(value_len.to_be_bytes());
+        out.extend(u32::try_from(value.len()).ok()?.to_be_bytes());
         out.extend(value);
     }
-    out
+    Some(out)
 }
 
 /// Decodes a part; `None` if it is not one.
@@ -106,7 +104,7 @@ mod tests {
         let parts = parts(&puts);
         let mut again = Vec::new();
         for part in parts {
-            let encoded = encode(part);
+            let encoded = encode(part).unwrap();
             assert!(part.len() <= PUTS_MAX && encoded.len() <= PART_BYTES_MAX);
             again.extend(decode(&encoded).unwrap());
         }
@@ -117,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_no_part_is_refused() {
-        let good = encode(&[put(0, 0), put(1, 5), put(2, 9)]);
+        let good = encode(&[put(0, 0), put(1, 5), put(2, 9)]).unwrap();
         assert_eq!(decode(&good).unwrap().len(), 3);
         let ends: Vec<_> = (0..good.len())
             .filter(|end| decode(&good[..*end]).is_some())
@@ -129,6 +127,6 @@ mod tests {
             assert!(decode(&bad).is_none());
         }
         let many: Vec<_> = (0..=100).map(|number| put(number, 1)).collect();
-        assert!(decode(&encode(&many)).is_none());
+        assert!(decode(&encode(&many).unwrap()).is_none());
     }
 }

@@ -46,7 +46,7 @@ pub struct Change {
 
 impl Change {
     /// Returns whether something is replaced that must not stay behind.
-    pub(crate) fn removes(&self) -> bool {
+    pub fn removes(&self) -> bool {
         let removed = |(table, _, value): &Put| *table == Table::Rows && value.is_none();
         self.header.is_some() || self.put.iter().any(removed)
     }
@@ -64,9 +64,12 @@ pub enum EngineError {
     /// The storage can only be read.
     #[error("the key store is read-only here")]
     ReadOnly,
-    /// The file of the key store is not at its path any longer.
+    /// The key store's file was moved or replaced.
     #[error("the file of the key store was replaced or removed while it was open")]
     Moved,
+    /// It is not known whether the change was made.
+    #[error("no answer from the storage: the change may have been made")]
+    Unknown,
     /// There is no space left. Nothing was changed.
     #[error("the disk of the key store is full")]
     Full,
@@ -118,7 +121,7 @@ pub trait Engine {
     /// # Errors
     ///
     /// [`EngineError::Conflict`] if the generation differs, in which case nothing changed;
-    /// [`EngineError::Storage`].
+    /// [`EngineError::Unknown`]; [`EngineError::Storage`].
     fn commit(&self, expected: u64, change: &Change) -> Result<(), EngineError>;
 
     /// Fills an empty engine with everything that a view shows, including its generation.

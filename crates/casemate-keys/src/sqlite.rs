@@ -149,11 +149,11 @@ impl SqliteEngine {
     /// Refuses to go on with a file that is not at its path any longer: what others change is in
     /// another one.
     fn check_file(&self) -> Result<(), EngineError> {
-        let found = fs::metadata(&self.path);
-        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
-            return Ok(());
+        match fs::metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == self.file => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(storage(error)),
+            _ => Err(EngineError::Moved),
         }
-        Err(EngineError::Moved)
     }
 
     fn open_for_writing(path: &Path, create: bool) -> Result<Self, EngineError> {
@@ -427,6 +427,7 @@ impl SqliteEngine {
     }
 
     fn write(&self, expected: u64, change: &Change) -> Result<(), EngineError> {
+        self.check_file()?;
         let write = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         if generation(&write)? != expected {
             return Err(EngineError::Conflict);
@@ -462,6 +463,8 @@ impl SqliteEngine {
             };
         }
         write.commit()?;
+        // What went into a file that others no longer see was not made.
+        self.check_file()?;
         if change.removes() {
             self.empty_log();
         }

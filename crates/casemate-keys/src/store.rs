@@ -192,15 +192,16 @@ impl<E: Engine> KeyStore<E> {
         let view = self.engine.view()?;
         let head = view.head()?.ok_or(StoreError::Missing)?;
         let known = Arc::clone(&self.state.borrow());
-        if head.generation < known.head.generation {
+        let is_other = known.head != head;
+        if is_other && head.generation <= known.head.generation {
             return Err(StoreError::WentBack);
         }
-        let state = if known.head == head {
-            known
-        } else {
+        let state = if is_other {
             let newest = Arc::new(State::open(&*view, head, &self.root)?);
             self.state.replace(Arc::clone(&newest));
             newest
+        } else {
+            known
         };
         Ok(Session::new(view, &self.root, state, &self.state))
     }

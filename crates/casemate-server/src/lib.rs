@@ -1,5 +1,4 @@
-//! Servers over TLS that strangers cannot take from others: connections, handshakes and answers are
-//! bounded, and shared fairly among peers.
+//! TLS servers whose connections, handshakes and answers are bounded and shared fairly among peers.
 //!
 //! [`serve`] owns the sockets and gives each request to an [`Answer`].
 //!

@@ -34,7 +34,7 @@ impl AsRef<[u8]> for Long {
     }
 }
 
-/// Bytes that are wiped once they were sent.
+/// Bytes that are wiped once the connection has taken them; its own buffers are not.
 struct Wiped(SecretBytes);
 
 impl AsRef<[u8]> for Wiped {

@@ -11,6 +11,8 @@ use std::{
 use casemate_crypto::encoding::{KeyId, PrivateKey};
 use casemate_keys::KeyName;
 
+/// How long a key is kept, in seconds.
+const AGE_SECONDS_MAX: u64 = 600;
 /// Most keys that are kept.
 const KEYS_MAX: usize = 1024;
 
@@ -19,6 +21,8 @@ const KEYS_MAX: usize = 1024;
 pub(crate) struct Loaded {
     pub(crate) name: KeyName,
     pub(crate) key: PrivateKey,
+    /// When it was loaded.
+    pub(crate) since: u64,
 }
 
 /// The keys.
@@ -30,8 +34,11 @@ impl Cache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn get(&self, key: KeyId) -> Option<Arc<Loaded>> {
-        self.keys().get(&key).cloned()
+    pub(crate) fn get(&self, key: KeyId, now: u64) -> Option<Arc<Loaded>> {
+        let mut keys = self.keys();
+        // One that was destroyed elsewhere must not stay in memory.
+        keys.retain(|_, loaded| now.saturating_sub(loaded.since) < AGE_SECONDS_MAX);
+        keys.get(&key).cloned()
     }
 
     /// Keeps a key. If there are too many, all others are dropped: they are loaded again when they

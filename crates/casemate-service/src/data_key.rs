@@ -13,7 +13,7 @@ const VERSION: u8 = 1;
 pub(crate) const DATA_KEY_BYTES: usize = 32;
 const CONTEXT_BYTES_MAX: usize = 256;
 
-/// Returns the HPKE `info` of a data key; `None` if the context is empty, is too long or has control
+/// Returns the HPKE `info` of a data key; `None` if the context is empty, too long or has control
 /// characters.
 fn info(context: &str) -> Option<Vec<u8>> {
     let is_valid =
@@ -21,7 +21,7 @@ fn info(context: &str) -> Option<Vec<u8>> {
     is_valid.then(|| Purpose::DATA_KEY.with(context.as_bytes()))
 }
 
-/// Whether a context has a permitted length.
+/// Returns whether a context is valid: length and characters.
 pub(crate) fn is_context(context: &str) -> bool {
     info(context).is_some()
 }

@@ -114,10 +114,10 @@ pub enum BadGrant {
     #[error("a grant has no {0}")]
     Empty(&'static str),
     /// Artifacts are limited, and nothing opens them.
-    #[error("`artifacts` limits the operation `open`, which the grant does not have")]
+    #[error("`artifacts` is set, but `operations` lacks `open`")]
     NothingOpens,
     /// No client is named.
-    #[error("no grant names a client")]
+    #[error("the configuration has no grants")]
     NoClients,
 }
 

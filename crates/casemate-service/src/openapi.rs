@@ -181,7 +181,7 @@ fn parameters(path: &str) -> Vec<Value> {
         json!({ "name": name, "in": "path", "required": true, "schema": schema })
     };
     let mut parameters: Vec<_> = names.map(in_path).collect();
-    if path == "/v1/keys" {
+    if path == "/v1/keys" || path.ends_with("/bindings") {
         let after = json!({ "name": "after", "in": "query", "required": false, "schema": text() });
         parameters.push(after);
     }

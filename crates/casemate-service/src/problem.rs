@@ -96,6 +96,7 @@ impl From<StoreError> for Problem {
             E::UnknownSuite(_) | E::BadName(_) | E::PlaceTooLong(_) => StatusCode::BAD_REQUEST,
             E::NoVersion { .. } | E::NoLog | E::NoEntry { .. } => StatusCode::NOT_FOUND,
             E::Engine(EngineError::Conflict) => StatusCode::SERVICE_UNAVAILABLE,
+            E::Engine(EngineError::Unknown) => StatusCode::GATEWAY_TIMEOUT,
             E::Engine(_) | E::LogReadOnly => {
                 // What the storage says is for whoever runs the service.
                 tracing::error!(error = chain(&error), "the key store cannot be used");
@@ -108,7 +109,7 @@ impl From<StoreError> for Problem {
                 tracing::error!(error = chain(&error), "the key store is damaged");
                 return Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "the key store is damaged; whoever runs the key service can see where",
+                    "the key store is damaged; the log of the service says where",
                 );
             }
         };

@@ -5,6 +5,7 @@ mod transport;
 
 use std::{fmt, sync::Arc};
 
+use base64ct::{Base64Url, Encoding as _};
 use casemate_crypto::encoding::{KeyId, PrivateKey};
 use casemate_keys::{
     Binding, KeyEntry, KeyName, Keys, Listing, Role, Rotated, RotationPolicy, State, Status,
@@ -303,10 +304,22 @@ impl Keys for RemoteKeys {
     }
 
     fn bindings(&self, name: &KeyName) -> Result<Vec<Binding>, StoreError> {
-        let found: BindingList = self
-            .get(&format!("/v1/keys/{name}/bindings"))
-            .map_err(service)?;
-        let places = found.bindings.into_iter();
-        Ok(places.map(|place| place.read(name)).collect())
+        let mut bindings: Vec<Binding> = Vec::new();
+        let mut path = format!("/v1/keys/{name}/bindings");
+        loop {
+            let list: BindingList = self.get(&path).map_err(service)?;
+            bindings.extend(list.bindings.into_iter().map(|place| place.read(name)));
+            let is_sorted = bindings.is_sorted_by(|a, b| a.place < b.place);
+            let last = bindings.last();
+            match last.filter(|_| list.more) {
+                _ if !is_sorted || bindings.len() > KEYS_MAX => return malformed(None),
+                Some(last) => {
+                    let after = Base64Url::encode_string(last.place.as_bytes());
+                    path = format!("/v1/keys/{name}/bindings?after={after}");
+                }
+                None if list.more => return malformed(None),
+                None => return Ok(bindings),
+            }
+        }
     }
 }

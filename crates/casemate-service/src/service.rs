@@ -1,12 +1,16 @@
 //! A key service: what is answered to whom.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use casemate_crypto::policy::Policy;
-use casemate_keys::{Listing, StoreError};
+use casemate_keys::{Binding, Listing, StoreError};
 use casemate_server::{
-    Answer, BodyError, Connection, ConnectionLimits, Listening, ServeError, ServeOptions, Shares,
-    read_body,
+    Answer, BodyError, Connection, ConnectionLimits, Listening, ServeError, ServeOptions, Share,
+    Shares, read_body,
 };
 use casemate_tls::Subject;
 use http::{
@@ -67,8 +71,9 @@ pub struct Service {
     /// Every key, and the validity of every key as it is sent.
     pub(crate) listing: Kept<Listing>,
     pub(crate) statuses: Kept<Bytes>,
+    pub(crate) bindings: Kept<Vec<Binding>>,
     /// Turns for long answers, kept until they were sent.
-    pub(crate) long: Arc<Shares<ClientId>>,
+    long: Arc<Shares<ClientId>>,
     /// Turns to sign, which may take a second with a hash-based key.
     pub(crate) signing: Arc<Shares<ClientId>>,
     requests: Arc<Shares<ClientId>>,
@@ -100,6 +105,7 @@ impl Service {
             pending: Pending::default(),
             listing: Kept::default(),
             statuses: Kept::default(),
+            bindings: Kept::default(),
             long: Shares::new(LONG_MAX.0, LONG_MAX.1),
             signing: Shares::new(cores, cores.div_ceil(2)),
             requests: Shares::new(all, each),
@@ -135,6 +141,14 @@ pub(crate) struct Call<'a> {
     pub(crate) client: ClientId,
     content: Bytes,
     query: Option<String>,
+    /// The turn of a long answer, until the answer has it.
+    long: Mutex<Option<Share<ClientId>>>,
+    _turn: Option<Share<ClientId>>,
+}
+
+/// Whether the answer of a path may be long.
+fn is_long(path: &str) -> bool {
+    ["/v1/keys", "/v1/statuses"].contains(&path) || path.ends_with("/bindings")
 }
 
 impl Call<'_> {
@@ -156,7 +170,7 @@ impl Call<'_> {
         let value = query
             .strip_prefix(name)
             .and_then(|rest| rest.strip_prefix('='));
-        let bad = || Problem::bad(format!("the query may have `{name}` only"));
+        let bad = || Problem::bad(format!("the only parameter is `{name}`"));
         value.map(Some).ok_or_else(bad)
     }
 
@@ -168,7 +182,7 @@ impl Call<'_> {
             .and_then(|rest| rest.strip_prefix('='));
         value
             .and_then(decimal)
-            .ok_or_else(|| Problem::bad(format!("the query must be `{name}` and a number")))
+            .ok_or_else(|| Problem::bad(format!("`{name}` must be a number")))
     }
 
     /// Runs something on the key store.
@@ -177,6 +191,12 @@ impl Call<'_> {
         work: impl FnOnce(&mut ServedStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
         self.service.worker.call(self.client, work).await
+    }
+
+    /// Returns the turn of a long answer.
+    pub(crate) fn long_turn(&self) -> Result<Share<ClientId>, Problem> {
+        let mut long = self.long.lock().unwrap_or_else(PoisonError::into_inner);
+        long.take().ok_or_else(Problem::internal)
     }
 
     pub(crate) fn permits(&self, operation: Operation, target: Target<'_>) -> bool {
@@ -269,12 +289,19 @@ impl Service {
             ),
             BodyError::Broken => Problem::bad("the request is incomplete"),
         })?;
-        let _turn = self.requests.enter(client).await;
+        // A long answer takes as long as the client reads it, and must not keep others from theirs.
+        let (turn, long) = if method == Method::GET && is_long(&path) {
+            (None, Some(self.long.enter(client).await))
+        } else {
+            (Some(self.requests.enter(client).await), None)
+        };
         let call = Call {
             service: self,
             client,
             content,
             query,
+            long: Mutex::new(long),
+            _turn: turn,
         };
         answers::answer(&call, &method, &path).await
     }
@@ -305,7 +332,7 @@ pub(crate) fn decimal(text: &str) -> Option<u64> {
 pub(crate) fn method_not_allowed(allowed: &'static str) -> Answered {
     let problem = Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        format!("this path has {allowed} only"),
+        format!("this path accepts only {allowed}"),
     );
     let mut response = problem.to_response();
     let allowed = HeaderValue::from_static(allowed);

@@ -110,7 +110,7 @@ messages! {
     SetState { state: String, }
     OneMore { waiting: u32, }
     Bound { place: String, version: VersionNumber, seen: u64, }
-    BindingList { bindings: Vec<Bound>, }
+    BindingList { bindings: Vec<Bound>, more: bool, }
     BindingChange {
         #[serde(default)]
         bind: Vec<Bound>,

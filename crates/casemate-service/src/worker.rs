@@ -1,8 +1,8 @@
 //! The thread that owns the key store.
 //!
-//! Uses come before everything else, and those that arrive while the disk is busy become entries of
-//! one change, so that many clients wait for one write. Of everything else, each client has one at a
-//! time, so that nobody waits for more than one of each other client.
+//! Uses come before everything else, and those that arrive while the disk is busy become entries
+//! of one change, so that many clients wait for one write. Of everything else, each client has one
+//! at a time, so that nobody waits for more than one of each other client.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,9 @@ use crate::{grants::ClientId, problem::Problem};
 pub type ServedStore = KeyStore<AnyEngine>;
 
 /// Most uses in one change.
-const BATCH_MAX: usize = 128;
+const BATCH_MAX: usize = 48;
+/// Most uses that wait.
+const USES_MAX: usize = 8192;
 /// Most other jobs that wait, in total and of one client.
 const CALLS_MAX: (usize, usize) = (64, 1);
 
@@ -33,7 +35,10 @@ type Use = (KeyUse, oneshot::Sender<Permit>);
 struct Waiting {
     uses: VecDeque<Use>,
     calls: VecDeque<Call>,
+    /// Nobody will ask any longer.
     ends: bool,
+    /// Nobody will answer any longer.
+    has_ended: bool,
 }
 
 #[derive(Default)]
@@ -76,8 +81,15 @@ impl Worker {
     /// Records a use before it is made. Returns the name of the key, as it is now.
     pub(crate) async fn record(&self, one: KeyUse) -> Permit {
         let (done, answer) = oneshot::channel();
-        self.queue
-            .add(|waiting| waiting.uses.push_back((one, done)));
+        self.queue.add(|waiting| {
+            // What nobody waits for any longer is not made.
+            if waiting.uses.len() >= USES_MAX {
+                waiting.uses.retain(|(_, done)| !done.is_closed());
+            }
+            if waiting.uses.len() < USES_MAX && !waiting.has_ended {
+                waiting.uses.push_back((one, done));
+            }
+        });
         answer.await.map_err(|_| Problem::stopped())?
     }
 
@@ -94,7 +106,11 @@ impl Worker {
             _ = done.send(work(store).map_err(Problem::from));
             drop(turn);
         });
-        self.queue.add(|waiting| waiting.calls.push_back(call));
+        self.queue.add(|waiting| {
+            if !waiting.has_ended {
+                waiting.calls.push_back(call);
+            }
+        });
         answer.await.map_err(|_| Problem::stopped())?
     }
 }
@@ -105,7 +121,24 @@ impl Drop for Worker {
     }
 }
 
+/// Refuses everything once the thread has ended, also by a panic.
+struct Ending<'a>(&'a Queue);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        waiting.has_ended = true;
+        // Dropping what waits tells those who wait for it.
+        waiting.uses.clear();
+        waiting.calls.clear();
+        if !waiting.ends {
+            tracing::error!("the thread of the key store ended; restart the service");
+        }
+    }
+}
+
 fn run(mut store: ServedStore, queue: &Queue, now: fn() -> u64) {
+    let _ending = Ending(queue);
     loop {
         let mut waiting = queue.waiting();
         while waiting.uses.is_empty() && waiting.calls.is_empty() {
@@ -128,7 +161,8 @@ fn run(mut store: ServedStore, queue: &Queue, now: fn() -> u64) {
     }
 }
 
-fn record(store: &ServedStore, uses: Vec<Use>, now: u64) {
+fn record(store: &ServedStore, mut uses: Vec<Use>, now: u64) {
+    uses.retain(|(_, done)| !done.is_closed());
     let (uses, answers): (Vec<_>, Vec<_>) = uses.into_iter().unzip();
     match store.record_uses(&uses, now) {
         Ok(results) => {

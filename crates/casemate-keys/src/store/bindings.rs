@@ -1,5 +1,7 @@
 //! What the key store knows to be sealed to its keys.
 
+use std::collections::BTreeSet;
+
 use casemate_audit::What;
 
 use super::{
@@ -26,9 +28,41 @@ impl<E: Engine> KeyStore<E> {
                 edit.rows.insert(id, Some(binding.encode()));
             }
             let count = bindings.len();
-            let mut names: Vec<_> = bindings.iter().map(|one| one.name.as_str()).collect();
-            names.dedup();
+            let names: BTreeSet<_> = bindings.iter().map(|one| one.name.as_str()).collect();
+            let names: Vec<_> = names.into_iter().collect();
             let about = format!("{count} artifacts of {}", names.join(", "));
+            edit.tell(Event::new(What::Bound).about(about));
+            Ok((edit, ()))
+        })
+    }
+
+    /// Records and forgets what is sealed to a key, in one change.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::bind`].
+    pub fn rebind(
+        &self,
+        name: &KeyName,
+        bind: &[Binding],
+        unbind: &[String],
+    ) -> Result<(), StoreError> {
+        if bind.is_empty() && unbind.is_empty() {
+            return Ok(());
+        }
+        self.commit(|session| {
+            let mut edit = Edit::default();
+            for binding in bind {
+                binding.check()?;
+                let id = session.root().binding_row(&binding.place, name)?;
+                edit.rows.insert(id, Some(binding.encode()));
+            }
+            for place in unbind {
+                let id = session.root().binding_row(place, name)?;
+                edit.rows.insert(id, None);
+            }
+            let (bound, forgotten) = (bind.len(), unbind.len());
+            let about = format!("{bound} artifacts of {name}, {forgotten} forgotten");
             edit.tell(Event::new(What::Bound).about(about));
             Ok((edit, ()))
         })
@@ -66,6 +100,17 @@ impl<E: Engine> KeyStore<E> {
             );
             Ok((edit, ()))
         })
+    }
+
+    /// Returns what is known to be sealed to any key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::bindings`].
+    pub fn all_bindings(&self) -> Result<Vec<Binding>, StoreError> {
+        let rows = self.session()?.rows_of(RowKind::Binding)?.into_iter();
+        rows.map(|(id, plaintext)| Binding::decode(&plaintext, id))
+            .collect()
     }
 
     /// Returns what is known to be sealed to a version of a key, by place.

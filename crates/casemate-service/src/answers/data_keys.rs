@@ -1,17 +1,19 @@
 //! Data keys (`spec/key-service.md`, section 4.1).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use base64ct::{Base64, Encoding as _};
 use casemate_crypto::{
     Secret, SecretBytes,
     encoding::{KeyKind, PrivateKey, PublicKey},
     kem::KemPublicKey,
 };
-use casemate_keys::{KeyEntry, KeyName, State};
+use casemate_keys::{KeyEntry, KeyName, Role, State};
 use http::StatusCode;
 use zeroize::Zeroizing;
 
 use super::{
-    Answered, keys,
+    Answered,
     uses::{self, load, record, refused},
 };
 use crate::{
@@ -27,8 +29,14 @@ async fn active(call: &Call<'_>, name: KeyName) -> Result<KeyEntry, Problem> {
     let found = call.store(move |store| store.by_name(&name));
     let entry = found.await?.ok_or_else(Problem::no_key)?;
     let forbidden = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
+    if entry.role != Role::Private {
+        return Err(forbidden(format!(
+            "only the public half of `{}` is here",
+            entry.name
+        )));
+    }
     if entry.kind != KeyKind::Kem {
-        return Err(Problem::bad("the key does not open anything"));
+        return Err(Problem::bad("the key is a signing key: it cannot decrypt"));
     }
     if entry.state != State::Active {
         return Err(forbidden(format!("`{}` has no active version", entry.name)));
@@ -91,10 +99,16 @@ async fn opened(
     let id = data_key::recipient(&asked.wrapped).ok_or_else(Problem::rejected)?;
     let loaded = load(call, id, operation, None).await?;
     let PrivateKey::Kem(key) = &loaded.key else {
-        return Err(Problem::bad("the key does not open anything"));
+        return Err(Problem::bad("the key is a signing key: it cannot decrypt"));
     };
     let policy = call.service.policy.check_kem(key.suite());
     policy.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
+    let about = if operation == Operation::Rewrap {
+        format!("data key for {}, wrapped again", asked.context)
+    } else {
+        format!("data key for {}", asked.context)
+    };
+    record(call, &loaded, id, (about, 0)).await?;
     let secret = data_key::unwrap(key, &asked.context, &asked.wrapped).map_err(|error| {
         match error {
             // Nothing else about it is the client's to know.
@@ -102,12 +116,6 @@ async fn opened(
             other => refused(&other),
         }
     })?;
-    let about = if operation == Operation::Rewrap {
-        format!("data key for {}, wrapped again", asked.context)
-    } else {
-        format!("data key for {}", asked.context)
-    };
-    record(call, &loaded, id, (about, 0)).await?;
     Ok((secret, loaded.name.clone()))
 }
 
@@ -124,10 +132,26 @@ pub(super) async fn rewrap(call: &Call<'_>) -> Result<Answered, Problem> {
         return Err(Problem::bad(detail));
     }
     // All at once, so that their uses are recorded together.
-    let rewrapped = items.iter().map(|item| rewrapped(call, item));
+    let opening = items
+        .iter()
+        .map(|item| opened(call, item, Operation::Rewrap));
+    let opened = futures_util::future::join_all(opening).await;
+    let names = opened.iter().flatten().map(|(_, name)| name);
+    let names: BTreeSet<_> = names.cloned().collect();
+    let mut versions = BTreeMap::new();
+    for name in names {
+        versions.insert(name.clone(), active(call, name).await);
+    }
     let mut done = Vec::with_capacity(items.len());
-    for result in futures_util::future::join_all(rewrapped).await {
-        done.push(match result {
+    for (item, opened) in items.iter().zip(opened) {
+        let wrapped = opened.and_then(|(secret, name)| match versions.get(&name) {
+            Some(Ok(entry)) => {
+                data_key::wrap(kem(call, entry)?, &item.context, &secret).map_err(|e| refused(&e))
+            }
+            Some(Err(problem)) => Err(problem.clone()),
+            None => Err(Problem::internal()),
+        });
+        done.push(match wrapped {
             Ok(wrapped) => RewrappedItem {
                 wrapped: Some(Base64::encode_string(&wrapped)),
                 error: None,
@@ -139,13 +163,4 @@ pub(super) async fn rewrap(call: &Call<'_>) -> Result<Answered, Problem> {
         });
     }
     Answered::ok(&Rewrapped { items: done })
-}
-
-async fn rewrapped(call: &Call<'_>, item: &Unwrap) -> Result<Vec<u8>, Problem> {
-    let (secret, name) = opened(call, item, Operation::Rewrap).await?;
-    let entry = active(call, name).await?;
-    if !keys::is_kem(&entry.public) {
-        return Err(Problem::internal());
-    }
-    data_key::wrap(kem(call, &entry)?, &item.context, &secret).map_err(|error| refused(&error))
 }

@@ -1,11 +1,12 @@
 //! Keys: what there is, and changes of it.
 
+use base64ct::{Base64Url, Encoding as _};
 use casemate_crypto::{
-    encoding::{KeyId, PublicKey},
+    encoding::KeyId,
     signature::HTTP_SUITE_NAME,
     suite::{KemSuite, SignatureSuite},
 };
-use casemate_keys::{KeyEntry, KeyName, Rotated, State, StoreError, VersionNumber};
+use casemate_keys::{Binding, KeyEntry, KeyName, Rotated, State, StoreError, VersionNumber};
 use http::StatusCode;
 use hyper::body::Bytes;
 
@@ -27,6 +28,8 @@ const KEYS_MAX: usize = 1024;
 const DAMAGE_MAX: usize = 64;
 /// Rows of a key store from which no more bindings are taken.
 const BOUND_ROWS_MAX: u64 = 200_000;
+/// Longest place of a binding, in bytes.
+const PLACE_BYTES_MAX: usize = 1024;
 
 fn name_of(text: &str) -> Result<KeyName, Problem> {
     text.parse().map_err(|_| Problem::no_key())
@@ -40,7 +43,7 @@ fn wire_key(entry: &KeyEntry) -> Result<Key, Problem> {
 pub(super) async fn list(call: &Call<'_>) -> Result<Answered, Problem> {
     let after = call.text("after")?.map(place_in_list).transpose()?;
     let service = call.service;
-    let turn = service.long.enter(call.client).await;
+    let turn = call.long_turn()?;
     let read = |store: &ServedStore| store.list();
     let listing = service.listing.get(&service.worker, call.client, read);
     let listing = listing.await?;
@@ -117,7 +120,7 @@ pub(super) async fn statuses(call: &Call<'_>) -> Result<Answered, Problem> {
     // Whoever verifies must know of every key that is compromised.
     call.require(Operation::Read, Target::Any)?;
     let service = call.service;
-    let turn = service.long.enter(call.client).await;
+    let turn = call.long_turn()?;
     let read = |store: &ServedStore| {
         let statuses = store.statuses()?.into_iter();
         let list = StatusList {
@@ -167,9 +170,10 @@ pub(super) async fn rotate(call: &Call<'_>, name: &str) -> Result<Answered, Prob
     let name = name_of(name)?;
     let Rotate { suite, staged } = call.read()?;
     call.require(Operation::Rotate, Target::Key(&name))?;
-    if let Some(suite) = &suite {
-        check_suite(call, suite)?;
-    }
+    let wanted = name.clone();
+    let current = call.store(move |store| store.by_name(&wanted)).await?;
+    let current = current.ok_or_else(Problem::no_key)?;
+    check_suite(call, suite.as_deref().unwrap_or(current.suite))?;
     let (now, by) = (call.service.now(), call.by());
     let rotated = call.store(move |store| {
         store.on_behalf_of(by, |store| {
@@ -250,16 +254,36 @@ async fn destroyable(
     }
 }
 
+/// Returns the bindings after `after`, which is the base64 of a place, as many as one answer has.
 pub(super) async fn bindings(call: &Call<'_>, name: &str) -> Result<Answered, Problem> {
     let name = name_of(name)?;
     call.require(Operation::Bind, Target::Key(&name))?;
-    let turn = call.service.long.enter(call.client).await;
-    let bindings = call.store(move |store| store.bindings(&name)).await?;
+    let after = call.text("after")?.map(place_of).transpose()?;
+    let turn = call.long_turn()?;
+    let service = call.service;
+    let read = |store: &ServedStore| {
+        let mut all = store.all_bindings()?;
+        all.sort_by(|a, b| (&a.name, &a.place).cmp(&(&b.name, &b.place)));
+        Ok(all)
+    };
+    let all = service.bindings.get(&service.worker, call.client, read);
+    let all = all.await?;
+    let is_next =
+        |one: &&Binding| one.name == name && after.as_ref().is_none_or(|after| one.place > *after);
+    let mut rest = all.iter().filter(is_next);
+    let page = rest.by_ref().take(KEYS_MAX).cloned().map(Bound::of);
     let list = BindingList {
-        bindings: bindings.into_iter().map(Bound::of).collect(),
+        bindings: page.collect(),
+        more: rest.next().is_some(),
     };
     let json = serde_json::to_vec(&list).map_err(|_| Problem::internal())?;
     Ok(Answered::long(json, turn))
+}
+
+fn place_of(text: &str) -> Result<String, Problem> {
+    let bytes = Base64Url::decode_vec(text).ok();
+    let place = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    place.ok_or_else(|| Problem::bad("`after` must be the base64url of a place"))
 }
 
 pub(super) async fn bind(call: &Call<'_>, name: &str) -> Result<Answered, Problem> {
@@ -278,15 +302,15 @@ pub(super) async fn bind(call: &Call<'_>, name: &str) -> Result<Answered, Proble
         };
         for binding in &bind {
             versions.version(binding.version)?;
+            if binding.place.len() > PLACE_BYTES_MAX {
+                return Err(StoreError::PlaceTooLong(binding.place.len()));
+            }
         }
         // Every listing reads all rows, so that clients must not make them without end.
         if !bind.is_empty() && store.content()?.0 > BOUND_ROWS_MAX {
             return Err(StoreError::Full(BOUND_ROWS_MAX));
         }
-        store.on_behalf_of(by, |store| {
-            store.bind(&bind)?;
-            store.unbind(&name, &unbind)
-        })
+        store.on_behalf_of(by, |store| store.rebind(&name, &bind, &unbind))
     });
     done.await?;
     Answered::ok(&serde_json::json!({}))
@@ -296,9 +320,4 @@ pub(super) async fn bind(call: &Call<'_>, name: &str) -> Result<Answered, Proble
 pub(super) fn exact_id(text: &str) -> Option<KeyId> {
     let id: KeyId = text.parse().ok()?;
     (id.to_hex() == text).then_some(id)
-}
-
-/// Returns whether a public key is of a KEM.
-pub(super) const fn is_kem(key: &PublicKey) -> bool {
-    matches!(key, PublicKey::Kem(_))
 }

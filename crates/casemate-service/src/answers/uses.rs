@@ -102,7 +102,7 @@ pub(super) async fn load(
         });
         call.require(operation, target)
     };
-    if let Some(loaded) = service.cache.get(id) {
+    if let Some(loaded) = service.cache.get(id, service.now()) {
         require(&loaded.name)?;
         return Ok(loaded);
     }
@@ -124,7 +124,11 @@ pub(super) async fn load(
     let name = entry.name.clone();
     // The log says that this process got the key; the client does not.
     let key = call.store(move |store| store.private_key(&entry)).await?;
-    let loaded = Arc::new(Loaded { name, key });
+    let loaded = Arc::new(Loaded {
+        name,
+        key,
+        since: service.now(),
+    });
     service.cache.keep(id, Arc::clone(&loaded));
     Ok(loaded)
 }
@@ -175,7 +179,7 @@ pub(super) async fn open(call: &Call<'_>) -> Result<Answered, Problem> {
     };
     let loaded = load(call, id, subject.operation(), artifact).await?;
     let PrivateKey::Kem(key) = &loaded.key else {
-        return Err(Problem::bad("the key does not open anything"));
+        return Err(Problem::bad("the key is a signing key: it cannot decrypt"));
     };
     let policy = call.service.policy.check_kem(key.suite());
     policy.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
@@ -183,9 +187,10 @@ pub(super) async fn open(call: &Call<'_>) -> Result<Answered, Problem> {
     let suite = kdf.zip(aead);
     let (kdf, aead) = suite.ok_or_else(|| Problem::bad("the KDF or the AEAD is unknown"))?;
     let suite = HpkeSuite::new(key.suite(), kdf, aead);
+    // First, so that a key that must not be used tells nothing of what it would have opened.
+    record(call, &loaded, id, (subject.about(), 0)).await?;
     let opened = suite.open(&asked.enc, key, &asked.info, &asked.aad, &asked.ciphertext);
     let opened = SecretBytes::new(opened.map_err(|error| refused(&error))?);
-    record(call, &loaded, id, (subject.about(), 0)).await?;
     Ok(Answered::secret(plaintext(opened.expose())))
 }
 
@@ -210,7 +215,7 @@ pub(super) async fn sign(call: &Call<'_>) -> Result<Answered, Problem> {
     let id = id_of(&key)?;
     let loaded = load(call, id, Operation::Sign, None).await?;
     let PrivateKey::Sign(key) = &loaded.key else {
-        return Err(Problem::bad("the key does not sign artifacts"));
+        return Err(Problem::bad("the key does not sign messages"));
     };
     let policy = call.service.policy.check_signature(key.suite());
     policy.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
@@ -218,18 +223,17 @@ pub(super) async fn sign(call: &Call<'_>) -> Result<Answered, Problem> {
     let about = format!("{}, SHA-384 {digest}", plain(&context));
     let bytes = message.len() as u64;
     let turn = call.service.signing.enter(call.client).await;
-    let used = Arc::clone(&loaded);
+    // Not before its turn: the key may be disabled while this waits.
+    record(call, &loaded, id, (about, bytes)).await?;
     let signed = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        match &used.key {
+        match &loaded.key {
             PrivateKey::Sign(key) => key.sign_with_context(&context, &message),
             _ => Err(Error::Internal),
         }
     });
     let signed = signed.await.map_err(|_| Problem::internal())?;
     let signature = signed.map_err(|error| refused(&error))?;
-    // Last, because the key may have been disabled while this waited.
-    record(call, &loaded, id, (about, bytes)).await?;
     Answered::ok(&Signed { signature })
 }
 
@@ -252,10 +256,10 @@ pub(super) async fn sign_http(call: &Call<'_>) -> Result<Answered, Problem> {
         hex::encode(sha384(&mldsa65))
     );
     let bytes = ed25519.len().saturating_add(mldsa65.len()) as u64;
+    record(call, &loaded, id, (about, bytes)).await?;
     let signed = key
         .sign(&ed25519, &mldsa65)
         .map_err(|error| refused(&error))?;
-    record(call, &loaded, id, (about, bytes)).await?;
     Answered::ok(&HttpSignature {
         ed25519: signed.ed25519,
         mldsa65: signed.mldsa65,

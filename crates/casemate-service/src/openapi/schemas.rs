@@ -149,7 +149,13 @@ fn binding_schemas() -> Vec<(&'static str, Value)> {
         ("Place", object(&place, &[])),
         (
             "Bindings",
-            object(&[("bindings", list(&reference("Place")))], &[]),
+            object(
+                &[
+                    ("bindings", list(&reference("Place"))),
+                    ("more", json!({ "type": "boolean" })),
+                ],
+                &[],
+            ),
         ),
         ("Bind", object(&[], &[("bind", bind), ("unbind", unbind)])),
     ]

@@ -63,7 +63,7 @@ impl HpkeHolder for Held {
     }
 }
 
-/// Reads what was opened without leaving copies of it behind.
+/// Reads what was opened without making copies that are not wiped.
 fn plaintext(json: &[u8]) -> Option<SecretBytes> {
     #[derive(serde::Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -79,10 +79,10 @@ pub enum RemoteError {
     )]
     TooLong(usize),
     /// The key store of the service is damaged.
-    #[error("in the key store of the service: {0}")]
+    #[error("the service's key store is damaged: {0}")]
     Damaged(String),
     /// The answer breaks a rule of the protocol.
-    #[error("the answer is not one of a key service")]
+    #[error("malformed answer from the key service")]
     Malformed,
 }
 

@@ -9,7 +9,7 @@ pub(crate) struct ServeOptions {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", required_unless_present = "openapi")]
     pub(crate) config: Option<PathBuf>,
-    /// Print the API as an OpenAPI document, and end
+    /// Print the API as an OpenAPI document and exit
     #[arg(long, conflicts_with = "config")]
     pub(crate) openapi: bool,
 }

@@ -35,6 +35,7 @@ const fn outcome(error: &E) -> Outcome {
         | E::NoHome
         | E::TwoKeyStores(_)
         | E::CertificateWithoutKey(_)
+        | E::Tls(_)
         | E::Service(_)
         | E::Etcd(_)
         | E::KeyFile { .. }
@@ -89,7 +90,7 @@ fn hint(error: &E) -> Option<String> {
         E::ShortId(_) => "give all 64 digits; `casemate keys list` shows them",
         E::Pattern(_) => "write patterns as in `.gitignore`",
         E::NoHome => "pass --home DIR",
-        E::TwoKeyStores(_) => "keep the one that is right, and move the others to another folder",
+        E::TwoKeyStores(_) => "keep one, and move the others to another folder",
         E::CertificateWithoutKey(_) => "set both `certificate` and `key`, or neither",
         E::KeyFile { .. } => "pass a public key in PEM, as written by `casemate keys export`",
         E::NotInMemory(_) | E::NoMemoryFolder => "mount a tmpfs and pass it with `--memory=DIR`",
@@ -104,6 +105,7 @@ fn hint(error: &E) -> Option<String> {
         | E::PassphraseTooLong
         | E::Service(_)
         | E::Etcd(_)
+        | E::Tls(_)
         | E::Store(_)
         | E::Policy(_)
         | E::Io { .. }

@@ -120,6 +120,7 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
             "make room and run the command again; nothing in the key store was changed"
         }
         E::Engine(EngineError::Moved) => "run the command again",
+        E::Engine(EngineError::Unknown) => "check whether it was made, then retry",
         E::Engine(_) => "try again; another process may be using it",
         E::UnknownSuite(_) => "run `casemate suites` to list the suites",
         E::NoKey(_) => "run `casemate keys list` to see the names",

@@ -29,7 +29,7 @@ fn outcome(error: &E) -> Outcome {
 fn hint(error: &E) -> Option<&'static str> {
     Some(match error {
         E::Refused { status, .. } if status.as_u16() == 403 => {
-            "ask whoever runs the key service for a grant"
+            "ask the operator of the key service for a grant"
         }
         E::Refused { status, .. } if status.as_u16() == 404 => {
             "run `casemate keys list` to see the keys that you may use"
@@ -38,11 +38,11 @@ fn hint(error: &E) -> Option<&'static str> {
         E::Unreachable {
             source: ClientError::Broken(_) | ClientError::Timeout,
             ..
-        } => "it may have done what it was asked for; look before you try again",
+        } => "the request may have been carried out: check, then retry",
         E::Unreachable { .. } => {
             "check the address, its certificate and ours in `key-service.toml`, and that the service runs"
         }
-        E::Damaged(_) => "tell whoever runs the key service",
+        E::Damaged(_) => "tell the operator of the key service",
         _ => return None,
     })
 }

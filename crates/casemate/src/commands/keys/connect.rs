@@ -42,7 +42,7 @@ pub(super) fn connect(context: &Context<'_>, options: &KeysConnect) -> Result<()
     file::write(&path, text.as_bytes(), Access::Umask, Existing::Replace)
         .map_err(|error| Fault::file("write", &path, error))?;
     context.printer.done(&format!(
-        "the keys of {} are those of {}: {} that you may see",
+        "connected {} to {}: you may use {}",
         home.display(),
         service.url,
         count_text(keys.len() as u64, "key")
