@@ -10,6 +10,8 @@ mod cache;
 mod call;
 mod engine;
 mod generation;
+#[cfg(feature = "hazmat")]
+pub mod hazmat;
 mod staged;
 mod view;
 

@@ -194,3 +194,9 @@ static LOG: LazyLock<VerifierKeys> = LazyLock::new(|| {
     let key = LogSigningKey::from_seeds(&[1; 32], &[2; 32]).unwrap();
     VerifierKeys::new("example.com/log", key.verifying_key().unwrap()).unwrap()
 });
+
+/// What a key service, its clients and etcd send.
+pub fn key_service(bytes: &[u8]) {
+    casemate_service::hazmat::read(bytes);
+    casemate_etcd::hazmat::read(bytes);
+}

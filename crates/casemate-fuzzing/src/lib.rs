@@ -43,7 +43,7 @@ use casemate_train::{Identity, Initiator, Order, Responder, Roster, Terms};
 pub type Target = fn(&[u8]);
 
 /// The name and function of every target.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("artifact", artifact),
     ("artifact_tail", artifact_tail),
     ("manifest", manifest),
@@ -54,6 +54,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("key_store_1", keys::key_store_1),
     ("key_statement", keys::key_statement),
     ("audit_log", keys::audit_log),
+    ("key_service", keys::key_service),
     ("age_file", age_file),
     ("age_text", age_text),
     ("policy", policy),

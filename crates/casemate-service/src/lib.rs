@@ -24,6 +24,8 @@ mod answers;
 mod cache;
 mod data_key;
 mod grants;
+#[cfg(feature = "hazmat")]
+pub mod hazmat;
 mod kept;
 mod openapi;
 mod pending;
