@@ -323,3 +323,20 @@ def test_nodes_of_a_service_share_a_store(site: Site, cluster: Cluster) -> None:
             cluster.kill(n)
         refused = first.post("/v1/data-keys/unwrap", body)
         assert refused.status == 503 and "nothing was done" in refused.json["detail"], refused
+
+
+def test_every_command_of_the_guide_does_what_it_says(cluster: Cluster, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "three-zones.md").read_text()
+    blocks = [part.split("```", 1)[0] for part in guide.split("```sh\n")[1:]]
+    script = "set -eu\n" + "\n".join(blocks)
+    for given, endpoint in zip(("http://127.0.0.1:2379", "http://127.0.0.1:22379", "http://127.0.0.1:32379"), cluster.endpoints):
+        assert given in script
+        script = script.replace(f'"{given}"', f'"{endpoint}"')
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "casemate").symlink_to(BINARY)
+    work = tmp_path / "work"
+    work.mkdir()
+    path = f"{tmp_path / 'bin'}:{environment()['PATH']}"
+    done = subprocess.run(["bash", "-c", script], cwd=work, env=environment(PATH=path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "models@2" in done.stdout
