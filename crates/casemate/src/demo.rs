@@ -5,6 +5,7 @@ mod attacks;
 mod plain;
 mod rotation;
 mod samples;
+mod service;
 mod stage;
 mod training;
 
@@ -121,6 +122,17 @@ fn seal(context: &Context<'_>, folder: &Path) -> Result<(stage::Keys, PathBuf), 
         "new version of the key, model rewrapped, old version disabled",
         started,
         &format!("{entries} entries in the audit log"),
+    );
+
+    let started = Instant::now();
+    let bytes = fs::read(&artifact_path).map_err(|error| Fault::from_error(Outcome::Io, error))?;
+    service::run(&keys, context.policy()?, folder, &bytes)?;
+    step(
+        context,
+        "lend",
+        "a client of the key service opens the model, without its key",
+        started,
+        "mutual TLS, one grant",
     );
     Ok((keys, artifact_path))
 }

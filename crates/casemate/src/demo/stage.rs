@@ -307,7 +307,7 @@ impl DemoServers {
     }
 }
 
-const fn any_port() -> SocketAddr {
+pub(super) const fn any_port() -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0)
 }
 
