@@ -188,7 +188,7 @@ impl Members {
             let read = serde_json::from_slice(content);
             return read.map_err(|_| Failed::Uncertain(malformed()));
         }
-        Err(failure(url, content))
+        Err(failure(url, answer.status, content))
     }
 }
 
@@ -204,14 +204,18 @@ enum Failed {
 
 /// Reads what a member says instead of an answer. By the code of gRPC, some refusals are certain;
 /// all others may come from a member that stops or loses its leader.
-fn failure(url: &Url, content: &[u8]) -> Failed {
+fn failure(url: &Url, status: StatusCode, content: &[u8]) -> Failed {
     let failure: Failure = serde_json::from_slice(content).unwrap_or_default();
     let text = if failure.message.is_empty() {
         failure.error
     } else {
         failure.message
     };
-    let text = text.chars().take(TEXT_CHARS_MAX).collect();
+    let text = if text.is_empty() {
+        format!("HTTP status {status}; is this a client port?")
+    } else {
+        text.chars().take(TEXT_CHARS_MAX).collect()
+    };
     let url = url.to_string();
     match failure.code {
         OUT_OF_RANGE => Failed::Certain(EtcdError::Compacted),

@@ -1,6 +1,6 @@
 //! TLS servers whose connections, handshakes and answers are bounded and shared fairly among peers.
 //!
-//! [`serve`] owns the sockets and gives each request to an [`Answer`].
+//! [`serve()`] owns the sockets and gives each request to an [`Answer`].
 //!
 //! ```
 //! use casemate_server::{Answer, Connection};

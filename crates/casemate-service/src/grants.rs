@@ -79,6 +79,10 @@ impl Operation {
     }
 }
 
+fn operations() -> String {
+    Operation::ALL.map(Operation::as_str).join(", ")
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -98,8 +102,11 @@ impl FromStr for Operation {
 /// Why a grant is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum BadGrant {
+    /// A grant, counted from 1, is not valid.
+    #[error("grant {0}: {1}")]
+    At(usize, Box<Self>),
     /// There is no such operation.
-    #[error("`{0}` is not an operation")]
+    #[error("`{0}` is not an operation; choose from {list}", list = operations())]
     Operation(String),
     /// A client's name is not a DNS name or a URI, or is too long.
     #[error("`{0}` is not the name of a client: a DNS name or a URI of at most 100 characters")]
@@ -186,8 +193,9 @@ impl Grants {
     pub fn new(entries: &[GrantEntry]) -> Result<Self, BadGrant> {
         let mut clients: Vec<String> = Vec::new();
         let mut grants = Vec::new();
-        for entry in entries {
-            grants.push(Grant::read(entry, &mut clients)?);
+        for (number, entry) in (1..).zip(entries) {
+            let read = Grant::read(entry, &mut clients);
+            grants.push(read.map_err(|why| BadGrant::At(number, Box::new(why)))?);
         }
         if clients.is_empty() {
             return Err(BadGrant::NoClients);
@@ -240,7 +248,10 @@ impl Grant {
         }
         let mut ids = Vec::new();
         for name in &entry.clients {
-            if name.len() > CLIENT_BYTES_MAX || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            if name == "*"
+                || name.len() > CLIENT_BYTES_MAX
+                || !name.bytes().all(|byte| byte.is_ascii_graphic())
+            {
                 return Err(BadGrant::Client(shown(name)));
             }
             let known = clients.iter().position(|known| known == name);
@@ -372,6 +383,7 @@ mod tests {
             entry(&[""], &["*"], &["read"]),
             entry(&["a"], &["Models"], &["read"]),
             entry(&["a"], &["*"], &["reed"]),
+            entry(&["*"], &["*"], &["read"]),
             entry(&["a b"], &["*"], &["read"]),
             entry(&["a\n"], &["*"], &["read"]),
             entry(&[&"a".repeat(101)], &["*"], &["read"]),
@@ -380,14 +392,16 @@ mod tests {
         }
         let mut bad = entry(&["a"], &["*"], &["read"]);
         bad.artifacts = Some(vec!["00".repeat(48)]);
-        assert!(matches!(
-            Grants::new(&[bad.clone()]),
-            Err(BadGrant::NothingOpens)
-        ));
+        let refused = |bad: &GrantEntry| Grants::new(std::slice::from_ref(bad)).unwrap_err();
+        assert!(
+            refused(&bad)
+                .to_string()
+                .starts_with("grant 1: `artifacts`")
+        );
         bad.operations.push("open".to_owned());
         Grants::new(&[bad.clone()]).unwrap();
         bad.artifacts = Some(vec!["00".repeat(47)]);
-        assert!(matches!(Grants::new(&[bad]), Err(BadGrant::Artifact(_))));
+        assert!(refused(&bad).to_string().contains("96 hexadecimal digits"));
         assert!(matches!(Grants::new(&[]), Err(BadGrant::NoClients)));
     }
 }

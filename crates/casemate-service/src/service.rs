@@ -10,7 +10,7 @@ use casemate_crypto::policy::Policy;
 use casemate_keys::{Binding, Listing, StoreError};
 use casemate_server::{
     Answer, BodyError, Connection, ConnectionLimits, Listening, ServeError, ServeOptions, Share,
-    Shares, read_body,
+    Shares, Throttle, read_body,
 };
 use casemate_tls::Subject;
 use http::{
@@ -77,6 +77,7 @@ pub struct Service {
     /// Turns to sign, which may take a second with a hash-based key.
     pub(crate) signing: Arc<Shares<ClientId>>,
     requests: Arc<Shares<ClientId>>,
+    refusals: Throttle,
 }
 
 impl std::fmt::Debug for Service {
@@ -109,6 +110,7 @@ impl Service {
             long: Shares::new(LONG_MAX.0, LONG_MAX.1),
             signing: Shares::new(cores, cores.div_ceil(2)),
             requests: Shares::new(all, each),
+            refusals: Throttle::default(),
         })
     }
 
@@ -249,9 +251,13 @@ impl Answer for Front {
         request: Request<Incoming>,
         connection: &Connection<Known>,
     ) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
         let mut response = match self.0.answered(request, connection).await {
             Ok(answered) => answered.into_response(),
-            Err(problem) => problem.to_response(),
+            Err(problem) => {
+                self.0.note(connection.client, &path, &problem);
+                problem.to_response()
+            }
         };
         let store = HeaderValue::from_static("no-store");
         response.headers_mut().insert(CACHE_CONTROL, store);
@@ -304,6 +310,19 @@ impl Service {
             _turn: turn,
         };
         answers::answer(&call, &method, &path).await
+    }
+
+    /// Logs what was refused, so that a missing grant and a probing client are seen.
+    fn note(&self, Known(client): Known, path: &str, problem: &Problem) {
+        let status = problem.status.as_u16();
+        if problem.status.is_client_error()
+            && let Some(left_out) = self.refusals.pass()
+        {
+            let client = client.map_or("", |(client, _)| self.grants.name_of(client));
+            let path: String = path.chars().take(200).collect();
+            let detail = &problem.detail;
+            tracing::info!(client, path, status, detail, left_out, "refused a request");
+        }
     }
 
     /// Returns the client of a connection.

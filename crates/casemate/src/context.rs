@@ -9,16 +9,12 @@ use std::{
 use casemate_crypto::policy::Policy;
 use casemate_environment::{self as environment, EtcdPlace, KeyPlace, KeyService};
 use casemate_gateway::unix_seconds;
-use casemate_keys::{AnyEngine, KeyStore, Keys, SqliteEngine};
+use casemate_keys::{AnyEngine, KeyStore, Keys, SqliteEngine, StoreError};
 use casemate_service::RemoteKeys;
 use casemate_store::{Client, Location};
 use casemate_tls::Fallback;
 
-use crate::{
-    fault::{Fault, Outcome},
-    printer::Printer,
-    unlock,
-};
+use crate::{fault::Fault, printer::Printer, unlock};
 
 /// A key store in a file or in etcd.
 pub(crate) type Store = KeyStore<AnyEngine>;
@@ -176,7 +172,6 @@ impl<'a> Context<'a> {
 }
 
 fn sqlite(path: &Path) -> Result<AnyEngine, Fault> {
-    let engine = SqliteEngine::open(path, false);
-    let engine = engine.map_err(|error| Fault::from_error(Outcome::Io, error))?;
+    let engine = SqliteEngine::open(path, false).map_err(StoreError::from)?;
     Ok(Box::new(engine))
 }

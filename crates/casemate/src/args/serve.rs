@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
-    /// Configuration file (TOML)
+    /// Configuration file (TOML; docs/guides/key-service.md)
     #[arg(long, value_name = "FILE", required_unless_present = "openapi")]
     pub(crate) config: Option<PathBuf>,
     /// Print the API as an OpenAPI document and exit
@@ -25,7 +25,7 @@ pub(crate) struct KeysConnect {
     /// Our certificate chain (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) certificate: PathBuf,
-    /// Its private key (PEM), which only you may read
+    /// Its private key (PEM, unencrypted), which only you may read
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
 }

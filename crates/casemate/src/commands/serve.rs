@@ -41,8 +41,14 @@ pub(crate) fn run(context: &Context<'_>, options: &ServeOptions) -> Result<(), F
         key.expose(),
         authorities.expose(),
     )?;
+    let store = context.key_store()?;
+    if !store.has_log()? {
+        context.printer.warning(
+            "the key store has no audit log, so nothing records who uses which key; begin one with `casemate keys audit enable`",
+        );
+    }
     let service = Service::new(ServiceOptions {
-        store: context.key_store()?,
+        store,
         grants,
         policy: policy.clone(),
         clock: unix_seconds,

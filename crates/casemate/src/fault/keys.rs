@@ -5,6 +5,7 @@ use casemate_crypto::{
     encoding::EncodingError,
     policy::{Policy, PolicyError},
 };
+use casemate_etcd::EtcdError;
 use casemate_keys::{EngineError, StoreError};
 use casemate_service::RemoteError;
 
@@ -100,7 +101,7 @@ const fn outcome(error: &StoreError) -> Outcome {
 }
 
 /// Returns what to do about an error of the key store or its keys.
-const fn hint(error: &StoreError) -> Option<&'static str> {
+fn hint(error: &StoreError) -> Option<&'static str> {
     use StoreError as E;
     Some(match error {
         E::Missing => "create it with `casemate keys init`",
@@ -121,6 +122,9 @@ const fn hint(error: &StoreError) -> Option<&'static str> {
         }
         E::Engine(EngineError::Moved) => "run the command again",
         E::Engine(EngineError::Unknown) => "check whether it was made, then retry",
+        E::Engine(EngineError::Storage(source)) if source.is::<EtcdError>() => {
+            "check that the members in `etcd.toml` run and have a majority"
+        }
         E::Engine(_) => "try again; another process may be using it",
         E::UnknownSuite(_) => "run `casemate suites` to list the suites",
         E::NoKey(_) => "run `casemate keys list` to see the names",

@@ -105,11 +105,7 @@ fn two_reports_are_compared_and_other_files_are_refused() {
     let slower = report.replace("\"median_us\":", "\"median_us\":9");
     sandbox.write("slower.json", slower.as_bytes());
     let said = sandbox.ok(&["bench", "--compare", "first.json", "slower.json"]);
-    assert!(
-        said.lines()
-            .any(|line| line.contains("Ed25519 sign") && line.contains(" * us")),
-        "{said}"
-    );
+    assert!(said.lines().any(|line| line.contains(" * us")), "{said}");
 
     sandbox.write("other.json", b"{\"schema\":\"casemate.bench/9\"}");
     sandbox.refused(&compare("first.json", "other.json"), 2, "casemate.bench/9");
