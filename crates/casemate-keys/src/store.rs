@@ -197,7 +197,7 @@ impl<E: Engine> KeyStore<E> {
             return Err(StoreError::WentBack);
         }
         let state = if is_other {
-            let newest = Arc::new(State::open(&*view, head, &self.root)?);
+            let newest = Arc::new(State::verify(head, &self.root)?);
             self.state.replace(Arc::clone(&newest));
             newest
         } else {

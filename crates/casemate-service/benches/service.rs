@@ -163,23 +163,32 @@ async fn call(running: &Running, path: &str, body: Value) -> Value {
 
 /// Has every client post for a while. Returns requests a second, and the 50th and 99th percentile
 /// of their latencies.
-async fn rate(running: &Running, path: &str, body: impl Fn(u64) -> Value) -> (f64, [Duration; 2]) {
+async fn rate(
+    running: &Running,
+    path: impl Fn(u64) -> String,
+    body: impl Fn(u64) -> Value,
+) -> (f64, [Duration; 2]) {
     let number = Arc::new(AtomicU64::new(0));
-    let bodies: Vec<Bytes> = (0..20_000).map(|n| body(n).to_string().into()).collect();
-    let bodies = Arc::new(bodies);
+    let requests: Vec<(String, Bytes)> = (0..8_000)
+        .map(|n| {
+            (
+                format!("{}{}", running.url, path(n)),
+                body(n).to_string().into(),
+            )
+        })
+        .collect();
+    let requests = Arc::new(requests);
     let started = Instant::now();
     let tasks = running.clients.iter().map(|client| {
-        let (client, url) = (client.clone(), format!("{}{path}", running.url));
-        let (number, bodies) = (Arc::clone(&number), Arc::clone(&bodies));
+        let client = client.clone();
+        let (number, requests) = (Arc::clone(&number), Arc::clone(&requests));
         tokio::spawn(async move {
             let mut took = Vec::new();
             while started.elapsed() < WINDOW {
                 let at = number.fetch_add(1, Ordering::Relaxed) as usize;
-                let Some(body) = bodies.get(at % bodies.len()) else {
-                    break;
-                };
+                let (url, body) = &requests[at % requests.len()];
                 let since = Instant::now();
-                let (status, answer) = post(&client, &url, body.clone()).await;
+                let (status, answer) = post(&client, url, body.clone()).await;
                 assert!(status < 300, "{answer:?}");
                 took.push(since.elapsed());
             }
@@ -215,7 +224,12 @@ async fn measure(running: &Running, prefix: &str) {
     )
     .await;
     let item = json!({ "wrapped": made["wrapped"], "context": "bench" });
-    let unwrap = rate(running, "/v1/data-keys/unwrap", |_| item.clone()).await;
+    let unwrap = rate(
+        running,
+        |_| "/v1/data-keys/unwrap".to_owned(),
+        |_| item.clone(),
+    )
+    .await;
     show(
         &format!("{prefix}, unwrap a data key, {CLIENTS} clients"),
         unwrap,
@@ -223,7 +237,7 @@ async fn measure(running: &Running, prefix: &str) {
     let items = vec![item; 32];
     let (rewraps, took) = rate(
         running,
-        "/v1/data-keys/rewrap",
+        |_| "/v1/data-keys/rewrap".to_owned(),
         |_| json!({ "items": items }),
     )
     .await;
@@ -233,12 +247,17 @@ async fn measure(running: &Running, prefix: &str) {
     );
     let create = rate(
         running,
-        "/v1/keys",
+        |_| "/v1/keys".to_owned(),
         |n| json!({ "name": format!("k{n}"), "suite": suite }),
     )
     .await;
     show(&format!("{prefix}, create keys, {CLIENTS} clients"), create);
-    let rotate = rate(running, "/v1/keys/models/rotate", |_| json!({})).await;
+    let rotate = rate(
+        running,
+        |n| format!("/v1/keys/k{}/rotate", n % 400),
+        |_| json!({}),
+    )
+    .await;
     show(
         &format!("{prefix}, rotate a key, {CLIENTS} clients"),
         rotate,

@@ -35,17 +35,24 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Verifies header and index.
+    /// Verifies header and index, and that there are rows if there should be.
     pub(super) fn open(view: &dyn View, head: Head, root: &RootKey) -> Result<Self, StoreError> {
+        let state = Self::verify(head, root)?;
+        let rows = state.index.rows();
+        // One error for each row would hide what happened.
+        if rows > 0 && view.scan(Table::Rows, None, 1)?.is_empty() {
+            return Err(StoreError::Emptied(rows));
+        }
+        Ok(state)
+    }
+
+    /// Verifies header and index.
+    pub(super) fn verify(head: Head, root: &RootKey) -> Result<Self, StoreError> {
         let header = Header::decode(&head.header)?;
         if header.commitment != root.commitment()? {
             return Err(StoreError::Replaced);
         }
         let index = Index::open(&head.header, &head.index, head.generation, root)?;
-        // One error for each row would hide what happened.
-        if index.rows() > 0 && view.scan(Table::Rows, None, 1)?.is_empty() {
-            return Err(StoreError::Emptied(index.rows()));
-        }
         Ok(Self {
             head,
             header,
