@@ -3,7 +3,7 @@
 use std::{cell::RefCell, fmt};
 
 use casemate_crypto::random;
-use casemate_keys::{Change, Engine, EngineError, Head, Put, Table, View, each};
+use casemate_keys::{Change, Engine, EngineError, Head, Put, Table, View};
 use rustls::ClientConfig;
 
 use crate::{
@@ -13,8 +13,9 @@ use crate::{
     },
     cache::Cache,
     call::{EtcdError, Kind, Members},
+    fill::fill,
     generation::{Generation, ID_BYTES},
-    staged::{self, PART_BYTES_MAX, PUTS_MAX, letter},
+    staged::{self, letter},
     view::EtcdView,
 };
 
@@ -89,7 +90,7 @@ impl EtcdEngine {
         })
     }
 
-    fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
+    pub(crate) fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
         [self.prefix.as_slice(), &parts.concat()].concat()
     }
 
@@ -106,7 +107,7 @@ impl EtcdEngine {
         Ok(self.members.call(RANGE, request, Kind::Repeatable)?)
     }
 
-    fn txn(&self, request: &TxnRequest, kind: Kind) -> Result<TxnResponse, EtcdError> {
+    pub(crate) fn txn(&self, request: &TxnRequest, kind: Kind) -> Result<TxnResponse, EtcdError> {
         self.members.call(TXN, request, kind)
     }
 
@@ -175,7 +176,7 @@ impl EtcdEngine {
         cache.head.clone_from(&head.index);
     }
 
-    fn operation(&self, (table, key, value): &Put) -> Operation {
+    pub(crate) fn operation(&self, (table, key, value): &Put) -> Operation {
         let key = self.key_of(*table, key);
         match value {
             Some(value) => Operation::put(key, value.clone()),
@@ -211,7 +212,7 @@ impl EtcdEngine {
         }
     }
 
-    fn is_still(&self, expected: Option<Generation>) -> Compare {
+    pub(crate) fn is_still(&self, expected: Option<Generation>) -> Compare {
         let key = self.key(&[b"g"]);
         match expected {
             None => Compare::absent(key),
@@ -219,7 +220,7 @@ impl EtcdEngine {
         }
     }
 
-    fn new_id(&self) -> Result<[u8; ID_BYTES], EngineError> {
+    pub(crate) fn new_id(&self) -> Result<[u8; ID_BYTES], EngineError> {
         let failed = |error: casemate_crypto::Error| EngineError::Storage(error.into());
         let chance: [u8; 8] = random::bytes().map_err(failed)?;
         let mut id = [0; ID_BYTES];
@@ -290,7 +291,7 @@ impl EtcdEngine {
     }
 
     /// Makes a change in one transaction. Returns its revision.
-    fn commit_at_once(
+    pub(crate) fn commit_at_once(
         &self,
         expected: Option<Generation>,
         (generation, change, puts): (Generation, &Change, &[Put]),
@@ -517,84 +518,6 @@ impl Engine for EtcdEngine {
     }
 
     fn fill(&self, view: &dyn View) -> Result<(), EngineError> {
-        let head = view.head()?;
-        let head = head.ok_or(EngineError::Foreign("its header is missing"))?;
-        let claim = Claim::take(self)?;
-        for table in [Table::Rows, Table::Nodes, Table::Entries] {
-            let mut waiting: Vec<Put> = Vec::new();
-            let mut bytes = 0_usize;
-            each(view, table, &mut |key, value| {
-                let len = key.len().saturating_add(value.len());
-                if waiting.len() >= PUTS_MAX || bytes.saturating_add(len) > PART_BYTES_MAX {
-                    claim.write(&waiting)?;
-                    waiting.clear();
-                    bytes = 0;
-                }
-                bytes = bytes.saturating_add(len);
-                waiting.push((table, key.to_vec(), Some(value.to_vec())));
-                Ok::<(), EngineError>(())
-            })?;
-            claim.write(&waiting)?;
-        }
-        let change = Change {
-            header: Some(head.header),
-            index: head.index,
-            put: Vec::new(),
-        };
-        let generation = Generation {
-            number: head.generation,
-            parts: 0,
-            id: self.new_id()?,
-        };
-        let is_ours = Some(claim.compare());
-        self.commit_at_once(None, (generation, &change, &[]), is_ours)?;
-        self.cache.borrow_mut().clear();
-        Ok(())
-    }
-}
-
-/// The right to fill an empty place.
-struct Claim<'a> {
-    engine: &'a EtcdEngine,
-    id: [u8; ID_BYTES],
-}
-
-impl<'a> Claim<'a> {
-    /// Takes the claim from whoever had it, and removes what was written under it.
-    fn take(engine: &'a EtcdEngine) -> Result<Self, EngineError> {
-        let id = engine.new_id()?;
-        let mut success = vec![Operation::put(engine.key(&[b"c"]), id.to_vec())];
-        success.extend([Table::Rows, Table::Nodes, Table::Entries].map(|table| {
-            Operation::DeleteRange(DeleteRangeRequest {
-                key: Bytes(engine.key_of(table, &[])),
-                range_end: Bytes(engine.end_of(table)),
-            })
-        }));
-        let request = TxnRequest {
-            compare: vec![engine.is_still(None)],
-            success,
-        };
-        // Sent once: a late copy of it would remove what is written under it.
-        if engine.txn(&request, Kind::Once)?.succeeded {
-            Ok(Self { engine, id })
-        } else {
-            Err(EngineError::Conflict)
-        }
-    }
-
-    fn compare(&self) -> Compare {
-        Compare::value(self.engine.key(&[b"c"]), self.id.to_vec())
-    }
-
-    fn write(&self, puts: &[Put]) -> Result<(), EngineError> {
-        let request = TxnRequest {
-            compare: vec![self.engine.is_still(None), self.compare()],
-            success: puts.iter().map(|put| self.engine.operation(put)).collect(),
-        };
-        if self.engine.txn(&request, Kind::Repeatable)?.succeeded {
-            Ok(())
-        } else {
-            Err(EngineError::Conflict)
-        }
+        fill(self, view)
     }
 }

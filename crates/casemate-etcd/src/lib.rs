@@ -9,6 +9,7 @@ mod api;
 mod cache;
 mod call;
 mod engine;
+mod fill;
 mod generation;
 #[cfg(feature = "hazmat")]
 pub mod hazmat;
