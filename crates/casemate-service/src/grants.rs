@@ -128,9 +128,8 @@ pub enum BadGrant {
     NoClients,
 }
 
-/// A grant as a configuration file has it.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A grant as it is configured, before it is checked.
+#[derive(Clone, Debug)]
 pub struct GrantEntry {
     /// Names of clients.
     pub clients: Vec<String>,
@@ -141,7 +140,6 @@ pub struct GrantEntry {
     /// Header digests, in hex.
     pub artifacts: Option<Vec<String>>,
     /// The end of the grant, in seconds since 1970-01-01 UTC.
-    #[serde(skip)]
     pub until: Option<u64>,
 }
 

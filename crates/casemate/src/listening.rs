@@ -8,6 +8,7 @@ use std::{
 use casemate_crypto::SecretBytes;
 use casemate_environment::{read_limited, read_secret};
 use casemate_seal::file::{self, Access, Existing};
+use casemate_server::Listening;
 use casemate_tls as tls;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Deserialize;
@@ -123,4 +124,14 @@ fn make_self_signed(folder: &Path, names: &[String]) -> Result<(), Fault> {
     write("root.pem", made.root.as_bytes(), Access::Umask)?;
     write("key.pem", made.key.expose(), Access::Owner)?;
     write("cert.pem", made.certificate.as_bytes(), Access::Umask)
+}
+
+/// Says where a command serves.
+pub(crate) fn announce(context: &Context<'_>, what: &str, found: Listening) {
+    if let Some(health) = found.health {
+        let text = format!("answering probes on http://{health}");
+        context.printer.done(&text);
+    }
+    let text = format!("{what} https://{}", found.address);
+    context.printer.done(&text);
 }

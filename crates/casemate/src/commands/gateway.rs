@@ -78,13 +78,7 @@ pub(crate) fn run(context: &Context<'_>, options: &GatewayOptions) -> Result<(),
     };
     let stop = Stop::take_over();
     let runtime = runtime()?;
-    let ready = |listening: Listening| {
-        let done = |text: &str| context.printer.done(text);
-        if let Some(health) = listening.health {
-            done(&format!("answering probes on http://{health}"));
-        }
-        done(&format!("serving on https://{}", listening.address));
-    };
+    let ready = |found: Listening| listening::announce(context, "serving on", found);
     let served = runtime.block_on(serve(Arc::new(gateway), serving, ready, stop.requested()));
     // Dropping the runtime would wait for a model that is still computing.
     runtime.shutdown_background();

@@ -67,13 +67,7 @@ pub(crate) fn run(context: &Context<'_>, options: &ServeOptions) -> Result<(), F
     };
     let stop = Stop::take_over();
     let runtime = runtime()?;
-    let ready = |listening: Listening| {
-        let done = |text: &str| context.printer.done(text);
-        if let Some(health) = listening.health {
-            done(&format!("answering probes on http://{health}"));
-        }
-        done(&format!("serving keys on https://{}", listening.address));
-    };
+    let ready = |found: Listening| listening::announce(context, "serving keys on", found);
     let limits = limits(context);
     let served = serve(Arc::new(service), limits, serving, ready, stop.requested());
     let served = runtime.block_on(served);
