@@ -178,6 +178,11 @@ operations = ["read", "open"]
 clients = ["blind.example"]
 keys = ["models"]
 operations = ["unwrap"]
+
+[[grant]]
+clients = ["remover.example"]
+keys = ["models"]
+operations = ["read", "destroy"]
 """
 
 

@@ -172,6 +172,16 @@ def test_grants_decide(site: Site, server: Server, admin: Api, trainer: Api) -> 
     refused(blind.get(f"/v1/key-ids/{made['key']}"), 404)
 
 
+def test_who_destroys_sees_what_is_sealed_and_changes_nothing_of_it(site: Site, server: Server) -> None:
+    api = site.api(server, site.authority.client("remover", "remover.example"))
+    assert api.get("/v1/keys/models/bindings").status == 200
+    refused(api.post("/v1/keys/models/bindings", {"unbind": ["/a"]}), 403, "bind")
+    refused(api.get("/v1/keys/publisher/bindings"), 404)
+    # Refusals are logged with the client, for whoever runs the service.
+    logged = "\n".join(server.lines)
+    assert "refused a request" in logged and "remover.example" in logged
+
+
 def test_clients_without_exactly_one_name_are_refused(site: Site, server: Server) -> None:
     for file, names in [("none", ()), ("unknown", ("unknown.example",)), ("both", ("admin.example", "second.example"))]:
         api = site.api(server, site.authority.client(file, *names))
