@@ -190,7 +190,7 @@ impl<E: Engine> KeyStore<E> {
         })
     }
 
-    /// Makes a change and commits it, retrying after conflicts.
+    /// Makes a change and commits it, retrying after conflicts. Nothing is written for none.
     pub(super) fn commit<T>(
         &self,
         make: impl Fn(&Session<'_>) -> Result<(Edit, T), StoreError>,
@@ -198,6 +198,9 @@ impl<E: Engine> KeyStore<E> {
         for _ in 0..CONFLICTS_MAX {
             let session = self.session()?;
             let (edit, result) = make(&session)?;
+            if edit.is_empty() {
+                return Ok(result);
+            }
             let (expected, change) = session.change(edit, &self.actor)?;
             drop(session);
             match self.engine.commit(expected, &change) {

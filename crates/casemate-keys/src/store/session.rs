@@ -75,6 +75,11 @@ pub(super) struct Edit {
 }
 
 impl Edit {
+    /// Returns whether nothing is changed and nothing is told.
+    pub(super) fn is_empty(&self) -> bool {
+        self.header.is_none() && self.rows.is_empty() && self.events.is_empty()
+    }
+
     /// Tells the log of something.
     pub(super) fn tell(&mut self, event: Event) {
         self.events.push(event);

@@ -94,6 +94,11 @@ fn what_must_not_be_used_is_refused_alone() {
     results[1].as_ref().unwrap();
     assert!(matches!(results[2], Err(StoreError::NoPrivateKey(_))));
     assert!(matches!(results[3], Err(StoreError::MissingRow(_))));
+    // Refusals alone change nothing.
+    let before = store.generation().unwrap();
+    let refused = store.record_uses(&[used(open, "a"), used(unknown, "b")], NOW);
+    assert!(refused.unwrap().iter().all(Result::is_err));
+    assert_eq!(store.generation().unwrap(), before);
     // A version that was replaced opens what it sealed; it no longer signs.
     let new = store.rotate(&name("sign"), None, 40, false).unwrap().new.id;
     let again = store
